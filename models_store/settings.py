@@ -1,0 +1,70 @@
+"""environment → Settings: where the database, the blobs and the broker are, and every limit."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything that a deployment may set, each by the environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(env_file=None, extra="ignore")
+
+    espalier_home: Path = Field(Path(".espalier"), description="folder for everything that has no URL of its own")
+    database_url: str = Field("", description="SQLAlchemy URL; empty: an SQLite file in ESPALIER_HOME")
+    blobs_url: str = Field("", description="fsspec URL of a folder (file://, s3://); empty: a folder in ESPALIER_HOME")
+    broker_url: str = Field("", description="Redis or Valkey URL; empty: the local stack's socket in ESPALIER_HOME")
+    weights_dir: Path | None = Field(None, description="folder of pretrained weights; empty: `weights` in ESPALIER_HOME")
+    work_dir: Path | None = Field(None, description="scratch of this host; empty: `work` in ESPALIER_HOME")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where a device is really there; cuda: refuse to fall back")
+    api_keys: str = Field("", description="`owner:key,owner:key`; empty: no keys, one owner")
+
+    upload_max_bytes: int = Field(4 << 30, gt=0, description="largest archive, in bytes")
+    unpacked_max_bytes: int = Field(32 << 30, gt=0, description="largest sum of an archive's unpacked files, in bytes")
+    dataset_max_files: int = Field(2_000_000, gt=0, description="most files in one archive")
+    image_max_bytes: int = Field(64 << 20, gt=0, description="largest image file, in bytes")
+    image_max_pixels: int = Field(64_000_000, gt=0, description="largest width × height of an image")
+    predict_max_bytes: int = Field(64 << 20, gt=0, description="largest body of POST /predict, in bytes")
+    predict_max_inputs: int = Field(256, gt=0, description="most images in one POST /predict")
+    predict_queue: int = Field(1024, gt=0, description="images that may wait for one model before 503")
+    inference_lanes: int = Field(0, ge=0, description="threads that run one model; 0: one per CPU core (one on CUDA)")
+    loaded_models: int = Field(8, gt=0, description="models kept loaded; the least recently used leaves first")
+
+    lease_s: float = Field(60, gt=0, description="how long a claim lasts without a heartbeat, in seconds")
+    beat_s: float = Field(10, gt=0, description="time between two heartbeats, in seconds")
+    beat_deadline_s: float = Field(40, gt=0, description="the trainer is killed after this time without a successful beat, in seconds")
+    stall_s: float = Field(900, gt=0, description="the trainer is killed after this time without progress, in seconds")
+    stop_grace_s: float = Field(30, gt=0, description="time between SIGTERM and SIGKILL to a trainer, in seconds")
+    backoff_s: float = Field(10, ge=0, description="wait before the first retry after a crash, in seconds; doubles up to 6 minutes")
+    max_crashes: int = Field(3, ge=0, description="crashes after which a job has failed with `worker_lost`")
+    poll_s: float = Field(5, gt=0, description="how often an idle worker looks at the database, in seconds")
+    reannounce_s: float = Field(30, gt=0, description="age at which a queued job is announced again, in seconds")
+    checkpoint_s: float = Field(30, ge=0, description="least time between two checkpoints, in seconds")
+    blob_grace_s: float = Field(86_400, ge=0, description="age at which a blob without a row is swept, in seconds")
+
+    @model_validator(mode="after")
+    def _fill_from_home(self) -> Self:
+        home = self.espalier_home.expanduser().resolve()
+        self.espalier_home = home
+        self.database_url = self.database_url or f"sqlite:///{home / 'espalier.db'}"
+        self.blobs_url = self.blobs_url or f"file://{home / 'blobs'}"
+        self.broker_url = self.broker_url or f"redis+socket://{home / 'valkey.sock'}"
+        self.weights_dir = (self.weights_dir or home / "weights").expanduser().resolve()
+        self.work_dir = (self.work_dir or home / "work").expanduser().resolve()
+        return self
+
+    @cached_property
+    def scratch(self) -> Path:
+        """Return the scratch folder of this host, made when missing."""
+        assert self.work_dir is not None
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        return self.work_dir
+
+    @property
+    def owners(self) -> dict[str, str]:
+        """Return key → owner; empty when the service asks for no key."""
+        pairs = (pair.strip().partition(":") for pair in self.api_keys.split(",") if pair.strip())
+        return {key: owner for owner, _, key in pairs}

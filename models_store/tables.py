@@ -1,0 +1,166 @@
+"""The tables. Times are seconds since the epoch by the database's clock; ids are opaque, sortable and prefixed."""
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+dataset = Table(
+    "dataset",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(100), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("digest", String(64), nullable=False),  # of the content: split, label and SHA-256 of every file
+    Column("images_blob", String(64), nullable=False),  # a stored zip: one member per distinct file
+    Column("manifest_blob", String(64), nullable=False),  # JSON lines, one per image
+    Column("card", JSON, nullable=False),  # classes, counts, size_bytes …
+    Column("report", JSON, nullable=False),  # the checks
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("owner", "digest"),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(100), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("dataset_id", String(40), ForeignKey("dataset.id"), nullable=False),
+    Column("spec", JSON, nullable=False),  # fully resolved
+    Column("spec_sha256", String(64), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("phase", String(20)),
+    Column("priority", Integer, nullable=False, default=0),
+    Column("cancel_requested_at", Double),
+    Column("not_before", Double, nullable=False),
+    Column("fence", Integer, nullable=False, default=0),
+    Column("lease_owner", String(200)),
+    Column("lease_expires_at", Double),
+    Column("crashes", Integer, nullable=False, default=0),
+    Column("max_crashes", Integer, nullable=False),
+    Column("progress", JSON, nullable=False),  # {"fraction", "epoch", "epochs", …} of the phase
+    Column("checkpoints", JSON, nullable=False),  # SHA-256 of the newest two, newest first
+    Column("result", JSON),
+    Column("problem", JSON),
+    Column("wake_sent_at", Double),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Index(None, "state", "not_before"),
+    Index(None, "owner", "id"),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("job_id", String(40), ForeignKey("job.id"), nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("host", String(200), nullable=False),
+    Column("boot_id", String(64), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("pid_started", String(40), nullable=False),  # a pid alone may have been given to another process
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("outcome", String(40)),
+    PrimaryKeyConstraint("job_id", "fence"),
+)
+
+job_event = Table(
+    "job_event",
+    metadata,
+    Column("job_id", String(40), ForeignKey("job.id"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("kind", String(20), nullable=False),  # state, phase, progress, metrics, log
+    Column("data", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    PrimaryKeyConstraint("job_id", "seq"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("owner", String(100), nullable=False),
+    Column("route", String(100), nullable=False),
+    Column("key", String(255), nullable=False),
+    Column("body_sha256", String(64), nullable=False),
+    Column("response", JSON),
+    Column("created_at", Double, nullable=False),
+    PrimaryKeyConstraint("owner", "route", "key"),
+)
+
+model = Table(
+    "model",
+    metadata,
+    Column("owner", String(100), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("created_at", Double, nullable=False),
+    PrimaryKeyConstraint("owner", "name"),
+)
+
+version = Table(
+    "version",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(100), nullable=False),
+    Column("model", String(100), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("job_id", String(40), ForeignKey("job.id"), nullable=False, unique=True),  # one model per job, whatever happens
+    Column("dataset_id", String(40), nullable=False),
+    Column("default_variant", String(60), nullable=False),
+    Column("card", JSON, nullable=False),  # labels, input, metrics, spec digest, dataset digest
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("owner", "model", "number"),
+)
+
+variant = Table(
+    "variant",
+    metadata,
+    Column("version_id", String(40), ForeignKey("version.id"), nullable=False),
+    Column("name", String(60), nullable=False),
+    Column("blob", String(64), nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("card", JSON, nullable=False),  # measured accuracy, latency, throughput, provider; accepted, and why not
+    Column("accepted", Boolean, nullable=False),  # passed its gate and is no slower than its parent
+    PrimaryKeyConstraint("version_id", "name"),
+)
+
+alias = Table(
+    "alias",
+    metadata,
+    Column("owner", String(100), nullable=False),
+    Column("model", String(100), nullable=False),
+    Column("name", String(60), nullable=False),
+    Column("version_id", String(40), ForeignKey("version.id"), nullable=False),
+    Column("variant", String(60)),  # empty: the version's default
+    Column("updated_at", Double, nullable=False),
+    PrimaryKeyConstraint("owner", "model", "name"),
+)
+
+blob = Table(
+    "blob",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("size_bytes", Integer, nullable=False),
+    Column("note", Text, nullable=False, default=""),
+)
