@@ -99,7 +99,10 @@ def _sqlite_engine(url: str) -> Engine:
         import sqlite3 as driver  # noqa: PLC0415
     if driver.sqlite_version_info < OLDEST_SAFE_SQLITE:
         wanted = ".".join(map(str, OLDEST_SAFE_SQLITE))
-        raise SqliteUnsafe(f"SQLite {driver.sqlite_version} can lose commits; install pysqlite3 (SQLite {wanted} or newer) or set DATABASE_URL to PostgreSQL")
+        raise SqliteUnsafe(
+            f"SQLite {driver.sqlite_version} can lose commits; install pysqlite3 (SQLite {wanted} or newer), "
+            "or set DATABASE_URL to PostgreSQL"
+        )
     path = make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)

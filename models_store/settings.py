@@ -17,16 +17,20 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL; empty: an SQLite file in ESPALIER_HOME")
     blobs_url: str = Field("", description="fsspec URL of a folder (file://, s3://); empty: a folder in ESPALIER_HOME")
     broker_url: str = Field("", description="Redis or Valkey URL; empty: the local stack's socket in ESPALIER_HOME")
-    weights_dir: Path | None = Field(None, description="folder of pretrained weights; empty: `weights` in ESPALIER_HOME")
+    weights_dir: Path | None = Field(
+        None, description="folder of pretrained weights; empty: `weights` in ESPALIER_HOME"
+    )
     work_dir: Path | None = Field(None, description="scratch of this host; empty: `work` in ESPALIER_HOME")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where a device is really there; cuda: refuse to fall back")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: CUDA where a device is really there; cuda: refuse to fall back"
+    )
     api_keys: str = Field("", description="`owner:key,owner:key`; empty: no keys, one owner")
 
     upload_max_bytes: int = Field(4 << 30, gt=0, description="largest archive, in bytes")
     unpacked_max_bytes: int = Field(32 << 30, gt=0, description="largest sum of an archive's unpacked files, in bytes")
     dataset_max_files: int = Field(2_000_000, gt=0, description="most files in one archive")
     image_max_bytes: int = Field(64 << 20, gt=0, description="largest image file, in bytes")
-    image_max_pixels: int = Field(64_000_000, gt=0, description="largest width × height of an image")
+    image_max_pixels: int = Field(64_000_000, gt=0, description="most pixels (width times height) of an image")
     predict_max_bytes: int = Field(64 << 20, gt=0, description="largest body of POST /predict, in bytes")
     predict_max_inputs: int = Field(256, gt=0, description="most images in one POST /predict")
     predict_queue: int = Field(1024, gt=0, description="images that may wait for one model before 503")
@@ -35,10 +39,14 @@ class Settings(BaseSettings):
 
     lease_s: float = Field(60, gt=0, description="how long a claim lasts without a heartbeat, in seconds")
     beat_s: float = Field(10, gt=0, description="time between two heartbeats, in seconds")
-    beat_deadline_s: float = Field(40, gt=0, description="the trainer is killed after this time without a successful beat, in seconds")
+    beat_deadline_s: float = Field(
+        40, gt=0, description="the trainer is killed after this time without a successful beat, in seconds"
+    )
     stall_s: float = Field(900, gt=0, description="the trainer is killed after this time without progress, in seconds")
     stop_grace_s: float = Field(30, gt=0, description="time between SIGTERM and SIGKILL to a trainer, in seconds")
-    backoff_s: float = Field(10, ge=0, description="wait before the first retry after a crash, in seconds; doubles up to 6 minutes")
+    backoff_s: float = Field(
+        10, ge=0, description="wait before the first retry after a crash, in seconds; doubles up to 6 minutes"
+    )
     max_crashes: int = Field(3, ge=0, description="crashes after which a job has failed with `worker_lost`")
     poll_s: float = Field(5, gt=0, description="how often an idle worker looks at the database, in seconds")
     reannounce_s: float = Field(30, gt=0, description="age at which a queued job is announced again, in seconds")

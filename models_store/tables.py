@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Double,
@@ -12,7 +13,6 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
-    Text,
     UniqueConstraint,
 )
 
@@ -46,8 +46,9 @@ job = Table(
     Column("id", String(40), primary_key=True),
     Column("owner", String(100), nullable=False),
     Column("name", String(200), nullable=False),
-    Column("dataset_id", String(40), ForeignKey("dataset.id"), nullable=False),
+    Column("dataset_id", String(40), nullable=False),  # no foreign key: a dataset may go when its jobs are done
     Column("spec", JSON, nullable=False),  # fully resolved
+    Column("warnings", JSON, nullable=False),
     Column("spec_sha256", String(64), nullable=False),
     Column("state", String(20), nullable=False),
     Column("phase", String(20)),
@@ -64,6 +65,7 @@ job = Table(
     Column("result", JSON),
     Column("problem", JSON),
     Column("wake_sent_at", Double),
+    Column("event_seq", Integer, nullable=False, default=0),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
@@ -125,7 +127,9 @@ version = Table(
     Column("owner", String(100), nullable=False),
     Column("model", String(100), nullable=False),
     Column("number", Integer, nullable=False),
-    Column("job_id", String(40), ForeignKey("job.id"), nullable=False, unique=True),  # one model per job, whatever happens
+    Column(
+        "job_id", String(40), ForeignKey("job.id"), nullable=False, unique=True
+    ),  # one model per job, whatever happens
     Column("dataset_id", String(40), nullable=False),
     Column("default_variant", String(60), nullable=False),
     Column("card", JSON, nullable=False),  # labels, input, metrics, spec digest, dataset digest
@@ -139,7 +143,7 @@ variant = Table(
     Column("version_id", String(40), ForeignKey("version.id"), nullable=False),
     Column("name", String(60), nullable=False),
     Column("blob", String(64), nullable=False),
-    Column("size_bytes", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
     Column("card", JSON, nullable=False),  # measured accuracy, latency, throughput, provider; accepted, and why not
     Column("accepted", Boolean, nullable=False),  # passed its gate and is no slower than its parent
     PrimaryKeyConstraint("version_id", "name"),
@@ -155,12 +159,4 @@ alias = Table(
     Column("variant", String(60)),  # empty: the version's default
     Column("updated_at", Double, nullable=False),
     PrimaryKeyConstraint("owner", "model", "name"),
-)
-
-blob = Table(
-    "blob",
-    metadata,
-    Column("sha256", String(64), primary_key=True),
-    Column("size_bytes", Integer, nullable=False),
-    Column("note", Text, nullable=False, default=""),
 )

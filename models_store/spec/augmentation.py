@@ -13,7 +13,12 @@ class RandomCrop(Part):
     """Crop a window at a random place and scale it back to the input size (zoom in by up to `1 / scale`)."""
 
     kind: Literal["random_crop"] = "random_crop"
-    scale: float = Field(0.8, gt=0.05, le=1, description="side of the smallest window, as a fraction of the image's side; the side is drawn uniformly from [scale, 1]")
+    scale: float = Field(
+        0.8,
+        gt=0.05,
+        le=1,
+        description="side of the smallest window, as a fraction of the image's side; the side is drawn uniformly from [scale, 1]",
+    )
 
 
 class RandomRotation(Part):
@@ -27,7 +32,9 @@ class RandomFlip(Part):
     """Mirror the image with a given probability."""
 
     kind: Literal["random_flip"] = "random_flip"
-    direction: Literal["horizontal", "vertical"] = Field("horizontal", description="horizontal: left becomes right; vertical: top becomes bottom")
+    direction: Literal["horizontal", "vertical"] = Field(
+        "horizontal", description="horizontal: left becomes right; vertical: top becomes bottom"
+    )
     probability: float = Field(0.5, ge=0, le=1, description="how often an image is mirrored")
 
 

@@ -1,6 +1,6 @@
 """What may be trained on: the network below the head, the weights it starts from, and what of it stays as it is."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,8 +13,10 @@ HALF = (0.5, 0.5, 0.5)
 Weights = Literal["imagenet"] | None
 Freeze = Literal["none", "backbone"] | None
 
-WEIGHTS = Field("imagenet", description="imagenet: start from published ImageNet-1k weights; null: start from scratch")
-FREEZE = Field(
+WEIGHTS: Any = Field(
+    "imagenet", description="imagenet: start from published ImageNet-1k weights; null: start from scratch"
+)
+FREEZE: Any = Field(
     None,
     description="backbone: its weights stay as they are and the head trains on features computed once; none: everything trains; "
     "null: backbone with pretrained weights, none without",
@@ -30,7 +32,9 @@ class SmallCnn(Part):
 
     kind: Literal["small_cnn"] = "small_cnn"
     weights: None = Field(None, description="always null: there are no published weights")
-    freeze: Literal["none"] = Field("none", description="always none: without published weights there is nothing to keep")
+    freeze: Literal["none"] = Field(
+        "none", description="always none: without published weights there is nothing to keep"
+    )
 
 
 class ResNet18(Part):

@@ -10,6 +10,11 @@ from models_store.spec.part import Part
 class Input(Part):
     """Size and channels of the net's input; the exported file takes uint8 (N, size, size, channels)."""
 
-    size: int | None = Field(None, ge=16, le=1024, description="side of the square input, in pixels; null: the backbone's own")
+    size: int | None = Field(
+        None, ge=16, le=1024, description="side of the square input, in pixels; null: the backbone's own"
+    )
     channels: Literal[1, 3] = Field(3, description="3: RGB; 1: grey (only with `weights: null`)")
-    fit: Literal["crop", "stretch"] = Field("crop", description="crop: scale the short side to `size` and cut the centre out; stretch: scale both sides, whatever the shape")
+    fit: Literal["crop", "stretch"] = Field(
+        "crop",
+        description="crop: scale the short side to `size` and cut the centre out; stretch: scale both sides, whatever the shape",
+    )

@@ -6,7 +6,20 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-LIMITS = ("enum", "const", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern", "minItems", "maxItems", "type")
+LIMITS = (
+    "enum",
+    "const",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "type",
+)
 
 Schema = dict[str, Any]
 
@@ -20,20 +33,23 @@ def explain(error: ValidationError, model: type[BaseModel], given: Any) -> list[
 def _explain_one(fault: Any, root: Schema, given: Any) -> dict[str, Any]:  # noqa: ANN401  pydantic's ErrorDetails, any JSON
     steps, node = _walk(fault["loc"], root, given)
     context = fault.get("ctx", {})
-    code, message, allowed = fault["type"], fault["msg"], _limits(node)
+    code, message = fault["type"], fault["msg"]
+    allowed: Any = _limits(node)
     if code == "extra_forbidden":
         known = node.get("properties", {})
         nearest = _nearest(str(steps[-1]), root, node)
         code, allowed = "unknown_key", sorted(known)
-        message = f"{steps[-1]!r} is not a key here" + (f"; did you mean {nearest!r}?" if nearest else f"; the keys are {', '.join(sorted(known))}")
+        message = f"{steps[-1]!r} is not a key here" + (
+            f"; did you mean {nearest!r}?" if nearest else f"; the keys are {', '.join(sorted(known))}"
+        )
     elif code == "contradiction":
         steps, allowed = [*steps, *context["pointer"].split("/")], context["allowed"]
     elif code in {"union_tag_invalid", "union_tag_not_found"}:
         allowed = list(node.get("discriminator", {}).get("mapping", {}))
         steps = [*steps, "kind"]
-        nearest = difflib.get_close_matches(str(context.get("tag", "")), allowed, n=1, cutoff=0.4)
+        similar = difflib.get_close_matches(str(context.get("tag", "")), allowed, n=1, cutoff=0.4)
         found = f"{context['tag']!r} is not one of" if "tag" in context else "`kind` is missing; it is one of"
-        message = f"{found} {', '.join(allowed)}" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+        message = f"{found} {', '.join(allowed)}" + (f"; did you mean {similar[0]!r}?" if similar else "")
     fault_document = {"pointer": "".join(f"/{_escape(str(step))}" for step in steps), "code": code, "message": message}
     return fault_document if allowed in (None, {}, []) else fault_document | {"allowed": allowed}
 
@@ -43,16 +59,26 @@ def _walk(location: tuple[int | str, ...], root: Schema, given: Any) -> tuple[li
     steps: list[int | str] = []
     node = _open(root, root, given)
     for position, step in enumerate(location):
-        is_tag = isinstance(given, dict) and step not in given and step == given.get("kind") and position + 1 < len(location)
+        is_tag = (
+            isinstance(given, dict) and step not in given and step == given.get("kind") and position + 1 < len(location)
+        )
         if is_tag:
             continue
         steps.append(step)
-        given = given[step] if (isinstance(given, dict) and step in given) or (isinstance(given, list) and isinstance(step, int) and step < len(given)) else None
+        given = _at(given, step)
         child = node.get("items", {}) if isinstance(step, int) else node.get("properties", {}).get(step)
         if child is None:
             break  # an unknown key: the node that holds it says what is known
         node = _open(child, root, given)
     return steps, node
+
+
+def _at(given: Any, step: int | str) -> Any:  # noqa: ANN401  any JSON
+    if isinstance(given, dict):
+        return given.get(step)
+    if isinstance(given, list) and isinstance(step, int) and step < len(given):
+        return given[step]
+    return None
 
 
 def _open(node: Schema, root: Schema, given: Any) -> Schema:  # noqa: ANN401  any JSON
@@ -78,7 +104,7 @@ def _limits(node: Schema) -> Any:  # noqa: ANN401  a JSON fragment
 def _nearest(key: str, root: Schema, node: Schema) -> str | None:
     """Return the nearest key here, or the dotted path of a nearer one elsewhere in the spec."""
     here = list(node.get("properties", {}))
-    close = difflib.get_close_matches(key, here, n=1, cutoff=0.75)
+    close: list[str] = difflib.get_close_matches(key, here, n=1, cutoff=0.75)
     if close:
         return close[0]
     paths = {path.rpartition(".")[2]: path for path in reversed(list(_paths(root, root, "")))}
@@ -93,7 +119,13 @@ def _paths(node: Schema, root: Schema, prefix: str) -> Iterator[str]:
     for key, child in node.get("properties", {}).items():
         yield f"{prefix}{key}"
         opened = _open(child, root, None)
-        for option in [opened, *(_open({"$ref": reference}, root, None) for reference in opened.get("discriminator", {}).get("mapping", {}).values())]:
+        for option in [
+            opened,
+            *(
+                _open({"$ref": reference}, root, None)
+                for reference in opened.get("discriminator", {}).get("mapping", {}).values()
+            ),
+        ]:
             yield from _paths(option, root, f"{prefix}{key}.")
 
 

@@ -1,6 +1,6 @@
 """What is minimised."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -12,7 +12,10 @@ class CrossEntropy(Part):
 
     kind: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread evenly over all classes")
-    class_weights: Literal["balanced"] | None = Field(None, description="balanced: weigh each class by the inverse of its frequency in the train split; null: all alike")
+    class_weights: Literal["balanced"] | None = Field(
+        None,
+        description="balanced: weigh each class by the inverse of its frequency in the train split; null: all alike",
+    )
 
 
 Loss = CrossEntropy

@@ -6,7 +6,14 @@ from pydantic import Field
 
 from models_store.spec.part import Part
 
-WarmupEpochs = Annotated[float, Field(ge=0, le=1000, description="epochs over which the learning rate rises linearly from 0 to its peak; fractions count")]
+WarmupEpochs = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1000,
+        description="epochs over which the learning rate rises linearly from 0 to its peak; fractions count",
+    ),
+]
 
 
 class Constant(Part):

@@ -19,6 +19,10 @@ class Training(Part):
 
     epochs: int = Field(10, ge=1, le=10_000, description="passes over the train split")
     batch_size: int = Field(64, ge=1, le=65_536, description="images per step")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: the fastest of what the device does well, probed at start; fp16 needs CUDA")
-    monitor: Literal["val_accuracy", "val_loss"] = Field("val_accuracy", description="validation metric that picks the best checkpoint and drives early stopping")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: the fastest of what the device does well, probed at start; fp16 needs CUDA"
+    )
+    monitor: Literal["val_accuracy", "val_loss"] = Field(
+        "val_accuracy", description="validation metric that picks the best checkpoint and drives early stopping"
+    )
     early_stopping: EarlyStopping | None = Field(None, description="null: train all epochs")

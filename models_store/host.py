@@ -1,0 +1,46 @@
+"""Which process of which boot of which host: what a claim writes down, so that a dead owner is known at once."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process, never mistaken for a later one that was given the same pid."""
+
+    host: str
+    boot_id: str
+    pid: int
+    pid_started: str
+
+    @property
+    def name(self) -> str:
+        """Return a readable name, unique among living processes."""
+        return f"{self.host}/{self.pid}"
+
+    def is_known_dead(self) -> bool:
+        """Tell whether the process is surely gone; False for a process of another host, of which nothing is known."""
+        if self.host != socket.gethostname():
+            return False
+        return self.boot_id != _boot_id() or _started(self.pid) != self.pid_started
+
+
+def this_process() -> Process:
+    """Return the calling process."""
+    return Process(socket.gethostname(), _boot_id(), os.getpid(), _started(os.getpid()))
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _started(pid: int) -> str:
+    """Return the start time in clock ticks since boot (proc(5), stat, field 22); empty for a dead or zombie process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in {"Z", "X"} else fields[19]

@@ -1,0 +1,256 @@
+"""a job's life as its owner sees it: submit, find, cancel, retry. What workers do to it stands in claims.py.
+
+The row is the truth, and its own outbox; the queue is only a wake-up. Terminal is final.
+
+    queued ──claim──► running ──► succeeded | failed | canceled
+      │  ▲               │
+      │  └──drain, crash─┘        (a crash counts; after `max_crashes` the job has failed with `worker_lost`)
+      └──cancel──► canceled
+
+JobNotFound 404 · JobFinished 409 · JobNotFinished 409
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from models_store import events, idempotency, tables
+from models_store.database import Database, now
+from models_store.errors import Conflict, NotFound
+from models_store.ids import new_id
+from models_store.settings import Settings
+from models_store.spec.train import TrainSpec
+
+STATES = ("queued", "running", "succeeded", "failed", "canceled")
+TERMINAL = ("succeeded", "failed", "canceled")
+PHASES = (
+    "validating",
+    "training",
+    "evaluating",
+    "pruning",
+    "exporting",
+    "quantizing",
+    "verifying",
+    "measuring",
+    "publishing",
+)
+
+
+class JobNotFound(NotFound):
+    """No such job, or another owner's."""
+
+    code = "job_not_found"
+    title = "No such job"
+
+
+class JobFinished(Conflict):
+    """The job has ended; terminal is final."""
+
+    code = "job_finished"
+    title = "The job has ended already"
+
+
+class JobNotFinished(Conflict):
+    """The job still waits or runs."""
+
+    code = "job_not_finished"
+    title = "The job has not ended yet"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row of the job table; times are seconds since the epoch."""
+
+    id: str
+    owner: str
+    name: str
+    dataset_id: str
+    spec: dict[str, Any]
+    spec_sha256: str
+    warnings: list[str]
+    state: str
+    phase: str | None
+    priority: int
+    cancel_requested_at: float | None
+    not_before: float
+    fence: int
+    lease_owner: str | None
+    lease_expires_at: float | None
+    crashes: int
+    max_crashes: int
+    progress: dict[str, Any]
+    checkpoints: list[str]
+    result: dict[str, Any] | None
+    problem: dict[str, Any] | None
+    wake_sent_at: float | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+
+
+COLUMNS = [tables.job.c[field.name] for field in fields(Job)]
+
+
+def job_of(row: Row[Any] | tuple[Any, ...]) -> Job:
+    """Return the job that a row of `COLUMNS` holds."""
+    return Job(*row)
+
+
+def submit(
+    database: Database,
+    *,
+    owner: str,
+    spec: TrainSpec,
+    settings: Settings,
+    warnings: Sequence[str] = (),
+    key: idempotency.Key | None = None,
+) -> tuple[Job, bool]:
+    """Queue a job for a fully resolved spec; return it, and whether `key` had made it before.
+
+    Raises:
+        InvalidKey, KeyInFlight: as idempotency.begin does.
+    """
+    document = spec.model_dump(mode="json")
+    job_id = new_id("job")
+    row = {
+        "id": job_id,
+        "owner": owner,
+        "name": spec.name,
+        "dataset_id": spec.dataset,
+        "spec": document,
+        "spec_sha256": digest_of(document),
+        "warnings": list(warnings),
+        "state": "queued",
+        "not_before": now(),
+        "max_crashes": settings.max_crashes,
+        "progress": {"fraction": 0.0},
+        "checkpoints": [],
+        "created_at": now(),
+    }
+    with database.write() as connection:
+        earlier = idempotency.begin(connection, key) if key else None
+        if earlier is None:
+            connection.execute(insert(tables.job).values(**row))
+            events.append(connection, job_id, "state", {"state": "queued"})
+            if key:
+                idempotency.finish(connection, key, {"job": job_id})
+        found = connection.execute(select(*COLUMNS).where(tables.job.c.id == (earlier or {"job": job_id})["job"])).one()
+    return job_of(found), earlier is not None
+
+
+def digest_of(spec_document: dict[str, Any]) -> str:
+    """Return the SHA-256 of a spec's canonical JSON."""
+    return hashlib.sha256(json.dumps(spec_document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def find(database: Database, job_id: str, *, owner: str) -> Job:
+    """Return the job.
+
+    Raises:
+        JobNotFound: if there is none with this id, or it is another owner's.
+    """
+    with database.read() as connection:
+        row = connection.execute(select(*COLUMNS).where(tables.job.c.id == job_id, tables.job.c.owner == owner)).first()
+    if row is None:
+        raise JobNotFound(f"there is no job {job_id!r}; GET /jobs lists yours")
+    return job_of(row)
+
+
+def listing(
+    database: Database, *, owner: str, state: str | None = None, limit: int = 20, cursor: str | None = None
+) -> tuple[list[Job], str | None]:
+    """Return up to `limit` jobs, newest first, and the cursor of the next page."""
+    query = select(*COLUMNS).where(tables.job.c.owner == owner).order_by(tables.job.c.id.desc()).limit(limit + 1)
+    if state:
+        query = query.where(tables.job.c.state == state)
+    if cursor:
+        query = query.where(tables.job.c.id < cursor)
+    with database.read() as connection:
+        found = [job_of(row) for row in connection.execute(query)]
+    return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+
+def cancel(database: Database, job_id: str, *, owner: str) -> Job:
+    """Cancel a job: at once when it waits, by a flag that its worker sees when it runs. A second call changes nothing.
+
+    Raises:
+        JobNotFound: as `find` does.
+        JobFinished: if it has ended otherwise than by a cancel.
+    """
+    job = tables.job
+    mine = (job.c.id == job_id, job.c.owner == owner)
+    with database.write() as connection:
+        waiting = update(job).where(*mine, job.c.state == "queued")
+        if connection.execute(waiting.values(state="canceled", cancel_requested_at=now(), finished_at=now())).rowcount:
+            events.append(connection, job_id, "state", {"state": "canceled"})
+        else:
+            running = update(job).where(*mine, job.c.state == "running", job.c.cancel_requested_at.is_(None))
+            if connection.execute(running.values(cancel_requested_at=now())).rowcount:
+                events.append(connection, job_id, "state", {"state": "running", "cancel_requested": True})
+    found = find(database, job_id, owner=owner)
+    if found.state in {"succeeded", "failed"}:
+        raise JobFinished(f"job {job_id} has {found.state} already; there is nothing left to cancel")
+    return found
+
+
+def retry(database: Database, job_id: str, *, owner: str, settings: Settings) -> Job:
+    """Queue a new job with the spec of one that failed or was canceled.
+
+    Raises:
+        JobNotFound: as `find` does.
+        JobNotFinished: if it has not ended.
+        JobFinished: if it succeeded.
+    """
+    earlier = find(database, job_id, owner=owner)
+    if earlier.state == "succeeded":
+        raise JobFinished(f"job {job_id} succeeded; post its spec to /train to train again")
+    if earlier.state not in TERMINAL:
+        raise JobNotFinished(f"job {job_id} is {earlier.state}; cancel it first, or wait")
+    spec = TrainSpec.model_validate(earlier.spec)
+    return submit(database, owner=owner, spec=spec, settings=settings, warnings=earlier.warnings)[0]
+
+
+def steps(job: Job, phase_events: Sequence[events.Event]) -> list[dict[str, Any]]:
+    """Return each phase with its state and times, in the order of the pipeline.
+
+    `phase_events` are the job's events of kind `phase`, oldest first.
+    """
+    started: dict[str, float] = {}
+    order: list[str] = []
+    for event in phase_events:
+        name = event.data["phase"]
+        if name in order:  # a resumed job starts over at an earlier phase
+            order = order[: order.index(name)]
+        order.append(name)
+        started[name] = event.created_at
+    prune = (job.spec.get("compression") or {}).get("prune")
+    quantize = (job.spec.get("compression") or {}).get("quantize")
+    left_out = {name for name, wanted in (("pruning", prune), ("quantizing", quantize)) if not wanted}
+    last = order[-1] if order else None
+    documents = []
+    for name in PHASES:
+        follower = order.index(name) + 1 if name in order else 0
+        if name == last and job.state != "succeeded":
+            state = job.state if job.state in {"running", "failed", "canceled"} else "pending"
+        else:
+            state = "done" if name in order else "skipped" if name in left_out or job.state in TERMINAL else "pending"
+        ended = started[order[follower]] if 0 < follower < len(order) else job.finished_at if name == last else None
+        documents.append(
+            {
+                "name": name,
+                "state": state,
+                "started_at": started.get(name) if name in order else None,
+                "ended_at": ended,
+            }
+        )
+    return documents
+
+
+def attempts(database: Database, job_id: str) -> int:
+    """Return how often workers have claimed the job."""
+    with database.read() as connection:
+        return len(connection.execute(select(tables.attempt.c.fence).where(tables.attempt.c.job_id == job_id)).all())

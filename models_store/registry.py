@@ -1,0 +1,344 @@
+"""models, versions, variants, aliases: what was made, and which of it answers to a name.
+
+A model exists only if its row does. A reference is `name`, `name@alias`, `name:version`, each with an optional
+`/variant`; a bare name means the alias `default` when it is set, else the newest version.
+
+ModelNotFound 404
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from models_store import claims, tables
+from models_store.database import Database, now
+from models_store.errors import NotFound
+from models_store.ids import new_id
+
+REFERENCE = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,62})"
+    r"(?:@(?P<alias>[A-Za-z0-9][A-Za-z0-9._-]{0,59})|:(?P<version>[0-9]{1,9}))?"
+    r"(?:/(?P<variant>[a-z0-9][a-z0-9-]{0,59}))?"
+)
+
+
+class ModelNotFound(NotFound):
+    """No model, version, variant or alias answers to the reference."""
+
+    code = "model_not_found"
+    title = "No such model"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One exported form of a version; `card` holds what was measured on the file."""
+
+    name: str
+    blob: str
+    size_bytes: int
+    card: dict[str, Any]
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class Version:
+    """One training job's outcome."""
+
+    id: str
+    owner: str
+    model: str
+    number: int
+    job_id: str
+    dataset_id: str
+    default_variant: str
+    card: dict[str, Any]
+    created_at: float
+    variants: tuple[Variant, ...] = ()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A name with its versions (newest first, without their variants) and aliases."""
+
+    name: str
+    created_at: float
+    versions: tuple[Version, ...]
+    aliases: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a reference means at this moment: one file, and what is known of it."""
+
+    owner: str
+    model: str
+    version: int
+    variant: str
+    blob: str
+    card: dict[str, Any]
+    variant_card: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a finished job hands over; the variants' files are blobs already."""
+
+    card: dict[str, Any]
+    default_variant: str
+    variants: Sequence[Variant]
+
+
+def publish(database: Database, claim: claims.Claim, publication: Publication) -> int:
+    """Add a version and end the job well, in one fenced transaction; return the version's number.
+
+    Raises:
+        claims.Stale: if the claim is no longer ours, or its owner has asked for a cancel; nothing is published.
+    """
+    job = claim.job
+    with database.write() as connection:
+        _insert_ignoring(connection, tables.model, {"owner": job.owner, "name": job.name, "created_at": now()})
+        model = tables.model
+        connection.execute(
+            select(model.c.name).where(model.c.owner == job.owner, model.c.name == job.name).with_for_update()
+        )
+        number = connection.execute(
+            select(func.coalesce(func.max(tables.version.c.number), 0) + 1).where(
+                _of(tables.version, job.owner, job.name)
+            )
+        ).scalar_one()
+        version_id = new_id("ver")
+        connection.execute(
+            insert(tables.version).values(
+                id=version_id,
+                owner=job.owner,
+                model=job.name,
+                number=number,
+                job_id=job.id,
+                dataset_id=job.dataset_id,
+                default_variant=publication.default_variant,
+                card=publication.card,
+                created_at=now(),
+            )
+        )
+        for variant in publication.variants:
+            row = {
+                "name": variant.name,
+                "blob": variant.blob,
+                "size_bytes": variant.size_bytes,
+                "card": variant.card,
+                "accepted": variant.accepted,
+            }
+            connection.execute(insert(tables.variant).values(version_id=version_id, **row))
+        claims.succeed(connection, claim, {"model": job.name, "version": number})
+    return int(number)
+
+
+def models(
+    database: Database, *, owner: str, limit: int = 20, cursor: str | None = None
+) -> tuple[list[Model], str | None]:
+    """Return up to `limit` models in the order of their names, and the cursor of the next page."""
+    query = (
+        select(tables.model.c.name).where(tables.model.c.owner == owner).order_by(tables.model.c.name).limit(limit + 1)
+    )
+    if cursor:
+        query = query.where(tables.model.c.name > cursor)
+    with database.read() as connection:
+        names = list(connection.execute(query).scalars())
+    return [model(database, name, owner=owner) for name in names[:limit]], names[limit - 1] if len(
+        names
+    ) > limit else None
+
+
+def model(database: Database, name: str, *, owner: str) -> Model:
+    """Return a model with its versions and aliases.
+
+    Raises:
+        ModelNotFound: if there is none; says which there are.
+    """
+    with database.read() as connection:
+        row = connection.execute(
+            select(tables.model.c.created_at).where(tables.model.c.owner == owner, tables.model.c.name == name)
+        ).first()
+        if row is None:
+            raise _no_model(connection, name, owner)
+        versions = connection.execute(
+            _versions().where(_of(tables.version, owner, name)).order_by(tables.version.c.number.desc())
+        ).all()
+        alias, version = tables.alias, tables.version
+        aliases = connection.execute(
+            select(alias.c.name, version.c.number, alias.c.variant)
+            .join(version, version.c.id == alias.c.version_id)
+            .where(_of(alias, owner, name))
+            .order_by(alias.c.name)
+        ).all()
+    return Model(
+        name,
+        row.created_at,
+        tuple(Version(*version) for version in versions),
+        {row.name: {"version": row.number, "variant": row.variant} for row in aliases},
+    )
+
+
+def version(database: Database, name: str, number: int, *, owner: str) -> Version:
+    """Return a version with its variants, the default one first.
+
+    Raises:
+        ModelNotFound: if there is none; says which there are.
+    """
+    with database.read() as connection:
+        return _version(connection, name, number, owner=owner)
+
+
+def resolve(database: Database, reference: str, *, owner: str) -> Served:
+    """Return what a reference means now.
+
+    Raises:
+        ModelNotFound: if nothing answers to it; says what there is.
+    """
+    match = REFERENCE.fullmatch(reference)
+    if match is None:
+        raise ModelNotFound(
+            f"{reference!r} is no reference to a model; write `name`, `name@alias` or `name:version`, "
+            "each with an optional `/variant`"
+        )
+    name, alias, number, variant = match["name"], match["alias"], match["version"], match["variant"]
+    with database.read() as connection:
+        if number is None:
+            number, alias_variant = _aliased(connection, name, alias, owner=owner)
+            variant = variant or alias_variant
+        found = _version(connection, name, int(number), owner=owner)
+    wanted = variant or found.default_variant
+    chosen = next((each for each in found.variants if each.name == wanted), None)
+    if chosen is None:
+        raise ModelNotFound(
+            f"version {found.number} of {name!r} has no variant {wanted!r}; "
+            f"it has {', '.join(each.name for each in found.variants)}"
+        )
+    return Served(owner, name, found.number, chosen.name, chosen.blob, found.card, chosen.card)
+
+
+def set_alias(
+    database: Database, name: str, alias: str, *, owner: str, number: int, variant: str | None = None
+) -> None:
+    """Point an alias at a version, or at one variant of it, at once for everybody.
+
+    Raises:
+        ModelNotFound: if the version or the variant does not exist.
+    """
+    resolve(database, f"{name}:{number}" + (f"/{variant}" if variant else ""), owner=owner)
+    with database.write() as connection:
+        found = _version(connection, name, number, owner=owner)
+        values = {"version_id": found.id, "variant": variant, "updated_at": now()}
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        statement = dialect.insert(tables.alias).values(owner=owner, model=name, name=alias, **values)
+        connection.execute(statement.on_conflict_do_update(index_elements=["owner", "model", "name"], set_=values))
+
+
+def remove_alias(database: Database, name: str, alias: str, *, owner: str) -> None:
+    """Remove an alias.
+
+    Raises:
+        ModelNotFound: if it does not exist.
+    """
+    with database.write() as connection:
+        gone = connection.execute(
+            delete(tables.alias).where(_of(tables.alias, owner, name), tables.alias.c.name == alias)
+        ).rowcount
+    if not gone:
+        raise ModelNotFound(f"{name!r} has no alias {alias!r}; GET /models/{name} lists its aliases")
+
+
+def named_blobs(database: Database) -> set[str]:
+    """Return the digest of every blob that a row names: the rest may be swept when old."""
+    with database.read() as connection:
+        named = set(connection.execute(select(tables.variant.c.blob)).scalars())
+        named |= set(connection.execute(select(tables.dataset.c.images_blob)).scalars())
+        named |= set(connection.execute(select(tables.dataset.c.manifest_blob)).scalars())
+        running = tables.job.c.state.in_(("queued", "running"))
+        for checkpoints in connection.execute(select(tables.job.c.checkpoints).where(running)).scalars():
+            named |= set(checkpoints)
+    return named
+
+
+def _aliased(connection: Connection, name: str, alias: str | None, *, owner: str) -> tuple[int, str | None]:
+    version = tables.version
+    query = select(version.c.number, tables.alias.c.variant).join(
+        tables.alias, tables.alias.c.version_id == version.c.id
+    )
+    row = connection.execute(
+        query.where(_of(tables.alias, owner, name), tables.alias.c.name == (alias or "default"))
+    ).first()
+    if row is not None:
+        return row.number, row.variant
+    if alias is not None:
+        names = connection.execute(select(tables.alias.c.name).where(_of(tables.alias, owner, name))).scalars().all()
+        raise ModelNotFound(
+            f"{name!r} has no alias {alias!r}; it has {', '.join(names) or 'none: PUT one, or name a version'}"
+        )
+    newest = connection.execute(select(func.max(version.c.number)).where(_of(version, owner, name))).scalar_one()
+    if newest is None:
+        raise _no_model(connection, name, owner)
+    return newest, None
+
+
+def _version(connection: Connection, name: str, number: int, *, owner: str) -> Version:
+    table = tables.version
+    row = connection.execute(_versions().where(_of(table, owner, name), table.c.number == number)).first()
+    if row is None:
+        numbers = (
+            connection.execute(select(table.c.number).where(_of(table, owner, name)).order_by(table.c.number))
+            .scalars()
+            .all()
+        )
+        if not numbers:
+            raise _no_model(connection, name, owner)
+        raise ModelNotFound(f"{name!r} has no version {number}; it has {', '.join(map(str, numbers[-20:]))}")
+    variant = tables.variant
+    query = select(variant.c.name, variant.c.blob, variant.c.size_bytes, variant.c.card, variant.c.accepted).where(
+        variant.c.version_id == row.id
+    )
+    variants = sorted(
+        (Variant(*each) for each in connection.execute(query)),
+        key=lambda each: (each.name != row.default_variant, each.name),
+    )
+    return replace(Version(*row), variants=tuple(variants))
+
+
+def _no_model(connection: Connection, name: str, owner: str) -> ModelNotFound:
+    names = (
+        connection.execute(
+            select(tables.model.c.name).where(tables.model.c.owner == owner).order_by(tables.model.c.name).limit(20)
+        )
+        .scalars()
+        .all()
+    )
+    known = f"the models are {', '.join(names)}" if names else "there are none yet: POST /train makes one"
+    return ModelNotFound(f"there is no model {name!r}; {known}")
+
+
+def _versions() -> Any:  # noqa: ANN401  a select of as many columns as Version has fields
+    column = tables.version.c
+    return select(
+        column.id,
+        column.owner,
+        column.model,
+        column.number,
+        column.job_id,
+        column.dataset_id,
+        column.default_variant,
+        column.card,
+        column.created_at,
+    )
+
+
+def _of(table: Any, owner: str, name: str) -> Any:  # noqa: ANN401  SQLAlchemy's own types
+    return (table.c.owner == owner) & (table.c.model == name)
+
+
+def _insert_ignoring(connection: Connection, table: Any, values: dict[str, Any]) -> None:  # noqa: ANN401  SQLAlchemy's
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
