@@ -1,0 +1,69 @@
+# The commands of the project. `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+UV := tools/uv
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+RUN := .venv/.made-run
+DEV := .venv/.made-dev
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: $(RUN) ## make the environment in .venv, locked by hash
+
+demo: $(RUN) ## upload, train, shrink and serve a real image set; DATA=images.zip takes yours
+	@$(BIN)/espalier demo $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+up: $(RUN) ## start the local stack and leave it running; Ctrl-C stops all of it
+	@$(BIN)/espalier up $(ARGS)
+
+test: $(DEV) ## run every test; ARGS="-k name" runs some
+	@$(BIN)/pytest $(ARGS)
+
+check: $(DEV) ## lint, types, import rules, and that nothing generated is stale
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/locks.py --check
+	@$(BIN)/python -m service.openapi --check
+	@$(BIN)/python -m models_store.spec_docs --check
+	@$(BIN)/python samples/cut_demo.py --check
+
+format: $(DEV) ## rewrite the code as `make check` wants it
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+generated: $(DEV) ## write again what is generated: the OpenAPI document, docs/spec.md
+	@$(BIN)/python -m service.openapi --write
+	@$(BIN)/python -m models_store.spec_docs --write
+
+lock: $(DEV) ## renew the lock files after a change of pyproject.toml; ARGS=--upgrade takes newer versions
+	@$(BIN)/python tools/locks.py $(if $(ARGS),$(ARGS),--write)
+
+gpu-check: $(DEV) ## the GPU tests and every benchmark, on the machine at hand
+	@tools/gpu_check $(ARGS)
+
+clean: ## remove what tools leave behind; keeps .venv and the data in .espalier
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info
+	@find . -name __pycache__ -type d -not -path './.venv/*' -not -path './.uv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## clean, and remove the environment too
+	@rm -rf .venv .uv
+
+$(RUN): requirements.lock pyproject.toml tools/uv
+	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' .venv
+	@echo "installing the locked environment into .venv (about 6 GB, nearly all of it torch and CUDA)"
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUN)
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.PHONY: help setup demo up test check format generated lock gpu-check clean distclean
