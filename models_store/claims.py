@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, upd
 from models_store import events, tables
 from models_store.database import Database, now
 from models_store.host import Process, this_process
-from models_store.jobs import COLUMNS, Job, job_of
+from models_store.jobs import COLUMNS, TERMINAL, Job, job_of
 from models_store.settings import Settings
 
 LONGEST_BACKOFF_S = 360.0
@@ -192,6 +192,15 @@ def crash(database: Database, claim: Claim, *, settings: Settings, reason: str) 
         _count_crash(connection, job_of(row), settings=settings, reason=reason)
 
 
+def forget_checkpoints(database: Database, job_id: str) -> list[str]:
+    """Take the checkpoints of a job that has ended off its row; return their digests."""
+    job = tables.job
+    with database.write() as connection:
+        row = connection.execute(select(job.c.checkpoints).where(job.c.id == job_id, job.c.state.in_(TERMINAL))).first()
+        connection.execute(update(job).where(job.c.id == job_id, job.c.state.in_(TERMINAL)).values(checkpoints=[]))
+    return list(row.checkpoints) if row else []
+
+
 def reap(database: Database, *, settings: Settings) -> list[str]:
     """Take back every running job whose lease ran out, or whose owner on this host is dead; return their ids.
 
@@ -260,8 +269,8 @@ def _count_crash(connection: Connection, job: Job, *, settings: Settings, reason
             "title": "The worker was lost",
             "status": 500,
             "code": "worker_lost",
-            "detail": f"the job crashed {crashes} times, the last time because {reason}; see its logs, ask for less memory "
-            "(batch_size, input.size), then retry it",
+            "detail": f"the job crashed {crashes} times, the last time because {reason}; see its logs, ask for less "
+            "memory (batch_size, input.size), then retry it",
             "errors": [],
         }
         values, told = {**_ended("failed"), "problem": problem}, {"state": "failed", "problem": problem}

@@ -1,0 +1,77 @@
+"""What every worker and API does now and then: take back abandoned jobs, announce waiting ones, sweep old blobs."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from models_store import claims, queue, registry
+from models_store.blobs import Blobs
+from models_store.database import Database
+from models_store.settings import Settings
+
+SWEEP_EVERY_S = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+def wake(database: Database, job_id: str, *, settings: Settings) -> bool:
+    """Announce a queued job and note that it was done; False when the broker is down, which loses nothing."""
+    if not queue.announce(settings, job_id):
+        return False
+    claims.note_wake_up(database, job_id)
+    return True
+
+
+def make_round(database: Database, *, settings: Settings, idle: bool) -> None:
+    """Take back abandoned jobs, then announce those that wait: an idle worker's are announced sooner."""
+    for job_id in claims.reap(database, settings=settings):
+        log.warning("took back %s", job_id)
+    age_s = settings.poll_s if idle else settings.reannounce_s
+    for job_id in claims.due_for_wake_up(database, older_than_s=age_s):
+        if not wake(database, job_id, settings=settings):
+            return
+
+
+def sweep(database: Database, blobs: Blobs, *, settings: Settings) -> int:
+    """Delete old blobs that no row names; return how many."""
+    candidates = set(blobs.older_than(settings.blob_grace_s))
+    unnamed = candidates - registry.named_blobs(database)  # in this order: what is named meanwhile stays
+    for sha256 in unnamed:
+        blobs.delete(sha256)
+    return len(unnamed)
+
+
+class Patrol:
+    """A thread that makes a round every `settings.poll_s`, until `stop`."""
+
+    def __init__(self, database: Database, blobs: Blobs, *, settings: Settings, is_idle: Callable[[], bool]) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._settings = settings
+        self._is_idle = is_idle
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._walk, name="patrol", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread, after the round it is in."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _walk(self) -> None:
+        waited_s = 0.0
+        while not self._stopping.wait(self._settings.poll_s):
+            waited_s += self._settings.poll_s
+            try:
+                make_round(self._database, settings=self._settings, idle=self._is_idle())
+                if waited_s >= SWEEP_EVERY_S:
+                    waited_s = 0.0
+                    log.info("swept %d blobs", sweep(self._database, self._blobs, settings=self._settings))
+            except (SQLAlchemyError, OSError):
+                log.exception("a round of the patrol failed; the next one comes in %s s", self._settings.poll_s)

@@ -1,0 +1,222 @@
+import pytest
+
+from models_store import claims, events, idempotency, jobs
+from models_store.claims import Stale
+from models_store.database import Database
+from models_store.settings import Settings
+from tests.samples import a_train_spec
+
+OWNER = "ada"
+
+
+def submit(database: Database, settings: Settings, **given: object) -> jobs.Job:
+    return jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, **given)[0]
+
+
+def states(database: Database, job: jobs.Job) -> list[str]:
+    return [event.data["state"] for event in events.after(database, job.id, 0, kinds=("state",))]
+
+
+def test_a_submitted_job_waits_with_its_resolved_spec(database: Database, settings: Settings) -> None:
+    job = submit(database, settings)
+
+    found = jobs.find(database, job.id, owner=OWNER)
+
+    assert (found.state, found.spec["input"]["size"], found.progress) == ("queued", 32, {"fraction": 0.0})
+
+
+def test_another_owners_job_is_not_found(database: Database, settings: Settings) -> None:
+    job = submit(database, settings)
+
+    with pytest.raises(jobs.JobNotFound):
+        jobs.find(database, job.id, owner="eve")
+
+
+def test_the_same_key_and_body_make_one_job(database: Database, settings: Settings) -> None:
+    key = idempotency.Key(OWNER, "/train", "key-1", "a" * 64)
+
+    first, first_replayed = jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, key=key)
+    second, second_replayed = jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, key=key)
+
+    assert (first.id, first_replayed, second_replayed) == (second.id, False, True)
+
+
+def test_a_key_with_another_body_is_refused_and_makes_no_job(database: Database, settings: Settings) -> None:
+    submit(database, settings, key=idempotency.Key(OWNER, "/train", "key-1", "a" * 64))
+
+    with pytest.raises(idempotency.InvalidKey):
+        submit(database, settings, key=idempotency.Key(OWNER, "/train", "key-1", "b" * 64))
+
+    assert len(jobs.listing(database, owner=OWNER)[0]) == 1
+
+
+def test_lists_are_newest_first_and_paged(database: Database, settings: Settings) -> None:
+    made = [submit(database, settings).id for _ in range(5)]
+
+    first, cursor = jobs.listing(database, owner=OWNER, limit=3)
+    second, end = jobs.listing(database, owner=OWNER, limit=3, cursor=cursor)
+
+    assert [job.id for job in first + second] == sorted(made, reverse=True)
+    assert end is None
+
+
+def test_a_job_is_claimed_once(database: Database, settings: Settings) -> None:
+    submit(database, settings)
+
+    first = claims.claim(database, settings=settings)
+
+    assert first is not None
+    assert claims.claim(database, settings=settings) is None
+
+
+def test_a_higher_fence_makes_the_earlier_claim_stale(database: Database, settings: Settings) -> None:
+    submit(database, settings)
+    first = claims.claim(database, settings=settings)
+    assert first is not None
+    claims.release(database, first)
+    second = claims.claim(database, settings=settings)
+    assert second is not None
+
+    with pytest.raises(Stale):
+        claims.report(database, first, [("progress", {"fraction": 0.9})])
+
+    assert claims.beat(database, second, settings=settings).cancel is False
+    assert jobs.find(database, second.job.id, owner=OWNER).progress == {"fraction": 0.0}
+
+
+def test_a_waiting_job_is_canceled_at_once(database: Database, settings: Settings) -> None:
+    job = submit(database, settings)
+
+    jobs.cancel(database, job.id, owner=OWNER)
+
+    assert jobs.find(database, job.id, owner=OWNER).state == "canceled"
+    assert claims.claim(database, settings=settings) is None
+
+
+def test_a_running_job_hears_of_its_cancel_at_the_next_beat(database: Database, settings: Settings) -> None:
+    job = submit(database, settings)
+    claim = claims.claim(database, settings=settings)
+    assert claim is not None
+
+    jobs.cancel(database, job.id, owner=OWNER)
+
+    assert claims.beat(database, claim, settings=settings).cancel is True
+    claims.confirm_cancel(database, claim)
+    assert states(database, job) == ["queued", "running", "running", "canceled"]
+
+
+def test_a_job_that_ended_cannot_be_canceled(database: Database, settings: Settings) -> None:
+    job = submit(database, settings)
+    claim = claims.claim(database, settings=settings)
+    assert claim is not None
+    claims.fail(database, claim, {"code": "diverged", "detail": "the loss is not a number"})
+
+    with pytest.raises(jobs.JobFinished):
+        jobs.cancel(database, job.id, owner=OWNER)
+
+
+def test_a_failed_job_is_retried_as_a_new_job_with_the_same_spec(database: Database, settings: Settings) -> None:
+    job = submit(database, settings)
+    claim = claims.claim(database, settings=settings)
+    assert claim is not None
+    claims.fail(database, claim, {"code": "diverged", "detail": "the loss is not a number"})
+
+    again = jobs.retry(database, job.id, owner=OWNER, settings=settings)
+
+    assert (again.state, again.spec_sha256) == ("queued", job.spec_sha256)
+    assert again.id != job.id
+
+
+def test_an_expired_lease_is_taken_back_and_counts_as_a_crash(database: Database, settings: Settings) -> None:
+    job = submit(database, settings)
+    late = settings.model_copy(update={"lease_s": -1.0})
+    first = claims.claim(database, settings=late)
+
+    taken_back = claims.reap(database, settings=settings)
+
+    assert first is not None
+    assert taken_back == [job.id]
+    found = jobs.find(database, job.id, owner=OWNER)
+    assert (found.state, found.crashes) == ("queued", 1)
+    with pytest.raises(Stale):
+        claims.beat(database, first, settings=settings)
+
+
+def test_a_living_owners_job_is_left_alone(database: Database, settings: Settings) -> None:
+    submit(database, settings)
+    claims.claim(database, settings=settings)
+
+    assert claims.reap(database, settings=settings) == []
+
+
+def test_the_wait_after_a_crash_doubles_up_to_six_minutes(database: Database, settings: Settings) -> None:
+    patient = settings.model_copy(update={"backoff_s": 10.0, "max_crashes": 9})
+    job = submit(database, patient)
+    waits = []
+
+    for _ in range(8):
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE job SET not_before = 0")
+        claim = claims.claim(database, settings=patient)
+        assert claim is not None
+        claims.crash(database, claim, settings=patient, reason="it was killed")
+        waits.append(events.after(database, job.id, 0, kinds=("state",))[-1].data["retry_in_s"])
+
+    assert waits == [10, 20, 40, 80, 160, 320, 360, 360]
+
+
+def test_after_three_crashes_a_job_has_failed_with_worker_lost(database: Database, settings: Settings) -> None:
+    quick = settings.model_copy(update={"backoff_s": 0.0})
+    job = submit(database, quick)
+
+    for _ in range(3):
+        claim = claims.claim(database, settings=quick)
+        assert claim is not None
+        claims.crash(database, claim, settings=quick, reason="it was killed")
+
+    found = jobs.find(database, job.id, owner=OWNER)
+    assert (found.state, found.problem["code"]) == ("failed", "worker_lost")
+
+
+def test_a_crash_of_a_job_that_is_to_be_canceled_cancels_it(database: Database, settings: Settings) -> None:
+    job = submit(database, settings)
+    claim = claims.claim(database, settings=settings)
+    assert claim is not None
+    jobs.cancel(database, job.id, owner=OWNER)
+
+    claims.crash(database, claim, settings=settings, reason="it was killed")
+
+    assert jobs.find(database, job.id, owner=OWNER).state == "canceled"
+
+
+def test_two_checkpoints_are_kept_and_the_third_is_given_up(database: Database, settings: Settings) -> None:
+    submit(database, settings)
+    claim = claims.claim(database, settings=settings)
+    assert claim is not None
+
+    given_up = [claims.keep_checkpoint(database, claim, letter * 64) for letter in "abc"]
+
+    assert given_up == [[], [], ["a" * 64]]
+    assert jobs.find(database, claim.job.id, owner=OWNER).checkpoints == ["c" * 64, "b" * 64]
+
+
+def test_events_are_numbered_without_gaps_and_followed_from_any_number(database: Database, settings: Settings) -> None:
+    job = submit(database, settings)
+    claim = claims.claim(database, settings=settings)
+    assert claim is not None
+    claims.report(database, claim, [("phase", {"phase": "training"}), ("log", {"text": "hello"})])
+
+    seen = events.after(database, job.id, 0)
+
+    assert [event.seq for event in seen] == [1, 2, 3, 4]
+    assert [event.kind for event in events.after(database, job.id, 2)] == ["phase", "log"]
+
+
+def test_only_due_jobs_without_a_fresh_wake_up_are_announced(database: Database, settings: Settings) -> None:
+    job = submit(database, settings)
+
+    before = claims.due_for_wake_up(database, older_than_s=30)
+    claims.note_wake_up(database, job.id)
+    after = claims.due_for_wake_up(database, older_than_s=30)
+
+    assert (before, after) == ([job.id], [])

@@ -1,0 +1,115 @@
+import pytest
+
+from models_store import claims, jobs, registry
+from models_store.database import Database
+from models_store.settings import Settings
+from tests.samples import a_train_spec
+
+OWNER = "ada"
+
+
+def a_claim(database: Database, settings: Settings, name: str = "leaves") -> claims.Claim:
+    jobs.submit(database, owner=OWNER, spec=a_train_spec(name=name), settings=settings)
+    claim = claims.claim(database, settings=settings)
+    assert claim is not None
+    return claim
+
+
+def a_publication() -> registry.Publication:
+    variants = [
+        registry.Variant("fp32", "a" * 64, 1000, {"kind": "fp32"}, accepted=True),
+        registry.Variant("int8", "b" * 64, 300, {"kind": "int8"}, accepted=True),
+    ]
+    return registry.Publication({"labels": ["x", "y"]}, "int8", variants)
+
+
+def test_publishing_adds_a_version_and_ends_the_job_in_one_step(database: Database, settings: Settings) -> None:
+    claim = a_claim(database, settings)
+
+    number = registry.publish(database, claim, a_publication())
+
+    job = jobs.find(database, claim.job.id, owner=OWNER)
+    assert (number, job.state, job.result) == (1, "succeeded", {"model": "leaves", "version": 1})
+
+
+def test_a_stale_claim_publishes_nothing(database: Database, settings: Settings) -> None:
+    claim = a_claim(database, settings)
+    claims.release(database, claim)
+
+    with pytest.raises(claims.Stale):
+        registry.publish(database, claim, a_publication())
+
+    assert registry.models(database, owner=OWNER) == ([], None)
+
+
+def test_a_cancel_that_came_first_wins_over_publishing(database: Database, settings: Settings) -> None:
+    claim = a_claim(database, settings)
+    jobs.cancel(database, claim.job.id, owner=OWNER)
+
+    with pytest.raises(claims.Stale):
+        registry.publish(database, claim, a_publication())
+
+    assert registry.models(database, owner=OWNER) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("reference", "meaning"),
+    [
+        ("leaves", (2, "int8")),
+        ("leaves:1", (1, "int8")),
+        ("leaves:1/fp32", (1, "fp32")),
+        ("leaves/fp32", (2, "fp32")),
+        ("leaves@live", (1, "fp32")),
+        ("leaves@live/int8", (1, "int8")),
+    ],
+)
+def test_a_reference_means_one_file(
+    database: Database, settings: Settings, reference: str, meaning: tuple[int, str]
+) -> None:
+    for _ in range(2):
+        registry.publish(database, a_claim(database, settings), a_publication())
+    registry.set_alias(database, "leaves", "live", owner=OWNER, number=1, variant="fp32")
+
+    served = registry.resolve(database, reference, owner=OWNER)
+
+    assert (served.version, served.variant) == meaning
+
+
+def test_a_bare_name_follows_the_alias_default_when_it_is_set(database: Database, settings: Settings) -> None:
+    for _ in range(2):
+        registry.publish(database, a_claim(database, settings), a_publication())
+
+    registry.set_alias(database, "leaves", "default", owner=OWNER, number=1)
+
+    assert registry.resolve(database, "leaves", owner=OWNER).version == 1
+
+
+@pytest.mark.parametrize("reference", ["nothing", "leaves:7", "leaves@no", "leaves/no", "../leaves", "", "leaves:1:2"])
+def test_an_unknown_reference_says_what_there_is(database: Database, settings: Settings, reference: str) -> None:
+    registry.publish(database, a_claim(database, settings), a_publication())
+
+    with pytest.raises(registry.ModelNotFound) as caught:
+        registry.resolve(database, reference, owner=OWNER)
+
+    assert "leaves" in caught.value.detail or "write `name`" in caught.value.detail
+
+
+def test_an_alias_is_moved_and_removed(database: Database, settings: Settings) -> None:
+    for _ in range(2):
+        registry.publish(database, a_claim(database, settings), a_publication())
+    registry.set_alias(database, "leaves", "live", owner=OWNER, number=1)
+
+    registry.set_alias(database, "leaves", "live", owner=OWNER, number=2)
+    moved = registry.model(database, "leaves", owner=OWNER).aliases
+    registry.remove_alias(database, "leaves", "live", owner=OWNER)
+
+    assert moved == {"live": {"version": 2, "variant": None}}
+    assert registry.model(database, "leaves", owner=OWNER).aliases == {}
+
+
+def test_what_a_row_names_is_not_swept(database: Database, settings: Settings) -> None:
+    registry.publish(database, a_claim(database, settings), a_publication())
+    claim = a_claim(database, settings, name="other")
+    claims.keep_checkpoint(database, claim, "c" * 64)
+
+    assert registry.named_blobs(database) == {"a" * 64, "b" * 64, "c" * 64}

@@ -1,0 +1,61 @@
+"""Makers of small real things that many tests need."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from models_store.settings import Settings
+from models_store.spec.train import TrainSpec, resolve
+
+DATASET_ID = "ds_0000000000"
+
+
+def quick_settings(home: Path, **changes: Any) -> Settings:
+    """Return settings whose waits are short, so that what takes a minute in life takes a second in a test."""
+    quick = {
+        "espalier_home": home,
+        "beat_s": 0.2,
+        "lease_s": 5,
+        "beat_deadline_s": 4,
+        "stop_grace_s": 10,
+        "backoff_s": 0.1,
+        "poll_s": 0.3,
+        "reannounce_s": 2,
+        "checkpoint_s": 0,
+        "device": "cpu",
+    }
+    return Settings(**(quick | changes))
+
+
+def a_train_spec(**changes: Any) -> TrainSpec:
+    """Return a resolved spec of a tiny net on a small input."""
+    document = {
+        "name": "leaves",
+        "dataset": DATASET_ID,
+        "input": {"size": 32},
+        "backbone": {"kind": "small_cnn"},
+        "training": {"epochs": 2, "batch_size": 16, "precision": "fp32"},
+        "compression": None,
+    }
+    return resolve(TrainSpec.model_validate(document | changes), class_count=2, train_count=80)[0]
+
+
+def a_png(*, size: tuple[int, int] = (40, 32), hue: int = 0, seed: int = 0) -> bytes:
+    """Return a small noisy PNG of one dominant colour channel (`hue` 0, 1 or 2)."""
+    pixels = np.random.default_rng(seed).integers(0, 120, (size[1], size[0], 3), dtype=np.uint8)
+    pixels[..., hue] += 120
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def class_folders(folder: Path, *, per_class: int = 40, classes: tuple[str, ...] = ("blue", "green", "red")) -> Path:
+    """Write class folders of easily told images below `folder`, and return it."""
+    for hue, name in enumerate(classes):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for index in range(per_class):
+            (folder / name / f"{index:04d}.png").write_bytes(a_png(hue=hue % 3, seed=1000 * hue + index))
+    return folder

@@ -1,0 +1,38 @@
+"""What a supervisor tells its trainer, and how the trainer ends: a file one way, JSON lines the other way.
+
+Reports are `{"kind": …, "data": …}`. Of kind phase, progress, metrics and log they become the job's events;
+`checkpoint` names a blob to keep; `result` is what to publish; `problem` says why the job can't succeed.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+EXIT_DRAINED = 75  # EX_TEMPFAIL of sysexits.h: asked to stop, stopped at a checkpoint
+EXIT_PROBLEM = 65  # EX_DATAERR: the job can't succeed, and the problem was reported
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One attempt at one job. Blobs are named by their digest; `staging` is a folder of this host."""
+
+    job_id: str
+    spec: dict[str, Any]
+    spec_sha256: str
+    dataset_id: str
+    dataset_digest: str
+    classes: list[str]
+    images_blob: str
+    manifest_blob: str
+    checkpoints: list[str]
+    staging: str
+
+    def write(self, path: Path) -> None:
+        """Write the assignment as JSON."""
+        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Assignment":
+        """Return the assignment that `write` wrote."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,278 @@
+"""claim, child process, heartbeat, cancel, finish: one job at a time, from the claim to its outcome. No torch here.
+
+The supervisor alone talks to the database. It beats while the trainer works, passes its reports on, and ends it when
+the owner cancels, the worker leaves, the claim is lost, or nothing has moved for too long.
+"""
+
+import itertools
+import logging
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from models_store import claims, datasets, registry, tables
+from models_store.blobs import Blobs
+from models_store.claims import Claim, Stale
+from models_store.database import Database
+from models_store.errors import EspalierError
+from models_store.settings import Settings
+from workers.assignment import EXIT_DRAINED, Assignment
+from workers.trainer_process import Report, TrainerProcess
+
+log = logging.getLogger(__name__)
+
+
+class StopFlag:
+    """Set by SIGTERM: the worker is shutting down, and its job goes back to the queue."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    @contextmanager
+    def listening(self) -> Iterator["StopFlag"]:
+        """Take SIGTERM while inside."""
+        earlier = signal.signal(signal.SIGTERM, lambda *_: self.set())
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGTERM, earlier)
+
+    def set(self) -> None:
+        """Ask for the stop."""
+        self.is_set = True
+
+
+def work(settings: Settings, *, stop: StopFlag) -> int:
+    """Work on jobs until none is due, or a stop is asked for; return how many were claimed."""
+    database = Database(settings.database_url)
+    blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
+    _drop_abandoned_staging(database, settings)
+    done = 0
+    try:
+        while not stop.is_set:
+            claim = claims.claim(database, settings=settings)
+            if claim is None:
+                break
+            done += 1
+            log.info("%s: attempt %d", claim.job.id, claim.fence)
+            outcome = supervise(database, blobs, claim, settings=settings, stop=stop)
+            log.info("%s: %s", claim.job.id, outcome)
+    finally:
+        database.close()
+    return done
+
+
+def supervise(
+    database: Database,
+    blobs: Blobs,
+    claim: Claim,
+    *,
+    settings: Settings,
+    stop: StopFlag,
+    command: list[str] | None = None,
+) -> str:
+    """See one claimed job through and return its outcome; whatever happens, the trainer is gone afterwards."""
+    staging = settings.scratch / "staging" / claim.job.id / str(claim.fence)
+    shutil.rmtree(staging.parent, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        assignment = _assign(database, claim, staging)
+        trainer = TrainerProcess(assignment, settings=settings, command=command)
+        try:
+            return _Watch(database, blobs, claim, trainer, settings=settings, stop=stop).until_the_end()
+        finally:
+            trainer.close()
+    except Stale:
+        return "stale: another worker has the job, or it has ended"
+    except EspalierError as error:
+        claims.fail(database, claim, error.as_problem())
+        return f"failed: {error.detail}"
+    except Exception:  # the second of the two broad catches: a fault of ours must not take the worker down
+        log.exception("%s: the supervisor failed", claim.job.id)
+        claims.crash(database, claim, settings=settings, reason="its supervisor failed; see the worker's log")
+        return "crashed"
+    finally:
+        shutil.rmtree(staging.parent, ignore_errors=True)
+
+
+class _Watch:
+    """What is known of one attempt while it runs."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        claim: Claim,
+        trainer: TrainerProcess,
+        *,
+        settings: Settings,
+        stop: StopFlag,
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._claim = claim
+        self._trainer = trainer
+        self._settings = settings
+        self._stop = stop
+        self._result: dict[str, Any] | None = None
+        self._problem: dict[str, Any] | None = None
+        self._untold: list[Report] = []
+        self._last_beat = self._last_report = time.monotonic()
+        self._next_beat = self._last_beat
+
+    def until_the_end(self) -> str:
+        """Follow the trainer until it ends, or has to be ended."""
+        settings = self._settings
+        while self._trainer.exit_code() is None or not self._trainer.is_silent:
+            self._take(self._trainer.read(timeout_s=min(1.0, settings.beat_s)))
+            if self._beat_says_cancel():
+                return self._cancel()
+            if self._stop.is_set:
+                return self._drain()
+            moment = time.monotonic()
+            if moment - self._last_beat > settings.beat_deadline_s:
+                self._trainer.kill()
+                return f"left: no heartbeat reached the database for {settings.beat_deadline_s:g} s"
+            if moment - self._last_report > settings.stall_s:
+                self._trainer.kill()
+                return self._crash(f"it made no progress for {settings.stall_s:g} s")
+        return self._conclude()
+
+    def _conclude(self) -> str:
+        self._tell()
+        if self._problem is not None:
+            claims.fail(self._database, self._claim, self._problem)
+            self._drop_checkpoints()
+            return f"failed: {self._problem['detail']}"
+        if self._result is not None and self._trainer.exit_code() == 0:
+            return self._publish(self._result)
+        if self._trainer.exit_code() == EXIT_DRAINED:
+            claims.release(self._database, self._claim)
+            return "released"
+        return self._crash(_how_it_ended(self._trainer.exit_code()))
+
+    def _publish(self, result: dict[str, Any]) -> str:
+        variants = [registry.Variant(**variant) for variant in result["variants"]]
+        publication = registry.Publication(result["card"], result["default_variant"], variants)
+        try:
+            number = registry.publish(self._database, self._claim, publication)
+        except Stale:
+            if claims.beat(self._database, self._claim, settings=self._settings).cancel:
+                claims.confirm_cancel(self._database, self._claim)
+                self._drop_checkpoints()
+                return "canceled"
+            raise
+        self._drop_checkpoints()
+        return f"succeeded: {self._claim.job.name}:{number}"
+
+    def _cancel(self) -> str:
+        self._trainer.stop(grace_s=self._settings.stop_grace_s, take=self._take)
+        claims.confirm_cancel(self._database, self._claim)
+        self._drop_checkpoints()
+        return "canceled"
+
+    def _drain(self) -> str:
+        self._trainer.stop(grace_s=self._settings.stop_grace_s, take=self._take)
+        if self._problem is not None or (self._result is not None and self._trainer.exit_code() == 0):
+            return self._conclude()
+        claims.release(self._database, self._claim)
+        return "released"
+
+    def _crash(self, reason: str) -> str:
+        tail = self._trainer.log_tail()
+        if tail:
+            claims.report(self._database, self._claim, [("log", {"text": tail})])
+        claims.crash(self._database, self._claim, settings=self._settings, reason=reason)
+        return f"crashed: {reason}"
+
+    def _take(self, reports: list[Report]) -> None:
+        """Pass the trainer's reports on; a database that does not answer gets them later."""
+        if reports:
+            self._last_report = time.monotonic()
+        for kind, data in reports:
+            if kind == "result":
+                self._result = data
+            elif kind == "problem":
+                self._problem = data
+            elif kind != "alive":
+                self._untold.append((kind, data))
+        try:
+            self._tell()
+        except SQLAlchemyError:
+            log.warning("%s: reports wait: the database does not answer", self._claim.job.id)
+
+    def _tell(self) -> None:
+        while self._untold:
+            kind, data = self._untold[0]
+            if kind == "checkpoint":
+                for sha256 in claims.keep_checkpoint(self._database, self._claim, data["sha256"]):
+                    self._blobs.delete(sha256)
+                self._untold.pop(0)
+                continue
+            events = list(itertools.takewhile(lambda report: report[0] != "checkpoint", self._untold))
+            claims.report(self._database, self._claim, events)
+            del self._untold[: len(events)]
+
+    def _beat_says_cancel(self) -> bool:
+        """Beat when it is time; a database that does not answer is tried again until the deadline."""
+        if time.monotonic() < self._next_beat:
+            return False
+        self._next_beat = time.monotonic() + self._settings.beat_s
+        try:
+            orders = claims.beat(self._database, self._claim, settings=self._settings)
+        except SQLAlchemyError:
+            log.warning("%s: no heartbeat: the database does not answer", self._claim.job.id)
+            self._next_beat = time.monotonic() + min(1.0, self._settings.beat_s)
+            return False
+        self._last_beat = time.monotonic()
+        return orders.cancel
+
+    def _drop_checkpoints(self) -> None:
+        for sha256 in claims.forget_checkpoints(self._database, self._claim.job.id):
+            self._blobs.delete(sha256)
+
+
+def _assign(database: Database, claim: Claim, staging: Path) -> Assignment:
+    job = claim.job
+    dataset = datasets.find(database, job.dataset_id, owner=job.owner)
+    return Assignment(
+        job_id=job.id,
+        spec=job.spec,
+        spec_sha256=job.spec_sha256,
+        dataset_id=dataset.id,
+        dataset_digest=dataset.digest,
+        classes=dataset.card["classes"],
+        images_blob=dataset.images_blob,
+        manifest_blob=dataset.manifest_blob,
+        checkpoints=job.checkpoints,
+        staging=str(staging),
+    )
+
+
+def _how_it_ended(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "it closed its reports and did not end"
+    if exit_code == -signal.SIGKILL:
+        return "its trainer was killed (SIGKILL): the host may be out of memory"
+    if exit_code < 0:
+        return f"its trainer was ended by {signal.Signals(-exit_code).name}"
+    return f"its trainer ended with exit code {exit_code}"
+
+
+def _drop_abandoned_staging(database: Database, settings: Settings) -> None:
+    """Remove the staging folders that a killed supervisor left on this host."""
+    folder = settings.scratch / "staging"
+    if not folder.is_dir():
+        return
+    with database.read() as connection:
+        running = set(connection.execute(select(tables.job.c.id).where(tables.job.c.state == "running")).scalars())
+    for path in folder.iterdir():
+        if path.name not in running:
+            shutil.rmtree(path, ignore_errors=True)
