@@ -1,0 +1,260 @@
+"""bytes → RGB or grey uint8 at a size: the one implementation that training and serving share.
+
+The same bytes give the same pixels on every call. What is decided here, and why:
+
+- **Formats**: JPEG, PNG, WebP, BMP, GIF and TIFF, by content; the first frame of an animation.
+- **Turned upright** by the EXIF orientation, as every viewer does.
+- **Transparency** is laid on white, the page that cut-out images are made for.
+- **16-bit grey** is scaled to 8 bits. 32-bit and floating-point images have no agreed white, and are refused.
+- **One resampling**, bilinear with antialiasing (Pillow's `resize` widens its filter as it shrinks), straight from the
+  source box: `crop` takes the centred square of the short side, `stretch` all of it. It is what pretrained weights were
+  made with (torchvision's `Resize` and `CenterCrop`), and half the time of scaling everything and cutting.
+- **JPEG** by simplejpeg (libjpeg-turbo), which scales by n/8 while it decodes, never below the size asked for; what its
+  strict mode refuses (stray bytes between markers, as old cameras write them) and CMYK is Pillow's to decode.
+"""
+
+import functools
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from models_store.errors import Invalid
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+MOST_JPEG_SCANS = 200
+"""A progressive JPEG has about ten; each costs a pass over all pixels, however few bytes it takes."""
+GREY, RGB = 1, 3  # channels
+EXIF_ORIENTATION = 0x0112
+UPRIGHT = {  # EXIF orientation → how a stored array becomes upright: transposed?, rows reversed?, columns reversed?
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+Box = tuple[float, float, float, float]
+Pixels = NDArray[np.uint8]
+
+
+class UndecodableImage(Invalid):
+    """The bytes are no image that is read here, or only a part of one."""
+
+    code = "image_undecodable"
+    title = "The image can't be read"
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What an image is: size in pixels as it is seen (upright), and one of FORMATS."""
+
+    width: int
+    height: int
+    format: str
+
+
+def decode(
+    data: bytes, *, size: int, channels: int, fit: Literal["crop", "stretch"], max_pixels: int = 64_000_000
+) -> Pixels:
+    """Return the image as uint8 (size, size, channels): RGB for 3 channels, grey (ITU-R 601) for 1.
+
+    Raises:
+        UndecodableImage: if the bytes are no image, a damaged one, or one of more than `max_pixels`.
+    """
+    assert channels in {GREY, RGB}, channels
+    if _is_jpeg(data):
+        image, orientation = _decode_jpeg(data, smallest_side=size, channels=channels, max_pixels=max_pixels)
+    else:
+        image, orientation, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR, box=_box(image.size, fit))
+    pixels = np.asarray(image).reshape(size, size, channels)
+    return np.ascontiguousarray(_upright(pixels, orientation))
+
+
+def inspect(data: bytes, *, max_pixels: int = 64_000_000) -> ImageFacts:
+    """Return what the image is, after decoding all of it: a truncated one is seen here.
+
+    Raises:
+        UndecodableImage: as `decode`, on the same bytes.
+    """
+    if _is_jpeg(data):
+        width, height = _jpeg_size(data, max_pixels) or _pillow_size(data, max_pixels)
+        _, orientation = _decode_jpeg(data, smallest_side=1, channels=GREY, max_pixels=max_pixels)
+        format_ = "JPEG"
+    else:
+        image, orientation, format_ = _decode_by_pillow(data, channels=RGB, max_pixels=max_pixels)
+        width, height = image.size
+    transposed = orientation in UPRIGHT and UPRIGHT[orientation][0]
+    return ImageFacts(height, width, format_) if transposed else ImageFacts(width, height, format_)
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Tell whether the first bytes of a file (32 are enough) are those of one of FORMATS."""
+    return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")) or (
+        (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or (head[:2] == b"BM" and head[14:18] == b"\x28\x00\x00\x00")
+    )
+
+
+def _is_jpeg(data: bytes) -> bool:
+    return data[:3] == b"\xff\xd8\xff"
+
+
+def _box(stored: tuple[int, int], fit: Literal["crop", "stretch"]) -> Box:
+    width, height = stored
+    if fit == "stretch":
+        return (0, 0, width, height)
+    side = min(stored)
+    left, top = (width - side) / 2, (height - side) / 2
+    return (left, top, left + side, top + side)
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn a square: its centre crop is the same square before and after."""
+    if orientation not in UPRIGHT:
+        return pixels
+    transposed, rows, columns = UPRIGHT[orientation]
+    turned = pixels.transpose(1, 0, 2) if transposed else pixels
+    return turned[:: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def _decode_jpeg(data: bytes, *, smallest_side: int, channels: int, max_pixels: int) -> tuple[Image.Image, int]:
+    """Return the image, scaled by n/8 where that leaves both sides at `smallest_side` or more; and its orientation."""
+    if data.count(b"\xff\xda") > MOST_JPEG_SCANS:
+        raise UndecodableImage(f"a JPEG of more than {MOST_JPEG_SCANS} scans would take minutes; save it anew")
+    if _jpeg_size(data, max_pixels) is not None:
+        try:
+            pixels = simplejpeg.decode_jpeg(
+                data,
+                "RGB" if channels == RGB else "GRAY",
+                min_height=smallest_side,
+                min_width=smallest_side,
+            )
+        except (ValueError, MemoryError):
+            pass  # Pillow tolerates more, and says what is wrong
+        else:
+            image = Image.fromarray(pixels if channels == RGB else pixels[:, :, 0])
+            return image, _jpeg_orientation(data)
+    image, orientation, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
+    return image, orientation
+
+
+def _jpeg_size(data: bytes, max_pixels: int) -> tuple[int, int] | None:
+    """Return (width, height) when simplejpeg can decode the image, None when it is Pillow's."""
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    _check_size(width, height, max_pixels)
+    return (width, height) if colours in {"YCbCr", "Gray", "RGB"} else None
+
+
+def _jpeg_orientation(data: bytes) -> int:
+    head = data[: 1 << 17]  # application segments are of 64 KiB at most, and these two come first
+    if b"Exif\x00\x00" not in head and b"tiff:Orientation" not in head:
+        return 1
+    try:
+        with Image.open(BytesIO(data), formats=["JPEG"]) as image:
+            return _orientation(image)
+    except Exception:  # noqa: BLE001  damaged metadata can fail in any way; the pixels were decoded
+        return 1
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001  damaged metadata can fail in any way, and is no reason to lose the image
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _pillow_size(data: bytes, max_pixels: int) -> tuple[int, int]:
+    image = _opened(data, max_pixels)
+    return image.size
+
+
+def _opened(data: bytes, max_pixels: int) -> Image.Image:
+    """Return the image with its header read and its size checked, no pixel decoded yet."""
+    _quieten_pillow()
+    if not data:
+        raise UndecodableImage("the image is empty (0 bytes); send the file's bytes")
+    try:
+        image = Image.open(BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UndecodableImage(f"the image is too large ({error}); at most {max_pixels} pixels are allowed") from error
+    except UnidentifiedImageError as error:
+        raise UndecodableImage(_what_it_is_instead(data)) from error
+    except Exception as error:  # Pillow's parsers fail on damaged headers in any way
+        raise UndecodableImage(f"the image's header is damaged ({_said(error)}); save it anew") from error
+    _check_size(*image.size, max_pixels)
+    return image
+
+
+def _decode_by_pillow(data: bytes, *, channels: int, max_pixels: int) -> tuple[Image.Image, int, str]:
+    image = _opened(data, max_pixels)
+    format_ = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG with more pictures behind it
+    orientation = _orientation(image)
+    try:
+        image.load()
+        converted = _converted(image, "RGB" if channels == RGB else "L")
+    except UndecodableImage:
+        raise
+    except Exception as error:  # Pillow's decoders fail on damaged pixels in any way
+        raise UndecodableImage(f"the {format_} image is damaged or cut off ({_said(error)}); save it anew") from error
+    return converted, orientation, format_
+
+
+def _converted(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        high_bytes = np.asarray(image).astype(np.uint16) >> 8
+        image = Image.fromarray(high_bytes.astype(np.uint8))
+    elif image.mode in {"I", "F"}:
+        kind = "integer" if image.mode == "I" else "floating-point"
+        raise UndecodableImage(f"a 32-bit {kind} image has no agreed white; save it with 8 or 16 bits")
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        page = Image.new("RGBA", image.size, "white")
+        page.alpha_composite(image)
+        image = page
+    return image if image.mode == mode else image.convert("RGB").convert(mode)
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise UndecodableImage(f"the image is {width} x {height}: it has no pixels")
+    if width * height > max_pixels:
+        raise UndecodableImage(
+            f"the image is {width} x {height}; at most {max_pixels} pixels are allowed: make it smaller"
+        )
+
+
+def _what_it_is_instead(data: bytes) -> str:
+    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    allowed = ", ".join(FORMATS)
+    if start.startswith((b"<!doctype", b"<html", b"<head", b"<body")):
+        return f"this is an HTML page, not an image (a download that failed?); allowed are {allowed}"
+    if start.startswith((b"<svg", b"<?xml")):
+        return f"this is SVG or other XML, not a picture of pixels; export it as one of {allowed}"
+    if data[4:8] == b"ftyp":
+        return f"this is HEIC, AVIF or a film; convert it to one of {allowed}"
+    if data[:4096].isascii() and b"\x00" not in data[:4096]:
+        return f"this is text, not an image; allowed are {allowed}"
+    return f"this is no image, or its header is damaged; allowed are {allowed}"
+
+
+def _said(error: BaseException) -> str:
+    return str(error)[:200] or type(error).__name__
+
+
+@functools.cache
+def _quieten_pillow() -> None:
+    """Pillow warns of odd metadata line by line; who reads the images' names is told what matters."""
+    filters: dict[str, Any] = {"action": "ignore", "module": r"PIL(\.|$)"}
+    warnings.filterwarnings(**filters)

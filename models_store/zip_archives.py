@@ -1,0 +1,203 @@
+"""Reading the members of a zip one after the other, with nothing believed that can be checked.
+
+The structure is that of PKWARE's APPNOTE 6.3.10. zipfile does the reading; what it takes on trust (how long the
+directory is, that entries lie apart, that sizes are true) is checked here, before the first byte is unpacked.
+"""
+
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, BinaryIO
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+from models_store.archive_rules import (
+    CHUNK_BYTES,
+    PACK_ANEW,
+    SEND_AGAIN,
+    ArchiveCorrupt,
+    ArchiveTruncated,
+    CompressionTooHigh,
+    Ledger,
+    Limits,
+    Member,
+    MemberEncrypted,
+    MemberKindRefused,
+    MembersOverlap,
+    refuse_archive_by_content,
+    too_many,
+)
+
+METHODS = {ZIP_STORED: "stored", ZIP_DEFLATED: "deflate", ZIP_BZIP2: "bzip2"}
+END = struct.Struct("<4s4H2LH")  # end of central directory
+END64 = struct.Struct("<4sQ2H2L4Q")
+LOCATOR64 = struct.Struct("<4sLQL")
+ENTRY = struct.Struct("<4s24x3H12x")  # a directory entry, 46 bytes: name, extra and comment lengths
+LOCAL_HEADER_BYTES = 30
+AVERAGE_ENTRY_BYTES = 1024
+ENCRYPTED_FLAGS = 0x1 | 0x40 | 0x2000  # traditional, strong, masked headers
+DOS_FOLDER = 0x10
+
+
+def read_zip(path: Path, limits: Limits) -> Iterator[Member]:
+    """Yield the members of the zip at `path` in the order in which they lie there. Every byte is checked, read or not.
+
+    Raises:
+        ArchiveRefused, UnpackedTooLarge: if it breaks a rule; most are seen before the first member is yielded.
+    """
+    with path.open("rb") as file:
+        _check_directory(file, limits)
+        try:
+            archive = ZipFile(file)
+        except (BadZipFile, NotImplementedError, ValueError, struct.error, OverflowError) as error:
+            raise ArchiveCorrupt(f"the zip's directory can't be read ({error}); {PACK_ANEW}") from error
+        with archive:
+            members = _admitted(archive, limits, archive_bytes=path.stat().st_size)
+            for entry, name in members:
+                if entry.is_dir():
+                    if name:
+                        yield Member(name, size_bytes=0, is_folder=True, chunks=iter(()))
+                    continue
+                with _opened(archive, entry, name) as stream:
+                    member = Member(name, size_bytes=entry.file_size, is_folder=False, chunks=_chunks(stream, name))
+                    refuse_archive_by_content(name, member.head)
+                    yield member
+                    for _ in member:
+                        pass  # to the end: that is where zipfile compares the checksum
+                if member.read_bytes != entry.file_size:
+                    raise ArchiveCorrupt(
+                        f"{name}: {entry.file_size} bytes are announced, {member.read_bytes} came; {PACK_ANEW}",
+                        member=name,
+                    )
+
+
+def _check_directory(file: BinaryIO, limits: Limits) -> None:
+    """Walk the central directory in constant memory: zipfile reads all of it at once, however long it is."""
+    size = file.seek(0, 2)
+    tail_at = max(0, size - END.size - 0xFFFF - END64.size - LOCATOR64.size)
+    file.seek(tail_at)
+    tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0 or len(tail) - end < END.size:
+        raise ArchiveTruncated(f"the zip has no directory at its end: {SEND_AGAIN}")
+    *_, directory_bytes, _offset, _comment = END.unpack_from(tail, end)
+    locator, end64 = end - LOCATOR64.size, end - LOCATOR64.size - END64.size
+    start = end
+    if end64 >= 0 and tail[locator : locator + 4] == b"PK\x06\x07" and tail[end64 : end64 + 4] == b"PK\x06\x06":
+        directory_bytes, start = END64.unpack_from(tail, end64)[8], end64
+    position = tail_at + start - directory_bytes
+    if position < 0:
+        raise ArchiveTruncated(
+            "the zip's directory starts before the file does: the beginning is missing; send it again"
+        )
+    file.seek(position)
+    count, left = 0, directory_bytes
+    while left > 0:
+        header = file.read(ENTRY.size)
+        if len(header) < ENTRY.size or header[:4] != b"PK\x01\x02":
+            raise ArchiveCorrupt(f"the zip's directory is damaged; {PACK_ANEW}")
+        variable = sum(ENTRY.unpack(header)[1:])
+        file.read(variable)
+        left -= ENTRY.size + variable
+        count += 1
+        if count > limits.files:
+            raise too_many(limits)
+    if directory_bytes > AVERAGE_ENTRY_BYTES * count + CHUNK_BYTES:
+        raise ArchiveCorrupt(f"the zip's directory takes {directory_bytes} bytes for {count} entries; {PACK_ANEW}")
+
+
+def _admitted(archive: ZipFile, limits: Limits, *, archive_bytes: int) -> list[tuple[ZipInfo, str]]:
+    ledger = Ledger(limits)
+    entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+    admitted = [
+        (entry, ledger.admit(_name(entry), size_bytes=entry.file_size, is_folder=entry.is_dir())) for entry in entries
+    ]
+    for entry, name in admitted:
+        _check_kind(entry, name)
+        if entry.file_size > max(limits.ratio_free_member_bytes, limits.ratio * entry.compress_size):
+            raise CompressionTooHigh(
+                f"{name} unpacks from {entry.compress_size} to {entry.file_size} bytes; "
+                f"at most {limits.ratio} for each byte are allowed",
+                member=name,
+            )
+    _check_apart(admitted, directory_at=archive.start_dir)
+    total = sum(entry.file_size for entry in entries)
+    if total > max(limits.ratio_free_bytes, limits.ratio * archive_bytes):
+        raise CompressionTooHigh(
+            f"the archive unpacks from {archive_bytes} to {total} bytes; "
+            f"at most {limits.ratio} for each byte are allowed"
+        )
+    return admitted
+
+
+def _name(entry: ZipInfo) -> str:
+    """Return the entry's whole name; macOS writes UTF-8 without saying so, which zipfile then reads as cp437."""
+    says_utf8 = entry.flag_bits & 0x800
+    if says_utf8:
+        return entry.orig_filename
+    try:
+        return entry.orig_filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return entry.orig_filename
+
+
+def _check_kind(entry: ZipInfo, name: str) -> None:
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        what = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}.get(
+            kind, "a device"
+        )
+        raise MemberKindRefused(f"{name} is {what}; only files and folders are allowed", member=name)
+    if entry.is_dir() and entry.file_size:
+        raise ArchiveCorrupt(f"{name} is a folder that holds {entry.file_size} bytes; {PACK_ANEW}", member=name)
+    if kind == stat.S_IFDIR and not entry.is_dir():
+        raise ArchiveCorrupt(f"{name} says that it is a folder and is named like a file; {PACK_ANEW}", member=name)
+    if entry.flag_bits & ENCRYPTED_FLAGS:
+        raise MemberEncrypted(f"{name} is encrypted; {PACK_ANEW} without a password", member=name)
+    if entry.compress_type not in METHODS:
+        raise ArchiveCorrupt(
+            f"{name} is packed with method {entry.compress_type}; "
+            f"{PACK_ANEW} with one of: {', '.join(METHODS.values())}",
+            member=name,
+        )
+    if entry.compress_type == ZIP_STORED and entry.compress_size != entry.file_size:
+        raise ArchiveCorrupt(
+            f"{name} is stored as it is, in {entry.compress_size} bytes, "
+            f"and announced with {entry.file_size}; {PACK_ANEW}",
+            member=name,
+        )
+
+
+def _check_apart(admitted: list[tuple[ZipInfo, str]], *, directory_at: int) -> None:
+    """Refuse entries that share bytes: 46 MB of them unpack to 4.5 PB (Fifield, "A better zip bomb", 2019)."""
+    ends = [entry.header_offset for entry, _ in admitted[1:]] + [directory_at]
+    for (entry, name), end in zip(admitted, ends, strict=False):
+        local_name_bytes = len(entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437"))
+        if (
+            entry.header_offset < 0
+            or entry.header_offset + LOCAL_HEADER_BYTES + local_name_bytes + entry.compress_size > end
+        ):
+            raise MembersOverlap(f"{name} shares bytes with what follows it in the zip; {PACK_ANEW}", member=name)
+
+
+def _opened(archive: ZipFile, entry: ZipInfo, name: str) -> IO[bytes]:
+    try:
+        return archive.open(entry)
+    except (BadZipFile, NotImplementedError, RuntimeError, ValueError, struct.error, EOFError) as error:
+        raise ArchiveCorrupt(f"{name} can't be read from the zip ({error}); {PACK_ANEW}", member=name) from error
+
+
+def _chunks(stream: IO[bytes], name: str) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = stream.read(CHUNK_BYTES)
+        except (BadZipFile, EOFError, zlib.error, ValueError) as error:
+            raise ArchiveCorrupt(f"{name} is damaged in the zip ({error}); {PACK_ANEW}", member=name) from error
+        except OSError as error:
+            if error.errno is not None:
+                raise  # the disk's; bzip2's own have no number
+            raise ArchiveCorrupt(f"{name} is damaged in the zip ({error}); {PACK_ANEW}", member=name) from error
+        if not chunk:
+            return
+        yield chunk
