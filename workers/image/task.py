@@ -1,0 +1,99 @@
+"""Image classification: what is learned, as one net of a backbone and a head, and how raw images become its input."""
+
+# B batch, C channel, H height, W width, K class
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor, nn
+
+from models_store.spec.head import Head
+from models_store.spec.part import Part
+from models_store.spec.train import TrainSpec
+from workers.image import augmentations, backbones
+from workers.training import regularizers
+from workers.training.learner import Learner
+
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+
+
+class Classifier(Learner):
+    """A learner of images: takes float (B, C, H, W), already normalised, and gives logits (B, K)."""
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augmentation: Sequence[Part] = (),
+    ) -> None:
+        super().__init__(backbone, head)
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        self.augmentation = tuple(augmentation)
+
+    @property
+    def draws(self) -> bool:
+        """Whether `prepare` with a generator differs from `prepare` without."""
+        return bool(self.augmentation)
+
+    def prepare(self, raw: Tensor, generator: Generator | None) -> Tensor:
+        """Return raw images uint8 (B, H, W, C) as normalised float (B, C, H, W) in channels_last."""
+        images_BCHW = raw.permute(0, 3, 1, 2).float()  # the permuted view of NHWC is channels_last
+        mean_1C11 = torch.tensor(self.mean, device=raw.device).view(1, -1, 1, 1)
+        std_1C11 = torch.tensor(self.std, device=raw.device).view(1, -1, 1, 1)
+        if generator is None or not self.augmentation:
+            return images_BCHW.sub_(255 * mean_1C11).div_(255 * std_1C11)
+        images_BCHW = augmentations.augment(images_BCHW.div_(255), self.augmentation, generator=generator)
+        return images_BCHW.sub_(mean_1C11).div_(std_1C11)
+
+
+def build(spec: TrainSpec, *, class_count: int, weights_dir: Path) -> Classifier:
+    """Return the net that a resolved spec describes, on the CPU; its random weights come from the spec's seed.
+
+    Raises:
+        WeightsUnavailable: if the backbone's published weights can't be had.
+        WeightsUnfit: if a file in `weights_dir` does not fit the backbone.
+    """
+    assert spec.input.size is not None, "the spec is resolved before training"
+    channels = spec.input.channels
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        backbone = backbones.build(spec.backbone, size=spec.input.size, channels=channels, weights_dir=weights_dir)
+        head = _head(
+            spec.head, backbone.feature_count, class_count=class_count, noise=regularizers.noise(spec.regularizers)
+        )
+    classifier = Classifier(
+        backbone.net,
+        head,
+        mean=_per_channel(spec.backbone.mean, channels),
+        std=_per_channel(spec.backbone.std, channels),
+        augmentation=spec.augmentation,
+    )
+    classifier.freeze_backbone(spec.backbone.freeze == "backbone")
+    return classifier
+
+
+def _head(part: Head, feature_count: int, *, class_count: int, noise: Sequence[nn.Module]) -> nn.Module:
+    layers: list[tuple[str, nn.Module]] = []
+    width = feature_count
+    for number, hidden in enumerate(part.hidden_sizes, 1):
+        layers += [
+            (f"dense{number}", nn.Linear(width, hidden)),
+            (f"activation{number}", ACTIVATIONS[part.activation]()),
+        ]
+        if part.dropout:
+            layers.append((f"dropout{number}", nn.Dropout(part.dropout)))
+        width = hidden
+    layers += [(f"noise{number}", layer) for number, layer in enumerate(noise, 1)]
+    layers.append(("classes", nn.Linear(width, class_count)))
+    return nn.Sequential(OrderedDict(layers))
+
+
+def _per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Return one value per channel; for grey images, the mean of the three."""
+    return tuple(values) if channels == len(values) else (sum(values) / len(values),)

@@ -1,0 +1,71 @@
+"""What can go wrong in a run by the spec's or the data's own fault; a run that fails so is never tried again.
+
+Invalid
+├── NothingToTrainOn
+├── TrainingDiverged
+├── OutOfMemory
+└── BatchTooSmall
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from models_store.errors import Invalid
+from models_store.spec.train import TrainSpec
+
+
+class NothingToTrainOn(Invalid):
+    """The train split is empty."""
+
+    code = "nothing_to_train_on"
+    title = "Nothing to train on"
+
+
+class TrainingDiverged(Invalid):
+    """The loss is no longer a finite number."""
+
+    code = "diverged"
+    title = "Training diverged"
+
+
+class OutOfMemory(Invalid):
+    """A batch does not fit into the device's memory."""
+
+    code = "out_of_memory"
+    title = "Out of memory"
+
+
+class BatchTooSmall(Invalid):
+    """Batch norm has only one value per channel to norm by."""
+
+    code = "batch_too_small"
+    title = "Batch too small for batch norm"
+
+
+@contextmanager
+def told_in_our_words(spec: TrainSpec) -> Iterator[None]:
+    """Turn torch's complaints about memory and batch norm into errors that say what to change in the spec."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(spec) from error
+    except RuntimeError as error:
+        if "memory" in str(error) and "alloc" in str(error):  # what the CPU's allocator says, in a plain RuntimeError
+            raise _out_of_memory(spec) from error
+        raise
+    except ValueError as error:
+        if "more than 1 value per channel" in str(error):
+            raise BatchTooSmall(
+                f"batch norm can't train on one image at {spec.input.size} px; "
+                "set `training.batch_size` to 2 or more, and give at least 2 training images"
+            ) from error
+        raise
+
+
+def _out_of_memory(spec: TrainSpec) -> OutOfMemory:
+    return OutOfMemory(
+        f"a batch of {spec.training.batch_size} images at {spec.input.size} px does not fit into memory; "
+        "lower `training.batch_size` or `input.size`, or take a smaller backbone"
+    )
