@@ -1,0 +1,208 @@
+"""The service over HTTP, as the command line sees it: calls, pages, uploads, downloads, events.
+
+ClientError
+├── Refused        the service answered with a problem document
+└── Unreachable    it did not answer
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+CHUNK_BYTES = 1 << 20
+CONNECT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 600.0  # an upload is checked before it is answered
+QUIET_S = 5.0  # after this long without an event the stream is opened again where it stopped
+LOST_TRIES = 12
+TERMINAL = ("succeeded", "failed", "canceled")
+
+Document = dict[str, Any]
+
+
+class ClientError(Exception):
+    """A call did not succeed; the message is for people."""
+
+
+class Refused(ClientError):
+    """The service answered with a problem document (RFC 9457)."""
+
+    def __init__(self, problem: Document) -> None:
+        super().__init__(problem.get("detail") or problem.get("title") or "the service refused the request")
+        self.problem = problem
+
+
+class Unreachable(ClientError):
+    """The service did not answer."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a job: `kind` is state, phase, progress, metrics or log."""
+
+    seq: int
+    kind: str
+    data: Document
+
+
+class Client:
+    """Calls to one service; every answer that is no success raises `Refused`."""
+
+    def __init__(self, url: str, *, api_key: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        timeout = httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
+
+    def get(self, path: str, **params: str | int | None) -> Document:
+        """Return the JSON document at the path."""
+        return self._document("GET", path, params=_given(params))
+
+    def text(self, path: str) -> str:
+        """Return the text at the path."""
+        return self._call("GET", path).text
+
+    def post(self, path: str, body: Document | None = None, *, key: str | None = None, **params: str) -> Document:
+        """Post JSON; `key` makes a repeated call answer as the first did."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._document("POST", path, json=body, params=params, headers=headers)
+
+    def put(self, path: str, body: Document) -> Document:
+        """Put JSON."""
+        return self._document("PUT", path, json=body)
+
+    def delete(self, path: str) -> None:
+        """Delete what is at the path."""
+        self._call("DELETE", path)
+
+    def items(self, path: str, *, limit: int, **params: str | None) -> list[Document]:
+        """Return up to `limit` items of a list, over as many pages as that takes."""
+        found: list[Document] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            page = self.get(path, limit=min(100, limit - len(found)), cursor=cursor, **params)
+            found += page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                break
+        return found
+
+    def upload(self, archive: Path, *, name: str, undecodable: str, sent: Callable[[int], None]) -> Document:
+        """Upload an archive in constant memory; `sent` hears how many bytes have left."""
+
+        def body() -> Iterator[bytes]:
+            with archive.open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    yield chunk
+                    sent(len(chunk))
+
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(archive.stat().st_size)}
+        params = {"name": name, "undecodable": undecodable}
+        return self._document("POST", "/datasets", content=body(), params=params, headers=headers)
+
+    def predict(self, model: str, images: Sequence[tuple[str, bytes]], *, top_k: int) -> Document:
+        """Classify images, given as (file name, bytes); the answer gains `server_timing`, that header's text."""
+        files = [("files", (name, content, "application/octet-stream")) for name, content in images]
+        answer = self._call("POST", "/predict", data={"model": model, "top_k": str(top_k)}, files=files)
+        return dict(answer.json()) | {"server_timing": answer.headers.get("Server-Timing", "")}
+
+    def download(self, path: str, target: Path) -> str:
+        """Download a file and return its SHA-256, compared with the ETag; a broken download leaves nothing behind."""
+        partial = target.with_name(f".{target.name}.partial")
+        digest = hashlib.sha256()
+        try:
+            with self._http.stream("GET", path) as answer, partial.open("wb") as file:
+                if not answer.is_success:
+                    answer.read()
+                    raise Refused(_problem(answer))
+                for chunk in answer.iter_bytes(CHUNK_BYTES):
+                    file.write(chunk)
+                    digest.update(chunk)
+            expected = answer.headers.get("ETag", "").strip('"')
+            if expected and expected != digest.hexdigest():
+                raise Unreachable(f"{path}: the download is broken (SHA-256 {digest.hexdigest()}, not {expected})")
+            partial.replace(target)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return digest.hexdigest()
+
+    def events(self, job: str, *, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Event]:
+        """Follow a job to its end; a stream that breaks or is quiet is opened again where it stopped.
+
+        `meanwhile` is called at each event and every few seconds without one.
+        """
+        seen, lost = 0, 0
+        timeout = httpx.Timeout(QUIET_S, connect=CONNECT_TIMEOUT_S)
+        while True:
+            meanwhile()
+            try:
+                headers = {"Accept": "text/event-stream", "Last-Event-ID": str(seen)}
+                with self._http.stream("GET", f"/jobs/{job}/events", headers=headers, timeout=timeout) as answer:
+                    if not answer.is_success:
+                        answer.read()
+                        raise Refused(_problem(answer))
+                    for event in _events(answer.iter_lines()):
+                        seen, lost = event.seq, 0
+                        meanwhile()
+                        yield event
+                        if event.kind == "state" and event.data["state"] in TERMINAL:
+                            return
+            except httpx.ReadTimeout:
+                continue
+            except httpx.HTTPError as error:
+                lost += 1
+                if lost == LOST_TRIES:
+                    raise self._unreachable(error) from error
+                time.sleep(min(5.0, 0.25 * 2**lost))
+
+    def _document(self, method: str, path: str, **rest: Any) -> Document:  # noqa: ANN401  handed to httpx as it is
+        answer = self._call(method, path, **rest)
+        return dict(answer.json()) if answer.content else {}
+
+    def _call(self, method: str, path: str, **rest: Any) -> httpx.Response:  # noqa: ANN401  handed to httpx as it is
+        try:
+            answer = self._http.request(method, path, **rest)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        if not answer.is_success:
+            raise Refused(_problem(answer))
+        return answer
+
+    def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
+        advice = "start one with `espalier up`, or say where it is with --url or ESPALIER_URL"
+        return Unreachable(f"no answer from {self.url} ({error or type(error).__name__}): {advice}")
+
+
+def _events(lines: Iterator[str]) -> Iterator[Event]:
+    """Parse server-sent events (WHATWG HTML, section 9.2), those of our own that carry an id and JSON."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            if name:  # a line that starts with a colon is a comment: the server's sign of life
+                fields[name] = value.removeprefix(" ")  # our data is one line of JSON
+        else:
+            if "id" in fields and "data" in fields:
+                yield Event(int(fields["id"]), fields.get("event", "message"), json.loads(fields["data"]))
+            fields = {}
+
+
+def _given(params: dict[str, str | int | None]) -> dict[str, str | int]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _problem(answer: httpx.Response) -> Document:
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = None
+    if isinstance(problem, dict):
+        return problem
+    return {"status": answer.status_code, "title": answer.reason_phrase, "detail": answer.text[:500] or None}

@@ -1,0 +1,82 @@
+"""`espalier jobs`: list, show, cancel, retry, logs, watch."""
+
+from typing import Annotated
+
+import typer
+
+from service.cli.session import session_of
+
+app = typer.Typer(no_args_is_help=True)
+
+JobId = Annotated[str, typer.Argument(help="id of the job", metavar="JOB")]
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    state: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or canceled")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="most jobs to list")] = 20,
+) -> None:
+    """List jobs, the newest first."""
+    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+
+    session = session_of(context)
+    jobs = session.client.items("/jobs", limit=limit, state=state)
+    session.show(jobs, output.job_table(jobs))
+
+
+@app.command()
+def show(context: typer.Context, job: JobId) -> None:
+    """Show one job: its state, its steps, what came of it."""
+    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+
+    session = session_of(context)
+    document = session.client.get(f"/jobs/{job}")
+    session.show(document, output.job_card(document))
+    if document["problem"] and not session.as_json:
+        output.print_problem(session.console, document["problem"])
+
+
+@app.command()
+def cancel(context: typer.Context, job: JobId) -> None:
+    """Cancel a job that waits or runs."""
+    session = session_of(context)
+    document = session.client.post(f"/jobs/{job}:cancel")
+    stops = "canceled" if document["state"] == "canceled" else "will stop within seconds"
+    session.show(document, f"{job}: {stops}")
+
+
+@app.command()
+def retry(context: typer.Context, job: JobId) -> None:
+    """Queue a failed or canceled job again, as a new job."""
+    session = session_of(context)
+    document = session.client.post(f"/jobs/{job}:retry")
+    session.show(document, f"queued again as {document['id']}")
+
+
+@app.command()
+def logs(context: typer.Context, job: JobId) -> None:
+    """Print what a job has written."""
+    session = session_of(context)
+    text = session.client.text(f"/jobs/{job}/logs")
+    if session.as_json:
+        session.emit({"job": job, "log": text})
+    else:
+        typer.echo(text, nl=False)
+
+
+@app.command()
+def watch(context: typer.Context, job: JobId) -> None:
+    """Follow a job to its end; exit code 1 unless it succeeds."""
+    session = session_of(context)
+    if session.as_json:
+        state = ""
+        for event in session.client.events(job):
+            session.emit({"seq": event.seq, "kind": event.kind, "data": event.data})
+            state = event.data["state"] if event.kind == "state" else state
+    else:
+        from service.cli.watch import watch as show_progress  # noqa: PLC0415  `--help` is spared rich
+
+        state = show_progress(session.client, job, console=session.console)["state"]
+    if state != "succeeded":
+        raise typer.Exit(1)

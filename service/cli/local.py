@@ -1,0 +1,62 @@
+"""`espalier up` and `espalier demo`: the local stack, alone or with a whole journey on it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.session import existing, refuse, session_of
+
+Home = Annotated[
+    Path | None, typer.Option(help="folder of the database, the models, the logs; else ESPALIER_HOME, else .espalier")
+]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="port of the API; else 8000, or a free one")]
+
+LOOK_S = 0.5
+
+
+def up(context: typer.Context, home: Home = None, port: Port = None) -> None:
+    """Start the local stack and leave it running; Ctrl-C stops every process it started."""
+    import time  # noqa: PLC0415  `--help` is spared what only this needs
+
+    from models_store.settings import Settings  # noqa: PLC0415  as above
+    from service.cli.places import home_of  # noqa: PLC0415  as above
+    from service.cli.processes import StackError  # noqa: PLC0415  as above
+    from service.cli.stack import StopRequested, running  # noqa: PLC0415  as above
+
+    session = session_of(context)
+    settings = Settings(espalier_home=home_of(home))
+    try:
+        with running(settings, port=port, tell=_tell) as stack:
+            facts = {"url": stack.url, "docs": f"{stack.url}/docs", "home": str(stack.home)}
+            session.show(
+                facts, f"[bold green]Espalier is up[/] · API docs: {facts['docs']} · data and logs: {stack.home}"
+            )
+            if not session.as_json:
+                session.console.print("Ctrl-C stops it.")
+            while True:
+                stack.tend()
+                time.sleep(LOOK_S)
+    except StopRequested:
+        _tell("stopped")
+    except StackError as error:
+        raise refuse(str(error)) from error
+
+
+def demo(
+    context: typer.Context,
+    data: Annotated[Path | None, typer.Option(help="your own archive: zip, tar or tar.gz of class folders")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=32, max=1024, help="side of the input, in pixels; else 128 (224 for your own)")
+    ] = None,
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="leave the stack running at the end, in ./.espalier")] = False,
+) -> None:
+    """Upload a real image set, train by transfer, shrink, and classify images it has never seen."""
+    from service.cli.demo import run  # noqa: PLC0415  `--help` is spared what only this needs
+
+    run(session_of(context), data=None if data is None else existing(data), size=size, keep=keep)
+
+
+def _tell(text: str) -> None:
+    typer.echo(text, err=True)

@@ -1,0 +1,69 @@
+"""`espalier`: the command line. an HTTP client of the service, and the local stack. Slow imports wait."""
+
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from service.cli import datasets, jobs, local, models, train
+from service.cli.session import Session
+
+
+class Commands(TyperGroup):
+    """All commands; what the service refuses is printed readably, and the exit code is 1."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # typer's context is click's
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from service.cli.client import ClientError, Refused  # noqa: PLC0415  httpx is slow to import
+
+            if not isinstance(error, ClientError):
+                raise
+            if isinstance(error, Refused):
+                from rich.console import Console  # noqa: PLC0415  as above
+
+                from service.cli.output import print_problem  # noqa: PLC0415  as above
+
+                print_problem(Console(stderr=True, highlight=False), error.problem)
+            else:
+                typer.secho(f"error: {error}", fg="red", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def espalier(
+    context: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="ESPALIER_URL", help="where the service is; else the local stack of ESPALIER_HOME"),
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="ESPALIER_API_KEY", help="your API key, if it asks for one")
+    ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, for machines")] = False,
+) -> None:
+    """Train, shrink and serve deep-learning models. Start with `espalier demo`, or `espalier up`."""
+    context.obj = Session(url=url, api_key=api_key, as_json=as_json)
+
+
+app.command("up")(local.up)
+app.command("demo")(local.demo)
+app.command("train")(train.train)
+app.command("predict")(models.predict)
+app.add_typer(jobs.app, name="jobs", help="Look at jobs, follow them, cancel them.")
+app.add_typer(models.app, name="models", help="Look at models, download them, name them.")
+app.add_typer(datasets.app, name="datasets", help="Upload datasets and look at them.")
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,113 @@
+"""`espalier models`: list, show, download, alias; and `espalier predict`."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.cli.session import existing, refuse, session_of
+
+if TYPE_CHECKING:
+    from service.cli.client import Client
+
+app = typer.Typer(no_args_is_help=True)
+
+REFERENCE = re.compile(r"(?P<name>[^@:/]+)(?:@(?P<alias>[^:/]+)|:(?P<version>\d+))?(?:/(?P<variant>[^/]+))?")
+
+Reference = Annotated[
+    str, typer.Argument(metavar="MODEL", help="NAME, NAME@ALIAS or NAME:VERSION, each with an optional /VARIANT")
+]
+
+
+@app.command("list")
+def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1, help="most models to list")] = 20) -> None:
+    """List models by name."""
+    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+
+    session = session_of(context)
+    models = session.client.items("/models", limit=limit)
+    session.show(models, output.model_table(models))
+
+
+@app.command()
+def show(context: typer.Context, model: Reference) -> None:
+    """Show a version: its variants with measured accuracy, latency and size."""
+    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+
+    session = session_of(context)
+    version, _ = _find(session.client, model)
+    session.show(version, output.variant_table(version))
+
+
+@app.command()
+def download(
+    context: typer.Context,
+    model: Reference,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="file to write; NAME-VERSION-VARIANT.onnx")
+    ] = None,
+) -> None:
+    """Download one variant's ONNX file; its SHA-256 is checked."""
+    session = session_of(context)
+    version, variant = _find(session.client, model)
+    target = output or Path(f"{version['model']}-{version['version']}-{variant}.onnx")
+    path = f"/models/{version['model']}/versions/{version['version']}/variants/{variant}/download"
+    digest = session.client.download(path, target)
+    session.show({"file": str(target), "sha256": digest}, f"{target} (SHA-256 {digest})")
+
+
+@app.command()
+def alias(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="name of the model")],
+    alias: Annotated[str, typer.Argument(help="the alias: `default` answers to the bare name")],
+    version: Annotated[int | None, typer.Argument(help="number of the version")] = None,
+    variant: Annotated[str | None, typer.Option(help="one variant of it; else its default")] = None,
+    *,
+    remove: Annotated[bool, typer.Option("--remove", help="remove the alias instead")] = False,
+) -> None:
+    """Point an alias at a version, at once for everybody."""
+    session = session_of(context)
+    path = f"/models/{name}/aliases/{alias}"
+    if remove:
+        session.client.delete(path)
+        session.show({"removed": f"{name}@{alias}"}, f"{name}@{alias} is removed")
+    elif version is None:
+        raise refuse("give the number of the version, or --remove")
+    else:
+        answer = session.client.put(path, {"version": version, "variant": variant})
+        session.show(answer, f"{name}@{alias} is {name}:{version}{f'/{variant}' if variant else ''}")
+
+
+def predict(
+    context: typer.Context,
+    model: Reference,
+    files: Annotated[list[Path], typer.Argument(help="image files")],
+    top_k: Annotated[int, typer.Option(min=1, help="most likely labels to show")] = 3,
+) -> None:
+    """Classify image files."""
+    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+
+    session = session_of(context)
+    images = [(file.name, existing(file).read_bytes()) for file in files]
+    answer = session.client.predict(model, images, top_k=top_k)
+    session.show(answer, output.prediction_table(answer, [str(file) for file in files]))
+
+
+def _find(client: "Client", reference: str) -> tuple[dict[str, Any], str]:
+    """Return the version that a reference means, and the variant: the one named, the alias's, else the default."""
+    match = REFERENCE.fullmatch(reference)
+    if match is None:
+        raise refuse(f"{reference!r} is no reference: give NAME, NAME@ALIAS or NAME:VERSION, each with /VARIANT")
+    name, alias, number, variant = match["name"], match["alias"], match["version"], match["variant"]
+    if number is None:
+        model = client.get(f"/models/{name}")
+        aliases = model["aliases"]
+        if alias is not None and alias not in aliases:
+            raise refuse(f"{name!r} has no alias {alias!r}; it has {', '.join(sorted(aliases)) or 'none'}")
+        named = aliases.get(alias or "default")
+        number = named["version"] if named else max(version["version"] for version in model["versions"])
+        variant = variant or (named["variant"] if named else None)
+    version = client.get(f"/models/{name}/versions/{number}")
+    return version, variant or version["default_variant"]

@@ -1,0 +1,210 @@
+"""Documents of the service as tables and words for people."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+Document = dict[str, Any]
+
+STATE_STYLES = {"succeeded": "green", "failed": "red", "canceled": "yellow", "running": "cyan", "queued": "dim"}
+NOTHING = "-"
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> Table:
+    """Return a table; the columns named in `right` are set flush right."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def print_problem(console: Console, problem: Document) -> None:
+    """Print a problem document: what is wrong, where, what is allowed."""
+    code = f" ({problem['code']})" if problem.get("code") else ""
+    console.print(f"[bold red]{escape(str(problem.get('title', 'refused')))}[/]{escape(code)}")
+    if problem.get("detail"):
+        console.print(escape(str(problem["detail"])))
+    for error in problem.get("errors", []):
+        console.print(f"  [bold]{escape(str(error.get('pointer') or '/'))}[/]: {escape(str(error.get('message', '')))}")
+        if error.get("allowed") is not None:
+            console.print(f"    allowed: {escape(allowed(error['allowed']))}")
+
+
+def allowed(limits: Any) -> str:  # noqa: ANN401  any JSON
+    """Return what a problem document allows, in one line."""
+    if isinstance(limits, list):
+        return ", ".join(str(one) for one in limits)
+    if isinstance(limits, dict):
+        return ", ".join(f"{name} {value}" for name, value in limits.items())
+    return json.dumps(limits)
+
+
+def job_table(jobs: Sequence[Document]) -> Table:
+    """Return one line per job."""
+    rows = [
+        (
+            job["id"],
+            job["name"],
+            styled_state(job["state"]),
+            job.get("phase") or NOTHING if job["state"] == "running" else NOTHING,
+            f"{job['progress'].get('fraction', 0):.0%}",
+            outcome(job),
+            moment(job["created_at"]),
+        )
+        for job in jobs
+    ]
+    return table("Jobs", ("id", "name", "state", "phase", "done", "outcome", "created"), rows, right=("done",))
+
+
+def job_card(job: Document) -> RenderableType:
+    """Return everything worth knowing of one job."""
+    facts = [
+        ("name", job["name"]),
+        ("dataset", job["dataset"]),
+        ("state", styled_state(job["state"])),
+        ("outcome", outcome(job)),
+        ("created", moment(job["created_at"])),
+        ("started", moment(job["started_at"])),
+        ("finished", moment(job["finished_at"])),
+        ("attempts", f"{job['attempts']}, of which {job['crashes']} crashed"),
+        *(("warning", escape(warning)) for warning in job["warnings"]),
+    ]
+    steps = [
+        (step["name"], step["state"], moment(step["started_at"]), moment(step["ended_at"])) for step in job["steps"]
+    ]
+    return Group(
+        table(f"Job {job['id']}", ("", ""), facts), table("Steps", ("step", "state", "started", "ended"), steps)
+    )
+
+
+def styled_state(state: str) -> str:
+    """Return a job's state in its colour."""
+    return f"[{STATE_STYLES.get(state, 'default')}]{escape(state)}[/]"
+
+
+def outcome(job: Document) -> str:
+    """Return what came of a job: the version it made, or what went wrong."""
+    if job.get("result"):
+        return f"{job['result']['model']}:{job['result']['version']}"
+    if job.get("problem"):
+        return escape(str(job["problem"].get("code") or job["problem"].get("title")))
+    return NOTHING
+
+
+def dataset_table(datasets: Sequence[Document]) -> Table:
+    """Return one line per dataset."""
+    rows = [
+        (
+            dataset["id"],
+            escape(dataset["name"]),
+            str(dataset["images"]),
+            str(len(dataset["classes"])),
+            size(dataset["size_bytes"]),
+            str(dataset["warnings"]),
+            moment(dataset["created_at"]),
+        )
+        for dataset in datasets
+    ]
+    columns = ("id", "name", "images", "classes", "size", "warnings", "created")
+    return table("Datasets", columns, rows, right=("images", "classes", "size", "warnings"))
+
+
+def dataset_card(dataset: Document) -> Table:
+    """Return one dataset: how many images of each class are in each split."""
+    counts = dataset["counts"]
+    rows = [(escape(label), *(str(counts[split].get(label, 0)) for split in counts)) for label in dataset["classes"]]
+    rows.append(("[bold]all", *(f"[bold]{sum(counts[split].values())}" for split in counts)))
+    split = "the split that the archive gave" if dataset["split"] == "given" else "a split made here"
+    title = f"{escape(dataset['name'])} · {dataset['id']} · {split}"
+    return table(title, ("class", *counts), rows, right=tuple(counts))
+
+
+def report_table(report: Document) -> Table:
+    """Return one line per finding of a dataset's checks."""
+    rows = [
+        (check["severity"], check["check"], str(check["count"]), escape(check["message"]), _some(check["files"]))
+        for check in report["checks"]
+    ]
+    return table("Checks", ("severity", "check", "count", "finding", "files"), rows, right=("count",))
+
+
+def model_table(models: Sequence[Document]) -> Table:
+    """Return one line per model."""
+    rows = []
+    for model in models:
+        newest = max((version["version"] for version in model["versions"]), default=None)
+        aliases = " ".join(f"@{name}={target['version']}" for name, target in sorted(model["aliases"].items()))
+        row = (model["name"], str(newest or NOTHING), str(len(model["versions"])), aliases or NOTHING)
+        rows.append((*row, moment(model["created_at"])))
+    return table("Models", ("name", "newest", "versions", "aliases", "created"), rows, right=("newest", "versions"))
+
+
+def variant_table(version: Document) -> Table:
+    """Return the forms of one version with what was measured on each file."""
+    rows = []
+    for variant in version["variants"]:
+        latency = variant["latency_ms"]
+        verdict = (
+            "default"
+            if variant["default"]
+            else "yes"
+            if variant["accepted"]
+            else f"no: {', '.join(variant['reasons'])}"
+        )
+        row = (
+            variant["name"],
+            f"{variant['accuracy']['test']:.4f}",
+            f"{latency['p50']:.2f}",
+            f"{latency['p95']:.2f}",
+            f"{variant['speedup']:.2f}x",
+            f"{variant['throughput']['32']:.0f}",
+            size(variant["size_bytes"]),
+            escape(verdict),
+        )
+        rows.append(tuple(f"[bold]{cell}" for cell in row) if variant["default"] else row)
+    provider = version["variants"][0]["provider"] if version["variants"] else NOTHING
+    columns = ("variant", "test accuracy", "ms p50", "ms p95", "speedup", "images/s at 32", "size", "accepted")
+    title = f"{version['model']}:{version['version']} · measured on the exported files · {provider}"
+    return table(title, columns, rows, right=columns[1:7])
+
+
+def prediction_table(
+    answer: Document, files: Sequence[str], truths: Sequence[str] | None = None, *, title: str | None = None
+) -> Table:
+    """Return one line per image; with `truths`, whether the label is right."""
+    rows = []
+    for position, (file, prediction) in enumerate(zip(files, answer["predictions"], strict=True)):
+        others = " · ".join(f"{escape(top['label'])} {top['probability']:.3f}" for top in prediction["top"][1:])
+        row = [escape(file), escape(prediction["label"]), f"{prediction['probability']:.3f}", others]
+        if truths is not None:
+            right = truths[position] == prediction["label"]
+            row.insert(2, "[green]right[/]" if right else f"[red]wrong: {escape(truths[position])}[/]")
+        rows.append(row)
+    columns = (
+        ("file", "label", "probability", "next") if truths is None else ("file", "label", "", "probability", "next")
+    )
+    heading = title or f"{answer['model']}:{answer['version']}/{answer['variant']} · {answer['provider']}"
+    return table(heading, columns, rows, right=("probability",))
+
+
+def size(size_bytes: int) -> str:
+    """Return a size in MB, or kB below one."""
+    return f"{size_bytes / 1e6:.2f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.1f} kB"  # noqa: PLR2004  units
+
+
+def moment(time: str | None) -> str:
+    """Return an ISO 8601 time in this machine's zone, to the second."""
+    return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else NOTHING
+
+
+def _some(files: Sequence[Any]) -> str:
+    shown = [" = ".join(file) if isinstance(file, list) else str(file) for file in files[:3]]
+    return escape("\n".join(shown) + (f"\n… {len(files) - 3} more" if len(files) > 3 else ""))  # noqa: PLR2004  as cut above

@@ -1,0 +1,82 @@
+"""What every command is given: where the service is, who asks, and whether a machine reads the answer."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from service.cli.client import Client
+
+USUAL_URL = "http://127.0.0.1:8000"
+
+
+@dataclass
+class Session:
+    """The global options, and what is made of them when a command first needs it."""
+
+    url: str | None
+    api_key: str | None
+    as_json: bool
+
+    @cached_property
+    def console(self) -> "Console":
+        """Return where tables and progress go."""
+        from rich.console import Console  # noqa: PLC0415  0.1 s that `espalier --help` is spared
+
+        return Console(highlight=False)
+
+    @cached_property
+    def client(self) -> "Client":
+        """Return the service: the one named, else the local stack of this folder, else the usual port."""
+        from service.cli.client import Client  # noqa: PLC0415  as above
+        from service.cli.places import home_of, running_url  # noqa: PLC0415  as above
+
+        return Client(self.url or running_url(home_of(None)) or USUAL_URL, api_key=self.api_key)
+
+    def show(self, document: Any, table: Any) -> None:  # noqa: ANN401  any JSON; anything that rich prints
+        """Print the document for a machine, or the table for a person."""
+        if self.as_json:
+            self.emit(document)
+        else:
+            self.console.print(table)
+
+    def emit(self, document: Any) -> None:  # noqa: ANN401  any JSON
+        """Print one line of JSON."""
+        typer.echo(json.dumps(document, ensure_ascii=False))
+
+
+def session_of(context: typer.Context) -> Session:
+    """Return the session of a command's context."""
+    session = context.find_root().obj
+    assert isinstance(session, Session)
+    return session
+
+
+def is_interactive() -> bool:
+    """Tell whether a person watches."""
+    return sys.stdout.isatty() and "CI" not in os.environ
+
+
+def refuse(message: str) -> "typer.Exit":
+    """Print why nothing was done; the caller raises what is returned."""
+    typer.secho(f"error: {message}", fg="red", err=True)
+    return typer.Exit(1)
+
+
+def existing(path: Path) -> Path:
+    """Return the path of a file that is there.
+
+    Raises:
+        typer.Exit: if it is not.
+    """
+    if not path.is_file():
+        raise refuse(f"{path}: there is no such file")
+    return path

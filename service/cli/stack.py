@@ -1,0 +1,227 @@
+"""The local stack: Valkey, one API, one worker, on one folder; started together, watched, ended in reverse order."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+from models_store.settings import Settings
+from service.cli import processes
+from service.cli.places import read_holder, write_holder
+from service.cli.processes import HomeInUse, Hurry, PortInUse, Process, ProcessFailed, Recipe
+
+DEFAULT_PORT = 8000
+READY_S = 60.0
+LONGEST_SOCKET_PATH = 107  # sockaddr_un.sun_path, less its closing NUL
+RESTARTS, RESTARTS_WITHIN_S = 3, 60.0
+LEFTOVERS_S = processes.WORKER_GRACE_S + 15
+
+Tell = Callable[[str], None]
+
+
+class StopRequested(KeyboardInterrupt):
+    """The user, the terminal or the system asks us to end."""
+
+
+class Stack:
+    """Three processes and the lock on their folder. Use `running`, which also ends them."""
+
+    def __init__(self, settings: Settings, *, port: int | None, tell: Tell) -> None:
+        self.home = settings.espalier_home
+        self.stopping = False
+        self.hurry = Hurry()
+        self._settings = settings
+        self._port = port
+        self._tell = tell
+        self._running: list[Process] = []
+        self._lock = -1
+        self._listening: socket.socket | None = None
+        self._short_folder: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Return where the API answers."""
+        assert self._listening is not None
+        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def start(self) -> None:
+        """Start everything and return when the API is ready.
+
+        Raises:
+            HomeInUse, PortInUse, ProcessFailed: as they say; `stop` is still to be called.
+        """
+        (self.home / "logs").mkdir(parents=True, exist_ok=True)
+        self.home.chmod(0o700)
+        self._lock = _lock(self.home, tell=self._tell)
+        self._listening = _listen(self._port)
+        broker = self._broker_socket()
+        if broker is not None:
+            self._start(processes.valkey(broker, folder=self.home / "valkey"))
+            self._wait_until(lambda: _valkey_answers(broker), what="Valkey to answer")
+        self._start(processes.api(self._listening.fileno()))
+        self._wait_until(self._api_is_ready, what="the API to be ready")
+        self._start(processes.worker())
+        write_holder(self._lock, {"pid": os.getpid(), "url": self.url})
+
+    def tend(self) -> None:
+        """Start again what has died, and say so.
+
+        Raises:
+            ProcessFailed: if it has died too often within a minute.
+        """
+        for position, process in enumerate(self._running):
+            status = process.keeper.poll()
+            if status is None or self.stopping:
+                continue
+            now = time.monotonic()
+            deaths = [death for death in process.deaths if now - death < RESTARTS_WITHIN_S] + [now]
+            if len(deaths) > RESTARTS:
+                raise ProcessFailed(
+                    f"the {_died(process, status)}\nIt died {len(deaths)} times within a minute: giving up."
+                )
+            self._tell(f"the {_died(process, status)}\nStarting it again.")
+            self._running[position] = self._launch(process.recipe)
+            self._running[position].deaths = deaths
+
+    def stop(self) -> None:
+        """End every process, the last started first, and give the folder free."""
+        self.stopping = True
+        while self._running:
+            self._running[-1].end(hurry=self.hurry)
+            self._running.pop()
+        if self._listening is not None:
+            self._listening.close()
+        if self._short_folder is not None:
+            shutil.rmtree(self._short_folder, ignore_errors=True)
+        if self._lock >= 0:
+            os.ftruncate(self._lock, 0)
+            os.close(self._lock)
+            self._lock = -1
+
+    def _broker_socket(self) -> Path | None:
+        """Return where Valkey shall listen; None when the settings name a broker that runs elsewhere."""
+        own = self.home / "valkey.sock"
+        if self._settings.broker_url != f"redis+socket://{own}":
+            return None
+        if len(os.fsencode(own)) > LONGEST_SOCKET_PATH:
+            self._short_folder = tempfile.mkdtemp(prefix="espalier-")
+            own = Path(self._short_folder) / "valkey.sock"
+            self._settings = self._settings.model_copy(update={"broker_url": f"redis+socket://{own}"})
+        return own
+
+    def _start(self, recipe: Recipe) -> None:
+        self._running.append(self._launch(recipe))
+
+    def _launch(self, recipe: Recipe) -> Process:
+        environment = processes.environment(self._settings)
+        return processes.start(recipe, logs=self.home / "logs", environment=environment, lock=self._lock)
+
+    def _wait_until(self, ready: Callable[[], bool], *, what: str) -> None:
+        deadline = time.monotonic() + READY_S
+        while not ready():
+            for process in self._running:
+                status = process.keeper.poll()
+                if status is not None:
+                    raise ProcessFailed(f"the {_died(process, status)}")
+            if time.monotonic() > deadline:
+                raise ProcessFailed(
+                    f"waited {READY_S:.0f} s for {what}; its last lines:\n{self._running[-1].log_tail()}"
+                )
+            time.sleep(0.05)
+
+    def _api_is_ready(self) -> bool:
+        import httpx  # noqa: PLC0415  0.1 s that `espalier --help` is spared
+
+        try:
+            return httpx.get(f"{self.url}/health/ready", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
+
+
+@contextlib.contextmanager
+def running(settings: Settings, *, port: int | None, tell: Tell) -> Iterator[Stack]:
+    """Run the stack for as long as the block does; SIGINT, SIGTERM and SIGHUP end the block with `StopRequested`.
+
+    A second signal, while the stack is ending, kills what is still there.
+    """
+    stack = Stack(settings, port=port, tell=tell)
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if stack.stopping:
+            stack.hurry.wanted = True
+        else:
+            stack.stopping = True
+            raise StopRequested
+
+    ignored = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_IGN]
+    signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}.difference(ignored)  # as nohup and a shell's `&` ask for
+    before = {number: signal.signal(number, on_signal) for number in signals}
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _lock(home: Path, *, tell: Tell) -> int:
+    """Take the folder's lock; wait for what a killed stack has left behind, refuse beside a living one."""
+    lock = os.open(home / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LEFTOVERS_S
+    told = False
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = read_holder(lock)
+            if time.monotonic() > deadline or Path(f"/proc/{holder.get('pid', 'self')}").exists():
+                os.close(lock)
+                where = f" (process {holder['pid']}, {holder['url']})" if "url" in holder else ""
+                raise HomeInUse(
+                    f"a stack runs on {home} already{where}: use it, stop it, or give another --home"
+                ) from None
+            if not told:
+                tell("an earlier stack on this folder was killed; waiting for the last of it to end")
+                told = True
+            time.sleep(0.1)
+        else:
+            write_holder(lock, {"pid": os.getpid()})
+            return lock
+
+
+def _listen(port: int | None) -> socket.socket:
+    """Return a listening socket: on the port asked for, else on the usual one, else on any that is free."""
+    for wanted in (DEFAULT_PORT, 0) if port is None else (port,):
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(("127.0.0.1", wanted))
+        except OSError:
+            listening.close()
+            continue
+        listening.listen(2048)
+        return listening
+    raise PortInUse(f"port {port} of 127.0.0.1 is taken: give another --port, or none to have a free one chosen")
+
+
+def _valkey_answers(path: Path) -> bool:
+    import redis  # noqa: PLC0415  0.2 s that `espalier --help` is spared
+
+    try:
+        with redis.Redis(unix_socket_path=str(path), socket_timeout=1) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def _died(process: Process, status: int) -> str:
+    how = f"was killed by signal {status - 128}" if status > 128 else f"ended with status {status}"  # noqa: PLR2004  the shells' convention
+    return f"{process.recipe.name} {how}; the last lines of {process.log_path}:\n{process.log_tail()}"

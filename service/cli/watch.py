@@ -1,0 +1,93 @@
+"""A job's events as live progress bars (one per phase) and, where nobody watches, as lines."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from service.cli.client import Client, Event
+from service.cli.output import STATE_STYLES, print_problem
+
+Document = dict[str, Any]
+
+NOT_FACTS = ("fraction", "phase_fraction", "phase")
+
+
+def watch(client: Client, job_id: str, *, console: Console, meanwhile: Callable[[], None] = lambda: None) -> Document:
+    """Follow a job to its end, showing how far it is; return the ended job."""
+    columns = (
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[facts]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        bars = _Bars(progress)
+        for event in client.events(job_id, meanwhile=meanwhile):
+            bars.show(event)
+    job = client.get(f"/jobs/{job_id}")
+    console.print(f"job {job_id} [{STATE_STYLES[job['state']]}]{job['state']}[/]")
+    if job["problem"]:
+        print_problem(console, job["problem"])
+    return job
+
+
+class _Bars:
+    """The whole job's bar, and one for each phase that it has entered."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._whole = progress.add_task("[bold]job", total=1.0, facts="queued")
+        self._phase: TaskID | None = None
+
+    def show(self, event: Event) -> None:
+        data = event.data
+        match event.kind:
+            case "state":
+                self._state(data)
+            case "phase":
+                self._finish_phase()
+                self._phase = self._progress.add_task(f"  {escape(data['phase'])}", total=None, facts="")
+            case "progress":
+                self._progress.update(self._whole, completed=data["fraction"])
+                if self._phase is not None:
+                    within = data.get("phase_fraction")
+                    total = 1.0 if within is not None else None
+                    self._progress.update(self._phase, total=total, completed=within, facts=_facts(data))
+            case "metrics":
+                if self._phase is not None:
+                    self._progress.update(self._phase, facts=_facts(data))
+            case "log":
+                self._progress.console.print(f"  [dim]{escape(str(data.get('text', data.get('message', ''))))}")
+
+    def _state(self, data: Document) -> None:
+        state = data["state"]
+        if state == "succeeded":
+            self._finish_phase()
+            self._progress.update(self._whole, completed=1.0)
+        elif state == "queued" and self._phase is not None:  # given back, or its worker was lost: it starts anew
+            self._progress.remove_task(self._phase)
+            self._phase = None
+        facts = " · ".join([state, *(str(data[key]) for key in ("reason",) if data.get(key))])
+        self._progress.update(self._whole, facts=escape(facts))
+
+    def _finish_phase(self) -> None:
+        if self._phase is not None:
+            self._progress.update(self._phase, total=1.0, completed=1.0)
+            self._progress.stop_task(self._phase)
+            self._phase = None
+
+
+def _facts(data: Document) -> str:
+    facts = {name: value for name, value in data.items() if name not in NOT_FACTS and value is not None}
+    if "epoch" in facts and "epochs" in facts:
+        facts["epoch"] = f"{facts['epoch']:.0f}/{facts.pop('epochs'):.0f}"
+    return escape(" · ".join(f"{name} {_short(value)}" for name, value in facts.items()))
+
+
+def _short(value: Any) -> str:  # noqa: ANN401  any JSON
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
