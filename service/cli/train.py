@@ -21,10 +21,10 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="e.g. optimizer.lr=0.01, augmentation.0.degrees=10"),
     ] = None,
+    *,
     key: Annotated[
         str | None, typer.Option("--key", help="idempotency key: the same key makes the same job once")
     ] = None,
-    *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show the spec with every default decided")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="follow the job to its end")] = True,
 ) -> None:
