@@ -1,0 +1,136 @@
+"""The train spec's JSON Schema → docs/spec.md: every part, field, range, default. `python -m models_store.spec_docs`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from models_store.spec.train import TrainSpec
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "spec.md"
+
+HEADING = """# The training spec
+
+What `POST /train` takes. This page is written from the schema that the service checks against (`make generated`); the
+same schema is at `GET /schema/train`. Unknown keys are refused, and the nearest valid one is named. `?dry_run=true`
+answers the spec with every default decided.
+"""
+
+RANGES = {
+    "minimum": "≥ {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "≤ {}",
+    "exclusiveMaximum": "< {}",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+    "pattern": "`{}`",
+}
+
+Schema = dict[str, Any]
+
+
+def page() -> str:
+    """Return docs/spec.md."""
+    schema = TrainSpec.model_json_schema()
+    sections = [HEADING, *_section("The whole", schema, schema)]
+    for family, field in schema["properties"].items():
+        for name in _parts(field):
+            sections += _section(f"{family}: {_title(schema['$defs'][name], name)}", schema["$defs"][name], schema)
+    return "\n".join(sections)
+
+
+def _parts(field: Schema) -> Iterator[str]:
+    """Yield the names of the definitions that a field leads to, and those that they lead to in turn."""
+    found: dict[str, None] = {}
+    _collect(field, found)
+    yield from found
+
+
+def _collect(node: Any, found: dict[str, None]) -> None:  # noqa: ANN401  any JSON
+    if isinstance(node, dict):
+        reference = node.get("$ref", "").rpartition("/")[2]
+        if reference and reference not in found:
+            found[reference] = None
+            definition = TrainSpec.model_json_schema()["$defs"][reference]
+            _collect(definition.get("properties", {}), found)
+        for key, value in node.items():
+            if key not in {"discriminator", "default"}:
+                _collect(value, found)
+    elif isinstance(node, list):
+        for value in node:
+            _collect(value, found)
+
+
+def _section(title: str, part: Schema, root: Schema) -> list[str]:
+    lines = [
+        f"## {title}",
+        "",
+        part.get("description", ""),
+        "",
+        "| field | takes | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in part.get("properties", {}).items():
+        default = "required" if name in part.get("required", []) else _code(field.get("default", []))
+        meaning = field.get("description", "which part this is" if name == "kind" else "")
+        lines.append(f"| `{name}` | {_cell(_takes(field, root))} | {_cell(default)} | {_cell(meaning)} |")
+    return [*lines, ""]
+
+
+def _takes(field: Schema, root: Schema) -> str:
+    """Return the type and the range of a field."""
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        return _title(root["$defs"][name], name)
+    options = field.get("oneOf") or field.get("anyOf")
+    if options:
+        return " or ".join(dict.fromkeys(_takes(option, root) for option in options))
+    if "const" in field:
+        return _code(field["const"])
+    if "enum" in field:
+        return ", ".join(_code(choice) for choice in field["enum"])
+    kind = f"list of {_takes(field['items'], root)}" if field.get("type") == "array" else str(field.get("type", "any"))
+    limits = [form.format(_number(field[key])) for key, form in RANGES.items() if key in field]
+    return ", ".join([kind, *limits])
+
+
+def _title(definition: Schema, name: str) -> str:
+    """Return the `kind` that names a part in a spec, or its class's name."""
+    kind = definition.get("properties", {}).get("kind", {}).get("const")
+    return f"`{kind}`" if kind else name
+
+
+def _number(value: Any) -> str:  # noqa: ANN401  any JSON
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _code(value: Any) -> str:  # noqa: ANN401  any JSON
+    if isinstance(value, dict):
+        chosen = {key: inner for key, inner in value.items() if key == "kind"}
+        return f"`{json.dumps(chosen or value)}`" + (" with its defaults" if chosen else "")
+    return f"`{json.dumps(value)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def main() -> int:
+    """Write the page, or tell whether it is stale."""
+    parser = argparse.ArgumentParser(description="write docs/spec.md from the train spec's schema")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--write", action="store_true", help="write the page")
+    what.add_argument("--check", action="store_true", help="exit 1 when the page is stale")
+    if parser.parse_args().write:
+        TARGET.write_text(page())
+        return 0
+    if TARGET.exists() and TARGET.read_text() == page():
+        return 0
+    print("docs/spec.md is stale: run `make generated`", file=sys.stderr)  # noqa: T201  a command speaks on its output
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
