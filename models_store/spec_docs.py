@@ -1,4 +1,4 @@
-"""The train spec's JSON Schema → docs/spec.md: every part, field, range, default. `python -m models_store.spec_docs`."""
+"""The train spec's JSON Schema → docs/spec.md: every part, field and default. `python -m models_store.spec_docs`."""
 
 import argparse
 import json
