@@ -1,0 +1,78 @@
+"""onnxruntime sessions as the hands use them: a named provider, a fixed number of threads, no spinning, no noise."""
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from models_store.errors import EspalierError
+
+# N images of a batch, H height, W width, C channel, K class
+
+Device = Literal["auto", "cpu", "cuda"]
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+ERRORS_ONLY = 3  # onnxruntime's log severity
+
+
+class DeviceUnavailable(EspalierError):
+    """CUDA was asked for and onnxruntime runs on the CPU."""
+
+    code = "device_unavailable"
+    title = "The device is not there"
+
+
+def open_session(path: Path, *, device: Device, threads: int) -> onnxruntime.InferenceSession:
+    """Return a session of the file at `path` that runs one operator at a time, on `threads` threads (0: one per core).
+
+    Raises:
+        DeviceUnavailable: if `device` is `cuda` and the session that came runs on the CPU.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(path), options, providers=_providers(device))
+    if device == "cuda" and provider(session) != CUDA:
+        raise DeviceUnavailable(
+            "DEVICE is `cuda` and onnxruntime can't use CUDA here; check the driver with nvidia-smi, or set DEVICE=auto"
+        )
+    return session
+
+
+def provider(session: onnxruntime.InferenceSession) -> str:
+    """Return the provider that runs the session. What was asked for says nothing: onnxruntime falls back silently."""
+    return str(session.get_providers()[0])
+
+
+def probabilities(
+    session: onnxruntime.InferenceSession,
+    images_NHWC: NDArray[np.uint8],
+    indexes: NDArray[np.int64],
+    *,
+    batch_size: int,
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the file's answer (N, K) for each batch of the images at `indexes`, in order."""
+    for start in range(0, len(indexes), batch_size):
+        batch_NHWC = np.ascontiguousarray(images_NHWC[indexes[start : start + batch_size]])
+        yield session.run(["probabilities"], {"images": batch_NHWC})[0]
+
+
+def _providers(device: Device) -> list[Any]:
+    if device == "cpu" or not _cuda_may_be_there():
+        return [CPU]
+    return [(CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}), CPU]
+
+
+@functools.cache
+def _cuda_may_be_there() -> bool:
+    """Load CUDA's libraries from their wheels, where there is a driver; whether it works, the session knows."""
+    if not Path("/dev/nvidiactl").exists() or CUDA not in onnxruntime.get_available_providers():
+        return False
+    onnxruntime.preload_dlls()
+    return True

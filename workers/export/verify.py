@@ -1,0 +1,126 @@
+"""The last check before publishing: does the file that ships answer as the net that was trained?
+
+Two paths from one image, compared on every validation file: raw bytes → `pixels.decode` → onnxruntime, which is what a
+prediction will take, and memory-mapped array → torch, which is what training saw. They meet nowhere before the answer.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models_store import pixels
+from models_store.errors import EspalierError
+from models_store.spec.data import Input
+from workers.export.sessions import open_session
+
+# N images of a batch, H height, W width, C channel, K class
+
+LEAST_AGREEMENT = 0.999
+TIE = 1e-4
+"""Two classes this near in probability are a tie, which rounding decides: either answer agrees."""
+
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+class VerificationFailed(EspalierError):
+    """The exported file and the trained net answer differently on the same validation files."""
+
+    code = "verification_failed"
+    title = "The exported file does not answer as the trained net does"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the served path and the training path agree."""
+
+    images: int
+    agreeing: int
+    max_difference: float
+    """largest absolute difference of any probability"""
+
+    @property
+    def share(self) -> float:
+        """Return the share of images with the same answer."""
+        return self.agreeing / self.images
+
+    @property
+    def enough(self) -> bool:
+        """Return whether 99.9 % agree, or all but one."""
+        return self.images > 0 and (self.share >= LEAST_AGREEMENT or self.agreeing >= self.images - 1)
+
+    def as_card(self) -> dict[str, Any]:
+        """Return what a version's card says."""
+        return asdict(self) | {"share": self.share}
+
+
+def verify(
+    path: Path,
+    *,
+    files: Iterable[bytes],
+    images_NHWC: NDArray[np.uint8],
+    indexes: NDArray[np.int64],
+    predict: Predict,
+    decoding: Input,
+    max_pixels: int = 64_000_000,
+    batch_size: int = 32,
+) -> Agreement:
+    """Compare the file at `path` with `predict`, the training path's own uint8 (N, H, W, C) → probabilities (N, K).
+
+    `files` yields the raw bytes of the images whose arrays are `images_NHWC[indexes]`, in that order; `decoding` is the
+    spec's resolved input. Memory is that of one batch.
+
+    Raises:
+        VerificationFailed: if fewer than 99.9 % agree (and more than one differs), or there is nothing to compare.
+    """
+    assert decoding.size is not None, "a resolved spec knows its size"
+    session = open_session(path, device="cpu", threads=0)
+    images = agreeing = 0
+    max_difference = 0.0
+    for data, rows in zip(_batches(files, batch_size), _slices(indexes, batch_size), strict=True):
+        decoded = [
+            pixels.decode(item, size=decoding.size, channels=decoding.channels, fit=decoding.fit, max_pixels=max_pixels)
+            for item in data
+        ]
+        served_NK = session.run(["probabilities"], {"images": np.stack(decoded)})[0]
+        trained_NK = predict(images_NHWC[rows])
+        images += len(rows)
+        agreeing += _count_same_answers(served_NK, trained_NK)
+        max_difference = max(max_difference, float(np.abs(served_NK - trained_NK).max()))
+    agreement = Agreement(images, agreeing, max_difference)
+    if not agreement.enough:
+        raise VerificationFailed(
+            f"{agreeing} of {images} validation files get the same answer from the exported file as from the trained "
+            f"net (largest difference of a probability: {max_difference:.3g}); {LEAST_AGREEMENT:.1%} are needed, "
+            "so nothing was published"
+        )
+    return agreement
+
+
+def read_members(archive: Path, members: Iterable[str]) -> Iterator[bytes]:
+    """Yield the raw bytes of the images zip's `members`, one at a time."""
+    with ZipFile(archive) as images:
+        for member in members:
+            yield images.read(member)
+
+
+def _count_same_answers(served_NK: NDArray[np.float32], trained_NK: NDArray[np.float32]) -> int:
+    answers_N = served_NK.argmax(axis=1)
+    lost_N = trained_NK.max(axis=1) - np.take_along_axis(trained_NK, answers_N[:, None], axis=1)[:, 0]
+    return int(np.count_nonzero(lost_N <= TIE))  # a NaN is no agreement
+
+
+def _batches(files: Iterable[bytes], batch_size: int) -> Iterator[list[bytes]]:
+    iterator = iter(files)
+    while batch := list(islice(iterator, batch_size)):
+        yield batch
+
+
+def _slices(indexes: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(indexes), batch_size):
+        yield indexes[start : start + batch_size]
