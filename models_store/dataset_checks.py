@@ -1,0 +1,186 @@
+"""What is looked at before any training, and the report of what was found, with the files' names."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from models_store.errors import FieldError, Invalid
+
+SPLITS = ("train", "val", "test")
+MOST_NAMES = 200  # in a report, for each check
+MOST_ERRORS = 1000  # in a problem document
+IMBALANCE = 10
+TINY_SIDE = 16
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One kind of finding: how bad, how many, and the names of files, of classes, or of groups of files."""
+
+    check: str
+    severity: Severity
+    message: str
+    files: Sequence[str | list[str]] = ()
+    reasons: dict[str, str] = field(default_factory=dict)  # file → what is wrong with this one
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the member of a report's `checks`; at most 200 names are listed, `count` counts all of them."""
+        names = list(self.files[:MOST_NAMES])
+        document = {
+            "check": self.check,
+            "severity": self.severity,
+            "count": len(self.files),
+            "message": self.message,
+            "files": names,
+        }
+        if self.reasons:
+            document["reasons"] = {name: self.reasons[name] for name in names if isinstance(name, str)}
+        return document
+
+    def as_errors(self) -> list[FieldError]:
+        """Return one error for each file, or group of files, that was found."""
+        names = [name if isinstance(name, str) else " = ".join(name) for name in self.files]
+        return [FieldError(name, self.check, self.reasons.get(name, self.message)) for name in names or [""]]
+
+
+class DatasetUnusable(Invalid):
+    """The archive is sound, and what it holds can't be trained on; `errors` names each file, `report` all checks."""
+
+    code = "dataset_unusable"
+    title = "The dataset can't be used"
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        broken = [check for check in checks if check.severity == "error"]
+        errors = [error for check in broken for error in check.as_errors()]
+        super().__init__("; ".join(check.message for check in broken), errors=errors[:MOST_ERRORS])
+        self.report = report(checks)
+
+    def as_problem(self) -> dict[str, Any]:
+        """Return the problem document, with the whole report beside the errors."""
+        return super().as_problem() | {"report": self.report}
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEntry:
+    """One image of a dataset: where it was in the archive, and what is known of it. Sizes in pixels, upright."""
+
+    file: str
+    member: str  # its name in the images' zip; files of one content share it
+    label: str
+    split: str  # one of SPLITS
+    sha256: str
+    width: int
+    height: int
+
+
+def report(checks: Iterable[Check]) -> dict[str, Any]:
+    """Return the machine-readable report, the worst first."""
+    order = {"error": 0, "warning": 1, "info": 2}
+    return {"checks": [check.as_json() for check in sorted(checks, key=lambda check: order[check.severity])]}
+
+
+def counts(entries: Iterable[ManifestEntry], classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return split → class → number of images; every split and class is there, with 0 if need be."""
+    found = Counter((entry.split, entry.label) for entry in entries)
+    return {split: {label: found[split, label] for label in classes} for split in SPLITS}
+
+
+def check_classes(classes: Sequence[str], labels: Iterable[str]) -> list[Check]:
+    """Look at the classes by themselves: too few, empty ones, two that differ only by case.
+
+    `classes` are all that the archive names, `labels` those of usable images (with repetitions).
+    """
+    filled = set(labels)
+    spellings: defaultdict[str, list[str]] = defaultdict(list)
+    for label in sorted(classes):
+        spellings[" ".join(label.casefold().split())].append(label)
+    same: list[str | list[str]] = [group for group in spellings.values() if len(group) > 1]
+    empty = sorted(set(classes) - filled)
+    checks = []
+    if not filled:
+        checks.append(Check("no_images", "error", "there is no usable image; send class folders of JPEG or PNG files"))
+    elif len(filled) == 1:
+        message = "there is one class with images; at least two are needed to tell them apart"
+        checks.append(Check("one_class", "error", message, sorted(filled)))
+    if empty:
+        message = f"{_some(empty)} without any usable image: add images, or remove the folder or label"
+        checks.append(Check("empty_class", "error", message, empty))
+    if same:
+        message = f"classes whose names differ only by case or spaces ({_some(same[0])}): rename or join them"
+        checks.append(Check("class_names_collide", "error", message, same))
+    return checks
+
+
+def check_entries(entries: Sequence[ManifestEntry], classes: Sequence[str]) -> list[Check]:
+    """Look at the images as they were split: copies, contradictions, leaks, balance, sizes."""
+    checks = [*_check_copies(entries), *_check_balance(entries, classes)]
+    tiny = [entry.file for entry in entries if min(entry.width, entry.height) < TINY_SIDE]
+    if tiny:
+        message = f"{len(tiny)} images have a side below {TINY_SIDE} pixels; they are enlarged"
+        checks.append(Check("tiny_images", "info", message, tiny))
+    sizes = Counter((entry.width, entry.height) for entry in entries)
+    if len(sizes) > 1:
+        width, height = sizes.most_common(1)[0][0]
+        message = f"the images have {len(sizes)} sizes, most often {width} x {height}; each is brought to the spec's"
+        checks.append(Check("mixed_sizes", "info", message))
+    return checks
+
+
+def _check_copies(entries: Sequence[ManifestEntry]) -> list[Check]:
+    by_content: defaultdict[str, list[ManifestEntry]] = defaultdict(list)
+    for entry in entries:
+        by_content[entry.sha256].append(entry)
+    copies: list[str | list[str]] = []
+    leaks: list[str | list[str]] = []
+    conflicts: list[str | list[str]] = []
+    for group in by_content.values():
+        if len(group) == 1:
+            continue
+        files = [entry.file for entry in group]
+        if len({entry.split for entry in group}) > 1:
+            leaks.append(files)
+        if len({entry.label for entry in group}) > 1:
+            conflicts.append(files)
+        for split in SPLITS:
+            within = [entry.file for entry in group if entry.split == split]
+            if len(within) > 1:
+                copies.append(within)
+    found = [
+        ("exact_duplicates", "{} images are in one split more than once, byte for byte; each copy counts", copies),
+        ("duplicates_across_splits", "{} images are in several splits: figures on them are too good", leaks),
+        ("conflicting_labels", "{} images are under more than one label: decide which is right", conflicts),
+    ]
+    return [Check(name, "warning", message.format(len(groups)), groups) for name, message, groups in found if groups]
+
+
+def _check_balance(entries: Sequence[ManifestEntry], classes: Sequence[str]) -> list[Check]:
+    checks = []
+    by_split = counts(entries, classes)
+    for split in SPLITS:
+        missing = [label for label in classes if not by_split[split][label]]
+        if missing and split == "train":
+            message = f"{_some(missing)} without images in the train split: what is not shown can't be learned"
+            checks.append(Check("class_missing_from_train", "error", message, missing))
+        elif missing:
+            message = (
+                f"{_some(missing)} without images in the {split} split: no figure will tell how well they are known"
+            )
+            checks.append(Check(f"class_missing_from_{split}", "warning", message, missing))
+    totals = {label: sum(by_split[split][label] for split in SPLITS) for label in classes}
+    filled = {label: count for label, count in totals.items() if count}
+    if filled:
+        most, least = max(filled, key=filled.__getitem__), min(filled, key=filled.__getitem__)
+        ratio = filled[most] / filled[least]
+        if ratio > IMBALANCE:
+            message = f"{filled[most]} images of {most}, {filled[least]} of {least}: {ratio:.1f} to 1 favours {most}"
+            checks.append(Check("imbalance", "warning", message, [most, least]))
+    return checks
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(json.dumps(name, ensure_ascii=False) for name in names[:5])
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""  # noqa: PLR2004  the five shown
+    return ("class " if len(names) == 1 else "classes ") + shown + more

@@ -1,0 +1,200 @@
+"""An archive's files, one at a time: each image decoded once, its bytes kept once, everything else named.
+
+Memory: at most a few images at a time, and about half a kilobyte for each file's name and digest.
+"""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+from models_store import pixels
+from models_store.archive_rules import Limits, Member
+from models_store.archives import read_archive
+from models_store.settings import Settings
+
+IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"])
+OTHER_IMAGE_SUFFIXES = frozenset(
+    [".heic", ".heif", ".avif", ".svg", ".jp2", ".jxl", ".psd", ".ico", ".ppm", ".pgm", ".tga", ".exr", ".dng", ".raw"]
+)
+"""Images that are not read: a user means them, so they are reported as undecodable and not passed over."""
+SYSTEM_NAMES = frozenset(["__macosx", "thumbs.db", "desktop.ini"])
+TABLE_NAME = "labels.csv"
+TABLE_DEPTH = 2  # at the top, or in the one folder at the top
+WORTH_A_THREAD_BYTES = 1 << 14
+MOST_WAITING = 16
+MOST_WAITING_BYTES = 64 << 20
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+SUFFIX = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "GIF": "gif", "TIFF": "tif"}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image that was decoded whole. Its size is in pixels, upright."""
+
+    file: str
+    member: str
+    sha256: str
+    width: int
+    height: int
+    size_bytes: int
+
+
+@dataclass
+class Intake:
+    """What came out of an archive; every path is relative to it."""
+
+    images: Path  # a stored zip: one member for each different content
+    pictures: list[Picture] = field(default_factory=list)
+    undecodable: dict[str, str] = field(default_factory=dict)  # file → why
+    ignored: list[str] = field(default_factory=list)
+    folders: set[str] = field(default_factory=set)  # of any file, and those without one
+    tables: dict[str, Path] = field(default_factory=dict)  # files named labels.csv → a copy
+
+
+def take_in(archive: Path, staging: Path, settings: Settings) -> Intake:
+    """Read the whole archive into the folder `staging`.
+
+    Raises:
+        NotAnArchive, ArchiveRefused, UnpackedTooLarge: as `read_archive`.
+    """
+    intake = Intake(staging / "images.zip")
+    limits = Limits(files=settings.dataset_max_files, unpacked_bytes=settings.unpacked_max_bytes)
+    with (
+        ZipFile(intake.images, "w", ZIP_STORED) as images,
+        ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool,
+    ):
+        desk = _Desk(intake, images, pool, settings)
+        for member in read_archive(archive, limits):
+            _note_folders(intake.folders, member)
+            if member.is_folder:
+                continue
+            path = PurePosixPath(member.name)
+            if _is_systems(path):
+                continue
+            if path.name.lower() == TABLE_NAME and len(path.parts) <= TABLE_DEPTH:
+                intake.tables[member.name] = _copied(member, staging / f"table-{len(intake.tables)}.csv")
+            elif not _is_image(path, member.head):
+                intake.ignored.append(member.name)
+            elif member.size_bytes > settings.image_max_bytes:
+                reason = f"{member.size_bytes} bytes; at most {settings.image_max_bytes} are allowed for an image"
+                intake.undecodable[member.name] = reason
+            else:
+                desk.accept(member.name, member.content())
+        desk.clear()
+    return intake
+
+
+def without_leftovers(intake: Intake, kept: set[str]) -> Path:
+    """Return a zip of the images whose members are in `kept` alone; the same one when that is all of them."""
+    with ZipFile(intake.images) as images:
+        if len(images.namelist()) == len(kept):
+            return intake.images
+        target = intake.images.with_name("kept.zip")
+        with ZipFile(target, "w", ZIP_STORED) as slimmer:
+            for member in images.namelist():
+                if member in kept:
+                    slimmer.writestr(_entry(member), images.read(member))
+    return target
+
+
+@dataclass
+class _Waiting:
+    name: str
+    sha256: str
+    data: bytes
+    outcome: Callable[[], pixels.ImageFacts | str] | None  # None: an earlier file has the same content
+
+
+class _Desk:
+    """Images between their arrival and their place in the zip: decoded in threads, put down in order of arrival."""
+
+    def __init__(self, intake: Intake, images: ZipFile, pool: ThreadPoolExecutor, settings: Settings) -> None:
+        self._intake = intake
+        self._images = images
+        self._pool = pool
+        self._max_pixels = settings.image_max_pixels
+        self._known: dict[str, Picture | str | None] = {}  # content → what it is, or why not; None: still waiting
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+
+    def accept(self, name: str, data: bytes) -> None:
+        sha256 = hashlib.sha256(data).hexdigest()
+        outcome = None
+        if sha256 not in self._known:
+            self._known[sha256] = None
+            outcome = self._started(data)
+        self._waiting.append(_Waiting(name, sha256, data, outcome))
+        self._waiting_bytes += len(data)
+        while len(self._waiting) > MOST_WAITING or self._waiting_bytes > MOST_WAITING_BYTES:
+            self._put_down()
+
+    def clear(self) -> None:
+        while self._waiting:
+            self._put_down()
+
+    def _started(self, data: bytes) -> Callable[[], pixels.ImageFacts | str]:
+        if len(data) < WORTH_A_THREAD_BYTES:
+            facts = _inspected(data, self._max_pixels)
+            return lambda: facts
+        return self._pool.submit(_inspected, data, self._max_pixels).result
+
+    def _put_down(self) -> None:
+        waiting = self._waiting.popleft()
+        self._waiting_bytes -= len(waiting.data)
+        known = self._known[waiting.sha256]
+        if waiting.outcome is not None:
+            facts = waiting.outcome()
+            if isinstance(facts, str):
+                known = facts
+            else:
+                member = f"{waiting.sha256}.{SUFFIX[facts.format]}"
+                known = Picture(
+                    waiting.name, member, waiting.sha256, facts.width, facts.height, size_bytes=len(waiting.data)
+                )
+                self._images.writestr(_entry(member), waiting.data)
+            self._known[waiting.sha256] = known
+        assert known is not None, "the first file of a content is put down before its copies"
+        if isinstance(known, str):
+            self._intake.undecodable[waiting.name] = known
+        else:
+            self._intake.pictures.append(known if known.file == waiting.name else replace(known, file=waiting.name))
+
+
+def _inspected(data: bytes, max_pixels: int) -> pixels.ImageFacts | str:
+    try:
+        return pixels.inspect(data, max_pixels=max_pixels)
+    except pixels.UndecodableImage as error:
+        return error.detail
+
+
+def _entry(member: str) -> ZipInfo:
+    """Return a header that is the same whenever it is written."""
+    return ZipInfo(member, ZIP_EPOCH)
+
+
+def _copied(member: Member, target: Path) -> Path:
+    with target.open("wb") as file:
+        for chunk in member:
+            file.write(chunk)
+    return target
+
+
+def _note_folders(folders: set[str], member: Member) -> None:
+    folder = member.name if member.is_folder else member.name.rpartition("/")[0]
+    while folder and folder not in folders and not _is_systems(PurePosixPath(folder)):
+        folders.add(folder)
+        folder = folder.rpartition("/")[0]
+
+
+def _is_systems(path: PurePosixPath) -> bool:
+    return any(part.startswith(".") or part.lower() in SYSTEM_NAMES for part in path.parts)
+
+
+def _is_image(path: PurePosixPath, head: bytes) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in IMAGE_SUFFIXES or suffix in OTHER_IMAGE_SUFFIXES or pixels.looks_like_image(head[:32])
