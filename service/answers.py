@@ -1,0 +1,406 @@
+"""what each call answers: the shapes of the OpenAPI document, and how the store's rows become them.
+
+Times are ISO 8601 in UTC; a name that ends in `_ms` is in milliseconds, in `_bytes` in bytes.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models_store import datasets, events, jobs, registry
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """Return the database's seconds since the epoch as a time in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+class Answer(BaseModel):
+    """The base of every answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Fault(Answer):
+    """One thing wrong with a request."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the body, `query:name`, or a file's name")
+    code: str = Field(description="stable name of the fault, snake_case")
+    message: str = Field(description="what was given, what is allowed")
+    allowed: Any = Field(None, description="what is allowed: names, or limits as in JSON Schema")
+
+
+class Problem(Answer):
+    """A problem document (RFC 9457)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "urn:espalier:problem:invalid_body",
+                "title": "The body can't be used",
+                "status": 422,
+                "detail": "/epochs: 'epochs' is not a key here; did you mean 'training.epochs'?",
+                "instance": "/train",
+                "code": "invalid_body",
+                "errors": [{"pointer": "/epochs", "code": "unknown_key", "message": "did you mean 'training.epochs'?"}],
+            }
+        }
+    )
+
+    type: str = Field(description="URN of the problem's kind")
+    title: str = Field(description="the kind in words")
+    status: int = Field(description="HTTP status")
+    detail: str = Field(description="what was given, what is allowed, what to do")
+    instance: str | None = Field(None, description="path of the request")
+    code: str = Field(description="stable name of the problem, snake_case")
+    errors: list[Fault] = Field(description="each single fault, where there are several or a place to name")
+
+
+class Dataset(Answer):
+    """A checked, fingerprinted, split set of labelled images."""
+
+    id: str = Field(examples=["ds_01hzx3v7k2m4n6p8q0r2s4"])
+    name: str
+    digest: str = Field(description="SHA-256 over split, label and content of every image: the dataset's version")
+    created_at: datetime
+    classes: list[str] = Field(description="class names, sorted")
+    counts: dict[str, dict[str, int]] = Field(description="split → class → images")
+    images: int
+    size_bytes: int
+    split: Literal["given", "made"] = Field(description="given: by the archive; made: a stratified 80/10/10 split")
+    warnings: int = Field(description="checks with severity `warning`; GET …/report lists them")
+
+    @classmethod
+    def of(cls, dataset: datasets.Dataset) -> "Dataset":
+        """Return the answer for a stored dataset."""
+        card = dataset.card
+        return cls(
+            id=dataset.id,
+            name=dataset.name,
+            digest=dataset.digest,
+            created_at=datetime.fromtimestamp(dataset.created_at, UTC),
+            classes=card["classes"],
+            counts=card["counts"],
+            images=card["images"],
+            size_bytes=card["size_bytes"],
+            split=card["split"],
+            warnings=sum(check["severity"] == "warning" for check in dataset.report["checks"]),
+        )
+
+
+class Check(Answer):
+    """One check of a dataset, with the files that it found."""
+
+    model_config = ConfigDict(extra="allow")
+
+    check: str = Field(examples=["exact_duplicates"])
+    severity: Literal["error", "warning", "info"]
+    count: int
+    message: str
+    files: list[Any] = Field(default_factory=list, description="up to 200 names, or groups of names")
+
+
+class Report(Answer):
+    """Everything that was checked before the dataset was accepted."""
+
+    checks: list[Check]
+
+
+class Step(Answer):
+    """One phase of a job."""
+
+    name: str = Field(examples=["training"])
+    state: Literal["pending", "running", "done", "failed", "canceled", "skipped"]
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class Progress(Answer):
+    """How far a job is; whatever else its phase tells stands beside it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    fraction: float = Field(ge=0, le=1, description="share of the whole job that is done")
+    epoch: int | None = Field(None, description="epochs done, while it trains")
+    epochs: int | None = None
+
+
+class Made(Answer):
+    """What a finished job has published."""
+
+    model: str
+    version: int
+
+
+State = Literal["queued", "running", "succeeded", "failed", "canceled"]
+
+
+class Job(Answer):
+    """A training job."""
+
+    id: str = Field(examples=["job_01hzx3v7k2m4n6p8q0r2s4"])
+    name: str = Field(description="name of the model that it makes a version of")
+    dataset: str
+    state: State = Field(description="succeeded, failed and canceled are final")
+    phase: str | None = Field(description="where in `running` it is")
+    progress: Progress
+    steps: list[Step]
+    cancel_requested: bool
+    attempts: int = Field(description="how often a worker has taken it up")
+    crashes: int
+    result: Made | None
+    problem: dict[str, Any] | None = Field(description="why it failed: a problem document (RFC 9457)")
+    warnings: list[str] = Field(description="what the spec allows and is unlikely to mean")
+    spec: dict[str, Any] = Field(description="the spec with every default decided (a TrainSpec)")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, job: jobs.Job, phases: list[events.Event], *, attempts: int) -> "Job":
+        """Return the answer for a stored job; `phases` are its events of that kind, oldest first."""
+        steps = [
+            {**step, "started_at": moment(step["started_at"]), "ended_at": moment(step["ended_at"])}
+            for step in jobs.steps(job, phases)
+        ]
+        return cls(
+            id=job.id,
+            name=job.name,
+            dataset=job.dataset_id,
+            state=job.state,
+            phase=job.phase,
+            progress=Progress.model_validate(job.progress),
+            steps=[Step.model_validate(step) for step in steps],
+            cancel_requested=job.cancel_requested_at is not None,
+            attempts=attempts,
+            crashes=job.crashes,
+            result=None if job.result is None else Made.model_validate(job.result),
+            problem=job.problem,
+            warnings=job.warnings,
+            spec=job.spec,
+            created_at=datetime.fromtimestamp(job.created_at, UTC),
+            started_at=moment(job.started_at),
+            finished_at=moment(job.finished_at),
+        )
+
+
+class DryRun(Answer):
+    """What a spec means, without a job."""
+
+    spec: dict[str, Any] = Field(description="the spec with every default decided (a TrainSpec)")
+    warnings: list[str] = Field(description="what the spec allows and is unlikely to mean")
+
+
+class Variant(Answer):
+    """One exported form of a version; every figure was measured on the file that ships."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field(examples=["int8"])
+    sha256: str = Field(description="digest of the file, which is also the ETag of its download")
+    size_bytes: int
+    accepted: bool = Field(description="it passed its gate and is no slower than its parent")
+    default: bool = Field(description="it answers when no variant is named")
+    kind: str | None = Field(None, examples=["fp32"])
+    parent: str | None = None
+    accuracy: dict[str, float | None] | None = Field(None, description="split → share of right answers")
+    accuracy_drop: float | None = Field(None, description="accuracy lost against the parent, on the validation split")
+    agreement: float | None = Field(None, description="share of validation images with fp32's answer")
+    latency_ms: dict[str, float] | None = Field(None, description="p50 and p95 of one image at a time")
+    throughput: dict[str, float] | None = Field(None, description="batch size → images per second")
+    speedup: float | None = Field(None, description="against fp32, median of interleaved ratios at batch 1")
+    provider: str | None = Field(None, description="execution provider that it was measured on")
+    threads: int | None = None
+    reasons: list[str] = Field(default_factory=list, description="why it was not accepted")
+
+
+class Version(Answer):
+    """What one job has made: a model's version with its variants."""
+
+    id: str
+    model: str
+    version: int
+    job: str
+    dataset: str
+    created_at: datetime
+    default_variant: str
+    labels: list[str]
+    input: dict[str, Any] = Field(description="size, channels and fit of the images that it takes")
+    metrics: dict[str, Any] = Field(description="split → measured figures")
+    variants: list[Variant]
+
+    @classmethod
+    def of(cls, version: registry.Version) -> "Version":
+        """Return the answer for a stored version."""
+        return cls(
+            id=version.id,
+            model=version.model,
+            version=version.number,
+            job=version.job_id,
+            dataset=version.dataset_id,
+            created_at=datetime.fromtimestamp(version.created_at, UTC),
+            default_variant=version.default_variant,
+            labels=version.card["labels"],
+            input=version.card["input"],
+            metrics=version.card.get("metrics", {}),
+            variants=[
+                Variant.model_validate(
+                    {
+                        **variant.card,
+                        "name": variant.name,
+                        "sha256": variant.blob,
+                        "size_bytes": variant.size_bytes,
+                        "accepted": variant.accepted,
+                        "default": variant.name == version.default_variant,
+                    }
+                )
+                for variant in version.variants
+            ],
+        )
+
+
+class VersionSummary(Answer):
+    """A version in a model's list."""
+
+    version: int
+    job: str
+    created_at: datetime
+    default_variant: str
+
+
+class AliasTarget(BaseModel):
+    """Where an alias points."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": {"version": 3}})
+
+    version: int = Field(ge=1, le=999_999_999, description="number of the version")
+    variant: str | None = Field(None, max_length=60, description="one of its variants; null: the version's default")
+
+
+class Alias(Answer):
+    """A name that points at a version, or at one variant of it."""
+
+    version: int
+    variant: str | None
+
+
+class Model(Answer):
+    """A name with its versions and aliases."""
+
+    name: str
+    created_at: datetime
+    versions: list[VersionSummary] = Field(description="newest first")
+    aliases: dict[str, Alias]
+
+    @classmethod
+    def of(cls, model: registry.Model) -> "Model":
+        """Return the answer for a stored model."""
+        return cls(
+            name=model.name,
+            created_at=datetime.fromtimestamp(model.created_at, UTC),
+            versions=[
+                VersionSummary(
+                    version=version.number,
+                    job=version.job_id,
+                    created_at=datetime.fromtimestamp(version.created_at, UTC),
+                    default_variant=version.default_variant,
+                )
+                for version in model.versions
+            ],
+            aliases={name: Alias.model_validate(target) for name, target in model.aliases.items()},
+        )
+
+
+class DatasetList(Answer):
+    """A page of datasets, newest first."""
+
+    items: list[Dataset]
+    next: str | None = Field(description="cursor of the next page; null: this is the last")
+
+
+class JobList(Answer):
+    """A page of jobs, newest first."""
+
+    items: list[Job]
+    next: str | None = Field(description="cursor of the next page; null: this is the last")
+
+
+class ModelList(Answer):
+    """A page of models, by name."""
+
+    items: list[Model]
+    next: str | None = Field(description="cursor of the next page; null: this is the last")
+
+
+class PredictRequest(BaseModel):
+    """A prediction as JSON; multipart and raw image bodies spare the base64."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"example": {"model": "flowers@default", "inputs": ["/9j/4AAQSkZJRg…"], "top_k": 3}},
+    )
+
+    model: str = Field(
+        max_length=200, description="`name`, `name@alias` or `name:version`, each with an optional `/variant`"
+    )
+    inputs: list[str] = Field(min_length=1, description="image files as base64 (RFC 4648, section 4) or data: URLs")
+    top_k: int = Field(5, ge=1, le=10_000, description="classes to name per image; cut to as many as there are")
+
+
+class Ranked(Answer):
+    """A class with its probability."""
+
+    label: str
+    probability: float
+
+
+class Prediction(Answer):
+    """What a model says of one image."""
+
+    label: str = Field(description="the likeliest class")
+    probability: float
+    top: list[Ranked] = Field(description="the `top_k` likeliest, likeliest first")
+
+
+class Predictions(Answer):
+    """What a model says of each input, in their order, and which file of it was asked."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "model": "flowers",
+                "version": 3,
+                "variant": "int8",
+                "provider": "CPUExecutionProvider",
+                "predictions": [
+                    {"label": "rose", "probability": 0.97, "top": [{"label": "rose", "probability": 0.97}]}
+                ],
+            }
+        }
+    )
+
+    model: str
+    version: int
+    variant: str
+    provider: str = Field(description="execution provider that ran it")
+    predictions: list[Prediction]
+
+
+class Alive(Answer):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Readiness(Answer):
+    """What the service stands on; `degraded` still serves everything (workers look for jobs by themselves)."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    database: Literal["ok", "unavailable"]
+    broker: Literal["ok", "unavailable"]
+    providers: list[str] = Field(
+        description="execution providers that sessions really run on here, the preferred first"
+    )
+    device: str = Field(description="cpu, cuda, or `unavailable` when DEVICE=cuda is not there")

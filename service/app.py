@@ -1,0 +1,95 @@
+"""create_app(settings): the whole service behind one ASGI application.
+
+Importing this module takes FastAPI alone: the store (SQLAlchemy), the routes and the drivers come in when an app is
+made, onnxruntime with the first model, torch never.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+if TYPE_CHECKING:
+    from models_store.settings import Settings
+    from service.context import Context
+
+DESCRIPTION = """
+Espalier trains, shrinks and serves deep-learning models. Upload labelled images (`POST /datasets`), post a spec
+(`POST /train`), follow the job (`GET /jobs/{id}/events`), and ask the model (`POST /predict`).
+
+Every error is a problem document (RFC 9457) with a stable `code`; ids are opaque; lists come in pages (`limit`,
+`cursor`, `next`); times are ISO 8601 in UTC.
+"""
+
+
+def create_app(settings: "Settings | None" = None) -> FastAPI:
+    """Return the application; `settings` are read from the environment when left out.
+
+    Raises:
+        DeviceUnavailable: at start-up, if DEVICE=cuda and there is no CUDA device.
+    """
+    from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
+    from service import openapi, problems  # noqa: PLC0415  the same
+    from service.metrics import CountRequests  # noqa: PLC0415  the same
+    from service.routes import datasets, health, jobs, models, predict, schema, train  # noqa: PLC0415  the same
+
+    context = _context(settings or FromEnvironment())
+    app = FastAPI(
+        title="Espalier",
+        version=openapi.VERSION,
+        description=DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    app.state.context = context
+    routers = [datasets.router, train.router, jobs.router, models.router, predict.router, schema.router, health.router]
+    for router in routers:
+        app.include_router(router)
+    app.state.methods_at = openapi.methods_of(routers)
+    openapi.install(app)
+    problems.install(app)
+    app.add_middleware(CountRequests, metrics=context.metrics)  # outermost: it sees every answer
+    return app
+
+
+def _context(settings: "Settings") -> "Context":
+    from models_store.blobs import Blobs  # noqa: PLC0415  see the module's docstring
+    from models_store.database import Database  # noqa: PLC0415  the same
+    from service.context import Context  # noqa: PLC0415  the same
+    from service.inference.references import References  # noqa: PLC0415  the same
+    from service.inference.sessions import Sessions  # noqa: PLC0415  the same
+    from service.metrics import Metrics  # noqa: PLC0415  the same
+
+    database = Database(settings.database_url)
+    blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
+    sessions = Sessions(blobs, settings=settings)
+    metrics = Metrics()
+    metrics.watch(
+        waiting=lambda: sum(loaded.batcher.waiting for loaded in sessions.loaded),
+        loaded=lambda: len(sessions.loaded),
+    )
+    return Context(settings, settings.owners, database, blobs, sessions, References(database), metrics)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    from starlette.concurrency import run_in_threadpool  # noqa: PLC0415  see the module's docstring
+
+    from models_store.patrol import Patrol  # noqa: PLC0415  the same
+    from service.inference import devices  # noqa: PLC0415  the same
+
+    context: Context = app.state.context
+    if context.settings.device == "cuda":
+        await run_in_threadpool(devices.provider, "cuda")  # refuses to start rather than to fall back
+    await run_in_threadpool(context.database.migrate)
+    patrol = Patrol(context.database, context.blobs, settings=context.settings, is_idle=lambda: False)
+    patrol.start()
+    try:
+        yield
+    finally:
+        await run_in_threadpool(patrol.stop)
+        await context.sessions.close()
+        context.database.close()

@@ -1,0 +1,54 @@
+"""who is asking: an API key (bearer token, or the X-API-Key header) names its owner; without keys there is one."""
+
+import hmac
+from typing import Annotated, ClassVar
+
+from fastapi import Depends, Request
+
+from models_store.errors import EspalierError
+
+LOCAL_OWNER = "local"
+
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "an API key as a bearer token"},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "an API key in its own header"},
+}
+"""For the OpenAPI document; a deployment without API_KEYS asks for none."""
+
+
+class Unauthorized(EspalierError):
+    """No API key was given, or one that nobody has."""
+
+    status = 401
+    code = "unauthorized"
+    title = "An API key is needed"
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="espalier"'}
+
+
+def owner_of(request: Request) -> str:
+    """Return the owner whose key came with the request; `local` where the service asks for no key.
+
+    Raises:
+        Unauthorized: if a key is needed and none came, or one that nobody has.
+    """
+    owners: dict[str, str] = request.app.state.context.owners
+    if not owners:
+        return LOCAL_OWNER
+    given = _key_in(request)
+    if not given:
+        raise Unauthorized("send an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+    found = None
+    for key, owner in owners.items():  # all of them, each in constant time: timing tells nothing
+        if hmac.compare_digest(key.encode(), given.encode("latin-1", "replace")):
+            found = owner
+    if found is None:
+        raise Unauthorized("this API key is not known here; check it, or ask whoever runs the service for one")
+    return found
+
+
+Owner = Annotated[str, Depends(owner_of)]
+
+
+def _key_in(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "").strip()

@@ -1,0 +1,35 @@
+"""what every route stands on: the settings, the store, the loaded models, the counters."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from models_store.blobs import Blobs
+from models_store.database import Database
+from models_store.settings import Settings
+from service.inference.references import References
+from service.inference.sessions import Sessions
+from service.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Context:
+    """One app's own things; made by `app.create_app`, opened and closed by its lifespan."""
+
+    settings: Settings
+    owners: dict[str, str]
+    database: Database
+    blobs: Blobs
+    sessions: Sessions
+    references: References
+    metrics: Metrics
+
+
+def context_of(request: Request) -> Context:
+    """Return the app's context."""
+    context: Context = request.app.state.context
+    return context
+
+
+Here = Annotated[Context, Depends(context_of)]

@@ -1,0 +1,132 @@
+"""the OpenAPI 3.1 document: FastAPI's, with the bodies that we parse ourselves.
+
+It is kept in docs/openapi.json, byte by byte, so that a change of the interface shows in a diff;
+`python -m service.openapi --check|--write` compares or renews it.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic.json_schema import models_json_schema
+
+from models_store.spec.train import TrainSpec
+from service.answers import AliasTarget, PredictRequest
+from service.auth import SECURITY_SCHEMES
+from service.problems import MEDIA_TYPE
+
+SNAPSHOT = Path(__file__).parents[1] / "docs" / "openapi.json"
+TAGS = [
+    {"name": "datasets", "description": "labelled images: uploaded, checked, fingerprinted, split"},
+    {"name": "train", "description": "specs become jobs"},
+    {"name": "jobs", "description": "how it goes"},
+    {"name": "models", "description": "what came of it: versions, measured variants, files, aliases"},
+    {"name": "predict", "description": "ask a model"},
+    {"name": "health", "description": "for whoever runs the service"},
+]
+
+
+def _version() -> str:
+    try:
+        return version("espalier")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "0.1.0"
+
+
+VERSION = _version()
+
+
+def install(app: FastAPI) -> None:
+    """Serve our document instead of FastAPI's; it is made when somebody first asks."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = build(app)
+        return app.openapi_schema
+
+    setattr(app, "openapi", document)  # noqa: B010  FastAPI's documented way; mypy refuses the plain assignment
+
+
+def build(app: FastAPI) -> dict[str, Any]:
+    """Return the document."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        tags=app.openapi_tags,
+        routes=app.routes,
+        separate_input_output_schemas=False,
+    )
+    _, bodies = models_json_schema(
+        [(model, "validation") for model in (TrainSpec, PredictRequest, AliasTarget)],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas = document["components"]["schemas"]
+    for name, schema in bodies["$defs"].items():
+        assert schemas.get(name, schema) == schema, f"two shapes are named {name}"
+        schemas[name] = schema
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+    document["components"]["securitySchemes"] = SECURITY_SCHEMES
+    document["security"] = [{}, *({name: []} for name in SECURITY_SCHEMES)]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for response in operation["responses"].values():
+                _as_problem(response)
+    return document
+
+
+def methods_of(routers: Sequence[APIRouter]) -> Callable[[str], list[str]]:
+    """Return a function that tells which methods a path is served by (Starlette names the first route's alone)."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+
+    def methods_at(path: str) -> list[str]:
+        return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
+
+    return methods_at
+
+
+def _as_problem(response: dict[str, Any]) -> None:
+    """Let a problem be documented under its own media type, which FastAPI puts beside application/json."""
+    content = response.get("content", {})
+    if MEDIA_TYPE in content:
+        content[MEDIA_TYPE] = content.pop("application/json", content[MEDIA_TYPE])
+
+
+def _rendered() -> bytes:
+    from models_store.settings import Settings  # noqa: PLC0415  for this command alone
+    from service.app import create_app  # noqa: PLC0415  app.py imports this module
+
+    with TemporaryDirectory() as home:
+        app = create_app(Settings(espalier_home=Path(home), database_url="", blobs_url="", work_dir=None))
+        return orjson.dumps(app.openapi(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def main() -> int:
+    """Write the snapshot, or say whether it is fresh."""
+    parser = argparse.ArgumentParser(prog="python -m service.openapi", description=__doc__)
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--check", action="store_true", help="exit 1 when the snapshot is stale")
+    group.add_argument("--write", action="store_true", help="write the snapshot")
+    arguments = parser.parse_args()
+    fresh = _rendered()
+    if arguments.write:
+        SNAPSHOT.parent.mkdir(exist_ok=True)
+        SNAPSHOT.write_bytes(fresh)
+    elif not SNAPSHOT.exists() or SNAPSHOT.read_bytes() != fresh:
+        sys.stderr.write("docs/openapi.json is stale; run `python -m service.openapi --write` and commit it\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

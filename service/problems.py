@@ -1,0 +1,186 @@
+"""RFC 9457 errors, one handler: whatever goes wrong leaves as `application/problem+json`, without traces or secrets.
+
+InvalidRequest (422)     a query parameter or header can't be used
+├── UnknownQuery         a query parameter that this call does not have
+MalformedRequest (400)   the body can't be read at all
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models_store.errors import EspalierError, FieldError, Invalid, NotFound, Unavailable
+from models_store.ids import new_id
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = {"overloaded": 1}
+RETRY_AFTER_OTHERWISE_S = 10
+
+log = structlog.get_logger(__name__)
+
+
+class InvalidRequest(Invalid):
+    """A query parameter or a header can't be used."""
+
+    code = "invalid_request"
+    title = "The request can't be used"
+
+
+class UnknownQuery(InvalidRequest):
+    """The call does not have this query parameter."""
+
+    code = "unknown_query_parameter"
+    title = "Unknown query parameter"
+
+
+class MalformedRequest(EspalierError):
+    """The body can't be read at all."""
+
+    status = 400
+    code = "malformed_request"
+    title = "The request can't be read"
+
+
+class NoSuchRoute(NotFound):
+    """Nothing is served at this path."""
+
+    code = "route_not_found"
+    title = "Nothing is here"
+
+
+class MethodNotAllowed(EspalierError):
+    """The path is served, by other methods."""
+
+    status = 405
+    code = "method_not_allowed"
+    title = "Method not allowed"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer."""
+
+    code = "database_unavailable"
+    title = "The database does not answer"
+
+
+def respond(error: EspalierError, *, instance: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the problem document of an error; `instance` is the request's path."""
+    headers = dict(headers or {}) | dict(getattr(error, "headers", {}))
+    if error.status == Unavailable.status:
+        headers.setdefault("Retry-After", str(RETRY_AFTER_S.get(error.code, RETRY_AFTER_OTHERWISE_S)))
+    return document(error.as_problem() | {"instance": instance}, headers=headers)
+
+
+def document(problem: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a problem document as a response."""
+    body = orjson.dumps(problem, default=str)
+    return Response(body, status_code=problem["status"], headers=headers, media_type=MEDIA_TYPE)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ` did you mean …?` or the list of what there is: the end of a message about an unknown name."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there are {', '.join(known)}" if known else "there are none"
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app with a problem document."""
+    app.add_exception_handler(EspalierError, _espalier_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _disconnected)
+    app.add_exception_handler(OperationalError, _database_error)
+    app.add_exception_handler(InterfaceError, _database_error)
+    app.add_middleware(LastResort)
+
+
+class LastResort:
+    """What nobody foresaw: logged with its trace under an id, answered with that id alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, with a 500 if nothing below did."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            if scope["type"] != "http":
+                raise
+            error_id = new_id("err")
+            log.exception("unforeseen error", error_id=error_id, method=scope["method"], path=scope["path"])
+            if started:
+                raise  # the server cuts the connection: the client must not take a half answer for a whole one
+            error = EspalierError(f"this is our fault; it is logged as {error_id}, quote that when you report it")
+            await document(error.as_problem() | {"instance": scope["path"], "error_id": error_id})(scope, receive, send)
+
+
+def _espalier_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, EspalierError)
+    return respond(error, instance=request.url.path)
+
+
+def _validation_error(request: Request, error: Exception) -> Response:
+    """Answer for a path, query or header value; bodies are read by `bodies.py`."""
+    assert isinstance(error, RequestValidationError)
+    faults = error.errors()
+    if all(fault["loc"][0] == "path" for fault in faults):
+        return respond(NoSuchRoute(f"{request.url.path} names nothing that is here"), instance=request.url.path)
+    errors = [
+        FieldError(f"{fault['loc'][0]}:{fault['loc'][-1]}", fault["type"], fault["msg"], fault.get("ctx") or None)
+        for fault in faults
+    ]
+    first = errors[0]
+    return respond(InvalidRequest(f"{first.pointer}: {first.message}", errors=errors), instance=request.url.path)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == NoSuchRoute.status:
+        return respond(NoSuchRoute(f"nothing is served at {path}; /docs lists what is"), instance=path)
+    if error.status_code == MethodNotAllowed.status:
+        allowed = ", ".join(request.app.state.methods_at(path))
+        refusal = MethodNotAllowed(f"{request.method} is not possible here; {allowed} is")
+        return respond(refusal, instance=path, headers={"Allow": allowed})
+    problem = {
+        "type": "about:blank",
+        "title": str(error.detail),
+        "status": error.status_code,
+        "detail": str(error.detail),
+        "code": "http_error",
+        "errors": [],
+        "instance": path,
+    }
+    return document(problem, headers=error.headers)
+
+
+def _disconnected(request: Request, _error: Exception) -> Response:
+    """Answer nobody: the client left while it sent its body."""
+    log.info("client left", method=request.method, path=request.url.path)
+    return Response(status_code=400)
+
+
+def _database_error(request: Request, error: Exception) -> Response:
+    log.error("database error", path=request.url.path, error=repr(getattr(error, "orig", error)))
+    refusal = DatabaseUnavailable("the database does not answer, or is too busy; nothing was changed, try again")
+    return respond(refusal, instance=request.url.path)

@@ -1,0 +1,133 @@
+"""archives in, datasets out: POST streams to disk, then everything is checked before a row exists."""
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from models_store import datasets
+from service import uploads
+from service.answers import Dataset, DatasetList, Report
+from service.auth import Owner
+from service.context import Here
+from service.routes.requests import KNOWN_QUERY, Cursor, DatasetId, Limit, answer, problems
+
+router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
+
+ARCHIVE: dict[str, Any] = {"type": "string", "format": "binary", "description": "the archive's bytes"}
+FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary", "description": "the archive"}},
+    "required": ["file"],
+}
+BODY: dict[str, Any] = {
+    "required": True,
+    "description": "A zip, tar or tar.gz of class folders (`class/…` or `train|val|test/class/…`), "
+    "or with a `labels.csv` (`file,label[,split]`).",
+    "content": {
+        "application/octet-stream": {"schema": ARCHIVE},
+        "application/zip": {"schema": ARCHIVE},
+        "application/x-tar": {"schema": ARCHIVE},
+        "application/gzip": {"schema": ARCHIVE},
+        "multipart/form-data": {"schema": FORM},
+    },
+}
+
+
+@router.post(
+    "/datasets",
+    operation_id="dataset_create",
+    summary="Upload labelled images",
+    status_code=201,
+    response_model=Dataset,
+    responses={
+        200: {"model": Dataset, "description": "The same content was there already"},
+        **problems(400, 413, 415, 503, 507),
+    },
+    openapi_extra={"requestBody": BODY},
+)
+async def create(
+    request: Request,
+    here: Here,
+    owner: Owner,
+    name: Annotated[
+        str | None,
+        Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="left out: the file's name"),
+    ] = None,
+    undecodable: Annotated[
+        Literal["refuse", "skip"],
+        Query(description="what an image that can't be decoded does: refuse the archive, or be left out"),
+    ] = "refuse",
+) -> Response:
+    """Stream an archive in, check it, split it where it is not split, and store it under its content's digest."""
+    with uploads.scratch_file(here.settings.scratch) as (archive, file):
+        file_name = await uploads.receive(request, file, max_bytes=here.settings.upload_max_bytes)
+        dataset, created = await run_in_threadpool(
+            _ingest, here, archive, owner=owner, name=name or _name_of(file_name), undecodable=undecodable
+        )
+    location = {"Location": f"/datasets/{dataset.id}"}
+    return answer(Dataset.of(dataset), status=201 if created else 200, headers=location)
+
+
+@router.get("/datasets", operation_id="dataset_list", summary="List datasets", responses=problems())
+def listing(here: Here, owner: Owner, limit: Limit = 20, cursor: Cursor = None) -> DatasetList:
+    """Return your datasets, newest first."""
+    found, following = datasets.listing(here.database, owner=owner, limit=limit, cursor=cursor)
+    return DatasetList(items=[Dataset.of(dataset) for dataset in found], next=following)
+
+
+@router.get(
+    "/datasets/{dataset_id}",
+    operation_id="dataset_get",
+    summary="Describe a dataset",
+    responses=problems(404),
+)
+def get(dataset_id: DatasetId, here: Here, owner: Owner) -> Dataset:
+    """Return the dataset's card: classes, counts by split and class, digest."""
+    return Dataset.of(datasets.find(here.database, dataset_id, owner=owner))
+
+
+@router.get(
+    "/datasets/{dataset_id}/report",
+    operation_id="dataset_report",
+    summary="Read what the checks found",
+    responses=problems(404),
+)
+def report(dataset_id: DatasetId, here: Here, owner: Owner) -> Report:
+    """Return every check with the files that it found: duplicates, leaks between splits, imbalance and so on."""
+    return Report.model_validate(datasets.find(here.database, dataset_id, owner=owner).report)
+
+
+@router.delete(
+    "/datasets/{dataset_id}",
+    operation_id="dataset_delete",
+    summary="Delete a dataset",
+    status_code=204,
+    responses=problems(404, 409),
+)
+def delete(dataset_id: DatasetId, here: Here, owner: Owner) -> None:
+    """Delete the dataset; refused while a job that has not ended uses it."""
+    datasets.delete(here.database, dataset_id, owner=owner)
+
+
+def _ingest(
+    here: Here, archive: Path, *, owner: str, name: str, undecodable: Literal["refuse", "skip"]
+) -> tuple[datasets.Dataset, bool]:
+    with uploads.disk_full_told():
+        return datasets.ingest(
+            archive,
+            owner=owner,
+            name=name,
+            undecodable=undecodable,
+            database=here.database,
+            blobs=here.blobs,
+            settings=here.settings,
+        )
+
+
+def _name_of(file_name: str | None) -> str:
+    """Return a dataset's name from an uploaded file's: printable, without folders and endings."""
+    stem = PurePosixPath((file_name or "").replace("\\", "/")).name.removesuffix(".gz").rpartition(".")
+    name = "".join(letter for letter in stem[0] or stem[2] if letter.isprintable())
+    return name[:200].strip() or "dataset"

@@ -1,0 +1,70 @@
+"""is it alive, is it ready, what has it done: for whoever starts, balances and watches it."""
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from models_store import queue
+from models_store.database import Database, now
+from service.answers import Alive, Readiness
+from service.context import Here
+from service.inference import devices
+from service.routes.requests import KNOWN_QUERY, answer
+
+router = APIRouter(tags=["health"], dependencies=[KNOWN_QUERY])
+
+
+@router.get("/health/live", operation_id="health_live", summary="Is it alive?")
+async def live() -> Alive:
+    """Answer as long as the process does; a failure means: restart it."""
+    return Alive(status="ok")
+
+
+@router.get(
+    "/health/ready",
+    operation_id="health_ready",
+    summary="Is it ready?",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "It can't serve now"}},
+)
+def ready(here: Here) -> Response:
+    """Say what the service stands on. Without the broker it is `degraded`: jobs are taken, and start a little later."""
+    database = _database_answers(here.database)
+    broker = queue.reachable(here.settings)
+    try:
+        provider = devices.provider(here.settings.device)
+    except devices.DeviceUnavailable:
+        provider = None
+    usable = database and provider is not None
+    readiness = Readiness(
+        status="unavailable" if not usable else "ok" if broker else "degraded",
+        database="ok" if database else "unavailable",
+        broker="ok" if broker else "unavailable",
+        providers=[] if provider is None else list(dict.fromkeys([provider, devices.CPU])),
+        device={devices.CUDA: "cuda", devices.CPU: "cpu"}.get(provider or "", "unavailable"),
+    )
+    return answer(readiness, status=200 if usable else 503)
+
+
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    summary="Read the counters",
+    response_class=Response,
+    responses={
+        200: {"description": "Prometheus's text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    },
+)
+def metrics(here: Here) -> Response:
+    """Return the counters and timings of this process."""
+    return Response(generate_latest(here.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _database_answers(database: Database) -> bool:
+    try:
+        with database.read() as connection:
+            connection.execute(select(now())).scalar_one()
+    except SQLAlchemyError:
+        return False
+    return True

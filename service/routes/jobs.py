@@ -1,0 +1,144 @@
+"""jobs as their owner sees them: state, events as they happen, logs, cancel, retry."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.background import BackgroundTask
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+
+from models_store import events, jobs, patrol
+from models_store.database import Database
+from service.answers import Job, JobList, State
+from service.auth import Owner
+from service.context import Here
+from service.routes.requests import KNOWN_QUERY, Cursor, JobId, Limit, answer, problems
+
+POLL_S = 0.5
+HEARTBEAT_S = 15
+PAGE = 1000
+
+router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
+
+
+def described(database: Database, job: jobs.Job) -> Job:
+    """Return the answer for a job, with its steps and attempts read from the store."""
+    phases = events.after(database, job.id, 0, kinds=("phase",))
+    return Job.of(job, phases, attempts=jobs.attempts(database, job.id))
+
+
+@router.get("/jobs", operation_id="job_list", summary="List jobs", responses=problems())
+def listing(
+    here: Here,
+    owner: Owner,
+    state: Annotated[State | None, Query(description="only jobs in this state")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> JobList:
+    """Return your jobs, newest first."""
+    found, following = jobs.listing(here.database, owner=owner, state=state, limit=limit, cursor=cursor)
+    return JobList(items=[described(here.database, job) for job in found], next=following)
+
+
+@router.get("/jobs/{job_id}", operation_id="job_get", summary="Describe a job", responses=problems(404))
+def get(job_id: JobId, here: Here, owner: Owner) -> Job:
+    """Return the job with its steps, progress, and its result or its problem."""
+    return described(here.database, jobs.find(here.database, job_id, owner=owner))
+
+
+@router.post(
+    "/jobs/{job_id}:cancel",
+    operation_id="job_cancel",
+    summary="Cancel a job",
+    responses=problems(404, 409),
+)
+def cancel(job_id: JobId, here: Here, owner: Owner) -> Job:
+    """Cancel a waiting job at once, a running one within seconds. Doing it twice changes nothing."""
+    return described(here.database, jobs.cancel(here.database, job_id, owner=owner))
+
+
+@router.post(
+    "/jobs/{job_id}:retry",
+    operation_id="job_retry",
+    summary="Try a failed or canceled job again",
+    status_code=202,
+    response_model=Job,
+    responses=problems(404, 409),
+)
+def retry(job_id: JobId, here: Here, owner: Owner) -> Response:
+    """Queue a new job with the spec of one that failed or was canceled."""
+    job = jobs.retry(here.database, job_id, owner=owner, settings=here.settings)
+    wake = BackgroundTask(patrol.wake, here.database, job.id, settings=here.settings)
+    headers = {"Location": f"/jobs/{job.id}"}
+    return answer(described(here.database, job), status=202, headers=headers, background=wake)
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    operation_id="job_events",
+    summary="Follow a job",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Server-sent events (`state`, `phase`, `progress`, `metrics`, `log`; the data is JSON), "
+            "until the job has ended",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        204: {"description": "The job has ended, and nothing came after `Last-Event-ID`"},
+        **problems(404),
+    },
+)
+async def follow(
+    job_id: JobId,
+    here: Here,
+    owner: Owner,
+    last_event_id: Annotated[
+        str | None, Header(pattern=r"^[0-9]{1,15}$", description="go on after this event; left out: from the first")
+    ] = None,
+) -> Response:
+    """Stream everything that has happened to the job and will, each event with its number as `id`."""
+    seen = int(last_event_id or 0)
+    job = await run_in_threadpool(jobs.find, here.database, job_id, owner=owner)
+    if job.state in jobs.TERMINAL and not await run_in_threadpool(events.after, here.database, job_id, seen, limit=1):
+        return Response(status_code=204)  # tells a browser's EventSource not to come again
+    return EventSourceResponse(_events(here.database, job_id, owner=owner, seen=seen), ping=HEARTBEAT_S, sep="\n")
+
+
+@router.get(
+    "/jobs/{job_id}/logs",
+    operation_id="job_logs",
+    summary="Read a job's log",
+    response_class=PlainTextResponse,
+    responses=problems(404),
+)
+def logs(job_id: JobId, here: Here, owner: Owner) -> Response:
+    """Return the job's log lines so far, each with its time."""
+    jobs.find(here.database, job_id, owner=owner)
+    return StreamingResponse(iterate_in_threadpool(_log_lines(here.database, job_id)), media_type="text/plain")
+
+
+async def _events(database: Database, job_id: str, *, owner: str, seen: int) -> AsyncIterator[ServerSentEvent]:
+    while True:
+        # the state first: what it says has happened is then among the events that are read after it
+        job = await run_in_threadpool(jobs.find, database, job_id, owner=owner)
+        found = await run_in_threadpool(events.after, database, job_id, seen, limit=PAGE)
+        for event in found:
+            yield ServerSentEvent(id=str(event.seq), event=event.kind, data=orjson.dumps(event.data).decode())
+            seen = event.seq
+        if job.state in jobs.TERMINAL and len(found) < PAGE:
+            return
+        if not found:
+            await asyncio.sleep(POLL_S)
+
+
+def _log_lines(database: Database, job_id: str) -> Iterator[str]:
+    seen = 0
+    while found := events.after(database, job_id, seen, kinds=("log",), limit=PAGE):
+        for event in found:
+            yield f"{datetime.fromtimestamp(event.created_at, UTC):%Y-%m-%dT%H:%M:%S.%fZ} {event.data['text']}\n"
+            seen = event.seq

@@ -1,0 +1,77 @@
+"""what routes share: how ids and pages are given, and the refusal of query parameters that a call does not have."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query, Request, Response
+from pydantic import BaseModel
+
+from service.answers import Problem
+from service.problems import MEDIA_TYPE, UnknownQuery, nearest
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+
+DatasetId = Annotated[str, Path(pattern=r"^ds_[0-9a-z]{8,40}$", description="id of the dataset")]
+JobId = Annotated[str, Path(pattern=r"^job_[0-9a-z]{8,40}$", description="id of the job")]
+ModelName = Annotated[str, Path(pattern=NAME, description="name of the model")]
+VersionNumber = Annotated[int, Path(ge=1, le=999_999_999, description="number of the version")]
+VariantName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$", description="name of the variant")]
+AliasName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$", description="name of the alias")]
+
+Limit = Annotated[int, Query(ge=1, le=100, description="most items on the page")]
+Cursor = Annotated[
+    str | None,
+    Query(pattern=r"^[A-Za-z0-9._-]{1,80}$", description="`next` of the page before; left out: the first page"),
+]
+
+PROBLEMS: dict[int, str] = {
+    400: "The request can't be read",
+    401: "An API key is needed",
+    404: "No such thing, or another owner's",
+    409: "Not possible in this state",
+    413: "Too large",
+    415: "A content type that this call does not read",
+    422: "What was given can't be used",
+    503: "Not now: try again after Retry-After seconds",
+    507: "No room left on the disk",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses for these errors (401 and 422 may always come)."""
+    return {
+        status: {"model": Problem, "description": PROBLEMS[status], "content": {MEDIA_TYPE: {}}}
+        for status in sorted({401, 422, *statuses})
+    }
+
+
+def answer(body: BaseModel, *, status: int, headers: dict[str, str] | None = None, **more: Any) -> Response:  # noqa: ANN401  Response's own
+    """Return an answer whose status or headers depend on what happened."""
+    return Response(body.model_dump_json(), status, headers, media_type="application/json", **more)
+
+
+def refuse_unknown_query(request: Request) -> None:
+    """Refuse a query parameter that the call does not have, or that came twice.
+
+    Raises:
+        UnknownQuery: naming the nearest one.
+    """
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    refuse_query_besides(request, known)
+
+
+def refuse_query_besides(request: Request, known: set[str]) -> None:
+    """Refuse every query parameter that is not in `known`, or that came twice.
+
+    Raises:
+        UnknownQuery: naming the nearest one.
+    """
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            raise UnknownQuery(f"there is no query parameter {name!r} here; {nearest(name, known)}")
+        if name in seen:
+            raise UnknownQuery(f"the query parameter {name!r} came twice; give it once")
+        seen.add(name)
+
+
+KNOWN_QUERY = Depends(refuse_unknown_query)

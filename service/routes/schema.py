@@ -1,0 +1,27 @@
+"""the spec's JSON Schema: default, limits and description of every field, for forms and editors."""
+
+from functools import lru_cache
+from typing import Any
+
+from fastapi import APIRouter
+
+from models_store.spec.train import TrainSpec
+from service.routes.requests import KNOWN_QUERY, problems
+
+router = APIRouter(tags=["train"], dependencies=[KNOWN_QUERY])
+
+
+@router.get(
+    "/schema/train",
+    operation_id="schema_train",
+    summary="Read the spec's JSON Schema",
+    responses=problems(),
+)
+def train() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a train spec."""
+    return _schema()
+
+
+@lru_cache(maxsize=1)
+def _schema() -> dict[str, Any]:
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **TrainSpec.model_json_schema()}

@@ -1,0 +1,116 @@
+"""a train spec becomes a job: checked against its model and its dataset, then queued in one transaction."""
+
+import hashlib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+
+from models_store import datasets, idempotency, jobs, patrol
+from models_store.errors import FieldError, Invalid
+from models_store.spec.train import TrainSpec, resolve
+from service import bodies
+from service.answers import DryRun, Job
+from service.auth import Owner
+from service.context import Context, Here
+from service.routes.jobs import described
+from service.routes.requests import KNOWN_QUERY, answer, problems
+
+MOST_SPEC_BYTES = 1 << 20
+
+router = APIRouter(tags=["train"], dependencies=[KNOWN_QUERY])
+
+EXAMPLES: dict[str, Any] = {
+    "smallest": {"summary": "All defaults", "value": {"name": "flowers", "dataset": "ds_01hzx3v7k2m4n6p8q0r2s4"}},
+    "transfer": {
+        "summary": "Transfer from ImageNet weights, pruned and quantised",
+        "value": {
+            "name": "flowers",
+            "dataset": "ds_01hzx3v7k2m4n6p8q0r2s4",
+            "backbone": {"kind": "efficientnet_lite0", "weights": "imagenet", "freeze": "backbone"},
+            "optimizer": {"kind": "adamw", "lr": 0.003, "weight_decay": 0.01},
+            "schedule": {"kind": "cosine", "warmup_epochs": 1},
+            "training": {"epochs": 20, "batch_size": 64, "early_stopping": {"patience": 5}},
+            "compression": {"quantize": {"kind": "static_int8"}, "max_accuracy_drop": 0.01},
+        },
+    },
+}
+
+
+class UnknownDataset(Invalid):
+    """The spec names a dataset that is not there."""
+
+    code = "dataset_not_found"
+    title = "No such dataset"
+
+
+@router.post(
+    "/train",
+    operation_id="train_create",
+    summary="Train, shrink and publish a model",
+    status_code=202,
+    response_model=Job,
+    responses={
+        200: {"model": DryRun, "description": "What the spec means, with `dry_run=true`; nothing was queued"},
+        **problems(400, 409, 413, 415, 503),
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/TrainSpec"}, "examples": EXAMPLES}
+            },
+        }
+    },
+)
+async def create(
+    request: Request,
+    here: Here,
+    owner: Owner,
+    dry_run: Annotated[bool, Query(description="only say what the spec means")] = False,  # noqa: FBT002  FastAPI calls it by name
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x21-\x7e]+$",
+            description="the same key and body again make no second job",
+        ),
+    ] = None,
+) -> Response:
+    """Queue a job for a spec and answer at once; the job says how it goes, and the model appears when it has succeeded.
+
+    A repetition with the same `Idempotency-Key` and body answers the same job, with `Idempotency-Replayed: true`.
+    """
+    body = await bodies.read_json(request, max_bytes=MOST_SPEC_BYTES)
+    if dry_run:
+        spec, warnings = await run_in_threadpool(_resolved, here, body, owner=owner)
+        return answer(DryRun(spec=spec.model_dump(mode="json"), warnings=warnings), status=200)
+    return await run_in_threadpool(_submit, here, body, owner=owner, key=idempotency_key)
+
+
+def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Response:
+    spec, warnings = _resolved(here, body, owner=owner)
+    digest = hashlib.sha256(body).hexdigest()
+    job, replayed = jobs.submit(
+        here.database,
+        owner=owner,
+        spec=spec,
+        settings=here.settings,
+        warnings=warnings,
+        key=idempotency.Key(owner, "POST /train", key, digest) if key else None,
+    )
+    headers = {"Location": f"/jobs/{job.id}"} | ({"Idempotency-Replayed": "true"} if replayed else {})
+    wake = None if replayed else BackgroundTask(patrol.wake, here.database, job.id, settings=here.settings)
+    return answer(described(here.database, job), status=202, headers=headers, background=wake)
+
+
+def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[TrainSpec, list[str]]:
+    spec = bodies.check(TrainSpec, bodies.parse(body))
+    try:
+        card = datasets.find(here.database, spec.dataset, owner=owner).card
+    except datasets.DatasetNotFound as error:
+        fault = FieldError("/dataset", UnknownDataset.code, error.detail)
+        raise UnknownDataset(f"/dataset: {error.detail}", errors=[fault]) from error
+    return resolve(spec, class_count=len(card["classes"]), train_count=sum(card["counts"]["train"].values()))

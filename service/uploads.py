@@ -1,0 +1,151 @@
+"""an archive on its way in: streamed to a scratch file in constant memory, which is gone again whatever happens."""
+
+import errno
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkstemp
+from typing import BinaryIO
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from models_store.errors import Invalid, StorageFull
+from service import bodies, multipart
+from service.problems import nearest
+
+BUFFER_BYTES = 1 << 20
+FORM_OVERHEAD_BYTES = 64 << 10
+"""What a form's boundaries and part headers may add to the archive itself."""
+RAW_TYPES = (
+    "application/zip",
+    "application/x-zip-compressed",
+    "application/x-tar",
+    "application/gzip",
+    "application/x-gzip",
+    "application/octet-stream",
+)
+
+
+class NoArchive(Invalid):
+    """The request has no archive in it."""
+
+    code = "no_archive"
+    title = "The archive is missing"
+
+
+class UploadStorageFull(StorageFull):
+    """The disk filled up while the archive came in."""
+
+    code = "storage_full"
+
+
+class Arriving:
+    """A sink that writes an archive to a file, up to a cap."""
+
+    def __init__(self, file: BinaryIO, *, max_bytes: int) -> None:
+        self._file = file
+        self._max_bytes = max_bytes
+        self.size_bytes = 0
+        self.name: str | None = None
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            BodyTooLarge: past the cap.
+            UploadStorageFull: if the disk is full.
+        """
+        self.size_bytes += len(data)
+        if self.size_bytes > self._max_bytes:
+            raise bodies.too_large(self._max_bytes)
+        with disk_full_told():
+            self._file.write(data)
+
+    def flush(self) -> None:
+        """Hand everything to the system.
+
+        Raises:
+            UploadStorageFull: if the disk is full.
+        """
+        with disk_full_told():
+            self._file.flush()
+
+
+@contextmanager
+def scratch_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Yield a new file of the scratch folder, open for writing; it is removed at the end, if it was not moved away."""
+    descriptor, name = mkstemp(dir=folder, prefix="upload-")
+    file = os.fdopen(descriptor, "wb", buffering=BUFFER_BYTES)
+    try:
+        yield Path(name), file
+    finally:
+        with suppress(OSError):  # a full disk was told before
+            file.close()
+        Path(name).unlink(missing_ok=True)
+
+
+async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> str | None:
+    """Write the request's archive (a raw body, or the form field `file`) to `file`; return its name, if one came.
+
+    Raises:
+        WrongContentType: if the body is neither an archive nor a form.
+        BodyTooLarge: as soon as more than `max_bytes` came.
+        NoArchive: if the body is empty, or the form has no field `file`.
+        UploadStorageFull: if the disk is full.
+    """
+    given = bodies.content_type(request)
+    arriving = Arriving(file, max_bytes=max_bytes)
+    if given == "multipart/form-data":
+        bodies.check_length(request, max_bytes=max_bytes + FORM_OVERHEAD_BYTES)
+        await _receive_form(request, arriving, max_bytes=max_bytes + FORM_OVERHEAD_BYTES)
+    elif given in RAW_TYPES:
+        bodies.check_length(request, max_bytes=max_bytes)
+        async for chunk in request.stream():
+            if chunk:
+                await run_in_threadpool(arriving.write, chunk)
+    else:
+        known = ", ".join(RAW_TYPES)
+        raise bodies.WrongContentType(f"{given!r} is not read here; send multipart/form-data, or one of {known}")
+    if arriving.size_bytes == 0:
+        raise NoArchive("no archive came; send a zip, tar or tar.gz as the body, or as the form field `file`")
+    await run_in_threadpool(arriving.flush)
+    return arriving.name
+
+
+async def _receive_form(request: Request, arriving: Arriving, *, max_bytes: int) -> None:
+    def opener(field: str, file_name: str | None) -> multipart.Sink:
+        if field != "file":
+            raise NoArchive(f"the form has a field {field!r}; {nearest(field, ['file'])}")
+        if arriving.name is not None or arriving.size_bytes:
+            raise NoArchive("the form has two fields `file`; send one archive")
+        arriving.name = file_name
+        return arriving
+
+    async def capped() -> AsyncIterator[bytes]:
+        size_bytes = 0
+        async for chunk in request.stream():
+            size_bytes += len(chunk)
+            if size_bytes > max_bytes:
+                raise bodies.too_large(max_bytes)
+            yield chunk
+
+    await multipart.receive(capped(), content_type=request.headers["content-type"], opener=opener)
+
+
+@contextmanager
+def disk_full_told() -> Iterator[None]:
+    """Tell a full disk as what it is.
+
+    Raises:
+        UploadStorageFull: for the system's errors that mean it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise UploadStorageFull(
+                "the disk is full; free some room on the service's host and upload again"
+            ) from error
+        raise

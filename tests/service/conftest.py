@@ -1,0 +1,120 @@
+"""A service with a store of its own, over real HTTP: real SQLite, real ONNX files, uvicorn in a thread."""
+
+import io
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from PIL import Image
+from sqlalchemy import update
+
+from models_store import claims, jobs, registry, tables
+from models_store.settings import Settings
+from service.app import create_app
+from service.context import Context
+from tests import samples
+from tests.service import onnx_files
+
+OWNER = "local"
+
+
+class Service:
+    """A running service, a client of it, and its insides."""
+
+    def __init__(self, url: str, context: Context) -> None:
+        self.url = url
+        self.context = context
+        self.http = httpx.Client(base_url=url, timeout=30)
+
+    def publish(self, name: str, path: Path, *, variants: tuple[str, ...] = ("fp32",), **card: Any) -> int:
+        """Publish a file as a model's next version, as a finished job does."""
+        here = self.context
+        blob = here.blobs.put(path)
+        job, _ = jobs.submit(here.database, owner=OWNER, spec=samples.a_train_spec(name=name), settings=here.settings)
+        with here.database.write() as connection:
+            connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(state="running"))
+        made = [
+            registry.Variant(each, blob.sha256, blob.size_bytes, {"kind": each}, accepted=True) for each in variants
+        ]
+        known = {
+            "task": "image_classification",
+            "labels": list(onnx_files.LABELS),
+            "input": {"size": 16, "channels": 3, "fit": "crop"},
+            "metrics": {"test": {"accuracy": 0.9}},
+        }
+        claim = claims.Claim(job, job.fence)
+        return registry.publish(here.database, claim, registry.Publication(known | card, variants[0], made))
+
+    def upload(self, name: str = "images", **query: Any) -> dict[str, Any]:
+        """Upload an archive of three classes and return the dataset."""
+        answer = self.http.post(
+            "/datasets",
+            params={"name": name, **query},
+            content=an_archive(),
+            headers={"Content-Type": "application/zip"},
+        )
+        assert answer.status_code in {200, 201}, answer.text
+        return dict(answer.json())
+
+
+def an_archive(*, per_class: int = 12, seed: int = 0) -> bytes:
+    """Return a zip of class folders of small, easily told images."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for hue, label in enumerate(onnx_files.LABELS):
+            for index in range(per_class):
+                image = samples.a_png(hue=hue, seed=seed + 1000 * hue + index)
+                file.writestr(f"{label}/{index:03d}.png", image)
+    return buffer.getvalue()
+
+
+def a_plain_image(colour: tuple[int, int, int], *, size: tuple[int, int] = (20, 20)) -> bytes:
+    """Return a PNG of one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Service]:
+    """Serve an app on a free port of the loopback interface, in a thread."""
+    app = create_app(settings)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the service did not start"
+        time.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    service = Service(f"http://127.0.0.1:{port}", app.state.context)
+    try:
+        yield service
+    finally:
+        service.http.close()
+        server.should_exit = True
+        thread.join(timeout=20)
+        assert not thread.is_alive(), "the service did not stop"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running(samples.quick_settings(tmp_path_factory.mktemp("service") / "home")) as live:
+        yield live
+
+
+def problem_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Check that an answer is a whole problem document of this kind, and return it."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    document = dict(answer.json())
+    assert (document["status"], document["code"]) == (status, code), document
+    assert {"type", "title", "detail", "instance", "errors"} <= document.keys()
+    assert "Traceback" not in answer.text
+    assert "/home/" not in answer.text
+    return document

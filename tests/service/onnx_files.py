@@ -1,0 +1,58 @@
+"""Real ONNX files without torch: a net that tells the dominant colour channel, and one that is slow."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+LABELS = ("red", "green", "blue")
+SHARPNESS = 0.05
+
+
+def write_colour_net(path: Path, *, size: int = 16, name: str = "colours", rounds: int = 0) -> Path:
+    """Write a net: probabilities = softmax(SHARPNESS * mean colour). `rounds` of matrix products make it slow."""
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
+    ]
+    last = "means"
+    for index in range(rounds):
+        nodes += [
+            helper.make_node("MatMul", ["pixels" if index == 0 else f"work{index - 1}", "mix"], [f"work{index}"]),
+        ]
+    if rounds:
+        nodes += [
+            helper.make_node("ReduceMean", [f"work{rounds - 1}", "axes"], ["waste"], keepdims=0),
+            helper.make_node("Mul", ["waste", "nought"], ["nothing"]),
+            helper.make_node("Add", ["means", "nothing"], ["kept"]),
+        ]
+        last = "kept"
+    nodes += [
+        helper.make_node("Mul", [last, "sharpness"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    constants = {
+        "axes": np.array([1, 2], np.int64),
+        "sharpness": np.array(SHARPNESS, np.float32),
+        "mix": np.eye(3, dtype=np.float32),
+        "nought": np.array(0, np.float32),
+    }
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", size, size, 3])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(LABELS)])],
+        [onnx.numpy_helper.from_array(value, constant) for constant, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def expected_probabilities(colour: tuple[int, int, int]) -> list[float]:
+    """Return what the net must say of an image of one colour."""
+    logits = np.array(colour, np.float32) * SHARPNESS
+    weights = np.exp(logits - logits.max())
+    return list(weights / weights.sum())
