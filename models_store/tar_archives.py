@@ -109,16 +109,17 @@ def is_tar(head: bytes) -> bool:
 def _members(tar: tarfile.TarFile, source: "_Metered", ledger: Ledger) -> Iterator[Member]:
     while (entry := _next(tar, source)) is not None:
         cast("Any", tar).members.clear()  # tarfile remembers each one otherwise
-        name = ledger.admit(_name(entry), size_bytes=entry.size, is_folder=entry.isdir())
         if entry.issparse() or any(key.startswith("GNU.sparse") for key in entry.pax_headers):
+            name = shown_name(entry.name)
             raise MemberKindRefused(f"{name} is a sparse file; {PACK_ANEW} without --sparse", member=name)
+        name = ledger.admit(_name(entry), size_bytes=entry.size, is_folder=entry.isdir())
         if entry.isdir():
             if name:
                 yield Member(name, size_bytes=0, is_folder=True, chunks=iter(()))
             continue
         stream = tar.extractfile(entry)
         assert stream is not None, "links and devices were refused at their header"
-        member = Member(name, size_bytes=entry.size, is_folder=False, chunks=_chunks(stream))
+        member = Member(name, size_bytes=entry.size, is_folder=False, chunks=_chunks(stream, name))
         refuse_archive_by_content(name, member.head)
         yield member
         for _ in member:
@@ -137,8 +138,14 @@ def _next(tar: tarfile.TarFile, source: "_Metered") -> tarfile.TarInfo | None:
     return entry
 
 
-def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK_BYTES):
+def _chunks(stream: IO[bytes], name: str) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = stream.read(CHUNK_BYTES)
+        except tarfile.ReadError as error:
+            raise ArchiveTruncated(f"{name} ends too early in the tar: {SEND_AGAIN}", member=name) from error
+        if not chunk:
+            return
         yield chunk
 
 
@@ -210,8 +217,8 @@ class _Metered:
             chunk = self._stream.read(size)
         except EOFError as error:
             raise ArchiveTruncated(f"the compressed tar ends too early: {SEND_AGAIN}") from error
-        except OSError as error:
-            if error.errno is not None:
+        except (OSError, zlib.error, lzma.LZMAError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk's; gzip's and bzip2's own have no number
             raise ArchiveCorrupt(f"the compressed tar is damaged ({error}); {PACK_ANEW}") from error
         self._given += len(chunk)
