@@ -30,11 +30,11 @@ TERMINAL = ("succeeded", "failed", "canceled")
 PHASES = (
     "validating",
     "training",
-    "evaluating",
     "pruning",
     "exporting",
     "quantizing",
     "verifying",
+    "evaluating",
     "measuring",
     "publishing",
 )

@@ -1,0 +1,83 @@
+"""`kill -9` of the trainer, the supervisor, the whole worker and the broker: each ends in exactly one model."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.journey.conftest import LiveService, archive, children_of, is_alive, kill, parent_of, service
+
+pytestmark = pytest.mark.slow
+
+__all__ = ["archive", "service"]  # fixtures
+
+SPEC = {
+    "input": {"size": 32},
+    "augmentation": [{"kind": "random_rotation"}, {"kind": "color_jitter"}],
+    "regularizers": [{"kind": "dropout", "probability": 0.3}],
+    "training": {"epochs": 40, "batch_size": 8, "precision": "fp32"},
+    "compression": None,
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(service: LiveService, archive: Path) -> dict[str, Any]:
+    return service.upload(archive)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(service: LiveService, dataset: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The weights of a job that nobody disturbed."""
+    job = service.wait(service.train(name="undisturbed", dataset=dataset["id"], **SPEC)["id"])
+    assert job["state"] == "succeeded", job["problem"]
+    return weights(service, "undisturbed")
+
+
+def weights(service: LiveService, name: str) -> dict[str, np.ndarray]:
+    answer = service.http.get(f"/models/{name}/versions/1/variants/fp32/download").raise_for_status()
+    graph = onnx.load_from_string(answer.content).graph
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+@pytest.fixture(params=["trainer", "supervisor", "worker"])
+def disturbed(request: pytest.FixtureRequest, service: LiveService, dataset: dict[str, Any]) -> dict[str, Any]:
+    """A job of the same spec, one of whose processes was killed in the middle of training."""
+    victim = request.param
+    started = service.train(name=f"killed-{victim}", dataset=dataset["id"], **SPEC)
+    service.wait_for_epoch(started["id"], 5)
+    supervisor = service.supervisor_pid(started["id"])
+    (trainer,) = children_of(supervisor)
+    worker = parent_of(supervisor)
+
+    kill({"trainer": trainer, "supervisor": supervisor, "worker": worker}[victim])
+
+    job = service.wait(started["id"])
+    return job | {"killed": victim, "pids": [trainer] if victim == "trainer" else [trainer, supervisor]}
+
+
+def test_a_job_whose_process_was_killed_ends_in_exactly_one_model_with_the_same_weights(
+    service: LiveService, undisturbed: dict[str, np.ndarray], disturbed: dict[str, Any]
+) -> None:
+    assert disturbed["state"] == "succeeded", disturbed["problem"]
+    assert (disturbed["crashes"], disturbed["attempts"]) == (1, 2)
+    model = service.http.get(f"/models/{disturbed['name']}").json()
+    assert [version["version"] for version in model["versions"]] == [1]
+    assert not any(is_alive(pid) for pid in disturbed["pids"])
+    found = weights(service, disturbed["name"])
+    assert found.keys() == undisturbed.keys()
+    assert all(np.array_equal(found[name], undisturbed[name]) for name in found)
+
+
+def test_a_job_submitted_while_the_broker_is_down_runs_when_it_is_back(
+    service: LiveService, dataset: dict[str, Any]
+) -> None:
+    valkey = next(process for process in service.stack.running() if process.recipe.name == "valkey")
+    kill(children_of(valkey.keeper.pid)[0])
+
+    started = service.train(name="brokerless", dataset=dataset["id"], **(SPEC | {"training": {"epochs": 1}}))
+    job = service.wait(started["id"])
+
+    assert started["state"] == "queued"
+    assert job["state"] == "succeeded", job["problem"]

@@ -1,0 +1,153 @@
+"""One model's journey over real HTTP, with a real worker and a real Valkey: upload, train, follow, predict."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import samples
+from tests.journey.conftest import LiveService
+
+pytestmark = pytest.mark.slow
+
+RED = samples.a_png(hue=2, seed=999_999)
+
+
+@pytest.fixture(scope="module")
+def dataset(service: LiveService, archive: Path) -> dict[str, Any]:
+    return service.upload(archive)
+
+
+@pytest.fixture(scope="module")
+def job(service: LiveService, dataset: dict[str, Any]) -> dict[str, Any]:
+    """A job that has ended, of a spec that uses every stage."""
+    started = service.train(
+        name="colours",
+        dataset=dataset["id"],
+        input={"size": 32},
+        augmentation=[{"kind": "random_rotation"}, {"kind": "random_flip"}],
+        training={"epochs": 3, "batch_size": 16},
+        compression={"prune": {"kind": "structured", "ratio": 0.3, "recover_epochs": 1}, "max_accuracy_drop": 0.2},
+    )
+    assert started["state"] == "queued"
+    return service.wait(started["id"])
+
+
+@pytest.fixture(scope="module")
+def version(service: LiveService, job: dict[str, Any]) -> dict[str, Any]:
+    assert job["state"] == "succeeded", job["problem"]
+    return service.http.get("/models/colours/versions/1").raise_for_status().json()
+
+
+def test_the_upload_becomes_a_checked_and_split_dataset(dataset: dict[str, Any]) -> None:
+    assert dataset["classes"] == ["blue", "green", "red"]
+    assert dataset["images"] == 180
+    assert sum(dataset["counts"]["test"].values()) == 18
+
+
+def test_the_job_succeeds_and_names_its_model(job: dict[str, Any]) -> None:
+    assert job["state"] == "succeeded", job["problem"]
+    assert job["result"] == {"model": "colours", "version": 1}
+    assert {step["state"] for step in job["steps"]} == {"done"}
+    assert job["progress"]["fraction"] == 1
+
+
+def test_every_variant_is_measured_on_its_file(service: LiveService, version: dict[str, Any]) -> None:
+    names = {variant["name"] for variant in version["variants"]}
+
+    assert names == {"fp32", "int8", "pruned", "pruned-int8"}
+    for variant in version["variants"]:
+        content = service.http.get(f"/models/colours/versions/1/variants/{variant['name']}/download").content
+        assert hashlib.sha256(content).hexdigest() == variant["sha256"]
+        assert variant["size_bytes"] == len(content)
+        assert 0 <= variant["accuracy"]["test"] <= 1
+        assert variant["latency_ms"]["p50"] > 0
+        assert variant["provider"] == "CPUExecutionProvider"
+    fp32 = next(variant for variant in version["variants"] if variant["name"] == "fp32")
+    assert fp32["accuracy"]["test"] > 0.9
+
+
+def test_a_slower_or_worse_variant_is_not_the_default(version: dict[str, Any]) -> None:
+    default = next(variant for variant in version["variants"] if variant["default"])
+
+    assert default["name"] == version["default_variant"]
+    assert default["accepted"]
+    for variant in version["variants"]:
+        assert variant["accepted"] or variant["reasons"]
+
+
+@pytest.mark.parametrize("reference", ["colours", "colours:1", "colours:1/fp32", "colours/int8"])
+def test_json_multipart_and_raw_bodies_are_answered_alike(
+    service: LiveService, version: dict[str, Any], reference: str
+) -> None:
+    document = {"model": reference, "inputs": [base64.b64encode(RED).decode()], "top_k": 2}
+
+    as_json = service.http.post("/predict", json=document).raise_for_status()
+    files = {"files": ("red.png", RED, "image/png")}
+    as_form = service.http.post("/predict", data={"model": reference, "top_k": "2"}, files=files).raise_for_status()
+    headers, query = {"Content-Type": "image/png"}, {"model": reference, "top_k": 2}
+    as_bytes = service.http.post("/predict", params=query, content=RED, headers=headers).raise_for_status()
+
+    answer = as_json.json()
+    assert answer == as_form.json() == as_bytes.json()
+    assert answer["predictions"][0]["label"] == "red"
+    assert len(answer["predictions"][0]["top"]) == 2
+    assert answer["version"] == version["version"]
+    assert {"decode", "queue", "run"} <= {
+        part.split(";")[0].strip() for part in as_json.headers["Server-Timing"].split(",")
+    }
+
+
+def test_events_are_followed_and_taken_up_where_they_stopped(service: LiveService, job: dict[str, Any]) -> None:
+    def follow(headers: dict[str, str]) -> list[tuple[int, str, dict[str, Any]]]:
+        text = service.http.get(f"/jobs/{job['id']}/events", headers=headers).raise_for_status().text
+        blocks = [block for block in text.replace("\r\n", "\n").split("\n\n") if "data:" in block]
+        fields = [dict(line.split(": ", 1) for line in block.split("\n") if ": " in line) for block in blocks]
+        return [(int(field["id"]), field["event"], json.loads(field["data"])) for field in fields]
+
+    everything = follow({})
+    rest = follow({"Last-Event-ID": str(everything[4][0])})
+
+    assert [number for number, _, _ in everything] == list(range(1, len(everything) + 1))
+    assert rest == everything[5:]
+    assert everything[-1][1:] == ("state", {"state": "succeeded", "result": {"model": "colours", "version": 1}})
+    assert {"phase", "progress", "metrics"} <= {kind for _, kind, _ in everything}
+
+
+def test_training_again_adds_a_version_and_the_bare_name_follows(
+    service: LiveService, dataset: dict[str, Any], version: dict[str, Any]
+) -> None:
+    assert version["version"] == 1
+    spec = {"name": "colours", "dataset": dataset["id"], "input": {"size": 32}, "training": {"epochs": 1}}
+    again = service.wait(service.train(**spec, compression=None)["id"])
+
+    assert again["result"] == {"model": "colours", "version": 2}
+    document = {"model": "colours", "inputs": [base64.b64encode(RED).decode()]}
+    assert service.http.post("/predict", json=document).json()["version"] == 2
+    service.http.put("/models/colours/aliases/default", json={"version": 1}).raise_for_status()
+    assert service.http.post("/predict", json=document).json()["version"] == 1
+
+
+def test_a_canceled_job_publishes_no_model(service: LiveService, dataset: dict[str, Any]) -> None:
+    spec = {"name": "never", "dataset": dataset["id"], "input": {"size": 32}, "training": {"epochs": 2000}}
+    started = service.train(**spec)
+    service.wait_for_epoch(started["id"], 1)
+
+    service.http.post(f"/jobs/{started['id']}:cancel").raise_for_status()
+    job = service.wait(started["id"])
+
+    assert job["state"] == "canceled"
+    assert service.http.get("/models/never").status_code == 404
+
+
+def test_weights_that_cannot_be_had_fail_the_job_and_say_what_to_do(
+    service: LiveService, dataset: dict[str, Any]
+) -> None:
+    spec = {"name": "none", "dataset": dataset["id"], "backbone": {"kind": "vgg16"}, "input": {"size": 32}}
+    job = service.wait(service.train(**spec)["id"])
+
+    assert (job["state"], job["problem"]["code"]) == ("failed", "weights_unavailable")
+    assert "WEIGHTS_DIR" in job["problem"]["detail"]

@@ -1,0 +1,231 @@
+"""The supervisor against trainers that misbehave: small real processes in the place of `workers.pipeline`."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from models_store import claims, events, jobs, registry, tables
+from models_store.blobs import Blobs
+from models_store.database import Database
+from models_store.settings import Settings
+from tests.samples import DATASET_ID, a_train_spec
+from workers.supervisor import StopFlag, supervise
+
+OWNER = "ada"
+
+SPEAK = """
+import json, os, signal, sys, time
+_, assignment, parent, lifeline, reports = sys.argv
+def say(kind, **data):
+    os.write(int(reports), json.dumps({"kind": kind, "data": data}).encode() + b"\\n")
+RESULT = {"card": {"labels": ["x", "y"]}, "default_variant": "fp32", "variants": [
+    {"name": "fp32", "blob": "a" * 64, "size_bytes": 1, "card": {"kind": "fp32"}, "accepted": True}]}
+"""
+
+Attempt = Callable[..., str]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    store = Database(f"sqlite:///{tmp_path / 'store.db'}")
+    store.migrate()
+    card = {"classes": ["x", "y"]}
+    row = {"id": DATASET_ID, "owner": OWNER, "name": "leaves", "digest": "d" * 64, "card": card, "report": {}}
+    with store.write() as connection:
+        blobs = {"images_blob": "1" * 64, "manifest_blob": "2" * 64}
+        connection.execute(insert(tables.dataset).values(**row, **blobs, created_at=0.0))
+    return store
+
+
+@pytest.fixture
+def attempt(database: Database, blobs: Blobs, settings: Settings, tmp_path: Path) -> Attempt:
+    """Return what supervises one attempt at a new job by a trainer that runs the given program."""
+
+    def run(program: str, *, stop: StopFlag | None = None, **changes: float) -> str:
+        changed = settings.model_copy(update=changes)
+        if not jobs.listing(database, owner=OWNER)[0]:
+            jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=changed)
+        claim = claims.claim(database, settings=changed)
+        assert claim is not None
+        script = tmp_path / "trainer.py"
+        script.write_text(SPEAK + program)
+        command = [sys.executable, str(script)]
+        return supervise(database, blobs, claim, settings=changed, stop=stop or StopFlag(), command=command)
+
+    return run
+
+
+def the_job(database: Database) -> jobs.Job:
+    return jobs.listing(database, owner=OWNER)[0][0]
+
+
+def after_a_log_line(database: Database, act: Callable[[], object]) -> threading.Thread:
+    """Run `act` in a thread as soon as the trainer has said something."""
+
+    def wait_and_act() -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if any(event.kind == "log" for event in events.after(database, the_job(database).id, 0)):
+                act()
+                return
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    return thread
+
+
+def wait_for_a_job_then(database: Database, act: Callable[[], object]) -> threading.Thread:
+    def wait() -> None:
+        while not jobs.listing(database, owner=OWNER)[0]:
+            time.sleep(0.02)
+        after_a_log_line(database, act).join()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_what_the_trainer_hands_over_is_published(database: Database, attempt: Attempt) -> None:
+    outcome = attempt('say("phase", phase="training"); say("progress", fraction=0.5); say("result", **RESULT)')
+
+    assert outcome == "succeeded: leaves:1"
+    assert the_job(database).result == {"model": "leaves", "version": 1}
+    kinds = [event.kind for event in events.after(database, the_job(database).id, 0)]
+    assert kinds == ["state", "state", "phase", "progress", "state"]
+
+
+def test_a_trainer_that_dies_is_a_crash_with_its_last_words(database: Database, attempt: Attempt) -> None:
+    outcome = attempt('print("out of luck", flush=True); sys.exit(3)')
+
+    job = the_job(database)
+    assert "exit code 3" in outcome
+    assert (job.state, job.crashes) == ("queued", 1)
+    logs = events.after(database, job.id, 0, kinds=("log",))
+    assert "out of luck" in logs[0].data["text"]
+
+
+def test_a_result_of_a_trainer_that_then_dies_is_not_published(database: Database, attempt: Attempt) -> None:
+    attempt('say("result", **RESULT); os.kill(os.getpid(), signal.SIGKILL)')
+
+    assert the_job(database).state == "queued"
+    assert registry.models(database, owner=OWNER) == ([], None)
+
+
+def test_a_problem_of_the_users_is_final(database: Database, attempt: Attempt) -> None:
+    attempt('say("problem", code="diverged", detail="the loss is not a number"); sys.exit(65)')
+
+    job = the_job(database)
+    assert (job.state, job.crashes, job.problem["code"]) == ("failed", 0, "diverged")
+
+
+def test_a_trainer_without_progress_is_ended(database: Database, attempt: Attempt) -> None:
+    outcome = attempt("time.sleep(60)", stall_s=0.5)
+
+    assert "no progress" in outcome
+    assert the_job(database).crashes == 1
+
+
+def test_a_cancel_ends_the_trainer_and_publishes_nothing(database: Database, attempt: Attempt) -> None:
+    canceler = wait_for_a_job_then(database, lambda: jobs.cancel(database, the_job(database).id, owner=OWNER))
+
+    outcome = attempt('say("log", text="working"); time.sleep(60)')
+    canceler.join()
+
+    assert (outcome, the_job(database).state) == ("canceled", "canceled")
+    assert registry.models(database, owner=OWNER) == ([], None)
+
+
+def test_a_trainer_that_ignores_the_cancel_is_killed_after_the_grace(database: Database, attempt: Attempt) -> None:
+    canceler = wait_for_a_job_then(database, lambda: jobs.cancel(database, the_job(database).id, owner=OWNER))
+
+    program = 'signal.signal(signal.SIGTERM, signal.SIG_IGN); say("log", text=str(os.getpid())); time.sleep(60)'
+    outcome = attempt(program, stop_grace_s=0.3)
+    canceler.join()
+
+    assert outcome == "canceled"
+    pid = int(events.after(database, the_job(database).id, 0, kinds=("log",))[0].data["text"])
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_cancel_during_publishing_wins(database: Database, attempt: Attempt) -> None:
+    canceler = wait_for_a_job_then(database, lambda: jobs.cancel(database, the_job(database).id, owner=OWNER))
+
+    attempt('say("log", text="almost"); time.sleep(1); say("result", **RESULT)', beat_s=0.9)
+    canceler.join()
+
+    assert the_job(database).state == "canceled"
+    assert registry.models(database, owner=OWNER) == ([], None)
+
+
+def test_a_leaving_worker_gives_the_job_back_without_a_crash(database: Database, attempt: Attempt) -> None:
+    stop = StopFlag()
+    stopper = wait_for_a_job_then(database, stop.set)
+
+    program = 'signal.signal(signal.SIGTERM, lambda *_: os._exit(75)); say("log", text="working"); time.sleep(60)'
+    outcome = attempt(program, stop=stop)
+    stopper.join()
+
+    job = the_job(database)
+    assert (outcome, job.state, job.crashes) == ("released", "queued", 0)
+
+
+def test_a_checkpoint_is_kept_for_the_next_attempt(database: Database, attempt: Attempt) -> None:
+    attempt('say("checkpoint", sha256="c" * 64); sys.exit(1)')
+
+    assert the_job(database).checkpoints == ["c" * 64]
+
+
+def test_whoever_lost_the_claim_kills_its_trainer_and_publishes_nothing(
+    database: Database, attempt: Attempt, settings: Settings
+) -> None:
+    late = settings.model_copy(update={"max_crashes": 9, "backoff_s": 60})
+
+    def take_away() -> None:
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE job SET lease_expires_at = 0")
+        claims.reap(database, settings=late)
+
+    thief = wait_for_a_job_then(database, take_away)
+    outcome = attempt('say("log", text="working"); time.sleep(2); say("result", **RESULT)', beat_s=0.3)
+    thief.join()
+
+    assert outcome.startswith("stale")
+    assert registry.models(database, owner=OWNER) == ([], None)
+
+
+def test_no_folder_is_left_behind(attempt: Attempt, settings: Settings) -> None:
+    attempt('open(os.path.dirname(assignment) + "/half-written", "w").close(); sys.exit(1)')
+
+    assert list((settings.scratch / "staging").iterdir()) == []
+
+
+def test_the_trainer_sees_no_secrets(database: Database, attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@host/db")
+
+    attempt('say("log", text=str(sorted(n for n in os.environ if n in ("DATABASE_URL", "API_KEYS", "BROKER_URL"))))')
+
+    assert events.after(database, the_job(database).id, 0, kinds=("log",))[0].data["text"] == "[]"
+
+
+def test_the_trainer_is_told_to_stop_by_sigterm(database: Database, attempt: Attempt) -> None:
+    stop = StopFlag()
+    program = (
+        'signal.signal(signal.SIGTERM, lambda number, _: (say("log", text=f"got {number}"), os._exit(75)));'
+        'say("log", text="working"); time.sleep(60)'
+    )
+    stopper = wait_for_a_job_then(database, stop.set)
+
+    attempt(program, stop=stop)
+    stopper.join()
+
+    logs = [event.data["text"] for event in events.after(database, the_job(database).id, 0, kinds=("log",))]
+    assert logs == ["working", f"got {signal.SIGTERM.value}"]

@@ -1,0 +1,404 @@
+"""The story of one job, top to bottom, in a process of its own that a supervisor starts: `python -m workers.pipeline`.
+
+data → train → prune → export → quantize → verify → evaluate → measure → publish. It reads an assignment, works in its
+staging folder, puts finished files among the blobs, and tells its supervisor what to publish. Each stage can be left at
+a checkpoint and taken up by another process.
+"""
+
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models_store import registry
+from models_store.blobs import Blobs
+from models_store.datasets import ManifestEntry, read_manifest
+from models_store.errors import EspalierError, Invalid
+from models_store.settings import Settings
+from models_store.spec.compression import StaticInt8, StructuredPruning
+from models_store.spec.train import TrainSpec
+from workers import tether
+from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, Assignment
+from workers.checkpoints import JobCheckpoints
+from workers.compression import gate
+from workers.compression.prune import PruningImpossible, prune, restructure
+from workers.compression.quantize import calibration_indexes, quantize
+from workers.evaluation.metrics import evaluate
+from workers.export import sessions
+from workers.export.benchmark import Figures, benchmark
+from workers.export.graph import export
+from workers.export.verify import Agreement, read_members, verify
+from workers.image import task
+from workers.image.data import ImageArrays, prepare
+from workers.image.task import Classifier
+from workers.progress import Drained
+from workers.reporting import PipeReporter
+from workers.training.feeds import probabilities
+from workers.training.loop import Trained, recovery, train
+
+SHARES = {
+    "validating": 8.0,
+    "training": 60.0,
+    "pruning": 20.0,
+    "exporting": 6.0,
+    "quantizing": 6.0,
+    "verifying": 5.0,
+    "evaluating": 3.0,
+    "measuring": 8.0,
+    "publishing": 1.0,
+}
+"""each phase's share of the work, for the progress bar; the phases of `models_store.jobs`, in their order"""
+
+
+class NothingToValidateOn(Invalid):
+    """The val split is empty, and every choice is made on it."""
+
+    code = "nothing_to_validate_on"
+    title = "No validation images"
+
+
+@dataclass
+class Form:
+    """One exported form on its way: its file, and the net or the form it was made from."""
+
+    path: Path
+    parent: str | None
+    net: Classifier | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Work:
+    """What the stages of one job share."""
+
+    assignment: Assignment
+    settings: Settings
+    spec: TrainSpec
+    device: torch.device
+    blobs: Blobs
+    reporter: PipeReporter
+    checkpoints: JobCheckpoints
+
+    @property
+    def staging(self) -> Path:
+        """Return this attempt's own folder."""
+        return Path(self.assignment.staging)
+
+
+def run(work: Work) -> None:
+    """Do the job: every stage in its order."""
+    entries, arrays = read_data(work)
+    trained = learn(work, arrays)
+    forms = {"fp32": Form(work.staging / "fp32.onnx", parent=None, net=trained.classifier)}
+    not_made = cut_channels(work, arrays, forms)
+    write_files(work, forms)
+    make_int8(work, arrays, forms)
+    agreements = check_files(work, entries, arrays, forms)
+    metrics = evaluate_file(work, arrays, forms["fp32"].path)
+    figures = measure_files(work, arrays, forms)
+    card = version_card(work, trained, arrays, agreements=agreements, metrics=metrics, not_made=not_made)
+    publish(work, forms, figures, card)
+
+
+def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
+    """Return the dataset's manifest and its images, decoded and resized once."""
+    work.reporter.phase("validating")
+    assignment = work.assignment
+    entries = read_manifest(work.blobs.local(assignment.manifest_blob))
+    arrays = prepare(
+        entries,
+        work.blobs.local(assignment.images_blob),
+        classes=assignment.classes,
+        digest=assignment.dataset_digest,
+        spec_input=work.spec.input,
+        cache=work.settings.scratch / "cache",
+        report=work.reporter.progress,
+    )
+    if len(arrays.split("val")) == 0:
+        raise NothingToValidateOn("the dataset's val split is empty: give more images, or a `val` folder of your own")
+    return entries, arrays
+
+
+def learn(work: Work, arrays: ImageArrays) -> Trained[Classifier]:
+    """Return the trained net, with the weights of its best epoch."""
+    work.reporter.phase("training")
+    assert work.settings.weights_dir is not None, "settings fill it in"
+    work.settings.weights_dir.mkdir(parents=True, exist_ok=True)
+    classifier = task.build(work.spec, class_count=len(arrays.classes), weights_dir=work.settings.weights_dir)
+    return _train(work, classifier, arrays, spec=work.spec, stage="training")
+
+
+def cut_channels(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, str]:
+    """Add a pruned and recovered form, when the spec asks for one; return the forms that could not be made, and why."""
+    part = work.spec.compression.prune if work.spec.compression else None
+    if part is None:
+        return {}
+    work.reporter.phase("pruning")
+    parent = forms["fp32"].net
+    assert parent is not None, "fp32 is made from a net"
+    try:
+        pruned, facts = _cut(work, parent, part)
+    except PruningImpossible as error:
+        work.reporter.log(error.detail)
+        return {"pruned": error.detail}
+    if part.recover_epochs:
+        spec = recovery(work.spec, epochs=part.recover_epochs)
+        pruned = _train(work, pruned, arrays, spec=spec, stage="recovery").classifier
+    forms["pruned"] = Form(work.staging / "pruned.onnx", parent="fp32", net=pruned, facts={"pruning": facts})
+    return {}
+
+
+def write_files(work: Work, forms: dict[str, Form]) -> None:
+    """Export each net to its file. A card in a file holds no figures: they are measured on the file, afterwards."""
+    work.reporter.phase("exporting")
+    spec, assignment = work.spec, work.assignment
+    assert spec.input.size is not None, "the spec is resolved"
+    for done, (name, form) in enumerate(forms.items(), 1):
+        assert form.net is not None, "only nets are exported"
+        export(
+            form.net,
+            mean=form.net.mean,
+            std=form.net.std,
+            size=spec.input.size,
+            channels=spec.input.channels,
+            opset=spec.export.opset,
+            labels=assignment.classes,
+            card=_identity(work) | {"form": name},
+            path=form.path,
+        )
+        work.reporter.progress(done / len(forms))
+
+
+def make_int8(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None:
+    """Add the int8 form of each file, when the spec asks for it."""
+    part: StaticInt8 | None = work.spec.compression.quantize if work.spec.compression else None
+    if part is None:
+        return
+    work.reporter.phase("quantizing")
+    train_indexes = arrays.split("train")
+    indexes = calibration_indexes(arrays.labels_N, train_indexes, count=part.calibration_images, seed=work.spec.seed)
+    sources = list(forms.items())
+    for done, (name, form) in enumerate(sources, 1):
+        target = "int8" if name == "fp32" else f"{name}-int8"
+        path = work.staging / f"{target}.onnx"
+        quantize(form.path, path, part=part, images_NHWC=arrays.images_NHWC, indexes=indexes)
+        forms[target] = Form(path, parent=name, facts=form.facts | {"calibration_images": len(indexes)})
+        work.reporter.progress(done / len(sources))
+
+
+def check_files(
+    work: Work, entries: list[ManifestEntry], arrays: ImageArrays, forms: dict[str, Form]
+) -> dict[str, Agreement]:
+    """Compare each exported net's file, fed with raw bytes, with the net itself, on the val split."""
+    work.reporter.phase("verifying")
+    indexes = arrays.split("val")
+    images = work.blobs.local(work.assignment.images_blob)
+    nets = {name: form.net for name, form in forms.items() if form.net is not None}
+    agreements = {}
+    for done, (name, net) in enumerate(nets.items(), 1):
+        agreements[name] = verify(
+            forms[name].path,
+            files=read_members(images, (entries[index].member for index in indexes)),
+            rows=indexes,
+            predict=partial(probabilities, net, arrays, device=work.device),
+            decoding=work.spec.input,
+            max_pixels=work.settings.image_max_pixels,
+        )
+        work.reporter.progress(done / len(nets))
+    return agreements
+
+
+def evaluate_file(work: Work, arrays: ImageArrays, path: Path) -> dict[str, Any]:
+    """Return the fp32 file's metrics on the val and test splits, as onnxruntime answers."""
+    work.reporter.phase("evaluating")
+    session = sessions.open_session(path, device=work.settings.device, threads=_threads())
+    metrics = {}
+    for split in ("val", "test"):
+        indexes = arrays.split(split)
+        if len(indexes):
+            answers = sessions.probabilities(session, arrays.images_NHWC, indexes, batch_size=32)
+            metrics[split] = evaluate(np.concatenate(list(answers)), arrays.labels_N[indexes], arrays.classes)
+    told = {f"{split}_{key}": each[key] for split, each in metrics.items() for key in ("accuracy", "loss")}
+    work.reporter.metrics(**told)
+    return metrics
+
+
+def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, Figures]:
+    """Return each file's accuracy, latency, throughput and size, measured beside fp32 in a fresh process."""
+    work.reporter.phase("measuring")
+    return benchmark(
+        {name: form.path for name, form in forms.items()},
+        baseline="fp32",
+        images=Path(str(arrays.images_NHWC.filename)),  # type: ignore[attr-defined]  # a memory map has one
+        labels_N=arrays.labels_N,
+        splits={split: arrays.split(split) for split in ("val", "test")},
+        device=work.settings.device,
+        report=work.reporter.progress,
+    )
+
+
+def version_card(
+    work: Work,
+    trained: Trained[Classifier],
+    arrays: ImageArrays,
+    *,
+    agreements: dict[str, Agreement],
+    metrics: dict[str, Any],
+    not_made: dict[str, str],
+) -> dict[str, Any]:
+    """Return what is known of the version as a whole."""
+    return _identity(work) | {
+        "labels": arrays.classes,
+        "metrics": metrics,
+        "agreement": {name: agreement.as_card() for name, agreement in agreements.items()},
+        "not_made": not_made,
+        "training": {
+            "best_epoch": trained.best_epoch,
+            "epochs": len(trained.history),
+            "precision": trained.precision,
+            "device": work.device.type,
+            "threads": torch.get_num_threads(),
+        },
+    }
+
+
+def publish(work: Work, forms: dict[str, Form], figures: dict[str, Figures], card: dict[str, Any]) -> None:
+    """Judge the forms, put their files among the blobs, and tell the supervisor what to publish."""
+    work.reporter.phase("publishing")
+    allowed = work.spec.compression.max_accuracy_drop if work.spec.compression else 0.0
+    measured = {
+        name: gate.Measured(figures[name].accuracy["val"], figures[name].speedup, parent=form.parent)
+        for name, form in forms.items()
+    }
+    choice = gate.choose(measured, max_accuracy_drop=allowed)
+    variants = []
+    for name, form in forms.items():
+        verdict = choice.verdicts[name]
+        judged = {
+            "accuracy_drop": verdict.accuracy_drop,
+            "accepted": verdict.accepted,
+            "reasons": list(verdict.reasons),
+        }
+        variant_card = {"kind": name, "parent": form.parent} | figures[name].as_card() | judged | form.facts
+        blob = work.blobs.put(form.path)
+        variants.append(registry.Variant(name, blob.sha256, blob.size_bytes, variant_card, accepted=verdict.accepted))
+    work.reporter.say(
+        "result",
+        {"card": card, "default_variant": choice.default, "variants": [asdict(variant) for variant in variants]},
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Work on the assignment and return the exit code; a fault of ours ends in a traceback, and counts as a crash."""
+    path, parent_pid, lifeline, reports = arguments
+    tether.die_with_parent(int(parent_pid))
+    tether.die_at_end_of(int(lifeline))
+    torch.set_num_threads(_threads())
+    settings = Settings()
+    assignment = Assignment.read(Path(path))
+    spec = TrainSpec.model_validate(assignment.spec)
+    reporter = PipeReporter(int(reports), plan=_plan(spec))
+    reporter.listen()
+    blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
+    began = time.monotonic()
+    try:
+        checkpoints = JobCheckpoints(
+            blobs,
+            job_id=assignment.job_id,
+            names=assignment.checkpoints,
+            staging=Path(assignment.staging),
+            keep=lambda sha256: reporter.say("checkpoint", {"sha256": sha256}),
+            log=reporter.log,
+        )
+        run(Work(assignment, settings, spec, choose_device(settings.device), blobs, reporter, checkpoints))
+    except Drained:
+        return EXIT_DRAINED
+    except EspalierError as error:
+        reporter.say("problem", error.as_problem())
+        return EXIT_PROBLEM
+    reporter.log(f"done in {time.monotonic() - began:.1f} s")
+    return 0
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return where to train: `auto` takes CUDA where a device is really there.
+
+    Raises:
+        DeviceUnavailable: if `cuda` is asked for and not there.
+    """
+    is_there = wanted != "cpu" and torch.cuda.is_available()
+    if wanted == "cuda" and not is_there:
+        raise sessions.DeviceUnavailable(
+            "DEVICE is `cuda` and torch finds no CUDA device; check nvidia-smi, or set DEVICE=auto"
+        )
+    return torch.device("cuda" if is_there else "cpu")
+
+
+def _train(
+    work: Work, classifier: Classifier, arrays: ImageArrays, *, spec: TrainSpec, stage: str
+) -> Trained[Classifier]:
+    return train(
+        classifier,
+        arrays,
+        spec=spec,
+        device=work.device,
+        reporter=work.reporter,
+        checkpoints=work.checkpoints.stage(stage),
+        clock=time.monotonic,
+        checkpoint_s=work.settings.checkpoint_s,
+    )
+
+
+def _cut(work: Work, parent: Classifier, part: StructuredPruning) -> tuple[Classifier, dict[str, Any]]:
+    """Return the pruned net and what the cut did; an earlier attempt's cut is repeated, not made anew."""
+    size, channels = work.spec.input.size, work.spec.input.channels
+    assert size is not None, "the spec is resolved"
+    saved = work.checkpoints.load("pruning")
+    if saved is not None:
+        net = restructure(parent.cpu(), saved["cuts"], size=size, channels=channels)
+        facts = saved["facts"]
+    else:
+        pruned = prune(parent.cpu(), part, size=size, channels=channels)
+        net, facts = pruned.classifier, pruned.facts.as_card()
+        work.checkpoints.save("pruning", {"cuts": pruned.cuts, "facts": facts})
+    assert isinstance(net, Classifier), "a copy is of its original's class"
+    return net, facts
+
+
+def _identity(work: Work) -> dict[str, Any]:
+    spec, assignment = work.spec, work.assignment
+    return {
+        "task": spec.task,
+        "backbone": spec.backbone.kind,
+        "input": spec.input.model_dump(mode="json"),
+        "spec_sha256": assignment.spec_sha256,
+        "dataset": assignment.dataset_id,
+        "dataset_digest": assignment.dataset_digest,
+    }
+
+
+def _plan(spec: TrainSpec) -> list[tuple[str, float]]:
+    compression = spec.compression
+    left_out = {
+        name
+        for name, part in (
+            ("pruning", compression and compression.prune),
+            ("quantizing", compression and compression.quantize),
+        )
+        if not part
+    }
+    return [(name, share) for name, share in SHARES.items() if name not in left_out]
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+"""The trainer's side of the report pipe: phases, progress of the whole job, and the wish to stop."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any
+
+LEAST_S = 0.4  # between two progress reports of one phase
+
+
+class PipeReporter:
+    """Writes reports as JSON lines. `plan` lists each phase of this job with its share of the work."""
+
+    def __init__(self, descriptor: int, *, plan: Sequence[tuple[str, float]]) -> None:
+        self._descriptor = descriptor
+        self._plan = list(plan)
+        self._total = sum(share for _, share in plan)
+        self._done, self._share = 0.0, 0.0
+        self._told_at = 0.0
+        self._stop = False
+
+    def listen(self) -> None:
+        """Take SIGTERM as the wish to stop."""
+        signal.signal(signal.SIGTERM, self._ask_to_stop)
+
+    def phase(self, name: str) -> None:
+        """Enter a phase of the plan."""
+        names = [each for each, _ in self._plan]
+        position = names.index(name)
+        self._done = sum(share for _, share in self._plan[:position]) / self._total
+        self._share = self._plan[position][1] / self._total
+        self._told_at = 0.0
+        self.say("phase", {"phase": name})
+        self.say("progress", {"fraction": round(self._done, 4), "phase_fraction": 0.0})
+
+    def progress(self, fraction: float, **facts: float | str) -> None:
+        """Tell how much of the phase is done; told at most every `LEAST_S`, and at its end."""
+        moment = time.monotonic()
+        if moment - self._told_at < LEAST_S and fraction < 1:
+            return
+        self._told_at = moment
+        overall = self._done + self._share * min(max(fraction, 0.0), 1.0)
+        self.say("progress", {"fraction": round(overall, 4), "phase_fraction": round(fraction, 4), **facts})
+
+    def metrics(self, **values: float) -> None:
+        """Tell measured values that stay."""
+        self.say("metrics", values)
+
+    def log(self, text: str) -> None:
+        """Tell one line for people."""
+        self.say("log", {"text": text})
+
+    def stop_requested(self) -> bool:
+        """Return whether SIGTERM came."""
+        return self._stop
+
+    def say(self, kind: str, data: dict[str, Any]) -> None:
+        """Write one report, whole."""
+        line = json.dumps({"kind": kind, "data": data}).encode() + b"\n"
+        while line:
+            line = line[os.write(self._descriptor, line) :]
+
+    def _ask_to_stop(self, *_: object) -> None:
+        self._stop = True
