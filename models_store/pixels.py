@@ -203,9 +203,9 @@ def _opened(data: bytes, max_pixels: int) -> Image.Image:
 def _decode_by_pillow(data: bytes, *, channels: int, max_pixels: int) -> tuple[Image.Image, int, str]:
     image = _opened(data, max_pixels)
     format_ = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG with more pictures behind it
-    orientation = _orientation(image)
     try:
         image.load()
+        orientation = _orientation(image)  # after loading: Pillow turns a TIFF by itself, and takes the tag away
         converted = _converted(image, "RGB" if channels == RGB else "L")
     except UndecodableImage:
         raise
