@@ -8,7 +8,8 @@ it starts in milliseconds. What holds when somebody is killed with SIGKILL:
     the command dies     → its orphans become the keeper's children (a subreaper's), which ends them too
 
 The keeper holds the lock of the home (`LOCK_FD`, -1: none) for as long as its command lives, so a new stack can't start
-beside the leftovers of an old one. It exits as its command did: its status, or 128 + the signal that ended it.
+beside the leftovers of an old one.
+It exits as its command did: its status, or 128 + the signal that ended it. SIGTERM ends it gently, SIGINT at once.
 """
 
 import ctypes
@@ -22,13 +23,14 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LOOK_S = 0.1
 ORPHAN_GRACE_S = 5.0
+SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 
 def main() -> int:
     """Keep the command of `sys.argv` until it ends."""
     grace_s, parent, lock = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     command = sys.argv[5:]
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
@@ -36,8 +38,8 @@ def main() -> int:
     if lock >= 0:
         os.set_inheritable(lock, False)
     child = _start(command)
-    status = _wait(child, grace_s=grace_s)
-    _end_orphans()
+    status, hurried = _wait(child, grace_s=grace_s)
+    _end_orphans(grace_s=0 if hurried else ORPHAN_GRACE_S)
     return status
 
 
@@ -58,30 +60,32 @@ def _start(command: list[str]) -> int:
         os._exit(127)
 
 
-def _wait(child: int, *, grace_s: float) -> int:
-    """Return how the child ended; pass on the first signal as SIGTERM, kill at the second or after the grace."""
+def _wait(child: int, *, grace_s: float) -> tuple[int, bool]:
+    """Return how the child ended, and whether that was hurried.
+
+    SIGTERM and SIGHUP are passed on as SIGTERM; after the grace, or at SIGINT, the child is killed. Asking again needs
+    another signal: two of one kind in quick succession reach a process as one.
+    """
+    hurried = False
     deadline = float("inf")
     while True:
-        signalled = signal.sigtimedwait(
-            {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}, LOOK_S if deadline < float("inf") else 3600
-        )
+        signalled = signal.sigtimedwait(SIGNALS, LOOK_S if deadline < float("inf") else 3600)
         while (ended := _reap())[0]:
             if ended[0] == child:
-                return _code(ended[1])
-        if signalled is not None and signalled.si_signo != signal.SIGCHLD:
-            if deadline < float("inf"):
-                deadline = 0.0
-            else:
-                deadline = time.monotonic() + grace_s
-                os.kill(child, signal.SIGTERM)
+                return _code(ended[1]), hurried
+        if signalled is not None and signalled.si_signo == signal.SIGINT:
+            hurried, deadline = True, 0.0
+        elif signalled is not None and signalled.si_signo != signal.SIGCHLD and deadline == float("inf"):
+            deadline = time.monotonic() + grace_s
+            os.kill(child, signal.SIGTERM)
         if time.monotonic() >= deadline:
             os.kill(child, signal.SIGKILL)
             deadline = float("inf")
 
 
-def _end_orphans() -> None:
+def _end_orphans(*, grace_s: float) -> None:
     """Ask what the command left behind to end, wait a little, kill what is still there."""
-    deadline = time.monotonic() + ORPHAN_GRACE_S
+    deadline = time.monotonic() + grace_s
     asked: set[int] = set()
     while _reap()[1] >= 0:  # there are children yet
         late = time.monotonic() >= deadline

@@ -7,6 +7,7 @@ StackError
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -74,7 +75,7 @@ class Process:
         while self.keeper.poll() is None:
             if hurry.wanted and not asked_again:
                 asked_again = True
-                self.keeper.terminate()
+                self.keeper.send_signal(signal.SIGINT)
             if time.monotonic() > deadline:
                 self.keeper.kill()  # the kernel then kills what it keeps
                 self.keeper.wait()
@@ -140,16 +141,7 @@ def worker() -> Recipe:
 
 
 def environment(settings: "Settings") -> dict[str, str]:
-    """Return what the stack's processes see: this process's environment, with every place made explicit."""
-    places = {
-        "ESPALIER_HOME": settings.espalier_home,
-        "DATABASE_URL": settings.database_url,
-        "BLOBS_URL": settings.blobs_url,
-        "BROKER_URL": settings.broker_url,
-        "WEIGHTS_DIR": settings.weights_dir,
-        "WORK_DIR": settings.work_dir,
-        "DEVICE": settings.device,
-        "API_KEYS": settings.api_keys,
-        "REMAP_SIGTERM": "SIGQUIT",  # Celery's plain SIGTERM waits for the whole job
-    }
-    return dict(os.environ) | {name: str(value) for name, value in places.items()}
+    """Return what the stack's processes see: this process's environment, with every setting made explicit."""
+    values = {name.upper(): value for name, value in settings.model_dump(mode="json").items() if value is not None}
+    values["REMAP_SIGTERM"] = "SIGQUIT"  # Celery's plain SIGTERM waits for the whole job
+    return dict(os.environ) | {name: str(value) for name, value in values.items()}

@@ -51,6 +51,11 @@ class Stack:
         assert self._listening is not None
         return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
+    @property
+    def running(self) -> tuple[Process, ...]:
+        """Return the processes, in the order of their start."""
+        return tuple(self._running)
+
     def start(self) -> None:
         """Start everything and return when the API is ready.
 
