@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ class Blobs:
             os.utime(target)  # the sweeper goes by age: somebody wants it again
             path.unlink()
             return
-        arriving = target.parent / f".{blob.sha256}.{os.getpid()}"
+        arriving = target.parent / f".{blob.sha256}.{os.getpid()}.{threading.get_native_id()}"
         try:
             try:
                 path.rename(arriving)

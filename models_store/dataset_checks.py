@@ -139,13 +139,13 @@ def _check_copies(entries: Sequence[ManifestEntry]) -> list[Check]:
     for group in by_content.values():
         if len(group) == 1:
             continue
-        files = [entry.file for entry in group]
+        files = sorted(entry.file for entry in group)
         if len({entry.split for entry in group}) > 1:
             leaks.append(files)
         if len({entry.label for entry in group}) > 1:
             conflicts.append(files)
         for split in SPLITS:
-            within = [entry.file for entry in group if entry.split == split]
+            within = sorted(entry.file for entry in group if entry.split == split)
             if len(within) > 1:
                 copies.append(within)
     found = [
