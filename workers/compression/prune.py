@@ -9,7 +9,7 @@ checkpoint of the pruned net can be loaded there, whatever its weights have beco
 import copy
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch_pruning
@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from models_store.errors import Invalid
 from models_store.spec.compression import StructuredPruning
+from workers.training.learner import Learner
 
+Net = TypeVar("Net", bound=nn.Module)
 Cuts = list[list[Any]]
 """what was cut, in order: [name of the layer, of its outputs (True) or inputs (False), indexes of the channels]"""
 
@@ -46,15 +48,15 @@ class PruningFacts:
 
 
 @dataclass(frozen=True)
-class Pruned:
+class Pruned(Generic[Net]):
     """The smaller net, how to make its shape again, and what it saves."""
 
-    classifier: nn.Module
+    classifier: Net
     cuts: Cuts
     facts: PruningFacts
 
 
-def prune(classifier: nn.Module, part: StructuredPruning, *, size: int, channels: int) -> Pruned:
+def prune(classifier: Net, part: StructuredPruning, *, size: int, channels: int) -> Pruned[Net]:
     """Return a smaller copy of `classifier` (float (N, channels, size, size) → logits (N, K)); it stays as it is.
 
     Each group of layers loses `part.ratio` of its channels, and then as many as leave a multiple of `part.round_to`; a
@@ -110,10 +112,11 @@ def prune(classifier: nn.Module, part: StructuredPruning, *, size: int, channels
     return Pruned(net, _as_plain_lists(pruner.pruning_history()), facts)
 
 
-def restructure(classifier: nn.Module, cuts: Cuts, *, size: int, channels: int) -> nn.Module:
+def restructure(classifier: Net, cuts: Cuts, *, size: int, channels: int) -> Net:
     """Return a copy of `classifier`, a net of the parent's shape, with the shape that the cuts gave.
 
-    Its weights are those of `classifier` at the places left; a state of the pruned net loads into it strictly.
+    Its weights are those of `classifier` at the places left; a state of the pruned net loads into it strictly. A
+    learner comes back unfrozen, as from `prune`.
     """
     net = _trainable_copy(classifier)
     graph = torch_pruning.DependencyGraph()
@@ -123,8 +126,11 @@ def restructure(classifier: nn.Module, cuts: Cuts, *, size: int, channels: int) 
     return net
 
 
-def _trainable_copy(classifier: nn.Module) -> nn.Module:
-    return copy.deepcopy(classifier).cpu().eval().requires_grad_(requires_grad=True)
+def _trainable_copy(classifier: Net) -> Net:
+    copied = copy.deepcopy(classifier).cpu().eval().requires_grad_(requires_grad=True)
+    if isinstance(copied, Learner):
+        copied.freeze_backbone(False)  # what is frozen is left out of the autograd graph, by which layers are found
+    return copied
 
 
 def _count(net: nn.Module, example_NCHW: Tensor) -> tuple[int, int]:

@@ -1,9 +1,9 @@
 """fp32 ONNX → int8 ONNX: static quantisation (Jacob et al. 2017, arXiv:1712.05877) by onnxruntime, as QDQ.
 
-What is chosen here was measured on a real EfficientNet-Lite0: unsigned activations with signed weights (signed/signed is
-1.6 times slower on AVX-512 VNNI, unsigned/unsigned 10 times), a weight scale per output channel (one per tensor loses 8
-points), exact minimum and maximum as activation ranges. The preprocessing before the first convolution and the softmax
-stay in float: quantised, they cost accuracy and half of the speedup.
+What is chosen here was measured on a real EfficientNet-Lite0: unsigned activations with signed weights (signed/signed
+is 1.6 times slower on AVX-512 VNNI, unsigned/unsigned 10 times), a weight scale per output channel (one per tensor
+loses 8 points), exact minimum and maximum as activation ranges. The preprocessing before the first convolution and the
+softmax stay in float: quantised, they cost accuracy and half of the speedup.
 """
 
 import tempfile
@@ -56,7 +56,8 @@ def quantize(
     """Write the int8 form of the exported file `source` to `target`; its labels and card come along.
 
     Activation ranges are the exact minimum and maximum over `images_NHWC[indexes]` (see `calibration_indexes`); the
-    array may be mapped memory, of which one batch is read at a time. Temporary files are gone on return, also after an error.
+    array may be mapped memory, of which one batch is read at a time. Temporary files are gone on return, also after an
+    error.
     """
     assert len(indexes), "ranges are read on at least one image"
     properties = {entry.key: entry.value for entry in onnx.load(source).metadata_props}

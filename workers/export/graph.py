@@ -88,6 +88,7 @@ def export(
     served = ServedNet(copied, mean=mean, std=std, size=size).eval()
     model = _convert(served, torch.zeros(2, size, size, channels, dtype=torch.uint8), opset=opset)
     _forget_where_it_was_made(model)
+    _name_the_batch(model.graph)
     document = {
         LABELS_KEY: json.dumps(list(labels), ensure_ascii=False),
         CARD_KEY: json.dumps(dict(card), ensure_ascii=False, sort_keys=True),
@@ -140,3 +141,12 @@ def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
+
+
+def _name_the_batch(graph: onnx.GraphProto) -> None:
+    """Call the free dimension N everywhere; the exporter has numbered it."""
+    numbered = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param:
+                dimension.dim_param = dimension.dim_param.replace(numbered, "N")

@@ -25,7 +25,8 @@ LEAST_AGREEMENT = 0.999
 TIE = 1e-4
 """Two classes this near in probability are a tie, which rounding decides: either answer agrees."""
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Predict = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+"""rows of the dataset → probabilities (N, K)"""
 
 
 class VerificationFailed(EspalierError):
@@ -63,17 +64,16 @@ def verify(
     path: Path,
     *,
     files: Iterable[bytes],
-    images_NHWC: NDArray[np.uint8],
-    indexes: NDArray[np.int64],
+    rows: NDArray[np.int64],
     predict: Predict,
     decoding: Input,
     max_pixels: int = 64_000_000,
     batch_size: int = 32,
 ) -> Agreement:
-    """Compare the file at `path` with `predict`, the training path's own uint8 (N, H, W, C) → probabilities (N, K).
+    """Compare the file at `path` with `predict`, the training path's own way from rows of the dataset to probabilities.
 
-    `files` yields the raw bytes of the images whose arrays are `images_NHWC[indexes]`, in that order; `decoding` is the
-    spec's resolved input. Memory is that of one batch.
+    `files` yields the raw bytes of the images in `rows`, in that order; `decoding` is the spec's resolved input. Memory
+    is that of one batch.
 
     Raises:
         VerificationFailed: if fewer than 99.9 % agree (and more than one differs), or there is nothing to compare.
@@ -82,14 +82,14 @@ def verify(
     session = open_session(path, device="cpu", threads=0)
     images = agreeing = 0
     max_difference = 0.0
-    for data, rows in zip(_batches(files, batch_size), _slices(indexes, batch_size), strict=True):
+    for data, part in zip(_batches(files, batch_size), _slices(rows, batch_size), strict=True):
         decoded = [
             pixels.decode(item, size=decoding.size, channels=decoding.channels, fit=decoding.fit, max_pixels=max_pixels)
             for item in data
         ]
         served_NK = session.run(["probabilities"], {"images": np.stack(decoded)})[0]
-        trained_NK = predict(images_NHWC[rows])
-        images += len(rows)
+        trained_NK = predict(part)
+        images += len(part)
         agreeing += _count_same_answers(served_NK, trained_NK)
         max_difference = max(max_difference, float(np.abs(served_NK - trained_NK).max()))
     agreement = Agreement(images, agreeing, max_difference)
@@ -121,6 +121,6 @@ def _batches(files: Iterable[bytes], batch_size: int) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _slices(indexes: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, len(indexes), batch_size):
-        yield indexes[start : start + batch_size]
+def _slices(rows: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(rows), batch_size):
+        yield rows[start : start + batch_size]

@@ -1,0 +1,15 @@
+"""One exported net for all tests that only read it: an export takes seconds."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.workers import coloured_leaves
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX file of `coloured_leaves.a_learned_net()`; not to be changed."""
+    return coloured_leaves.export_net(
+        coloured_leaves.a_learned_net(), tmp_path_factory.mktemp("exported") / "fp32.onnx"
+    )

@@ -1,0 +1,166 @@
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from models_store.spec.compression import StructuredPruning
+from tests.workers.coloured_leaves import LABELS, SIZE, a_learned_net, a_net, export_net, leaves, torch_probabilities
+from workers.compression.prune import PruningImpossible, prune, restructure
+from workers.export.sessions import open_session
+
+BACKBONES = [
+    ("small_cnn", 32),
+    ("resnet18", 32),
+    ("mobilenet_v2", 32),
+    ("efficientnet_lite0", 32),
+    pytest.param("vgg16", 32, marks=pytest.mark.slow),
+]
+
+
+def widths(net: nn.Module) -> dict[str, int]:
+    return {
+        name: layer.weight.shape[0] for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+    }
+
+
+@pytest.mark.parametrize(("kind", "size"), BACKBONES)
+def test_every_backbone_loses_whole_channels_and_can_be_taken_up_in_a_fresh_process(kind: str, size: int) -> None:
+    parent = a_net(kind, size=size)
+    images_NCHW = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+    pruned = prune(parent, StructuredPruning(ratio=0.5), size=size, channels=3)
+    cuts = json.loads(json.dumps(pruned.cuts))
+    taken_up = restructure(a_net(kind, size=size), cuts, size=size, channels=3)
+    taken_up.load_state_dict(pruned.classifier.state_dict(), strict=True)
+
+    facts = pruned.facts
+    assert facts.macs_after < 0.6 * facts.macs_before
+    assert facts.parameters_after == sum(weight.numel() for weight in pruned.classifier.parameters())
+    assert facts.parameters_before == sum(weight.numel() for weight in parent.parameters())
+    assert 0 < facts.channels_removed < facts.channels_before
+    with torch.no_grad():
+        assert torch.equal(taken_up(images_NCHW), pruned.classifier(images_NCHW))
+
+
+def test_the_parent_stays_as_it_was() -> None:
+    parent = a_learned_net().train()
+    before = copy.deepcopy(parent.state_dict())
+
+    prune(parent, StructuredPruning(), size=SIZE, channels=3)
+
+    assert parent.training
+    assert all(torch.equal(value, before[name]) for name, value in parent.state_dict().items())
+
+
+def test_the_classes_stay_and_cut_layers_keep_a_multiple_of_the_rounding() -> None:
+    parent = a_net("mobilenet_v2", size=32)
+
+    pruned = prune(parent, StructuredPruning(ratio=0.3, round_to=8), size=32, channels=3).classifier
+
+    before, after = widths(parent), widths(pruned)
+    changed = {name for name in before if after[name] != before[name]}
+    assert after["head.classes"] == len(LABELS)
+    assert len(changed) > 30
+    assert all(after[name] % 8 == 0 for name in changed)
+    assert all(after[name] <= 0.7 * before[name] for name in changed)
+
+
+def test_the_channels_of_the_smallest_norm_leave() -> None:
+    parent = a_net()
+    first, second = parent.backbone[0], parent.backbone[4]
+    small = [3, 17, 20, 30]
+    with torch.no_grad():
+        first.weight[small] *= 0.01
+        second.weight[:, small] *= 0.01
+
+    cuts = prune(parent, StructuredPruning(ratio=0.1, round_to=4), size=SIZE, channels=3).cuts
+
+    assert sorted(next(indexes for name, _, indexes in cuts if name == "backbone.0")) == small
+
+
+def test_pruning_is_repeatable() -> None:
+    first, again = (prune(a_learned_net(), StructuredPruning(), size=SIZE, channels=3) for _ in range(2))
+
+    assert first.cuts == again.cuts
+    assert all(
+        torch.equal(left, right)
+        for left, right in zip(
+            first.classifier.state_dict().values(), again.classifier.state_dict().values(), strict=True
+        )
+    )
+
+
+def test_a_frozen_net_is_cut_too_and_comes_back_trainable() -> None:
+    parent = a_learned_net()
+    parent.freeze_backbone(True)
+
+    pruned = prune(parent, StructuredPruning(), size=SIZE, channels=3)
+
+    assert pruned.facts.channels_removed > 0
+    assert not pruned.classifier.frozen
+    assert all(weight.requires_grad for weight in pruned.classifier.parameters())
+    assert parent.frozen
+
+
+def test_pruning_works_where_gradients_are_off() -> None:
+    with torch.no_grad():
+        pruned = prune(a_learned_net(), StructuredPruning(), size=SIZE, channels=3)
+        restructure(a_net(), pruned.cuts, size=SIZE, channels=3)
+
+    assert pruned.facts.channels_removed > 0
+
+
+def test_a_pruned_net_recovers_by_training_and_answers_the_same_from_its_file(tmp_path: Path) -> None:
+    data = leaves()
+    net = prune(a_learned_net(), StructuredPruning(ratio=0.6), size=SIZE, channels=3).classifier
+    inputs = net.prepare(torch.from_numpy(data.images_NHWC[data.train]), None)
+    labels = torch.from_numpy(data.labels_N[data.train])
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+
+    net.train()
+    for _ in range(6):
+        optimizer.zero_grad()
+        functional.cross_entropy(net(inputs), labels).backward()
+        optimizer.step()
+    net.eval()
+    path = export_net(net, tmp_path / "pruned.onnx")
+
+    images_NHWC = data.images_NHWC[data.val]
+    served_NK = open_session(path, device="cpu", threads=1).run(["probabilities"], {"images": images_NHWC})[0]
+    np.testing.assert_allclose(served_NK, torch_probabilities(net, images_NHWC), atol=1e-5)
+    assert (served_NK.argmax(axis=1) == data.labels_N[data.val]).mean() > 0.9
+
+
+def test_a_rounding_that_leaves_nothing_to_remove_is_refused_with_a_way_out() -> None:
+    narrow = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 30 * 30, 3))
+
+    with pytest.raises(PruningImpossible, match="round_to") as caught:
+        prune(narrow, StructuredPruning(ratio=0.3, round_to=16), size=SIZE, channels=3)
+
+    assert caught.value.as_problem()["code"] == "pruning_impossible"
+
+
+def test_a_net_without_a_linear_layer_is_refused() -> None:
+    with pytest.raises(PruningImpossible, match="linear layer"):
+        prune(nn.Conv2d(3, 32, 3), StructuredPruning(), size=SIZE, channels=3)
+
+
+class WithItsWidthWrittenDown(nn.Module):
+    """A net whose forward pass counts on a number of channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.classes = nn.Conv2d(3, 32, 3), nn.Linear(32, 3)
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        return self.classes(self.convolution(images_NCHW).view(-1, 32, 30 * 30).mean(dim=2))
+
+
+def test_a_net_that_would_not_run_after_the_cut_is_refused() -> None:
+    with pytest.raises(PruningImpossible, match="another backbone"):
+        prune(WithItsWidthWrittenDown(), StructuredPruning(), size=SIZE, channels=3)
