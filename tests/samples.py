@@ -18,8 +18,8 @@ def quick_settings(home: Path, **changes: Any) -> Settings:
     quick = {
         "espalier_home": home,
         "beat_s": 0.2,
-        "lease_s": 5,
-        "beat_deadline_s": 4,
+        "lease_s": 20,
+        "beat_deadline_s": 15,
         "stop_grace_s": 10,
         "backoff_s": 0.1,
         "poll_s": 0.3,

@@ -27,8 +27,6 @@ from workers import tether
 from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.compression import gate
-from workers.compression.prune import PruningImpossible, prune, restructure
-from workers.compression.quantize import calibration_indexes, quantize
 from workers.evaluation.metrics import evaluate
 from workers.export import sessions
 from workers.export.benchmark import Figures, benchmark
@@ -139,6 +137,8 @@ def cut_channels(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dic
     part = work.spec.compression.prune if work.spec.compression else None
     if part is None:
         return {}
+    from workers.compression.prune import PruningImpossible  # noqa: PLC0415  seconds that other jobs are spared
+
     work.reporter.phase("pruning")
     parent = forms["fp32"].net
     assert parent is not None, "fp32 is made from a net"
@@ -180,6 +180,8 @@ def make_int8(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None:
     part: StaticInt8 | None = work.spec.compression.quantize if work.spec.compression else None
     if part is None:
         return
+    from workers.compression.quantize import calibration_indexes, quantize  # noqa: PLC0415  as above
+
     work.reporter.phase("quantizing")
     train_indexes = arrays.split("train")
     indexes = calibration_indexes(arrays.labels_N, train_indexes, count=part.calibration_images, seed=work.spec.seed)
@@ -357,6 +359,8 @@ def _train(
 
 def _cut(work: Work, parent: Classifier, part: StructuredPruning) -> tuple[Classifier, dict[str, Any]]:
     """Return the pruned net and what the cut did; an earlier attempt's cut is repeated, not made anew."""
+    from workers.compression.prune import prune, restructure  # noqa: PLC0415  as above
+
     size, channels = work.spec.input.size, work.spec.input.channels
     assert size is not None, "the spec is resolved"
     saved = work.checkpoints.load("pruning")
@@ -401,4 +405,7 @@ def _threads() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exit_code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)  # the libraries take seconds to tidy up a process that has nothing left to do

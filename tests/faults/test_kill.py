@@ -73,7 +73,7 @@ def test_a_job_whose_process_was_killed_ends_in_exactly_one_model_with_the_same_
 def test_a_job_submitted_while_the_broker_is_down_runs_when_it_is_back(
     service: LiveService, dataset: dict[str, Any]
 ) -> None:
-    valkey = next(process for process in service.stack.running() if process.recipe.name == "valkey")
+    valkey = next(process for process in service.stack.running if process.recipe.name == "valkey")
     kill(children_of(valkey.keeper.pid)[0])
 
     started = service.train(name="brokerless", dataset=dataset["id"], **(SPEC | {"training": {"epochs": 1}}))

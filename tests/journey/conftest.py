@@ -59,7 +59,7 @@ class LiveService:
         while time.monotonic() < deadline:
             job = self.job(job_id)
             assert job["state"] in {"queued", "running"}, job["problem"]
-            if job["phase"] == "training" and job["progress"].get("epoch", 0) >= epoch:
+            if job["phase"] == "training" and (job["progress"].get("epoch") or 0) >= epoch:
                 return job
             time.sleep(0.05)
         raise AssertionError(f"{job_id} did not reach epoch {epoch} in {PATIENCE_S} s")
