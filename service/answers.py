@@ -107,6 +107,19 @@ class Report(Answer):
     checks: list[Check]
 
 
+class Sample(Answer):
+    """One labelled image of a dataset."""
+
+    file: str = Field(description="path in the archive that was uploaded")
+    label: str
+
+
+class Samples(Answer):
+    """Images drawn from one split."""
+
+    items: list[Sample]
+
+
 class Step(Answer):
     """One phase of a job."""
 

@@ -30,10 +30,11 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
         DeviceUnavailable: at start-up, if DEVICE=cuda and there is no CUDA device.
     """
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
-    from service import openapi, problems  # noqa: PLC0415  the same
+    from service import logs, openapi, problems  # noqa: PLC0415  the same
     from service.metrics import CountRequests  # noqa: PLC0415  the same
     from service.routes import datasets, health, jobs, models, predict, schema, train  # noqa: PLC0415  the same
 
+    logs.configure()
     context = _context(settings or FromEnvironment())
     app = FastAPI(
         title="Espalier",

@@ -22,6 +22,7 @@ from models_store.spec.train import TrainSpec
 from service.answers import AliasTarget, PredictRequest
 from service.auth import SECURITY_SCHEMES
 from service.problems import MEDIA_TYPE
+from service.routes import datasets, predict
 
 SNAPSHOT = Path(__file__).parents[1] / "docs" / "openapi.json"
 TAGS = [
@@ -42,6 +43,7 @@ def _version() -> str:
 
 
 VERSION = _version()
+FORMS = {"DatasetForm": datasets.FORM, "PredictForm": predict.FORM}
 
 
 def install(app: FastAPI) -> None:
@@ -73,8 +75,10 @@ def build(app: FastAPI) -> dict[str, Any]:
     for name, schema in bodies["$defs"].items():
         assert schemas.get(name, schema) == schema, f"two shapes are named {name}"
         schemas[name] = schema
+    schemas |= FORMS
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    _rename_object_defaults(schemas)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
     document["security"] = [{}, *({name: []} for name in SECURITY_SCHEMES)]
@@ -95,11 +99,18 @@ def methods_of(routers: Sequence[APIRouter]) -> Callable[[str], list[str]]:
     return methods_at
 
 
+def _rename_object_defaults(node: Any) -> None:  # noqa: ANN401  any JSON
+    """Say `x-default` where a default is an object: client generators drop the whole schema for it."""
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _rename_object_defaults(child)
+    if isinstance(node, dict) and isinstance(node.get("default"), dict) and "description" in node:
+        node["x-default"] = node.pop("default")
+
+
 def _as_problem(response: dict[str, Any]) -> None:
-    """Let a problem be documented under its own media type, which FastAPI puts beside application/json."""
-    content = response.get("content", {})
-    if MEDIA_TYPE in content:
-        content[MEDIA_TYPE] = content.pop("application/json", content[MEDIA_TYPE])
+    """Document a problem under its own media type alone; FastAPI puts its schema under the route's."""
+    if MEDIA_TYPE in response.get("content", {}):
+        response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 def _rendered() -> bytes:

@@ -1,5 +1,6 @@
 """archives in, datasets out: POST streams to disk, then everything is checked before a row exists."""
 
+import random
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -8,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from models_store import datasets
 from service import uploads
-from service.answers import Dataset, DatasetList, Report
+from service.answers import Dataset, DatasetList, Report, Sample, Samples
 from service.auth import Owner
 from service.context import Here
 from service.routes.requests import KNOWN_QUERY, Cursor, DatasetId, Limit, answer, problems
@@ -30,7 +31,7 @@ BODY: dict[str, Any] = {
         "application/zip": {"schema": ARCHIVE},
         "application/x-tar": {"schema": ARCHIVE},
         "application/gzip": {"schema": ARCHIVE},
-        "multipart/form-data": {"schema": FORM},
+        "multipart/form-data": {"schema": {"$ref": "#/components/schemas/DatasetForm"}},
     },
 }
 
@@ -97,6 +98,28 @@ def get(dataset_id: DatasetId, here: Here, owner: Owner) -> Dataset:
 def report(dataset_id: DatasetId, here: Here, owner: Owner) -> Report:
     """Return every check with the files that it found: duplicates, leaks between splits, imbalance and so on."""
     return Report.model_validate(datasets.find(here.database, dataset_id, owner=owner).report)
+
+
+@router.get(
+    "/datasets/{dataset_id}/samples",
+    operation_id="dataset_samples",
+    summary="Draw images of a split",
+    responses=problems(404),
+)
+def samples(  # noqa: PLR0917  FastAPI passes them all by name
+    dataset_id: DatasetId,
+    here: Here,
+    owner: Owner,
+    split: Annotated[Literal["train", "val", "test"], Query(description="which split to draw from")] = "test",
+    limit: Limit = 20,
+    seed: Annotated[int, Query(ge=0, le=2**32 - 1, description="the same seed draws the same images")] = 0,
+) -> Samples:
+    """Return files of the archive, drawn at random from one split, with their labels: to predict what was held out."""
+    dataset = datasets.find(here.database, dataset_id, owner=owner)
+    entries = datasets.read_manifest(here.blobs.local(dataset.manifest_blob))
+    held = [entry for entry in entries if entry.split == split]
+    drawn = random.Random(seed).sample(held, min(limit, len(held)))
+    return Samples(items=[Sample(file=entry.file, label=entry.label) for entry in drawn])
 
 
 @router.delete(

@@ -98,7 +98,12 @@ async def follow(
     here: Here,
     owner: Owner,
     last_event_id: Annotated[
-        str | None, Header(pattern=r"^[0-9]{1,15}$", description="go on after this event; left out: from the first")
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            pattern=r"^[0-9]{1,15}$",
+            description="go on after this event; left out: from the first",
+        ),
     ] = None,
 ) -> Response:
     """Stream everything that has happened to the job and will, each event with its number as `id`."""
@@ -128,7 +133,7 @@ async def _events(database: Database, job_id: str, *, owner: str, seen: int) -> 
         job = await run_in_threadpool(jobs.find, database, job_id, owner=owner)
         found = await run_in_threadpool(events.after, database, job_id, seen, limit=PAGE)
         for event in found:
-            yield ServerSentEvent(id=str(event.seq), event=event.kind, data=orjson.dumps(event.data).decode())
+            yield ServerSentEvent(id=str(event.seq), event=event.kind, data=orjson.dumps(event.data).decode(), sep="\n")
             seen = event.seq
         if job.state in jobs.TERMINAL and len(found) < PAGE:
             return

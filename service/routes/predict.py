@@ -77,7 +77,7 @@ DOCUMENTED: dict[str, Any] = {
         "required": True,
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/PredictRequest"}},
-            "multipart/form-data": {"schema": FORM},
+            "multipart/form-data": {"schema": {"$ref": "#/components/schemas/PredictForm"}},
             "application/octet-stream": {"schema": FILE},
             "image/*": {"schema": FILE},
         },

@@ -1,0 +1,163 @@
+"""Models over HTTP: what was made and measured, the files, and aliases that move while predictions go on."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.conftest import Service, a_plain_image, problem_of
+from tests.service.onnx_files import write_colour_net
+
+DOWNLOAD = "/models/colours/versions/1/variants/int8/download"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def colours(service: Service, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Publish two versions of one model; return the first one's file."""
+    folder = tmp_path_factory.mktemp("onnx")
+    file = write_colour_net(folder / "first.onnx").read_bytes()
+    service.publish("colours", folder / "first.onnx", variants=("fp32", "int8"))
+    service.publish("colours", write_colour_net(folder / "second.onnx", name="second"))
+    return file
+
+
+def predict(service: Service, reference: str) -> httpx.Response:
+    image = base64.b64encode(a_plain_image((250, 0, 0))).decode()
+    return service.http.post("/predict", json={"model": reference, "inputs": [image]})
+
+
+def version_that_answers(service: Service, reference: str) -> tuple[int, str]:
+    document = predict(service, reference).raise_for_status().json()
+    return document["version"], document["variant"]
+
+
+def test_a_model_lists_its_versions_newest_first(service: Service) -> None:
+    model = service.http.get("/models/colours").json()
+
+    assert [each["version"] for each in model["versions"]] == [2, 1]
+    assert model["name"] in [each["name"] for each in service.http.get("/models").json()["items"]]
+
+
+def test_a_version_tells_what_was_measured_of_each_variant(service: Service) -> None:
+    version = service.http.get("/models/colours/versions/1").json()
+
+    assert (version["labels"], version["input"]["size"]) == (["red", "green", "blue"], 16)
+    assert [(each["name"], each["default"], each["accepted"]) for each in version["variants"]] == [
+        ("fp32", True, True),
+        ("int8", False, True),
+    ]
+    assert version["metrics"] == {"test": {"accuracy": 0.9}}
+
+
+def test_a_download_is_the_file_and_its_etag_the_digest(service: Service, colours: bytes) -> None:
+    answer = service.http.get(DOWNLOAD)
+
+    assert answer.content == colours
+    assert answer.headers["etag"] == f'"{hashlib.sha256(colours).hexdigest()}"'
+    assert "colours-1-int8.onnx" in answer.headers["content-disposition"]
+    assert service.http.head(DOWNLOAD).headers["etag"] == answer.headers["etag"]
+
+
+@pytest.mark.parametrize("form", ['"{}"', 'W/"{}"', '"other", "{}"', "*"])
+def test_a_file_that_is_known_already_is_not_sent_again(service: Service, colours: bytes, form: str) -> None:
+    tag = form.format(hashlib.sha256(colours).hexdigest())
+
+    answer = service.http.get(DOWNLOAD, headers={"If-None-Match": tag})
+
+    assert (answer.status_code, answer.content) == (304, b"")
+
+
+def test_a_range_is_a_part_of_the_file(service: Service, colours: bytes) -> None:
+    part = service.http.get(DOWNLOAD, headers={"Range": "bytes=10-19"})
+    beyond = service.http.get(DOWNLOAD, headers={"Range": f"bytes={len(colours)}-"})
+
+    assert (part.status_code, part.content) == (206, colours[10:20])
+    assert beyond.status_code == 416
+
+
+def test_an_alias_moves_at_once(service: Service) -> None:
+    service.http.put("/models/colours/aliases/live", json={"version": 1}).raise_for_status()
+    before = version_that_answers(service, "colours@live")
+
+    service.http.put("/models/colours/aliases/live", json={"version": 2}).raise_for_status()
+    after = version_that_answers(service, "colours@live")
+
+    assert (before, after) == ((1, "fp32"), (2, "fp32"))
+    assert service.http.get("/models/colours").json()["aliases"]["live"] == {"version": 2, "variant": None}
+
+
+def test_an_alias_may_name_a_variant_and_default_answers_the_bare_name(service: Service) -> None:
+    service.http.put("/models/colours/aliases/default", json={"version": 1, "variant": "int8"}).raise_for_status()
+    with_default = version_that_answers(service, "colours")
+
+    assert service.http.delete("/models/colours/aliases/default").status_code == 204
+    without = version_that_answers(service, "colours")
+
+    assert (with_default, without) == ((1, "int8"), (2, "fp32"))
+    problem_of(service.http.delete("/models/colours/aliases/default"), 404, "model_not_found")
+
+
+def test_an_alias_does_not_move_to_a_file_that_can_not_be_loaded(service: Service, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"never a model")
+    service.publish("breaking", write_colour_net(tmp_path / "net.onnx", name="breaking"))
+    service.publish("breaking", broken)
+    service.http.put("/models/breaking/aliases/default", json={"version": 1}).raise_for_status()
+
+    problem_of(service.http.put("/models/breaking/aliases/default", json={"version": 2}), 503, "model_unusable")
+
+    assert version_that_answers(service, "breaking") == (1, "fp32")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "pointer"),
+    [
+        ({}, 422, "/version"),
+        ({"version": 0}, 422, "/version"),
+        ({"version": "1"}, 422, "/version"),
+        ({"version": 10**12}, 422, "/version"),
+        ({"version": 1, "varient": "int8"}, 422, "/varient"),
+        ({"version": 9}, 404, None),
+        ({"version": 1, "variant": "fp16"}, 404, None),
+        ({"version": 1, "variant": "a\0"}, 404, None),
+    ],
+)
+def test_an_alias_to_nowhere_is_refused(
+    service: Service, body: dict[str, Any], status: int, pointer: str | None
+) -> None:
+    problem = service.http.put("/models/colours/aliases/lost", json=body).json()
+
+    assert (problem["status"], [error["pointer"] for error in problem["errors"]]) == (
+        status,
+        [pointer] if pointer else [],
+    )
+    assert "lost" not in service.http.get("/models/colours").json()["aliases"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/models/nobody",
+        "/models/colours/versions/9",
+        "/models/colours/versions/1/variants/fp16/download",
+        "/models/..%2f/versions/1",
+        "/models/colours/versions/99999999999999999999",
+        "/models/colours/versions/one",
+        "/models/a%00b",
+    ],
+)
+def test_what_is_not_there_is_not_found(service: Service, path: str) -> None:
+    answer = service.http.get(path)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_a_download_whose_file_is_gone_says_so(service: Service, tmp_path: Path) -> None:
+    service.publish("vanished", write_colour_net(tmp_path / "net.onnx", name="vanished"))
+    served = service.context.references.resolve("vanished", owner="local")
+    service.context.blobs.delete(served.blob)
+
+    problem_of(service.http.get("/models/vanished/versions/1/variants/fp32/download"), 503, "model_unusable")

@@ -1,0 +1,142 @@
+"""The OpenAPI document: whole, stable, and good enough that a generator makes a client of it."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from service import openapi
+from service.app import create_app
+from tests import samples
+from tests.service.conftest import Service
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return openapi.build(create_app(samples.quick_settings(tmp_path_factory.mktemp("document") / "home")))
+
+
+def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for methods in document["paths"].values() for operation in methods.values()]
+
+
+def test_every_operation_has_a_stable_id_a_summary_and_a_tag(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for operation in operations(document)]
+
+    assert sorted(ids) == [
+        "alias_delete",
+        "alias_set",
+        "dataset_create",
+        "dataset_delete",
+        "dataset_get",
+        "dataset_list",
+        "dataset_report",
+        "dataset_samples",
+        "health_live",
+        "health_ready",
+        "job_cancel",
+        "job_events",
+        "job_get",
+        "job_list",
+        "job_logs",
+        "job_retry",
+        "metrics",
+        "model_get",
+        "model_list",
+        "predict_create",
+        "schema_train",
+        "train_create",
+        "variant_download",
+        "version_get",
+    ]
+    assert all(
+        operation["summary"] and operation["description"] and operation["tags"] for operation in operations(document)
+    )
+
+
+def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> None:
+    for operation in operations(document):
+        for status, response in operation["responses"].items():
+            if int(status) >= 400 and operation["operationId"] != "health_ready" and "content" in response:
+                assert response["content"] == {
+                    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+                }
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    def references(node: Any) -> set[str]:
+        if isinstance(node, dict):
+            own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+            return own.union(*(references(child) for child in node.values()))
+        return set().union(*(references(child) for child in node)) if isinstance(node, list) else set()
+
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references(document) == known & references(document)
+
+
+def test_the_snapshot_is_fresh() -> None:
+    command = [sys.executable, "-m", "service.openapi", "--check"]
+
+    assert subprocess.run(command, check=False, capture_output=True, text=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """Generate a client from the snapshot and import it."""
+    folder = tmp_path_factory.mktemp("generated")
+    command = [str(Path(sys.executable).with_name("openapi-python-client")), "generate", "--meta", "none"]
+    command += ["--path", str(openapi.SNAPSHOT), "--output-path", str(folder / "espalier_client")]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)
+    warnings = [line for line in (told.stdout + told.stderr).splitlines() if "Unsupported" in line or "Unable" in line]
+    assert all(line.startswith("Unsupported content type") for line in warnings), warnings
+    sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module("espalier_client")
+    finally:
+        sys.path.remove(str(folder))
+
+
+def call(client: ModuleType, name: str) -> Any:
+    return importlib.import_module(f"{client.__name__}.api.{name}").sync
+
+
+def shape(client: ModuleType, name: str) -> Any:
+    return getattr(importlib.import_module(f"{client.__name__}.models"), name)
+
+
+def test_the_generated_client_speaks_to_the_live_service(service: Service, client: ModuleType) -> None:
+    session = client.Client(base_url=service.url)
+    dataset = service.upload()["id"]
+    spec = shape(client, "TrainSpec")(
+        name="flowers",
+        dataset=dataset,
+        optimizer=shape(client, "Sgd")(kind="sgd", lr=0.1),
+        augmentation=[shape(client, "RandomFlip")(kind="random_flip")],
+    )
+
+    alive = call(client, "health.health_live")(client=session)
+    schema = call(client, "train.schema_train")(client=session)
+    listed = call(client, "datasets.dataset_list")(client=session)
+    tried = call(client, "train.train_create")(client=session, body=spec, dry_run=True)
+    job = call(client, "train.train_create")(client=session, body=spec, idempotency_key="generated")
+    canceled = call(client, "jobs.job_cancel")(job["id"] if isinstance(job, dict) else job.id, client=session)
+
+    assert alive.status == "ok"
+    assert "properties" in schema.to_dict()
+    assert [each.id for each in listed.items] == [dataset]
+    assert tried.spec.to_dict()["optimizer"]["lr"] == 0.1
+    assert (job.state.value, canceled.state.value) == ("queued", "canceled")
+
+
+def test_the_generated_client_gets_problems_as_objects(service: Service, client: ModuleType) -> None:
+    session = client.Client(base_url=service.url)
+    body = shape(client, "PredictRequest")(model="nobody", inputs=["aGk="])
+
+    problem = call(client, "predict.predict_create")(client=session, body=body)
+
+    assert isinstance(problem, shape(client, "Problem"))
+    assert (problem.status, problem.code) == (404, "model_not_found")
