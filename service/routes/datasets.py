@@ -106,10 +106,11 @@ def report(dataset_id: DatasetId, here: Here, owner: Owner) -> Report:
     summary="Draw images of a split",
     responses=problems(404),
 )
-def samples(  # noqa: PLR0917  FastAPI passes them all by name
+def samples(
     dataset_id: DatasetId,
     here: Here,
     owner: Owner,
+    *,
     split: Annotated[Literal["train", "val", "test"], Query(description="which split to draw from")] = "test",
     limit: Limit = 20,
     seed: Annotated[int, Query(ge=0, le=2**32 - 1, description="the same seed draws the same images")] = 0,
