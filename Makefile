@@ -31,16 +31,16 @@ check: $(DEV) ## lint, types, import rules, and that nothing generated is stale
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/locks.py --check
 	@$(BIN)/python -m service.openapi --check
-	@$(BIN)/python -m models_store.spec_docs --check
+	@$(BIN)/python -m models_store.pages --check
 	@$(BIN)/python samples/cut_demo.py --check
 
 format: $(DEV) ## rewrite the code as `make check` wants it
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-generated: $(DEV) ## write again what is generated: the OpenAPI document, docs/spec.md
+generated: $(DEV) ## write again what is generated: the OpenAPI document, docs/spec.md, docs/settings.md
 	@$(BIN)/python -m service.openapi --write
-	@$(BIN)/python -m models_store.spec_docs --write
+	@$(BIN)/python -m models_store.pages --write
 
 lock: $(DEV) ## renew the lock files after a change of pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(BIN)/python tools/locks.py $(if $(ARGS),$(ARGS),--write)

@@ -1,4 +1,4 @@
-"""The train spec's JSON Schema → docs/spec.md: every part, field and default. `python -m models_store.spec_docs`."""
+"""The pages that are written from the code: docs/spec.md, docs/settings.md. Run `python -m models_store.pages`."""
 
 import argparse
 import json
@@ -7,15 +7,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from models_store.settings import Settings
 from models_store.spec.train import TrainSpec
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "spec.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 HEADING = """# The training spec
 
 What `POST /train` takes. This page is written from the schema that the service checks against (`make generated`); the
 same schema is at `GET /schema/train`. Unknown keys are refused, and the nearest valid one is named. `?dry_run=true`
 answers the spec with every default decided.
+"""
+
+SETTINGS_HEADING = """# Settings
+
+Each is an environment variable of the API and of the worker; both must be told the same places. This page is written from
+`models_store/settings.py` (`make generated`).
+
+| variable | default | what |
+|---|---|---|
 """
 
 RANGES = {
@@ -31,7 +41,7 @@ RANGES = {
 Schema = dict[str, Any]
 
 
-def page() -> str:
+def spec_page() -> str:
     """Return docs/spec.md."""
     schema = TrainSpec.model_json_schema()
     sections = [HEADING, *_section("The whole", schema, schema)]
@@ -39,6 +49,15 @@ def page() -> str:
         for name in _parts(field):
             sections += _section(f"{family}: {_title(schema['$defs'][name], name)}", schema["$defs"][name], schema)
     return "\n".join(sections)
+
+
+def settings_page() -> str:
+    """Return docs/settings.md."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in {"", None} else f"`{field.default}`"
+        rows.append(f"| `{name.upper()}` | {default} | {_cell(field.description or '')} |")
+    return SETTINGS_HEADING + "\n".join(rows) + "\n"
 
 
 def _parts(field: Schema) -> Iterator[str]:
@@ -118,18 +137,21 @@ def _cell(text: str) -> str:
 
 
 def main() -> int:
-    """Write the page, or tell whether it is stale."""
-    parser = argparse.ArgumentParser(description="write docs/spec.md from the train spec's schema")
+    """Write the pages, or tell which are stale."""
+    parser = argparse.ArgumentParser(description="write docs/spec.md and docs/settings.md from the code")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--write", action="store_true", help="write the page")
-    what.add_argument("--check", action="store_true", help="exit 1 when the page is stale")
-    if parser.parse_args().write:
-        TARGET.write_text(page())
-        return 0
-    if TARGET.exists() and TARGET.read_text() == page():
-        return 0
-    print("docs/spec.md is stale: run `make generated`", file=sys.stderr)  # noqa: T201  a command speaks on its output
-    return 1
+    what.add_argument("--write", action="store_true", help="write the pages")
+    what.add_argument("--check", action="store_true", help="exit 1 when a page is stale")
+    writing = parser.parse_args().write
+    stale = False
+    for name, page in {"spec.md": spec_page, "settings.md": settings_page}.items():
+        target, fresh = DOCS / name, page()
+        if writing:
+            target.write_text(fresh)
+        elif not target.exists() or target.read_text() != fresh:
+            stale = True
+            print(f"docs/{name} is stale: run `make generated`", file=sys.stderr)  # noqa: T201  a command speaks
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":
