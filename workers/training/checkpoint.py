@@ -23,9 +23,10 @@ State = dict[str, Any]
 
 @dataclass
 class Best:
-    """The best weights so far, on the CPU, and what made them so."""
+    """The best weights so far, on the CPU, and what made them so: the monitored value, then the validation loss."""
 
     value: float
+    loss: float
     epoch: int
     weights: dict[str, Tensor]
 
@@ -47,11 +48,7 @@ class Position:
 
     def as_state(self) -> State:
         """Return it as plain values and tensors."""
-        best = (
-            None
-            if self.best is None
-            else {"value": self.best.value, "epoch": self.best.epoch, "weights": self.best.weights}
-        )
+        best = None if self.best is None else dict(vars(self.best))
         return {
             "sums": self.sums.cpu(),
             "epoch": self.epoch,

@@ -314,16 +314,17 @@ class _Run:
         return {"val_loss": loss, "val_accuracy": float((logits_BK.argmax(1) == labels_B).double().mean())}
 
     def _keep_best(self, row: dict[str, float]) -> None:
+        """Keep the weights if they are better; of equal accuracy, those of lower loss. Only a better value is a gain."""
         position, training = self.position, self.spec.training
-        value = row["val_accuracy"] if training.monitor == "val_accuracy" else -row["val_loss"]
-        gain = math.inf if position.best is None else value - position.best.value
+        loss = row["val_loss"]
+        value = row["val_accuracy"] if training.monitor == "val_accuracy" else -loss
+        best = position.best
+        gain = math.inf if best is None else value - best.value
         least = training.early_stopping.min_delta if training.early_stopping else 0.0
-        if gain > least:
+        position.epochs_without_gain = 0 if gain > least else position.epochs_without_gain + 1
+        if best is None or (value, -loss) > (best.value, -best.loss):
             weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.net.state_dict().items()}
-            position.best = Best(value, position.epoch + 1, weights)
-            position.epochs_without_gain = 0
-        else:
-            position.epochs_without_gain += 1
+            position.best = Best(value=value, loss=loss, epoch=position.epoch + 1, weights=weights)
 
     # ---- what a step needs beside the net
 

@@ -1,0 +1,111 @@
+"""Every part of every family keeps the same promises; a new part gets these tests free."""
+
+from types import ModuleType
+from typing import Any, get_args
+
+import pytest
+from pydantic import TypeAdapter
+
+from models_store.spec import augmentation, backbone, loss, optimizer, regularizer, schedule
+from models_store.spec.part import Part
+from tests.samples import a_train_spec
+from tests.workers.small_runs import run, some_arrays
+from workers.image import augmentations, backbones
+from workers.training import losses, optimizers, regularizers, schedules
+
+FAMILIES: dict[str, tuple[Any, ModuleType]] = {
+    "augmentation": (augmentation.Augmentation, augmentations),
+    "backbone": (backbone.Backbone, backbones),
+    "loss": (loss.Loss, losses),
+    "optimizer": (optimizer.Optimizer, optimizers),
+    "regularizers": (regularizer.Regularizer, regularizers),
+    "schedule": (schedule.Schedule, schedules),
+}
+LISTED = {"augmentation", "regularizers"}
+HEAVY = {"vgg16"}
+
+
+def parts_of(family: Any) -> tuple[type[Part], ...]:
+    """Return the members of a discriminated union, or the one class that a family is."""
+    if isinstance(family, type):
+        return (family,)
+    union = get_args(family)[0]
+    return get_args(union) or (union,)
+
+
+def cases() -> list[Any]:
+    return [
+        pytest.param(
+            name,
+            part,
+            id=f"{name}-{kind_of(part)}",
+            marks=[pytest.mark.slow] if kind_of(part) in HEAVY else [],
+        )
+        for name, (family, _) in FAMILIES.items()
+        for part in parts_of(family)
+    ]
+
+
+def kind_of(part: type[Part]) -> str:
+    return str(part.model_fields["kind"].default)
+
+
+every_part = pytest.mark.parametrize(("family", "part"), cases())
+
+
+@every_part
+def test_it_says_what_it_is_and_what_each_field_means(family: str, part: type[Part]) -> None:
+    schema = part.model_json_schema()
+
+    properties = {name: field for name, field in schema["properties"].items() if name != "kind"}
+    assert part.__doc__, family
+    assert part.__doc__ != Part.__doc__
+    assert [name for name, field in properties.items() if not field.get("description")] == []
+    assert [name for name, field in properties.items() if "default" not in field] == []
+
+
+@every_part
+def test_every_number_has_a_range(family: str, part: type[Part]) -> None:
+    properties = part.model_json_schema()["properties"]
+
+    numbers = {
+        name: option
+        for name, field in properties.items()
+        for option in [field, *field.get("anyOf", [])]
+        if option.get("type") in {"number", "integer"}
+    }
+    lower, upper = {"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}
+    assert [name for name, field in numbers.items() if not (lower & field.keys() and upper & field.keys())] == [], (
+        family
+    )
+
+
+@every_part
+def test_it_survives_a_round_trip_through_json(family: str, part: type[Part]) -> None:
+    adapter = TypeAdapter(FAMILIES[family][0])
+
+    again = adapter.validate_json(adapter.dump_json(part()))
+
+    assert again == part()
+
+
+@every_part
+def test_it_has_a_builder(family: str, part: type[Part]) -> None:
+    build = FAMILIES[family][1].build
+
+    assert part in build.registry
+
+
+@every_part
+def test_one_training_step_works_on_its_defaults(family: str, part: type[Part]) -> None:
+    document = part().model_dump()
+    if document.get("weights"):
+        document |= {"weights": None, "freeze": "none"}  # no download here; test_backbones loads weights
+    spec = a_train_spec(
+        **{family: [document] if family in LISTED else document},
+        training={"epochs": 1, "batch_size": 4, "precision": "fp32"},
+    )
+
+    trained = run(spec, some_arrays(train=4, val=2))
+
+    assert trained.history[0]["train_loss"] > 0

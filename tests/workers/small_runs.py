@@ -1,0 +1,111 @@
+"""Small arrays and runs of the real loop, with a reporter and checkpoints that tests can look into."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models_store.spec.train import TrainSpec
+from workers.image import task
+from workers.image.data import ImageArrays
+from workers.image.task import Classifier
+from workers.training import loop
+from workers.training.loop import Trained
+
+CLASSES = ["blue", "red"]
+CPU = torch.device("cpu")
+
+
+class Recorder:
+    """A reporter that remembers everything, and asks to stop at the given steps."""
+
+    def __init__(self, *, stop_after: int | None = None) -> None:
+        self.asked = 0
+        self.stop_after = stop_after
+        self.fractions: list[float] = []
+        self.facts: list[dict[str, float | str]] = []
+        self.rows: list[dict[str, float]] = []
+        self.lines: list[str] = []
+
+    def phase(self, name: str) -> None:
+        self.lines.append(name)
+
+    def progress(self, fraction: float, **facts: float | str) -> None:
+        self.fractions.append(fraction)
+        self.facts.append(facts)
+
+    def metrics(self, **values: float) -> None:
+        self.rows.append(values)
+
+    def log(self, text: str) -> None:
+        self.lines.append(text)
+
+    def stop_requested(self) -> bool:
+        self.asked += 1
+        return self.asked == self.stop_after
+
+
+class DiskCheckpoints:
+    """Checkpoints through real bytes, read back as a trainer does: tensors and plain values only."""
+
+    def __init__(self) -> None:
+        self.saved: list[bytes] = []
+
+    def save(self, state: dict[str, Any]) -> None:
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        self.saved.append(buffer.getvalue())
+
+    def load(self) -> dict[str, Any] | None:
+        return torch.load(io.BytesIO(self.saved[-1]), weights_only=True) if self.saved else None
+
+
+def ticking(seconds: float = 1.0) -> Callable[[], float]:
+    """Return a clock that moves on at every look."""
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += seconds
+        return now
+
+    return clock
+
+
+def some_arrays(*, train: int = 33, val: int = 12, test: int = 0, size: int = 32, channels: int = 3) -> ImageArrays:
+    """Return noisy images of two classes, told apart by their brightness."""
+    count = train + val + test
+    random = np.random.default_rng(0)
+    labels_N = np.arange(count) % 2
+    images_NHWC = random.integers(0, 150, (count, size, size, channels)) + 60 * labels_N[:, None, None, None]
+    splits_N = np.array(["train"] * train + ["val"] * val + ["test"] * test, dtype="<U5")
+    return ImageArrays(images_NHWC.astype(np.uint8), labels_N.astype(np.int64), splits_N, CLASSES)
+
+
+def a_classifier(spec: TrainSpec, *, weights_dir: Path = Path("unused")) -> Classifier:
+    return task.build(spec, class_count=len(CLASSES), weights_dir=weights_dir)
+
+
+def run(
+    spec: TrainSpec,
+    arrays: ImageArrays,
+    *,
+    classifier: Classifier | None = None,
+    reporter: Recorder | None = None,
+    checkpoints: DiskCheckpoints | None = None,
+    clock: Callable[[], float] | None = None,
+    checkpoint_s: float = 1e9,
+) -> Trained[Classifier]:
+    return loop.train(
+        classifier or a_classifier(spec),
+        arrays,
+        spec=spec,
+        device=CPU,
+        reporter=reporter or Recorder(),
+        checkpoints=checkpoints or DiskCheckpoints(),
+        clock=clock or ticking(),
+        checkpoint_s=checkpoint_s,
+    )

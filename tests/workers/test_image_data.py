@@ -1,0 +1,174 @@
+import io
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models_store import pixels
+from models_store.datasets import ManifestEntry
+from models_store.spec.data import Input
+from tests.samples import a_png
+from workers.image import data
+
+CLASSES = ["blue", "red"]
+INPUT = Input(size=24)
+IMAGES = 70
+
+
+@pytest.fixture
+def images_zip(tmp_path: Path) -> Path:
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(IMAGES):
+            archive.writestr(f"{number}.png", a_png(hue=number % 2, seed=number))
+    return path
+
+
+def a_manifest() -> list[ManifestEntry]:
+    return [
+        ManifestEntry(
+            file=f"{CLASSES[number % 2]}/{number}.png",
+            member=f"{number}.png",
+            label=CLASSES[number % 2],
+            split="val" if number % 5 == 0 else "train",
+            sha256=f"{number:064x}",
+            width=40,
+            height=32,
+        )
+        for number in range(IMAGES)
+    ]
+
+
+def prepare(
+    images_zip: Path, *, spec_input: Input = INPUT, report: Callable[[float], None] = lambda _: None
+) -> data.ImageArrays:
+    return data.prepare(
+        a_manifest(),
+        images_zip,
+        classes=CLASSES,
+        digest="d" * 8,
+        spec_input=spec_input,
+        cache=images_zip.parent / "cache",
+        report=report,
+    )
+
+
+def the_file(images_zip: Path) -> Path:
+    (path,) = (images_zip.parent / "cache").iterdir()
+    return path
+
+
+def test_every_row_is_what_serving_would_see_of_the_same_file(images_zip: Path) -> None:
+    arrays = prepare(images_zip)
+
+    with zipfile.ZipFile(images_zip) as archive:
+        expected = [
+            pixels.decode(archive.read(entry.member), size=24, channels=3, fit="crop") for entry in a_manifest()
+        ]
+    assert np.array_equal(arrays.images_NHWC, np.stack(expected))
+    assert arrays.labels_N.tolist() == [number % 2 for number in range(IMAGES)]
+    assert arrays.split("val").tolist() == list(range(0, IMAGES, 5))
+    assert arrays.gather(np.array([3, 5])).shape == (2, 24, 24, 3)
+
+
+def test_a_second_run_reads_the_file_and_decodes_nothing(images_zip: Path) -> None:
+    first = prepare(images_zip)
+    images_zip.unlink()
+
+    second = prepare(images_zip)
+
+    assert np.array_equal(first.images_NHWC, second.images_NHWC)
+
+
+def test_another_size_or_fit_is_another_file(images_zip: Path) -> None:
+    for spec_input in (INPUT, Input(size=16), Input(size=24, channels=1), Input(size=24, fit="stretch")):
+        prepare(images_zip, spec_input=spec_input)
+
+    assert len(list((images_zip.parent / "cache").iterdir())) == 4
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def turn_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [cut, turn_a_bit, empty])
+def test_a_damaged_file_is_noticed_and_made_anew(images_zip: Path, damage: Callable[[Path], None]) -> None:
+    whole = np.array(prepare(images_zip).images_NHWC)
+    damage(the_file(images_zip))
+
+    again = prepare(images_zip)
+
+    assert np.array_equal(again.images_NHWC, whole)
+
+
+def test_a_file_that_can_not_be_decoded_stops_it_and_leaves_nothing(images_zip: Path) -> None:
+    with zipfile.ZipFile(images_zip, "w") as archive:
+        for number in range(IMAGES):
+            archive.writestr(f"{number}.png", a_png(seed=number) if number != 50 else b"no image")
+
+    with pytest.raises(pixels.UndecodableImage):
+        prepare(images_zip)
+
+    assert list((images_zip.parent / "cache").iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_swept(images_zip: Path) -> None:
+    cache = images_zip.parent / "cache"
+    cache.mkdir()
+    (cache / "something.partial").write_bytes(b"half")
+
+    prepare(images_zip)
+
+    assert the_file(images_zip).suffix == ".npy"
+
+
+def test_progress_rises_to_one(images_zip: Path) -> None:
+    shares: list[float] = []
+
+    prepare(images_zip, report=shares.append)
+
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def _prepared_sum(path: str) -> int:
+    return int(prepare(Path(path)).images_NHWC.astype(np.int64).sum())
+
+
+@pytest.mark.slow
+def test_processes_may_prepare_the_same_images_at_once(images_zip: Path) -> None:
+    with ProcessPoolExecutor(3, mp_context=get_context("forkserver")) as pool:
+        sums = list(pool.map(_prepared_sum, [str(images_zip)] * 3))
+
+    assert len(set(sums)) == 1
+    assert the_file(images_zip).suffix == ".npy"
+
+
+def test_photographs_in_other_modes_become_rgb(tmp_path: Path) -> None:
+    path = tmp_path / "images.zip"
+    buffer = io.BytesIO()
+    Image.new("L", (40, 40), 77).save(buffer, "JPEG")
+    entry = a_manifest()[0]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(entry.member, buffer.getvalue())
+
+    arrays = data.prepare(
+        [entry], path, classes=CLASSES, digest="e", spec_input=INPUT, cache=tmp_path / "cache", report=lambda _: None
+    )
+
+    assert arrays.images_NHWC[0, 5, 5].tolist() == [77, 77, 77]
