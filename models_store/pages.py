@@ -21,7 +21,7 @@ answers the spec with every default decided.
 
 SETTINGS_HEADING = """# Settings
 
-Each is an environment variable of the API and of the worker; both must be told the same places. This page is written from
+Each is an environment variable of the API and of the worker; both must be told the same places. Written from
 `models_store/settings.py` (`make generated`).
 
 | variable | default | what |
