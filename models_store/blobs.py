@@ -99,7 +99,11 @@ class Blobs:
         limit = time.time() - age_s
         if self._root is not None:
             for path in self._root.glob("sha256/??/*"):
-                if path.stat().st_mtime < limit:
+                if path.stat().st_mtime >= limit:
+                    continue
+                if path.name.startswith("."):
+                    path.unlink(missing_ok=True)  # a crash came before its last rename
+                else:
                     yield path.name
             return
         filesystem, root = self._remote()

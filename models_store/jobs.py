@@ -7,7 +7,7 @@ The row is the truth, and its own outbox; the queue is only a wake-up. Terminal 
       │  └──drain, crash─┘        (a crash counts; after `max_crashes` the job has failed with `worker_lost`)
       └──cancel──► canceled
 
-JobNotFound 404 · JobFinished 409 · JobNotFinished 409
+JobNotFound 404 · DatasetGone 404 · JobFinished 409 · JobNotFinished 409
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from models_store import events, idempotency, tables
 from models_store.database import Database, now
@@ -45,6 +45,13 @@ class JobNotFound(NotFound):
 
     code = "job_not_found"
     title = "No such job"
+
+
+class DatasetGone(NotFound):
+    """The dataset that the spec names was deleted."""
+
+    code = "dataset_not_found"
+    title = "No such dataset"
 
 
 class JobFinished(Conflict):
@@ -113,6 +120,7 @@ def submit(
 
     Raises:
         InvalidKey, KeyInFlight: as idempotency.begin does.
+        DatasetGone: if the dataset is not there (any more).
     """
     document = spec.model_dump(mode="json")
     job_id = new_id("job")
@@ -134,12 +142,21 @@ def submit(
     with database.write() as connection:
         earlier = idempotency.begin(connection, key) if key else None
         if earlier is None:
+            _hold_dataset(connection, spec.dataset, owner=owner)
             connection.execute(insert(tables.job).values(**row))
             events.append(connection, job_id, "state", {"state": "queued"})
             if key:
                 idempotency.finish(connection, key, {"job": job_id})
         found = connection.execute(select(*COLUMNS).where(tables.job.c.id == (earlier or {"job": job_id})["job"])).one()
     return job_of(found), earlier is not None
+
+
+def _hold_dataset(connection: Connection, dataset_id: str, *, owner: str) -> None:
+    """Keep the dataset from being deleted until the transaction ends."""
+    table = tables.dataset
+    row = select(table.c.id).where(table.c.id == dataset_id, table.c.owner == owner).with_for_update(read=True)
+    if connection.execute(row).first() is None:
+        raise DatasetGone(f"there is no dataset {dataset_id!r}; GET /datasets lists yours")
 
 
 def digest_of(spec_document: dict[str, Any]) -> str:

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from sqlalchemy import insert
 
+from models_store import tables
+from models_store.database import Database
 from models_store.settings import Settings
 from models_store.spec.train import TrainSpec, resolve
 
@@ -41,6 +44,14 @@ def a_train_spec(**changes: Any) -> TrainSpec:
         "compression": None,
     }
     return resolve(TrainSpec.model_validate(document | changes), class_count=2, train_count=80)[0]
+
+
+def insert_dataset(database: Database, *, owner: str) -> None:
+    """Insert the row of a dataset that no file stands behind, for tests of what happens to rows."""
+    row = {"id": DATASET_ID, "owner": owner, "name": "leaves", "digest": "d" * 64, "card": {"classes": ["x", "y"]}}
+    blobs = {"images_blob": "1" * 64, "manifest_blob": "2" * 64}
+    with database.write() as connection:
+        connection.execute(insert(tables.dataset).values(**row, **blobs, report={}, created_at=0.0))
 
 
 def a_png(*, size: tuple[int, int] = (40, 32), hue: int = 0, seed: int = 0) -> bytes:

@@ -1,12 +1,17 @@
 import pytest
 
-from models_store import claims, events, idempotency, jobs
+from models_store import claims, datasets, events, idempotency, jobs
 from models_store.claims import Stale
 from models_store.database import Database
 from models_store.settings import Settings
-from tests.samples import a_train_spec
+from tests.samples import DATASET_ID, a_train_spec, insert_dataset
 
 OWNER = "ada"
+
+
+@pytest.fixture(autouse=True)
+def dataset(database: Database) -> None:
+    insert_dataset(database, owner=OWNER)
 
 
 def submit(database: Database, settings: Settings, **given: object) -> jobs.Job:
@@ -48,6 +53,13 @@ def test_a_key_with_another_body_is_refused_and_makes_no_job(database: Database,
         submit(database, settings, key=idempotency.Key(OWNER, "/train", "key-1", "b" * 64))
 
     assert len(jobs.listing(database, owner=OWNER)[0]) == 1
+
+
+def test_a_job_on_a_deleted_dataset_is_refused(database: Database, settings: Settings) -> None:
+    datasets.delete(database, DATASET_ID, owner=OWNER)
+
+    with pytest.raises(jobs.DatasetGone):
+        submit(database, settings)
 
 
 def test_lists_are_newest_first_and_paged(database: Database, settings: Settings) -> None:

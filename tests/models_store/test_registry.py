@@ -3,9 +3,14 @@ import pytest
 from models_store import claims, jobs, registry
 from models_store.database import Database
 from models_store.settings import Settings
-from tests.samples import a_train_spec
+from tests.samples import a_train_spec, insert_dataset
 
 OWNER = "ada"
+
+
+@pytest.fixture(autouse=True)
+def dataset(database: Database) -> None:
+    insert_dataset(database, owner=OWNER)
 
 
 def a_claim(database: Database, settings: Settings, name: str = "leaves") -> claims.Claim:
@@ -112,4 +117,4 @@ def test_what_a_row_names_is_not_swept(database: Database, settings: Settings) -
     claim = a_claim(database, settings, name="other")
     claims.keep_checkpoint(database, claim, "c" * 64)
 
-    assert registry.named_blobs(database) == {"a" * 64, "b" * 64, "c" * 64}
+    assert registry.named_blobs(database) == {letter * 64 for letter in "abc12"}

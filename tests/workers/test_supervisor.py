@@ -9,13 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
 
-from models_store import claims, events, jobs, registry, tables
+from models_store import claims, events, jobs, registry
 from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.settings import Settings
-from tests.samples import DATASET_ID, a_train_spec
+from tests.samples import a_train_spec, insert_dataset
 from workers.supervisor import StopFlag, supervise
 
 OWNER = "ada"
@@ -36,11 +35,7 @@ Attempt = Callable[..., str]
 def database(tmp_path: Path) -> Database:
     store = Database(f"sqlite:///{tmp_path / 'store.db'}")
     store.migrate()
-    card = {"classes": ["x", "y"]}
-    row = {"id": DATASET_ID, "owner": OWNER, "name": "leaves", "digest": "d" * 64, "card": card, "report": {}}
-    with store.write() as connection:
-        blobs = {"images_blob": "1" * 64, "manifest_blob": "2" * 64}
-        connection.execute(insert(tables.dataset).values(**row, **blobs, created_at=0.0))
+    insert_dataset(store, owner=OWNER)
     return store
 
 
