@@ -37,7 +37,8 @@ class Service:
         """Publish a file as a model's next version, as a finished job does."""
         here = self.context
         blob = here.blobs.put(path)
-        job, _ = jobs.submit(here.database, owner=OWNER, spec=samples.a_train_spec(name=name), settings=here.settings)
+        spec = samples.a_train_spec(name=name, dataset=self.upload()["id"])
+        job, _ = jobs.submit(here.database, owner=OWNER, spec=spec, settings=here.settings)
         with here.database.write() as connection:
             connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(state="running"))
         made = [
