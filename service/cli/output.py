@@ -150,7 +150,7 @@ def model_table(models: Sequence[Document]) -> Table:
 def variant_table(version: Document) -> Table:
     """Return the forms of one version with what was measured on each file."""
     rows = []
-    for variant in version["variants"]:
+    for variant in sorted(version["variants"], key=lambda variant: variant["speedup"]):
         latency = variant["latency_ms"]
         verdict = (
             "default"

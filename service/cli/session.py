@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from service.cli.client import Client
 
+UNWATCHED_WIDTH = 120
 USUAL_URL = "http://127.0.0.1:8000"
 
 
@@ -31,7 +32,7 @@ class Session:
         """Return where tables and progress go."""
         from rich.console import Console  # noqa: PLC0415  0.1 s that `espalier --help` is spared
 
-        return Console(highlight=False)
+        return Console(highlight=False, width=None if sys.stdout.isatty() else UNWATCHED_WIDTH)
 
     @cached_property
     def client(self) -> "Client":

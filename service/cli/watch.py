@@ -25,7 +25,7 @@ def watch(client: Client, job_id: str, *, console: Console, meanwhile: Callable[
         TimeElapsedColumn(),
         TextColumn("{task.fields[facts]}"),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bars = _Bars(progress)
         for event in client.events(job_id, meanwhile=meanwhile):
             bars.show(event)
@@ -51,6 +51,8 @@ class _Bars:
                 self._state(data)
             case "phase":
                 self._finish_phase()
+                if self._progress.disable:
+                    self._progress.console.print(f"  {escape(data['phase'])}")
                 self._phase = self._progress.add_task(f"  {escape(data['phase'])}", total=None, facts="")
             case "progress":
                 self._progress.update(self._whole, completed=data["fraction"])

@@ -59,7 +59,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     stack = start_up(tmp_path_factory.mktemp("shared") / "home")
     yield stack

@@ -1,0 +1,145 @@
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from service.cli.main import app
+from tests.samples import a_png
+from tests.service.cli.conftest import Up
+
+Espalier = Callable[..., Result]
+
+
+@pytest.fixture
+def espalier(shared_stack: Up) -> Espalier:
+    return lambda *words: CliRunner().invoke(app, ["--url", shared_stack.url, *map(str, words)])
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as writing:
+        for hue, label in enumerate(("blue", "green")):
+            for index in range(20):
+                writing.writestr(f"{label}/{index:02d}.png", a_png(hue=hue, seed=100 * hue + index))
+    path = tmp_path_factory.mktemp("archive") / "colours.zip"
+    path.write_bytes(packed.getvalue())
+    return path
+
+
+@pytest.fixture
+def dataset(espalier: Espalier, archive: Path) -> str:
+    return str(json.loads(espalier("--json", "datasets", "upload", archive).stdout)["id"])
+
+
+@pytest.fixture
+def spec(tmp_path: Path, dataset: str) -> Path:
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps({"name": "colours", "dataset": dataset, "backbone": {"kind": "small_cnn"}}))
+    return path
+
+
+def test_an_uploaded_archive_is_listed_under_its_files_name(espalier: Espalier, dataset: str) -> None:
+    listed = json.loads(espalier("--json", "datasets", "list").stdout)
+
+    assert [(one["id"], one["name"], one["images"]) for one in listed] == [(dataset, "colours", 40)]
+
+
+def test_a_dataset_is_shown_by_class_and_split(espalier: Espalier, dataset: str) -> None:
+    shown = espalier("datasets", "show", dataset).output
+
+    assert "green" in shown
+    assert "train" in shown
+
+
+def test_overrides_reach_the_spec_at_any_depth(espalier: Espalier, spec: Path) -> None:
+    flips = 'augmentation=[{"kind": "random_flip"}]'
+    overrides = ["training.epochs=3", flips, "augmentation.0.direction=vertical"]
+    words = [word for override in overrides for word in ("--set", override)]
+
+    answer = espalier("--json", "train", spec, "--dry-run", "--name", "hues", *words)
+
+    resolved = json.loads(answer.stdout)["spec"]
+    assert resolved["name"] == "hues"
+    assert resolved["training"]["epochs"] == 3
+    assert resolved["augmentation"][0]["direction"] == "vertical"
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "training..epochs=3", "name.first=x", "augmentation.0.x=1"])
+def test_an_override_of_no_place_is_refused_before_anything_is_sent(
+    espalier: Espalier, spec: Path, override: str
+) -> None:
+    spec.write_text(json.dumps(json.loads(spec.read_text()) | {"augmentation": []}))
+
+    refused = espalier("train", spec, "--set", override)
+
+    assert refused.exit_code == 1
+    assert override in refused.output
+
+
+def test_a_problem_is_printed_with_its_place_and_what_is_allowed(espalier: Espalier, spec: Path) -> None:
+    refused = espalier("train", spec, "--set", "training.epoch=3")
+
+    assert refused.exit_code == 1
+    assert "/training/epoch" in refused.output
+    assert "did you mean 'epochs'" in refused.output
+    assert "batch_size" in refused.output
+
+
+def test_a_job_of_the_queue_can_be_canceled_and_stays_so(espalier: Espalier, spec: Path) -> None:
+    queued = json.loads(espalier("--json", "train", spec, "--no-wait", "--set", "training.epochs=10000").stdout)
+
+    espalier("jobs", "cancel", queued["id"])
+    watched = espalier("jobs", "watch", queued["id"])
+
+    assert watched.exit_code == 1
+    assert "canceled" in watched.output
+    assert json.loads(espalier("--json", "jobs", "show", queued["id"]).stdout)["state"] == "canceled"
+
+
+def test_a_file_that_is_not_there_is_named(espalier: Espalier) -> None:
+    refused = espalier("predict", "anything", "no-such-file.png")
+
+    assert refused.exit_code == 1
+    assert "no-such-file.png" in refused.output
+
+
+def test_a_model_that_is_not_there_is_a_problem_not_a_trace(espalier: Espalier) -> None:
+    refused = espalier("models", "show", "nobody")
+
+    assert refused.exit_code == 1
+    assert "model_not_found" in refused.output
+
+
+def test_no_service_is_said_with_what_to_do() -> None:
+    refused = CliRunner().invoke(app, ["--url", "http://127.0.0.1:9", "jobs", "list"])
+
+    assert refused.exit_code == 1
+    assert "espalier up" in refused.output
+
+
+@pytest.mark.slow
+def test_a_training_job_ends_in_a_model_that_predicts_and_downloads(
+    espalier: Espalier, spec: Path, archive: Path, tmp_path: Path
+) -> None:
+    trained = espalier(
+        "train", spec, "--set", "training.epochs=3", "--set", "input.size=32", "--set", "compression=null"
+    )
+    with zipfile.ZipFile(archive) as packed:
+        packed.extract("green/03.png", tmp_path)
+
+    answer = json.loads(espalier("--json", "predict", "colours", tmp_path / "green/03.png", "--top-k", "2").stdout)
+    downloaded = espalier("models", "download", "colours:1/fp32", "-o", tmp_path / "model.onnx")
+    espalier("models", "alias", "colours", "stable", "1", "--variant", "fp32")
+
+    assert trained.exit_code == 0, trained.output
+    assert "fp32" in trained.output
+    assert {top["label"] for top in answer["predictions"][0]["top"]} == {"blue", "green"}
+    assert downloaded.exit_code == 0
+    assert (tmp_path / "model.onnx").stat().st_size > 10_000
+    assert json.loads(espalier("--json", "models", "show", "colours@stable").stdout)["version"] == 1
