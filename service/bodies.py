@@ -106,7 +106,7 @@ def check(model: type[Checked], given: Any) -> Checked:  # noqa: ANN401  any JSO
     except ValidationError as error:
         errors = [FieldError(**fault) for fault in explain(error, model, given)]
         first = errors[0]
-        others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise InvalidBody(f"{first.pointer or 'the body'}: {first.message}{others}", errors=errors) from error
 
 

@@ -179,10 +179,11 @@ class Batcher:
         images_BHWC = np.empty((len(places), *self._picture.shape), np.uint8)
         decoded: list[Place] = []
         outcomes: dict[Place, Probabilities | EspalierError] = {}
+        decode_s: dict[Ticket, float] = {}
+        run_s = 0.0
         for place in places:
             ticket, index = place
             started_s = time.perf_counter()
-            ticket.queue_s = max(ticket.queue_s, taken_s - ticket.submitted_s)
             if ticket.gone:
                 continue
             try:
@@ -193,14 +194,17 @@ class Batcher:
             except Exception as error:  # whatever one image does stays with its request
                 log.exception("an image failed", pointer=ticket.pointers[index])
                 outcomes[place] = _failure(error)
-            ticket.decode_s += time.perf_counter() - started_s
+            decode_s[ticket] = decode_s.get(ticket, 0.0) + time.perf_counter() - started_s
         if decoded:
             started_s = time.perf_counter()
             probabilities_BK = self._run(images_BHWC[: len(decoded)])
             run_s = time.perf_counter() - started_s
-            for place, row_K in zip(decoded, probabilities_BK, strict=True):
-                outcomes[place] = row_K
-                place[0].run_s = max(place[0].run_s, run_s)
+            outcomes |= zip(decoded, probabilities_BK, strict=True)
+        with self._changed:
+            for ticket, spent_s in decode_s.items():
+                ticket.queue_s = max(ticket.queue_s, taken_s - ticket.submitted_s)
+                ticket.decode_s = max(ticket.decode_s, spent_s)
+                ticket.run_s = max(ticket.run_s, run_s)
         self._settle(outcomes)
 
     def _settle(self, outcomes: Mapping[Place, Probabilities | EspalierError]) -> None:

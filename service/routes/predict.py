@@ -147,11 +147,11 @@ async def _read(request: Request, *, settings: Settings) -> Asked:
     most = settings.predict_max_bytes
     if given == "application/json":
         refuse_query_besides(request, set())
-        asked = _from_json(await bodies.read(request, max_bytes=most))
+        asked = _from_json(await bodies.read(request, max_bytes=most), most_images=settings.predict_max_inputs)
     elif given == "multipart/form-data":
         refuse_query_besides(request, set())
         bodies.check_length(request, max_bytes=most)
-        asked = await _from_form(request, max_bytes=most)
+        asked = await _from_form(request, max_bytes=most, most_images=settings.predict_max_inputs)
     elif given.startswith("image/") or given == "application/octet-stream":
         refuse_query_besides(request, {"model", "top_k"})
         target = bodies.check(Target, dict(request.query_params))
@@ -159,30 +159,35 @@ async def _read(request: Request, *, settings: Settings) -> Asked:
     else:
         kinds = "application/json, multipart/form-data, image/* or application/octet-stream"
         raise bodies.WrongContentType(f"{given!r} is not read here; send {kinds}")
-    if len(asked.images) > settings.predict_max_inputs:
-        message = f"{len(asked.images)} images; at most {settings.predict_max_inputs} may come at once"
-        pointer = "/" + asked.pointers[0].split("/")[1]
-        allowed = {"minItems": 1, "maxItems": settings.predict_max_inputs}
-        raise bodies.InvalidBody(message, errors=[FieldError(pointer, "too_many_inputs", message, allowed)])
     return asked
 
 
-def _from_json(body: bytes) -> Asked:
+def _from_json(body: bytes, *, most_images: int) -> Asked:
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedRequest(f"the body is not JSON: {error}") from error
+    inputs = given.get("inputs") if isinstance(given, dict) else None
+    if isinstance(inputs, list) and len(inputs) > most_images:  # before each of a million is looked at
+        raise _too_many("/inputs", most_images)
     wanted = bodies.check(PredictRequest, given)
     images: list[Encoded] = list(wanted.inputs)
     return Asked(wanted.model, wanted.top_k, images, [f"/inputs/{index}" for index in range(len(images))])
 
 
-async def _from_form(request: Request, *, max_bytes: int) -> Asked:
+def _too_many(pointer: str, most: int) -> bodies.InvalidBody:
+    message = f"at most {most} images may come at once; send the others in another request"
+    return bodies.InvalidBody(message, errors=[FieldError(pointer, "too_many_inputs", message, {"maxItems": most})])
+
+
+async def _from_form(request: Request, *, max_bytes: int, most_images: int) -> Asked:
     fields: dict[str, multipart.TextField] = {}
     files: list[bytearray] = []
 
     def opener(name: str, _file_name: str | None) -> multipart.Sink:
         if name in {"files", "file"}:
+            if len(files) == most_images:
+                raise _too_many("/files", most_images)
             files.append(bytearray())
             return _FileField(files[-1])
         if name not in {"model", "top_k"}:

@@ -1,6 +1,8 @@
 """a train spec becomes a job: checked against its model and its dataset, then queued in one transaction."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -94,14 +96,15 @@ async def create(
 def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Response:
     spec, warnings = _resolved(here, body, owner=owner)
     digest = hashlib.sha256(body).hexdigest()
-    job, replayed = jobs.submit(
-        here.database,
-        owner=owner,
-        spec=spec,
-        settings=here.settings,
-        warnings=warnings,
-        key=idempotency.Key(owner, "POST /train", key, digest) if key else None,
-    )
+    with _unknown_dataset_told():
+        job, replayed = jobs.submit(
+            here.database,
+            owner=owner,
+            spec=spec,
+            settings=here.settings,
+            warnings=warnings,
+            key=idempotency.Key(owner, "POST /train", key, digest) if key else None,
+        )
     headers = {"Location": f"/jobs/{job.id}"} | ({"Idempotency-Replayed": "true"} if replayed else {})
     wake = None if replayed else BackgroundTask(patrol.wake, here.database, job.id, settings=here.settings)
     return answer(described(here.database, job), status=202, headers=headers, background=wake)
@@ -109,9 +112,16 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
 
 def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[TrainSpec, list[str]]:
     spec = bodies.check(TrainSpec, bodies.parse(body))
-    try:
+    with _unknown_dataset_told():
         card = datasets.find(here.database, spec.dataset, owner=owner).card
-    except datasets.DatasetNotFound as error:
+    return resolve(spec, class_count=len(card["classes"]), train_count=sum(card["counts"]["train"].values()))
+
+
+@contextmanager
+def _unknown_dataset_told() -> Iterator[None]:
+    """Say where in the spec the dataset stands that is not there, or is no longer."""
+    try:
+        yield
+    except (datasets.DatasetNotFound, jobs.DatasetGone) as error:
         fault = FieldError("/dataset", UnknownDataset.code, error.detail)
         raise UnknownDataset(f"/dataset: {error.detail}", errors=[fault]) from error
-    return resolve(spec, class_count=len(card["classes"]), train_count=sum(card["counts"]["train"].values()))

@@ -32,12 +32,16 @@ class Service:
         self.url = url
         self.context = context
         self.http = httpx.Client(base_url=url, timeout=30)
+        self._has_dataset = False
 
     def publish(self, name: str, path: Path, *, variants: tuple[str, ...] = ("fp32",), **card: Any) -> int:
         """Publish a file as a model's next version, as a finished job does."""
         here = self.context
         blob = here.blobs.put(path)
         spec = samples.a_train_spec(name=name, dataset=self.upload()["id"])
+        if not self._has_dataset:
+            samples.insert_dataset(here.database, owner=OWNER)
+            self._has_dataset = True
         job, _ = jobs.submit(here.database, owner=OWNER, spec=spec, settings=here.settings)
         with here.database.write() as connection:
             connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(state="running"))

@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,14 @@ def test_too_many_inputs_are_refused(narrow: Service) -> None:
     assert problem["errors"][0]["allowed"]["maxItems"] == 3
 
 
+def test_too_many_files_are_refused(narrow: Service) -> None:
+    files = [("files", ("x.png", a_plain_image(RED)))] * 4
+
+    answer = narrow.http.post("/predict", data={"model": "colours"}, files=files)
+
+    assert problem_of(answer, 422, "invalid_body")["errors"][0]["pointer"] == "/files"
+
+
 def test_a_body_over_the_cap_is_refused_by_its_length(narrow: Service) -> None:
     problem_of(ask(narrow, inputs=["A" * 30_000]), 413, "body_too_large")
 
@@ -355,3 +364,43 @@ def test_a_model_is_loaded_once_however_many_ask_at_the_same_time(service: Servi
 
     assert [answer.status_code for answer in answers] == [200] * 20
     assert len(service.context.sessions.loaded) == min(before + 1, service.context.settings.loaded_models)
+
+
+def test_a_full_queue_asks_to_come_again(tmp_path: Path) -> None:
+    with running(samples.quick_settings(tmp_path / "home", predict_queue=2)) as service:
+        service.publish("colours", write_colour_net(tmp_path / "net.onnx"))
+
+        answer = ask(service, inputs=[as_text(a_plain_image(RED))] * 3)
+
+        problem_of(answer, 503, "overloaded")
+        assert answer.headers["retry-after"] == "1"
+        assert ask(service, inputs=[as_text(a_plain_image(RED))]).status_code == 200
+
+
+def test_the_images_of_a_client_that_hangs_up_are_withdrawn(tmp_path: Path) -> None:
+    with running(samples.quick_settings(tmp_path / "home", inference_lanes=1)) as service:
+        service.publish("slow", write_colour_net(tmp_path / "slow.onnx", size=256, rounds=40), **A_LARGE_INPUT)
+        image = as_text(a_plain_image(RED))
+        assert ask(service, model="slow", inputs=[image]).status_code == 200
+        batcher = service.context.sessions.loaded[0].batcher
+
+        with pytest.raises(httpx.ReadTimeout):
+            service.http.post("/predict", json={"model": "slow", "inputs": [image] * 250}, timeout=0.3)
+        wait_until(lambda: batcher.waiting == 0)
+
+        assert sum(metric_of(service, "espalier_predicted_images_total")) == 1
+
+
+A_LARGE_INPUT = {"input": {"size": 256, "channels": 3, "fit": "crop"}}
+
+
+def metric_of(service: Service, name: str) -> list[float]:
+    lines = service.http.get("/metrics").text.splitlines()
+    return [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline, "waited 20 s in vain"
+        time.sleep(0.02)

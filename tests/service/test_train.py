@@ -115,6 +115,15 @@ def test_a_bad_spec_is_refused_with_pointers_into_it(
     assert message in " ".join(error["message"] for error in problem["errors"])
 
 
+def test_a_body_of_unknown_keys_is_answered_with_the_first_of_them(service: Service, dataset: str) -> None:
+    spec = {"name": "flowers", "dataset": dataset} | {f"key{index}": index for index in range(50_000)}
+
+    problem = problem_of(post(service, spec), 422, "invalid_body")
+
+    assert len(problem["errors"]) == 50
+    assert "49999 more" in problem["detail"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
