@@ -25,9 +25,10 @@ from workers.export.sessions import Device, open_session, probabilities, provide
 
 BATCH = 32
 THREADS = 1
-LATENCY_ROUNDS = 10
-THROUGHPUT_ROUNDS = 4
-MOST_REPEATS = 50
+LEAST_ROUNDS = {1: 6, BATCH: 3}
+MOST_ROUNDS = 30
+CALLS_PER_ROUND = 3  # few, so that two forms are measured within milliseconds; more than one, for the caches' sake
+MOST_CALLS_PER_ROUND = 50
 WARM_UP_CALLS = 3
 EVALUATION_BATCH = 64
 
@@ -178,32 +179,30 @@ def _time(
         load_ms[name] = 1000 * (time.perf_counter() - start)
     budget_s = request["budget_s"]
     timings = {
-        1: _take_turns(sessions, sample_NHWC[:1], rounds=LATENCY_ROUNDS, budget_s=0.5 * budget_s),
-        BATCH: _take_turns(sessions, sample_NHWC, rounds=THROUGHPUT_ROUNDS, budget_s=0.5 * budget_s),
+        1: _take_turns(sessions, sample_NHWC[:1], budget_s=0.5 * budget_s),
+        BATCH: _take_turns(sessions, sample_NHWC, budget_s=0.5 * budget_s),
     }
     return timings, load_ms, {name: provider(session) for name, session in sessions.items()}
 
 
 def _take_turns(
-    sessions: Mapping[str, onnxruntime.InferenceSession],
-    batch_NHWC: NDArray[np.uint8],
-    *,
-    rounds: int,
-    budget_s: float,
+    sessions: Mapping[str, onnxruntime.InferenceSession], batch_NHWC: NDArray[np.uint8], *, budget_s: float
 ) -> Rounds:
     feed = {"images": batch_NHWC}
-    slot_s = budget_s / (rounds * len(sessions))
-    repeats = {}
-    for name, session in sessions.items():
+    least_rounds = LEAST_ROUNDS[len(batch_NHWC)]
+    turn_s = 0.0  # one call of each form
+    for session in sessions.values():
         warm_up_s = [_seconds(session, feed)]
-        while len(warm_up_s) < WARM_UP_CALLS and sum(warm_up_s) < slot_s:
+        while len(warm_up_s) < WARM_UP_CALLS and sum(warm_up_s) < budget_s / 10:
             warm_up_s.append(_seconds(session, feed))
-        repeats[name] = int(min(max(slot_s / min(warm_up_s), 1), MOST_REPEATS))
+        turn_s += min(warm_up_s)
+    calls = budget_s / turn_s
+    rounds = int(min(max(calls / CALLS_PER_ROUND, least_rounds), MOST_ROUNDS))
+    repeats = int(min(max(calls / rounds, 1), MOST_CALLS_PER_ROUND))
     timings: Rounds = {name: [] for name in sessions}
     for round_ in range(rounds):
-        order = list(sessions) if round_ % 2 == 0 else list(sessions)[::-1]
-        for name in order:
-            timings[name].append([_seconds(sessions[name], feed) for _ in range(repeats[name])])
+        for name in list(sessions)[:: 1 if round_ % 2 == 0 else -1]:
+            timings[name].append([_seconds(sessions[name], feed) for _ in range(repeats)])
     return timings
 
 
