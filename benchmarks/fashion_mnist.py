@@ -2,8 +2,8 @@
 
     python -m benchmarks.fashion_mnist [--quick] [--data DIR]
 
-DIR holds the four published files (`train-images-idx3-ubyte.gz`, …). A tenth of the 60,000 training images, drawn evenly
-over the classes, is the validation split that picks the best epoch; the 10,000 test images are looked at once.
+DIR holds the four published files (`train-images-idx3-ubyte.gz`, …). A tenth of the 60,000 training images, drawn
+evenly over the classes, is the validation split that picks the best epoch; the 10,000 test images are looked at once.
 """
 
 import argparse
@@ -43,9 +43,7 @@ SPEC = {
 def main() -> None:
     """Train, evaluate and judge."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="one epoch on a few images: shows that it runs, judges nothing"
-    )
+    parser.add_argument("--quick", action="store_true", help="one epoch on a few images, without a verdict")
     parser.add_argument("--data", type=Path, default=SAMPLES, help="folder of the four idx files")
     options = parser.parse_args()
 
@@ -68,9 +66,7 @@ def main() -> None:
     test_rows = arrays.split("test")
     probabilities_NK = feeds.probabilities(trained.classifier, arrays, test_rows, device=device, batch_size=256)
     metrics = evaluate(probabilities_NK, arrays.labels_N[test_rows], CLASSES)
-    print(
-        f"precision {trained.precision}, best epoch {trained.best_epoch}, {torch.get_num_threads()} threads, {device.type}"
-    )
+    print(f"{trained.precision} on {device.type}, {torch.get_num_threads()} threads, best epoch {trained.best_epoch}")
     figures = {
         "test_accuracy": metrics["accuracy"],
         "test_loss": metrics["loss"],

@@ -28,10 +28,10 @@ class Goal:
 
 
 def interleaved(runs: Mapping[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
-    """Measure each run once per round, every round in the opposite order, so that drift and neighbours hit all alike."""
+    """Measure each run once a round, in the opposite order every other round, so that drift hits all alike."""
     measured: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds):
-        names = list(runs) if number % 2 == 0 else list(reversed(runs))
+        names = list(runs) if number % 2 == 0 else list(runs)[::-1]
         for name in names:
             measured[name].append(runs[name]())
     return measured

@@ -1,0 +1,264 @@
+"""What feeding costs: the real training loop beside the same loop fed one ready batch, and beside a plain PyTorch loop.
+
+    python -m benchmarks.training [--quick]
+
+Three loops take turns on the same nets: ours from the memory-mapped array of decoded images, with and without
+augmentation (crop, rotation, flip and colour jitter, each image its own); ours with one batch made beforehand, which is
+the limit; and the loop that a tutorial would show: `ImageFolder`, Pillow, `ToTensor`, `Normalize`, a `DataLoader` with
+0 or 2 worker processes, whichever is faster. The images are JPEGs of 320 by 240, with the detail of photographs.
+"""
+
+import argparse
+import functools
+import itertools
+import os
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Generator, Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from benchmarks.bystander import Bystander, MemoryCheckpoints
+from benchmarks.verdict import Goal, conclude, interleaved, median_ratio
+from models_store.datasets import ManifestEntry
+from models_store.spec.data import Input
+from models_store.spec.train import TrainSpec, resolve
+from workers.image import data, task
+from workers.image.data import ImageArrays
+from workers.image.task import Classifier
+from workers.progress import Drained
+from workers.training import loop, precision
+from workers.training.feeds import RawFeed
+
+SIZE = 64
+BATCH = 64
+WARM_STEPS = 2
+CLASSES = ["ants", "bees"]
+BACKBONES = ("small_cnn", "resnet18")
+AUGMENTATION = [{"kind": "random_crop"}, {"kind": "random_rotation"}, {"kind": "random_flip"}, {"kind": "color_jitter"}]
+GOALS = [
+    *(Goal(f"{kind}: cached / ready batch", "at least", 0.95) for kind in BACKBONES),
+    *(Goal(f"{kind}: augmented / ready batch", "at least", 0.90) for kind in BACKBONES),
+    Goal("small_cnn: cached / plain loop", "at least", 3.0),
+]
+
+
+class Stopwatch(Bystander):
+    """Asks the loop to stop after some steps, and knows how long they took."""
+
+    def __init__(self, *, steps: int) -> None:
+        self.steps = steps
+        self.marks: list[float] = []
+
+    def metrics(self, **values: float) -> None:
+        """Do nothing: an epoch that ends is no news here."""
+
+    def stop_requested(self) -> bool:
+        """Mark the end of a step."""
+        self.marks.append(time.perf_counter())
+        return len(self.marks) > WARM_STEPS + self.steps
+
+    def images_per_s(self) -> float:
+        """Return the rate of the steps after the first few."""
+        return self.steps * BATCH / (self.marks[-1] - self.marks[WARM_STEPS])
+
+
+class ReadyBatch(Classifier):
+    """A classifier whose input is always the same batch, made beforehand."""
+
+    ready: Tensor
+
+    def prepare(self, raw: Tensor, generator: Generator | None) -> Tensor:  # noqa: ARG002  that is the point
+        """Return the batch."""
+        return self.ready
+
+
+class ReadyArrays(ImageArrays):
+    """Arrays that copy nothing: the rows asked for are not looked up."""
+
+    def gather(self, rows: data.Indices) -> Tensor:  # noqa: ARG002  that is the point
+        """Return a few bytes."""
+        return torch.zeros(1, dtype=torch.uint8)
+
+
+def main() -> None:
+    """Measure and judge."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="two rounds of a few steps, without a verdict")
+    options = parser.parse_args()
+    images, steps, rounds = (256, 2, 2) if options.quick else (1024, 12, 7)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+    folder = Path(tempfile.mkdtemp(prefix="espalier-benchmark-"))
+    try:
+        photographs = write_photographs(folder / "photographs", count=images)
+        arrays = prepare(photographs, folder)
+        runs: dict[str, Callable[[], float]] = {}
+        for kind in BACKBONES:
+            runs |= our_loops(kind, arrays, steps=steps)
+        plain = (("plain, 0 workers", 0), ("plain, 2 workers", 2))
+        runs |= {
+            name: functools.partial(plain_loop, photographs, workers=workers, steps=steps) for name, workers in plain
+        }
+        rates = interleaved(runs, rounds=rounds)
+    finally:
+        shutil.rmtree(folder)
+
+    figures = {f"{name}, images/s": float(np.median(values)) for name, values in rates.items()}
+    for kind in BACKBONES:
+        limit = rates[f"{kind} ready batch"]
+        figures[f"{kind}: cached / ready batch"] = median_ratio(rates[f"{kind} cached"], limit)
+        figures[f"{kind}: augmented / ready batch"] = median_ratio(rates[f"{kind} augmented"], limit)
+    best_plain = max((rates[name] for name, _ in plain), key=np.median)
+    figures["small_cnn: cached / plain loop"] = median_ratio(rates["small_cnn cached"], best_plain)
+    conclude("training", figures, goals=GOALS, binding=not options.quick)
+
+
+def our_loops(kind: str, arrays: ImageArrays, *, steps: int) -> dict[str, Callable[[], float]]:
+    """Return the three runs of the real loop on one net: cached, augmented, ready batch."""
+    spec = a_spec(kind, augmentation=[])
+    name = chosen_precision(spec, arrays)
+    print(f"{kind} trains in {name}", flush=True)
+    ready_arrays = ReadyArrays(arrays.images_NHWC, arrays.labels_N, arrays.splits_N, arrays.classes)
+    runs: dict[str, Callable[[], float]] = {}
+    for label, parts, fed in (
+        ("cached", [], arrays),
+        ("augmented", AUGMENTATION, arrays),
+        ("ready batch", [], ready_arrays),
+    ):
+        spec = a_spec(kind, augmentation=parts, precision_name=name)
+        classifier = task.build(spec, class_count=len(CLASSES), weights_dir=Path())
+        if label == "ready batch":
+            ready = ReadyBatch(classifier.backbone, classifier.head, mean=classifier.mean, std=classifier.std)
+            ready.ready = classifier.prepare(arrays.gather(np.arange(BATCH)), None)
+            classifier = ready
+        runs[f"{kind} {label}"] = functools.partial(our_loop, classifier, fed, spec, steps=steps)
+    return runs
+
+
+def our_loop(classifier: Classifier, arrays: ImageArrays, spec: TrainSpec, *, steps: int) -> float:
+    """Return images/s of some steps of the real loop."""
+    stopwatch = Stopwatch(steps=steps)
+    try:
+        loop.train(
+            classifier,
+            arrays,
+            spec=spec,
+            device=torch.device("cpu"),
+            reporter=stopwatch,
+            checkpoints=MemoryCheckpoints(),
+            clock=time.monotonic,
+            checkpoint_s=3600,
+        )
+    except Drained:
+        return stopwatch.images_per_s()
+    raise AssertionError("the run ended before it was measured")
+
+
+def plain_loop(photographs: Path, *, workers: int, steps: int) -> float:
+    """Return images/s of the loop that a tutorial shows, on the same net."""
+    dataset = ImageFolder(
+        str(photographs),
+        transforms.Compose(
+            [transforms.Resize((SIZE, SIZE)), transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)]
+        ),
+    )
+    net: nn.Module = task.build(a_spec("small_cnn", augmentation=[]), class_count=len(CLASSES), weights_dir=Path())
+    net.train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    loss_of = nn.CrossEntropyLoss()
+    batches = itertools.islice(
+        endless(DataLoader(dataset, BATCH, shuffle=True, num_workers=workers, drop_last=True)), WARM_STEPS + 1 + steps
+    )
+    for step, (images, labels) in enumerate(batches):
+        if step == WARM_STEPS + 1:
+            began = time.perf_counter()
+        optimizer.zero_grad()
+        loss_of(net(images), labels).backward()
+        optimizer.step()
+    return steps * BATCH / (time.perf_counter() - began)
+
+
+def endless(loader: "DataLoader[tuple[Tensor, Tensor]]") -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one epoch after another."""
+    while True:
+        yield from loader
+
+
+def chosen_precision(spec: TrainSpec, arrays: ImageArrays) -> precision.Name:
+    """Return what `auto` takes for this net here."""
+    classifier = task.build(spec, class_count=len(CLASSES), weights_dir=Path()).to(memory_format=torch.channels_last)
+    feed, rows = RawFeed(classifier, arrays, device=torch.device("cpu")), np.arange(BATCH)
+    labels = torch.from_numpy(arrays.labels_N[rows])
+    return precision.choose(
+        "auto",
+        classifier,
+        device=torch.device("cpu"),
+        sample=lambda: (feed.batch(rows, None), labels),
+        steps_ahead=10_000,
+    ).name
+
+
+def a_spec(kind: str, *, augmentation: list[dict[str, str]], precision_name: str = "fp32") -> TrainSpec:
+    """Return a long run of one backbone from scratch."""
+    backbone = {"kind": kind} if kind == "small_cnn" else {"kind": kind, "weights": None}
+    document = {
+        "name": "benchmark",
+        "dataset": "ds_benchmark0",
+        "input": {"size": SIZE},
+        "backbone": backbone,
+        "augmentation": augmentation,
+        "training": {"epochs": 1000, "batch_size": BATCH, "precision": precision_name},
+    }
+    return resolve(TrainSpec.model_validate(document), class_count=len(CLASSES), train_count=10_000)[0]
+
+
+def write_photographs(folder: Path, *, count: int) -> Path:
+    """Write JPEGs in two class folders: coarse shapes under fine grain, some 20 KB each, like small photographs."""
+    random = np.random.default_rng(0)
+    for number in range(count):
+        coarse = Image.fromarray(random.integers(0, 255, (12, 16, 3), dtype=np.uint8)).resize(
+            (320, 240), Image.Resampling.BICUBIC
+        )
+        grain = random.integers(-12, 13, (240, 320, 1))
+        pixels = (np.asarray(coarse, dtype=np.int16) + grain).clip(0, 255).astype(np.uint8)
+        path = folder / CLASSES[number % 2] / f"{number:05d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path, "JPEG", quality=87)
+    return folder
+
+
+def prepare(photographs: Path, folder: Path) -> ImageArrays:
+    """Return the photographs as a worker prepares them."""
+    files = sorted(photographs.glob("*/*.jpg"))
+    with zipfile.ZipFile(folder / "images.zip", "w") as archive:
+        for file in files:
+            archive.write(file, file.name)
+    manifest = [
+        ManifestEntry(
+            file=file.name, member=file.name, label=file.parent.name, split="train", sha256="", width=320, height=240
+        )
+        for file in files
+    ]
+    return data.prepare(
+        manifest,
+        folder / "images.zip",
+        classes=CLASSES,
+        digest="benchmark",
+        spec_input=Input(size=SIZE, fit="stretch"),
+        cache=folder / "cache",
+        report=lambda _: None,
+    )
+
+
+if __name__ == "__main__":
+    main()
