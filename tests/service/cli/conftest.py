@@ -42,15 +42,17 @@ def clean_environment() -> dict[str, str]:
 
 
 def processes_of(home: Path) -> dict[int, str]:
-    """Every living process that was told of this home, by its environment: whoever started it."""
+    """Every living process that was told of this home by its environment or its command, whoever started it."""
     mark = f"ESPALIER_HOME={home}".encode()
     found = {}
     for folder in Path("/proc").iterdir():
         try:
-            if folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0"):
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except (OSError, ValueError):
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            told = mark in (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
             continue
+        if folder.name.isdigit() and (told or f"{home}/" in command):  # Valkey writes its title over its environment
+            found[int(folder.name)] = command
     return found
 
 
