@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 from pathlib import Path
 
 import httpx
@@ -68,8 +69,6 @@ def test_the_cpu_is_used_when_it_is_asked_for_and_telemetry_is_off(monkeypatch: 
     devices.runtime.cache_clear()
 
     devices.runtime()
-
-    import os  # noqa: PLC0415  for this test alone
 
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
     assert devices.provider("cpu") == devices.CPU
