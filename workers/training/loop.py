@@ -314,7 +314,7 @@ class _Run:
         return {"val_loss": loss, "val_accuracy": float((logits_BK.argmax(1) == labels_B).double().mean())}
 
     def _keep_best(self, row: dict[str, float]) -> None:
-        """Keep the weights if they are better; of equal accuracy, those of lower loss. Only a better value is a gain."""
+        """Keep the weights if they are better; of equal accuracy, those of lower loss. That alone is no gain."""
         position, training = self.position, self.spec.training
         loss = row["val_loss"]
         value = row["val_accuracy"] if training.monitor == "val_accuracy" else -loss
