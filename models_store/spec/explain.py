@@ -29,7 +29,10 @@ Schema = dict[str, Any]
 def explain(error: ValidationError, model: type[BaseModel], given: Any) -> list[dict[str, Any]]:  # noqa: ANN401  any JSON
     """Return a `{pointer, code, message, allowed?}` for each of the first errors; `pointer` (RFC 6901) points into `given`."""
     schema = model.model_json_schema()
-    return [_explain_one(fault, schema, given) for fault in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]]
+    return [
+        _explain_one(fault, schema, given)
+        for fault in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]
+    ]
 
 
 def _explain_one(fault: Any, root: Schema, given: Any) -> dict[str, Any]:  # noqa: ANN401  pydantic's ErrorDetails, any JSON
