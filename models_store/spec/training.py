@@ -17,8 +17,8 @@ class EarlyStopping(Part):
 class Training(Part):
     """The run itself."""
 
-    epochs: int = Field(10, ge=1, le=10_000, description="passes over the train split")
-    batch_size: int = Field(64, ge=1, le=65_536, description="images per step")
+    epochs: int = Field(20, ge=1, le=10_000, description="passes over the train split")
+    batch_size: int = Field(32, ge=1, le=65_536, description="images per step")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: the fastest of what the device does well, probed at start; fp16 needs CUDA"
     )

@@ -1,5 +1,7 @@
 """`kill -9` of the trainer, the supervisor, the whole worker and the broker: each ends in exactly one model."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ SPEC = {
     "input": {"size": 32},
     "augmentation": [{"kind": "random_rotation"}, {"kind": "color_jitter"}],
     "regularizers": [{"kind": "dropout", "probability": 0.3}],
-    "training": {"epochs": 40, "batch_size": 8, "precision": "fp32"},
+    "training": {"epochs": 15, "batch_size": 16, "precision": "fp32"},
     "compression": None,
 }
 
@@ -46,7 +48,7 @@ def disturbed(request: pytest.FixtureRequest, service: LiveService, dataset: dic
     """A job of the same spec, one of whose processes was killed in the middle of training."""
     victim = request.param
     started = service.train(name=f"killed-{victim}", dataset=dataset["id"], **SPEC)
-    service.wait_for_epoch(started["id"], 5)
+    service.wait_for_epoch(started["id"], 4)
     supervisor = service.supervisor_pid(started["id"])
     (trainer,) = children_of(supervisor)
     worker = parent_of(supervisor)
@@ -67,6 +69,21 @@ def test_a_job_whose_process_was_killed_ends_in_exactly_one_model_with_the_same_
     assert not any(is_alive(pid) for pid in disturbed["pids"])
     found = weights(service, disturbed["name"])
     assert found.keys() == undisturbed.keys()
+    assert all(np.array_equal(found[name], undisturbed[name]) for name in found)
+
+
+def test_a_worker_that_is_told_to_leave_saves_its_job_and_the_next_one_ends_it(
+    service: LiveService, undisturbed: dict[str, np.ndarray], dataset: dict[str, Any]
+) -> None:
+    started = service.train(name="drained", dataset=dataset["id"], **SPEC)
+    service.wait_for_epoch(started["id"], 4)
+
+    os.kill(parent_of(service.supervisor_pid(started["id"])), signal.SIGTERM)
+    job = service.wait(started["id"])
+
+    assert job["state"] == "succeeded", job["problem"]
+    assert (job["crashes"], job["attempts"]) == (0, 2)
+    found = weights(service, "drained")
     assert all(np.array_equal(found[name], undisturbed[name]) for name in found)
 
 
