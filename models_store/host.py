@@ -32,6 +32,11 @@ def this_process() -> Process:
     return Process(socket.gethostname(), _boot_id(), os.getpid(), _started(os.getpid()))
 
 
+def is_running(pid: int) -> bool:
+    """Tell whether a process of this host has this pid and has not ended."""
+    return bool(_started(pid))
+
+
 def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 

@@ -49,7 +49,7 @@ def celery_app(settings: Settings, *, socket_timeout_s: float = 10, connect_time
         worker_max_tasks_per_child=1,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
-        worker_soft_shutdown_timeout=45,
+        worker_soft_shutdown_timeout=0,  # a blind sleep; workers/tasks.py waits for what it has told to leave
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )

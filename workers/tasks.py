@@ -5,22 +5,26 @@ The message says only "look at the database"; what to do, and whether there is a
 
 import os
 import signal
+import time
+from types import FrameType
 from typing import Any
 
 from billiard.process import active_children
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_ready
 from celery.worker import state as worker_state
 
 from models_store.blobs import Blobs
 from models_store.database import Database
+from models_store.host import is_running
 from models_store.patrol import Patrol
 from models_store.queue import WAKE_UP, celery_app
 from models_store.settings import Settings
 from workers import supervisor, tether
 
+LAST_WRITES_S = 10.0  # for a supervisor to give its job back when its trainer has ended
+
 settings = Settings()
 app = celery_app(settings)
-_patrols: list[Patrol] = []
 
 
 @app.task(name=WAKE_UP, ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
@@ -30,6 +34,8 @@ def wake_up(job_id: str) -> None:
     tether.die_with_parent(os.getppid())
     with supervisor.StopFlag().listening() as stop:
         supervisor.work(settings, stop=stop)
+        if stop.is_set:
+            os._exit(0)  # the pool's own way out waits up to a minute for a parent that waits for us
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # Celery has no types
@@ -39,13 +45,26 @@ def _start_patrol(**_: Any) -> None:  # noqa: ANN401  Celery's signature
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
     patrol = Patrol(database, blobs, settings=settings, is_idle=lambda: not worker_state.active_requests)
     patrol.start()
-    _patrols.append(patrol)
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        _tell_children_first(number, patrol)
 
 
-@worker_shutting_down.connect  # type: ignore[untyped-decorator]  # Celery has no types
-def _drain(**_: Any) -> None:  # noqa: ANN401  Celery's signature
-    """Let each supervisor save its job and give it back: a soft shutdown waits, but tells the children nothing."""
-    for child in active_children():
-        os.kill(child.pid, signal.SIGTERM)
-    for patrol in _patrols:
+def _tell_children_first(number: signal.Signals, patrol: Patrol) -> None:
+    """Have each supervisor save its job and give it back, and then let Celery end as it does at this signal.
+
+    Celery's own soft shutdown sleeps for its whole time-out and tells its children nothing.
+    """
+    shut_down = signal.getsignal(number)
+    assert callable(shut_down), "Celery has installed its handlers before it is ready"
+
+    def leave(received: int, frame: FrameType | None) -> None:
         patrol.stop()
+        children = [child.pid for child in active_children()]
+        for pid in children:
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + settings.stop_grace_s + LAST_WRITES_S
+        while any(map(is_running, children)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        shut_down(received, frame)
+
+    signal.signal(number, leave)

@@ -52,7 +52,7 @@ def _(_part: SmallCnn, *, size: int, channels: int, weights_dir: Path) -> Backbo
             nn.MaxPool2d(2),
         ]
     side = size // 8
-    shrink = max(1, side // SMALL_CNN_LARGEST_MAP)  # the dense layer is most of the weights, and of a step's time, at 8 by 8
+    shrink = max(1, side // SMALL_CNN_LARGEST_MAP)  # at 8 by 8 the dense layer is most of the net
     if shrink > 1:
         layers.append(nn.AvgPool2d(shrink))
     side //= shrink
