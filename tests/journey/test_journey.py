@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests import samples
+from tests.generated_client import call, generate, shape
 from tests.journey.conftest import LiveService
 
 pytestmark = pytest.mark.slow
@@ -117,18 +118,24 @@ def test_events_are_followed_and_taken_up_where_they_stopped(service: LiveServic
     assert {"phase", "progress", "metrics"} <= {kind for _, kind, _ in everything}
 
 
-def test_training_again_adds_a_version_and_the_bare_name_follows(
-    service: LiveService, dataset: dict[str, Any], version: dict[str, Any]
+def test_a_generated_client_trains_again_and_the_bare_name_follows_the_newest_version(
+    service: LiveService, dataset: dict[str, Any], version: dict[str, Any], tmp_path: Path
 ) -> None:
-    assert version["version"] == 1
+    client = generate(tmp_path)
+    session = client.Client(base_url=service.stack.url)
     spec = {"name": "colours", "dataset": dataset["id"], "input": {"size": 32}, "training": {"epochs": 1}}
-    again = service.wait(service.train(**spec, compression=None)["id"])
+    body = shape(client, "TrainSpec").from_dict(spec | {"compression": None})
+    question = shape(client, "PredictRequest")(model="colours", inputs=[base64.b64encode(RED).decode()])
 
-    assert again["result"] == {"model": "colours", "version": 2}
-    document = {"model": "colours", "inputs": [base64.b64encode(RED).decode()]}
-    assert service.http.post("/predict", json=document).json()["version"] == 2
+    started = call(client, "train.train_create")(client=session, body=body)
+    ended = service.wait(started.id)
+    newest = call(client, "predict.predict_create")(client=session, body=question)
     service.http.put("/models/colours/aliases/default", json={"version": 1}).raise_for_status()
-    assert service.http.post("/predict", json=document).json()["version"] == 1
+    aliased = call(client, "predict.predict_create")(client=session, body=question)
+
+    assert ended["result"] == {"model": "colours", "version": 2}
+    assert (newest.version, aliased.version) == (2, version["version"])
+    assert newest.predictions[0].label == "red"
 
 
 def test_a_canceled_job_publishes_no_model(service: LiveService, dataset: dict[str, Any]) -> None:

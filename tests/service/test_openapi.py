@@ -1,9 +1,7 @@
 """The OpenAPI document: whole, stable, and good enough that a generator makes a client of it."""
 
-import importlib
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from service import openapi
 from service.app import create_app
 from tests import samples
+from tests.generated_client import call, generate, shape
 from tests.service.conftest import Service
 
 
@@ -86,26 +85,7 @@ def test_the_snapshot_is_fresh() -> None:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """Generate a client from the snapshot and import it."""
-    folder = tmp_path_factory.mktemp("generated")
-    command = [str(Path(sys.executable).with_name("openapi-python-client")), "generate", "--meta", "none"]
-    command += ["--path", str(openapi.SNAPSHOT), "--output-path", str(folder / "espalier_client")]
-    told = subprocess.run(command, check=True, capture_output=True, text=True)
-    warnings = [line for line in (told.stdout + told.stderr).splitlines() if "Unsupported" in line or "Unable" in line]
-    assert all(line.startswith("Unsupported content type") for line in warnings), warnings
-    sys.path.insert(0, str(folder))
-    try:
-        return importlib.import_module("espalier_client")
-    finally:
-        sys.path.remove(str(folder))
-
-
-def call(client: ModuleType, name: str) -> Any:
-    return importlib.import_module(f"{client.__name__}.api.{name}").sync
-
-
-def shape(client: ModuleType, name: str) -> Any:
-    return getattr(importlib.import_module(f"{client.__name__}.models"), name)
+    return generate(tmp_path_factory.mktemp("generated"))
 
 
 def test_the_generated_client_speaks_to_the_live_service(service: Service, client: ModuleType) -> None:

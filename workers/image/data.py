@@ -16,9 +16,9 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 import torch
-from models_store.datasets import ManifestEntry
 
 from models_store import pixels
+from models_store.datasets import ManifestEntry
 from models_store.errors import StorageFull
 from models_store.spec.data import Input
 
