@@ -28,6 +28,7 @@ def quick_settings(home: Path, **changes: Any) -> Settings:
         "poll_s": 0.3,
         "reannounce_s": 2,
         "checkpoint_s": 0,
+        "measure_s": 0.5,
         "device": "cpu",
     }
     return Settings(**(quick | changes))

@@ -1,12 +1,10 @@
-"""The story of one job, top to bottom, in a process of its own that a supervisor starts: `python -m workers.pipeline`.
+"""The story of one job, top to bottom.
 
 data → train → prune → export → quantize → verify → evaluate → measure → publish. It reads an assignment, works in its
 staging folder, puts finished files among the blobs, and tells its supervisor what to publish. Each stage can be left at
 a checkpoint and taken up by another process.
 """
 
-import os
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -19,12 +17,11 @@ import torch
 from models_store import registry
 from models_store.blobs import Blobs
 from models_store.datasets import ManifestEntry, read_manifest
-from models_store.errors import EspalierError, Invalid
+from models_store.errors import Invalid
 from models_store.settings import Settings
 from models_store.spec.compression import StaticInt8, StructuredPruning
 from models_store.spec.train import TrainSpec
-from workers import tether
-from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, Assignment
+from workers.assignment import Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.compression import gate
 from workers.evaluation.metrics import evaluate
@@ -35,23 +32,9 @@ from workers.export.verify import Agreement, read_members, verify
 from workers.image import task
 from workers.image.data import ImageArrays, prepare
 from workers.image.task import Classifier
-from workers.progress import Drained
 from workers.reporting import PipeReporter
 from workers.training.feeds import probabilities
 from workers.training.loop import Trained, recovery, train
-
-SHARES = {
-    "validating": 8.0,
-    "training": 60.0,
-    "pruning": 20.0,
-    "exporting": 6.0,
-    "quantizing": 6.0,
-    "verifying": 5.0,
-    "evaluating": 3.0,
-    "measuring": 8.0,
-    "publishing": 1.0,
-}
-"""each phase's share of the work, for the progress bar; the phases of `models_store.jobs`, in their order"""
 
 
 class NothingToValidateOn(Invalid):
@@ -219,7 +202,7 @@ def check_files(
 def evaluate_file(work: Work, arrays: ImageArrays, path: Path) -> dict[str, Any]:
     """Return the fp32 file's metrics on the val and test splits, as onnxruntime answers."""
     work.reporter.phase("evaluating")
-    session = sessions.open_session(path, device=work.settings.device, threads=_threads())
+    session = sessions.open_session(path, device=work.settings.device, threads=torch.get_num_threads())
     metrics = {}
     for split in ("val", "test"):
         indexes = arrays.split(split)
@@ -241,6 +224,7 @@ def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> di
         labels_N=arrays.labels_N,
         splits={split: arrays.split(split) for split in ("val", "test")},
         device=work.settings.device,
+        budget_s=work.settings.measure_s,
         report=work.reporter.progress,
     )
 
@@ -296,52 +280,6 @@ def publish(work: Work, forms: dict[str, Form], figures: dict[str, Figures], car
     )
 
 
-def main(arguments: list[str]) -> int:
-    """Work on the assignment and return the exit code; a fault of ours ends in a traceback, and counts as a crash."""
-    path, parent_pid, lifeline, reports = arguments
-    tether.die_with_parent(int(parent_pid))
-    tether.die_at_end_of(int(lifeline))
-    torch.set_num_threads(_threads())
-    settings = Settings()
-    assignment = Assignment.read(Path(path))
-    spec = TrainSpec.model_validate(assignment.spec)
-    reporter = PipeReporter(int(reports), plan=_plan(spec))
-    reporter.listen()
-    blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
-    began = time.monotonic()
-    try:
-        checkpoints = JobCheckpoints(
-            blobs,
-            job_id=assignment.job_id,
-            names=assignment.checkpoints,
-            staging=Path(assignment.staging),
-            keep=lambda sha256: reporter.say("checkpoint", {"sha256": sha256}),
-            log=reporter.log,
-        )
-        run(Work(assignment, settings, spec, choose_device(settings.device), blobs, reporter, checkpoints))
-    except Drained:
-        return EXIT_DRAINED
-    except EspalierError as error:
-        reporter.say("problem", error.as_problem())
-        return EXIT_PROBLEM
-    reporter.log(f"done in {time.monotonic() - began:.1f} s")
-    return 0
-
-
-def choose_device(wanted: str) -> torch.device:
-    """Return where to train: `auto` takes CUDA where a device is really there.
-
-    Raises:
-        DeviceUnavailable: if `cuda` is asked for and not there.
-    """
-    is_there = wanted != "cpu" and torch.cuda.is_available()
-    if wanted == "cuda" and not is_there:
-        raise sessions.DeviceUnavailable(
-            "DEVICE is `cuda` and torch finds no CUDA device; check nvidia-smi, or set DEVICE=auto"
-        )
-    return torch.device("cuda" if is_there else "cpu")
-
-
 def _train(
     work: Work, classifier: Classifier, arrays: ImageArrays, *, spec: TrainSpec, stage: str
 ) -> Trained[Classifier]:
@@ -385,27 +323,3 @@ def _identity(work: Work) -> dict[str, Any]:
         "dataset": assignment.dataset_id,
         "dataset_digest": assignment.dataset_digest,
     }
-
-
-def _plan(spec: TrainSpec) -> list[tuple[str, float]]:
-    compression = spec.compression
-    left_out = {
-        name
-        for name, part in (
-            ("pruning", compression and compression.prune),
-            ("quantizing", compression and compression.quantize),
-        )
-        if not part
-    }
-    return [(name, share) for name, share in SHARES.items() if name not in left_out]
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-if __name__ == "__main__":
-    exit_code = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)  # the libraries take seconds to tidy up a process that has nothing left to do

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from workers.progress import Drained
+
 LEAST_S = 0.4  # between two progress reports of one phase
 
 
@@ -26,7 +28,13 @@ class PipeReporter:
         signal.signal(signal.SIGTERM, self._ask_to_stop)
 
     def phase(self, name: str) -> None:
-        """Enter a phase of the plan."""
+        """Enter a phase of the plan.
+
+        Raises:
+            Drained: if a stop was asked for; what was done before is in the checkpoints, or done again.
+        """
+        if self._stop:
+            raise Drained
         names = [each for each, _ in self._plan]
         position = names.index(name)
         self._done = sum(share for _, share in self._plan[:position]) / self._total

@@ -36,7 +36,7 @@ class TrainerProcess:
         arguments = [str(staging / "assignment.json"), str(os.getpid()), str(lifeline_read), str(reports_write)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*(command or [sys.executable, "-m", "workers.pipeline"]), *arguments],
+                [*(command or [sys.executable, "-m", "workers.trainer"]), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

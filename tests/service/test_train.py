@@ -171,7 +171,7 @@ def test_the_schema_tells_every_default_and_limit(service: Service) -> None:
 
     assert schema["properties"].keys() == TrainSpec.model_fields.keys()
     assert schema["$defs"]["Training"]["properties"]["epochs"] | {"title": ""} == {
-        "default": 10,
+        "default": TrainSpec.model_fields["training"].default.epochs,
         "description": "passes over the train split",
         "maximum": 10000,
         "minimum": 1,

@@ -1,4 +1,4 @@
-"""The supervisor against trainers that misbehave: small real processes in the place of `workers.pipeline`."""
+"""The supervisor against trainers that misbehave: small real processes in the place of `workers.trainer`."""
 
 import os
 import signal

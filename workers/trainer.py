@@ -1,0 +1,102 @@
+"""The trainer, a process of its own that a supervisor starts: it reads its assignment and does the job.
+
+`python -m workers.trainer ASSIGNMENT PARENT_PID LIFELINE REPORTS`, the last two being descriptors of pipes.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from models_store.blobs import Blobs
+from models_store.errors import EspalierError
+from models_store.settings import Settings
+from models_store.spec.train import TrainSpec
+from workers import tether
+from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, Assignment
+from workers.checkpoints import JobCheckpoints
+from workers.export import sessions
+from workers.pipeline import Work, run
+from workers.progress import Drained
+from workers.reporting import PipeReporter
+
+SHARES = {
+    "validating": 8.0,
+    "training": 60.0,
+    "pruning": 20.0,
+    "exporting": 6.0,
+    "quantizing": 6.0,
+    "verifying": 5.0,
+    "evaluating": 3.0,
+    "measuring": 8.0,
+    "publishing": 1.0,
+}
+"""each phase's share of the work, for the progress bar; the phases of `models_store.jobs`, in their order"""
+
+
+def main(arguments: list[str]) -> int:
+    """Work on the assignment and return the exit code; a fault of ours ends in a traceback, and counts as a crash."""
+    path, parent_pid, lifeline, reports = arguments
+    tether.die_with_parent(int(parent_pid))
+    tether.die_at_end_of(int(lifeline))
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    settings = Settings()
+    assignment = Assignment.read(Path(path))
+    spec = TrainSpec.model_validate(assignment.spec)
+    reporter = PipeReporter(int(reports), plan=_plan(spec))
+    reporter.listen()
+    blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
+    began = time.monotonic()
+    try:
+        checkpoints = JobCheckpoints(
+            blobs,
+            job_id=assignment.job_id,
+            names=assignment.checkpoints,
+            staging=Path(assignment.staging),
+            keep=lambda sha256: reporter.say("checkpoint", {"sha256": sha256}),
+            log=reporter.log,
+        )
+        run(Work(assignment, settings, spec, choose_device(settings.device), blobs, reporter, checkpoints))
+    except Drained:
+        return EXIT_DRAINED
+    except EspalierError as error:
+        reporter.say("problem", error.as_problem())
+        return EXIT_PROBLEM
+    reporter.log(f"done in {time.monotonic() - began:.1f} s")
+    return 0
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return where to train: `auto` takes CUDA where a device is really there.
+
+    Raises:
+        DeviceUnavailable: if `cuda` is asked for and not there.
+    """
+    is_there = wanted != "cpu" and torch.cuda.is_available()
+    if wanted == "cuda" and not is_there:
+        raise sessions.DeviceUnavailable(
+            "DEVICE is `cuda` and torch finds no CUDA device; check nvidia-smi, or set DEVICE=auto"
+        )
+    return torch.device("cuda" if is_there else "cpu")
+
+
+def _plan(spec: TrainSpec) -> list[tuple[str, float]]:
+    compression = spec.compression
+    left_out = {
+        name
+        for name, part in (
+            ("pruning", compression and compression.prune),
+            ("quantizing", compression and compression.quantize),
+        )
+        if not part
+    }
+    return [(name, share) for name, share in SHARES.items() if name not in left_out]
+
+
+if __name__ == "__main__":
+    exit_code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)  # the libraries take seconds to tidy up a process that has nothing left to do
