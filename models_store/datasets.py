@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import shutil
+import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -135,6 +136,7 @@ def ingest(
                 "images": len(entries),
                 "size_bytes": sum(sizes[content] for content in {entry.sha256 for entry in entries}),
                 "split": origin,
+                "median_side": statistics.median_low(min(entry.width, entry.height) for entry in entries),
                 "undecodable_skipped": sum(len(check.files) for check in checks if check.check == "undecodable"),
             },
             "report": report(checks),

@@ -68,6 +68,7 @@ class Dataset(Answer):
     counts: dict[str, dict[str, int]] = Field(description="split → class → images")
     images: int
     size_bytes: int
+    median_side: int = Field(description="median of the images' shorter sides, in pixels: a hint for `input.size`")
     split: Literal["given", "made"] = Field(description="given: by the archive; made: a stratified 80/10/10 split")
     warnings: int = Field(description="checks with severity `warning`; GET …/report lists them")
 
@@ -84,6 +85,7 @@ class Dataset(Answer):
             counts=card["counts"],
             images=card["images"],
             size_bytes=card["size_bytes"],
+            median_side=card["median_side"],
             split=card["split"],
             warnings=sum(check["severity"] == "warning" for check in dataset.report["checks"]),
         )

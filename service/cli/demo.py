@@ -1,6 +1,7 @@
 """The whole journey on a stack of its own: upload, train by transfer, shrink, and classify held-out images."""
 
 import contextlib
+import math
 import tarfile
 import tempfile
 import time
@@ -23,7 +24,9 @@ from service.cli.stack import Stack, StopRequested, running
 from service.cli.watch import watch
 
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "demo.zip"
-SAMPLE_SIZE, USUAL_SIZE = 128, 288  # frozen features of photographs are better above the 224 px they were trained at
+SMALLEST_SIZE, LARGEST_SIZE = 96, 288  # frozen features of photographs are better above the 224 px of their training
+ENLARGED = 5  # small images are enlarged at most this much: there is no more in them
+PATIENCE_S, IMAGE_AT_LARGEST_S = 100.0, 0.035  # for the features of all images, and of one, on two cores
 HELD_OUT = 10
 LOOK_S = 0.5
 
@@ -44,7 +47,7 @@ def run(session: Session, *, data: Path | None, size: int | None, keep: bool) ->
     try:
         with _home(keep=keep) as home, running(_settings(home), port=None, tell=console.print) as stack:
             console.print(f"[bold]1. The stack is up[/] after {time.monotonic() - began:.1f} s · {stack.url}")
-            _journey(session, stack, archive=archive, size=size or (SAMPLE_SIZE if data is None else USUAL_SIZE))
+            _journey(session, stack, archive=archive, size=size)
             console.print(f"\n[bold green]Done[/] in {time.monotonic() - began:.0f} s. API docs: {stack.url}/docs")
             if keep:
                 console.print(f"The stack is left running on {home}; Ctrl-C stops it.")
@@ -61,7 +64,7 @@ def run(session: Session, *, data: Path | None, size: int | None, keep: bool) ->
         raise refuse(str(error)) from error
 
 
-def _journey(session: Session, stack: Stack, *, archive: Path, size: int) -> None:
+def _journey(session: Session, stack: Stack, *, archive: Path, size: int | None) -> None:
     console, client = session.console, Client(stack.url)
     console.print(f"\n[bold]2. Upload[/] · POST /datasets · {archive.name}")
     dataset = send(client, archive, name=None, undecodable="refuse", session=session)
@@ -72,7 +75,7 @@ def _journey(session: Session, stack: Stack, *, archive: Path, size: int) -> Non
     console.print(
         "[bold]3. Train by transfer[/] · POST /train · EfficientNet-Lite0 with ImageNet weights, head trained"
     )
-    job = client.post("/train", spec_for(dataset, size=size))
+    job = client.post("/train", spec_for(dataset, size=size or size_for(dataset)))
     for warning in job["warnings"]:
         console.print(f"[yellow]warning: {escape(warning)}")
     job = watch(client, job["id"], console=console, meanwhile=stack.tend)
@@ -91,6 +94,13 @@ def _journey(session: Session, stack: Stack, *, archive: Path, size: int) -> Non
     answer = client.predict(model, list(zip(files, read_members(archive, files), strict=True)), top_k=3)
     console.print(output.prediction_table(answer, files, [sample["label"] for sample in held_out]))
     console.print(f"Server-Timing: {answer['server_timing']}")
+
+
+def size_for(dataset: Document) -> int:
+    """Return the input size, in pixels, at which the demo learns most from the images in the time it has."""
+    patient = LARGEST_SIZE * math.sqrt(PATIENCE_S / (IMAGE_AT_LARGEST_S * dataset["images"]))
+    useful = min(patient, ENLARGED * dataset["median_side"], LARGEST_SIZE)
+    return max(SMALLEST_SIZE, int(useful) // 32 * 32)
 
 
 def spec_for(dataset: Document, *, size: int) -> Document:
