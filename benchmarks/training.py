@@ -256,6 +256,7 @@ def prepare(photographs: Path, folder: Path) -> ImageArrays:
         digest="benchmark",
         spec_input=Input(size=SIZE, fit="stretch"),
         cache=folder / "cache",
+        cache_max_bytes=1 << 40,
         report=lambda _: None,
     )
 

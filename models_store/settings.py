@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     poll_s: float = Field(5, gt=0, description="how often an idle worker looks at the database, in seconds")
     reannounce_s: float = Field(30, gt=0, description="age at which a queued job is announced again, in seconds")
     checkpoint_s: float = Field(30, ge=0, description="least time between two checkpoints, in seconds")
+    cache_max_bytes: int = Field(
+        64 << 30, gt=0, description="largest sum of decoded datasets kept in WORK_DIR, in bytes"
+    )
     measure_s: float = Field(4, gt=0, description="how long a job times its exported files, all together, in seconds")
     blob_grace_s: float = Field(86_400, ge=0, description="age at which a blob without a row is swept, in seconds")
 

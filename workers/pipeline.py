@@ -99,6 +99,7 @@ def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
         digest=assignment.dataset_digest,
         spec_input=work.spec.input,
         cache=work.settings.scratch / "cache",
+        cache_max_bytes=work.settings.cache_max_bytes,
         report=work.reporter.progress,
     )
     if len(arrays.split("val")) == 0:

@@ -45,7 +45,11 @@ def a_manifest() -> list[ManifestEntry]:
 
 
 def prepare(
-    images_zip: Path, *, spec_input: Input = INPUT, report: Callable[[float], None] = lambda _: None
+    images_zip: Path,
+    *,
+    spec_input: Input = INPUT,
+    cache_max_bytes: int = 1 << 30,
+    report: Callable[[float], None] = lambda _: None,
 ) -> data.ImageArrays:
     return data.prepare(
         a_manifest(),
@@ -54,6 +58,7 @@ def prepare(
         digest="d" * 8,
         spec_input=spec_input,
         cache=images_zip.parent / "cache",
+        cache_max_bytes=cache_max_bytes,
         report=report,
     )
 
@@ -137,6 +142,19 @@ def test_what_a_killed_process_left_is_swept(images_zip: Path) -> None:
     assert the_file(images_zip).suffix == ".npy"
 
 
+def test_a_full_cache_loses_what_nobody_uses_and_keeps_what_somebody_does(images_zip: Path) -> None:
+    sizes = [INPUT.model_copy(update={"size": size}) for size in (16, 24, 32)]
+    unused = prepare(images_zip, spec_input=sizes[0])
+    assert unused.held is not None
+    unused.held.close()
+    used = prepare(images_zip, spec_input=sizes[1])
+
+    newest = prepare(images_zip, spec_input=sizes[2], cache_max_bytes=1)
+
+    kept = {path.name for path in (images_zip.parent / "cache").glob("*.npy")}
+    assert kept == {Path(str(arrays.images_NHWC.filename)).name for arrays in (used, newest)}
+
+
 def test_progress_rises_to_one(images_zip: Path) -> None:
     shares: list[float] = []
 
@@ -168,7 +186,14 @@ def test_photographs_in_other_modes_become_rgb(tmp_path: Path) -> None:
         archive.writestr(entry.member, buffer.getvalue())
 
     arrays = data.prepare(
-        [entry], path, classes=CLASSES, digest="e", spec_input=INPUT, cache=tmp_path / "cache", report=lambda _: None
+        [entry],
+        path,
+        classes=CLASSES,
+        digest="e",
+        spec_input=INPUT,
+        cache=tmp_path / "cache",
+        cache_max_bytes=1 << 30,
+        report=lambda _: None,
     )
 
     assert arrays.images_NHWC[0, 5, 5].tolist() == [77, 77, 77]

@@ -39,6 +39,8 @@ class ImageArrays:
     labels_N: Indices  # noqa: N815  the shape is part of the name
     splits_N: npt.NDArray[np.str_]  # noqa: N815  the shape is part of the name
     classes: list[str]
+    held: BinaryIO | None = None
+    """the array's file, locked so that no other job sweeps it while this one works"""
 
     def split(self, name: str) -> Indices:
         """Return the rows of `train`, `val` or `test`, in ascending order."""
@@ -57,12 +59,14 @@ def prepare(
     digest: str,
     spec_input: Input,
     cache: Path,
+    cache_max_bytes: int,
     report: Callable[[float], None],
 ) -> ImageArrays:
     """Return the dataset's arrays, from the folder `cache` when they are there whole, else decoded now.
 
     `digest` names the dataset's content; `spec_input` is resolved (it has a size). `report` gets the share done.
-    Several processes may prepare the same array at once: each writes its own file, and the last whole one stays.
+    Several processes may prepare the same array at once: each writes its own file, and the last whole one stays. Arrays
+    that no process holds leave the folder, the least recently used first, while it is above `cache_max_bytes`.
 
     Raises:
         UndecodableImage: if a file of the dataset can't be read.
@@ -72,9 +76,12 @@ def prepare(
     cache.mkdir(parents=True, exist_ok=True)
     shape = (len(manifest), spec_input.size, spec_input.size, spec_input.channels)
     path = cache / f"{digest}-{spec_input.size}-{spec_input.channels}-{spec_input.fit}-{FORMAT}.npy"
-    if not _is_whole(path, shape):
+    while (held := _hold(path)) is None or not _is_whole(path, shape):
+        if held is not None:
+            held.close()
         _sweep_orphans(cache)
         _build(path, shape, manifest=manifest, images_zip=images_zip, fit=spec_input.fit, report=report)
+    _make_room(cache, limit_bytes=cache_max_bytes)
     report(1.0)
     numbers = {name: number for number, name in enumerate(classes)}
     return ImageArrays(
@@ -82,6 +89,7 @@ def prepare(
         labels_N=np.array([numbers[entry.label] for entry in manifest], dtype=np.int64),
         splits_N=np.array([entry.split for entry in manifest], dtype=np.str_),
         classes=list(classes),
+        held=held,
     )
 
 
@@ -189,6 +197,39 @@ def _checksum(file: BinaryIO, size_bytes: int) -> int:
         checksum = zlib.crc32(block, checksum)
         size_bytes -= len(block)
     return checksum
+
+
+def _hold(path: Path) -> BinaryIO | None:
+    """Return the file, open and locked against sweeping and marked as used now; None when there is none."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    fcntl.flock(file, fcntl.LOCK_SH)
+    try:
+        os.utime(path)
+        if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+            return file
+    except FileNotFoundError:
+        pass  # swept between the two looks
+    file.close()
+    return None
+
+
+def _make_room(cache: Path, *, limit_bytes: int) -> None:
+    """Remove arrays that nobody holds, the least recently used first, until the folder is within its limit."""
+    files = sorted(cache.glob("*.npy"), key=lambda path: path.stat().st_mtime)
+    size_bytes = sum(path.stat().st_size for path in files)
+    for path in files:
+        if size_bytes <= limit_bytes:
+            return
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            size_bytes -= path.stat().st_size
+            path.unlink()
 
 
 def _sweep_orphans(cache: Path) -> None:
