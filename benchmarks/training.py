@@ -257,6 +257,7 @@ def prepare(photographs: Path, folder: Path) -> ImageArrays:
         spec_input=Input(size=SIZE, fit="stretch"),
         cache=folder / "cache",
         cache_max_bytes=1 << 40,
+        max_pixels=64_000_000,
         report=lambda _: None,
     )
 

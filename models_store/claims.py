@@ -168,12 +168,19 @@ def confirm_cancel(database: Database, claim: Claim) -> None:
 
 
 def release(database: Database, claim: Claim) -> None:
-    """Give the job back to the queue, crashes unchanged: this worker is leaving.
+    """Give the job back to the queue, crashes unchanged: this worker is leaving. A cancel that came first ends it.
 
     Raises:
         Stale: if the claim is no longer ours.
     """
     with database.write() as connection:
+        job = tables.job
+        wanted = select(job.c.cancel_requested_at).where(_holds(claim)).with_for_update()
+        if connection.execute(wanted).scalar_one_or_none() is not None:
+            _fenced(connection, claim, _ended("canceled"))
+            _end_attempt(connection, claim.job.id, claim.fence, "canceled")
+            events.append(connection, claim.job.id, "state", {"state": "canceled"})
+            return
         _fenced(connection, claim, {**_requeued(), "not_before": now()})
         _end_attempt(connection, claim.job.id, claim.fence, "released")
         events.append(connection, claim.job.id, "state", {"state": "queued", "reason": "the worker is shutting down"})

@@ -90,7 +90,15 @@ def _server_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.drivername in {"postgresql", "postgres"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
-    return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=20)
+    bounded = {  # nobody waits for a database that hangs: a worker's heartbeat has 40 s in all
+        "connect_timeout": 5,
+        "tcp_user_timeout": 15_000,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "options": "-c statement_timeout=20000 -c lock_timeout=15000",
+    }
+    return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args=bounded)
 
 
 def _sqlite_engine(url: str) -> Engine:

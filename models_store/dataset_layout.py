@@ -11,6 +11,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from models_store.dataset_checks import Check, ManifestEntry
@@ -18,6 +19,7 @@ from models_store.dataset_intake import Intake, Picture
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 HEADERS = (["file", "label"], ["file", "label", "split"])
+SPARE_ROWS = 1000  # of a table, beyond two for each image: more can't be meant, and would be kept in memory
 LONGEST_LABEL = 200
 
 
@@ -71,12 +73,37 @@ def _by_folders(intake: Intake) -> Layout:
         if len(parts[picture.file]) >= depth + 2
     ]
     folders = (folder[len(top) :].split("/") for folder in intake.folders if folder.startswith(top))
-    classes = {_label(path[depth]) for path in folders if len(path) > depth and path[0]}
+    folded = {path[depth] for path in folders if len(path) > depth and path[0]}
+    folded |= {parts[entry.file][depth] for entry in entries}
+    classes = {_label(name) for name in folded}
+    checks += _check_folder_names(folded)
     undecodable = {file: reason for file, reason in intake.undecodable.items() if file not in left_out}
     if len(set(spellings.values())) < len(spellings):
         message = "two folders name the same split; join them"
         checks.append(Check("split_names_collide", "error", message, sorted(spellings)))
     return Layout(entries, sorted(classes), undecodable, checks)
+
+
+def _check_folder_names(names: set[str]) -> list[Check]:
+    checks = []
+    unfit = sorted(name for name in names if not _is_fit(_label(name)))
+    if unfit:
+        message = f"class folders have names that are blank, longer than {LONGEST_LABEL} characters or not printable"
+        checks.append(Check("class_name_unfit", "error", message, unfit))
+    by_label: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_label[_label(name)].append(name)
+    alike = [sorted(group) for group in by_label.values() if len(group) > 1]
+    if alike:
+        message = "class folders differ only by spaces around their names; rename or join them"
+        checks.append(
+            Check("class_folders_collide", "error", message, sorted(name for group in alike for name in group))
+        )
+    return checks
+
+
+def _is_fit(label: str) -> bool:
+    return 0 < len(label) <= LONGEST_LABEL and label.isprintable()
 
 
 def _peeled(images: Sequence[str], intake: Intake) -> str:
@@ -89,6 +116,8 @@ def _peeled(images: Sequence[str], intake: Intake) -> str:
         if len(firsts) != 1 or shallowest < 2:  # noqa: PLR2004  the folder to peel, and its class
             return top
         (first,) = firsts
+        if first.lower() in SPLIT_NAMES:
+            return top
         siblings = {
             folder for folder in intake.folders if folder.startswith(top) and folder.count("/") == top.count("/")
         }
@@ -151,7 +180,10 @@ class _Row:
 def _by_table(intake: Intake, table: str) -> Layout:
     folder = table[: -len(PurePosixPath(table).name)]
     try:
-        rows = list(_rows(intake.tables[table], folder))
+        files = len(intake.pictures) + len(intake.undecodable)
+        rows = list(islice(_rows(intake.tables[table], folder), 2 * files + SPARE_ROWS + 1))
+        if len(rows) > 2 * files + SPARE_ROWS:
+            raise _TableUnreadable(f"it has more than {len(rows) - 1} rows for {files} images; one row each is enough")
     except _TableUnreadable as error:
         check = Check("labels_csv_unreadable", "error", f"{table} can't be read: {error}", [table])
         return Layout([], [], intake.undecodable, [check])
@@ -211,7 +243,7 @@ def _check_rows(rows: Sequence[_Row]) -> tuple[list[Check], dict[str, _Row]]:
     contradicting = sorted(file for file, group in groups.items() if len(set(group)) > 1)
     unknown = sorted({row.file for row in rows if row.split and row.split.lower() not in SPLIT_NAMES})
     unsplit = sorted({row.file for row in rows if not row.split}) if any(row.split for row in rows) else []
-    unfit = sorted({row.file for row in rows if not 0 < len(row.label) <= LONGEST_LABEL or not row.label.isprintable()})
+    unfit = sorted({row.file for row in rows if not _is_fit(row.label)})
     names = ", ".join(sorted({row.split for row in rows if row.split.lower() not in SPLIT_NAMES} - {""})[:5])
     found: list[tuple[str, str, list[str]]] = [
         (

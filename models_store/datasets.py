@@ -8,20 +8,20 @@ dataset, and is stored once for each owner.
 import errno
 import hashlib
 import json
+import os
 import shutil
 import statistics
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, insert, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import IntegrityError
 
-from models_store import tables
+from models_store import scratch, tables
 from models_store.blobs import Blobs
 from models_store.database import Database, now
 from models_store.dataset_checks import (
@@ -118,7 +118,7 @@ def ingest(
         entries, classes, origin, checks = _judged(intake, undecodable)
         digest = digest_of(entries)
         earlier = _by_digest(database, digest, owner=owner)
-        if earlier is not None:
+        if earlier is not None and all(map(blobs.exists, (earlier.images_blob, earlier.manifest_blob))):
             return earlier, False
         manifest = staging / "manifest.jsonl"
         _write_manifest(manifest, entries)
@@ -232,10 +232,10 @@ def _judged(
 
 
 @contextmanager
-def _staging(scratch: Path) -> Iterator[Path]:
+def _staging(root: Path) -> Iterator[Path]:
     folder = None
     try:
-        folder = Path(tempfile.mkdtemp(prefix="dataset-", dir=scratch))
+        folder = scratch.new_folder(root, "dataset", pid=os.getpid())
         yield folder
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
@@ -273,7 +273,12 @@ def _recorded(database: Database, values: dict[str, Any]) -> tuple[Dataset, bool
     try:
         with database.write() as connection:
             connection.execute(insert(tables.dataset).values(**values, created_at=now()))
-    except IntegrityError:  # the same content came at the same time
+    except IntegrityError:  # the same content came at the same time, or its stored files were lost and are here again
+        table = tables.dataset
+        same = (table.c.owner == values["owner"], table.c.digest == values["digest"])
+        stored = {name: values[name] for name in ("images_blob", "manifest_blob")}
+        with database.write() as connection:
+            connection.execute(update(table).where(*same).values(**stored))
         earlier = _by_digest(database, values["digest"], owner=values["owner"])
         if earlier is None:
             raise

@@ -38,6 +38,8 @@ class EspalierError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong on our side"
+    is_the_hosts: ClassVar[bool] = False
+    """whether the same may succeed later or elsewhere: a job is then tried again, with its checkpoints"""
 
     def __init__(self, detail: str, *, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(detail)
@@ -109,4 +111,5 @@ class StorageFull(EspalierError):
 
     status = 507
     code = "storage_full"
+    is_the_hosts = True
     title = "No room left"

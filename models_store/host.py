@@ -24,24 +24,30 @@ class Process:
         """Tell whether the process is surely gone; False for a process of another host, of which nothing is known."""
         if self.host != socket.gethostname():
             return False
-        return self.boot_id != _boot_id() or _started(self.pid) != self.pid_started
+        boot, _, namespace = self.boot_id.partition(" ")
+        here, _, own_namespace = _boot_id().partition(" ")
+        if boot != here:
+            return True
+        return namespace == own_namespace and started(self.pid) != self.pid_started
 
 
 def this_process() -> Process:
     """Return the calling process."""
-    return Process(socket.gethostname(), _boot_id(), os.getpid(), _started(os.getpid()))
+    return Process(socket.gethostname(), _boot_id(), os.getpid(), started(os.getpid()))
 
 
 def is_running(pid: int) -> bool:
     """Tell whether a process of this host has this pid and has not ended."""
-    return bool(_started(pid))
+    return bool(started(pid))
 
 
 def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    """Return the boot, and the namespace in which pids mean something: containers may share a host's name."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
 
 
-def _started(pid: int) -> str:
+def started(pid: int) -> str:
     """Return the start time in clock ticks since boot (proc(5), stat, field 22); empty for a dead or zombie process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

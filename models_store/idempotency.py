@@ -39,6 +39,26 @@ class Key:
     body_sha256: str
 
 
+def answered(connection: Connection, key: Key) -> dict[str, Any] | None:
+    """Return the answer that the same request has had, if any.
+
+    Raises:
+        InvalidKey, KeyInFlight: as `begin` does.
+    """
+    table = tables.idempotency
+    same = (table.c.owner == key.owner, table.c.route == key.route, table.c.key == key.key)
+    found = connection.execute(select(table.c.body_sha256, table.c.response).where(*same)).first()
+    if found is None:
+        return None
+    if found.body_sha256 != key.body_sha256:
+        raise InvalidKey(
+            f"Idempotency-Key {key.key!r} came before with another body; send the same body, or use a new key"
+        )
+    if found.response is None:
+        raise KeyInFlight(f"the first request with Idempotency-Key {key.key!r} is not answered yet; wait and try again")
+    return dict(found.response)
+
+
 def begin(connection: Connection, key: Key) -> dict[str, Any] | None:
     """Take the key in the caller's transaction; return the answer that it already has, if any.
 
@@ -56,17 +76,7 @@ def begin(connection: Connection, key: Key) -> dict[str, Any] | None:
         "created_at": now(),
     }
     taken = connection.execute(dialect.insert(table).values(**values).on_conflict_do_nothing().returning(table.c.key))
-    if taken.first() is not None:
-        return None
-    same = (table.c.owner == key.owner, table.c.route == key.route, table.c.key == key.key)
-    body_sha256, response = connection.execute(select(table.c.body_sha256, table.c.response).where(*same)).one()
-    if body_sha256 != key.body_sha256:
-        raise InvalidKey(
-            f"Idempotency-Key {key.key!r} came before with another body; send the same body, or use a new key"
-        )
-    if response is None:
-        raise KeyInFlight(f"the first request with Idempotency-Key {key.key!r} is not answered yet; wait and try again")
-    return dict(response)
+    return None if taken.first() is not None else answered(connection, key)
 
 
 def finish(connection: Connection, key: Key, response: dict[str, Any]) -> None:

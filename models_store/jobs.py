@@ -151,6 +151,17 @@ def submit(
     return job_of(found), earlier is not None
 
 
+def submitted(database: Database, key: idempotency.Key) -> Job | None:
+    """Return the job that the same request has made, whatever has become of its dataset.
+
+    Raises:
+        InvalidKey, KeyInFlight: as idempotency.begin does.
+    """
+    with database.read() as connection:
+        response = idempotency.answered(connection, key)
+    return find(database, response["job"], owner=key.owner) if response else None
+
+
 def _hold_dataset(connection: Connection, dataset_id: str, *, owner: str) -> None:
     """Keep the dataset from being deleted until the transaction ends."""
     table = tables.dataset

@@ -4,9 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from models_store import claims, queue, registry
+from models_store import claims, queue, registry, scratch
 from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.settings import Settings
@@ -25,22 +23,25 @@ def wake(database: Database, job_id: str, *, settings: Settings) -> bool:
 
 
 def make_round(database: Database, *, settings: Settings, idle: bool) -> None:
-    """Take back abandoned jobs, then announce those that wait: an idle worker's are announced sooner."""
+    """Take back abandoned jobs, then announce one that waits: sooner when this worker is idle.
+
+    One is enough: whoever wakes works on everything that is due. More would pile up in the queue.
+    """
     for job_id in claims.reap(database, settings=settings):
         log.warning("took back %s", job_id)
     age_s = settings.poll_s if idle else settings.reannounce_s
-    for job_id in claims.due_for_wake_up(database, older_than_s=age_s):
-        if not wake(database, job_id, settings=settings):
-            return
+    for job_id in claims.due_for_wake_up(database, older_than_s=age_s)[:1]:
+        wake(database, job_id, settings=settings)
 
 
 def sweep(database: Database, blobs: Blobs, *, settings: Settings) -> int:
-    """Delete old blobs that no row names; return how many."""
+    """Delete old blobs that no row names, and what dead processes left half-written; return how many."""
     candidates = set(blobs.older_than(settings.blob_grace_s))
     unnamed = candidates - registry.named_blobs(database)  # in this order: what is named meanwhile stays
-    for sha256 in unnamed:
+    still_old = unnamed & set(blobs.older_than(settings.blob_grace_s))  # whoever stores a blob again makes it young
+    for sha256 in still_old:
         blobs.delete(sha256)
-    return len(unnamed)
+    return len(still_old) + scratch.sweep(settings.scratch)
 
 
 class Patrol:
@@ -65,7 +66,7 @@ class Patrol:
             self._thread.join(timeout=5)
 
     def _walk(self) -> None:
-        waited_s = 0.0
+        waited_s = SWEEP_EVERY_S  # what a killed process left is swept at the start
         while not self._stopping.wait(self._settings.poll_s):
             waited_s += self._settings.poll_s
             try:
@@ -73,5 +74,5 @@ class Patrol:
                 if waited_s >= SWEEP_EVERY_S:
                     waited_s = 0.0
                     log.info("swept %d blobs", sweep(self._database, self._blobs, settings=self._settings))
-            except (SQLAlchemyError, OSError):
+            except Exception:  # the thread must outlive whatever a database, a broker or a remote store raises
                 log.exception("a round of the patrol failed; the next one comes in %s s", self._settings.poll_s)

@@ -47,6 +47,7 @@ def celery_app(settings: Settings, *, socket_timeout_s: float = 10, connect_time
         worker_prefetch_multiplier=1,
         worker_pool_start_method="spawn",  # CUDA can't be used in a forked child
         worker_max_tasks_per_child=1,
+        worker_proc_alive_timeout=120,  # a child that imports on a busy machine is late, not dead
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_soft_shutdown_timeout=0,  # a blind sleep; workers/tasks.py waits for what it has told to leave
@@ -62,7 +63,9 @@ def announce(settings: Settings, job_id: str) -> bool:
     Nothing is lost then: sweepers announce the job again, and idle workers look at the database by themselves.
     """
     try:
-        _sender(settings.broker_url).send_task(WAKE_UP, args=[job_id], ignore_result=True, retry=False)
+        _sender(settings.broker_url).send_task(
+            WAKE_UP, args=[job_id], ignore_result=True, retry=False, expires=settings.reannounce_s
+        )
     except Exception as error:  # noqa: BLE001  the broker's libraries raise many kinds, and a wake-up may be lost
         log.warning("the wake-up for %s was not sent: %s", job_id, type(error).__name__)
         return False

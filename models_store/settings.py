@@ -60,6 +60,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fill_from_home(self) -> Self:
         home = self.espalier_home.expanduser().resolve()
+        if set("#?%") & set(str(home)):
+            raise ValueError(
+                f"ESPALIER_HOME is {home}; it becomes part of URLs, so it can't have `#`, `?` or `%` in it"
+            )
+        for pair in filter(None, map(str.strip, self.api_keys.split(","))):
+            owner, _, key = pair.partition(":")
+            if not owner or not key:
+                raise ValueError("API_KEYS is not of the form `owner:key,owner:key`: a pair lacks its owner or its key")
         self.espalier_home = home
         self.database_url = self.database_url or f"sqlite:///{home / 'espalier.db'}"
         self.blobs_url = self.blobs_url or f"file://{home / 'blobs'}"

@@ -5,12 +5,12 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import mkstemp
 from typing import BinaryIO
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from models_store import scratch
 from models_store.errors import Invalid, StorageFull
 from service import bodies, multipart
 from service.problems import nearest
@@ -76,14 +76,14 @@ class Arriving:
 @contextmanager
 def scratch_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """Yield a new file of the scratch folder, open for writing; it is removed at the end, if it was not moved away."""
-    descriptor, name = mkstemp(dir=folder, prefix="upload-")
+    descriptor, path = scratch.new_file(folder, "upload", pid=os.getpid())
     file = os.fdopen(descriptor, "wb", buffering=BUFFER_BYTES)
     try:
-        yield Path(name), file
+        yield path, file
     finally:
         with suppress(OSError):  # a full disk was told before
             file.close()
-        Path(name).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> str | None:

@@ -1,7 +1,8 @@
 """What a supervisor tells its trainer, and how the trainer ends: a file one way, JSON lines the other way.
 
 Reports are `{"kind": …, "data": …}`. Of kind phase, progress, metrics and log they become the job's events;
-`checkpoint` names a blob to keep; `result` is what to publish; `problem` says why the job can't succeed.
+`checkpoint` names a blob to keep; `result` is what to publish; `problem` says why the job can't succeed; `trouble` why
+this attempt can't, through no fault of the job's.
 """
 
 import json
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 EXIT_DRAINED = 75  # EX_TEMPFAIL of sysexits.h: asked to stop, stopped at a checkpoint
+EXIT_TROUBLE = 71  # EX_OSERR: something is wrong with this host; another attempt may succeed
 EXIT_PROBLEM = 65  # EX_DATAERR: the job can't succeed, and the problem was reported
 
 

@@ -5,11 +5,13 @@ staging folder, puts finished files among the blobs, and tells its supervisor wh
 a checkpoint and taken up by another process.
 """
 
+import math
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -42,6 +44,9 @@ class NothingToValidateOn(Invalid):
 
     code = "nothing_to_validate_on"
     title = "No validation images"
+
+
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -100,6 +105,7 @@ def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
         spec_input=work.spec.input,
         cache=work.settings.scratch / "cache",
         cache_max_bytes=work.settings.cache_max_bytes,
+        max_pixels=work.settings.image_max_pixels,
         report=work.reporter.progress,
     )
     if len(arrays.split("val")) == 0:
@@ -170,12 +176,18 @@ def make_int8(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None:
     train_indexes = arrays.split("train")
     indexes = calibration_indexes(arrays.labels_N, train_indexes, count=part.calibration_images, seed=work.spec.seed)
     sources = list(forms.items())
-    for done, (name, form) in enumerate(sources, 1):
+    for done, (name, form) in enumerate(sources):
         target = "int8" if name == "fp32" else f"{name}-int8"
         path = work.staging / f"{target}.onnx"
-        quantize(form.path, path, part=part, images_NHWC=arrays.images_NHWC, indexes=indexes)
+        quantize(
+            form.path,
+            path,
+            part=part,
+            images_NHWC=arrays.images_NHWC,
+            indexes=indexes,
+            report=_part(work.reporter, done, len(sources)),
+        )
         forms[target] = Form(path, parent=name, facts=form.facts | {"calibration_images": len(indexes)})
-        work.reporter.progress(done / len(sources))
 
 
 def check_files(
@@ -187,16 +199,16 @@ def check_files(
     images = work.blobs.local(work.assignment.images_blob)
     nets = {name: form.net for name, form in forms.items() if form.net is not None}
     agreements = {}
-    for done, (name, net) in enumerate(nets.items(), 1):
+    for done, (name, net) in enumerate(nets.items()):
+        files = read_members(images, (entries[index].member for index in indexes))
         agreements[name] = verify(
             forms[name].path,
-            files=read_members(images, (entries[index].member for index in indexes)),
+            files=_told(files, len(indexes), _part(work.reporter, done, len(nets))),
             rows=indexes,
             predict=partial(probabilities, net, arrays, device=work.device),
             decoding=work.spec.input,
             max_pixels=work.settings.image_max_pixels,
         )
-        work.reporter.progress(done / len(nets))
     return agreements
 
 
@@ -209,9 +221,10 @@ def evaluate_file(work: Work, arrays: ImageArrays, path: Path) -> dict[str, Any]
         indexes = arrays.split(split)
         if len(indexes):
             answers = sessions.probabilities(session, arrays.images_NHWC, indexes, batch_size=32)
-            metrics[split] = evaluate(np.concatenate(list(answers)), arrays.labels_N[indexes], arrays.classes)
-    told = {f"{split}_{key}": each[key] for split, each in metrics.items() for key in ("accuracy", "loss")}
-    work.reporter.metrics(**told)
+            told = _told(answers, math.ceil(len(indexes) / 32), work.reporter.progress)
+            metrics[split] = evaluate(np.concatenate(list(told)), arrays.labels_N[indexes], arrays.classes)
+    headline = {f"{split}_{key}": each[key] for split, each in metrics.items() for key in ("accuracy", "loss")}
+    work.reporter.metrics(**headline)
     return metrics
 
 
@@ -312,6 +325,18 @@ def _cut(work: Work, parent: Classifier, part: StructuredPruning) -> tuple[Class
         work.checkpoints.save("pruning", {"cuts": pruned.cuts, "facts": facts})
     assert isinstance(net, Classifier), "a copy is of its original's class"
     return net, facts
+
+
+def _part(reporter: PipeReporter, done: int, parts: int) -> Callable[[float], None]:
+    """Return what takes the progress of one of several equal parts of a phase."""
+    return lambda fraction: reporter.progress((done + fraction) / parts)
+
+
+def _told(items: Iterable[Item], count: int, report: Callable[[float], None]) -> Iterator[Item]:
+    """Yield the items, telling the progress before each: a silent job is taken for a stuck one."""
+    for done, item in enumerate(items):
+        report(done / count)
+        yield item
 
 
 def _identity(work: Work) -> dict[str, Any]:

@@ -8,14 +8,15 @@ import itertools
 import logging
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from models_store import claims, datasets, registry, tables
 from models_store.blobs import Blobs
@@ -80,9 +81,8 @@ def supervise(
 ) -> str:
     """See one claimed job through and return its outcome; whatever happens, the trainer is gone afterwards."""
     staging = settings.scratch / "staging" / claim.job.id / str(claim.fence)
-    shutil.rmtree(staging.parent, ignore_errors=True)
-    staging.mkdir(parents=True)
     try:
+        staging.mkdir(parents=True)
         assignment = _assign(database, claim, staging)
         trainer = TrainerProcess(assignment, settings=settings, command=command)
         try:
@@ -96,10 +96,13 @@ def supervise(
         return f"failed: {error.detail}"
     except Exception:  # the second of the two broad catches: a fault of ours must not take the worker down
         log.exception("%s: the supervisor failed", claim.job.id)
-        claims.crash(database, claim, settings=settings, reason="its supervisor failed; see the worker's log")
+        with suppress(Stale, SQLAlchemyError):  # then the lease runs out
+            claims.crash(database, claim, settings=settings, reason="its supervisor failed; see the worker's log")
         return "crashed"
     finally:
-        shutil.rmtree(staging.parent, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)  # and no other attempt's: ours may be the stale one
+        with suppress(OSError):
+            staging.parent.rmdir()
 
 
 class _Watch:
@@ -123,6 +126,7 @@ class _Watch:
         self._stop = stop
         self._result: dict[str, Any] | None = None
         self._problem: dict[str, Any] | None = None
+        self._trouble: str | None = None
         self._untold: list[Report] = []
         self._last_beat = self._last_report = time.monotonic()
         self._next_beat = self._last_beat
@@ -130,6 +134,7 @@ class _Watch:
     def until_the_end(self) -> str:
         """Follow the trainer until it ends, or has to be ended."""
         settings = self._settings
+        threading.Thread(target=self._guard_the_deadline, name="deadline", daemon=True).start()
         while self._trainer.exit_code() is None or not self._trainer.is_silent:
             self._take(self._trainer.read(timeout_s=min(1.0, settings.beat_s)))
             if self._beat_says_cancel():
@@ -139,13 +144,34 @@ class _Watch:
             moment = time.monotonic()
             if moment - self._last_beat > settings.beat_deadline_s:
                 self._trainer.kill()
-                return f"left: no heartbeat reached the database for {settings.beat_deadline_s:g} s"
+                return self._left()
             if moment - self._last_report > settings.stall_s:
                 self._trainer.kill()
                 return self._crash(f"it made no progress for {settings.stall_s:g} s")
         return self._conclude()
 
+    def _guard_the_deadline(self) -> None:
+        """Kill the trainer when no beat came through for too long, also while a call to the database hangs."""
+        while self._trainer.exit_code() is None:
+            if time.monotonic() - self._last_beat > self._settings.beat_deadline_s:
+                self._trainer.kill()
+                return
+            time.sleep(min(0.5, self._settings.beat_s))
+
+    def _left(self) -> str:
+        return f"left: no heartbeat reached the database for {self._settings.beat_deadline_s:g} s"
+
     def _conclude(self) -> str:
+        """Write down how it ended; a database that does not answer is asked again, as long as the lease can hold."""
+        while True:
+            try:
+                return self._write_down_the_end()
+            except OperationalError:
+                if time.monotonic() - self._last_beat > self._settings.beat_deadline_s:
+                    raise
+                time.sleep(min(1.0, self._settings.beat_s))
+
+    def _write_down_the_end(self) -> str:
         self._tell()
         if self._problem is not None:
             claims.fail(self._database, self._claim, self._problem)
@@ -156,6 +182,8 @@ class _Watch:
         if self._trainer.exit_code() == EXIT_DRAINED:
             claims.release(self._database, self._claim)
             return "released"
+        if self._trouble is not None:
+            return self._crash(self._trouble)
         return self._crash(_how_it_ended(self._trainer.exit_code()))
 
     def _publish(self, result: dict[str, Any]) -> str:
@@ -201,6 +229,8 @@ class _Watch:
                 self._result = data
             elif kind == "problem":
                 self._problem = data
+            elif kind == "trouble":
+                self._trouble = data["detail"]
             elif kind != "alive":
                 self._untold.append((kind, data))
         try:
@@ -212,8 +242,7 @@ class _Watch:
         while self._untold:
             kind, data = self._untold[0]
             if kind == "checkpoint":
-                for sha256 in claims.keep_checkpoint(self._database, self._claim, data["sha256"]):
-                    self._blobs.delete(sha256)
+                self._delete(claims.keep_checkpoint(self._database, self._claim, data["sha256"]))
                 self._untold.pop(0)
                 continue
             events = list(itertools.takewhile(lambda report: report[0] != "checkpoint", self._untold))
@@ -235,8 +264,14 @@ class _Watch:
         return orders.cancel
 
     def _drop_checkpoints(self) -> None:
-        for sha256 in claims.forget_checkpoints(self._database, self._claim.job.id):
-            self._blobs.delete(sha256)
+        self._delete(claims.forget_checkpoints(self._database, self._claim.job.id))
+
+    def _delete(self, names: list[str]) -> None:
+        for sha256 in names:
+            try:
+                self._blobs.delete(sha256)
+            except OSError:
+                log.warning("%s: checkpoint %s is left to the sweeper", self._claim.job.id, sha256[:12])
 
 
 def _assign(database: Database, claim: Claim, staging: Path) -> Assignment:
@@ -271,8 +306,9 @@ def _drop_abandoned_staging(database: Database, settings: Settings) -> None:
     folder = settings.scratch / "staging"
     if not folder.is_dir():
         return
+    found = list(folder.iterdir())  # before the look at the database: a job that is claimed meanwhile is not among them
     with database.read() as connection:
         running = set(connection.execute(select(tables.job.c.id).where(tables.job.c.state == "running")).scalars())
-    for path in folder.iterdir():
+    for path in found:
         if path.name not in running:
             shutil.rmtree(path, ignore_errors=True)

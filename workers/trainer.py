@@ -15,7 +15,7 @@ from models_store.errors import EspalierError
 from models_store.settings import Settings
 from models_store.spec.train import TrainSpec
 from workers import tether
-from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, Assignment
+from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, EXIT_TROUBLE, Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.export import sessions
 from workers.pipeline import Work, run
@@ -62,6 +62,9 @@ def main(arguments: list[str]) -> int:
     except Drained:
         return EXIT_DRAINED
     except EspalierError as error:
+        if error.is_the_hosts:
+            reporter.say("trouble", {"detail": error.detail})
+            return EXIT_TROUBLE
         reporter.say("problem", error.as_problem())
         return EXIT_PROBLEM
     reporter.log(f"done in {time.monotonic() - began:.1f} s")

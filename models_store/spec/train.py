@@ -74,7 +74,8 @@ class TrainSpec(Part):
                 "input/size", f"{backbone.kind} needs at least {smallest} pixels", {"minimum": smallest}
             )
         pruning = self.compression.prune if self.compression else None
-        if pruning and backbone.freeze != "none" and pruning.recover_epochs == 0:
+        is_frozen = backbone.freeze == "backbone" or (backbone.freeze is None and backbone.weights is not None)
+        if pruning and is_frozen and pruning.recover_epochs == 0:
             raise _contradiction(
                 "compression/prune/recover_epochs",
                 "a frozen backbone that is pruned must train on to recover; give at least 1",
@@ -94,28 +95,55 @@ def resolve(spec: TrainSpec, *, class_count: int, train_count: int) -> tuple[Tra
 
     `class_count` and `train_count` are the dataset's classes and images in the train split.
     """
-    warnings = []
     if spec.backbone.freeze is None:
         freeze = "none" if spec.backbone.weights is None else "backbone"
         spec = spec.model_copy(update={"backbone": spec.backbone.model_copy(update={"freeze": freeze})})
     if spec.input.size is None:
         spec = spec.model_copy(update={"input": spec.input.model_copy(update={"size": spec.backbone.input_size})})
-    if spec.backbone.freeze == "backbone" and spec.augmentation:
-        warnings.append(
-            "augmentation with a frozen backbone: features can't be computed once, so every epoch runs the whole net"
-        )
-    if spec.training.batch_size > train_count:
-        warnings.append(
-            f"batch_size {spec.training.batch_size} is above the {train_count} training images: each epoch is one step"
-        )
-    if spec.backbone.weights is None and spec.backbone.kind != "small_cnn" and train_count < 100 * class_count:
-        warnings.append(
-            f"{spec.backbone.kind} from scratch on {train_count} images will overfit; consider `weights: imagenet`"
-        )
-    if spec.training.early_stopping and spec.training.early_stopping.patience >= spec.training.epochs:
-        warnings.append(
-            f"early_stopping.patience {spec.training.early_stopping.patience} can never act within {spec.training.epochs} epochs"
-        )
-    if spec.compression and spec.compression.quantize and spec.compression.quantize.calibration_images > train_count:
-        warnings.append(f"calibration_images is cut to the {train_count} training images there are")
-    return spec, warnings
+    doubts = _doubts(spec, class_count=class_count, train_count=train_count)
+    return spec, [message for is_so, message in doubts if is_so]
+
+
+def _doubts(spec: TrainSpec, *, class_count: int, train_count: int) -> list[tuple[bool, str]]:
+    """Return what is allowed and unlikely to be meant: whether it is so here, and what to say of it."""
+    backbone, training = spec.backbone, spec.training
+    patience = training.early_stopping.patience if training.early_stopping else 0
+    quantize = spec.compression.quantize if spec.compression else None
+    return [
+        (
+            backbone.freeze == "backbone" and bool(spec.augmentation),
+            "augmentation with a frozen backbone: features can't be computed once, so every epoch runs the whole net",
+        ),
+        (
+            training.batch_size > train_count,
+            f"batch_size {training.batch_size} is above the {train_count} training images: each epoch is one step",
+        ),
+        (
+            training.batch_size == 1,
+            "batches of one image give batch norm nothing to norm by: small inputs fail with batch_too_small",
+        ),
+        (
+            backbone.weights is None and backbone.kind != "small_cnn" and train_count < 100 * class_count,
+            f"{backbone.kind} from scratch on {train_count} images will overfit; consider `weights: imagenet`",
+        ),
+        (
+            patience >= training.epochs,
+            f"early_stopping.patience {patience} can never act within {training.epochs} epochs",
+        ),
+        (
+            spec.schedule.warmup_epochs >= training.epochs,
+            f"the warm-up takes all {training.epochs} epochs: the learning rate never reaches its peak",
+        ),
+        (
+            spec.optimizer.kind == "sgd" and spec.optimizer.nesterov and spec.optimizer.momentum == 0,
+            "nesterov does nothing without momentum",
+        ),
+        (
+            not spec.head.hidden_sizes and spec.head.dropout > 0,
+            "head.dropout acts after hidden layers, and there are none; use the dropout regularizer",
+        ),
+        (
+            quantize is not None and quantize.calibration_images > train_count,
+            f"calibration_images is cut to the {train_count} training images there are",
+        ),
+    ]

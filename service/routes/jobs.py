@@ -101,7 +101,7 @@ async def follow(
         str | None,
         Header(
             alias="Last-Event-ID",
-            pattern=r"^[0-9]{1,15}$",
+            pattern=r"^[0-9]{0,15}$",
             description="go on after this event; left out: from the first",
         ),
     ] = None,

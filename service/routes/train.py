@@ -94,8 +94,11 @@ async def create(
 
 
 def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Response:
+    sent = idempotency.Key(owner, "POST /train", key, hashlib.sha256(body).hexdigest()) if key else None
+    earlier = jobs.submitted(here.database, sent) if sent else None
+    if earlier is not None:
+        return _accepted(here, earlier, replayed=True)
     spec, warnings = _resolved(here, body, owner=owner)
-    digest = hashlib.sha256(body).hexdigest()
     with _unknown_dataset_told():
         job, replayed = jobs.submit(
             here.database,
@@ -103,8 +106,12 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
             spec=spec,
             settings=here.settings,
             warnings=warnings,
-            key=idempotency.Key(owner, "POST /train", key, digest) if key else None,
+            key=sent,
         )
+    return _accepted(here, job, replayed=replayed)
+
+
+def _accepted(here: Context, job: jobs.Job, *, replayed: bool) -> Response:
     headers = {"Location": f"/jobs/{job.id}"} | ({"Idempotency-Replayed": "true"} if replayed else {})
     wake = None if replayed else BackgroundTask(patrol.wake, here.database, job.id, settings=here.settings)
     return answer(described(here.database, job), status=202, headers=headers, background=wake)

@@ -59,6 +59,7 @@ def prepare(
         spec_input=spec_input,
         cache=images_zip.parent / "cache",
         cache_max_bytes=cache_max_bytes,
+        max_pixels=64_000_000,
         report=report,
     )
 
@@ -193,6 +194,7 @@ def test_photographs_in_other_modes_become_rgb(tmp_path: Path) -> None:
         spec_input=INPUT,
         cache=tmp_path / "cache",
         cache_max_bytes=1 << 30,
+        max_pixels=64_000_000,
         report=lambda _: None,
     )
 

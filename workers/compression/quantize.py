@@ -7,6 +7,7 @@ softmax stay in float: quantised, they cost accuracy and half of the speedup.
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,13 @@ def calibration_indexes(
 
 
 def quantize(
-    source: Path, target: Path, *, part: StaticInt8, images_NHWC: NDArray[np.uint8], indexes: NDArray[np.int64]
+    source: Path,
+    target: Path,
+    *,
+    part: StaticInt8,
+    images_NHWC: NDArray[np.uint8],
+    indexes: NDArray[np.int64],
+    report: Callable[[float], None] = lambda _: None,
 ) -> None:
     """Write the int8 form of the exported file `source` to `target`; its labels and card come along.
 
@@ -68,7 +75,7 @@ def quantize(
         quantize_static(
             prepared,
             target,
-            _Images(images_NHWC, indexes),
+            _Images(images_NHWC, indexes, report=report),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTISED),
             nodes_to_exclude=_preprocessing(onnx.load(prepared)),
@@ -85,7 +92,10 @@ def quantize(
 class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """Hands the calibrator one batch after the other."""
 
-    def __init__(self, images_NHWC: NDArray[np.uint8], indexes: NDArray[np.int64]) -> None:
+    def __init__(
+        self, images_NHWC: NDArray[np.uint8], indexes: NDArray[np.int64], *, report: Callable[[float], None]
+    ) -> None:
+        self._count, self._given, self._report = len(indexes), 0, report
         self._batches = (
             np.ascontiguousarray(images_NHWC[indexes[start : start + CALIBRATION_BATCH]])
             for start in range(0, len(indexes), CALIBRATION_BATCH)
@@ -93,8 +103,12 @@ class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         """Return the next feed; None at the end."""
+        self._report(self._given / self._count)
         batch_NHWC = next(self._batches, None)
-        return None if batch_NHWC is None else {"images": batch_NHWC}
+        if batch_NHWC is None:
+            return None
+        self._given += len(batch_NHWC)
+        return {"images": batch_NHWC}
 
 
 def _preprocessing(model: onnx.ModelProto) -> list[str]:

@@ -23,6 +23,7 @@ class DeviceUnavailable(EspalierError):
     """CUDA was asked for and onnxruntime runs on the CPU."""
 
     code = "device_unavailable"
+    is_the_hosts = True
     title = "The device is not there"
 
 

@@ -3,6 +3,7 @@
 # N images, H height, W width, C channel
 
 import fcntl
+import functools
 import os
 import tempfile
 import zipfile
@@ -24,6 +25,7 @@ from models_store.spec.data import Input
 
 Bytes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
+Decode = Callable[[bytes], Bytes]
 
 FORMAT = "v1"  # part of the file's name: raise it when `pixels.decode` or the layout changes
 SEAL = b"espalier-crc32:"  # what follows the array in a whole file, then eight hexadecimal digits
@@ -60,6 +62,7 @@ def prepare(
     spec_input: Input,
     cache: Path,
     cache_max_bytes: int,
+    max_pixels: int,
     report: Callable[[float], None],
 ) -> ImageArrays:
     """Return the dataset's arrays, from the folder `cache` when they are there whole, else decoded now.
@@ -80,7 +83,14 @@ def prepare(
         if held is not None:
             held.close()
         _sweep_orphans(cache)
-        _build(path, shape, manifest=manifest, images_zip=images_zip, fit=spec_input.fit, report=report)
+        decode = functools.partial(
+            pixels.decode,
+            size=spec_input.size,
+            channels=spec_input.channels,
+            fit=spec_input.fit,
+            max_pixels=max_pixels,
+        )
+        _build(path, shape, manifest=manifest, images_zip=images_zip, decode=decode, report=report)
     _make_room(cache, limit_bytes=cache_max_bytes)
     report(1.0)
     numbers = {name: number for number, name in enumerate(classes)}
@@ -99,7 +109,7 @@ def _build(
     *,
     manifest: Sequence[ManifestEntry],
     images_zip: Path,
-    fit: str,
+    decode: Decode,
     report: Callable[[float], None],
 ) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}.", suffix=".partial")
@@ -110,7 +120,7 @@ def _build(
             start = _write_header(file, shape)
             _reserve(file, start + int(np.prod(shape)))
             images_NHWC = np.memmap(file, dtype=np.uint8, mode="r+", offset=start, shape=shape)
-            _decode_all(images_NHWC, manifest, images_zip=images_zip, fit=fit, report=report)
+            _decode_all(images_NHWC, manifest, images_zip=images_zip, decode=decode, report=report)
             images_NHWC.flush()
             file.seek(0)
             seal = SEAL + b"%08x" % _checksum(file, start + images_NHWC.nbytes)
@@ -151,18 +161,15 @@ def _decode_all(
     manifest: Sequence[ManifestEntry],
     *,
     images_zip: Path,
-    fit: str,
+    decode: Decode,
     report: Callable[[float], None],
 ) -> None:
-    size, channels = images_NHWC.shape[1], images_NHWC.shape[3]
     starts = range(0, len(manifest), CHUNK_IMAGES)
     with zipfile.ZipFile(images_zip) as archive, ThreadPoolExecutor(os.cpu_count()) as pool:
 
         def decode_chunk(start: int) -> None:
             for row, entry in enumerate(manifest[start : start + CHUNK_IMAGES], start):
-                images_NHWC[row] = pixels.decode(
-                    archive.read(entry.member), size=size, channels=channels, fit="crop" if fit == "crop" else "stretch"
-                )
+                images_NHWC[row] = decode(archive.read(entry.member))
 
         try:
             for done, _ in enumerate(pool.map(decode_chunk, starts), 1):

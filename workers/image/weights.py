@@ -100,7 +100,7 @@ def _download(url: str, kind: str, *, folder: Path) -> Path:
         return kept
     digits = kept.stem.rpartition("-")[2]
     advice = (
-        f"put a safetensors file with {kind!r} in its name into {folder} (WEIGHTS_DIR), "
+        f"put a safetensors file with {kind!r} in its name into the worker's WEIGHTS_DIR, "
         "or set `weights: null` to train from scratch"
     )
     partial: Path | None = None

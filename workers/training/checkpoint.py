@@ -16,7 +16,7 @@ from torch import Tensor
 from models_store.spec.train import TrainSpec
 from workers.training.learner import Rows
 
-FORMAT = 1
+FORMAT = 2
 
 State = dict[str, Any]
 
@@ -43,6 +43,8 @@ class Position:
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best: Best | None = None
+    reference: float | None = None
+    """the monitored value at the last gain that counted: small gains add up to one"""
     epochs_without_gain: int = 0
     finished: bool = False
 
@@ -55,6 +57,7 @@ class Position:
             "step": self.step,
             "history": self.history,
             "best": best,
+            "reference": self.reference,
             "epochs_without_gain": self.epochs_without_gain,
             "finished": self.finished,
         }

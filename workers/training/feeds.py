@@ -72,13 +72,16 @@ def compute_features(
     return FeatureFeed(feed.net.head, torch.cat(parts), rows=rows)
 
 
-def infer(feed: Feed, rows: Rows, *, batch_size: int, precision: Precision) -> Tensor:
-    """Return the net's logits (N, K) for `rows` in evaluation mode, float32, on its device."""
+def infer(
+    feed: Feed, rows: Rows, *, batch_size: int, precision: Precision, each: Callable[[int], None] = lambda _: None
+) -> Tensor:
+    """Return the net's logits (N, K) for `rows` in evaluation mode, float32; `each` gets the rows done so far."""
     feed.net.eval()
     parts = []
     for start, end in batches(len(rows), max(batch_size, SMALLEST_INFERENCE_BATCH)):
         with torch.no_grad(), precision.autocast():
             parts.append(feed.net(feed.batch(rows[start:end], None)).float())
+        each(end)
     return torch.cat(parts)
 
 

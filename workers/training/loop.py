@@ -304,8 +304,18 @@ class _Run:
             self._save_when_due()
 
     def _validate(self) -> dict[str, float]:
+        done = (self.position.epoch + 1) / self.spec.training.epochs
         logits_BK = infer(
-            self.feed, self.val_rows, batch_size=self.spec.training.batch_size, precision=self.step_precision
+            self.feed,
+            self.val_rows,
+            batch_size=self.spec.training.batch_size,
+            precision=self.step_precision,
+            each=lambda _: self.reporter.progress(
+                self.fraction_at_start + (1 - self.fraction_at_start) * done,
+                step="validation",
+                epoch=self.position.epoch + 1,
+                epochs=self.spec.training.epochs,
+            ),
         )
         labels_B = self._labels(self.val_rows)
         loss = float(functional.cross_entropy(logits_BK, labels_B))
@@ -319,9 +329,11 @@ class _Run:
         loss = row["val_loss"]
         value = row["val_accuracy"] if training.monitor == "val_accuracy" else -loss
         best = position.best
-        gain = math.inf if best is None else value - best.value
+        gain = math.inf if position.reference is None else value - position.reference
         least = training.early_stopping.min_delta if training.early_stopping else 0.0
-        position.epochs_without_gain = 0 if gain > least else position.epochs_without_gain + 1
+        position.epochs_without_gain += 1
+        if gain > least:
+            position.reference, position.epochs_without_gain = value, 0
         if best is None or (value, -loss) > (best.value, -best.loss):
             weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.net.state_dict().items()}
             position.best = Best(value=value, loss=loss, epoch=position.epoch + 1, weights=weights)
