@@ -180,10 +180,7 @@ class _Row:
 def _by_table(intake: Intake, table: str) -> Layout:
     folder = table[: -len(PurePosixPath(table).name)]
     try:
-        files = len(intake.pictures) + len(intake.undecodable)
-        rows = list(islice(_rows(intake.tables[table], folder), 2 * files + SPARE_ROWS + 1))
-        if len(rows) > 2 * files + SPARE_ROWS:
-            raise _TableUnreadable(f"it has more than {len(rows) - 1} rows for {files} images; one row each is enough")
+        rows = _bounded(_rows(intake.tables[table], folder), images=len(intake.pictures) + len(intake.undecodable))
     except _TableUnreadable as error:
         check = Check("labels_csv_unreadable", "error", f"{table} can't be read: {error}", [table])
         return Layout([], [], intake.undecodable, [check])
@@ -232,6 +229,14 @@ def _rows(path: Path, folder: str) -> Iterator[_Row]:
         raise _TableUnreadable(f"byte {error.start} is not UTF-8; save it as UTF-8") from error
     except csv.Error as error:
         raise _TableUnreadable(f"{error}") from error
+
+
+def _bounded(rows: Iterator[_Row], *, images: int) -> list[_Row]:
+    most = 2 * images + SPARE_ROWS
+    taken = list(islice(rows, most + 1))
+    if len(taken) > most:
+        raise _TableUnreadable(f"it has more than {most} rows for {images} images; one row each is enough")
+    return taken
 
 
 def _check_rows(rows: Sequence[_Row]) -> tuple[list[Check], dict[str, _Row]]:

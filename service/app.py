@@ -30,7 +30,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
         DeviceUnavailable: at start-up, if DEVICE=cuda and there is no CUDA device.
     """
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
-    from service import logs, openapi, problems  # noqa: PLC0415  the same
+    from service import docs_page, logs, openapi, problems  # noqa: PLC0415  the same
     from service.metrics import CountRequests  # noqa: PLC0415  the same
     from service.routes import datasets, health, jobs, models, predict, schema, train  # noqa: PLC0415  the same
 
@@ -43,6 +43,8 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
         openapi_tags=openapi.TAGS,
         lifespan=_lifespan,
         redirect_slashes=False,
+        docs_url=None,  # docs_page has it, without a content network
+        redoc_url=None,
         separate_input_output_schemas=False,
     )
     app.state.context = context
@@ -50,6 +52,8 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     routers = [predict.router, datasets.router, train.router, jobs.router, models.router, schema.router, health.router]
     for router in routers:
         app.include_router(router)
+    routers.append(docs_page.router)
+    app.include_router(docs_page.router)
     app.state.methods_at = openapi.methods_of(routers)
     openapi.install(app)
     problems.install(app)

@@ -10,7 +10,9 @@ from service.cli.session import existing, refuse, session_of
 Home = Annotated[
     Path | None, typer.Option(help="folder of the database, the models, the logs; else ESPALIER_HOME, else .espalier")
 ]
-Port = Annotated[int | None, typer.Option(min=1, max=65535, help="port of the API; else 8000, or a free one")]
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="port of the API, 0 for any that is free; else 8000, or a free one")
+]
 
 LOOK_S = 0.5
 
@@ -47,7 +49,10 @@ def demo(
     context: typer.Context,
     data: Annotated[Path | None, typer.Option(help="your own archive: zip, tar or tar.gz of class folders")] = None,
     size: Annotated[
-        int | None, typer.Option(min=32, max=1024, help="side of the input, in pixels; else 128 (224 for your own)")
+        int | None,
+        typer.Option(
+            min=32, max=1024, help="side of the input, in pixels; else by how large and how many the images are"
+        ),
     ] = None,
     *,
     keep: Annotated[bool, typer.Option("--keep", help="leave the stack running at the end, in ./.espalier")] = False,

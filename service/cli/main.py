@@ -19,6 +19,9 @@ class Commands(TyperGroup):
         except Exception as error:
             from service.cli.client import ClientError, Refused  # noqa: PLC0415  httpx is slow to import
 
+            if isinstance(error, OSError | UnicodeError) or type(error).__name__ == "ValidationError":
+                typer.secho(f"error: {error}", fg="red", err=True)  # a file, a folder, or a setting of the user's
+                raise typer.Exit(1) from error
             if not isinstance(error, ClientError):
                 raise
             if isinstance(error, Refused):

@@ -30,6 +30,7 @@ PROBLEMS: dict[int, str] = {
     409: "Not possible in this state",
     413: "Too large",
     415: "A content type that this call does not read",
+    416: "the file does not have the part that was asked for",
     422: "What was given can't be used",
     503: "Not now: try again after Retry-After seconds",
     507: "No room left on the disk",

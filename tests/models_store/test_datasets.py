@@ -342,6 +342,16 @@ def test_a_class_of_undecodable_files_alone_is_an_empty_class(store: Store) -> N
         ({"1.png": a_png(), "2.png": a_png(seed=1)}, "images_without_class", "1.png"),
         (class_files("oak", "elm") | {"1.png": a_png()}, "images_without_class", "1.png"),
         (class_files("oak", "elm", top="test/") | class_files("oak", "elm", top="val/"), "no_train_split", ""),
+        (class_files("oak", "elm", top="test/"), "no_train_split", ""),
+        (class_files("oak", "elm", top="data/val/"), "no_train_split", ""),
+        (class_files("oak", "elm", "elm "), "class_folders_collide", "elm"),
+        (class_files("oak", "elm", " "), "class_name_unfit", " "),
+        (class_files("oak", "e" * 201), "class_name_unfit", "e" * 201),
+        (
+            class_files("oak", "elm") | {"labels.csv": b"file,label\n" + b"oak/0.png,oak\n" * 1100},
+            "labels_csv_unreadable",
+            "labels.csv",
+        ),
         (
             class_files("oak", "elm", top="train/") | class_files("oak", "ash", top="test/", seed=9),
             "class_missing_from_train",

@@ -1,6 +1,6 @@
 import pytest
 
-from models_store import claims, datasets, events, idempotency, jobs
+from models_store import claims, datasets, events, idempotency, jobs, patrol, queue
 from models_store.claims import Stale
 from models_store.database import Database
 from models_store.settings import Settings
@@ -188,6 +188,42 @@ def test_after_three_crashes_a_job_has_failed_with_worker_lost(database: Databas
 
     found = jobs.find(database, job.id, owner=OWNER)
     assert (found.state, found.problem["code"]) == ("failed", "worker_lost")
+
+
+def test_a_job_that_is_to_be_canceled_does_not_go_back_to_the_queue(database: Database, settings: Settings) -> None:
+    job = submit(database, settings)
+    claim = claims.claim(database, settings=settings)
+    assert claim is not None
+    jobs.cancel(database, job.id, owner=OWNER)
+
+    claims.release(database, claim)
+
+    assert jobs.find(database, job.id, owner=OWNER).state == "canceled"
+
+
+def test_a_round_announces_one_job_however_many_wait(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        submit(database, settings)
+    announced: list[str] = []
+    monkeypatch.setattr(queue, "announce", lambda _settings, job_id: bool(announced.append(job_id)) or True)
+
+    patrol.make_round(database, settings=settings, idle=True)
+
+    assert len(announced) == 1
+
+
+def test_a_key_is_answered_though_its_dataset_is_gone(database: Database, settings: Settings) -> None:
+    key = idempotency.Key(OWNER, "/train", "key-1", "a" * 64)
+    job = submit(database, settings, key=key)
+    jobs.cancel(database, job.id, owner=OWNER)
+    datasets.delete(database, DATASET_ID, owner=OWNER)
+
+    found = jobs.submitted(database, key)
+
+    assert found is not None
+    assert found.id == job.id
 
 
 def test_a_crash_of_a_job_that_is_to_be_canceled_cancels_it(database: Database, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -158,6 +159,15 @@ def test_another_owners_things_are_not_found(locked: Service) -> None:
     problem_of(locked.http.get(f"/datasets/{made}", headers=bob), 404, "dataset_not_found")
     spec = {"name": "theft", "dataset": made}
     problem_of(locked.http.post("/train", json=spec, headers=bob), 422, "dataset_not_found")
+
+
+def test_the_docs_page_needs_nothing_from_elsewhere(service: Service) -> None:
+    page = service.http.get("/docs").raise_for_status().text
+
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
+    assert len(addresses) == 3
+    assert all(service.http.get(address).raise_for_status().content for address in addresses)
+    assert "//" not in "".join(addresses)
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/schema/train", "/openapi.json"])

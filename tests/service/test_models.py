@@ -75,7 +75,14 @@ def test_a_range_is_a_part_of_the_file(service: Service, colours: bytes) -> None
     beyond = service.http.get(DOWNLOAD, headers={"Range": f"bytes={len(colours)}-"})
 
     assert (part.status_code, part.content) == (206, colours[10:20])
-    assert beyond.status_code == 416
+    assert problem_of(beyond, 416, "range_not_satisfiable")
+
+
+@pytest.mark.parametrize("given", ["lines=1", "bytes=x", "bytes=5-2", "bytes=", "bytes"])
+def test_what_is_no_range_of_bytes_is_ignored(service: Service, colours: bytes, given: str) -> None:
+    whole = service.http.get(DOWNLOAD, headers={"Range": given})
+
+    assert (whole.status_code, whole.content) == (200, colours)
 
 
 def test_an_alias_moves_at_once(service: Service) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from models_store import claims, events, jobs, registry
 from models_store.blobs import Blobs
@@ -201,6 +202,63 @@ def test_no_folder_is_left_behind(attempt: Attempt, settings: Settings) -> None:
     attempt('open(os.path.dirname(assignment) + "/half-written", "w").close(); sys.exit(1)')
 
     assert list((settings.scratch / "staging").iterdir()) == []
+
+
+def test_a_stale_supervisor_leaves_its_successors_folder_alone(
+    database: Database, attempt: Attempt, settings: Settings
+) -> None:
+    late = settings.model_copy(update={"max_crashes": 9, "backoff_s": 0})
+    successors: list[Path] = []
+
+    def take_over() -> None:
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE job SET lease_expires_at = 0")
+        claims.reap(database, settings=late)
+        second = claims.claim(database, settings=late)
+        assert second is not None
+        successors.append(settings.scratch / "staging" / second.job.id / str(second.fence))
+        successors[0].mkdir(parents=True)
+
+    thief = wait_for_a_job_then(database, take_over)
+    outcome = attempt('say("log", text="working"); time.sleep(2)', beat_s=0.3)
+    thief.join()
+
+    assert outcome.startswith("stale")
+    assert successors[0].is_dir()
+
+
+def test_a_trainer_is_killed_while_the_database_hangs(
+    database: Database, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaths: list[float] = []
+    beat = claims.beat
+
+    def hang_once(*given: object, **named: object) -> object:
+        if not events.after(database, the_job(database).id, 0, kinds=("log",)):
+            return beat(*given, **named)  # type: ignore[arg-type]
+        pid = int(events.after(database, the_job(database).id, 0, kinds=("log",))[0].data["text"])
+        began = time.monotonic()
+        while time.monotonic() - began < 20 and Path(f"/proc/{pid}").exists():
+            time.sleep(0.05)
+        deaths.append(time.monotonic() - began)
+        raise OperationalError("SELECT 1", {}, TimeoutError())
+
+    monkeypatch.setattr(claims, "beat", hang_once)
+
+    attempt('say("log", text=str(os.getpid())); time.sleep(60)', beat_deadline_s=1.5)
+
+    assert deaths
+    assert deaths[0] < 20
+
+
+def test_a_fault_of_the_host_is_tried_again_with_its_checkpoints(database: Database, attempt: Attempt) -> None:
+    program = 'say("checkpoint", sha256="c" * 64); say("trouble", detail="there is no room left"); sys.exit(71)'
+
+    outcome = attempt(program)
+
+    job = the_job(database)
+    assert "no room left" in outcome
+    assert (job.state, job.crashes, job.checkpoints) == ("queued", 1, ["c" * 64])
 
 
 def test_the_trainer_sees_no_secrets(database: Database, attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
