@@ -112,7 +112,7 @@ def augment(images_BCHW: Tensor, parts: Sequence[Part], *, generator: Generator)
         maps_B33 = torch.eye(3, device=images_BCHW.device).expand(batch, 3, 3)
         for moved in geometric:
             drawn = moved.draw(batch, generator)
-            maps_B33 = maps_B33 @ (flip_maps(drawn, moved.axis) if isinstance(moved, Mirror) else drawn)
+            maps_B33 = _after(maps_B33, flip_maps(drawn, moved.axis) if isinstance(moved, Mirror) else drawn)
         images_BCHW = resample(images_BCHW, maps_B33)
     else:
         for flip in geometric:
@@ -150,10 +150,18 @@ def flip_maps(mirrored_B: Tensor, axis: int) -> Tensor:
 
 
 def resample(images_BCHW: Tensor, maps_B33: Tensor) -> Tensor:
-    """Read each image once, bilinearly, where its map says; black outside."""
-    batch, channels, height, width = images_BCHW.shape
-    grid_BHW2 = functional.affine_grid(maps_B33[:, :2], [batch, channels, height, width], align_corners=False)
-    return functional.grid_sample(images_BCHW, grid_BHW2, mode="bilinear", padding_mode="zeros", align_corners=False)
+    """Read each image once, bilinearly, where its map says; black outside.
+
+    The answer is plain (not channels_last): on a CPU sampling plane by plane takes less than half of the time.
+    """
+    height, width = images_BCHW.shape[2:]
+    x_W, y_H = (_pixel_centres(count, device=maps_B33.device) for count in (width, height))
+    columns_BHW2 = x_W.view(1, 1, width, 1) * maps_B33[:, :2, 0].view(-1, 1, 1, 2)
+    rows_BHW2 = y_H.view(1, height, 1, 1) * maps_B33[:, :2, 1].view(-1, 1, 1, 2)
+    grid_BHW2 = columns_BHW2 + (rows_BHW2 + maps_B33[:, :2, 2].view(-1, 1, 1, 2))  # a third of affine_grid's time
+    return functional.grid_sample(
+        images_BCHW.contiguous(), grid_BHW2, mode="bilinear", padding_mode="zeros", align_corners=False
+    )
 
 
 def change_brightness(images_BCHW: Tensor, factors_B: Tensor) -> Tensor:
@@ -195,6 +203,16 @@ def change_hue(images_BCHW: Tensor, shifts_B: Tensor) -> Tensor:
     return value_BHW.unsqueeze(1) - chroma_BHW.unsqueeze(1) * torch.minimum(k_BCHW, 4 - k_BCHW).clamp_(0, 1)
 
 
+def _after(outer_B33: Tensor, inner_B33: Tensor) -> Tensor:
+    """Return the products of two batches of small matrices; `@` takes 20 times as long on them."""
+    return (outer_B33.unsqueeze(-1) * inner_B33.unsqueeze(1)).sum(2)
+
+
+def _pixel_centres(count: int, *, device: torch.device) -> Tensor:
+    """Return where the pixels' centres are from -1, the first one's outer edge, to 1, the last one's."""
+    return (2 * torch.arange(count, device=device) + 1) / count - 1
+
+
 def _uniform(rows: int, batch: int, generator: Generator) -> Tensor:
     return torch.rand(rows, batch, generator=generator, device=generator.device)
 
@@ -202,8 +220,9 @@ def _uniform(rows: int, batch: int, generator: Generator) -> Tensor:
 def _grey(images_BCHW: Tensor) -> Tensor:
     if images_BCHW.shape[1] == 1:
         return images_BCHW
-    weights_1C11 = torch.tensor(GREY_OF_RGB, device=images_BCHW.device).view(1, 3, 1, 1)
-    return functional.conv2d(images_BCHW, weights_1C11)
+    red, green, blue = GREY_OF_RGB  # a convolution says the same, and takes ten times as long on plain images
+    grey_BHW = images_BCHW[:, 0] * red
+    return grey_BHW.add_(images_BCHW[:, 1], alpha=green).add_(images_BCHW[:, 2], alpha=blue).unsqueeze(1)
 
 
 def _blend(images_BCHW: Tensor, others: Tensor, factors_B: Tensor) -> Tensor:

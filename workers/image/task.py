@@ -49,7 +49,7 @@ class Classifier(Learner):
         if generator is None or not self.augmentation:
             return images_BCHW.sub_(255 * mean_1C11).div_(255 * std_1C11)
         images_BCHW = augmentations.augment(images_BCHW.div_(255), self.augmentation, generator=generator)
-        return images_BCHW.sub_(mean_1C11).div_(std_1C11)
+        return images_BCHW.sub_(mean_1C11).div_(std_1C11).contiguous(memory_format=torch.channels_last)
 
 
 def build(spec: TrainSpec, *, class_count: int, weights_dir: Path) -> Classifier:
