@@ -92,7 +92,8 @@ def supervise(
     except Stale:
         return "stale: another worker has the job, or it has ended"
     except EspalierError as error:
-        claims.fail(database, claim, error.as_problem())
+        with suppress(Stale):
+            claims.fail(database, claim, error.as_problem())
         return f"failed: {error.detail}"
     except Exception:  # the second of the two broad catches: a fault of ours must not take the worker down
         log.exception("%s: the supervisor failed", claim.job.id)
@@ -127,6 +128,7 @@ class _Watch:
         self._result: dict[str, Any] | None = None
         self._problem: dict[str, Any] | None = None
         self._trouble: str | None = None
+        self._is_late = False  # the deadline for a heartbeat has passed, and the trainer was killed for it
         self._untold: list[Report] = []
         self._last_beat = self._last_report = time.monotonic()
         self._next_beat = self._last_beat
@@ -142,24 +144,21 @@ class _Watch:
             if self._stop.is_set:
                 return self._drain()
             moment = time.monotonic()
-            if moment - self._last_beat > settings.beat_deadline_s:
-                self._trainer.kill()
-                return self._left()
             if moment - self._last_report > settings.stall_s:
                 self._trainer.kill()
                 return self._crash(f"it made no progress for {settings.stall_s:g} s")
+        if self._is_late:
+            return f"left: no heartbeat reached the database for {settings.beat_deadline_s:g} s"
         return self._conclude()
 
     def _guard_the_deadline(self) -> None:
         """Kill the trainer when no beat came through for too long, also while a call to the database hangs."""
         while self._trainer.exit_code() is None:
             if time.monotonic() - self._last_beat > self._settings.beat_deadline_s:
+                self._is_late = True
                 self._trainer.kill()
                 return
             time.sleep(min(0.5, self._settings.beat_s))
-
-    def _left(self) -> str:
-        return f"left: no heartbeat reached the database for {self._settings.beat_deadline_s:g} s"
 
     def _conclude(self) -> str:
         """Write down how it ended; a database that does not answer is asked again, as long as the lease can hold."""

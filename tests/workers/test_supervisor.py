@@ -245,8 +245,9 @@ def test_a_trainer_is_killed_while_the_database_hangs(
 
     monkeypatch.setattr(claims, "beat", hang_once)
 
-    attempt('say("log", text=str(os.getpid())); time.sleep(60)', beat_deadline_s=4)
+    outcome = attempt('say("log", text=str(os.getpid())); time.sleep(60)', beat_deadline_s=4)
 
+    assert outcome.startswith("left: no heartbeat")
     assert deaths
     assert deaths[0] < 20
 
