@@ -17,6 +17,7 @@ import torch
 
 from benchmarks.bystander import Bystander, MemoryCheckpoints
 from benchmarks.verdict import Goal, conclude
+from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import TrainSpec, resolve
 from workers.evaluation.metrics import evaluate
 from workers.image import task
@@ -49,8 +50,9 @@ def main() -> None:
 
     arrays = read(options.data, step=QUICK_STEP if options.quick else 1)
     training = SPEC["training"] if not options.quick else {"epochs": 1, "batch_size": 128}
-    spec = TrainSpec.model_validate({**SPEC, "training": training})
-    spec, _ = resolve(spec, class_count=len(CLASSES), train_count=len(arrays.split("train")))
+    train_count = len(arrays.split("train"))
+    facts = DatasetFacts(train_count, dict.fromkeys(CLASSES, train_count // len(CLASSES)), median_side=28, grey=True)
+    spec, _ = resolve(TrainSpec.model_validate({**SPEC, "training": training}), facts)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     began = time.monotonic()
     trained = loop.train(

@@ -31,7 +31,8 @@ from benchmarks.bystander import Bystander, MemoryCheckpoints
 from benchmarks.verdict import Goal, conclude, interleaved, median_ratio
 from models_store.datasets import ManifestEntry
 from models_store.spec.data import Input
-from models_store.spec.train import TrainSpec, resolve
+from models_store.spec.facts import DatasetFacts
+from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from workers.image import data, task
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
@@ -145,7 +146,7 @@ def our_loops(kind: str, arrays: ImageArrays, *, steps: int) -> dict[str, Callab
     return runs
 
 
-def our_loop(classifier: Classifier, arrays: ImageArrays, spec: TrainSpec, *, steps: int) -> float:
+def our_loop(classifier: Classifier, arrays: ImageArrays, spec: ResolvedSpec, *, steps: int) -> float:
     """Return images/s of some steps of the real loop."""
     stopwatch = Stopwatch(steps=steps)
     try:
@@ -194,7 +195,7 @@ def endless(loader: "DataLoader[tuple[Tensor, Tensor]]") -> Iterator[tuple[Tenso
         yield from loader
 
 
-def chosen_precision(spec: TrainSpec, arrays: ImageArrays) -> precision.Name:
+def chosen_precision(spec: ResolvedSpec, arrays: ImageArrays) -> precision.Name:
     """Return what `auto` takes for this net here."""
     classifier = task.build(spec, class_count=len(CLASSES), weights_dir=Path()).to(memory_format=torch.channels_last)
     feed, rows = RawFeed(classifier, arrays, device=torch.device("cpu")), np.arange(BATCH)
@@ -208,7 +209,7 @@ def chosen_precision(spec: TrainSpec, arrays: ImageArrays) -> precision.Name:
     ).name
 
 
-def a_spec(kind: str, *, augmentation: list[dict[str, str]], precision_name: str = "fp32") -> TrainSpec:
+def a_spec(kind: str, *, augmentation: list[dict[str, str]], precision_name: str = "fp32") -> ResolvedSpec:
     """Return a long run of one backbone from scratch."""
     backbone = {"kind": kind} if kind == "small_cnn" else {"kind": kind, "weights": None}
     document = {
@@ -219,7 +220,8 @@ def a_spec(kind: str, *, augmentation: list[dict[str, str]], precision_name: str
         "augmentation": augmentation,
         "training": {"epochs": 1000, "batch_size": BATCH, "precision": precision_name},
     }
-    return resolve(TrainSpec.model_validate(document), class_count=len(CLASSES), train_count=10_000)[0]
+    facts = DatasetFacts(10_000, dict.fromkeys(CLASSES, 1000))
+    return resolve(TrainSpec.model_validate(document), facts)[0]
 
 
 def write_photographs(folder: Path, *, count: int) -> Path:

@@ -40,6 +40,7 @@ from models_store.errors import Conflict, Invalid, NotFound, StorageFull
 from models_store.ids import new_id
 from models_store.jobs import TERMINAL
 from models_store.settings import Settings
+from models_store.spec.facts import DatasetFacts
 
 LONGEST_NAME = 200
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "DatasetUnusable",
     "ManifestEntry",
     "delete",
+    "facts",
     "find",
     "ingest",
     "listing",
@@ -155,6 +157,20 @@ def find(database: Database, dataset_id: str, *, owner: str) -> Dataset:
     if row is None:
         raise _not_found(dataset_id)
     return _dataset_of(row)
+
+
+def facts(dataset: Dataset) -> DatasetFacts:
+    """Return what a spec is resolved against."""
+    card = dataset.card
+    counts = card["counts"]["train"]
+    return DatasetFacts(
+        train_count=card.get("train_count", sum(counts.values())),
+        counts=counts,
+        target=card.get("target", "class"),
+        median_side=card["median_side"],
+        grey=card.get("grey", False),
+        grouped=card.get("grouped", False),
+    )
 
 
 def listing(

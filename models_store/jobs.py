@@ -23,7 +23,7 @@ from models_store.database import Database, now
 from models_store.errors import Conflict, NotFound
 from models_store.ids import new_id
 from models_store.settings import Settings
-from models_store.spec.train import TrainSpec
+from models_store.spec.train import ResolvedSpec
 
 STATES = ("queued", "running", "succeeded", "failed", "canceled")
 TERMINAL = ("succeeded", "failed", "canceled")
@@ -74,6 +74,10 @@ class Job:
 
     id: str
     owner: str
+    kind: str
+    parent_id: str | None
+    number: int | None
+    parameters: dict[str, Any] | None
     name: str
     dataset_id: str
     spec: dict[str, Any]
@@ -92,6 +96,7 @@ class Job:
     progress: dict[str, Any]
     checkpoints: list[str]
     result: dict[str, Any] | None
+    files: dict[str, str] | None
     problem: dict[str, Any] | None
     wake_sent_at: float | None
     created_at: float
@@ -111,7 +116,7 @@ def submit(
     database: Database,
     *,
     owner: str,
-    spec: TrainSpec,
+    spec: ResolvedSpec,
     settings: Settings,
     warnings: Sequence[str] = (),
     key: idempotency.Key | None = None,
@@ -238,7 +243,7 @@ def retry(database: Database, job_id: str, *, owner: str, settings: Settings) ->
         raise JobFinished(f"job {job_id} succeeded; post its spec to /train to train again")
     if earlier.state not in TERMINAL:
         raise JobNotFinished(f"job {job_id} is {earlier.state}; cancel it first, or wait")
-    spec = TrainSpec.model_validate(earlier.spec)
+    spec = ResolvedSpec.model_validate(earlier.spec)
     return submit(database, owner=owner, spec=spec, settings=settings, warnings=earlier.warnings)[0]
 
 

@@ -258,6 +258,10 @@ def named_blobs(database: Database) -> set[str]:
         named = set(connection.execute(select(tables.variant.c.blob)).scalars())
         named |= set(connection.execute(select(tables.dataset.c.images_blob)).scalars())
         named |= set(connection.execute(select(tables.dataset.c.manifest_blob)).scalars())
+        named |= set(connection.execute(select(tables.weights.c.blob)).scalars())
+        named |= {name for name in connection.execute(select(tables.version.c.weights_blob)).scalars() if name}
+        for files in connection.execute(select(tables.job.c.files).where(tables.job.c.files.is_not(None))).scalars():
+            named |= set((files or {}).values())
         running = tables.job.c.state.in_(("queued", "running"))
         for checkpoints in connection.execute(select(tables.job.c.checkpoints).where(running)).scalars():
             named |= set(checkpoints)

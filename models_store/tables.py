@@ -45,6 +45,10 @@ job = Table(
     metadata,
     Column("id", String(40), primary_key=True),
     Column("owner", String(100), nullable=False),
+    Column("kind", String(20), nullable=False, default="train", server_default="train"),  # see jobs.KINDS
+    Column("parent_id", String(40)),  # the search, cross-validation or repetition that this is a part of
+    Column("number", Integer),  # among its parent's children, from 0
+    Column("parameters", JSON),  # what a trial changes in its parent's spec: dotted path → value
     Column("name", String(200), nullable=False),
     Column("dataset_id", String(40), nullable=False),  # no foreign key: a dataset may go when its jobs are done
     Column("spec", JSON, nullable=False),  # fully resolved
@@ -63,6 +67,7 @@ job = Table(
     Column("progress", JSON, nullable=False),  # {"fraction", "epoch", "epochs", …} of the phase
     Column("checkpoints", JSON, nullable=False),  # SHA-256 of the newest two, newest first
     Column("result", JSON),
+    Column("files", JSON(none_as_null=True)),  # made besides a model: report, weights, answers … → SHA-256
     Column("problem", JSON),
     Column("wake_sent_at", Double),
     Column("event_seq", Integer, nullable=False, default=0),
@@ -71,6 +76,7 @@ job = Table(
     Column("finished_at", Double),
     Index(None, "state", "not_before"),
     Index(None, "owner", "id"),
+    Index(None, "parent_id", "number"),
 )
 
 attempt = Table(
@@ -132,9 +138,23 @@ version = Table(
     ),  # one model per job, whatever happens
     Column("dataset_id", String(40), nullable=False),
     Column("default_variant", String(60), nullable=False),
+    Column("weights_blob", String(64)),  # the trained net as safetensors: what other jobs start from, or learn from
     Column("card", JSON, nullable=False),  # labels, input, metrics, spec digest, dataset digest
     Column("created_at", Double, nullable=False),
     UniqueConstraint("owner", "model", "number"),
+)
+
+weights = Table(
+    "weights",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(100), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("blob", String(64), nullable=False),  # a safetensors file that its owner has sent
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("card", JSON, nullable=False),  # tensors, parameters, dtypes
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("owner", "blob"),
 )
 
 variant = Table(

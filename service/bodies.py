@@ -1,6 +1,8 @@
 """request bodies: read up to a cap, parsed strictly, checked against a model with pointers into what was given."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import orjson
@@ -101,8 +103,15 @@ def check(model: type[Checked], given: Any) -> Checked:  # noqa: ANN401  any JSO
     Raises:
         InvalidBody: with one error for each fault, naming the nearest key of an unknown one.
     """
-    try:
+    with faults_told(model, given):
         return model.model_validate(given)
+
+
+@contextmanager
+def faults_told(model: type[BaseModel], given: Any) -> Iterator[None]:  # noqa: ANN401  any JSON
+    """Turn pydantic's complaint about `given` into InvalidBody, with pointers into it and what `model` allows there."""
+    try:
+        yield
     except ValidationError as error:
         errors = [FieldError(**fault) for fault in explain(error, model, given)]
         first = errors[0]

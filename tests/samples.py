@@ -11,7 +11,8 @@ from sqlalchemy import insert
 from models_store import tables
 from models_store.database import Database
 from models_store.settings import Settings
-from models_store.spec.train import TrainSpec, resolve
+from models_store.spec.facts import DatasetFacts
+from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 
 DATASET_ID = "ds_0000000000"
 
@@ -34,7 +35,7 @@ def quick_settings(home: Path, **changes: Any) -> Settings:
     return Settings(**(quick | changes))
 
 
-def a_train_spec(**changes: Any) -> TrainSpec:
+def a_train_spec(**changes: Any) -> ResolvedSpec:
     """Return a resolved spec of a tiny net on a small input."""
     document = {
         "name": "leaves",
@@ -44,7 +45,8 @@ def a_train_spec(**changes: Any) -> TrainSpec:
         "training": {"epochs": 2, "batch_size": 16, "precision": "fp32"},
         "compression": None,
     }
-    return resolve(TrainSpec.model_validate(document | changes), class_count=2, train_count=80)[0]
+    facts = DatasetFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)
+    return resolve(TrainSpec.model_validate(document | changes), facts)[0]
 
 
 def insert_dataset(database: Database, *, owner: str) -> None:

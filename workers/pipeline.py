@@ -22,7 +22,7 @@ from models_store.datasets import ManifestEntry, read_manifest
 from models_store.errors import Invalid
 from models_store.settings import Settings
 from models_store.spec.compression import StaticInt8, StructuredPruning
-from models_store.spec.train import TrainSpec
+from models_store.spec.train import ResolvedSpec
 from workers.assignment import Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.compression import gate
@@ -65,7 +65,7 @@ class Work:
 
     assignment: Assignment
     settings: Settings
-    spec: TrainSpec
+    spec: ResolvedSpec
     device: torch.device
     blobs: Blobs
     reporter: PipeReporter
@@ -295,7 +295,7 @@ def publish(work: Work, forms: dict[str, Form], figures: dict[str, Figures], car
 
 
 def _train(
-    work: Work, classifier: Classifier, arrays: ImageArrays, *, spec: TrainSpec, stage: str
+    work: Work, classifier: Classifier, arrays: ImageArrays, *, spec: ResolvedSpec, stage: str
 ) -> Trained[Classifier]:
     return train(
         classifier,

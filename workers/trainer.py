@@ -13,7 +13,7 @@ import torch
 from models_store.blobs import Blobs
 from models_store.errors import EspalierError
 from models_store.settings import Settings
-from models_store.spec.train import TrainSpec
+from models_store.spec.train import ResolvedSpec
 from workers import tether
 from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, EXIT_TROUBLE, Assignment
 from workers.checkpoints import JobCheckpoints
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     settings = Settings()
     assignment = Assignment.read(Path(path))
-    spec = TrainSpec.model_validate(assignment.spec)
+    spec = ResolvedSpec.model_validate(assignment.spec)
     reporter = PipeReporter(int(reports), plan=_plan(spec))
     reporter.listen()
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
@@ -85,7 +85,7 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if is_there else "cpu")
 
 
-def _plan(spec: TrainSpec) -> list[tuple[str, float]]:
+def _plan(spec: ResolvedSpec) -> list[tuple[str, float]]:
     compression = spec.compression
     left_out = {
         name

@@ -13,7 +13,10 @@ class Input(Part):
     size: int | None = Field(
         None, ge=16, le=1024, description="side of the square input, in pixels; null: the backbone's own"
     )
-    channels: Literal[1, 3] = Field(3, description="3: RGB; 1: grey (only with `weights: null`)")
+    channels: Literal[1, 3, 4] = Field(
+        3,
+        description="3: RGB; 1: grey; 4: RGB and alpha. Pretrained first convolutions are adapted and keep their signal",
+    )
     fit: Literal["crop", "stretch"] = Field(
         "crop",
         description="crop: scale the short side to `size` and cut the centre out; stretch: scale both sides, whatever the shape",

@@ -92,7 +92,7 @@ def _open(node: Schema, root: Schema, given: Any) -> Schema:  # noqa: ANN401  an
         target: Schema = root["$defs"][node["$ref"].rpartition("/")[2]]
         return _open(target, root, given)
     mapping = node.get("discriminator", {}).get("mapping", {})
-    if mapping and isinstance(given, dict) and given.get("kind") in mapping:
+    if mapping and isinstance(given, dict) and isinstance(given.get("kind"), str) and given["kind"] in mapping:
         return _open({"$ref": mapping[given["kind"]]}, root, given)
     options = [option for option in node.get("anyOf", []) if option.get("type") != "null"]
     return _open(options[0], root, given) if len(options) == 1 else node

@@ -1,15 +1,19 @@
 """How long, in what batches, at what precision, and when to stop."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from models_store.spec.part import Part
 
+Monitor = Literal["val_accuracy", "val_balanced_accuracy", "val_loss"]
+BatchSize = Annotated[int, Field(ge=1, le=65_536)] | Literal["auto", "full"]
+
 
 class EarlyStopping(Part):
-    """Stop when the monitored metric has not improved for a while."""
+    """Stop when a metric has not improved for a while (Prechelt 1998)."""
 
+    metric: Monitor | None = Field(None, description="what must improve; null: `training.monitor`")
     patience: int = Field(5, ge=1, le=10_000, description="epochs without improvement before the run stops")
     min_delta: float = Field(0.0, ge=0, le=100, description="least change that counts as an improvement")
 
@@ -17,12 +21,43 @@ class EarlyStopping(Part):
 class Training(Part):
     """The run itself."""
 
-    epochs: int = Field(20, ge=1, le=10_000, description="passes over the train split")
-    batch_size: int = Field(32, ge=1, le=65_536, description="images per step")
+    epochs: int | None = Field(None, ge=1, le=10_000, description="passes over the train split; null: the recipe's")
+    batch_size: BatchSize | None = Field(
+        None,
+        description="images per step; auto: the largest power of two that fits into memory (at most 512), found by a probe of two steps; full: all images in one step (gradient descent); null: the recipe's",
+    )
+    accumulate_steps: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="each step's gradient is summed over this many equal parts of its batch, to save memory",
+    )
+    clip_grad_norm: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description="largest L2 norm of all gradients together (Pascanu et al. 2012, arXiv:1211.5063); null: no limit",
+    )
+    clip_grad_value: float | None = Field(
+        None, gt=0, le=1e6, description="largest absolute value of a gradient's element; null: no limit"
+    )
+    sampling: Literal["shuffle", "balanced"] = Field(
+        "shuffle",
+        description="shuffle: each training image once an epoch; balanced: as many draws, with the images of rarer classes drawn more often, so that all classes come alike",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: the fastest of what the device does well, probed at start; fp16 needs CUDA"
     )
-    monitor: Literal["val_accuracy", "val_loss"] = Field(
-        "val_accuracy", description="validation metric that picks the best checkpoint and drives early stopping"
+    monitor: Monitor | None = Field(
+        None,
+        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: val_accuracy for classes, val_loss for labels and numbers",
     )
     early_stopping: EarlyStopping | None = Field(None, description="null: train all epochs")
+
+
+class ResolvedTraining(Training):
+    """The run itself, every default decided."""
+
+    epochs: int
+    batch_size: BatchSize
+    monitor: Monitor

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from models_store import datasets, idempotency, jobs, patrol
 from models_store.errors import FieldError, Invalid
-from models_store.spec.train import TrainSpec, resolve
+from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from service import bodies
 from service.answers import DryRun, Job
 from service.auth import Owner
@@ -117,11 +117,13 @@ def _accepted(here: Context, job: jobs.Job, *, replayed: bool) -> Response:
     return answer(described(here.database, job), status=202, headers=headers, background=wake)
 
 
-def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[TrainSpec, list[str]]:
-    spec = bodies.check(TrainSpec, bodies.parse(body))
+def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, list[str]]:
+    given = bodies.parse(body)
+    spec = bodies.check(TrainSpec, given)
     with _unknown_dataset_told():
-        card = datasets.find(here.database, spec.dataset, owner=owner).card
-    return resolve(spec, class_count=len(card["classes"]), train_count=sum(card["counts"]["train"].values()))
+        dataset = datasets.find(here.database, spec.dataset, owner=owner)
+    with bodies.faults_told(TrainSpec, given):
+        return resolve(spec, datasets.facts(dataset))
 
 
 @contextmanager

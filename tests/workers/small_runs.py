@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models_store.spec.train import TrainSpec
+from models_store.spec.train import ResolvedSpec
 from workers.image import task
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
@@ -85,12 +85,12 @@ def some_arrays(*, train: int = 33, val: int = 12, test: int = 0, size: int = 32
     return ImageArrays(images_NHWC.astype(np.uint8), labels_N.astype(np.int64), splits_N, CLASSES)
 
 
-def a_classifier(spec: TrainSpec, *, weights_dir: Path = Path("unused")) -> Classifier:
+def a_classifier(spec: ResolvedSpec, *, weights_dir: Path = Path("unused")) -> Classifier:
     return task.build(spec, class_count=len(CLASSES), weights_dir=weights_dir)
 
 
 def run(
-    spec: TrainSpec,
+    spec: ResolvedSpec,
     arrays: ImageArrays,
     *,
     classifier: Classifier | None = None,

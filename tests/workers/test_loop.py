@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models_store.spec.train import TrainSpec
+from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
 from tests.workers.small_runs import DiskCheckpoints, Recorder, a_classifier, run, some_arrays, ticking
 from workers.image.data import ImageArrays
@@ -31,7 +31,7 @@ EVERYTHING = {
 }
 
 
-def run_with_stops(spec: TrainSpec, arrays: ImageArrays, *, stops: tuple[int, ...]) -> Trained[Classifier]:
+def run_with_stops(spec: ResolvedSpec, arrays: ImageArrays, *, stops: tuple[int, ...]) -> Trained[Classifier]:
     checkpoints = DiskCheckpoints()
     for stop in stops:
         with pytest.raises(Drained):
@@ -226,7 +226,7 @@ class Averages(nn.Module):
         return self.pool(self.norm(images_BCHW))
 
 
-def a_frozen_spec(**changes: Any) -> TrainSpec:
+def a_frozen_spec(**changes: Any) -> ResolvedSpec:
     return a_train_spec(
         backbone={"kind": "resnet18", "freeze": "backbone"},
         training={"epochs": 3, "batch_size": 8, "precision": "fp32"},
@@ -234,7 +234,7 @@ def a_frozen_spec(**changes: Any) -> TrainSpec:
     )
 
 
-def a_frozen_classifier(spec: TrainSpec) -> Classifier:
+def a_frozen_classifier(spec: ResolvedSpec) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Classifier(Averages(), nn.Linear(12, 2), mean=(0.5,) * 3, std=(0.5,) * 3, augmentation=spec.augmentation)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from models_store.spec.head import Head
 from models_store.spec.part import Part
-from models_store.spec.train import TrainSpec
+from models_store.spec.train import ResolvedSpec
 from workers.image import augmentations, backbones
 from workers.training import regularizers
 from workers.training.learner import Learner
@@ -52,7 +52,7 @@ class Classifier(Learner):
         return images_BCHW.sub_(mean_1C11).div_(std_1C11).contiguous(memory_format=torch.channels_last)
 
 
-def build(spec: TrainSpec, *, class_count: int, weights_dir: Path) -> Classifier:
+def build(spec: ResolvedSpec, *, class_count: int, weights_dir: Path) -> Classifier:
     """Return the net that a resolved spec describes, on the CPU; its random weights come from the spec's seed.
 
     Raises:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models_store.spec.train import TrainSpec
+from models_store.spec.train import ResolvedSpec
 from workers.training.learner import Rows
 
 FORMAT = 2
@@ -69,7 +69,7 @@ class Position:
         return cls(**{**state, "best": best, "sums": state["sums"].to(device)})
 
 
-def digest(spec: TrainSpec) -> str:
+def digest(spec: ResolvedSpec) -> str:
     """Return the SHA-256 of the spec, by which a checkpoint is known to be of this run."""
     return hashlib.sha256(f"{FORMAT} {spec.model_dump_json()}".encode()).hexdigest()
 

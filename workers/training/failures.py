@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import torch
 
 from models_store.errors import Invalid
-from models_store.spec.train import TrainSpec
+from models_store.spec.train import ResolvedSpec
 
 
 class NothingToTrainOn(Invalid):
@@ -45,7 +45,7 @@ class BatchTooSmall(Invalid):
 
 
 @contextmanager
-def told_in_our_words(spec: TrainSpec) -> Iterator[None]:
+def told_in_our_words(spec: ResolvedSpec) -> Iterator[None]:
     """Turn torch's complaints about memory and batch norm into errors that say what to change in the spec."""
     try:
         yield
@@ -64,7 +64,7 @@ def told_in_our_words(spec: TrainSpec) -> Iterator[None]:
         raise
 
 
-def _out_of_memory(spec: TrainSpec) -> OutOfMemory:
+def _out_of_memory(spec: ResolvedSpec) -> OutOfMemory:
     return OutOfMemory(
         f"a batch of {spec.training.batch_size} images at {spec.input.size} px does not fit into memory; "
         "lower `training.batch_size` or `input.size`, or take a smaller backbone"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models_store.spec.train import TrainSpec
+from models_store.spec.train import ResolvedSpec
 from workers.progress import Checkpoints, Drained, Reporter
 from workers.training import checkpoint, losses, optimizers, regularizers, schedules
 from workers.training.checkpoint import Best, Position
@@ -46,7 +46,7 @@ def train(
     classifier: AnyLearner,
     arrays: Examples,
     *,
-    spec: TrainSpec,
+    spec: ResolvedSpec,
     device: torch.device,
     reporter: Reporter,
     checkpoints: Checkpoints,
@@ -83,7 +83,7 @@ def train(
     return Trained(classifier, run.position.history, run.best_epoch, run.precision.name, run.resumed_from)
 
 
-def recovery(spec: TrainSpec, *, epochs: int) -> TrainSpec:
+def recovery(spec: ResolvedSpec, *, epochs: int) -> ResolvedSpec:
     """Return the spec of training on after channels were cut: everything trains, at a tenth of the learning rate."""
     return spec.model_copy(
         update={
@@ -103,7 +103,7 @@ class _Run:
         learner: Learner,
         examples: Examples,
         *,
-        spec: TrainSpec,
+        spec: ResolvedSpec,
         device: torch.device,
         reporter: Reporter,
         checkpoints: Checkpoints,

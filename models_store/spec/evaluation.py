@@ -1,0 +1,31 @@
+"""What is calculated on the answers, beyond the metrics that always are."""
+
+from pydantic import Field
+
+from models_store.spec.augmentation import Augmentation, RandomFlip
+from models_store.spec.part import Part
+
+
+class TestTimeAugmentation(Part):
+    """Average the answers to several changed copies of each image, and report how much that would gain. The file that ships answers one image at a time."""
+
+    views: int = Field(8, ge=2, le=64, description="copies of each image; the first one is unchanged")
+    augmentation: list[Augmentation] = Field(
+        default=[RandomFlip()], min_length=1, max_length=32, description="what changes the copies"
+    )
+
+
+class Evaluation(Part):
+    """What the report holds."""
+
+    temperature_scaling: bool = Field(
+        default=True,
+        description="divide the logits by one number, chosen on the validation split, so that probabilities mean what they say (Guo et al. 2017, arXiv:1706.04599); it is part of the exported graph",
+    )
+    test_time_augmentation: TestTimeAugmentation | None = Field(None, description="null: none")
+    bootstrap_samples: int = Field(
+        1000, ge=100, le=100_000, description="resamples behind each 95 % interval (percentile bootstrap, Efron 1979)"
+    )
+    mistakes: int = Field(
+        16, ge=0, le=100, description="most confident mistakes that the report shows as thumbnails; 0: none"
+    )

@@ -1,0 +1,28 @@
+"""What is known of a dataset when a spec is resolved."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Target = Literal["class", "labels", "number"]
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """`counts` are the train split's images of each class (or bearing each label; empty for numbers).
+
+    `target` says what an image has: one class, any number of labels, or a number. `median_side` is the shorter side of
+    the middle image, in pixels. `grouped`: its table has a column of groups.
+    """
+
+    train_count: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    target: Target = "class"
+    median_side: int = 224
+    grey: bool = False
+    grouped: bool = False
+
+    @property
+    def class_count(self) -> int:
+        """Return how many classes or labels there are; 1 for numbers."""
+        return max(1, len(self.counts))

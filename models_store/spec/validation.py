@@ -1,0 +1,34 @@
+"""How the spread of a result is found: by folds of the data, or by other seeds. Each is a job of its own."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from models_store.spec.part import Part
+
+
+class KFold(Part):
+    """Stratified k-fold cross-validation over the train and val splits; the test split stays untouched (Kohavi 1995)."""
+
+    kind: Literal["k_fold"] = "k_fold"
+    folds: int = Field(5, ge=2, le=20, description="parts of the data; each is held out once")
+    group: bool = Field(
+        default=False,
+        description="true: images with the same `group` in the dataset's labels.csv stay in one fold; false: by image",
+    )
+    publish: bool = Field(
+        default=True, description="true: train and publish a model on the dataset's own splits when the folds are done"
+    )
+
+
+class Repeats(Part):
+    """The same training with other seeds; the first one is the spec's own."""
+
+    kind: Literal["repeats"] = "repeats"
+    seeds: int = Field(5, ge=2, le=100, description="runs; the seeds are the spec's seed and those after it")
+    publish: bool = Field(
+        default=True, description="true: train and publish a model with the spec's own seed when the runs are done"
+    )
+
+
+Validation = Annotated[KFold | Repeats, Field(discriminator="kind")]
