@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,17 @@ Schema = dict[str, Any]
 
 def spec_page() -> str:
     """Return docs/spec.md."""
-    schema = TrainSpec.model_json_schema()
-    sections = [HEADING, *_section("The whole", schema, schema)]
+    schema = _train_schema()
+    sections = [HEADING, *_parts_table(schema), *_section("The whole", schema, schema)]
     for family, field in schema["properties"].items():
         for name in _parts(field):
             sections += _section(f"{family}: {_title(schema['$defs'][name], name)}", schema["$defs"][name], schema)
     return "\n".join(sections)
+
+
+@cache
+def _train_schema() -> Schema:
+    return TrainSpec.model_json_schema()
 
 
 def settings_page() -> str:
@@ -72,7 +78,7 @@ def _collect(node: Any, found: dict[str, None]) -> None:  # noqa: ANN401  any JS
         reference = node.get("$ref", "").rpartition("/")[2]
         if reference and reference not in found:
             found[reference] = None
-            definition = TrainSpec.model_json_schema()["$defs"][reference]
+            definition = _train_schema()["$defs"][reference]
             _collect(definition.get("properties", {}), found)
         for key, value in node.items():
             if key not in {"discriminator", "default"}:
@@ -80,6 +86,39 @@ def _collect(node: Any, found: dict[str, None]) -> None:  # noqa: ANN401  any JS
     elif isinstance(node, list):
         for value in node:
             _collect(value, found)
+
+
+def _parts_table(schema: Schema) -> list[str]:
+    """Return one table of every part that has a `kind`, family by family, with the ranges of its fields."""
+    lines = [
+        "## All parts",
+        "",
+        "What can be asked for, by the field of the spec that takes it. Each is described further down.",
+        "",
+        "| field | kind | what | takes (default) |",
+        "|---|---|---|---|",
+    ]
+    for family, field in schema["properties"].items():
+        for name in _members(field):
+            part = schema["$defs"][name]
+            takes = "; ".join(
+                f"`{key}` {_takes(inner, schema)} ({_code(inner.get('default', 'required'))})"
+                for key, inner in part["properties"].items()
+                if key != "kind"
+            )
+            summary = part.get("description", "").partition("\n")[0]
+            lines.append(f"| `{family}` | {_title(part, name)} | {_cell(summary)} | {_cell(takes)} |")
+    return [*lines, ""]
+
+
+def _members(field: Schema) -> list[str]:
+    """Return the definitions that a union by `kind` chooses from, in a field, its items or beside null."""
+    found = []
+    for node in [field, field.get("items", {}), *field.get("anyOf", [])]:
+        for inner in (node, node.get("items", {})):
+            references = inner.get("discriminator", {}).get("mapping", {}).values()
+            found += [reference.rpartition("/")[2] for reference in references]
+    return list(dict.fromkeys(found))
 
 
 def _section(title: str, part: Schema, root: Schema) -> list[str]:
@@ -117,8 +156,9 @@ def _takes(field: Schema, root: Schema) -> str:
 
 def _title(definition: Schema, name: str) -> str:
     """Return the `kind` that names a part in a spec, or its class's name."""
-    kind = definition.get("properties", {}).get("kind", {}).get("const")
-    return f"`{kind}`" if kind else name
+    kind = definition.get("properties", {}).get("kind", {})
+    kinds = [kind["const"]] if "const" in kind else kind.get("enum", [])
+    return ", ".join(f"`{each}`" for each in kinds) or name
 
 
 def _number(value: Any) -> str:  # noqa: ANN401  any JSON
