@@ -127,8 +127,12 @@ def keep_checkpoint(database: Database, claim: Claim, sha256: str) -> list[str]:
     return names[2:]
 
 
-def succeed(connection: Connection, claim: Claim, result: dict[str, Any]) -> None:
+def succeed(
+    connection: Connection, claim: Claim, result: dict[str, Any], *, files: dict[str, str] | None = None
+) -> None:
     """End the job well, in the transaction that inserts its model. A cancel that came first wins.
+
+    `files` are what it made besides: kind → blob.
 
     Raises:
         Stale: if the claim is no longer ours, or the owner has asked for a cancel.
@@ -136,7 +140,7 @@ def succeed(connection: Connection, claim: Claim, result: dict[str, Any]) -> Non
     _fenced(
         connection,
         claim,
-        {**_ended("succeeded"), "result": result, "progress": {"fraction": 1.0}},
+        {**_ended("succeeded"), "result": result, "files": files, "progress": {"fraction": 1.0}},
         tables.job.c.cancel_requested_at.is_(None),
     )
     _end_attempt(connection, claim.job.id, claim.fence, "succeeded")

@@ -90,6 +90,8 @@ class Publication:
     card: dict[str, Any]
     default_variant: str
     variants: Sequence[Variant]
+    files: dict[str, str] | None = None
+    """made besides the model: `report`, `answers` … → blob; the job's row names them"""
 
 
 def publish(database: Database, claim: claims.Claim, publication: Publication) -> int:
@@ -133,7 +135,7 @@ def publish(database: Database, claim: claims.Claim, publication: Publication) -
                 "accepted": variant.accepted,
             }
             connection.execute(insert(tables.variant).values(version_id=version_id, **row))
-        claims.succeed(connection, claim, {"model": job.name, "version": number})
+        claims.succeed(connection, claim, {"model": job.name, "version": number}, files=publication.files)
     return int(number)
 
 

@@ -187,7 +187,9 @@ class _Watch:
 
     def _publish(self, result: dict[str, Any]) -> str:
         variants = [registry.Variant(**variant) for variant in result["variants"]]
-        publication = registry.Publication(result["card"], result["default_variant"], variants)
+        publication = registry.Publication(
+            result["card"], result["default_variant"], variants, files=result.get("files")
+        )
         try:
             number = registry.publish(self._database, self._claim, publication)
         except Stale:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from models_store import claims, jobs, registry
@@ -35,6 +37,18 @@ def test_publishing_adds_a_version_and_ends_the_job_in_one_step(database: Databa
 
     job = jobs.find(database, claim.job.id, owner=OWNER)
     assert (number, job.state, job.result) == (1, "succeeded", {"model": "leaves", "version": 1})
+
+
+def test_what_a_job_made_besides_its_model_is_named_by_its_row_and_not_swept(
+    database: Database, settings: Settings
+) -> None:
+    claim = a_claim(database, settings)
+    publication = replace(a_publication(), files={"report": "c" * 64})
+
+    registry.publish(database, claim, publication)
+
+    assert jobs.find(database, claim.job.id, owner=OWNER).files == {"report": "c" * 64}
+    assert "c" * 64 in registry.named_blobs(database)
 
 
 def test_a_stale_claim_publishes_nothing(database: Database, settings: Settings) -> None:
