@@ -35,14 +35,23 @@ READ_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """A dataset as arrays; row i is entry i of the manifest."""
+    """A dataset as arrays; row i is entry i of the manifest.
+
+    `targets` are classes int64 (N,), labels float32 (N, K) of 0 and 1, or numbers float32 (N, 1).
+    """
 
     images_NHWC: Bytes  # noqa: N815  the shape is part of the name
-    labels_N: Indices  # noqa: N815  the shape is part of the name
+    targets: Indices | npt.NDArray[np.float32]
     splits_N: npt.NDArray[np.str_]  # noqa: N815  the shape is part of the name
     classes: list[str]
     held: BinaryIO | None = None
     """the array's file, locked so that no other job sweeps it while this one works"""
+
+    @property
+    def labels_N(self) -> Indices:  # noqa: N802  the shape is part of the name
+        """Return the class of every row, where rows have classes."""
+        assert self.targets.ndim == 1, "the rows of this dataset have no classes"
+        return self.targets.astype(np.int64, copy=False)
 
     def split(self, name: str) -> Indices:
         """Return the rows of `train`, `val` or `test`, in ascending order."""
@@ -96,7 +105,7 @@ def prepare(
     numbers = {name: number for number, name in enumerate(classes)}
     return ImageArrays(
         images_NHWC=np.load(path, mmap_mode="r"),
-        labels_N=np.array([numbers[entry.label] for entry in manifest], dtype=np.int64),
+        targets=np.array([numbers[entry.label] for entry in manifest], dtype=np.int64),
         splits_N=np.array([entry.split for entry in manifest], dtype=np.str_),
         classes=list(classes),
         held=held,

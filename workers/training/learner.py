@@ -9,16 +9,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 Rows = npt.NDArray[np.int64]
+
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)  # _NormBase: batch and instance norms of any dimension
 
 
 class Examples(Protocol):
     """A dataset as arrays."""
 
     @property
+    def targets(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+        """Return what is to be learned of every row: int64 (N,) | float32 (N, K) | float32 (N, 1)."""
+        ...
+
+    @property
     def labels_N(self) -> Rows:  # noqa: N802  the shape is part of the name
-        """Return the class of every row."""
+        """Return the class of every row, where rows have classes."""
         ...
 
     @property
@@ -35,23 +43,49 @@ class Examples(Protocol):
         ...
 
 
-class Learner(nn.Module, ABC):
-    """Backbone and head. A frozen backbone neither trains nor moves its running statistics."""
+Stages = tuple[tuple[str, tuple[str, ...]], ...]
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+
+class Learner(nn.Module, ABC):
+    """Backbone and head. What of the backbone does not train is in evaluation mode, and keeps its running statistics.
+
+    `stages` are the backbone's parts from input to output, each a name and the prefixes of its parameters' names in the
+    backbone; together they cover every parameter. Left out, they are the backbone's children.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, *, stages: Stages = ()) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.frozen = False
+        self.stages = stages or tuple((name, (name,)) for name, child in backbone.named_children() if has_weights(child))
 
     @property
     @abstractmethod
     def draws(self) -> bool:
-        """Whether `prepare` with a generator differs from `prepare` without."""
+        """Whether what the net is fed differs with a generator: by random changes, or by mixing."""
 
     @abstractmethod
     def prepare(self, raw: Tensor, generator: Generator | None) -> Tensor:
         """Return raw examples as the net's input, on their device; with random changes when there is a generator."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether `mix` does anything."""
+        return False
+
+    def mix(
+        self,
+        inputs: Tensor,
+        targets_BK: Tensor,
+        *,
+        generator: Generator,  # noqa: ARG002  what mixes draws from it
+    ) -> tuple[Tensor, Tensor]:
+        """Return prepared inputs and soft targets float (B, K), the examples of a batch mixed with each other."""
+        return inputs, targets_BK
+
+    def translate(self, inputs: Tensor, *, of: "Learner") -> Tensor:  # noqa: ARG002  see subclasses
+        """Return another learner's prepared inputs as this one would have prepared the same examples."""
+        return inputs
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits (B, K)."""
@@ -60,19 +94,56 @@ class Learner(nn.Module, ABC):
 
     def features(self, inputs: Tensor) -> Tensor:
         """Return what the head sees, (B, F)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features_BF: Tensor = self.backbone(inputs)
+        features_BF: Tensor = self.backbone(inputs)
         return features_BF
 
-    def freeze_backbone(self, frozen: bool) -> None:  # noqa: FBT001  the one thing that this call is about
-        """Keep the backbone as it is from now on, or let it train."""
-        self.frozen = frozen
-        self.backbone.requires_grad_(not frozen)
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing of the backbone trains."""
+        return not any(parameter.requires_grad for parameter in self.backbone.parameters())
+
+    def freeze(self, policy: str, *, last_stages: int | None = None) -> None:
+        """Keep parts of the backbone as they are from now on, and let the rest of the net train.
+
+        `policy` is `none`, `backbone`, `norms` (the weights and statistics of all norms) or `until:<stage>` (that stage
+        and those before it). Of what it leaves free, only the `last_stages` train; None: all.
+
+        Raises:
+            ValueError: if the backbone has no stage of that name.
+        """
+        self.requires_grad_(requires_grad=True)
+        names = [name for name, _ in self.stages]
+        kept = len(names) if policy == "backbone" else 0
+        if policy.startswith("until:"):
+            kept = names.index(policy.removeprefix("until:")) + 1
+        if last_stages is not None:
+            kept = max(kept, len(names) - last_stages)
+        trained = {name for name, _ in self.stages[kept:]}
+        for name, parameter in self.backbone.named_parameters():
+            parameter.requires_grad_(self.stage_of(name) in trained)
+        if policy == "norms":
+            for module in self.backbone.modules():
+                if isinstance(module, NORMS):
+                    module.requires_grad_(requires_grad=False)
         self.train(self.training)
 
+    def stage_of(self, name: str) -> str:
+        """Return the stage of a parameter of the backbone; of one outside all, such as a token, it is the first."""
+        for stage, prefixes in self.stages:
+            if any(f"{name}.".startswith(f"{prefix.rstrip('.')}.") for prefix in prefixes):
+                return stage
+        return self.stages[0][0] if self.stages else ""
+
     def train(self, mode: bool = True) -> "Learner":  # noqa: FBT001, FBT002  nn.Module's own signature
-        """Set training mode; a frozen backbone stays in evaluation mode."""
+        """Set training mode; a part whose weights all stay as they are stays in evaluation mode."""
         super().train(mode)
-        if self.frozen:
-            self.backbone.eval()
+        if mode:
+            for module in self.backbone.modules():
+                if has_weights(module) and not any(weight.requires_grad for weight in module.parameters()):
+                    module.eval()
         return self
+
+
+def has_weights(module: nn.Module) -> bool:
+    """Return whether there is anything to train in a module."""
+    return next(module.parameters(), None) is not None

@@ -1,0 +1,221 @@
+"""What a task means for a run: how many outputs the net has, what they are compared with, and how right they are.
+
+    task                       targets           activation   loss of an epoch              accuracy
+    image_classification       int64 (N,)        softmax      cross-entropy                 right answers
+    multilabel_classification  float32 (N, K)    sigmoid      binary cross-entropy          right labels
+    image_regression           float32 (N, 1)    identity     squared error ÷ variance      R²
+
+Numbers are learned in units of the train split's standard deviation, so that learning rates and penalties mean the same
+for years and for micrometres. That happens in one place: the head of such a net ends in a fixed `Affine` (`last_layer`)
+that gives the dataset's own unit, and the loss undoes it on both sides (`loss_in_scale`). So every net answers, is
+exported, verified and served in the dataset's unit, and its state holds the unit.
+"""
+
+# N examples, B batch, K class or label (1 for a number)
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models_store.spec.train import Task
+from workers.training import scores
+from workers.training.learner import Examples, Rows
+
+Activation = Literal["softmax", "sigmoid", "identity"]
+ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda logits_BK: logits_BK.softmax(dim=1),
+    "sigmoid": torch.sigmoid,
+    "identity": lambda logits_BK: logits_BK,
+}
+"""what makes a net's logits (B, K) the outputs that its file answers"""
+
+
+@dataclass(frozen=True, eq=False)
+class Targets(ABC):
+    """The targets of a dataset's rows, and the task's meaning. `targets` arguments are some rows of `all_rows`.
+
+    In a step they may be soft: float (B, K), as mixing and distillation make them (see `as_soft`).
+    """
+
+    all_rows: Tensor
+    output_count: int
+
+    task: ClassVar[Task]
+    activation: ClassVar[Activation]
+
+    def of(self, rows: Rows) -> Tensor:
+        """Return the targets of `rows`, on the CPU."""
+        return self.all_rows[torch.from_numpy(rows)]
+
+    def outputs(self, logits_BK: Tensor) -> Tensor:
+        """Return what the exported file will answer: probabilities, or numbers in the dataset's unit."""
+        return ACTIVATIONS[self.activation](logits_BK)
+
+    def last_layer(self) -> nn.Module | None:
+        """Return what a net's head ends in, after its last linear layer; None: nothing."""
+        return None
+
+    def loss_in_scale(self, loss: nn.Module) -> nn.Module:
+        """Return the loss as it is minimised: `loss` itself, or for numbers, of standardised logits and targets."""
+        return loss
+
+    def epoch_metrics(self, logits_NK: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return `val_loss`, `val_accuracy` and (not for numbers) `val_balanced_accuracy` of a whole split.
+
+        For numbers `val_loss` is the mean squared error in units of the train split's variance, and `val_accuracy` is
+        R² (below 0 where answering the split's mean were better). Both may be NaN or infinite where logits are.
+        """
+        answered = scores.answers(self.task, self.outputs(logits_NK).float().cpu().numpy())
+        true = targets.cpu().numpy()
+        balanced = scores.balanced_accuracy(self.task, answered, true)
+        return {
+            "val_loss": float(self.validation_loss(logits_NK, targets)),
+            "val_accuracy": scores.accuracy(self.task, answered, true),
+        } | ({} if balanced is None else {"val_balanced_accuracy": balanced})
+
+    @abstractmethod
+    def counts_K(self, rows: Rows) -> Tensor:  # noqa: N802  the shape is part of the name
+        """Return how many of `rows` are of each class or bear each label, int64 (K,); for numbers, their count."""
+
+    @abstractmethod
+    def as_soft(self, targets: Tensor) -> Tensor:
+        """Return targets as float (B, K), which can be mixed."""
+
+    @abstractmethod
+    def correct(self, logits_BK: Tensor, targets: Tensor) -> Tensor:
+        """Return how much of a batch is right, a scalar of 0 to B: summed over an epoch, ÷ N, it is the train accuracy.
+
+        For numbers it is the sum of 1 - squared error ÷ train variance, so that the train accuracy is R² as well; it
+        may be below 0. Soft targets count by their likeliest class, labels at 0.5.
+        """
+
+    @abstractmethod
+    def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
+        """Return the task's plain loss, without the weights and smoothing of the spec's: comparable between specs."""
+
+
+class ClassTargets(Targets):
+    """One class of each image: int64 (N,)."""
+
+    task = "image_classification"
+    activation = "softmax"
+
+    def counts_K(self, rows: Rows) -> Tensor:  # noqa: N802  the shape is part of the name
+        """Count the rows of each class."""
+        return torch.bincount(self.of(rows), minlength=self.output_count)
+
+    def as_soft(self, targets: Tensor) -> Tensor:
+        """Return one-hot rows."""
+        return functional.one_hot(targets, self.output_count).float()
+
+    def correct(self, logits_BK: Tensor, targets: Tensor) -> Tensor:
+        """Count the rows whose likeliest class is theirs."""
+        classes_B = targets.argmax(dim=1) if targets.is_floating_point() else targets
+        return (logits_BK.argmax(dim=1) == classes_B).sum()
+
+    def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy."""
+        return functional.cross_entropy(logits_NK, targets)
+
+
+class LabelTargets(Targets):
+    """Any number of labels of each image: float32 (N, K) of 0 and 1."""
+
+    task = "multilabel_classification"
+    activation = "sigmoid"
+
+    def counts_K(self, rows: Rows) -> Tensor:  # noqa: N802  the shape is part of the name
+        """Count the rows that bear each label."""
+        return self.of(rows).sum(dim=0).long()
+
+    def as_soft(self, targets: Tensor) -> Tensor:
+        """Return them as they are."""
+        return targets
+
+    def correct(self, logits_BK: Tensor, targets: Tensor) -> Tensor:
+        """Sum the rows' shares of right labels."""
+        return ((logits_BK >= 0) == (targets >= scores.THRESHOLD)).float().mean(dim=1).sum()
+
+    def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
+        """Return the binary cross-entropy, the mean over rows and labels."""
+        return functional.binary_cross_entropy_with_logits(logits_NK, targets)
+
+
+@dataclass(frozen=True, eq=False)
+class NumberTargets(Targets):
+    """A number of each image, in the dataset's unit: float32 (N, 1). `mean` and `std` are the train split's."""
+
+    mean: float
+    std: float
+
+    task = "image_regression"
+    activation = "identity"
+
+    def last_layer(self) -> nn.Module:
+        """Return what brings a standardised number into the dataset's unit."""
+        return Affine(scale=self.std, shift=self.mean)
+
+    def loss_in_scale(self, loss: nn.Module) -> nn.Module:
+        """Return the loss of standardised logits and targets."""
+        return _Standardised(loss, mean=self.mean, std=self.std)
+
+    def counts_K(self, rows: Rows) -> Tensor:  # noqa: N802  the shape is part of the name
+        """Count the rows."""
+        return torch.tensor([len(rows)])
+
+    def as_soft(self, targets: Tensor) -> Tensor:
+        """Return them as they are."""
+        return targets
+
+    def correct(self, logits_BK: Tensor, targets: Tensor) -> Tensor:
+        """Sum what is explained of each row's variance."""
+        return (1 - ((logits_BK.float() - targets) / self.std).square()).sum()
+
+    def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean squared error in units of the train split's variance."""
+        return ((logits_NK - targets) / self.std).square().mean()
+
+
+class Affine(nn.Module):
+    """What brings a standardised number into its unit: x * scale + shift, fixed, in float32 under autocast too."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, *, scale: float, shift: float) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(scale))
+        self.register_buffer("shift", torch.tensor(shift))
+
+    def forward(self, standardised: Tensor) -> Tensor:
+        """Return the numbers in their unit."""
+        return standardised.float() * self.scale + self.shift
+
+
+class _Standardised(nn.Module):
+    """A loss of logits and targets in units of the targets' standard deviation."""
+
+    def __init__(self, loss: nn.Module, *, mean: float, std: float) -> None:
+        super().__init__()
+        self.loss, self.mean, self.std = loss, mean, std
+
+    def forward(self, logits_B1: Tensor, targets_B1: Tensor) -> Tensor:
+        value: Tensor = self.loss((logits_B1 - self.mean) / self.std, (targets_B1 - self.mean) / self.std)
+        return value
+
+
+def build(task: Task, examples: Examples) -> Targets:
+    """Return the targets of a dataset for a task that fits it; the scale of numbers comes from the train split."""
+    all_rows = torch.from_numpy(examples.targets)
+    if task == "image_classification":
+        return ClassTargets(all_rows, len(examples.classes))
+    if task == "multilabel_classification":
+        return LabelTargets(all_rows, len(examples.classes))
+    train_N = all_rows[torch.from_numpy(examples.split("train"))].double()
+    std = float(train_N.std(correction=0)) if len(train_N) else 0.0
+    return NumberTargets(all_rows, 1, mean=float(train_N.mean()) if len(train_N) else 0.0, std=std or 1.0)
