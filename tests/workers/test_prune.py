@@ -97,7 +97,7 @@ def test_pruning_is_repeatable() -> None:
 
 def test_a_frozen_net_is_cut_too_and_comes_back_trainable() -> None:
     parent = a_learned_net()
-    parent.freeze_backbone(True)
+    parent.freeze("backbone")
 
     pruned = prune(parent, StructuredPruning(), size=SIZE, channels=3)
 

@@ -129,7 +129,7 @@ def restructure(classifier: Net, cuts: Cuts, *, size: int, channels: int) -> Net
 def _trainable_copy(classifier: Net) -> Net:
     copied = copy.deepcopy(classifier).cpu().eval().requires_grad_(requires_grad=True)
     if isinstance(copied, Learner):
-        copied.freeze_backbone(False)  # what is frozen is left out of the autograd graph, by which layers are found
+        copied.freeze("none")  # what is frozen is left out of the autograd graph, by which layers are found
     return copied
 
 

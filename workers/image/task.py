@@ -74,7 +74,7 @@ def build(spec: ResolvedSpec, *, class_count: int, weights_dir: Path) -> Classif
         std=_per_channel(spec.backbone.std, channels),
         augmentation=spec.augmentation,
     )
-    classifier.freeze_backbone(spec.backbone.freeze == "backbone")
+    classifier.freeze(spec.backbone.freeze or "none")
     return classifier
 
 

@@ -7,7 +7,6 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -57,7 +56,8 @@ class Learner(nn.Module, ABC):
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.stages = stages or tuple((name, (name,)) for name, child in backbone.named_children() if has_weights(child))
+        children = tuple((name, (name,)) for name, child in backbone.named_children() if has_weights(child))
+        self.stages = stages or children or (("backbone", ()),)
 
     @property
     @abstractmethod
@@ -132,7 +132,7 @@ class Learner(nn.Module, ABC):
         for stage, prefixes in self.stages:
             if any(f"{name}.".startswith(f"{prefix.rstrip('.')}.") for prefix in prefixes):
                 return stage
-        return self.stages[0][0] if self.stages else ""
+        return self.stages[0][0]
 
     def train(self, mode: bool = True) -> "Learner":  # noqa: FBT001, FBT002  nn.Module's own signature
         """Set training mode; a part whose weights all stay as they are stays in evaluation mode."""

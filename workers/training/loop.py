@@ -120,7 +120,7 @@ class _Run:
 
         saved = self._saved()
         self.learner = learner
-        learner.freeze_backbone(spec.backbone.freeze == "backbone")
+        learner.freeze(spec.backbone.freeze or "none")
         learner.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks the pair of both
         raw = RawFeed(learner, examples, device=device)
         uses_features = learner.frozen and not learner.draws
