@@ -1,7 +1,8 @@
-"""torch → ONNX: one self-contained file that takes raw uint8 pixels and answers probabilities.
+"""torch → ONNX: one self-contained file that takes raw uint8 pixels and answers probabilities, or numbers.
 
-The graph is `uint8 (N, H, W, C) → float → normalise → (N, C, H, W) → net → softmax`. Decoding and resizing come
-before it (`models_store.pixels`), nothing comes after it but reading the labels from the file's own metadata.
+The graph is `uint8 (N, H, W, C) → float → normalise → (N, C, H, W) → net → ÷ temperature → softmax`, or the sigmoid
+for labels, or nothing for numbers. Decoding and resizing come before it (`models_store.pixels`), nothing comes after it
+but reading the labels from the file's own metadata.
 """
 
 import copy
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from models_store.errors import Invalid
+from workers.training.targets import ACTIVATIONS, Activation
 
 # N images, H height, W width, C channel, K class
 
@@ -34,15 +36,26 @@ class ModelTooLarge(Invalid):
 
 
 class ServedNet(nn.Module):
-    """A classifier with its preprocessing and its softmax: uint8 (N, H, W, C) in, probabilities (N, K) out."""
+    """A net with its preprocessing and its activation: uint8 (N, H, W, C) in, probabilities or numbers (N, K) out."""
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, classifier: nn.Module, *, mean: Sequence[float], std: Sequence[float], size: int) -> None:
+    def __init__(
+        self,
+        classifier: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        size: int,
+        activation: Activation = "softmax",
+        temperature: float = 1.0,
+    ) -> None:
         super().__init__()
         self.classifier = classifier
         self.size = size
+        self.activation = activation
+        self.temperature = temperature
         mean_C, std_C = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
         # Of shape (W * C), a value for each number of a row, not (C,): a broadcast over a last axis of 3 costs
         # onnxruntime as much as a quarter of an int8 mobilenet, one over a long row costs nothing.
@@ -50,10 +63,13 @@ class ServedNet(nn.Module):
         self.register_buffer("shift", (-mean_C / std_C).repeat(size).float())
 
     def forward(self, images_NHWC: Tensor) -> Tensor:
-        """Return the probability of each class for each image."""
+        """Return the probability of each class or label, or the number, for each image."""
         rows_NHX = images_NHWC.flatten(2).to(torch.float32) * self.scale + self.shift
         pixels_NCHW = rows_NHX.reshape(-1, self.size, self.size, self.scale.numel() // self.size).permute(0, 3, 1, 2)
-        return torch.softmax(self.classifier(pixels_NCHW), dim=-1)
+        logits_NK: Tensor = self.classifier(pixels_NCHW)
+        if self.temperature != 1:
+            logits_NK = logits_NK / self.temperature
+        return ACTIVATIONS[self.activation](logits_NK)
 
 
 def export(
@@ -67,12 +83,16 @@ def export(
     labels: Sequence[str],
     card: Mapping[str, Any],
     path: Path,
+    activation: Activation = "softmax",
+    temperature: float = 1.0,
 ) -> None:
     """Write `classifier` (normalised float (N, C, H, W) → logits (N, K)) to `path` as one ONNX file.
 
     The input `images` is uint8 (N, size, size, channels) with a free N, the output `probabilities` float32 (N, K).
-    `mean` and `std` are per channel, of pixels in [0, 1]. `labels` and `card` go into the file's metadata as JSON. The
-    same weights give the same bytes. `classifier` is not touched: its copy is exported, on the CPU, in evaluation mode.
+    `mean` and `std` are per channel, of pixels in [0, 1]. The logits are divided by `temperature` (Guo et al. 2017,
+    arXiv:1706.04599), then `activation` makes them the output. `labels` and `card` go into the file's metadata as JSON.
+    The same weights give the same bytes. `classifier` is not touched: its copy is exported, on the CPU, in evaluation
+    mode.
 
     Raises:
         ModelTooLarge: if the weights pass 2 GiB, where a single ONNX file ends.
@@ -85,7 +105,7 @@ def export(
             "choose smaller `head.hidden_sizes` or a smaller `input.size`"
         )
     copied = copy.deepcopy(classifier).cpu().float().to(memory_format=torch.contiguous_format)
-    served = ServedNet(copied, mean=mean, std=std, size=size).eval()
+    served = ServedNet(copied, mean=mean, std=std, size=size, activation=activation, temperature=temperature).eval()
     model = _convert(served, torch.zeros(2, size, size, channels, dtype=torch.uint8), opset=opset)
     _forget_where_it_was_made(model)
     _name_the_batch(model.graph)
