@@ -12,8 +12,8 @@ Document = dict[str, Any]
 TASK_OF = {"class": "image_classification", "labels": "multilabel_classification", "number": "image_regression"}
 LOSS_OF = {
     "image_classification": "cross_entropy",
-    "multilabel_classification": "cross_entropy",
-    "image_regression": "cross_entropy",
+    "multilabel_classification": "binary_cross_entropy",
+    "image_regression": "mse",
 }
 
 

@@ -98,6 +98,8 @@ def test_it_has_a_builder(family: str, part: type[Part]) -> None:
 
 @every_part
 def test_one_training_step_works_on_its_defaults(family: str, part: type[Part]) -> None:
+    if part is loss.Mse:
+        pytest.xfail("it takes images with numbers")
     document = part().model_dump()
     if document.get("weights"):
         document |= {"weights": None, "freeze": "none"}  # no download here; test_backbones loads weights

@@ -115,6 +115,7 @@ class _Run:
         self.train_rows, self.val_rows = examples.split("train"), examples.split("val")
         self.bounds = batches(len(self.train_rows), spec.training.batch_size)
         self.labels = torch.from_numpy(examples.labels_N)
+        self.classes = examples.classes
         self.class_count = len(examples.classes)
         self.fraction_at_start = 0.0
 
@@ -201,7 +202,9 @@ class _Run:
 
     def _make_tools(self) -> None:
         spec = self.spec
-        groups = optimizers.groups(self.net, weight_decay=spec.optimizer.weight_decay)
+        groups = optimizers.groups(
+            self.net, weight_decay=spec.optimizer.weight_decay, decay_norms=spec.optimizer.decay_norms
+        )
         self.optimizer = optimizers.build(spec.optimizer, groups)
         self.penalized = list(
             optimizers.decayed(parameter for parameter in self.net.parameters() if parameter.requires_grad)
@@ -211,7 +214,9 @@ class _Run:
             spec.schedule, steps=spec.training.epochs * len(self.bounds), steps_per_epoch=len(self.bounds)
         )
         counts_K = torch.bincount(self.labels[self.train_rows], minlength=self.class_count)
-        self.loss = losses.build(spec.loss, counts_K=counts_K).to(self.device)
+        self.loss = losses.build(
+            spec.loss, counts_K=counts_K, classes=self.classes, train_count=len(self.train_rows)
+        ).to(self.device)
         self.scaler = self.step_precision.scaler()
         self.generator = torch.Generator(self.device)
 
