@@ -25,7 +25,7 @@ class Constant(Part):
     warmup_epochs: WarmupEpochs = 0.0
 
 
-class Step(Part):
+class StepDecay(Part):
     """Drops at equal distances; they count from the start of the run, as torch's StepLR."""
 
     kind: Literal["step"] = "step"
@@ -118,7 +118,7 @@ class ReduceOnPlateau(Part):
 
 Schedule = Annotated[
     Constant
-    | Step
+    | StepDecay
     | MultiStep
     | Exponential
     | Linear

@@ -20,7 +20,7 @@ from models_store.spec.schedule import (
     OneCycle,
     Polynomial,
     ReduceOnPlateau,
-    Step,
+    StepDecay,
     WarmupStableDecay,
 )
 
@@ -52,7 +52,7 @@ def _(part: Constant, *, steps: int, steps_per_epoch: int) -> Factor:  # noqa: A
 
 
 @build.register
-def _(part: Step, *, steps: int, steps_per_epoch: int) -> Factor:  # noqa: ARG001  its drops go on
+def _(part: StepDecay, *, steps: int, steps_per_epoch: int) -> Factor:  # noqa: ARG001  its drops go on
     return _by_epoch(
         lambda epoch: part.gamma ** (int(epoch) // part.every_epochs),
         part.warmup_epochs,
