@@ -1,4 +1,4 @@
-"""a job's life as workers see it: claim, beat, report, finish, release, reap.
+"""a job's life as workers see it: claim, beat, report, wait, finish, release, reap.
 
 One claim decides, one fenced write publishes. Every write of a worker carries the fence that its claim was given; one
 that touches no row means "somebody else has the job now": it raises Stale, and the worker drops everything and leaves.
@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
-from models_store import events, tables
+from models_store import events, families, tables
 from models_store.database import Database, now
 from models_store.host import Process, this_process
 from models_store.jobs import COLUMNS, TERMINAL, Job, job_of
@@ -137,6 +137,7 @@ def succeed(
     Raises:
         Stale: if the claim is no longer ours, or the owner has asked for a cancel.
     """
+    families.lock_parent(connection, claim.job.id)
     _fenced(
         connection,
         claim,
@@ -145,6 +146,22 @@ def succeed(
     )
     _end_attempt(connection, claim.job.id, claim.fence, "succeeded")
     events.append(connection, claim.job.id, "state", {"state": "succeeded", "result": result})
+    families.ended(connection, claim.job.id)
+
+
+def wait(connection: Connection, claim: Claim, *, phase: str, progress: dict[str, Any]) -> None:
+    """Let a parent's worker go until a child ends, in the transaction that submits the children. A cancel wins.
+
+    Raises:
+        Stale: if the claim is no longer ours, or the owner has asked for a cancel.
+    """
+    waiting = {**_requeued(), "state": "waiting", "phase": phase, "progress": progress, "crashes": 0}
+    _fenced(connection, claim, waiting, tables.job.c.cancel_requested_at.is_(None))
+    _end_attempt(connection, claim.job.id, claim.fence, "waiting")
+    if phase != claim.job.phase:
+        events.append(connection, claim.job.id, "phase", {"phase": phase})
+    events.append(connection, claim.job.id, "progress", progress)
+    events.append(connection, claim.job.id, "state", {"state": "waiting"})
 
 
 def fail(database: Database, claim: Claim, problem: dict[str, Any]) -> None:
@@ -154,9 +171,11 @@ def fail(database: Database, claim: Claim, problem: dict[str, Any]) -> None:
         Stale: if the claim is no longer ours.
     """
     with database.write() as connection:
+        families.lock_parent(connection, claim.job.id)
         _fenced(connection, claim, {**_ended("failed"), "problem": problem})
         _end_attempt(connection, claim.job.id, claim.fence, "failed")
         events.append(connection, claim.job.id, "state", {"state": "failed", "problem": problem})
+        families.ended(connection, claim.job.id)
 
 
 def confirm_cancel(database: Database, claim: Claim) -> None:
@@ -166,9 +185,8 @@ def confirm_cancel(database: Database, claim: Claim) -> None:
         Stale: if the claim is no longer ours.
     """
     with database.write() as connection:
-        _fenced(connection, claim, _ended("canceled"))
-        _end_attempt(connection, claim.job.id, claim.fence, "canceled")
-        events.append(connection, claim.job.id, "state", {"state": "canceled"})
+        families.lock_parent(connection, claim.job.id)
+        _cancel(connection, claim)
 
 
 def release(database: Database, claim: Claim) -> None:
@@ -178,12 +196,11 @@ def release(database: Database, claim: Claim) -> None:
         Stale: if the claim is no longer ours.
     """
     with database.write() as connection:
+        families.lock_parent(connection, claim.job.id)
         job = tables.job
         wanted = select(job.c.cancel_requested_at).where(_holds(claim)).with_for_update()
         if connection.execute(wanted).scalar_one_or_none() is not None:
-            _fenced(connection, claim, _ended("canceled"))
-            _end_attempt(connection, claim.job.id, claim.fence, "canceled")
-            events.append(connection, claim.job.id, "state", {"state": "canceled"})
+            _cancel(connection, claim)
             return
         _fenced(connection, claim, {**_requeued(), "not_before": now()})
         _end_attempt(connection, claim.job.id, claim.fence, "released")
@@ -197,6 +214,7 @@ def crash(database: Database, claim: Claim, *, settings: Settings, reason: str) 
         Stale: if the claim is no longer ours.
     """
     with database.write() as connection:
+        families.lock_parent(connection, claim.job.id)
         row = connection.execute(select(*COLUMNS).where(_holds(claim)).with_for_update()).first()
         if row is None:
             raise Stale
@@ -234,6 +252,7 @@ def reap(database: Database, *, settings: Settings) -> list[str]:
             .with_for_update(skip_locked=True)
         )
         with database.write() as connection:
+            families.lock_parent(connection, job_id)
             row = connection.execute(locked).first()
             if row is None:
                 continue
@@ -296,6 +315,15 @@ def _count_crash(connection: Connection, job: Job, *, settings: Settings, reason
     )
     _end_attempt(connection, job.id, job.fence, "crashed")
     events.append(connection, job.id, "state", {**told, "crashes": crashes})
+    if values["state"] in TERMINAL:
+        families.ended(connection, job.id)
+
+
+def _cancel(connection: Connection, claim: Claim) -> None:
+    _fenced(connection, claim, _ended("canceled"))
+    _end_attempt(connection, claim.job.id, claim.fence, "canceled")
+    events.append(connection, claim.job.id, "state", {"state": "canceled"})
+    families.ended(connection, claim.job.id)
 
 
 def _fenced(connection: Connection, claim: Claim, values: dict[str, Any], *guards: ColumnElement[bool]) -> None:

@@ -3,11 +3,12 @@
 The row is the truth, and its own outbox; the queue is only a wake-up. Terminal is final.
 
     queued ──claim──► running ──► succeeded | failed | canceled
-      │  ▲               │
-      │  └──drain, crash─┘        (a crash counts; after `max_crashes` the job has failed with `worker_lost`)
-      └──cancel──► canceled
+      │  ▲  ▲            │  │
+      │  │  └drain, crash┘  │     (a crash counts; after `max_crashes` the job has failed with `worker_lost`)
+      │  └──child ends── waiting  (a parent has submitted children, and holds no worker: families.py)
+      └──cancel──► canceled ◄──cancel── waiting
 
-JobNotFound 404 · DatasetGone 404 · JobFinished 409 · JobNotFinished 409
+JobNotFound 404 · DatasetGone 404 · JobFinished 409 · JobNotFinished 409 · ChildNotRetried 409
 """
 
 import hashlib
@@ -18,15 +19,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from models_store import events, idempotency, tables
+from models_store import events, families, idempotency, tables
 from models_store.database import Database, now
 from models_store.errors import Conflict, NotFound
 from models_store.ids import new_id
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
 
-STATES = ("queued", "running", "succeeded", "failed", "canceled")
-TERMINAL = ("succeeded", "failed", "canceled")
+STATES = ("queued", "running", "waiting", "succeeded", "failed", "canceled")
+TERMINAL = families.TERMINAL
 PHASES = (
     "validating",
     "training",
@@ -38,6 +39,9 @@ PHASES = (
     "measuring",
     "publishing",
 )
+FAMILY_PHASES = {"search": "trials", "k_fold": "folds", "repeats": "repeats"}
+"""the first phase of each kind of parent; `publishing` is the other"""
+CHILD_PHASES = ("validating", "training", "evaluating")
 
 
 class JobNotFound(NotFound):
@@ -66,6 +70,13 @@ class JobNotFinished(Conflict):
 
     code = "job_not_finished"
     title = "The job has not ended yet"
+
+
+class ChildNotRetried(Conflict):
+    """The job is a part of another, which decides what is tried."""
+
+    code = "child_not_retried"
+    title = "A part of another job is not retried by itself"
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,7 @@ def submit(
     row = {
         "id": job_id,
         "owner": owner,
+        "kind": kind_of(spec),
         "name": spec.name,
         "dataset_id": spec.dataset,
         "spec": document,
@@ -175,6 +187,13 @@ def _hold_dataset(connection: Connection, dataset_id: str, *, owner: str) -> Non
         raise DatasetGone(f"there is no dataset {dataset_id!r}; GET /datasets lists yours")
 
 
+def kind_of(spec: ResolvedSpec) -> str:
+    """Return the kind of job that a spec asks for."""
+    if spec.search is not None:
+        return "search"
+    return "train" if spec.validation is None else spec.validation.kind
+
+
 def digest_of(spec_document: dict[str, Any]) -> str:
     """Return the SHA-256 of a spec's canonical JSON."""
     return hashlib.sha256(json.dumps(spec_document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -194,10 +213,17 @@ def find(database: Database, job_id: str, *, owner: str) -> Job:
 
 
 def listing(
-    database: Database, *, owner: str, state: str | None = None, limit: int = 20, cursor: str | None = None
+    database: Database,
+    *,
+    owner: str,
+    state: str | None = None,
+    parent: str | None = None,
+    limit: int = 20,
+    cursor: str | None = None,
 ) -> tuple[list[Job], str | None]:
-    """Return up to `limit` jobs, newest first, and the cursor of the next page."""
+    """Return up to `limit` jobs, newest first, and the cursor of the next page: a parent's children, or no children."""
     query = select(*COLUMNS).where(tables.job.c.owner == owner).order_by(tables.job.c.id.desc()).limit(limit + 1)
+    query = query.where(tables.job.c.parent_id == parent if parent else tables.job.c.parent_id.is_(None))
     if state:
         query = query.where(tables.job.c.state == state)
     if cursor:
@@ -210,6 +236,8 @@ def listing(
 def cancel(database: Database, job_id: str, *, owner: str) -> Job:
     """Cancel a job: at once when it waits, by a flag that its worker sees when it runs. A second call changes nothing.
 
+    A parent's children are canceled with it; a child counts as failed, and its parent goes on.
+
     Raises:
         JobNotFound: as `find` does.
         JobFinished: if it has ended otherwise than by a cancel.
@@ -217,9 +245,11 @@ def cancel(database: Database, job_id: str, *, owner: str) -> Job:
     job = tables.job
     mine = (job.c.id == job_id, job.c.owner == owner)
     with database.write() as connection:
-        waiting = update(job).where(*mine, job.c.state == "queued")
+        families.lock_parent(connection, job_id)
+        waiting = update(job).where(*mine, job.c.state.in_(("queued", "waiting")))
         if connection.execute(waiting.values(state="canceled", cancel_requested_at=now(), finished_at=now())).rowcount:
             events.append(connection, job_id, "state", {"state": "canceled"})
+            families.ended(connection, job_id)
         else:
             running = update(job).where(*mine, job.c.state == "running", job.c.cancel_requested_at.is_(None))
             if connection.execute(running.values(cancel_requested_at=now())).rowcount:
@@ -231,14 +261,17 @@ def cancel(database: Database, job_id: str, *, owner: str) -> Job:
 
 
 def retry(database: Database, job_id: str, *, owner: str, settings: Settings) -> Job:
-    """Queue a new job with the spec of one that failed or was canceled.
+    """Queue a new job with the spec of one that failed or was canceled; a parent's begins with new children.
 
     Raises:
         JobNotFound: as `find` does.
+        ChildNotRetried: if it is a part of another job.
         JobNotFinished: if it has not ended.
         JobFinished: if it succeeded.
     """
     earlier = find(database, job_id, owner=owner)
+    if earlier.parent_id is not None:
+        raise ChildNotRetried(f"job {job_id} is a part of {earlier.parent_id}; retry that, when it has ended")
     if earlier.state == "succeeded":
         raise JobFinished(f"job {job_id} succeeded; post its spec to /train to train again")
     if earlier.state not in TERMINAL:
@@ -260,15 +293,13 @@ def steps(job: Job, phase_events: Sequence[events.Event]) -> list[dict[str, Any]
             order = order[: order.index(name)]
         order.append(name)
         started[name] = event.created_at
-    prune = (job.spec.get("compression") or {}).get("prune")
-    quantize = (job.spec.get("compression") or {}).get("quantize")
-    left_out = {name for name, wanted in (("pruning", prune), ("quantizing", quantize)) if not wanted}
+    phases, left_out = _phases(job)
     last = order[-1] if order else None
     documents = []
-    for name in PHASES:
+    for name in phases:
         follower = order.index(name) + 1 if name in order else 0
         if name == last and job.state != "succeeded":
-            state = job.state if job.state in {"running", "failed", "canceled"} else "pending"
+            state = job.state if job.state in {"failed", "canceled"} else "running" if _is_under_way(job) else "pending"
         else:
             state = "done" if name in order else "skipped" if name in left_out or job.state in TERMINAL else "pending"
         ended = started[order[follower]] if 0 < follower < len(order) else job.finished_at if name == last else None
@@ -281,6 +312,22 @@ def steps(job: Job, phase_events: Sequence[events.Event]) -> list[dict[str, Any]
             }
         )
     return documents
+
+
+def _phases(job: Job) -> tuple[Sequence[str], set[str]]:
+    """Return the phases of a job's kind, and those of them that its spec leaves out."""
+    if job.kind in families.FAMILIES:
+        publishes = (job.spec.get("validation") or {}).get("publish", True)
+        return (FAMILY_PHASES[job.kind], "publishing"), set() if publishes else {"publishing"}
+    if job.kind in families.TRIED:
+        return CHILD_PHASES, set()
+    compression = job.spec.get("compression") or {}
+    left_out = {name for name, part in (("pruning", "prune"), ("quantizing", "quantize")) if not compression.get(part)}
+    return PHASES, left_out
+
+
+def _is_under_way(job: Job) -> bool:
+    return job.state in {"running", "waiting"} or (job.kind in families.FAMILIES and job.state == "queued")
 
 
 def attempts(database: Database, job_id: str) -> int:

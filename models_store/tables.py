@@ -76,7 +76,7 @@ job = Table(
     Column("finished_at", Double),
     Index(None, "state", "not_before"),
     Index(None, "owner", "id"),
-    Index(None, "parent_id", "number"),
+    Index(None, "parent_id", "number", unique=True),  # no child is submitted twice, whoever does it
 )
 
 attempt = Table(

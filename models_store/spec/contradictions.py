@@ -9,6 +9,12 @@ from models_store.spec.facts import DatasetFacts
 if TYPE_CHECKING:
     from models_store.spec.train import ResolvedSpec, TrainSpec
 
+FITTING_LOSSES = {
+    "image_classification": ["cross_entropy", "binary_cross_entropy", "focal", "poly1"],
+    "multilabel_classification": ["binary_cross_entropy"],
+    "image_regression": ["mse"],
+}
+
 
 def refuse_what_contradicts_itself(spec: "TrainSpec") -> None:
     """Check what stands in the spec alone; fields that are left out are no contradiction yet.
@@ -16,6 +22,14 @@ def refuse_what_contradicts_itself(spec: "TrainSpec") -> None:
     Raises:
         PydanticCustomError: of type `contradiction`, with a pointer and what is allowed.
     """
+    if spec.search is not None and spec.validation is not None:
+        raise _contradiction(
+            "validation",
+            "a search compares its trials on the dataset's own validation split; search first, then cross-validate the "
+            "winner's spec: give `search` or `validation`, not both",
+            None,
+        )
+    _refuse_parts_of_learning_that_do_not_go_together(spec)
     backbone = spec.backbone
     if backbone is None:
         return
@@ -38,6 +52,17 @@ def refuse_what_contradicts_itself(spec: "TrainSpec") -> None:
         )
 
 
+def _refuse_parts_of_learning_that_do_not_go_together(spec: "TrainSpec") -> None:
+    if spec.task and spec.loss and spec.loss.kind not in FITTING_LOSSES[spec.task]:
+        allowed = FITTING_LOSSES[spec.task]
+        raise _contradiction("loss/kind", f"`task: {spec.task}` is learned with {' or '.join(allowed)}", allowed)
+    if spec.schedule and spec.schedule.kind == "multistep":
+        milestones = spec.schedule.milestones
+        ascending = sorted(set(milestones))
+        if milestones != ascending:
+            raise _contradiction("schedule/milestones", "milestones are given once each, in ascending order", ascending)
+
+
 def refuse_what_does_not_fit(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
     """Check the whole spec against its dataset.
 
@@ -51,6 +76,31 @@ def refuse_what_does_not_fit(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
             f"the dataset holds {facts.target} targets, which `task: {fitting[facts.target]}` learns",
             [fitting[facts.target]],
         )
+    _refuse_weights_of_unknown_classes(spec, facts)
+    _refuse_folds_that_do_not_fit(spec, facts)
+
+
+def _refuse_folds_that_do_not_fit(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
+    if spec.validation is None or spec.validation.kind != "k_fold":
+        return
+    if spec.validation.group and not facts.grouped:
+        raise _contradiction(
+            "validation/group", "the dataset's labels.csv has no `group` column; set it to false", [False]
+        )
+    most = max(facts.counts.values(), default=facts.train_count) if facts.target == "class" else facts.train_count
+    if spec.validation.folds > most:
+        raise _contradiction(
+            "validation/folds", f"no class has {spec.validation.folds} training images", {"minimum": 2, "maximum": most}
+        )
+
+
+def _refuse_weights_of_unknown_classes(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
+    weights = None if spec.loss.kind == "mse" else spec.loss.class_weights
+    unknown = sorted(set(weights) - set(facts.counts)) if isinstance(weights, dict) else []
+    if unknown:
+        raise _contradiction(
+            "loss/class_weights", f"the dataset has no class {', '.join(map(repr, unknown[:5]))}", sorted(facts.counts)
+        )
 
 
 def doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[str]:
@@ -59,6 +109,46 @@ def doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[str]:
 
 
 def _doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]:
+    return [*_doubts_of_learning(spec), *_doubts_of_the_rest(spec, facts)]
+
+
+def _doubts_of_learning(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
+    schedule, training = spec.schedule, spec.training
+    first_change = {
+        "step": schedule.every_epochs if schedule.kind == "step" else 0,
+        "multistep": schedule.milestones[0] if schedule.kind == "multistep" else 0,
+        "reduce_on_plateau": schedule.patience + 2 if schedule.kind == "reduce_on_plateau" else 0,
+    }.get(schedule.kind, 0)
+    is_weighed = spec.loss.kind != "mse" and spec.loss.class_weights == "balanced"
+    return [
+        (
+            schedule.warmup_epochs >= training.epochs,
+            f"the warm-up takes all {training.epochs} epochs: the learning rate never reaches its peak",
+        ),
+        (
+            first_change >= training.epochs,
+            f"`schedule: {schedule.kind}` changes nothing within {training.epochs} epochs",
+        ),
+        (
+            spec.optimizer.kind == "sgd" and spec.optimizer.nesterov and spec.optimizer.momentum == 0,
+            "nesterov does nothing without momentum",
+        ),
+        (
+            spec.optimizer.kind == "schedule_free_adamw" and schedule.kind != "constant",
+            f"schedule_free_adamw averages its weights in place of a falling learning rate; with `schedule: {schedule.kind}` it learns less, use constant",
+        ),
+        (
+            spec.optimizer.kind == "muon" and spec.backbone.freeze == "backbone" and not spec.head.hidden_sizes,
+            "muon takes hidden weights, and only the last layer trains: AdamW takes it",
+        ),
+        (
+            training.sampling == "balanced" and is_weighed,
+            "balanced sampling and balanced class weights together count the rarer classes twice",
+        ),
+    ]
+
+
+def _doubts_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]:
     backbone, training = spec.backbone, spec.training
     patience = training.early_stopping.patience if training.early_stopping else 0
     quantize = spec.compression.quantize if spec.compression else None
@@ -86,16 +176,15 @@ def _doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]
             f"early_stopping.patience {patience} can never act within {training.epochs} epochs",
         ),
         (
-            spec.schedule.warmup_epochs >= training.epochs,
-            f"the warm-up takes all {training.epochs} epochs: the learning rate never reaches its peak",
-        ),
-        (
-            spec.optimizer.kind == "sgd" and spec.optimizer.nesterov and spec.optimizer.momentum == 0,
-            "nesterov does nothing without momentum",
-        ),
-        (
             not spec.head.hidden_sizes and spec.head.dropout > 0,
             "head.dropout acts after hidden layers, and there are none; use the dropout regularizer",
+        ),
+        (
+            spec.validation is not None
+            and spec.validation.kind == "k_fold"
+            and facts.target == "class"
+            and 0 < min(facts.counts.values(), default=0) < spec.validation.folds,
+            "some classes have fewer training images than there are folds: some folds will lack them",
         ),
         (
             quantize is not None and quantize.calibration_images > facts.train_count,

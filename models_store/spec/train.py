@@ -21,6 +21,7 @@ from models_store.spec.part import Part
 from models_store.spec.regularizer import Regularizer
 from models_store.spec.schedule import Schedule
 from models_store.spec.search import Search
+from models_store.spec.space import refuse_what_cannot_vary
 from models_store.spec.training import ResolvedTraining, Training
 from models_store.spec.transfer import Transfer
 from models_store.spec.validation import Validation
@@ -94,6 +95,7 @@ class ResolvedSpec(TrainSpec):
     def _refuse_what_does_not_fit(self, info: ValidationInfo) -> "ResolvedSpec":
         if isinstance(info.context, DatasetFacts):
             refuse_what_does_not_fit(self, info.context)
+            refuse_what_cannot_vary(self, info.context)
         return self
 
 

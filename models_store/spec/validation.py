@@ -8,10 +8,11 @@ from models_store.spec.part import Part
 
 
 class KFold(Part):
-    """Stratified k-fold cross-validation over the train and val splits; the test split stays untouched (Kohavi 1995)."""
+    """K-fold cross-validation over the train and val splits, stratified by class (Kohavi 1995); the test split stays untouched."""
 
     kind: Literal["k_fold"] = "k_fold"
     folds: int = Field(5, ge=2, le=20, description="parts of the data; each is held out once")
+    parallel: int = Field(2, ge=1, le=100, description="folds that wait or run at the same time, over all workers")
     group: bool = Field(
         default=False,
         description="true: images with the same `group` in the dataset's labels.csv stay in one fold; false: by image",
@@ -26,6 +27,7 @@ class Repeats(Part):
 
     kind: Literal["repeats"] = "repeats"
     seeds: int = Field(5, ge=2, le=100, description="runs; the seeds are the spec's seed and those after it")
+    parallel: int = Field(2, ge=1, le=100, description="runs that wait or run at the same time, over all workers")
     publish: bool = Field(
         default=True, description="true: train and publish a model with the spec's own seed when the runs are done"
     )

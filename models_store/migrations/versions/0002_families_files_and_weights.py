@@ -28,7 +28,7 @@ def upgrade() -> None:
     op.add_column("job", sa.Column("number", sa.Integer(), nullable=True))
     op.add_column("job", sa.Column("parameters", sa.JSON(), nullable=True))
     op.add_column("job", sa.Column("files", sa.JSON(), nullable=True))
-    op.create_index(op.f("ix_job_parent_id_number"), "job", ["parent_id", "number"], unique=False)
+    op.create_index(op.f("ix_job_parent_id_number"), "job", ["parent_id", "number"], unique=True)
     op.add_column("version", sa.Column("weights_blob", sa.String(length=64), nullable=True))
 
 

@@ -1,0 +1,151 @@
+"""What a search may vary: dotted paths into the resolved spec, the values that each takes, and how many trials that makes."""
+
+import copy
+import difflib
+import math
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+from models_store.spec import recipes
+from models_store.spec.explain import explain
+from models_store.spec.facts import DatasetFacts
+from models_store.spec.search import Distribution, Grid
+
+if TYPE_CHECKING:
+    from models_store.spec.train import ResolvedSpec
+
+Document = dict[str, Any]
+Parameters = dict[str, Any]
+"""dotted path → value"""
+
+MOST_TRIALS = 1000
+VARIED = {
+    "seed",
+    "input",
+    "backbone",
+    "head",
+    "transfer",
+    "distillation",
+    "augmentation",
+    "regularizers",
+    "loss",
+    "optimizer",
+    "schedule",
+    "training",
+}
+"""what changes a trial; trials train and evaluate alone, so that the rest would make no difference"""
+HELD = {"distillation.teacher": "a teacher", "training.monitor": "the figure that trials are compared by"}
+
+
+def value_at(document: Document, path: str) -> Any:  # noqa: ANN401  any JSON
+    """Return what the resolved spec has at a path.
+
+    Raises:
+        KeyError: with the step that is not there, and what is there instead.
+    """
+    here: Any = document
+    for step in path.split("."):
+        if isinstance(here, dict) and step in here:
+            here = here[step]
+        elif isinstance(here, list) and step.isdigit() and int(step) < len(here):
+            here = here[int(step)]
+        else:
+            known = list(here) if isinstance(here, dict) else list(map(str, range(len(here or []))))
+            raise KeyError(step, known)
+    return here
+
+
+def applied(document: Document, parameters: Parameters, facts: DatasetFacts) -> Document:
+    """Return the spec of one trial: the parent's with values set, whole parts before what is inside them.
+
+    What a whole backbone leaves out, the recipes decide, as they do for a spec.
+    """
+    changed = copy.deepcopy(document) | {"search": None, "validation": None}
+    for path, value in sorted(parameters.items(), key=lambda item: item[0].count(".")):
+        *above, last = path.split(".")
+        here: Any = value_at(changed, ".".join(above)) if above else changed
+        here[int(last) if isinstance(here, list) else last] = copy.deepcopy(value)
+    return recipes.fill(changed, facts) if "backbone" in parameters else changed
+
+
+def grid_values(distribution: Distribution, *, steps: int) -> list[Any]:
+    """Return a choice's values, or `steps` values of a range, its ends among them."""
+    if distribution.choice is not None:
+        return list(distribution.choice)
+    shares = [number / (steps - 1) for number in range(steps)]
+    if distribution.int_uniform is not None:
+        low, high = distribution.int_uniform
+        return sorted({round(low + (high - low) * share) for share in shares})
+    if distribution.log_uniform is not None:
+        start, end = distribution.log_uniform
+        inner = [math.exp(math.log(start) + math.log(end / start) * share) for share in shares[1:-1]]
+        return [start, *inner, end]
+    assert distribution.uniform is not None, "exactly one is given"
+    start, end = distribution.uniform
+    return [start + (end - start) * share for share in shares]
+
+
+def planned(spec: "ResolvedSpec") -> int:
+    """Return how many children that try something a spec asks for; 0: it asks for one training."""
+    if spec.search is not None:
+        return 1 + _combinations(spec.search) if isinstance(spec.search, Grid) else spec.search.trials
+    if spec.validation is not None:
+        return spec.validation.folds if spec.validation.kind == "k_fold" else spec.validation.seeds
+    return 0
+
+
+def refuse_what_cannot_vary(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
+    """Check each path of a search, and each end and choice of its values, as if a trial had it.
+
+    Raises:
+        PydanticCustomError: of type `contradiction`, pointing below /search/space.
+    """
+    if spec.search is None:
+        return
+    document = spec.model_dump(mode="json")
+    for path, distribution in spec.search.space.items():
+        _refuse_unknown_path(document, path)
+        ((name, values),) = distribution.model_dump(exclude_none=True).items()
+        for position, value in enumerate(values):
+            changed: Document = {}
+            try:
+                changed = applied(document, {path: value}, facts)
+                type(spec).model_validate(changed, context=facts)
+            except ValidationError as error:
+                fault = explain(error, type(spec), changed)[0]
+                where = f" at {fault['pointer']}" if fault["pointer"] != "/" + path.replace(".", "/") else ""
+                message = f"{path} can't be {value!r}: {fault['message']}{where}"
+                pointer = f"search/space/{path}/{name}/{position}"
+                raise _contradiction(pointer, message, fault.get("allowed")) from error
+    if planned(spec) > MOST_TRIALS:
+        message = f"the grid has {_combinations(spec.search)} combinations; take fewer values, or a random search"
+        raise _contradiction("search/space", message, {"maximum": MOST_TRIALS - 1})
+
+
+def _refuse_unknown_path(document: Document, path: str) -> None:
+    root, pointer = path.partition(".")[0], f"search/space/{path}"
+    if root in document and root not in VARIED:
+        message = f"{root!r} is the same in all trials: they train and evaluate, and are compared by validation"
+        raise _contradiction(pointer, message, sorted(VARIED))
+    if path in HELD:
+        raise _contradiction(pointer, f"{path!r} is {HELD[path]}, and the same in all trials", None)
+    try:
+        value_at(document, path)
+    except KeyError as error:
+        step, known = error.args
+        near = difflib.get_close_matches(step, known, n=1, cutoff=0.5)
+        there = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(known) or 'nothing'}"
+        message = f"the resolved spec has no {step!r} in {path!r}; {there}"
+        raise _contradiction(pointer, message, known) from error
+
+
+def _combinations(search: Any) -> int:  # noqa: ANN401  a Grid, told apart by its caller
+    return math.prod(len(grid_values(each, steps=search.steps)) for each in search.space.values())
+
+
+def _contradiction(pointer: str, message: str, allowed: Any) -> PydanticCustomError:  # noqa: ANN401  any JSON
+    return PydanticCustomError(
+        "contradiction", "{message}", {"message": message, "pointer": pointer, "allowed": allowed}
+    )
