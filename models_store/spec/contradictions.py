@@ -114,11 +114,15 @@ def _doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]
 
 def _doubts_of_learning(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
     schedule, training = spec.schedule, spec.training
-    first_change = {
-        "step": schedule.every_epochs if schedule.kind == "step" else 0,
-        "multistep": schedule.milestones[0] if schedule.kind == "multistep" else 0,
-        "reduce_on_plateau": schedule.patience + 2 if schedule.kind == "reduce_on_plateau" else 0,
-    }.get(schedule.kind, 0)
+    first_change = (
+        schedule.every_epochs
+        if schedule.kind == "step"
+        else schedule.milestones[0]
+        if schedule.kind == "multistep"
+        else schedule.patience + 2  # the first epoch can't but improve
+        if schedule.kind == "reduce_on_plateau"
+        else 0
+    )
     is_weighed = spec.loss.kind != "mse" and spec.loss.class_weights == "balanced"
     return [
         (
