@@ -16,6 +16,9 @@ LOSS_OF = {
     "image_regression": "mse",
 }
 
+AVERAGED = {"kind": "constant", "warmup_epochs": 0.5}
+"""the schedule of an optimizer that averages weights in place of a falling learning rate"""
+
 
 def fill(document: Document, facts: DatasetFacts) -> Document:
     """Return a TrainSpec's document with every default decided; what the user chose stays as it is."""
@@ -42,7 +45,9 @@ def fill(document: Document, facts: DatasetFacts) -> Document:
         "regularizers": [],
         "loss": {"kind": LOSS_OF[task]},
         "optimizer": {"kind": "adamw"},
-        "schedule": {"kind": "cosine"},
+        "schedule": AVERAGED
+        if (document["optimizer"] or {}).get("kind") == "schedule_free_adamw"
+        else {"kind": "cosine"},
     }
     left_out = {name: value for name, value in defaults.items() if document[name] is None}
     return document | chosen | left_out
