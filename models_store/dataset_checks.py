@@ -6,13 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from models_store.dataset_manifest import SPLITS, ManifestEntry, counts
 from models_store.errors import FieldError, Invalid
+from models_store.spec.facts import Target
 
-SPLITS = ("train", "val", "test")
 MOST_NAMES = 200  # in a report, for each check
 MOST_ERRORS = 1000  # in a problem document
 IMBALANCE = 10
 TINY_SIDE = 16
+FAR = 20  # interquartile ranges from the median
+MOST_LABELS = 5000  # of a multi-label dataset: every image has a number for each
 Severity = Literal["error", "warning", "info"]
 
 
@@ -63,46 +66,33 @@ class DatasetUnusable(Invalid):
         return super().as_problem() | {"report": self.report}
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestEntry:
-    """One image of a dataset: where it was in the archive, and what is known of it. Sizes in pixels, upright."""
-
-    file: str
-    member: str  # its name in the images' zip; files of one content share it
-    label: str
-    split: str  # one of SPLITS
-    sha256: str
-    width: int
-    height: int
-
-
 def report(checks: Iterable[Check]) -> dict[str, Any]:
     """Return the machine-readable report, the worst first."""
     order = {"error": 0, "warning": 1, "info": 2}
     return {"checks": [check.as_json() for check in sorted(checks, key=lambda check: order[check.severity])]}
 
 
-def counts(entries: Iterable[ManifestEntry], classes: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return split → class → number of images; every split and class is there, with 0 if need be."""
-    found = Counter((entry.split, entry.label) for entry in entries)
-    return {split: {label: found[split, label] for label in classes} for split in SPLITS}
+def check_classes(classes: Sequence[str], entries: Sequence[ManifestEntry], target: Target) -> list[Check]:
+    """Look at the classes or labels by themselves: too few, too many, empty ones, two that differ only by case.
 
-
-def check_classes(classes: Sequence[str], labels: Iterable[str]) -> list[Check]:
-    """Look at the classes by themselves: too few, empty ones, two that differ only by case.
-
-    `classes` are all that the archive names, `labels` those of usable images (with repetitions).
+    `classes` are all that the archive names, `entries` the usable images.
     """
-    filled = set(labels)
+    filled = {name for entry in entries for name in entry.names}
     spellings: defaultdict[str, list[str]] = defaultdict(list)
     for label in sorted(classes):
         spellings[" ".join(label.casefold().split())].append(label)
     same: list[str | list[str]] = [group for group in spellings.values() if len(group) > 1]
     empty = sorted(set(classes) - filled)
     checks = []
-    if not filled:
+    if not entries:
         checks.append(Check("no_images", "error", "there is no usable image; send class folders of JPEG or PNG files"))
-    elif len(filled) == 1:
+    elif target == "labels" and not filled:
+        message = "no image has a label; labels.csv needs images that bear each label, and images that don't"
+        checks.append(Check("no_labels", "error", message))
+    elif target == "labels" and len(classes) > MOST_LABELS:
+        message = f"there are {len(classes)} labels, and at most {MOST_LABELS} are allowed; keep the most frequent"
+        checks.append(Check("too_many_labels", "error", message))
+    elif target == "class" and len(filled) == 1:
         message = "there is one class with images; at least two are needed to tell them apart"
         checks.append(Check("one_class", "error", message, sorted(filled)))
     if empty:
@@ -115,8 +105,9 @@ def check_classes(classes: Sequence[str], labels: Iterable[str]) -> list[Check]:
 
 
 def check_entries(entries: Sequence[ManifestEntry], classes: Sequence[str]) -> list[Check]:
-    """Look at the images as they were split: copies, contradictions, leaks, balance, sizes."""
-    checks = [*_check_copies(entries), *_check_balance(entries, classes)]
+    """Look at the images as they were split: copies, contradictions, leaks, balance or spread, sizes."""
+    checks = [*_check_copies(entries), *_check_groups(entries), *_check_balance(entries, classes)]
+    checks += [*_check_labels(entries, classes), *_check_values(entries)]
     tiny = [entry.file for entry in entries if min(entry.width, entry.height) < TINY_SIDE]
     if tiny:
         message = f"{len(tiny)} images have a side below {TINY_SIDE} pixels; they are enlarged"
@@ -142,7 +133,7 @@ def _check_copies(entries: Sequence[ManifestEntry]) -> list[Check]:
         files = sorted(entry.file for entry in group)
         if len({entry.split for entry in group}) > 1:
             leaks.append(files)
-        if len({entry.label for entry in group}) > 1:
+        if len({json.dumps(entry.target) for entry in group}) > 1:
             conflicts.append(files)
         for split in SPLITS:
             within = sorted(entry.file for entry in group if entry.split == split)
@@ -151,9 +142,55 @@ def _check_copies(entries: Sequence[ManifestEntry]) -> list[Check]:
     found = [
         ("exact_duplicates", "{} images are in one split more than once, byte for byte; each copy counts", copies),
         ("duplicates_across_splits", "{} images are in several splits: figures on them are too good", leaks),
-        ("conflicting_labels", "{} images are under more than one label: decide which is right", conflicts),
+        ("conflicting_labels", "{} images are labelled in more than one way: decide which is right", conflicts),
     ]
     return [Check(name, "warning", message.format(len(groups)), groups) for name, message, groups in found if groups]
+
+
+def _check_groups(entries: Sequence[ManifestEntry]) -> list[Check]:
+    splits: defaultdict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        if entry.group:
+            splits[entry.group].add(entry.split)
+    leaks = sorted(group for group, found in splits.items() if len(found) > 1)
+    if not leaks:
+        return []
+    message = f"{len(leaks)} groups are in several splits: figures on them are too good"
+    return [Check("groups_across_splits", "warning", message, leaks)]
+
+
+def _check_labels(entries: Sequence[ManifestEntry], classes: Sequence[str]) -> list[Check]:
+    """Look for labels that all images of the train split bear."""
+    shown = [entry for entry in entries if entry.split == "train"]
+    if not shown or any(entry.label for entry in shown):
+        return []
+    train = counts(shown, classes)["train"]
+    everywhere = [label for label, count in train.items() if count == len(shown)]
+    if not everywhere:
+        return []
+    message = f"{_some(everywhere)} on every image of the train split: nothing shows what is not so"
+    return [Check("label_on_every_image", "warning", message, everywhere)]
+
+
+def _check_values(entries: Sequence[ManifestEntry]) -> list[Check]:
+    """Look at numbers: all alike can't be learned; a few far away from all others are often no numbers, but codes."""
+    train = sorted(entry.value for entry in entries if entry.value is not None and entry.split == "train")
+    if not train:
+        return []
+    checks = []
+    if train[0] == train[-1]:
+        message = f"every value in the train split is {train[0]:g}: there is nothing to learn"
+        checks.append(Check("values_all_equal", "error", message))
+    median, quarter = train[len(train) // 2], len(train) // 4
+    spread = train[-1 - quarter] - train[quarter]
+    far = [entry.file for entry in entries if entry.value is not None and abs(entry.value - median) > FAR * spread]
+    if spread > 0 and far:
+        message = (
+            f"{len(far)} values are more than {FAR} times the middle half's spread ({spread:g}) away from the median "
+            f"({median:g}): if they stand for something unknown, remove them"
+        )
+        checks.append(Check("values_far_away", "warning", message, sorted(far)))
+    return checks
 
 
 def _check_balance(entries: Sequence[ManifestEntry], classes: Sequence[str]) -> list[Check]:

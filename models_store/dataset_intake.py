@@ -42,6 +42,7 @@ class Picture:
     width: int
     height: int
     size_bytes: int
+    grey: bool
 
 
 @dataclass
@@ -154,7 +155,13 @@ class _Desk:
             else:
                 member = f"{waiting.sha256}.{SUFFIX[facts.format]}"
                 known = Picture(
-                    waiting.name, member, waiting.sha256, facts.width, facts.height, size_bytes=len(waiting.data)
+                    waiting.name,
+                    member,
+                    waiting.sha256,
+                    facts.width,
+                    facts.height,
+                    size_bytes=len(waiting.data),
+                    grey=facts.grey,
                 )
                 self._images.writestr(_entry(member), waiting.data)
             self._known[waiting.sha256] = known

@@ -3,13 +3,19 @@
 Nothing that is reported as test may be trained on, or used to choose a model. So an archive with `train` and `val`
 alone keeps its val apart: it becomes the test split, which is what its author held out and what published figures were
 measured on, and a tenth of train becomes the val that chooses.
+
+What is cut is chosen by content alone, so that the same images are split alike in any archive, and copies of one image
+never part; nor do images of one group. An image that is labelled in two ways stays in train: nothing is measured on a
+contradiction.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from models_store.dataset_checks import SPLITS, Check, ManifestEntry
+from models_store.dataset_checks import Check
+from models_store.dataset_manifest import SPLITS, ManifestEntry
 
 SHARE = 0.1
 
@@ -26,9 +32,8 @@ class Splits:
 def complete(entries: Sequence[ManifestEntry]) -> Splits:
     """Return the images, each in one of `train`, `val` and `test`; an entry's split may be "" before.
 
-    What is missing is cut from train: a tenth of each class, at least one image, chosen by content alone, so that the
-    same images are split alike in any archive, and copies of one image never part. An image under two labels stays in
-    train: nothing is measured on a contradiction.
+    What is missing is cut from train: a tenth of each class, at least one image. Where images have groups, or any
+    number of labels, a tenth of them all is cut that comes near to a tenth of each class or label.
     """
     given = {entry.split for entry in entries}
     if given <= {"", "train"}:
@@ -50,13 +55,39 @@ def complete(entries: Sequence[ManifestEntry]) -> Splits:
 
 
 def _cut(entries: Sequence[ManifestEntry], parts: tuple[str, ...], *, origin: str, checks: list[Check]) -> Splits:
+    train = [entry for entry in entries if entry.split == "train"]
+    if all(entry.label and not entry.group for entry in train):
+        moved, too_few = _tenths_of_classes(train, parts)
+        needed = f"each class needs at least {len(parts) + 1} different images"
+    else:
+        moved, too_few = _tenths_of_units(train, parts)
+        kind = "groups" if any(entry.group for entry in train) else "images"
+        needed = f"at least {len(parts) + 1} different {kind}, of all classes or labels, are needed"
+    if too_few is not None:
+        message = (
+            f"{needed} to cut {' and '.join(parts)} from: "
+            f"add images, or give the splits yourself ({', '.join(SPLITS)} folders)"
+        )
+        checks = [*checks, Check("too_few_images", "error", message, too_few)]
+    cut = [
+        replace(entry, split=moved[entry.sha256]) if entry.split == "train" and entry.sha256 in moved else entry
+        for entry in entries
+    ]
+    return Splits(cut, origin, checks)
+
+
+Moved = dict[str, str]
+"""content → the split it leaves train for"""
+
+
+def _tenths_of_classes(train: Sequence[ManifestEntry], parts: tuple[str, ...]) -> tuple[Moved, list[str] | None]:
+    """Cut a tenth of each class; return the classes too small for it, if any."""
     labels: defaultdict[str, set[str]] = defaultdict(set)
     contents: defaultdict[str, set[str]] = defaultdict(set)
-    for entry in entries:
-        if entry.split == "train":
-            labels[entry.sha256].add(entry.label)
-            contents[entry.label].add(entry.sha256)
-    moved: dict[str, str] = {}  # content → the split it leaves train for
+    for entry in train:
+        labels[entry.sha256].add(entry.label)
+        contents[entry.label].add(entry.sha256)
+    moved: Moved = {}
     too_few = []
     for label, all_contents in sorted(contents.items()):
         clear = sorted(content for content in all_contents if len(labels[content]) == 1)
@@ -66,14 +97,100 @@ def _cut(entries: Sequence[ManifestEntry], parts: tuple[str, ...], *, origin: st
         count = min(max(1, int(len(all_contents) * SHARE + 0.5)), len(clear) // len(parts))
         for place, part in enumerate(parts):
             moved.update(dict.fromkeys(clear[place * count : (place + 1) * count], part))
-    if too_few:
-        message = (
-            f"each class needs at least {len(parts) + 1} different images to cut {' and '.join(parts)} from: "
-            f"add images, or give the splits yourself ({', '.join(SPLITS)} folders)"
-        )
-        checks = [*checks, Check("too_few_images", "error", message, too_few)]
-    cut = [
-        replace(entry, split=moved[entry.sha256]) if entry.split == "train" and entry.sha256 in moved else entry
-        for entry in entries
+    return moved, too_few or None
+
+
+@dataclass(frozen=True, eq=False)
+class _Unit:
+    """Images that stay together; `counts` are of its classes or labels, and of its images under ""."""
+
+    contents: list[str]
+    counts: Counter[str]
+
+
+def _tenths_of_units(train: Sequence[ManifestEntry], parts: tuple[str, ...]) -> tuple[Moved, list[str] | None]:
+    """Cut whole units, near to a tenth of everything; return [] when a part would stay empty.
+
+    Rare labels choose first, as in iterative stratification (Sechidis et al. 2011).
+    """
+    units, left = _units(train)
+    bearing: defaultdict[str, list[_Unit]] = defaultdict(list)
+    for unit in units:
+        for name in unit.counts:
+            bearing[name].append(unit)
+    wanted = {name: max(1, int(count * SHARE + 0.5)) for name, count in left.items()}
+    taken: set[_Unit] = set()
+    moved: Moved = {}
+    for part in parts:
+        missing = Counter(wanted)
+        chosen = []
+        for name in sorted(wanted, key=lambda name: (wanted[name], name)):
+            for unit in _chosen(bearing[name], name, missing=missing, left=left, taken=taken):
+                taken.add(unit)
+                chosen.append(unit)
+                missing.subtract(unit.counts)
+                left.subtract(unit.counts)
+        if not chosen:
+            return moved, []
+        moved.update({content: part for unit in chosen for content in unit.contents})
+    return moved, None
+
+
+def _chosen(
+    units: Sequence[_Unit], name: str, *, missing: Counter[str], left: Counter[str], taken: set[_Unit]
+) -> Iterator[_Unit]:
+    """Yield units while some of `name` is missing: those that help, or if none does, the one that harms least."""
+    wanted = missing[name]
+    for unit in units:
+        if missing[name] <= 0:
+            return
+        if unit not in taken and _leaves_some(unit, left) and _gain(unit, missing) > 0:
+            yield unit
+    able = [unit for unit in units if unit not in taken and _leaves_some(unit, left)]
+    if missing[name] == wanted > 0 and able:
+        yield max(able, key=lambda unit: _gain(unit, missing))
+
+
+def _gain(unit: _Unit, missing: Counter[str]) -> int:
+    """Return how much nearer the unit brings what is missing to none."""
+    return sum(abs(missing[name]) - abs(missing[name] - count) for name, count in unit.counts.items())
+
+
+def _leaves_some(unit: _Unit, left: Counter[str]) -> bool:
+    return all(left[name] > count for name, count in unit.counts.items())
+
+
+def _units(train: Sequence[ManifestEntry]) -> tuple[list[_Unit], Counter[str]]:
+    """Return what may be cut, in the order of its contents, and the counts of everything."""
+    together = _joined([(entry.sha256, f"group {entry.group}") for entry in train if entry.group])
+    members: defaultdict[str, list[ManifestEntry]] = defaultdict(list)
+    targets: defaultdict[str, set[str]] = defaultdict(set)
+    for entry in train:
+        members[together.get(entry.sha256, entry.sha256)].append(entry)
+        targets[entry.sha256].add(json.dumps(entry.target))
+    units = [
+        _Unit(sorted({entry.sha256 for entry in entries}), _counted(entries))
+        for entries in members.values()
+        if all(len(targets[entry.sha256]) == 1 for entry in entries)
     ]
-    return Splits(cut, origin, checks)
+    return sorted(units, key=lambda unit: unit.contents), _counted(train)
+
+
+def _counted(entries: Iterable[ManifestEntry]) -> Counter[str]:
+    return Counter(name for entry in entries for name in ("", *entry.names))
+
+
+def _joined(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the pairs' members, each with one name for all that hang together (union-find)."""
+    parents: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        parents.setdefault(name, name)
+        while parents[name] != name:
+            parents[name] = parents[parents[name]]
+            name = parents[name]
+        return name
+
+    for left, right in pairs:
+        parents[root(left)] = root(right)
+    return {name: root(name) for name in list(parents)}

@@ -1,19 +1,19 @@
 """archive → checked, versioned dataset: its images kept once by content, a manifest of who is who, a report.
 
-The version is a digest of the content: the SHA-256 over the sorted lines `["split","label","sha256"]`, one for each
-image. The archive's format, the order of its files and their names don't enter, so the same content is the same
-dataset, and is stored once for each owner.
+The version is a digest of the content: the SHA-256 over the sorted lines `["split",target,"sha256"]`, one for each
+image, where the target is its label, its list of labels or its number; a group comes behind it. The archive's format,
+the order of its files and their names don't enter, so the same content is the same dataset, and is stored once for
+each owner.
 """
 
 import errno
-import hashlib
-import json
 import os
 import shutil
 import statistics
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,23 +24,24 @@ from sqlalchemy.exc import IntegrityError
 from models_store import scratch, tables
 from models_store.blobs import Blobs
 from models_store.database import Database, now
-from models_store.dataset_checks import (
-    Check,
-    DatasetUnusable,
-    ManifestEntry,
-    check_classes,
-    check_entries,
-    counts,
-    report,
-)
+from models_store.dataset_checks import Check, DatasetUnusable, check_classes, check_entries, report
 from models_store.dataset_intake import Intake, take_in, without_leftovers
 from models_store.dataset_layout import arrange
+from models_store.dataset_manifest import (
+    SPLITS,
+    ManifestEntry,
+    counts,
+    digest_of,
+    order,
+    read_manifest,
+    write_manifest,
+)
 from models_store.dataset_splits import complete
 from models_store.errors import Conflict, Invalid, NotFound, StorageFull
 from models_store.ids import new_id
 from models_store.jobs import TERMINAL
 from models_store.settings import Settings
-from models_store.spec.facts import DatasetFacts
+from models_store.spec.facts import DatasetFacts, Target
 
 LONGEST_NAME = 200
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "DatasetUnusable",
     "ManifestEntry",
     "delete",
+    "digest_of",
     "facts",
     "find",
     "ingest",
@@ -117,14 +119,14 @@ def ingest(
     name = _checked_name(name)
     with _staging(settings.scratch) as staging:
         intake = take_in(archive, staging, settings)
-        entries, classes, origin, checks = _judged(intake, undecodable)
+        judged = _judged(intake, undecodable)
+        entries = judged.entries
         digest = digest_of(entries)
         earlier = _by_digest(database, digest, owner=owner)
         if earlier is not None and all(map(blobs.exists, (earlier.images_blob, earlier.manifest_blob))):
             return earlier, False
         manifest = staging / "manifest.jsonl"
-        _write_manifest(manifest, entries)
-        sizes = {picture.sha256: picture.size_bytes for picture in intake.pictures}
+        write_manifest(manifest, entries)
         values = {
             "id": new_id("ds"),
             "owner": owner,
@@ -132,16 +134,8 @@ def ingest(
             "digest": digest,
             "images_blob": blobs.put(without_leftovers(intake, {entry.member for entry in entries})).sha256,
             "manifest_blob": blobs.put(manifest).sha256,
-            "card": {
-                "classes": classes,
-                "counts": counts(entries, classes),
-                "images": len(entries),
-                "size_bytes": sum(sizes[content] for content in {entry.sha256 for entry in entries}),
-                "split": origin,
-                "median_side": statistics.median_low(min(entry.width, entry.height) for entry in entries),
-                "undecodable_skipped": sum(len(check.files) for check in checks if check.check == "undecodable"),
-            },
-            "report": report(checks),
+            "card": _card(judged, intake),
+            "report": report(judged.checks),
         }
     return _recorded(database, values)
 
@@ -207,22 +201,19 @@ def delete(database: Database, dataset_id: str, *, owner: str) -> None:
         connection.execute(delete_from(tables.dataset).where(_is(dataset_id, owner)))
 
 
-def read_manifest(path: Path) -> list[ManifestEntry]:
-    """Return the images of a dataset from its manifest's file, sorted by split, label and content."""
-    with path.open(encoding="utf-8") as file:
-        return [ManifestEntry(**json.loads(line)) for line in file]
+@dataclass(frozen=True)
+class _Judged:
+    """A dataset without errors: its images in their splits, its classes or labels, and all findings."""
+
+    entries: list[ManifestEntry]
+    classes: list[str]
+    target: Target
+    origin: str
+    checks: list[Check]
 
 
-def digest_of(entries: Sequence[ManifestEntry]) -> str:
-    """Return the version: the SHA-256, in hexadecimal, of split, label and content of every image, sorted."""
-    lines = sorted(_line([entry.split, entry.label, entry.sha256]) for entry in entries)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _judged(
-    intake: Intake, undecodable: Literal["refuse", "skip"]
-) -> tuple[list[ManifestEntry], list[str], str, list[Check]]:
-    """Return the images in their splits, the classes, who split them, and all findings; raise if one is an error."""
+def _judged(intake: Intake, undecodable: Literal["refuse", "skip"]) -> _Judged:
+    """Return what the archive holds and what was found; raise if one finding is an error."""
     layout = arrange(intake)
     checks = [*layout.checks]
     if layout.undecodable:
@@ -235,16 +226,41 @@ def _judged(
         checks.append(Check("ignored_files", "info", message, sorted(intake.ignored)))
     entries, origin = layout.entries, "made"
     if entries or not any(check.severity == "error" for check in checks):
-        checks += check_classes(layout.classes, (entry.label for entry in layout.entries))
+        checks += check_classes(layout.classes, layout.entries, layout.target)
     if entries:
         splits = complete(entries)
         entries, origin = splits.entries, splits.origin
-        filled = {entry.label for entry in entries}
+        filled = {name for entry in entries for name in entry.names}
         checks += [*splits.checks, *check_entries(entries, [label for label in layout.classes if label in filled])]
     if any(check.severity == "error" for check in checks):
         raise DatasetUnusable(checks)
-    entries.sort(key=lambda entry: (entry.split, entry.label, entry.sha256, entry.file))
-    return entries, layout.classes, origin, checks
+    return _Judged(sorted(entries, key=order), layout.classes, layout.target, origin, checks)
+
+
+def _card(judged: _Judged, intake: Intake) -> dict[str, Any]:
+    """Return what describes the dataset."""
+    entries, pictures = judged.entries, {picture.sha256: picture for picture in intake.pictures}
+    kept = [pictures[content] for content in {entry.sha256 for entry in entries}]
+    by_split = Counter(entry.split for entry in entries)
+    card: dict[str, Any] = {
+        "target": judged.target,
+        "classes": judged.classes,
+        "counts": counts(entries, judged.classes),
+        "images": len(entries),
+        "splits": {split: by_split[split] for split in SPLITS},
+        "train_count": by_split["train"],
+        "size_bytes": sum(picture.size_bytes for picture in kept),
+        "split": judged.origin,
+        "grouped": any(entry.group for entry in entries),
+        "grey": all(picture.grey for picture in kept),
+        "median_side": statistics.median_low(min(entry.width, entry.height) for entry in entries),
+        "undecodable_skipped": sum(len(check.files) for check in judged.checks if check.check == "undecodable"),
+    }
+    values = [entry.value for entry in entries if entry.value is not None]
+    if values:
+        facts = {"minimum": min(values), "maximum": max(values), "mean": statistics.fmean(values)}
+        card["values"] = facts | {"deviation": statistics.pstdev(values)}
+    return card
 
 
 @contextmanager
@@ -267,15 +283,6 @@ def _checked_name(name: str) -> str:
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         raise DatasetNameInvalid(f"the name {name[:50]!r} won't do; give 1 to {LONGEST_NAME} printable characters")
     return name
-
-
-def _write_manifest(path: Path, entries: Sequence[ManifestEntry]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(_line(asdict(entry)) for entry in entries)
-
-
-def _line(document: Any) -> str:  # noqa: ANN401  any JSON
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def _by_digest(database: Database, digest: str, *, owner: str) -> Dataset | None:

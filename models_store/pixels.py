@@ -30,6 +30,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MOST_JPEG_SCANS = 200
 """A progressive JPEG has about ten; each costs a pass over all pixels, however few bytes it takes."""
 GREY, RGB = 1, 3  # channels
+GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N")
 DETAIL = 2
 """A JPEG is decoded at this multiple of the size asked for, or above: nearer, the two scalings blur each other (a mean
 difference of 3 grey levels against a full decode; at 2 it is 1). Pillow recommends the same `reducing_gap`."""
@@ -56,11 +57,12 @@ class UndecodableImage(Invalid):
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an image is: size in pixels as it is seen (upright), and one of FORMATS."""
+    """What an image is: size in pixels as it is seen (upright), one of FORMATS, and whether it is stored as grey."""
 
     width: int
     height: int
     format: str
+    grey: bool = False
 
 
 def decode(
@@ -95,8 +97,9 @@ def inspect(data: bytes, *, max_pixels: int = 64_000_000) -> ImageFacts:
     else:
         image, orientation, format_ = _decode_by_pillow(data, channels=RGB, max_pixels=max_pixels)
         width, height = image.size
-    transposed = orientation in UPRIGHT and UPRIGHT[orientation][0]
-    return ImageFacts(height, width, format_) if transposed else ImageFacts(width, height, format_)
+    if orientation in UPRIGHT and UPRIGHT[orientation][0]:
+        width, height = height, width
+    return ImageFacts(width, height, format_, grey=_is_grey(data, max_pixels))
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -108,6 +111,15 @@ def looks_like_image(head: bytes) -> bool:
 
 def _is_jpeg(data: bytes) -> bool:
     return data[:3] == b"\xff\xd8\xff"
+
+
+def _is_grey(data: bytes, max_pixels: int) -> bool:
+    if not _is_jpeg(data):
+        return _opened(data, max_pixels).mode in GREY_MODES
+    try:
+        return str(simplejpeg.decode_jpeg_header(data)[2]) == "Gray"
+    except ValueError:
+        return False
 
 
 def _box(stored: tuple[int, int], fit: Literal["crop", "stretch"]) -> Box:

@@ -1,12 +1,8 @@
 import errno
-import io
-import tarfile
 import threading
 import zipfile
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -16,93 +12,10 @@ from models_store.archive_rules import ArchiveCorrupt, MemberNameRefused, Unpack
 from models_store.blobs import Blob, Blobs
 from models_store.database import Database
 from models_store.dataset_checks import DatasetUnusable
-from models_store.datasets import Dataset, ManifestEntry
 from models_store.errors import StorageFull
 from models_store.settings import Settings
+from tests.models_store.dataset_stores import OWNER, Files, Store, a_table, a_tar_gz, a_zip, checks, class_files, sizes
 from tests.samples import a_png, a_train_spec, quick_settings
-
-OWNER = "ada"
-Files = dict[str, bytes]
-
-
-def class_files(*classes: str, count: int = 10, top: str = "", seed: int = 0) -> Files:
-    return {
-        f"{top}{name}/{index:03d}.png": a_png(hue=place % 3, seed=seed + 1000 * place + index)
-        for place, name in enumerate(classes)
-        for index in range(count)
-    }
-
-
-def a_zip(files: Files) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def a_tar_gz(files: Files) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-@dataclass
-class Store:
-    database: Database
-    blobs: Blobs
-    settings: Settings
-    upload: Path
-
-    def ingest(
-        self, content: Files | bytes, *, name: str = "leaves", owner: str = OWNER, undecodable: Any = "refuse"
-    ) -> Dataset:
-        return self.ingest_again(content, name=name, owner=owner, undecodable=undecodable)[0]
-
-    def ingest_again(
-        self, content: Files | bytes, *, name: str = "leaves", owner: str = OWNER, undecodable: Any = "refuse"
-    ) -> tuple[Dataset, bool]:
-        self.upload.write_bytes(a_zip(content) if isinstance(content, dict) else content)
-        return datasets.ingest(
-            self.upload,
-            owner=owner,
-            name=name,
-            undecodable=undecodable,
-            database=self.database,
-            blobs=self.blobs,
-            settings=self.settings,
-        )
-
-    def refusal(self, content: Files | bytes) -> DatasetUnusable:
-        with pytest.raises(DatasetUnusable) as refusal:
-            self.ingest(content)
-        return refusal.value
-
-    def manifest(self, dataset: Dataset) -> list[ManifestEntry]:
-        return datasets.read_manifest(self.blobs.local(dataset.manifest_blob))
-
-    def leftovers(self) -> list[str]:
-        stored = [str(path) for path in self.upload.parent.glob("blobs/sha256/*/*")]
-        return stored + [path.name for path in self.settings.scratch.iterdir()]
-
-
-@pytest.fixture
-def store(tmp_path: Path, blobs: Blobs, settings: Settings) -> Store:
-    database = Database(settings.database_url)
-    database.migrate()
-    return Store(database, blobs, settings, tmp_path / "upload")
-
-
-def checks(found: Dataset | DatasetUnusable) -> dict[str, dict[str, Any]]:
-    return {check["check"]: check for check in found.report["checks"]}
-
-
-def sizes(dataset: Dataset) -> dict[str, int]:
-    return {split: sum(counts.values()) for split, counts in dataset.card["counts"].items()}
 
 
 def test_class_folders_become_a_stored_dataset(store: Store) -> None:
@@ -432,11 +345,6 @@ def test_tiny_images_and_mixed_sizes_are_mentioned(store: Store) -> None:
 
     assert (found["tiny_images"]["files"], found["tiny_images"]["severity"]) == (["oak/tiny.png"], "info")
     assert "2 sizes" in found["mixed_sizes"]["message"]
-
-
-def a_table(rows: str, files: Files | None = None, name: str = "labels.csv") -> Files:
-    images = files or {f"images/{index}.png": a_png(hue=index % 2, seed=index) for index in range(10)}
-    return images | {name: rows.encode()}
 
 
 ROWS = "".join(f"images/{index}.png,{'odd' if index % 2 else 'even'}\n" for index in range(10))
