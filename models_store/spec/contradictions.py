@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 from models_store.spec.facts import DatasetFacts
 
 if TYPE_CHECKING:
+    from models_store.spec.network import Network
     from models_store.spec.train import ResolvedSpec, TrainSpec
 
 FITTING_LOSSES = {
@@ -33,15 +34,7 @@ def refuse_what_contradicts_itself(spec: "TrainSpec") -> None:
     backbone = spec.backbone
     if backbone is None:
         return
-    if backbone.freeze not in {None, "none"} and backbone.weights is None:
-        raise _contradiction(
-            "backbone/freeze",
-            "a backbone without pretrained weights can't be frozen; set `freeze: none` or give weights",
-            ["none"],
-        )
-    smallest = {"vgg16": 32, "small_cnn": 16}.get(backbone.kind, 32)
-    if spec.input.size is not None and spec.input.size < smallest:
-        raise _contradiction("input/size", f"{backbone.kind} needs at least {smallest} pixels", {"minimum": smallest})
+    _refuse_what_the_backbone_can_not(backbone, spec)
     pruning = spec.compression.prune if spec.compression else None
     is_frozen = backbone.freeze == "backbone" or (backbone.freeze is None and backbone.weights is not None)
     if pruning and is_frozen and pruning.recover_epochs == 0:
@@ -49,6 +42,39 @@ def refuse_what_contradicts_itself(spec: "TrainSpec") -> None:
             "compression/prune/recover_epochs",
             "a frozen backbone that is pruned must train on to recover; give at least 1",
             {"minimum": 1},
+        )
+
+
+def _refuse_what_the_backbone_can_not(backbone: "Network", spec: "TrainSpec") -> None:
+    freeze = backbone.freeze or "none"
+    if freeze != "none" and backbone.weights is None:
+        raise _contradiction(
+            "backbone/freeze",
+            "a backbone without pretrained weights can't be frozen; set `freeze: none` or give weights",
+            ["none"],
+        )
+    stages = [f"until:{stage}" for stage in backbone.stages]
+    if freeze.startswith("until:") and freeze not in stages:
+        raise _contradiction(
+            "backbone/freeze", f"{backbone.kind} has no such stage; there are {', '.join(stages)}", stages
+        )
+    size, step = spec.input.size, backbone.size_step
+    if size is not None and size < backbone.smallest_size:
+        raise _contradiction(
+            "input/size",
+            f"{backbone.kind} needs at least {backbone.smallest_size} pixels",
+            {"minimum": backbone.smallest_size},
+        )
+    if size is not None and size % step:
+        raise _contradiction(
+            "input/size", f"{backbone.kind} takes multiples of {step} pixels", {"multipleOf": step, "minimum": step}
+        )
+    paths = [number for number, part in enumerate(spec.regularizers or []) if part.kind == "drop_path"]
+    if paths and not backbone.has_drop_path:
+        raise _contradiction(
+            f"regularizers/{paths[0]}",
+            f"{backbone.kind} has no residual branches that can be dropped; leave drop_path out, or take another backbone",
+            None,
         )
 
 

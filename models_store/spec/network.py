@@ -1,0 +1,104 @@
+"""What all backbones have in common: what is fixed about each kind, the weights it starts from, what of it stays."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from models_store.spec.part import Part
+from models_store.spec.reference import NAME
+
+Colours = tuple[float, float, float]
+
+IMAGENET_MEAN: Colours = (0.485, 0.456, 0.406)
+IMAGENET_STD: Colours = (0.229, 0.224, 0.225)
+HALF: Colours = (0.5, 0.5, 0.5)
+
+OWN = rf"wt_[0-9a-z]{{8,40}}|{NAME}(@[A-Za-z0-9][A-Za-z0-9._-]{{0,59}}|:[0-9]{{1,9}})"
+OWN_WEIGHTS = (
+    "`name@alias` or `name:version`: start from a model of yours with this backbone, whatever its head; `wt_…`: from a "
+    "safetensors file of yours (POST /weights); null: start from scratch"
+)
+
+OwnWeights = Annotated[str, Field(pattern=f"^({OWN})$", max_length=130)] | None
+AnyWeights = Annotated[str, Field(pattern=f"^(imagenet|{OWN})$", max_length=130)] | None
+Freeze = Annotated[str, Field(pattern=r"^(none|backbone|norms|until:[a-z][a-z0-9_]*)$", max_length=60)] | None
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is fixed about a kind of backbone.
+
+    `stages` are its parts from input to output, as `freeze: until:<stage>` and `transfer` name them. `input_size` is
+    the side in pixels that it was made for, `smallest_size` the least that it can take, and every size is a multiple of
+    `size_step`. `mean` and `std` are those of pixels in [0, 1] that its published weights were trained with.
+    """
+
+    stages: tuple[str, ...]
+    input_size: int = 224
+    smallest_size: int = 16
+    size_step: int = 1
+    mean: Colours = IMAGENET_MEAN
+    std: Colours = IMAGENET_STD
+    has_drop_path: bool = False
+
+
+class Network(Part):
+    """The base of every backbone."""
+
+    design: ClassVar[Design]
+
+    kind: str
+    weights: OwnWeights = Field(None, description=OWN_WEIGHTS)
+    freeze: Freeze = Field(
+        None,
+        description="backbone: its weights stay as they are and the head trains on features computed once; norms: the "
+        "norms' weights and statistics stay; until:<stage>: that stage and those before it stay; none: everything "
+        "trains; null: the recipe's",
+    )
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Return the names of its parts, from input to output."""
+        return self._design().stages
+
+    @property
+    def input_size(self) -> int:
+        """Return the side of its input in pixels, unless the spec gives another."""
+        return self._design().input_size
+
+    @property
+    def smallest_size(self) -> int:
+        """Return the least side of its input, in pixels."""
+        return self._design().smallest_size
+
+    @property
+    def size_step(self) -> int:
+        """Return what the side of its input is a multiple of."""
+        return self._design().size_step
+
+    @property
+    def mean(self) -> Colours:
+        """Return the mean of each colour that its input is normalised with, for pixels in [0, 1]."""
+        return self._design().mean
+
+    @property
+    def std(self) -> Colours:
+        """Return the standard deviation of each colour, as above."""
+        return self._design().std
+
+    @property
+    def has_drop_path(self) -> bool:
+        """Return whether it has residual branches that can be dropped at random."""
+        return self._design().has_drop_path
+
+    def _design(self) -> Design:
+        return self.design
+
+
+class Pretrained(Network):
+    """The base of every backbone with published weights."""
+
+    weights: AnyWeights = Field(
+        "imagenet", description="imagenet: start from published ImageNet-1k weights; " + OWN_WEIGHTS
+    )
