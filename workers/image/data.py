@@ -102,14 +102,26 @@ def prepare(
         _build(path, shape, manifest=manifest, images_zip=images_zip, decode=decode, report=report)
     _make_room(cache, limit_bytes=cache_max_bytes)
     report(1.0)
-    numbers = {name: number for number, name in enumerate(classes)}
     return ImageArrays(
         images_NHWC=np.load(path, mmap_mode="r"),
-        targets=np.array([numbers[entry.label] for entry in manifest], dtype=np.int64),
+        targets=_targets(manifest, classes),
         splits_N=np.array([entry.split for entry in manifest], dtype=np.str_),
         classes=list(classes),
         held=held,
     )
+
+
+def _targets(manifest: Sequence[ManifestEntry], classes: Sequence[str]) -> Indices | npt.NDArray[np.float32]:
+    """Return what is to be learned of each image, as `ImageArrays` has it."""
+    places = {name: place for place, name in enumerate(classes)}
+    if any(entry.value is not None for entry in manifest):
+        return np.array([[entry.value] for entry in manifest], dtype=np.float32)
+    if any(entry.label for entry in manifest):
+        return np.array([places[entry.label] for entry in manifest], dtype=np.int64)
+    labels_NK = np.zeros((len(manifest), len(classes)), dtype=np.float32)
+    for row, entry in enumerate(manifest):
+        labels_NK[row, [places[name] for name in entry.labels]] = 1
+    return labels_NK
 
 
 def _build(

@@ -1,4 +1,4 @@
-"""Image classification: what is learned, as one net of a backbone and a head, and how raw images become its input."""
+"""Learning from images: what is learned, as one net of a backbone and a head, and how raw images become its input."""
 
 # B batch, C channel, H height, W width, K class
 
@@ -52,8 +52,12 @@ class Classifier(Learner):
         return images_BCHW.sub_(mean_1C11).div_(std_1C11).contiguous(memory_format=torch.channels_last)
 
 
-def build(spec: ResolvedSpec, *, class_count: int, weights_dir: Path) -> Classifier:
+def build(
+    spec: ResolvedSpec, *, class_count: int, weights_dir: Path, last_layer: nn.Module | None = None
+) -> Classifier:
     """Return the net that a resolved spec describes, on the CPU; its random weights come from the spec's seed.
+
+    `class_count` is the number of its outputs; `last_layer`, when the targets have one, ends its head.
 
     Raises:
         WeightsUnavailable: if the backbone's published weights can't be had.
@@ -67,6 +71,8 @@ def build(spec: ResolvedSpec, *, class_count: int, weights_dir: Path) -> Classif
         head = _head(
             spec.head, backbone.feature_count, class_count=class_count, noise=regularizers.noise(spec.regularizers)
         )
+        if last_layer is not None:
+            head.add_module("unit", last_layer)
     classifier = Classifier(
         backbone.net,
         head,

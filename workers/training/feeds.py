@@ -2,6 +2,7 @@
 
 # N examples, B batch, F feature, K class
 
+import copy
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from torch import Generator, Tensor, nn
 
 from workers.training.learner import Examples, Learner, Rows
 from workers.training.precision import Precision
+from workers.training.targets import ACTIVATIONS, Activation
 
 SMALLEST_INFERENCE_BATCH = 32
 
@@ -26,6 +28,10 @@ class Feed(Protocol):
 
     def batch(self, rows: Rows, generator: Generator | None) -> Tensor:
         """Return the net's inputs for ascending `rows`, on its device."""
+        ...
+
+    def of(self, net: nn.Module) -> "Feed":
+        """Return the same inputs for another net of this one's kind."""
         ...
 
 
@@ -44,6 +50,11 @@ class RawFeed:
             raw = raw.pin_memory().to(self.device, non_blocking=True)
         return self.net.prepare(raw, generator)
 
+    def of(self, net: nn.Module) -> "RawFeed":
+        """Return the same inputs for another learner."""
+        assert isinstance(net, Learner), "raw examples are prepared by a learner"
+        return RawFeed(net, self.examples, device=self.device)
+
 
 class FeatureFeed:
     """Features (N, F) of a frozen backbone, and the head that trains on them. They are float32 whatever made them."""
@@ -57,6 +68,12 @@ class FeatureFeed:
     def batch(self, rows: Rows, generator: Generator | None) -> Tensor:  # noqa: ARG002  features don't change
         """Return the features of `rows`."""
         return self.features_NF[torch.from_numpy(self.places[rows])]
+
+    def of(self, net: nn.Module) -> "FeatureFeed":
+        """Return the same features for another head."""
+        twin = copy.copy(self)
+        twin.net = net
+        return twin
 
 
 def compute_features(
@@ -86,14 +103,23 @@ def infer(
 
 
 def probabilities(
-    learner: Learner, examples: Examples, rows: Rows, *, device: torch.device, batch_size: int = 64
+    learner: Learner,
+    examples: Examples,
+    rows: Rows,
+    *,
+    device: torch.device,
+    activation: Activation = "softmax",
+    batch_size: int = 64,
 ) -> npt.NDArray[np.float32]:
-    """Return the learner's probabilities float32 (N, K) for ascending `rows`: the training path, in full precision."""
+    """Return the learner's probabilities float32 (N, K) for ascending `rows`: the training path, in full precision.
+
+    With the activation `identity` they are numbers.
+    """
     learner.to(device)
     logits_NK = infer(
         RawFeed(learner, examples, device=device), rows, batch_size=batch_size, precision=Precision("fp32", device)
     )
-    answers_NK: npt.NDArray[np.float32] = logits_NK.softmax(dim=1).cpu().numpy()
+    answers_NK: npt.NDArray[np.float32] = ACTIVATIONS[activation](logits_NK).cpu().numpy()
     return answers_NK
 
 
