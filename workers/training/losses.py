@@ -19,6 +19,8 @@ from models_store.spec.part import Part
 
 ClassWeights = Literal["balanced"] | Mapping[str, float] | None
 
+LEAST = torch.finfo(torch.float32).tiny  # a power below 1 has no slope at 0
+
 
 @singledispatch
 def build(part: Part, *, counts_K: Tensor, classes: Sequence[str], train_count: int) -> nn.Module:
@@ -62,9 +64,12 @@ def _(
     train_count: int,  # noqa: ARG001  each has one class
 ) -> nn.Module:
     weights_K = _weights(part.class_weights, classes, counts_K=counts_K)
-    return SoftmaxLoss(
-        lambda log_BK: (1 - log_BK.exp()).pow(part.gamma) * -log_BK, weights_K, label_smoothing=part.label_smoothing
-    )
+
+    def term(log_BK: Tensor) -> Tensor:
+        wrong_BK = -log_BK.expm1()
+        return wrong_BK.clamp(min=LEAST).pow(part.gamma) * -log_BK
+
+    return SoftmaxLoss(term, weights_K, label_smoothing=part.label_smoothing)
 
 
 @build.register
@@ -77,7 +82,7 @@ def _(
 ) -> nn.Module:
     weights_K = _weights(part.class_weights, classes, counts_K=counts_K)
     return SoftmaxLoss(
-        lambda log_BK: part.epsilon * (1 - log_BK.exp()) - log_BK, weights_K, label_smoothing=part.label_smoothing
+        lambda log_BK: -part.epsilon * log_BK.expm1() - log_BK, weights_K, label_smoothing=part.label_smoothing
     )
 
 
@@ -105,6 +110,14 @@ def balanced_label_weights(counts_K: Tensor, *, train_count: int) -> Tensor:
     """
     without_K = train_count - counts_K
     return torch.where((counts_K > 0) & (without_K > 0), without_K / counts_K.clamp(min=1), 1.0)
+
+
+def divisor(loss: nn.Module, targets: Tensor) -> float:
+    """Return what a batch's loss is divided by: the number of its targets, or the sum of their weights."""
+    if not isinstance(loss, SoftmaxLoss):
+        return float(len(targets))
+    weights_K = loss.weights.cpu()
+    return float((_shares(targets, class_count=len(weights_K)) * weights_K).sum())
 
 
 class SoftmaxLoss(nn.Module):
