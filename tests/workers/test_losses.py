@@ -84,6 +84,19 @@ def test_a_class_and_its_one_hot_form_cost_the_same(part: Part) -> None:
     torch.testing.assert_close(of(part, labels()), of(part, functional.one_hot(labels(), K).float()))
 
 
+@pytest.mark.parametrize("part", [*OF_CLASSES, spec.CrossEntropy(class_weights="balanced")], ids=lambda part: part.kind)
+@pytest.mark.parametrize("targets", [labels(), shares()], ids=["classes", "shares"])
+def test_the_losses_of_a_batch_s_parts_make_up_the_whole_s_by_their_divisors(part: Part, targets: Tensor) -> None:
+    loss = built(part)
+    halves = [slice(0, 5), slice(5, B)]
+
+    divisors = [losses.divisor(loss, targets[half]) for half in halves]
+    values = [float(loss(logits()[half], targets[half])) for half in halves]
+
+    together = sum(divisor * value for divisor, value in zip(divisors, values, strict=True)) / sum(divisors)
+    assert together == pytest.approx(float(loss(logits(), targets)))
+
+
 @pytest.mark.parametrize("part", [*OF_CLASSES, spec.Focal(gamma=0.5)], ids=lambda part: part.kind)
 def test_every_loss_has_finite_gradients_at_certain_answers(part: Part) -> None:
     extreme_BK = (logits() * 100).requires_grad_()
