@@ -1,16 +1,41 @@
-"""What may be done to training images: geometric parts become one resampling per image, photometric ones follow."""
+"""What may be done to training images: all geometric parts become one resampling per image, photometric ones follow.
+
+Names and defaults are torchvision's where it has the part. Every part acts on grey, RGB and RGBA images: colour parts
+leave alpha as it is, and those without meaning for grey images do nothing to them.
+"""
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from models_store.spec.part import Part
 
+
+def _ascending(bounds: list[float]) -> list[float]:
+    if bounds[0] > bounds[1]:
+        raise PydanticCustomError("empty_range", "the first number must not be above the second")
+    return bounds
+
+
 Strength = Annotated[float, Field(ge=0, le=1)]
+Pair = (Field(min_length=2, max_length=2), AfterValidator(_ascending))
+Areas = Annotated[list[Annotated[float, Field(ge=0.01, le=1)]], *Pair]
+Ratios = Annotated[list[Annotated[float, Field(ge=0.1, le=10)]], *Pair]
+Gammas = Annotated[list[Annotated[float, Field(ge=0.1, le=10)]], *Pair]
+Sigmas = Annotated[list[Annotated[float, Field(ge=0.01, le=10)]], *Pair]
+Fill = Annotated[float, Field(ge=0, le=1)] | Literal["random"]
+
+CHANGED = "how often an image is changed"
+RATIO = "[narrowest, widest] window, as width over height; drawn evenly in its logarithm"
+FILL = "what the pixels become, before normalisation: from 0 (black) to 1 (white), or `random`: each its own colour"
+
+
+# ---- geometry
 
 
 class RandomCrop(Part):
-    """Crop a window at a random place and scale it back to the input size (zoom in by up to `1 / scale`)."""
+    """Crop a window at a random place and scale it back to the input size (zoom in by up to `1 / scale`). With `scale: 1` and `padding: 0.125` it moves the image by up to an eighth, in whole pixels, as is usual on CIFAR (He et al. 2015, arXiv:1512.03385)."""
 
     kind: Literal["random_crop"] = "random_crop"
     scale: float = Field(
@@ -19,6 +44,21 @@ class RandomCrop(Part):
         le=1,
         description="side of the smallest window, as a fraction of the image's side; the side is drawn uniformly from [scale, 1]",
     )
+    ratio: Ratios = Field(default=[1.0, 1.0], description=RATIO)
+    padding: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="black border on each side that windows may reach into, as a fraction of the image's side",
+    )
+
+
+class RandomResizedCrop(Part):
+    """Crop a window of random area and shape and scale it to the input size (Szegedy et al. 2014, arXiv:1409.4842; torchvision's RandomResizedCrop)."""
+
+    kind: Literal["random_resized_crop"] = "random_resized_crop"
+    scale: Areas = Field(default=[0.08, 1.0], description="[smallest, largest] area of the window, of the image's area")
+    ratio: Ratios = Field(default=[3 / 4, 4 / 3], description=RATIO)
 
 
 class RandomRotation(Part):
@@ -26,6 +66,10 @@ class RandomRotation(Part):
 
     kind: Literal["random_rotation"] = "random_rotation"
     degrees: float = Field(15, ge=0, le=180, description="largest angle, in degrees")
+    fit: Literal["keep", "expand"] = Field(
+        "keep",
+        description="keep: the canvas stays and corners are cut off; expand: the canvas grows to hold the whole image and is scaled back to the input size",
+    )
 
 
 class RandomFlip(Part):
@@ -38,6 +82,54 @@ class RandomFlip(Part):
     probability: float = Field(0.5, ge=0, le=1, description="how often an image is mirrored")
 
 
+class RandomTranslation(Part):
+    """Move the image by whole pixels; what comes in is black (torchvision's RandomAffine, `translate`)."""
+
+    kind: Literal["random_translation"] = "random_translation"
+    x: float = Field(0.1, ge=0, le=1, description="largest move to the left or right, as a fraction of the side")
+    y: float = Field(0.1, ge=0, le=1, description="largest move up or down, as a fraction of the side")
+
+
+class RandomScale(Part):
+    """Zoom about the centre by a factor drawn uniformly (torchvision's RandomAffine, `scale`); a smaller image has a black border, and is read bilinearly without a filter, so below a half it shows jagged edges."""
+
+    kind: Literal["random_scale"] = "random_scale"
+    minimum: float = Field(0.8, ge=0.25, le=4, description="smallest factor; below 1 the image shrinks")
+    maximum: float = Field(1.2, ge=0.25, le=4, description="largest factor; above 1 the image grows")
+
+    @model_validator(mode="after")
+    def _refuse_an_empty_range(self) -> "RandomScale":
+        if self.minimum > self.maximum:
+            message = f"minimum {self.minimum:g} is above maximum {self.maximum:g}"
+            context = {"message": message, "pointer": "minimum", "allowed": {"maximum": self.maximum}}
+            raise PydanticCustomError("contradiction", "{message}", context)
+        return self
+
+
+class RandomShear(Part):
+    """Slant the image about its centre by angles drawn uniformly from [-x, +x] and [-y, +y] (torchvision's RandomAffine, `shear`)."""
+
+    kind: Literal["random_shear"] = "random_shear"
+    x: float = Field(10.0, ge=0, le=60, description="largest slant of upright lines, in degrees")
+    y: float = Field(0.0, ge=0, le=60, description="largest slant of level lines, in degrees")
+
+
+class RandomPerspective(Part):
+    """Move each corner inwards by its own draw, as if the picture were seen from the side (torchvision's RandomPerspective)."""
+
+    kind: Literal["random_perspective"] = "random_perspective"
+    distortion: float = Field(
+        0.5,
+        ge=0,
+        le=0.65,
+        description="largest move of a corner, as a fraction of half a side; from two thirds on an image could fold over itself",
+    )
+    probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
+
+
+# ---- colours
+
+
 class ColorJitter(Part):
     """Change brightness, contrast, saturation and hue by factors drawn per image (torchvision's ColorJitter, in that order)."""
 
@@ -48,4 +140,206 @@ class ColorJitter(Part):
     hue: float = Field(0.0, ge=0, le=0.5, description="shift is drawn uniformly from [-h, +h] of the colour circle")
 
 
-Augmentation = Annotated[RandomCrop | RandomRotation | RandomFlip | ColorJitter, Field(discriminator="kind")]
+class RandomGrayscale(Part):
+    """Take the colour out of an image (torchvision's RandomGrayscale)."""
+
+    kind: Literal["random_grayscale"] = "random_grayscale"
+    probability: float = Field(0.1, ge=0, le=1, description=CHANGED)
+
+
+class RandomGamma(Part):
+    """Raise every value to a power (torchvision's `adjust_gamma`)."""
+
+    kind: Literal["random_gamma"] = "random_gamma"
+    gamma: Gammas = Field(
+        default=[0.7, 1.5],
+        description="[smallest, largest] power, drawn evenly in its logarithm; below 1 shadows become lighter",
+    )
+    probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
+
+
+class RandomPosterize(Part):
+    """Keep only the leading bits of every value (torchvision's RandomPosterize)."""
+
+    kind: Literal["random_posterize"] = "random_posterize"
+    bits: int = Field(4, ge=1, le=8, description="bits that are kept, of 8")
+    probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
+
+
+class RandomSolarize(Part):
+    """Invert the values from a threshold on (torchvision's RandomSolarize)."""
+
+    kind: Literal["random_solarize"] = "random_solarize"
+    threshold: float = Field(0.5, ge=0, le=1, description="values from here on are inverted; 0 inverts all of them")
+    probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
+
+
+class RandomEqualize(Part):
+    """Spread each channel's values so that all are about equally frequent (torchvision's RandomEqualize)."""
+
+    kind: Literal["random_equalize"] = "random_equalize"
+    probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
+
+
+class RandomAutocontrast(Part):
+    """Stretch each channel from black to white (torchvision's RandomAutocontrast)."""
+
+    kind: Literal["random_autocontrast"] = "random_autocontrast"
+    probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
+
+
+class RandomSharpness(Part):
+    """Sharpen or soften the edges (torchvision's RandomAdjustSharpness)."""
+
+    kind: Literal["random_sharpness"] = "random_sharpness"
+    factor: float = Field(2.0, ge=0, le=10, description="0 is smooth, 1 is the image itself, 2 twice as sharp")
+    probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
+
+
+class GaussianBlur(Part):
+    """Blur with a Gaussian whose width is drawn per image (torchvision's GaussianBlur; its kernel reaches three times the largest sigma)."""
+
+    kind: Literal["gaussian_blur"] = "gaussian_blur"
+    sigma: Sigmas = Field(default=[0.1, 2.0], description="[smallest, largest] standard deviation, in pixels")
+    probability: float = Field(1.0, ge=0, le=1, description=CHANGED)
+
+
+class GaussianNoise(Part):
+    """Add noise to every value (torchvision's GaussianNoise, clipped)."""
+
+    kind: Literal["gaussian_noise"] = "gaussian_noise"
+    sigma: float = Field(0.1, ge=0, le=1, description="standard deviation, where 1 is the way from black to white")
+    probability: float = Field(1.0, ge=0, le=1, description=CHANGED)
+
+
+class ChannelShuffle(Part):
+    """Put red, green and blue into a random order (torchvision's RandomChannelPermutation)."""
+
+    kind: Literal["channel_shuffle"] = "channel_shuffle"
+    probability: float = Field(1.0, ge=0, le=1, description=CHANGED)
+
+
+# ---- erasing
+
+
+class RandomErasing(Part):
+    """Paint over a rectangle of random area and shape (Zhong et al. 2017, arXiv:1708.04896; torchvision's RandomErasing)."""
+
+    kind: Literal["random_erasing"] = "random_erasing"
+    probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
+    scale: Areas = Field(
+        default=[0.02, 0.33], description="[smallest, largest] area of the rectangle, of the image's area"
+    )
+    ratio: Ratios = Field(default=[0.3, 3.3], description=RATIO)
+    value: Fill = Field(0.0, description=FILL)
+
+
+class Cutout(Part):
+    """Paint over a square whose centre is anywhere in the image, so that it may reach out of it (DeVries and Taylor 2017, arXiv:1708.04552)."""
+
+    kind: Literal["cutout"] = "cutout"
+    size: float = Field(
+        0.5, gt=0, le=1, description="side of the square, as a fraction of the image's; the paper's is 0.5 for CIFAR-10"
+    )
+    probability: float = Field(1.0, ge=0, le=1, description=CHANGED)
+    value: Fill = Field(0.5, description=FILL + "; 0.5 is near the mean, which is the paper's choice")
+
+
+# ---- mixing
+
+SHARE = "how often an image is mixed; an image is mixed by one part at most, and of several above 1 in sum each takes its share"
+
+
+class Mixup(Part):
+    """Blend each image and its target with another's of the batch (Zhang et al. 2017, arXiv:1710.09412)."""
+
+    kind: Literal["mixup"] = "mixup"
+    alpha: float = Field(
+        1.0,
+        gt=0,
+        le=10,
+        description="the weight is drawn from Beta(alpha, alpha): 1 is uniform, small ones seldom mix much; the paper takes 1 on CIFAR and 0.2 to 0.4 on ImageNet",
+    )
+    probability: float = Field(1.0, ge=0, le=1, description=SHARE)
+
+
+class CutMix(Part):
+    """Replace a rectangle of each image by another's of the batch, and the target in proportion (Yun et al. 2019, arXiv:1905.04899)."""
+
+    kind: Literal["cutmix"] = "cutmix"
+    alpha: float = Field(
+        1.0,
+        gt=0,
+        le=10,
+        description="the share that stays is drawn from Beta(alpha, alpha): 1, the paper's, is uniform",
+    )
+    probability: float = Field(1.0, ge=0, le=1, description=SHARE)
+
+
+# ---- policies
+
+
+class RandAugment(Part):
+    """Draw some of 14 operations per image, all at one magnitude (Cubuk et al. 2019, arXiv:1909.13719; torchvision's operations and magnitudes). Moves, turns and slants join the spec's one resampling, colours follow."""
+
+    kind: Literal["rand_augment"] = "rand_augment"
+    operations: int = Field(2, ge=1, le=8, description="operations per image, one after the other")
+    magnitude: int = Field(9, ge=0, le=30, description="strength of every operation; 30 is the strongest")
+
+
+class TrivialAugmentWide(Part):
+    """Draw one of 14 operations per image, and its magnitude (Müller and Hutter 2021, arXiv:2103.10158; torchvision's wide ranges). There is nothing to tune."""
+
+    kind: Literal["trivial_augment_wide"] = "trivial_augment_wide"
+
+
+class AugMix(Part):
+    """Mix each image with several short chains of operations on it (Hendrycks et al. 2019, arXiv:1912.02781; torchvision's operations and magnitudes). The images alone: without the paper's consistency loss."""
+
+    kind: Literal["aug_mix"] = "aug_mix"
+    severity: int = Field(3, ge=1, le=10, description="magnitudes are drawn from the weakest `severity` of ten")
+    width: int = Field(3, ge=1, le=8, description="chains per image")
+    depth: int | None = Field(
+        None, ge=1, le=8, description="operations per chain; null: from 1 to 3, drawn for each image and chain"
+    )
+    alpha: float = Field(
+        1.0,
+        gt=0,
+        le=10,
+        description="the weights are drawn from Dirichlet and Beta distributions with it; 1 is uniform",
+    )
+    all_ops: bool = Field(
+        default=True,
+        description="false: without brightness, contrast, colour and sharpness, as in the paper, which tests on those",
+    )
+
+
+Augmentation = Annotated[
+    RandomCrop
+    | RandomResizedCrop
+    | RandomRotation
+    | RandomFlip
+    | RandomTranslation
+    | RandomScale
+    | RandomShear
+    | RandomPerspective
+    | ColorJitter
+    | RandomGrayscale
+    | RandomGamma
+    | RandomPosterize
+    | RandomSolarize
+    | RandomEqualize
+    | RandomAutocontrast
+    | RandomSharpness
+    | GaussianBlur
+    | GaussianNoise
+    | ChannelShuffle
+    | RandomErasing
+    | Cutout
+    | Mixup
+    | CutMix
+    | RandAugment
+    | TrivialAugmentWide
+    | AugMix,
+    Field(discriminator="kind"),
+]

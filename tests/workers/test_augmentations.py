@@ -1,160 +1,140 @@
-from collections.abc import Callable
-from typing import Literal
+"""What `augment` makes of a whole list of parts."""
+
+from collections.abc import Sequence
+from typing import Any, get_args
 
 import pytest
 import torch
-from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as reference
 
-from models_store.spec.augmentation import ColorJitter, RandomCrop, RandomFlip, RandomRotation
-from workers.image import augmentations
-
-SIZE = 48
-TOLERANCE = 2 / 255
-
-
-@pytest.fixture
-def images_BCHW() -> Tensor:  # noqa: N802  the shape is part of the name
-    """Smooth pictures with an edge in them, as photographs have."""
-    coarse = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    smooth = torch.nn.functional.interpolate(coarse, size=SIZE, mode="bicubic").clamp(0, 1)
-    smooth[:, :, SIZE // 3 :, SIZE // 2 :] *= 0.5
-    return smooth.contiguous(memory_format=torch.channels_last)
-
-
-def mean_error(ours: Tensor, theirs: Tensor) -> float:
-    return (ours - theirs).abs().mean().item()
-
-
-def interior(images: Tensor) -> Tensor:
-    return images[..., 8:-8, 8:-8]
-
-
-@pytest.mark.parametrize("degrees", [-90.0, -30.0, 7.5, 45.0, 180.0])
-def test_rotation_is_torchvisions(images_BCHW: Tensor, degrees: float) -> None:
-    maps_B33 = augmentations.rotation_maps(torch.full((4,), degrees))
-
-    ours = augmentations.resample(images_BCHW, maps_B33)
-
-    theirs = torch.stack([reference.rotate(image, degrees, InterpolationMode.BILINEAR) for image in images_BCHW])
-    assert mean_error(ours, theirs) <= TOLERANCE
-    assert mean_error(interior(ours), interior(theirs)) <= TOLERANCE
-
-
-@pytest.mark.parametrize(("axis", "flip"), [(3, reference.hflip), (2, reference.vflip)], ids=["width", "height"])
-def test_a_flip_as_a_map_is_torchvisions(images_BCHW: Tensor, axis: int, flip: Callable[[Tensor], Tensor]) -> None:
-    mirrored_B = torch.tensor([True, False, True, False])
-
-    ours = augmentations.resample(images_BCHW, augmentations.flip_maps(mirrored_B, axis))
-
-    theirs = torch.where(mirrored_B.view(-1, 1, 1, 1), flip(images_BCHW), images_BCHW)
-    assert (ours - theirs).abs().max() < 1e-4
-
-
-@pytest.mark.parametrize(("top", "left", "side"), [(0, 0, 24), (12, 18, 30), (6, 0, 42), (0, 0, 48)])
-def test_a_crop_is_torchvisions(images_BCHW: Tensor, top: int, left: int, side: int) -> None:
-    half = SIZE / 2
-    x, y = (left + side / 2 - half) / half, (top + side / 2 - half) / half
-    maps_B33 = augmentations.crop_maps(*(torch.full((4,), value) for value in (side / SIZE, x, y)))
-
-    ours = augmentations.resample(images_BCHW, maps_B33)
-
-    theirs = torch.stack([reference.resized_crop(image, top, left, side, side, [SIZE, SIZE]) for image in images_BCHW])
-    assert mean_error(ours, theirs) <= TOLERANCE
-    assert (interior(ours) - interior(theirs)).abs().max() < 1e-4
-
-
-def test_composed_geometry_is_one_torchvision_step_after_the_other(images_BCHW: Tensor) -> None:
-    crop = augmentations.crop_maps(*(torch.full((4,), value) for value in (0.75, 0.125, -0.125)))
-    maps_B33 = crop @ augmentations.rotation_maps(torch.full((4,), 20.0))
-
-    ours = augmentations.resample(images_BCHW, maps_B33)
-
-    cropped = [reference.resized_crop(image, 3, 9, 36, 36, [SIZE, SIZE]) for image in images_BCHW]
-    theirs = torch.stack([reference.rotate(image, 20.0, InterpolationMode.BILINEAR) for image in cropped])
-    assert mean_error(interior(ours), interior(theirs)) <= TOLERANCE
-
-
-@pytest.mark.parametrize(
-    ("change", "adjust", "factors"),
-    [
-        (augmentations.change_brightness, reference.adjust_brightness, [0.0, 0.6, 1.0, 1.7]),
-        (augmentations.change_contrast, reference.adjust_contrast, [0.0, 0.6, 1.0, 1.7]),
-        (augmentations.change_saturation, reference.adjust_saturation, [0.0, 0.6, 1.0, 1.7]),
-        (augmentations.change_hue, reference.adjust_hue, [-0.5, -0.1, 0.0, 0.35]),
-    ],
-    ids=["brightness", "contrast", "saturation", "hue"],
+from models_store.spec.augmentation import (
+    Augmentation,
+    ColorJitter,
+    RandAugment,
+    RandomCrop,
+    RandomErasing,
+    RandomFlip,
+    RandomPerspective,
+    RandomPosterize,
+    RandomRotation,
+    RandomScale,
+    RandomShear,
+    RandomSolarize,
+    RandomTranslation,
 )
-@pytest.mark.parametrize("channels", [3, 1])
-def test_colours_are_torchvisions_for_each_image_with_its_own_factor(
-    images_BCHW: Tensor,
-    change: Callable[[Tensor, Tensor], Tensor],
-    adjust: Callable[[Tensor, float], Tensor],
-    factors: list[float],
-    channels: int,
-) -> None:
-    images = images_BCHW[:, :channels].contiguous(memory_format=torch.channels_last)
+from models_store.spec.part import Part
+from tests.workers.pictures import mean_error, seeded, some_pictures
+from workers.image.augmentations import augment, sampling
 
-    ours = change(images.clone(), torch.tensor(factors))
+KINDS: tuple[type[Part], ...] = get_args(get_args(Augmentation)[0])
+LONG_LIST: Sequence[Part] = [
+    RandomCrop(),
+    RandomRotation(),
+    RandomFlip(),
+    RandomPerspective(),
+    ColorJitter(hue=0.1),
+    RandAugment(),
+    RandomErasing(value="random"),
+]
 
-    theirs = torch.stack([adjust(image, factor) for image, factor in zip(images, factors, strict=True)])
-    in_bytes = torch.stack(
-        [
-            adjust((image * 255).round().to(torch.uint8), factor) / 255
-            for image, factor in zip(images, factors, strict=True)
-        ]
-    )
-    assert (ours - theirs).abs().max() < 1e-4
-    assert mean_error(ours, in_bytes) <= TOLERANCE
+
+def at_full_probability(kind: type[Part]) -> Part:
+    return kind(probability=1.0) if "probability" in kind.model_fields else kind()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_every_part_keeps_shape_type_and_range_and_the_seed_decides_it(kind: type[Part], channels: int) -> None:
+    images, part = some_pictures(channels=channels, side=24), at_full_probability(kind)
+
+    first, second = (augment(images.clone(), [part], generator=seeded()) for _ in range(2))
+
+    assert first.shape == images.shape
+    assert first.dtype == torch.float32
+    assert first.min() >= 0
+    assert first.max() <= 1 + 1e-5
+    assert torch.equal(first, second)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_part_works_on_a_gpu(kind: type[Part]) -> None:
+    images = some_pictures(side=24).cuda()
+
+    changed = augment(images, [at_full_probability(kind)], generator=torch.Generator("cuda").manual_seed(0))
+
+    assert changed.is_cuda
+    assert torch.isfinite(changed).all()
 
 
 def test_every_image_of_a_batch_is_changed_in_its_own_way() -> None:
-    same_BCHW = torch.rand(1, 3, SIZE, SIZE).expand(8, -1, -1, -1).contiguous()
-    parts = [RandomCrop(), RandomRotation(), RandomFlip(), ColorJitter(hue=0.1)]
+    same_BCHW = torch.rand(1, 3, 48, 48).expand(8, -1, -1, -1).contiguous()
 
-    changed = augmentations.augment(same_BCHW, parts, generator=torch.Generator().manual_seed(0))
+    changed = augment(same_BCHW, LONG_LIST, generator=seeded())
 
-    different = [not torch.allclose(changed[0], other, atol=1e-3) for other in changed[1:]]
-    assert all(different)
-    assert changed.min() >= 0
-    assert changed.max() <= 1
+    assert all(not torch.allclose(changed[0], other, atol=1e-3) for other in changed[1:])
 
 
-def test_the_generators_seed_decides_every_draw(images_BCHW: Tensor) -> None:
-    parts = [RandomCrop(), RandomRotation(), RandomFlip(), ColorJitter(hue=0.1)]
+def test_the_generators_seed_decides_every_draw() -> None:
+    images = some_pictures()
 
-    first, second, other = (
-        augmentations.augment(images_BCHW.clone(), parts, generator=torch.Generator().manual_seed(seed))
-        for seed in (1, 1, 2)
-    )
+    first, second, other = (augment(images.clone(), LONG_LIST, generator=seeded(seed)) for seed in (1, 1, 2))
 
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("direction", ["horizontal", "vertical"])
-def test_flips_alone_move_pixels_and_resample_nothing(
-    images_BCHW: Tensor, direction: Literal["horizontal", "vertical"]
-) -> None:
-    flipped = images_BCHW.flip(3 if direction == "horizontal" else 2)
+def test_all_geometry_of_a_spec_is_one_resampling(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    real = sampling.functional.grid_sample
 
-    always, never = (
-        augmentations.augment(
-            images_BCHW.clone(),
-            [RandomFlip(direction=direction, probability=probability)],
-            generator=torch.Generator().manual_seed(0),
-        )
-        for probability in (1.0, 0.0)
-    )
+    def counted(*given: Any, **named: Any) -> Any:
+        calls.append(1)
+        return real(*given, **named)
 
-    assert torch.equal(always, flipped)
-    assert torch.equal(never, images_BCHW)
+    monkeypatch.setattr(sampling.functional, "grid_sample", counted)
+    parts = [RandomCrop(), RandomRotation(), RandomShear(), RandomTranslation(), RandomScale(), RandomFlip()]
+
+    augment(some_pictures(), [*parts, RandomPerspective(), ColorJitter(), RandAugment()], generator=seeded())
+
+    assert len(calls) == 1
 
 
-def test_parts_of_no_strength_leave_images_as_they_are(images_BCHW: Tensor) -> None:
-    parts = [RandomCrop(scale=1.0), RandomRotation(degrees=0), ColorJitter(brightness=0, contrast=0, saturation=0)]
+def test_pixels_stay_as_fine_under_autocast() -> None:
+    images = some_pictures()
 
-    changed = augmentations.augment(images_BCHW.clone(), parts, generator=torch.Generator().manual_seed(0))
+    plain = augment(images.clone(), LONG_LIST, generator=seeded())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = augment(images.clone(), LONG_LIST, generator=seeded())
 
-    assert (changed - images_BCHW).abs().max() < 1e-4
+    assert torch.equal(plain, cast)
+
+
+def test_what_follows_geometry_keeps_the_order_of_the_list() -> None:
+    images = some_pictures()
+    posterize, solarize = RandomPosterize(bits=1, probability=1), RandomSolarize(threshold=0.3, probability=1)
+
+    one = augment(images.clone(), [posterize, solarize], generator=seeded())
+    other = augment(images.clone(), [solarize, posterize], generator=seeded())
+
+    assert set(one.unique().tolist()) == {0.0, 0.5}
+    assert mean_error(one, other) > 0.1
+
+
+def test_parts_of_no_strength_leave_images_as_they_are() -> None:
+    images = some_pictures()
+    parts = [
+        RandomCrop(scale=1.0),
+        RandomRotation(degrees=0),
+        RandomScale(minimum=1, maximum=1),
+        RandomPerspective(distortion=0, probability=1),
+        ColorJitter(brightness=0, contrast=0, saturation=0),
+    ]
+
+    changed = augment(images.clone(), parts, generator=seeded())
+
+    assert (changed - images).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("parts", [[], [RandomFlip()], LONG_LIST], ids=["nothing", "a flip", "much"])
+def test_a_batch_of_one_image_works(parts: list[Part]) -> None:
+    assert augment(some_pictures(count=1), parts, generator=seeded()).shape == (1, 3, 48, 48)
