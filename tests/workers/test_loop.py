@@ -12,7 +12,7 @@ from tests.workers.small_runs import DiskCheckpoints, Recorder, a_classifier, ru
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
 from workers.progress import Drained
-from workers.training import loop
+from workers.training.derived_specs import recovery
 from workers.training.failures import BatchTooSmall, NothingToTrainOn, TrainingDiverged
 from workers.training.loop import Trained
 from workers.training.precision import PrecisionUnsupported
@@ -258,10 +258,10 @@ def test_recovery_trains_everything_at_a_tenth_of_the_learning_rate() -> None:
     classifier = a_frozen_classifier(spec)
     before = classifier.backbone.norm.weight.detach().clone()
 
-    recovery = loop.recovery(spec, epochs=1)
-    trained = run(recovery, some_arrays(), classifier=classifier)
+    following = recovery(spec, epochs=1)
+    trained = run(following, some_arrays(), classifier=classifier)
 
-    assert recovery.optimizer.lr == pytest.approx(spec.optimizer.lr / 10)
+    assert following.optimizer.lr == pytest.approx(spec.optimizer.lr / 10)
     assert len(trained.history) == 1
     assert not torch.equal(classifier.backbone.norm.weight, before)
 

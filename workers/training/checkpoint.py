@@ -9,21 +9,22 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from models_store.spec.train import ResolvedSpec
-from workers.training.learner import Rows
 
-FORMAT = 2
+FORMAT = 3
 
 State = dict[str, Any]
 
 
 @dataclass
 class Best:
-    """The best weights so far, on the CPU, and what made them so: the monitored value, then the validation loss."""
+    """The best weights so far, on the CPU, and what made them so: the monitored value, then the validation loss.
+
+    They are those that were validated: an average's, where there is one.
+    """
 
     value: float
     loss: float
@@ -41,10 +42,12 @@ class Position:
     sums: Tensor
     epoch: int = 0
     step: int = 0
+    rate: float = 0.0
+    """the learning rate of the last step"""
     history: list[dict[str, float]] = field(default_factory=list)
     best: Best | None = None
     reference: float | None = None
-    """the monitored value at the last gain that counted: small gains add up to one"""
+    """the value that early stopping watches, at the last gain that counted: small gains add up to one"""
     epochs_without_gain: int = 0
     finished: bool = False
 
@@ -55,6 +58,7 @@ class Position:
             "sums": self.sums.cpu(),
             "epoch": self.epoch,
             "step": self.step,
+            "rate": self.rate,
             "history": self.history,
             "best": best,
             "reference": self.reference,
@@ -85,15 +89,3 @@ def restore_random_state(state: State) -> None:
     torch.set_rng_state(state["cpu"])
     if state["cuda"] and torch.cuda.is_available() and torch.cuda.device_count() == len(state["cuda"]):
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def epoch_order(rows: Rows, *, seed: int, epoch: int) -> Rows:
-    """Return the rows in the epoch's own random order."""
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + epoch))
-    shuffled: Rows = rows[order.numpy()]
-    return shuffled
-
-
-def step_seed(*, seed: int, epoch: int, step: int) -> int:
-    """Return the seed of a step's random changes."""
-    return int(np.random.SeedSequence((seed, epoch, step)).generate_state(1)[0])

@@ -1,0 +1,42 @@
+"""The runs that go with a main one: the head's before it, and a pruned net's after it."""
+
+from models_store.spec.regularizer import DropPath, L2Sp, Swa
+from models_store.spec.train import ResolvedSpec
+from models_store.spec.transfer import Transfer
+
+
+def recovery(spec: ResolvedSpec, *, epochs: int) -> ResolvedSpec:
+    """Return the spec of training on after channels were cut: everything trains, at a tenth of the learning rate.
+
+    Nothing of what it was trained from before takes part: no teacher, no pull to the start.
+    """
+    return spec.model_copy(
+        update={
+            "backbone": spec.backbone.model_copy(update={"freeze": "none"}),
+            "transfer": Transfer(),
+            "distillation": None,
+            "regularizers": [part for part in spec.regularizers if not isinstance(part, L2Sp)],
+            "optimizer": spec.optimizer.model_copy(update={"lr": spec.optimizer.lr / 10}),
+            "schedule": spec.schedule.model_copy(update={"warmup_epochs": 0.0}),
+            "training": spec.training.model_copy(update={"epochs": epochs, "early_stopping": None}),
+        }
+    )
+
+
+def probing(spec: ResolvedSpec) -> ResolvedSpec:
+    """Return the spec of the head's training before everything else trains (LP-FT, arXiv:2202.10054).
+
+    The backbone is frozen and no image changes, so that the head trains on features computed once.
+    """
+    soft = spec.distillation.model_copy(update={"features_weight": 0.0}) if spec.distillation else None
+    return spec.model_copy(
+        update={
+            "backbone": spec.backbone.model_copy(update={"freeze": "backbone"}),
+            "transfer": Transfer(head_lr_scale=spec.transfer.head_lr_scale),
+            "distillation": soft,
+            "augmentation": [],
+            "regularizers": [part for part in spec.regularizers if not isinstance(part, L2Sp | DropPath | Swa)],
+            "schedule": spec.schedule.model_copy(update={"warmup_epochs": 0.0}),
+            "training": spec.training.model_copy(update={"epochs": spec.transfer.probe_epochs, "early_stopping": None}),
+        }
+    )

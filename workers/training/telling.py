@@ -1,0 +1,71 @@
+"""What a run tells of its progress: as a fraction that never goes back, and not more often than anybody looks."""
+
+import math
+from collections.abc import Callable
+
+from workers.progress import Drained, Reporter
+from workers.training.checkpoint import Position
+
+REPORT_S = 0.5
+
+
+class Telling:
+    """Tells a reporter how far a run is. What comes before the first step has a share of the whole, none at first."""
+
+    def __init__(self, reporter: Reporter, *, clock: Callable[[], float], epochs: int) -> None:
+        self.reporter, self.clock, self.epochs = reporter, clock, epochs
+        self.share_before = 0.0
+        self.reported_at = clock()
+        self.seen = 0
+
+    def begin(self) -> None:
+        """Start to count time and images."""
+        self.reported_at, self.seen = self.clock(), 0
+
+    def a_pass(self, step: str, *, of: int, share: float) -> Callable[[int], None]:
+        """Return what takes the rows done, of so many, in a pass before the first step; a wish to stop ends it."""
+        began = self.clock()
+        reported = -math.inf
+
+        def each(done: int) -> None:
+            nonlocal reported
+            if self.reporter.stop_requested():
+                raise Drained
+            now = self.clock()
+            if now - reported >= REPORT_S:
+                reported = now
+                self.reporter.progress(share * done / of, step=step, images_per_s=done / max(now - began, 1e-9))
+
+        return each
+
+    def is_due(self, *, images: int) -> bool:
+        """Count the images of a step; return whether it is time to tell of the steps."""
+        self.seen += images
+        return self.clock() - self.reported_at >= REPORT_S
+
+    def of_steps(self, position: Position, *, steps: int) -> None:
+        """Tell of the epoch under way, which has so many steps."""
+        now = self.clock()
+        loss_sum, _, seen = position.sums.tolist()
+        self.reporter.progress(
+            self._fraction(position.epoch + position.step / steps),
+            step="steps",
+            epoch=position.epoch + 1,
+            epochs=self.epochs,
+            loss=loss_sum / seen,
+            lr=position.rate,
+            images_per_s=self.seen / max(now - self.reported_at, 1e-9),
+        )
+        self.reported_at, self.seen = now, 0
+
+    def of_close(self, step: str, position: Position) -> None:
+        """Tell that something is done at the end of the epoch under way."""
+        epoch = position.epoch + 1
+        self.reporter.progress(self._fraction(epoch), step=step, epoch=epoch, epochs=self.epochs)
+
+    def of_end(self, position: Position) -> None:
+        """Tell that all is done."""
+        self.reporter.progress(1.0, epoch=position.epoch, epochs=self.epochs)
+
+    def _fraction(self, epochs_done: float) -> float:
+        return self.share_before + (1 - self.share_before) * epochs_done / self.epochs
