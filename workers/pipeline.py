@@ -23,6 +23,7 @@ from models_store.errors import Invalid
 from models_store.settings import Settings
 from models_store.spec.compression import StaticInt8, StructuredPruning
 from models_store.spec.train import ResolvedSpec
+from workers import promotion
 from workers.assignment import Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.compression import gate
@@ -35,8 +36,10 @@ from workers.image import task
 from workers.image.data import ImageArrays, prepare
 from workers.image.task import Classifier
 from workers.reporting import PipeReporter
+from workers.training import targets
+from workers.training.derived_specs import probing, recovery
 from workers.training.feeds import probabilities
-from workers.training.loop import Trained, recovery, train
+from workers.training.loop import Trained, train
 
 
 class NothingToValidateOn(Invalid):
@@ -118,7 +121,18 @@ def learn(work: Work, arrays: ImageArrays) -> Trained[Classifier]:
     work.reporter.phase("training")
     assert work.settings.weights_dir is not None, "settings fill it in"
     work.settings.weights_dir.mkdir(parents=True, exist_ok=True)
-    classifier = task.build(work.spec, class_count=len(arrays.classes), weights_dir=work.settings.weights_dir)
+    aim = targets.build(work.spec.task, arrays)
+    classifier = task.build(
+        work.spec,
+        class_count=aim.output_count,
+        weights_dir=work.settings.weights_dir,
+        last_layer=aim.last_layer(),
+    )
+    promoted = work.assignment.promoted
+    if promoted is not None:
+        return promotion.take_up(classifier, work.blobs.local(promoted["weights"]), promoted)
+    if work.spec.transfer.probe_epochs:
+        _train(work, classifier, arrays, spec=probing(work.spec), stage="probing")
     return _train(work, classifier, arrays, spec=work.spec, stage="training")
 
 
@@ -161,6 +175,7 @@ def write_files(work: Work, forms: dict[str, Form]) -> None:
             labels=assignment.classes,
             card=_identity(work) | {"form": name},
             path=form.path,
+            activation=targets.activation_of(spec.task),
         )
         work.reporter.progress(done / len(forms))
 
@@ -174,7 +189,8 @@ def make_int8(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None:
 
     work.reporter.phase("quantizing")
     train_indexes = arrays.split("train")
-    indexes = calibration_indexes(arrays.labels_N, train_indexes, count=part.calibration_images, seed=work.spec.seed)
+    labels_N = arrays.labels_N if work.spec.task == "image_classification" else None
+    indexes = calibration_indexes(labels_N, train_indexes, count=part.calibration_images, seed=work.spec.seed)
     sources = list(forms.items())
     for done, (name, form) in enumerate(sources):
         target = "int8" if name == "fp32" else f"{name}-int8"
@@ -185,6 +201,7 @@ def make_int8(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None:
             part=part,
             images_NHWC=arrays.images_NHWC,
             indexes=indexes,
+            activation=targets.activation_of(work.spec.task),
             report=_part(work.reporter, done, len(sources)),
         )
         forms[target] = Form(path, parent=name, facts=form.facts | {"calibration_images": len(indexes)})
@@ -196,6 +213,7 @@ def check_files(
     """Compare each exported net's file, fed with raw bytes, with the net itself, on the val split."""
     work.reporter.phase("verifying")
     indexes = arrays.split("val")
+    aim = targets.build(work.spec.task, arrays)
     images = work.blobs.local(work.assignment.images_blob)
     nets = {name: form.net for name, form in forms.items() if form.net is not None}
     agreements = {}
@@ -205,8 +223,10 @@ def check_files(
             forms[name].path,
             files=_told(files, len(indexes), _part(work.reporter, done, len(nets))),
             rows=indexes,
-            predict=partial(probabilities, net, arrays, device=work.device),
+            predict=partial(probabilities, net, arrays, activation=aim.activation, device=work.device),
             decoding=work.spec.input,
+            task=aim.task,
+            tolerance=aim.rounding,
             max_pixels=work.settings.image_max_pixels,
         )
     return agreements
@@ -235,7 +255,8 @@ def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> di
         {name: form.path for name, form in forms.items()},
         baseline="fp32",
         images=Path(str(arrays.images_NHWC.filename)),  # type: ignore[attr-defined]  # a memory map has one
-        labels_N=arrays.labels_N,
+        targets=arrays.targets,
+        task=work.spec.task,
         splits={split: arrays.split(split) for split in ("val", "test")},
         device=work.settings.device,
         budget_s=work.settings.measure_s,
@@ -262,6 +283,7 @@ def version_card(
             "best_epoch": trained.best_epoch,
             "epochs": len(trained.history),
             "precision": trained.precision,
+            "batch_size": trained.batch_size,
             "device": work.device.type,
             "threads": torch.get_num_threads(),
         },

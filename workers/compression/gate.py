@@ -13,7 +13,7 @@ ROUNDING = 1e-9  # a drop of exactly the limit is within it, whatever binary fra
 
 @dataclass(frozen=True)
 class Measured:
-    """What the gate looks at: `accuracy` on the validation split, `speedup` against fp32."""
+    """What the gate looks at: `accuracy` on the validation split (for numbers R²), `speedup` against fp32."""
 
     accuracy: float
     speedup: float
@@ -26,7 +26,7 @@ class Verdict:
     """What the gate says of one form."""
 
     accuracy_drop: float
-    """share of right answers lost against fp32; negative when the form is better"""
+    """accuracy lost against fp32; negative when the form is better"""
     accepted: bool
     reasons: tuple[str, ...]
     """why not; empty when accepted"""

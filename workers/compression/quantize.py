@@ -9,6 +9,7 @@ softmax stay in float: quantised, they cost accuracy and half of the speedup.
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -24,6 +25,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from models_store.spec.compression import StaticInt8
 
+if TYPE_CHECKING:  # torch is not needed here
+    from workers.training.targets import Activation
+
 # N images, H height, W width, C channel
 
 CALIBRATION_BATCH = 16
@@ -34,14 +38,16 @@ QUANTISED = (
 
 
 def calibration_indexes(
-    labels_N: NDArray[np.int64], train_indexes: NDArray[np.int64], *, count: int, seed: int
+    labels_N: NDArray[np.int64] | None, train_indexes: NDArray[np.int64], *, count: int, seed: int
 ) -> NDArray[np.int64]:
     """Return `count` of `train_indexes` (all, when there are fewer), drawn evenly over the classes, in ascending order.
 
     Classes take turns in a shuffled order, so that the counts of two classes differ by at most one while both have
-    images left.
+    images left. Where there are none (`labels_N` is None), all images are drawn alike.
     """
     generator = np.random.default_rng(seed)
+    if labels_N is None:
+        return np.sort(generator.permutation(train_indexes)[:count])
     queues = [
         generator.permutation(train_indexes[labels_N[train_indexes] == label])
         for label in generator.permutation(np.unique(labels_N[train_indexes]))
@@ -58,9 +64,13 @@ def quantize(
     part: StaticInt8,
     images_NHWC: NDArray[np.uint8],
     indexes: NDArray[np.int64],
+    activation: "Activation" = "softmax",
     report: Callable[[float], None] = lambda _: None,
 ) -> None:
     """Write the int8 form of the exported file `source` to `target`; its labels and card come along.
+
+    With the activation `identity` the last layer stays in float: in int8 it could give 256 numbers, and none beyond
+    those of the calibration images.
 
     Activation ranges are the exact minimum and maximum over `images_NHWC[indexes]` (see `calibration_indexes`); the
     array may be mapped memory, of which one batch is read at a time. Temporary files are gone on return, also after an
@@ -78,7 +88,7 @@ def quantize(
             _Images(images_NHWC, indexes, report=report),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTISED),
-            nodes_to_exclude=_preprocessing(onnx.load(prepared)),
+            nodes_to_exclude=_kept_in_float(onnx.load(prepared).graph, activation),
             per_channel=part.per_channel,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -111,14 +121,14 @@ class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
         return {"images": batch_NHWC}
 
 
-def _preprocessing(model: onnx.ModelProto) -> list[str]:
-    """Return the nodes before the first layer with weights (nodes are in topological order)."""
-    names = []
-    for node in model.graph.node:
-        if node.op_type in WEIGHTED:
-            break
-        names.append(node.name)
-    return names
+def _kept_in_float(graph: onnx.GraphProto, activation: "Activation") -> list[str]:
+    """Return the nodes before the first layer with weights, and for numbers those from the last one on.
+
+    Nodes are in topological order.
+    """
+    weighted = [place for place, node in enumerate(graph.node) if node.op_type in WEIGHTED]
+    end = weighted[-1] if activation == "identity" else len(graph.node)
+    return [node.name for place, node in enumerate(graph.node) if place < weighted[0] or place >= end]
 
 
 def _tidy(path: Path, properties: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
@@ -20,8 +20,13 @@ from numpy.typing import NDArray
 
 from workers import tether
 from workers.export.sessions import Device, open_session, probabilities, provider
+from workers.training import scores
+from workers.training.scores import Answers
 
-# N images, H height, W width, C channel, K class
+if TYPE_CHECKING:  # the measuring process is spared pydantic
+    from models_store.spec.train import Task
+
+# N images, H height, W width, C channel, K class or label (1 for a number)
 
 BATCH = 32
 THREADS = 1
@@ -31,6 +36,7 @@ CALLS_PER_ROUND = 3  # few, so that two forms are measured within milliseconds; 
 MOST_CALLS_PER_ROUND = 50
 WARM_UP_CALLS = 3
 EVALUATION_BATCH = 64
+NEAR = 0.1  # numbers agree when they are this share of the true ones' standard deviation apart, or less
 
 
 class BenchmarkFailed(Exception):
@@ -42,9 +48,9 @@ class Figures:
     """What was measured on one file. Times are of one thread, on `provider`."""
 
     accuracy: dict[str, float]
-    """share of right answers, by split"""
+    """share of right answers (of numbers, R²: see `workers.training.scores`), by split"""
     agreement: float
-    """share of validation images with the baseline's answer"""
+    """share of validation images with the baseline's answer; numbers may differ by a tenth of a standard deviation"""
     latency_ms: dict[str, float]
     """p50 and p95 of one image"""
     throughput: dict[str, float]
@@ -66,17 +72,19 @@ def benchmark(
     *,
     baseline: str,
     images: Path,
-    labels_N: NDArray[np.int64],
+    targets: NDArray[Any],
     splits: Mapping[str, NDArray[np.int64]],
+    task: "Task" = "image_classification",
     device: Device = "auto",
     budget_s: float = 4.0,
     report: Callable[[float], None] = lambda _: None,
 ) -> dict[str, Figures]:
     """Measure the files of `forms` on real images, beside `baseline`; `images` is a .npy file of uint8 (N, H, W, C).
 
-    `splits` are the indexes of `val` (at least one image) and `test`; a split without images gets no accuracy. Timing
-    takes about `budget_s` for all forms together (more where a single call is slower than its share), accuracy as long
-    as the images take, on all cores. `report` is told the fraction done; when it raises, the process is killed.
+    `targets` are what the task has of each image, int64 (N,), float32 (N, K) or float32 (N, 1). `splits` are the
+    indexes of `val` (at least one image) and `test`; a split without images gets no accuracy. Timing takes about
+    `budget_s` for all forms together (more where a single call is slower than its share), accuracy as long as the
+    images take, on all cores. `report` is told the fraction done; when it raises, the process is killed.
 
     Raises:
         BenchmarkFailed: if the process ends without a result.
@@ -89,7 +97,8 @@ def benchmark(
         "forms": {name: str(path.resolve()) for name, path in forms.items()},
         "baseline": baseline,
         "images": str(images.resolve()),
-        "labels": {split: labels_N[indexes].tolist() for split, indexes in splits.items()},
+        "task": task,
+        "targets": {split: targets[indexes].tolist() for split, indexes in splits.items()},
         "splits": {split: indexes.tolist() for split, indexes in splits.items()},
         "device": device,
         "budget_s": budget_s,
@@ -133,13 +142,16 @@ def measure(request: Mapping[str, Any], *, tell: Callable[[float], None]) -> dic
     splits = {name: np.asarray(indexes, dtype=np.int64) for name, indexes in request["splits"].items()}
     timings, load_ms, ran_on = _time(forms, images_NHWC, splits, request)
     tell(0.3)
-    answers = _answers(forms, images_NHWC, splits, request["device"], tell=lambda done: tell(0.3 + 0.7 * done))
-    labels = {name: np.asarray(values, dtype=np.int64) for name, values in request["labels"].items()}
-    baseline = request["baseline"]
+    answers = _answers(forms, images_NHWC, splits, request, tell=lambda done: tell(0.3 + 0.7 * done))
+    targets = {name: np.asarray(values) for name, values in request["targets"].items()}
+    baseline, task = request["baseline"], request["task"]
+    tolerance = NEAR * float(targets["val"].std())
     return {
         name: Figures(
-            accuracy={split: _share_equal(answers[name][split], labels[split]) for split in splits},
-            agreement=_share_equal(answers[name]["val"], answers[baseline]["val"]),
+            accuracy={split: scores.accuracy(task, answers[name][split], targets[split]) for split in splits},
+            agreement=float(
+                scores.agreeing(task, answers[name]["val"], answers[baseline]["val"], tolerance=tolerance).mean()
+            ),
             speedup=_median_ratio(timings[1][baseline], timings[1][name]),
             size_bytes=path.stat().st_size,
             load_ms=load_ms[name],
@@ -216,21 +228,21 @@ def _answers(
     forms: Mapping[str, Path],
     images_NHWC: NDArray[np.uint8],
     splits: Mapping[str, NDArray[np.int64]],
-    device: Device,
+    request: Mapping[str, Any],
     *,
     tell: Callable[[float], None],
-) -> dict[str, dict[str, NDArray[np.int64]]]:
-    """Return form → split → the class of each image."""
+) -> dict[str, dict[str, Answers]]:
+    """Return form → split → what the form says of each image."""
     batches = sum(-(-len(indexes) // EVALUATION_BATCH) for indexes in splits.values()) * len(forms)
     done = 0
-    answers: dict[str, dict[str, NDArray[np.int64]]] = {}
+    answers: dict[str, dict[str, Answers]] = {}
     for name, path in forms.items():
-        session = open_session(path, device=device, threads=len(os.sched_getaffinity(0)))
+        session = open_session(path, device=request["device"], threads=len(os.sched_getaffinity(0)))
         answers[name] = {}
         for split, indexes in splits.items():
-            chunks = [np.zeros(0, dtype=np.int64)]
+            chunks = []
             for answer_NK in probabilities(session, images_NHWC, indexes, batch_size=EVALUATION_BATCH):
-                chunks.append(answer_NK.argmax(axis=1))
+                chunks.append(scores.answers(request["task"], answer_NK))
                 done += 1
                 tell(done / batches)
             answers[name][split] = np.concatenate(chunks)
@@ -249,10 +261,6 @@ def _speed(singles: Sequence[Sequence[float]], batches: Sequence[Sequence[float]
 def _median_ratio(baseline: Sequence[Sequence[float]], form: Sequence[Sequence[float]]) -> float:
     ratios = [np.median(other) / np.median(own) for other, own in zip(baseline, form, strict=True)]
     return float(np.median(ratios))
-
-
-def _share_equal(left_N: NDArray[np.int64], right_N: NDArray[np.int64]) -> float:
-    return float((left_N == right_N).mean())
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

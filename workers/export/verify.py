@@ -17,16 +17,19 @@ from numpy.typing import NDArray
 from models_store import pixels
 from models_store.errors import EspalierError
 from models_store.spec.data import Input
+from models_store.spec.train import Task
 from workers.export.sessions import open_session
+from workers.training.scores import THRESHOLD
 
-# N images of a batch, H height, W width, C channel, K class
+# N images of a batch, H height, W width, C channel, K class or label (1 for a number)
 
 LEAST_AGREEMENT = 0.999
 TIE = 1e-4
-"""Two classes this near in probability are a tie, which rounding decides: either answer agrees."""
+"""Two classes this near in probability are a tie, and so is a label this near to 0.5: rounding decides it."""
 
-Predict = Callable[[NDArray[np.int64]], NDArray[np.float32]]
-"""rows of the dataset → probabilities (N, K)"""
+Outputs = NDArray[np.float32]
+Predict = Callable[[NDArray[np.int64]], Outputs]
+"""rows of the dataset → probabilities, or numbers (N, K)"""
 
 
 class VerificationFailed(EspalierError):
@@ -43,7 +46,7 @@ class Agreement:
     images: int
     agreeing: int
     max_difference: float
-    """largest absolute difference of any probability"""
+    """largest absolute difference of any probability, or number"""
 
     @property
     def share(self) -> float:
@@ -67,13 +70,16 @@ def verify(
     rows: NDArray[np.int64],
     predict: Predict,
     decoding: Input,
+    task: Task = "image_classification",
+    tolerance: float = TIE,
     max_pixels: int = 64_000_000,
     batch_size: int = 32,
 ) -> Agreement:
-    """Compare the file at `path` with `predict`, the training path's own way from rows of the dataset to probabilities.
+    """Compare the file at `path` with `predict`, the training path's own way from rows of the dataset to its outputs.
 
-    `files` yields the raw bytes of the images in `rows`, in that order; `decoding` is the spec's resolved input. Memory
-    is that of one batch.
+    `files` yields the raw bytes of the images in `rows`, in that order; `decoding` is the spec's resolved input. Images
+    agree when they get the same class, the same labels, or numbers that are `tolerance` apart at most; probabilities
+    that near are a tie. Memory is that of one batch.
 
     Raises:
         VerificationFailed: if fewer than 99.9 % agree (and more than one differs), or there is nothing to compare.
@@ -90,13 +96,13 @@ def verify(
         served_NK = session.run(["probabilities"], {"images": np.stack(decoded)})[0]
         trained_NK = predict(part)
         images += len(part)
-        agreeing += _count_same_answers(served_NK, trained_NK)
+        agreeing += int(np.count_nonzero(_same(task, served_NK, trained_NK, tolerance=tolerance)))
         max_difference = max(max_difference, float(np.abs(served_NK - trained_NK).max()))
     agreement = Agreement(images, agreeing, max_difference)
     if not agreement.enough:
         raise VerificationFailed(
             f"{agreeing} of {images} validation files get the same answer from the exported file as from the trained "
-            f"net (largest difference of a probability: {max_difference:.3g}); {LEAST_AGREEMENT:.1%} are needed, "
+            f"net (largest difference of an output: {max_difference:.3g}); {LEAST_AGREEMENT:.1%} are needed, "
             "so nothing was published"
         )
     return agreement
@@ -109,10 +115,19 @@ def read_members(archive: Path, members: Iterable[str]) -> Iterator[bytes]:
             yield images.read(member)
 
 
-def _count_same_answers(served_NK: NDArray[np.float32], trained_NK: NDArray[np.float32]) -> int:
-    answers_N = served_NK.argmax(axis=1)
-    lost_N = trained_NK.max(axis=1) - np.take_along_axis(trained_NK, answers_N[:, None], axis=1)[:, 0]
-    return int(np.count_nonzero(lost_N <= TIE))  # a NaN is no agreement
+def _same(task: Task, served_NK: Outputs, trained_NK: Outputs, *, tolerance: float) -> NDArray[np.bool_]:
+    """Return for each image whether both paths answer alike; a NaN is no agreement."""
+    alike_N: NDArray[np.bool_]
+    if task == "image_classification":
+        answers_N = served_NK.argmax(axis=1)
+        lost_N = trained_NK.max(axis=1) - np.take_along_axis(trained_NK, answers_N[:, None], axis=1)[:, 0]
+        alike_N = lost_N <= tolerance
+    elif task == "multilabel_classification":
+        equal_NK = (served_NK >= THRESHOLD) == (trained_NK >= THRESHOLD)
+        alike_N = ((equal_NK & np.isfinite(trained_NK)) | (np.abs(trained_NK - THRESHOLD) <= tolerance)).all(axis=1)
+    else:
+        alike_N = (np.abs(served_NK - trained_NK) <= tolerance).all(axis=1)
+    return alike_N
 
 
 def _batches(files: Iterable[bytes], batch_size: int) -> Iterator[list[bytes]]:

@@ -9,12 +9,13 @@ The same function judges an epoch, a variant in its card, and a form at the gate
 
 # N images, K classes or labels (1 for a number)
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models_store.spec.train import Task
+if TYPE_CHECKING:  # pydantic is not needed here
+    from models_store.spec.train import Task
 
 Array = npt.NDArray[Any]
 Answers = npt.NDArray[Any]
@@ -23,7 +24,7 @@ Answers = npt.NDArray[Any]
 THRESHOLD = 0.5  # a label at least this likely is answered
 
 
-def answers(task: Task, outputs_NK: Array) -> Answers:
+def answers(task: "Task", outputs_NK: Array) -> Answers:
     """Return what the outputs (probabilities, or numbers in the dataset's unit) say of each image."""
     if task == "image_classification":
         classes_N: Answers = outputs_NK.argmax(axis=1)
@@ -33,7 +34,7 @@ def answers(task: Task, outputs_NK: Array) -> Answers:
     return outputs_NK[:, 0].astype(np.float64)
 
 
-def accuracy(task: Task, answered: Answers, targets: Array) -> float:
+def accuracy(task: "Task", answered: Answers, targets: Array) -> float:
     """Return the task's figure (see above); `targets` are int64 (N,), float (N, K) of 0 and 1, or float (N, 1).
 
     As scikit-learn has it, R² on targets that are all the same is 1 where they are met, else 0.
@@ -46,7 +47,7 @@ def accuracy(task: Task, answered: Answers, targets: Array) -> float:
     return float((answered == _true(task, targets)).mean())
 
 
-def balanced_accuracy(task: Task, answered: Answers, targets: Array) -> float | None:
+def balanced_accuracy(task: "Task", answered: Answers, targets: Array) -> float | None:
     """Return the mean recall of the classes that `targets` hold (Brodersen et al. 2010); None for numbers.
 
     For labels: for each label the mean of its recall and that of its absence, and the mean of that over all labels.
@@ -64,7 +65,7 @@ def balanced_accuracy(task: Task, answered: Answers, targets: Array) -> float | 
     return float(np.mean(recalls))
 
 
-def agreeing(task: Task, answered: Answers, others: Answers, *, tolerance: float) -> npt.NDArray[np.bool_]:
+def agreeing(task: "Task", answered: Answers, others: Answers, *, tolerance: float) -> npt.NDArray[np.bool_]:
     """Return for each image whether both answers are the same; for numbers, `tolerance` apart at most."""
     if task == "image_regression":
         near_N: npt.NDArray[np.bool_] = np.abs(answered - others) <= tolerance  # False for a NaN
@@ -73,5 +74,5 @@ def agreeing(task: Task, answered: Answers, others: Answers, *, tolerance: float
     return same_N
 
 
-def _true(task: Task, targets: Array) -> Array:
+def _true(task: "Task", targets: Array) -> Array:
     return targets if task == "image_classification" else targets >= THRESHOLD

@@ -78,6 +78,11 @@ class Targets(ABC):
             "val_accuracy": scores.accuracy(self.task, answered, true),
         } | ({} if balanced is None else {"val_balanced_accuracy": balanced})
 
+    @property
+    def rounding(self) -> float:
+        """How far two calculations of one output may be apart: of a probability, or of a number in its unit."""
+        return 1e-4
+
     @abstractmethod
     def counts_K(self, rows: Rows) -> Tensor:  # noqa: N802  the shape is part of the name
         """Return how many of `rows` are of each class or bear each label, int64 (K,); for numbers, their count."""
@@ -156,6 +161,11 @@ class NumberTargets(Targets):
     task = "image_regression"
     activation = "identity"
 
+    @property
+    def rounding(self) -> float:
+        """A thousandth of the train split's standard deviation."""
+        return 1e-3 * self.std
+
     def last_layer(self) -> nn.Module:
         """Return what brings a standardised number into the dataset's unit."""
         return Affine(scale=self.std, shift=self.mean)
@@ -179,6 +189,9 @@ class NumberTargets(Targets):
     def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """Return the mean squared error in units of the train split's variance."""
         return ((logits_NK - targets) / self.std).square().mean()
+
+
+KINDS: Mapping[Task, type[Targets]] = {kind.task: kind for kind in (ClassTargets, LabelTargets, NumberTargets)}
 
 
 class Affine(nn.Module):
@@ -207,6 +220,11 @@ class _Standardised(nn.Module):
     def forward(self, logits_B1: Tensor, targets_B1: Tensor) -> Tensor:
         value: Tensor = self.loss((logits_B1 - self.mean) / self.std, (targets_B1 - self.mean) / self.std)
         return value
+
+
+def activation_of(task: Task) -> Activation:
+    """Return what makes a net's logits the outputs of a task."""
+    return KINDS[task].activation
 
 
 def build(task: Task, examples: Examples) -> Targets:
