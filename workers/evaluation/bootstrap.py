@@ -92,11 +92,26 @@ def of_rankings(
     rankings = [_Ranking(scores_NK[:, number], members_NK[:, number]) for number in wanted_K] if possible else []
 
     def areas(drawn_SN: Counts) -> list[Floats]:
-        weights_NS = _times_drawn(drawn_SN).T.astype(np.int32, order="C")
+        weights_NS = times_drawn(drawn_SN).T.astype(np.int32, order="C")
         pairs = [each.areas(weights_NS) for each in rankings]
-        return [_mean_of_defined(np.stack(column)) for column in zip(*pairs, strict=True)]
+        return [mean_of_defined(np.stack(column)) for column in zip(*pairs, strict=True)]
 
     return collect(names, count=count, samples=possible if rankings else 0, generator=generator, of=areas)
+
+
+def times_drawn(drawn_SN: Counts) -> Counts:
+    """Return how often each example (S, N) is among the drawn rows (S, N)."""
+    samples, count = drawn_SN.shape
+    places_SN = drawn_SN + count * np.arange(samples)[:, None]
+    return np.bincount(places_SN.ravel(), minlength=samples * count).reshape(samples, count)
+
+
+def mean_of_defined(values_KS: Floats) -> Floats:
+    """Return the mean over the classes that are defined, (S,); not a number where none is."""
+    defined_KS = np.isfinite(values_KS)
+    with np.errstate(invalid="ignore"):
+        means_S: Floats = np.where(defined_KS, values_KS, 0).sum(axis=0) / defined_KS.sum(axis=0)
+    return means_S
 
 
 class _Ranking:
@@ -151,7 +166,7 @@ def _of_counts(
         recall_SK = right_SK / support_SK  # without support not a number: left out of the means
         precision_SK = np.where(support_SK > 0, right_SK / np.maximum(answered_SK, 1), np.nan)
         f1_SK = np.where(support_SK > 0, 2 * right_SK / np.maximum(support_SK + answered_SK, 1), np.nan)
-    macro = [_mean_of_defined(values_SK.T) for values_SK in (precision_SK, recall_SK, f1_SK)]
+    macro = [mean_of_defined(values_SK.T) for values_SK in (precision_SK, recall_SK, f1_SK)]
     weighted = [
         np.nansum(values_SK * support_SK, axis=1) / len(labels_N) for values_SK in (precision_SK, recall_SK, f1_SK)
     ]
@@ -179,12 +194,6 @@ def _of_sums(probabilities_NK: Scores, labels_N: Classes, *, samples: int, gener
     return collect(names, count=count, samples=possible, generator=generator, of=sums)
 
 
-def _times_drawn(drawn_SN: Counts) -> Counts:
-    samples, count = drawn_SN.shape
-    places_SN = drawn_SN + count * np.arange(samples)[:, None]
-    return np.bincount(places_SN.ravel(), minlength=samples * count).reshape(samples, count)
-
-
 def _summed(drawn_SC: Counts, groups_C: Counts, group_count: int) -> Floats:
     """Return the drawn counts (S, K) of each group of kinds."""
     sums_SK = np.zeros((len(drawn_SC), group_count))
@@ -200,11 +209,3 @@ def _running(values_NS: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     sums_NS = np.zeros((len(values_NS) + 1, values_NS.shape[1]), dtype=np.int32)
     np.cumsum(values_NS, axis=0, out=sums_NS[1:])
     return sums_NS
-
-
-def _mean_of_defined(values_KS: Floats) -> Floats:
-    """Return the mean over the classes that are defined, (S,); not a number where none is."""
-    defined_KS = np.isfinite(values_KS)
-    with np.errstate(invalid="ignore"):
-        means_S: Floats = np.where(defined_KS, values_KS, 0).sum(axis=0) / defined_KS.sum(axis=0)
-    return means_S

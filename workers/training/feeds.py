@@ -109,17 +109,18 @@ def probabilities(
     *,
     device: torch.device,
     activation: Activation = "softmax",
+    temperature: float = 1.0,
     batch_size: int = 64,
 ) -> npt.NDArray[np.float32]:
     """Return the learner's probabilities float32 (N, K) for ascending `rows`: the training path, in full precision.
 
-    With the activation `identity` they are numbers.
+    The logits are divided by `temperature` first. With the activation `identity` they are numbers.
     """
     learner.to(device)
     logits_NK = infer(
         RawFeed(learner, examples, device=device), rows, batch_size=batch_size, precision=Precision("fp32", device)
     )
-    answers_NK: npt.NDArray[np.float32] = ACTIVATIONS[activation](logits_NK).cpu().numpy()
+    answers_NK: npt.NDArray[np.float32] = ACTIVATIONS[activation](logits_NK / temperature).cpu().numpy()
     return answers_NK
 
 

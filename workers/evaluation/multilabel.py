@@ -1,0 +1,141 @@
+"""How good the answers are where an image bears any number of labels: each label a yes or no of its own, at 0.5."""
+
+# N examples, K labels
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workers.evaluation import bootstrap, calibration, ranking
+from workers.evaluation.bootstrap import Counts, Floats, Intervals
+from workers.evaluation.calibration import SMALLEST_PROBABILITY, Scores
+from workers.evaluation.metrics import NOT_FINITE
+
+Members = npt.NDArray[np.bool_]
+
+HEADLINE = (
+    "accuracy",
+    "exact_match",
+    "loss",
+    "precision_micro",
+    "recall_micro",
+    "f1_micro",
+    "f1_macro",
+    "mean_average_precision",
+    "roc_auc_macro",
+    "expected_calibration_error",
+)
+THRESHOLD = 0.5
+NOBODY, EVERYBODY = "no image of the split bears it", "every image of the split bears it"
+
+
+def evaluate(probabilities_NK: Scores, members_NK: Members, labels: list[str]) -> dict[str, Any]:
+    """Return the headline figures, `per_class` (a row per label), `reliability` and `undefined`, ready for JSON.
+
+    `accuracy` is the share of right yes and no over all images and labels, `exact_match` that of images with all labels
+    right, `loss` the binary cross-entropy. Everything macro, and the mean average precision, are means over the labels
+    that define them. Confidence, for calibration, is that of each yes or no.
+    """
+    count = len(members_NK)
+    assert probabilities_NK.shape == members_NK.shape == (count, len(labels)), "an answer per image and label"
+    assert count > 0, "there is nothing to evaluate"
+    is_finite = bool(np.isfinite(probabilities_NK).all())
+    answers_NK = probabilities_NK >= THRESHOLD
+    rows = [
+        _row(label, members_NK[:, number], answers_NK[:, number], probabilities_NK[:, number] if is_finite else None)
+        for number, label in enumerate(labels)
+    ]
+    right_NK = answers_NK == members_NK
+    hit = int((answers_NK & members_NK).sum())
+    summary: dict[str, Any] = {
+        "images": count,
+        "accuracy": float(right_NK.mean()),
+        "exact_match": float(right_NK.all(axis=1).mean()),
+        "loss": float(losses(probabilities_NK, members_NK).mean()) if is_finite else None,
+        "precision_micro": _share(hit, int(answers_NK.sum())),
+        "recall_micro": _share(hit, int(members_NK.sum())),
+        "f1_micro": _share(2 * hit, int(answers_NK.sum() + members_NK.sum())),
+        "f1_macro": _mean(rows, "f1"),
+        "mean_average_precision": _mean(rows, "average_precision"),
+        "roc_auc_macro": _mean(rows, "roc_auc"),
+        "expected_calibration_error": None,
+        "reliability": None,
+    }
+    if is_finite:
+        sure, right = confidences(probabilities_NK), right_NK.ravel()
+        summary["expected_calibration_error"] = calibration.expected_calibration_error(sure, right)
+        summary["reliability"] = calibration.reliability(sure, right)
+    reason = "no label defines it: each is borne by all images or by none" if is_finite else NOT_FINITE
+    return summary | {
+        "undefined": {name: reason for name in HEADLINE if summary[name] is None},
+        "per_class": rows,
+    }
+
+
+def losses(probabilities_NK: Scores, members_NK: Members) -> npt.NDArray[np.float64]:
+    """Return the binary cross-entropy of each image (N,), the mean over its labels."""
+    likely_NK = np.where(members_NK, probabilities_NK, 1 - probabilities_NK.astype(np.float64))
+    each_N: npt.NDArray[np.float64] = -np.log(np.maximum(likely_NK, SMALLEST_PROBABILITY)).mean(axis=1)
+    return each_N
+
+
+def confidences(probabilities_NK: Scores) -> npt.NDArray[np.float64]:
+    """Return how sure each yes or no is, (N * K,)."""
+    sure_NK = probabilities_NK.astype(np.float64)
+    return np.maximum(sure_NK, 1 - sure_NK).ravel()
+
+
+def intervals(probabilities_NK: Scores, members_NK: Members, *, samples: int, seed: int) -> Intervals:
+    """Return figure → `low`, `high` and `samples`, over draws of images; as `bootstrap.classification` does."""
+    count, label_count = members_NK.shape
+    if count < 2 or not np.isfinite(probabilities_NK).all():  # noqa: PLR2004  one example varies in nothing
+        return {}
+    generator = np.random.default_rng(seed)
+    answers_NK = probabilities_NK >= THRESHOLD
+    right_NK = answers_NK == members_NK
+    hit_NK, answered_NK, borne_NK = (
+        each_NK.astype(np.float64) for each_NK in (answers_NK & members_NK, answers_NK, members_NK)
+    )
+    columns_NX = np.stack([right_NK.mean(axis=1), right_NK.all(axis=1), losses(probabilities_NK, members_NK)], axis=1)
+
+    def figures(drawn_SN: Counts) -> list[Floats]:
+        weights_SN = bootstrap.times_drawn(drawn_SN).astype(np.float64)
+        means_SX = weights_SN @ columns_NX / count
+        hit_SK, answered_SK, borne_SK = (weights_SN @ each_NK for each_NK in (hit_NK, answered_NK, borne_NK))
+        hit_S, answered_S, borne_S = (each_SK.sum(axis=1) for each_SK in (hit_SK, answered_SK, borne_SK))
+        with np.errstate(invalid="ignore"):
+            f1_SK = np.where(borne_SK > 0, 2 * hit_SK / (answered_SK + borne_SK), np.nan)
+            micro = [hit_S / answered_S, hit_S / borne_S, 2 * hit_S / (answered_S + borne_S)]
+        return [*means_SX.T, *micro, bootstrap.mean_of_defined(f1_SK.T)]
+
+    names = ("accuracy", "exact_match", "loss", "precision_micro", "recall_micro", "f1_micro", "f1_macro")
+    possible = bootstrap.affordable(samples, cost_of_one=count * (label_count + 5))
+    found = bootstrap.collect(names, count=count, samples=possible, generator=generator, of=figures)
+    areas = bootstrap.of_rankings(probabilities_NK, members_NK, samples=samples, generator=generator)
+    areas["mean_average_precision"] = areas.pop("average_precision_macro")
+    return found | areas
+
+
+def _row(label: str, members_N: Members, answers_N: Members, scores_N: Scores | None) -> dict[str, Any]:
+    hit, answered, borne = int((members_N & answers_N).sum()), int(answers_N.sum()), int(members_N.sum())
+    reason = NOBODY if borne == 0 else EVERYBODY if borne == len(members_N) else None
+    return {
+        "label": label,
+        "precision": (hit / answered if answered else 0.0) if borne else None,
+        "recall": _share(hit, borne),
+        "f1": _share(2 * hit, answered + borne) if borne else None,
+        "roc_auc": None if scores_N is None else ranking.roc_auc(members_N, scores_N),
+        "average_precision": None if scores_N is None else ranking.average_precision(members_N, scores_N),
+        "support": borne,
+        "undefined": reason,
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _mean(rows: list[dict[str, Any]], name: str) -> float | None:
+    defined = [row[name] for row in rows if row[name] is not None]
+    return float(np.mean(defined)) if defined else None

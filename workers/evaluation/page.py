@@ -1,0 +1,143 @@
+"""A report as one HTML page that needs nothing from outside: no script, no font, no file beside it."""
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from workers.evaluation.pictures.canvas import Picture, inline
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c1c21; --paper: #ffffff; --soft: #f4f4f6; --line: #d8d8de;
+  --faint: #63636b; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8e8ec; --paper: #17171a; --soft: #212126; --line: #3a3a42; --faint: #a2a2ab; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 72rem;
+  margin: 0 auto; padding: 2rem 1.25rem 4rem; }
+h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; }
+p { margin: .4rem 0; } .faint, figcaption small, td small { color: var(--faint); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .75rem 0; }
+th, td { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { font-weight: 600; } td.number, th.number { text-align: right; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+figure { margin: 0; padding: .75rem; background: var(--soft); border-radius: .5rem; max-width: 100%;
+  box-sizing: border-box; }
+figure svg, figure img { max-width: 100%; height: auto; display: block; }
+figure img { border-radius: .25rem; }
+figcaption { max-width: 40rem; margin-bottom: .4rem; } figcaption b { display: block; }
+"""
+NAMES = {"val": "Validation split", "test": "Test split"}
+MOST_ROWS = 100
+
+
+def page(report: dict[str, Any], pictures: Sequence[Picture]) -> str:
+    """Return the page of a report and its pictures; every text in it is escaped."""
+    splits = report["splits"]
+    parts = [
+        f"<h1>{_text(report['model'])}</h1>",
+        f'<p class="faint">{_text(_facts(report))}</p>',
+        "<h2>Headline</h2>",
+        _headline(splits),
+        *(f'<p class="faint">{_text(note)}</p>' for note in report["notes"]),
+    ]
+    general = [each for each in pictures if each.name.partition("-")[0] not in splits]
+    if general:
+        parts += ["<h2>Training</h2>", _figures(general)]
+    for split in reversed(list(splits)):
+        own = [each for each in pictures if each.name.startswith(f"{split}-")]
+        parts += [f"<h2>{_text(NAMES.get(split, split))}</h2>", _undefined(splits[split]), _figures(own)]
+        parts.append(_mistakes(splits[split].get("mistakes") or []))
+    if report["forms"]:
+        parts += ["<h2>Files</h2>", _forms(report["forms"])]
+    body = "\n".join(part for part in parts if part)
+    title = _text(f"{report['model']}: report")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _facts(report: dict[str, Any]) -> str:
+    images = ", ".join(f"{section['images']} in {split}" for split, section in report["splits"].items())
+    classes = f" · {len(report['classes'])} classes or labels" if report["classes"] else ""
+    return (
+        f"{report['job']} · {report['task']} · {report['backbone']} · {report['dataset']} · images: {images}{classes}"
+    )
+
+
+def _headline(splits: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(name for section in splits.values() for name in section["headline"]))
+    rows = [
+        [_text(name.replace("_", " ")), *(_with_interval(each, name) for each in splits.values())] for name in names
+    ]
+    return _table(["", *(NAMES.get(split, split) for split in splits)], rows, numbers=len(splits))
+
+
+def _with_interval(section: dict[str, Any], name: str) -> str:
+    value = section.get(name)
+    if value is None:
+        return f"<small>{_text(section['undefined'].get(name, 'not there'))}</small>"
+    found = section["intervals"].get(name)
+    interval = f" <small>[{found['low']:.4g}, {found['high']:.4g}]</small>" if found else ""
+    return f"{value:.4g}{interval}"
+
+
+def _undefined(section: dict[str, Any]) -> str:
+    absent = [row["label"] for row in section.get("per_class") or () if row["undefined"]]
+    if not absent:
+        return ""
+    more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""  # noqa: PLR2004  as cut below
+    return f'<p class="faint">Without figures, for want of examples: {_text(", ".join(absent[:10]) + more)}.</p>'
+
+
+def _figures(pictures: Iterable[Picture]) -> str:
+    return '<div class="pictures">' + "\n".join(_figure(each) for each in pictures) + "</div>"
+
+
+def _figure(picture: Picture) -> str:
+    caption = f"<figcaption><b>{_text(picture.title)}</b><small>{_text(picture.text)}</small></figcaption>"
+    if picture.name.endswith(".svg"):
+        return f"<figure>{caption}{inline(picture.content)}</figure>"
+    data = base64.b64encode(picture.content).decode()
+    return f'<figure>{caption}<img alt="{_text(picture.text)}" src="data:image/png;base64,{data}"></figure>'
+
+
+def _mistakes(mistakes: Sequence[dict[str, Any]]) -> str:
+    if not mistakes:
+        return ""
+    columns = list(mistakes[0])
+    rows = [[_cell(each[column]) for column in columns] for each in mistakes[:MOST_ROWS]]
+    return _table(columns, rows, numbers=sum(isinstance(mistakes[0][column], float) for column in columns))
+
+
+def _forms(forms: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(name for form in forms.values() for name in form))
+    rows = [[_text(form), *(_cell(values.get(name)) for name in names)] for form, values in forms.items()]
+    return _table(["", *(name.replace("_", " ") for name in names)], rows, numbers=0)
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401  any JSON
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return _text("; ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:
+    """Return a table of cells that are escaped already; the last `numbers` columns are flush right."""
+    first = len(columns) - numbers
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        marks = (' class="number"' if place >= first else "" for place in range(len(cells)))
+        return (
+            "<tr>" + "".join(f"<{tag}{mark}>{cell}</{tag}>" for mark, cell in zip(marks, cells, strict=True)) + "</tr>"
+        )
+
+    head = line("th", [_text(column) for column in columns])
+    body = "".join(line("td", row) for row in rows)
+    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+
+
+def _text(text: str) -> str:
+    return html.escape(text)

@@ -1,0 +1,80 @@
+"""A finished run's report: one zip of report.json, report.html, and pictures/ beside it."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+
+from workers.evaluation.calibration import BINS
+from workers.evaluation.examination import Examined
+from workers.evaluation.page import page
+from workers.evaluation.pictures import training
+from workers.evaluation.pictures.canvas import Picture
+
+FORMAT = 1
+BEGINNING = (1980, 1, 1, 0, 0, 0)  # of a zip's time: the same report gives the same bytes
+INTERVALS = (
+    "In brackets: 95 % intervals by the percentile bootstrap over the images of the split. They tell how far another "
+    "draw of images might move a figure, not another training run."
+)
+CALIBRATION = (
+    f"Calibration error: {BINS} bins of equal width. The temperature was fitted on the validation split, so "
+    "that the test split alone tells what it is worth."
+)
+
+
+def assemble(
+    identity: dict[str, Any],
+    examined: dict[str, Examined],
+    *,
+    history: Sequence[dict[str, float]],
+    best_epoch: int | None,
+    temperature: dict[str, Any] | None,
+    forms: dict[str, dict[str, Any]],
+) -> tuple[dict[str, Any], list[Picture]]:
+    """Return the report as JSON, and its pictures.
+
+    `identity` says what the run was (job, model, task, backbone, dataset, classes); `examined` is by split, `forms`
+    what was measured on each file.
+    """
+    curves = training.curves(history, best_epoch=best_epoch)
+    pictures = [curves] if curves else []
+    for each in examined.values():
+        pictures += each.pictures
+    report = {
+        "format": FORMAT,
+        **identity,
+        "best_epoch": best_epoch,
+        "temperature": temperature,
+        "notes": [INTERVALS] if temperature is None else [INTERVALS, CALIBRATION],
+        "splits": {split: each.section for split, each in examined.items()},
+        "history": list(history),
+        "forms": forms,
+        "pictures": [{"name": each.name, "title": each.title, "text": each.text} for each in pictures],
+    }
+    return _finite(report), pictures
+
+
+def write(path: Path, report: dict[str, Any], pictures: Sequence[Picture]) -> None:
+    """Write the zip; the same report gives the same bytes."""
+    with ZipFile(path, "w") as archive:
+
+        def add(name: str, content: bytes, compression: int) -> None:
+            archive.writestr(ZipInfo(name, BEGINNING), content, compression)
+
+        add("report.json", json.dumps(report, ensure_ascii=False, allow_nan=False).encode(), ZIP_DEFLATED)
+        add("report.html", page(report, pictures).encode(), ZIP_DEFLATED)
+        for picture in pictures:
+            is_packed = picture.name.endswith(".png")
+            add(f"pictures/{picture.name}", picture.content, ZIP_STORED if is_packed else ZIP_DEFLATED)
+
+
+def _finite(node: Any) -> Any:  # noqa: ANN401  any JSON
+    """Return the document with null for every number that JSON has no word for."""
+    if isinstance(node, dict):
+        return {key: _finite(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_finite(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
