@@ -5,7 +5,6 @@ staging folder, puts finished files among the blobs, and tells its supervisor wh
 a checkpoint and taken up by another process.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -13,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
 from models_store import registry
@@ -23,11 +21,12 @@ from models_store.errors import Invalid
 from models_store.settings import Settings
 from models_store.spec.compression import StaticInt8, StructuredPruning
 from models_store.spec.train import ResolvedSpec
-from workers import promotion
+from workers import examining, promotion
 from workers.assignment import Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.compression import gate
-from workers.evaluation.metrics import evaluate
+from workers.evaluation.calibration import Temperature
+from workers.evaluation.examination import Examined, for_card
 from workers.export import sessions
 from workers.export.benchmark import Figures, benchmark
 from workers.export.graph import export
@@ -60,6 +59,13 @@ class Form:
     parent: str | None
     net: Classifier | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    temperature: Temperature | None = None
+    """what the net's logits are divided by in its file; None: by nothing"""
+
+    @property
+    def divisor(self) -> float:
+        """Return the temperature, 1 where there is none."""
+        return self.temperature.value if self.temperature else 1.0
 
 
 @dataclass
@@ -86,13 +92,13 @@ def run(work: Work) -> None:
     trained = learn(work, arrays)
     forms = {"fp32": Form(work.staging / "fp32.onnx", parent=None, net=trained.classifier)}
     not_made = cut_channels(work, arrays, forms)
-    write_files(work, forms)
+    write_files(work, arrays, forms)
     make_int8(work, arrays, forms)
     agreements = check_files(work, entries, arrays, forms)
-    metrics = evaluate_file(work, arrays, forms["fp32"].path)
+    examined = evaluate_file(work, entries, arrays, forms["fp32"])
     figures = measure_files(work, arrays, forms)
-    card = version_card(work, trained, arrays, agreements=agreements, metrics=metrics, not_made=not_made)
-    publish(work, forms, figures, card)
+    card = version_card(work, trained, arrays, agreements=agreements, examined=examined, not_made=not_made)
+    publish(work, trained, arrays, forms, figures=figures, examined=examined, card=card)
 
 
 def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
@@ -158,13 +164,19 @@ def cut_channels(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dic
     return {}
 
 
-def write_files(work: Work, forms: dict[str, Form]) -> None:
-    """Export each net to its file. A card in a file holds no figures: they are measured on the file, afterwards."""
+def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None:
+    """Export each net to its file, at a temperature of its own.
+
+    A card in a file holds no figures: they are measured on the file, afterwards.
+    """
     work.reporter.phase("exporting")
     spec, assignment = work.spec, work.assignment
     assert spec.input.size is not None, "the spec is resolved"
     for done, (name, form) in enumerate(forms.items(), 1):
         assert form.net is not None, "only nets are exported"
+        form.temperature = examining.temperature_of(work, form.net, arrays)
+        if form.temperature is not None:
+            form.facts = form.facts | {"temperature": form.temperature.as_card()}
         export(
             form.net,
             mean=form.net.mean,
@@ -176,6 +188,7 @@ def write_files(work: Work, forms: dict[str, Form]) -> None:
             card=_identity(work) | {"form": name},
             path=form.path,
             activation=targets.activation_of(spec.task),
+            temperature=form.divisor,
         )
         work.reporter.progress(done / len(forms))
 
@@ -223,7 +236,14 @@ def check_files(
             forms[name].path,
             files=_told(files, len(indexes), _part(work.reporter, done, len(nets))),
             rows=indexes,
-            predict=partial(probabilities, net, arrays, activation=aim.activation, device=work.device),
+            predict=partial(
+                probabilities,
+                net,
+                arrays,
+                activation=aim.activation,
+                temperature=forms[name].divisor,
+                device=work.device,
+            ),
             decoding=work.spec.input,
             task=aim.task,
             tolerance=aim.rounding,
@@ -232,20 +252,13 @@ def check_files(
     return agreements
 
 
-def evaluate_file(work: Work, arrays: ImageArrays, path: Path) -> dict[str, Any]:
-    """Return the fp32 file's metrics on the val and test splits, as onnxruntime answers."""
+def evaluate_file(work: Work, entries: list[ManifestEntry], arrays: ImageArrays, form: Form) -> dict[str, Examined]:
+    """Return everything that there is to say of the fp32 file's answers to the val and test splits."""
     work.reporter.phase("evaluating")
-    session = sessions.open_session(path, device=work.settings.device, threads=torch.get_num_threads())
-    metrics = {}
-    for split in ("val", "test"):
-        indexes = arrays.split(split)
-        if len(indexes):
-            answers = sessions.probabilities(session, arrays.images_NHWC, indexes, batch_size=32)
-            told = _told(answers, math.ceil(len(indexes) / 32), work.reporter.progress)
-            metrics[split] = evaluate(np.concatenate(list(told)), arrays.labels_N[indexes], arrays.classes)
-    headline = {f"{split}_{key}": each[key] for split, each in metrics.items() for key in ("accuracy", "loss")}
-    work.reporter.metrics(**headline)
-    return metrics
+    session = sessions.open_session(form.path, device=work.settings.device, threads=torch.get_num_threads())
+    examined = examining.examine_file(work, entries, arrays, session, temperature=form.divisor)
+    work.reporter.metrics(**examining.headline(examined))
+    return examined
 
 
 def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, Figures]:
@@ -270,13 +283,13 @@ def version_card(
     arrays: ImageArrays,
     *,
     agreements: dict[str, Agreement],
-    metrics: dict[str, Any],
+    examined: dict[str, Examined],
     not_made: dict[str, str],
 ) -> dict[str, Any]:
     """Return what is known of the version as a whole."""
     return _identity(work) | {
         "labels": arrays.classes,
-        "metrics": metrics,
+        "metrics": {split: for_card(each.section) for split, each in examined.items()},
         "agreement": {name: agreement.as_card() for name, agreement in agreements.items()},
         "not_made": not_made,
         "training": {
@@ -290,8 +303,17 @@ def version_card(
     }
 
 
-def publish(work: Work, forms: dict[str, Form], figures: dict[str, Figures], card: dict[str, Any]) -> None:
-    """Judge the forms, put their files among the blobs, and tell the supervisor what to publish."""
+def publish(
+    work: Work,
+    trained: Trained[Classifier],
+    arrays: ImageArrays,
+    forms: dict[str, Form],
+    *,
+    figures: dict[str, Figures],
+    examined: dict[str, Examined],
+    card: dict[str, Any],
+) -> None:
+    """Judge the forms, put their files and the report among the blobs, and tell the supervisor what to publish."""
     work.reporter.phase("publishing")
     allowed = work.spec.compression.max_accuracy_drop if work.spec.compression else 0.0
     measured = {
@@ -310,9 +332,22 @@ def publish(work: Work, forms: dict[str, Form], figures: dict[str, Figures], car
         variant_card = {"kind": name, "parent": form.parent} | figures[name].as_card() | judged | form.facts
         blob = work.blobs.put(form.path)
         variants.append(registry.Variant(name, blob.sha256, blob.size_bytes, variant_card, accepted=verdict.accepted))
+    report = examining.write_report(
+        work,
+        trained,
+        arrays,
+        examined,
+        temperature=forms["fp32"].temperature,
+        forms={each.name: examining.form_told(each.card, size_bytes=each.size_bytes) for each in variants},
+    )
     work.reporter.say(
         "result",
-        {"card": card, "default_variant": choice.default, "variants": [asdict(variant) for variant in variants]},
+        {
+            "card": card,
+            "default_variant": choice.default,
+            "variants": [asdict(variant) for variant in variants],
+            "files": {"report": report},
+        },
     )
 
 
