@@ -1,10 +1,10 @@
 """What a spec may not say: parts that don't go together, and parts that don't fit the dataset; and what it hardly means."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic_core import PydanticCustomError
-
+from models_store.spec.contradiction import contradiction as _contradiction
 from models_store.spec.facts import DatasetFacts
+from models_store.spec.training_contradictions import doubts_of_training, refuse_contradictions_of_training
 
 if TYPE_CHECKING:
     from models_store.spec.network import Network
@@ -15,6 +15,9 @@ FITTING_LOSSES = {
     "multilabel_classification": ["binary_cross_entropy"],
     "image_regression": ["mse"],
 }
+
+MIXING = {"mixup", "cutmix"}
+ONLY_ON_COLORS = {"random_grayscale", "channel_shuffle"}
 
 
 def refuse_what_contradicts_itself(spec: "TrainSpec") -> None:
@@ -31,6 +34,8 @@ def refuse_what_contradicts_itself(spec: "TrainSpec") -> None:
             None,
         )
     _refuse_parts_of_learning_that_do_not_go_together(spec)
+    _refuse_mixing_while_testing(spec)
+    refuse_contradictions_of_training(spec)
     backbone = spec.backbone
     if backbone is None:
         return
@@ -89,6 +94,17 @@ def _refuse_parts_of_learning_that_do_not_go_together(spec: "TrainSpec") -> None
             raise _contradiction("schedule/milestones", "milestones are given once each, in ascending order", ascending)
 
 
+def _refuse_mixing_while_testing(spec: "TrainSpec") -> None:
+    testing = spec.evaluation.test_time_augmentation
+    for number, part in enumerate(testing.augmentation if testing else []):
+        if part.kind in MIXING:
+            raise _contradiction(
+                f"evaluation/test_time_augmentation/augmentation/{number}",
+                f"{part.kind} blends several images, so its copies have no answer of their own; it is for training alone",
+                None,
+            )
+
+
 def refuse_what_does_not_fit(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
     """Check the whole spec against its dataset.
 
@@ -135,7 +151,28 @@ def doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[str]:
 
 
 def _doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]:
-    return [*_doubts_of_learning(spec), *_doubts_of_the_rest(spec, facts)]
+    return [
+        *_doubts_of_learning(spec),
+        *_doubts_of_augmentation(spec),
+        *doubts_of_training(spec, facts),
+        *_doubts_of_the_rest(spec, facts),
+    ]
+
+
+def _doubts_of_augmentation(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
+    kinds = {part.kind for part in spec.augmentation}
+    idle = sorted(kinds & ONLY_ON_COLORS)
+    mixing = sorted(kinds & MIXING)
+    return [
+        (
+            spec.input.channels == 1 and bool(idle),
+            f"{' and '.join(idle)}: grey images have no colours to change, so it does nothing",
+        ),
+        (
+            spec.training.batch_size == 1 and bool(mixing),
+            f"{' and '.join(mixing)}: in batches of one image there is none to mix with, so it does nothing",
+        ),
+    ]
 
 
 def _doubts_of_learning(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
@@ -221,9 +258,3 @@ def _doubts_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple
             f"calibration_images is cut to the {facts.train_count} training images there are",
         ),
     ]
-
-
-def _contradiction(pointer: str, message: str, allowed: Any) -> PydanticCustomError:  # noqa: ANN401  any JSON
-    return PydanticCustomError(
-        "contradiction", "{message}", {"message": message, "pointer": pointer, "allowed": allowed}
-    )

@@ -26,7 +26,9 @@ def fill(document: Document, facts: DatasetFacts) -> Document:
     backbone = document["backbone"] or {"kind": "small_cnn"}
     part = TypeAdapter(Backbone).validate_python(backbone)
     weights = backbone.get("weights", part.weights)
-    freeze = backbone.get("freeze") or ("none" if weights is None else "backbone")
+    transfer = document["transfer"]
+    fine_tunes = transfer["probe_epochs"] or transfer["unfreeze_every_epochs"] or transfer["layer_decay"] < 1
+    freeze = backbone.get("freeze") or ("none" if weights is None or fine_tunes else "backbone")
     training = document["training"]
     monitor = "val_accuracy" if task == "image_classification" else "val_loss"
     chosen: Document = {

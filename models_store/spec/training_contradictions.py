@@ -1,0 +1,155 @@
+"""What a spec may not say of regularizers, transfer, distillation and the run, and what of that it hardly means."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from models_store.spec.contradiction import contradiction
+
+if TYPE_CHECKING:
+    from models_store.spec.facts import DatasetFacts
+    from models_store.spec.train import ResolvedSpec, TrainSpec
+
+AVERAGES = {"ema", "swa"}
+SINGLE = {"ema", "swa", "sam", "drop_path", "max_norm", "l2_sp"}
+
+
+def refuse_contradictions_of_training(spec: "TrainSpec") -> None:
+    """Check what stands in the spec alone; fields that are left out are no contradiction yet.
+
+    Raises:
+        PydanticCustomError: of type `contradiction`, with a pointer and what is allowed.
+    """
+    _refuse_regularizers_that_rule_each_other_out(spec)
+    _refuse_a_run_that_can_not_be(spec)
+    _refuse_what_numbers_have_not(spec)
+    if spec.backbone is not None and spec.backbone.weights is None:
+        _refuse_what_keeps_weights_that_are_random(spec)
+    if spec.backbone is not None and spec.backbone.freeze == "backbone":
+        _refuse_what_moves_a_frozen_backbone(spec)
+
+
+def _refuse_regularizers_that_rule_each_other_out(spec: "TrainSpec") -> None:
+    kinds: list[str] = [part.kind for part in spec.regularizers or []]
+    averages = [number for number, kind in enumerate(kinds) if kind in AVERAGES]
+    if len(averages) > 1:
+        raise contradiction(
+            f"regularizers/{averages[1]}", "one average of the weights is validated and kept; give `ema` or `swa`", None
+        )
+    if averages and spec.optimizer is not None and spec.optimizer.kind == "schedule_free_adamw":
+        raise contradiction(
+            f"regularizers/{averages[0]}",
+            f"schedule_free_adamw averages the weights by itself; leave {kinds[averages[0]]} out, or take adamw",
+            None,
+        )
+    for kind, count in Counter(kinds).items():
+        if kind in SINGLE and count > 1:
+            last = max(number for number, each in enumerate(kinds) if each == kind)
+            raise contradiction(f"regularizers/{last}", f"{kind} can be given once", None)
+
+
+def _refuse_a_run_that_can_not_be(spec: "TrainSpec") -> None:
+    size, parts = spec.training.batch_size, spec.training.accumulate_steps
+    if isinstance(size, int) and parts > size:
+        raise contradiction(
+            "training/accumulate_steps",
+            f"a batch of {size} images has no {parts} parts",
+            {"minimum": 1, "maximum": size},
+        )
+    distillation = spec.distillation
+    if distillation is not None and distillation.weight == 0 and distillation.features_weight == 0:
+        raise contradiction(
+            "distillation/weight",
+            "with both weights at 0 nothing is learned from the teacher; raise one, or leave distillation out",
+            {"exclusiveMinimum": 0, "maximum": 1},
+        )
+
+
+def _refuse_what_numbers_have_not(spec: "TrainSpec") -> None:
+    if spec.task != "image_regression":
+        return
+    metrics = ["val_accuracy", "val_loss"]
+    stopping = spec.training.early_stopping
+    if spec.training.monitor == "val_balanced_accuracy":
+        raise contradiction("training/monitor", "numbers have no classes to balance", metrics)
+    if stopping is not None and stopping.metric == "val_balanced_accuracy":
+        raise contradiction("training/early_stopping/metric", "numbers have no classes to balance", metrics)
+    if spec.training.sampling == "balanced":
+        raise contradiction("training/sampling", "numbers have no classes to balance", ["shuffle"])
+    penalties = [number for number, part in enumerate(spec.regularizers or []) if part.kind == "confidence_penalty"]
+    if penalties:
+        raise contradiction(
+            f"regularizers/{penalties[0]}", "a number has no confidence to penalise; leave confidence_penalty out", None
+        )
+
+
+def _refuse_what_keeps_weights_that_are_random(spec: "TrainSpec") -> None:
+    remedy = "give `backbone.weights`, or leave it out"
+    if spec.transfer.probe_epochs:
+        raise contradiction(
+            "transfer/probe_epochs", f"there are no pretrained features to probe; {remedy}", {"maximum": 0}
+        )
+    if spec.transfer.unfreeze_every_epochs is not None:
+        raise contradiction(
+            "transfer/unfreeze_every_epochs", f"there are no pretrained weights to keep at first; {remedy}", [None]
+        )
+    pulls = [number for number, part in enumerate(spec.regularizers or []) if part.kind == "l2_sp"]
+    if pulls:
+        raise contradiction(
+            f"regularizers/{pulls[0]}", f"there are no pretrained weights to be pulled to by l2_sp; {remedy}", None
+        )
+
+
+def _refuse_what_moves_a_frozen_backbone(spec: "TrainSpec") -> None:
+    remedy = "set `backbone.freeze: none`"
+    if spec.transfer.probe_epochs:
+        raise contradiction(
+            "transfer/probe_epochs",
+            f"after the probe the backbone trains, and this one is frozen; {remedy}",
+            {"maximum": 0},
+        )
+    if spec.transfer.unfreeze_every_epochs is not None:
+        raise contradiction(
+            "transfer/unfreeze_every_epochs", f"a frozen backbone has no stage to let train; {remedy}", [None]
+        )
+    if spec.distillation is not None and spec.distillation.features_weight > 0:
+        raise contradiction(
+            "distillation/features_weight",
+            f"a frozen backbone can't learn the teacher's features; {remedy}",
+            {"maximum": 0},
+        )
+
+
+def doubts_of_training(spec: "ResolvedSpec", facts: "DatasetFacts") -> Iterable[tuple[bool, str]]:
+    """Return warnings about what is allowed and unlikely to be meant, each with whether it is so."""
+    kinds = {part.kind for part in spec.regularizers}
+    backbone, training, transfer = spec.backbone, spec.training, spec.transfer
+    every = transfer.unfreeze_every_epochs
+    is_frozen = backbone.freeze == "backbone"
+    idle = sorted(kinds & {"drop_path", "l2_sp"})
+    return [
+        (
+            is_frozen and bool(idle),
+            f"{' and '.join(idle)}: nothing of a frozen backbone trains, so it does nothing there",
+        ),
+        (
+            transfer.layer_decay < 1 and (is_frozen or backbone.weights is None),
+            "layer_decay spares the early layers of pretrained weights that train, and there are none",
+        ),
+        (
+            every is not None and every * len(backbone.stages) >= training.epochs,
+            f"with a stage more every {every} epochs, the first of {len(backbone.stages)} does not train within {training.epochs}",
+        ),
+        (
+            "swa" in kinds and training.early_stopping is not None,
+            "early stopping may end the run before swa begins to average",
+        ),
+        (
+            spec.distillation is not None and spec.task == "image_regression" and spec.distillation.temperature != 1,
+            "distillation.temperature softens probabilities, and numbers have none: it does nothing",
+        ),
+        (
+            training.sampling == "balanced" and len(facts.counts) > 1 and len(set(facts.counts.values())) == 1,
+            "balanced sampling draws with replacement, and the classes are balanced already: shuffle shows each image once",
+        ),
+    ]
