@@ -33,6 +33,17 @@ class NewChild:
     problem: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How a child that tries something is doing; its spec is left out, for there may be a thousand of them."""
+
+    job_id: str
+    number: int
+    state: str
+    parameters: dict[str, Any] | None
+    result: dict[str, Any] | None
+
+
 def of(database: Database, parent_id: str) -> list[Job]:
     """Return a parent's children in the order of their numbers."""
     with database.read() as connection:
@@ -45,6 +56,15 @@ def page(database: Database, parent_id: str, *, limit: int, after: int = -1) -> 
     with database.read() as connection:
         found = [job_of(row) for row in connection.execute(query)]
     return found[:limit], found[limit - 1].number if len(found) > limit else None
+
+
+def standings(database: Database, parent_id: str) -> list[Standing]:
+    """Return how the children that try something are doing, in the order of their numbers."""
+    job = tables.job
+    query = select(job.c.id, job.c.number, job.c.state, job.c.parameters, job.c.result)
+    query = query.where(job.c.parent_id == parent_id, job.c.kind.in_(families.TRIED)).order_by(job.c.number)
+    with database.read() as connection:
+        return [Standing(*row) for row in connection.execute(query)]
 
 
 def counts(database: Database, parent_id: str) -> dict[str, int]:

@@ -24,6 +24,7 @@ from models_store.database import Database, now
 from models_store.errors import Conflict, NotFound
 from models_store.ids import new_id
 from models_store.settings import Settings
+from models_store.spec.space import planned
 from models_store.spec.train import ResolvedSpec
 
 STATES = ("queued", "running", "waiting", "succeeded", "failed", "canceled")
@@ -152,7 +153,7 @@ def submit(
         "state": "queued",
         "not_before": now(),
         "max_crashes": settings.max_crashes,
-        "progress": {"fraction": 0.0},
+        "progress": {"fraction": 0.0} | ({"children": children_of(spec), "ended": 0} if children_of(spec) else {}),
         "checkpoints": [],
         "created_at": now(),
     }
@@ -192,6 +193,12 @@ def kind_of(spec: ResolvedSpec) -> str:
     if spec.search is not None:
         return "search"
     return "train" if spec.validation is None else spec.validation.kind
+
+
+def children_of(spec: ResolvedSpec) -> int:
+    """Return how many children a job of this spec will have, with the last one, which publishes; 0: none."""
+    tried = planned(spec)
+    return tried + (tried > 0 and (spec.validation is None or spec.validation.publish))
 
 
 def digest_of(spec_document: dict[str, Any]) -> str:

@@ -9,17 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_store import datasets, events, jobs, registry
-
-
-def moment(seconds: float | None) -> datetime | None:
-    """Return the database's seconds since the epoch as a time in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-class Answer(BaseModel):
-    """The base of every answer."""
-
-    model_config = ConfigDict(frozen=True)
+from service.answer import Answer, moment
+from service.outcomes import Children, Kind, Outcome, State
 
 
 class Fault(Answer):
@@ -141,30 +132,28 @@ class Progress(Answer):
     epochs: int | None = None
 
 
-class Made(Answer):
-    """What a finished job has published."""
-
-    model: str
-    version: int
-
-
-State = Literal["queued", "running", "succeeded", "failed", "canceled"]
-
-
 class Job(Answer):
-    """A training job."""
+    """A training job, or a family of them."""
 
     id: str = Field(examples=["job_01hzx3v7k2m4n6p8q0r2s4"])
+    kind: Kind = Field(
+        description="train; a parent: search, k_fold or repeats; one of its children: trial, fold or repeat, and train "
+        "for the last one, which publishes; preview"
+    )
+    parent: str | None = Field(description="the job that this is a part of")
+    number: int | None = Field(description="among its siblings, from 0")
+    parameters: dict[str, Any] | None = Field(description="what a child changes in its parent's spec: path → value")
+    children: Children | None = Field(description="of a parent: how many are in each state")
     name: str = Field(description="name of the model that it makes a version of")
     dataset: str
-    state: State = Field(description="succeeded, failed and canceled are final")
+    state: State = Field(description="waiting: for its children; succeeded, failed and canceled are final")
     phase: str | None = Field(description="where in `running` it is")
     progress: Progress
     steps: list[Step]
     cancel_requested: bool
     attempts: int = Field(description="how often a worker has taken it up")
     crashes: int
-    result: Made | None
+    result: Outcome | None
     problem: dict[str, Any] | None = Field(description="why it failed: a problem document (RFC 9457)")
     warnings: list[str] = Field(description="what the spec allows and is unlikely to mean")
     spec: dict[str, Any] = Field(description="the spec with every default decided (a TrainSpec)")
@@ -173,14 +162,24 @@ class Job(Answer):
     finished_at: datetime | None
 
     @classmethod
-    def of(cls, job: jobs.Job, phases: list[events.Event], *, attempts: int) -> "Job":
-        """Return the answer for a stored job; `phases` are its events of that kind, oldest first."""
+    def of(
+        cls, job: jobs.Job, phases: list[events.Event], *, attempts: int, children: dict[str, int] | None = None
+    ) -> "Job":
+        """Return the answer for a stored job; `phases` are its events of that kind, oldest first.
+
+        `children` are, of a parent, how many it has in each state.
+        """
         steps = [
             {**step, "started_at": moment(step["started_at"]), "ended_at": moment(step["ended_at"])}
             for step in jobs.steps(job, phases)
         ]
         return cls(
             id=job.id,
+            kind=job.kind,
+            parent=job.parent_id,
+            number=job.number,
+            parameters=job.parameters,
+            children=None if children is None else Children.model_validate(children),
             name=job.name,
             dataset=job.dataset_id,
             state=job.state,
@@ -190,7 +189,7 @@ class Job(Answer):
             cancel_requested=job.cancel_requested_at is not None,
             attempts=attempts,
             crashes=job.crashes,
-            result=None if job.result is None else Made.model_validate(job.result),
+            result=None if job.result is None else Outcome.model_validate(job.result),
             problem=job.problem,
             warnings=job.warnings,
             spec=job.spec,
@@ -204,6 +203,8 @@ class DryRun(Answer):
     """What a spec means, without a job."""
 
     spec: dict[str, Any] = Field(description="the spec with every default decided (a TrainSpec)")
+    kind: Kind = Field(description="kind of the job that it would make")
+    children: int = Field(description="jobs that would be made below it; 0: none")
     warnings: list[str] = Field(description="what the spec allows and is unlikely to mean")
 
 

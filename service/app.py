@@ -32,7 +32,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
     from service import docs_page, logs, openapi, problems  # noqa: PLC0415  the same
     from service.metrics import CountRequests  # noqa: PLC0415  the same
-    from service.routes import datasets, health, jobs, models, predict, schema, train  # noqa: PLC0415  the same
+    from service.routes import datasets, health, jobs, models, predict, schema, train, trials  # noqa: PLC0415  the same
 
     logs.configure()
     context = _context(settings or FromEnvironment())
@@ -49,7 +49,16 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     )
     app.state.context = context
     # predict first: FastAPI tries routes in their order, at 5 µs each, and this one is asked most
-    routers = [predict.router, datasets.router, train.router, jobs.router, models.router, schema.router, health.router]
+    routers = [
+        predict.router,
+        datasets.router,
+        train.router,
+        jobs.router,
+        trials.router,
+        models.router,
+        schema.router,
+        health.router,
+    ]
     for router in routers:
         app.include_router(router)
     routers.append(docs_page.router)

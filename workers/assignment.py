@@ -29,6 +29,13 @@ class Assignment:
     manifest_blob: str
     checkpoints: list[str]
     staging: str
+    kind: str = "train"
+    fold: dict[str, Any] | None = None
+    """of a fold: its `index`, and the `folds`, `seed` and `grouped` that all folds share"""
+    keeps_weights: bool = False
+    """of a trial: its weights may be promoted"""
+    promoted: dict[str, Any] | None = None
+    """of a search's last job: the winner's `weights` (a blob), `history`, `best_epoch`, `precision` and `batch_size`"""
 
     def write(self, path: Path) -> None:
         """Write the assignment as JSON."""

@@ -18,12 +18,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from models_store import claims, datasets, registry, tables
+from models_store import children, claims, datasets, jobs, registry, tables
 from models_store.blobs import Blobs
 from models_store.claims import Claim, Stale
 from models_store.database import Database
 from models_store.errors import EspalierError
+from models_store.families import FAMILIES, TRIED
 from models_store.settings import Settings
+from workers import orchestrator
 from workers.assignment import EXIT_DRAINED, Assignment
 from workers.trainer_process import Report, TrainerProcess
 
@@ -79,9 +81,14 @@ def supervise(
     stop: StopFlag,
     command: list[str] | None = None,
 ) -> str:
-    """See one claimed job through and return its outcome; whatever happens, the trainer is gone afterwards."""
+    """See one claimed job through and return its outcome; whatever happens, the trainer is gone afterwards.
+
+    A parent has no trainer: its next step is taken here, and it waits for its children or has ended.
+    """
     staging = settings.scratch / "staging" / claim.job.id / str(claim.fence)
     try:
+        if claim.job.kind in FAMILIES:
+            return orchestrator.step(database, blobs, claim, settings=settings)
         staging.mkdir(parents=True)
         assignment = _assign(database, claim, staging)
         trainer = TrainerProcess(assignment, settings=settings, command=command)
@@ -129,6 +136,8 @@ class _Watch:
         self._problem: dict[str, Any] | None = None
         self._trouble: str | None = None
         self._is_late = False  # the deadline for a heartbeat has passed, and the trainer was killed for it
+        self._referee = orchestrator.Referee(database, claim.job) if claim.job.kind == "trial" else None
+        self._stopped_early: dict[str, Any] | None = None  # the result of a trial that is worth no more epochs
         self._untold: list[Report] = []
         self._last_beat = self._last_report = time.monotonic()
         self._next_beat = self._last_beat
@@ -143,6 +152,10 @@ class _Watch:
                 return self._cancel()
             if self._stop.is_set:
                 return self._drain()
+            if self._stopped_early is not None and self._result is None:
+                self._trainer.kill()
+                self._result = {"result": self._stopped_early, "files": None}
+                return self._conclude()
             moment = time.monotonic()
             if moment - self._last_report > settings.stall_s:
                 self._trainer.kill()
@@ -176,14 +189,24 @@ class _Watch:
             claims.fail(self._database, self._claim, self._problem)
             self._drop_checkpoints()
             return f"failed: {self._problem['detail']}"
-        if self._result is not None and self._trainer.exit_code() == 0:
-            return self._publish(self._result)
+        if self._result is not None and (self._trainer.exit_code() == 0 or self._stopped_early is not None):
+            return self._publish(self._result) if self._claim.job.kind not in TRIED else self._succeed(self._result)
         if self._trainer.exit_code() == EXIT_DRAINED:
             claims.release(self._database, self._claim)
             return "released"
         if self._trouble is not None:
             return self._crash(self._trouble)
         return self._crash(_how_it_ended(self._trainer.exit_code()))
+
+    def _succeed(self, result: dict[str, Any]) -> str:
+        """End a job that publishes nothing."""
+        try:
+            with self._database.write() as connection:
+                claims.succeed(connection, self._claim, result["result"], files=result["files"])
+        except Stale:
+            return self._confirm_cancel()
+        self._drop_checkpoints()
+        return "succeeded"
 
     def _publish(self, result: dict[str, Any]) -> str:
         variants = [registry.Variant(**variant) for variant in result["variants"]]
@@ -193,13 +216,21 @@ class _Watch:
         try:
             number = registry.publish(self._database, self._claim, publication)
         except Stale:
-            if claims.beat(self._database, self._claim, settings=self._settings).cancel:
-                claims.confirm_cancel(self._database, self._claim)
-                self._drop_checkpoints()
-                return "canceled"
-            raise
+            return self._confirm_cancel()
         self._drop_checkpoints()
         return f"succeeded: {self._claim.job.name}:{number}"
+
+    def _confirm_cancel(self) -> str:
+        """End the job as canceled, when that is why its outcome was refused.
+
+        Raises:
+            Stale: if the claim is no longer ours.
+        """
+        if not claims.beat(self._database, self._claim, settings=self._settings).cancel:
+            raise Stale
+        claims.confirm_cancel(self._database, self._claim)
+        self._drop_checkpoints()
+        return "canceled"
 
     def _cancel(self) -> str:
         self._trainer.stop(grace_s=self._settings.stop_grace_s, take=self._take)
@@ -249,6 +280,8 @@ class _Watch:
             events = list(itertools.takewhile(lambda report: report[0] != "checkpoint", self._untold))
             claims.report(self._database, self._claim, events)
             del self._untold[: len(events)]
+            if self._referee is not None and any(kind == "metrics" and "epoch" in data for kind, data in events):
+                self._stopped_early = self._stopped_early or self._referee.stops()
 
     def _beat_says_cancel(self) -> bool:
         """Beat when it is time; a database that does not answer is tried again until the deadline."""
@@ -289,7 +322,33 @@ def _assign(database: Database, claim: Claim, staging: Path) -> Assignment:
         manifest_blob=dataset.manifest_blob,
         checkpoints=job.checkpoints,
         staging=str(staging),
+        kind=job.kind,
+        **_part_in_family(database, job),
     )
+
+
+def _part_in_family(database: Database, job: jobs.Job) -> dict[str, Any]:
+    """Return what a child's trainer must know beside its spec."""
+    if job.parent_id is None:
+        return {}
+    parent = jobs.find(database, job.parent_id, owner=job.owner)
+    if job.kind == "trial":
+        return {"keeps_weights": parent.spec["search"]["winner"] == "promote"}
+    if job.kind == "fold":
+        shared = parent.spec["validation"]
+        fold = {"index": job.number, "folds": shared["folds"], "seed": job.spec["seed"], "grouped": shared["group"]}
+        return {"fold": fold}
+    if (job.files or {}).get("trained") is None:
+        return {}
+    return {"promoted": _promoted(database, parent, weights=(job.files or {})["trained"])}
+
+
+def _promoted(database: Database, parent: jobs.Job, *, weights: str) -> dict[str, Any]:
+    winner = next(child for child in children.of(database, parent.id) if (child.files or {}).get("weights") == weights)
+    assert winner.result is not None, "it was trained"
+    history = children.metrics(database, parent.id)[winner.id]
+    known = {name: winner.result[name] for name in ("best_epoch", "precision", "batch_size")}
+    return {"weights": weights, "history": history, **known}
 
 
 def _how_it_ended(exit_code: int | None) -> str:

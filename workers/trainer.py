@@ -12,9 +12,11 @@ import torch
 
 from models_store.blobs import Blobs
 from models_store.errors import EspalierError
+from models_store.families import TRIED
+from models_store.jobs import CHILD_PHASES
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
-from workers import tether
+from workers import tether, trial
 from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, EXIT_TROUBLE, Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.export import sessions
@@ -45,7 +47,7 @@ def main(arguments: list[str]) -> int:
     settings = Settings()
     assignment = Assignment.read(Path(path))
     spec = ResolvedSpec.model_validate(assignment.spec)
-    reporter = PipeReporter(int(reports), plan=_plan(spec))
+    reporter = PipeReporter(int(reports), plan=_plan(spec, assignment.kind))
     reporter.listen()
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
     began = time.monotonic()
@@ -58,7 +60,8 @@ def main(arguments: list[str]) -> int:
             keep=lambda sha256: reporter.say("checkpoint", {"sha256": sha256}),
             log=reporter.log,
         )
-        run(Work(assignment, settings, spec, choose_device(settings.device), blobs, reporter, checkpoints))
+        story = trial.run if assignment.kind in TRIED else run
+        story(Work(assignment, settings, spec, choose_device(settings.device), blobs, reporter, checkpoints))
     except Drained:
         return EXIT_DRAINED
     except EspalierError as error:
@@ -85,7 +88,9 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if is_there else "cpu")
 
 
-def _plan(spec: ResolvedSpec) -> list[tuple[str, float]]:
+def _plan(spec: ResolvedSpec, kind: str) -> list[tuple[str, float]]:
+    if kind in TRIED:
+        return [(name, share) for name, share in SHARES.items() if name in CHILD_PHASES]
     compression = spec.compression
     left_out = {
         name

@@ -12,11 +12,12 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.background import BackgroundTask
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
-from models_store import events, jobs, patrol
+from models_store import children, events, families, jobs, patrol
 from models_store.database import Database
-from service.answers import Job, JobList, State
+from service.answers import Job, JobList
 from service.auth import Owner
 from service.context import Here
+from service.outcomes import State
 from service.routes.requests import KNOWN_QUERY, Cursor, JobId, Limit, answer, problems
 
 POLL_S = 0.5
@@ -29,19 +30,31 @@ router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
 def described(database: Database, job: jobs.Job) -> Job:
     """Return the answer for a job, with its steps and attempts read from the store."""
     phases = events.after(database, job.id, 0, kinds=("phase",))
-    return Job.of(job, phases, attempts=jobs.attempts(database, job.id))
+    born = None
+    if job.kind in families.FAMILIES:
+        counts = children.counts(database, job.id)
+        born = {"planned": max(job.progress.get("children", 0), sum(counts.values())), **counts}
+    return Job.of(job, phases, attempts=jobs.attempts(database, job.id), children=born)
 
 
 @router.get("/jobs", operation_id="job_list", summary="List jobs", responses=problems())
 def listing(
     here: Here,
     owner: Owner,
+    *,
     state: Annotated[State | None, Query(description="only jobs in this state")] = None,
+    parent: Annotated[
+        str | None,
+        Query(
+            pattern=r"^job_[0-9a-z]{8,40}$",
+            description="only the children of this job; left out: only jobs that are no children",
+        ),
+    ] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> JobList:
     """Return your jobs, newest first."""
-    found, following = jobs.listing(here.database, owner=owner, state=state, limit=limit, cursor=cursor)
+    found, following = jobs.listing(here.database, owner=owner, state=state, parent=parent, limit=limit, cursor=cursor)
     return JobList(items=[described(here.database, job) for job in found], next=following)
 
 
@@ -58,7 +71,10 @@ def get(job_id: JobId, here: Here, owner: Owner) -> Job:
     responses=problems(404, 409),
 )
 def cancel(job_id: JobId, here: Here, owner: Owner) -> Job:
-    """Cancel a waiting job at once, a running one within seconds. Doing it twice changes nothing."""
+    """Cancel a waiting job at once, a running one within seconds. Doing it twice changes nothing.
+
+    A parent's children are canceled with it. A canceled child counts as failed, and its parent goes on.
+    """
     return described(here.database, jobs.cancel(here.database, job_id, owner=owner))
 
 
@@ -71,7 +87,7 @@ def cancel(job_id: JobId, here: Here, owner: Owner) -> Job:
     responses=problems(404, 409),
 )
 def retry(job_id: JobId, here: Here, owner: Owner) -> Response:
-    """Queue a new job with the spec of one that failed or was canceled."""
+    """Queue a new job with the spec of one that failed or was canceled; a parent's begins with new children."""
     job = jobs.retry(here.database, job_id, owner=owner, settings=here.settings)
     wake = BackgroundTask(patrol.wake, here.database, job.id, settings=here.settings)
     headers = {"Location": f"/jobs/{job.id}"}
@@ -85,7 +101,7 @@ def retry(job_id: JobId, here: Here, owner: Owner) -> Response:
     response_class=Response,
     responses={
         200: {
-            "description": "Server-sent events (`state`, `phase`, `progress`, `metrics`, `log`; the data is JSON), "
+            "description": "Server-sent events (`state`, `phase`, `progress`, `metrics`, `log`, `child`; JSON data), "
             "until the job has ended",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },

@@ -89,7 +89,13 @@ async def create(
     body = await bodies.read_json(request, max_bytes=MOST_SPEC_BYTES)
     if dry_run:
         spec, warnings = await run_in_threadpool(_resolved, here, body, owner=owner)
-        return answer(DryRun(spec=spec.model_dump(mode="json"), warnings=warnings), status=200)
+        meant = DryRun(
+            spec=spec.model_dump(mode="json"),
+            kind=jobs.kind_of(spec),
+            children=jobs.children_of(spec),
+            warnings=warnings,
+        )
+        return answer(meant, status=200)
     return await run_in_threadpool(_submit, here, body, owner=owner, key=idempotency_key)
 
 

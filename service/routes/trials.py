@@ -1,0 +1,34 @@
+"""the children of a job: what each tried, and what came of it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from models_store import children, jobs
+from service.auth import Owner
+from service.context import Here
+from service.outcomes import Trial, TrialList
+from service.routes.requests import KNOWN_QUERY, JobId, Limit, problems
+
+router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
+
+AfterNumber = Annotated[
+    str | None, Query(pattern=r"^[0-9]{1,6}$", description="`next` of the page before; left out: the first page")
+]
+
+
+@router.get(
+    "/jobs/{job_id}/trials",
+    operation_id="job_trials",
+    summary="List the trials of a search, the folds of a cross-validation, or repeats",
+    responses=problems(404),
+)
+def listing(job_id: JobId, here: Here, owner: Owner, limit: Limit = 20, cursor: AfterNumber = None) -> TrialList:
+    """Return the job's children by number, with what each changed in the spec and what it reached.
+
+    A job without children has an empty list.
+    """
+    job = jobs.find(here.database, job_id, owner=owner)
+    after = -1 if cursor is None else int(cursor)
+    found, following = children.page(here.database, job.id, limit=limit, after=after)
+    return TrialList(items=[Trial.of(child) for child in found], next=None if following is None else str(following))

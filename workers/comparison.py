@@ -1,0 +1,90 @@
+"""Two trials on the same unseen images: how much better one is, and whether that may be chance. No torch here."""
+
+# N images, K outputs
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models_store.spec.train import Task
+
+Floats = npt.NDArray[np.float64]
+Answers = Mapping[str, npt.NDArray[Any]]
+"""a child's file of answers: `{split}_rows` (N,), `{split}_outputs` (N, K) and `{split}_targets` for val and test"""
+
+RESAMPLES = 2000
+CHUNK = 100  # resamples drawn at once
+THRESHOLD = 0.5  # a label at least this likely is answered
+
+METRICS = {
+    "image_classification": "accuracy",
+    "multilabel_classification": "accuracy",
+    "image_regression": "mean_squared_error",
+}
+
+
+def compare(baseline: Answers, other: Answers, *, task: Task, seed: int) -> dict[str, Any] | None:
+    """Return the gain of `other` over `baseline` on the test split, ready for JSON; None when there is no test split.
+
+    `gain` is positive where `other` is better, with its 95 % interval (percentile bootstrap over images, Efron 1979).
+    `p_value` is that of McNemar's test on the images of which one alone is right, exact (McNemar 1947); where answers
+    are not right or wrong as a whole, of Wilcoxon's signed-rank test on the images' scores (Wilcoxon 1945).
+    """
+    if "test_rows" not in baseline or "test_rows" not in other:
+        return None
+    assert np.array_equal(baseline["test_rows"], other["test_rows"]), "both answer the same images"
+    before_N, after_N = _scores(baseline, task), _scores(other, task)
+    difference_N = after_N - before_N
+    low, high = _interval(difference_N, seed=seed)
+    sign = -1 if task == "image_regression" else 1
+    return {
+        "split": "test",
+        "images": len(difference_N),
+        "metric": METRICS[task],
+        "baseline": sign * float(before_N.mean()),
+        "best": sign * float(after_N.mean()),
+        "gain": float(difference_N.mean()),
+        "low": low,
+        "high": high,
+        **_test(difference_N, task),
+    }
+
+
+def _scores(answers: Answers, task: Task) -> Floats:
+    """Return each image's score, higher is better."""
+    outputs_NK, targets = answers["test_outputs"].astype(np.float64), answers["test_targets"]
+    if task == "image_classification":
+        return np.asarray(outputs_NK.argmax(axis=1) == targets, dtype=np.float64)
+    if task == "multilabel_classification":
+        return np.asarray(((outputs_NK >= THRESHOLD) == (targets >= THRESHOLD)).mean(axis=1), dtype=np.float64)
+    return np.asarray(-np.square(outputs_NK - targets).mean(axis=1), dtype=np.float64)
+
+
+def _interval(difference_N: Floats, *, seed: int) -> tuple[float, float]:
+    generator = np.random.default_rng(seed)
+    values, counts = np.unique(difference_N, return_counts=True)
+    shares = counts / len(difference_N)
+    means = [
+        generator.multinomial(len(difference_N), shares, size=CHUNK) @ values / len(difference_N)
+        for _ in range(RESAMPLES // CHUNK)
+    ]
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _test(difference_N: Floats, task: Task) -> dict[str, Any]:
+    from scipy import stats  # noqa: PLC0415  seconds that other supervisors are spared
+
+    if task == "image_classification":
+        gained, lost = int((difference_N > 0).sum()), int((difference_N < 0).sum())
+        p_value = stats.binomtest(gained, gained + lost, 0.5).pvalue if gained + lost else 1.0
+        return {
+            "test": "mcnemar_exact",
+            "p_value": float(p_value),
+            "only_best_right": gained,
+            "only_baseline_right": lost,
+        }
+    p_value = stats.wilcoxon(difference_N).pvalue if difference_N.any() else 1.0
+    return {"test": "wilcoxon_signed_rank", "p_value": float(p_value)}

@@ -1,0 +1,220 @@
+"""One step of a family: look at the children, submit the next ones and let go; or write down what came of them.
+
+A step takes a moment, needs no torch, and is decided by rows alone. So any worker takes the next one, and one that is
+killed in the middle has neither lost nor doubled anything.
+
+EveryChildFailed   nothing is left to choose from
+LastChildFailed    the job that was to publish did not
+"""
+
+from pydantic import ValidationError
+
+from models_store import children, claims, datasets, jobs, patrol
+from models_store.blobs import Blobs
+from models_store.children import NewChild
+from models_store.claims import Claim, Stale
+from models_store.database import Database
+from models_store.errors import Invalid
+from models_store.families import TERMINAL, TRIED
+from models_store.jobs import FAMILY_PHASES, Job
+from models_store.settings import Settings
+from models_store.spec.facts import DatasetFacts
+from models_store.spec.space import Parameters, applied, planned, value_at
+from models_store.spec.train import ResolvedSpec
+from workers import findings, search
+from workers.search import Trial
+
+
+class EveryChildFailed(Invalid):
+    """No child came to a result."""
+
+    code = "every_child_failed"
+    title = "No part of the job came to a result"
+
+
+class LastChildFailed(Invalid):
+    """What was tried is known, and the model could not be made."""
+
+    code = "last_child_failed"
+    title = "The last part of the job did not publish"
+
+
+class TrialInvalid(Invalid):
+    """Values that are allowed one by one contradict each other."""
+
+    code = "trial_invalid"
+    title = "The trial's values don't go together"
+
+
+def step(database: Database, blobs: Blobs, claim: Claim, *, settings: Settings) -> str:
+    """Take the next step of a claimed parent and return how it stands then: waiting, succeeded or canceled.
+
+    Raises:
+        claims.Stale: if the claim is no longer ours.
+        EveryChildFailed, LastChildFailed: the parent has failed, then.
+    """
+    family = _Family(database, claim.job)
+    try:
+        new = family.next_children()
+        if new is None:
+            result, kept = findings.of_family(blobs, claim.job, family.spec, family.children)
+            children.finish(database, claim, result, keep_files_of=kept)
+            return "succeeded"
+        queued = children.wait_for(
+            database, claim, new, ended=family.ended, phase=family.phase, progress=family.progress()
+        )
+    except Stale:
+        if claims.beat(database, claim, settings=settings).cancel:
+            claims.confirm_cancel(database, claim)
+            return "canceled"
+        raise
+    for child_id in queued[1:]:  # this worker is about to take the first
+        patrol.wake(database, child_id, settings=settings)
+    return f"waiting for {len(family.children) - family.ended + len(queued)} children"
+
+
+def trials_of(database: Database, parent_id: str, *, monitor: str) -> list[Trial]:
+    """Return a search's trials as its samplers and pruners see them, by number."""
+    measured = children.metrics(database, parent_id)
+    trials = []
+    for each in children.standings(database, parent_id):
+        rows = [row for row in measured.get(each.job_id, ()) if row.get(monitor) is not None]
+        by_epoch = {int(row["epoch"]): float(row[monitor]) for row in rows}
+        trials.append(search.trial_of(each.state, each.result, parameters=each.parameters, by_epoch=by_epoch))
+    return trials
+
+
+class Referee:
+    """Says after each epoch of a trial whether it goes on."""
+
+    def __init__(self, database: Database, trial: Job) -> None:
+        assert trial.parent_id is not None, "a trial has a parent"
+        assert trial.number is not None, "and a number"
+        parent = ResolvedSpec.model_validate(jobs.find(database, trial.parent_id, owner=trial.owner).spec)
+        assert parent.search is not None, "the parent is a search"
+        self._database, self._parent_id, self._number = database, trial.parent_id, trial.number
+        self._search, self._monitor = parent.search, parent.training.monitor
+        self._epochs = int(trial.spec["training"]["epochs"])
+
+    def stops(self) -> dict[str, object] | None:
+        """Return the result of a trial that is to stop now; None: it goes on."""
+        if self._number == 0 or not search.prunes(self._search):
+            return None
+        trials = trials_of(self._database, self._parent_id, monitor=self._monitor)
+        by_epoch = trials[self._number].by_epoch
+        direction = search.direction_of(self._monitor)
+        if not by_epoch or max(by_epoch) >= self._epochs:
+            return None
+        if not search.should_stop(self._search, trials, self._number, direction=direction):
+            return None
+        value = max(by_epoch.values()) if direction == "maximize" else min(by_epoch.values())
+        return {"pruned": True, "value": value, "epochs": max(by_epoch)}
+
+
+class _Family:
+    """A parent and its children as the rows have them."""
+
+    def __init__(self, database: Database, parent: Job) -> None:
+        self.database, self.parent = database, parent
+        self.spec = ResolvedSpec.model_validate(parent.spec)
+        self.children = children.of(database, parent.id)
+        self.tried = [child for child in self.children if child.kind in TRIED]
+        self.last = next((child for child in self.children if child.kind not in TRIED), None)
+        self.ended = sum(child.state in TERMINAL for child in self.children)
+        self.total = planned(self.spec)
+        self.publishes = self.spec.validation is None or self.spec.validation.publish
+        self.phase = FAMILY_PHASES[parent.kind]
+
+    def next_children(self) -> list[NewChild] | None:
+        """Return what is to be submitted now, which may be nothing yet; None: all is done."""
+        if self.last is not None:
+            self.phase = "publishing"
+            if self.last.state not in TERMINAL:
+                return []
+            if self.last.state != "succeeded":
+                raise LastChildFailed(f"{self.last.id}, which was to publish the model, {_how(self.last)}")
+            return None
+        is_searched = len(self.tried) == self.total and self.ended == self.total
+        if not is_searched:
+            return self._trials() if self.parent.kind == "search" else self._runs()
+        if not any(child.state == "succeeded" for child in self.tried):
+            first = self.tried[0]
+            raise EveryChildFailed(f"none of the {self.total} parts succeeded; the first, {first.id}, {_how(first)}")
+        if not self.publishes:
+            return None
+        self.phase = "publishing"
+        return [self._winner() if self.parent.kind == "search" else self._plain()]
+
+    def progress(self) -> dict[str, object]:
+        """Return the parent's progress: the share of its children that have ended."""
+        of = self.total + self.publishes
+        return {"fraction": round(self.ended / of, 4), "children": of, "ended": self.ended}
+
+    def _trials(self) -> list[NewChild]:
+        wanted, facts = self.spec.search, self._facts()
+        assert wanted is not None, "a search has one"
+        monitor = self.spec.training.monitor
+        trials = trials_of(self.database, self.parent.id, monitor=monitor)
+        new = []
+        for _ in range(min(self.total - len(self.tried), wanted.parallel - (len(self.tried) - self.ended))):
+            number = len(trials)
+            if number == 0:
+                own = {path: value_at(self.parent.spec, path) for path in wanted.space}
+                child = NewChild(0, "trial", self._document(), parameters=own)
+            else:
+                direction = search.direction_of(monitor)
+                values = search.suggest(wanted, trials, seed=self.spec.seed, direction=direction)
+                child = self._trial(number, values, facts)
+            assert child.parameters is not None, "a trial has them"
+            trials.append(Trial(child.parameters, "running" if child.problem is None else "failed"))
+            new.append(child)
+        return new
+
+    def _trial(self, number: int, values: Parameters, facts: DatasetFacts) -> NewChild:
+        document = applied(self.parent.spec, values, facts)
+        try:
+            document = ResolvedSpec.model_validate(document, context=facts).model_dump(mode="json")
+        except ValidationError as error:
+            said = "; ".join(fault["msg"] for fault in error.errors()[:3])
+            problem = TrialInvalid(f"these values contradict each other: {said}").as_problem()
+            return NewChild(number, "trial", document, parameters=values, problem=problem)
+        return NewChild(number, "trial", document, parameters=values)
+
+    def _runs(self) -> list[NewChild]:
+        """Return the next folds or repeats."""
+        validation = self.spec.validation
+        assert validation is not None, "these kinds have one"
+        room = validation.parallel - (len(self.tried) - self.ended)
+        numbers = range(len(self.tried), min(self.total, len(self.tried) + max(0, room)))
+        if validation.kind == "k_fold":
+            return [NewChild(number, "fold", self._document()) for number in numbers]
+        seeds = [(number, (self.spec.seed + number) % 2**32) for number in numbers]
+        return [
+            NewChild(number, "repeat", self._document() | {"seed": seed}, parameters={"seed": seed})
+            for number, seed in seeds
+        ]
+
+    def _winner(self) -> NewChild:
+        """Return the last child of a search: the best trial's spec, and its weights when they are promoted."""
+        monitor = self.spec.training.monitor
+        trials = trials_of(self.database, self.parent.id, monitor=monitor)
+        number = search.best(trials, direction=search.direction_of(monitor))
+        if number is None:
+            raise EveryChildFailed(f"none of the {self.total} trials was trained to its end; see GET /jobs/ID/trials")
+        best = self.tried[number]
+        assert self.spec.search is not None, "a search has one"
+        files = {"trained": (best.files or {})["weights"]} if self.spec.search.winner == "promote" else None
+        return NewChild(self.total, "train", best.spec, parameters=best.parameters, files=files)
+
+    def _plain(self) -> NewChild:
+        return NewChild(self.total, "train", self._document())
+
+    def _document(self) -> dict[str, object]:
+        return self.parent.spec | {"search": None, "validation": None}
+
+    def _facts(self) -> DatasetFacts:
+        return datasets.facts(datasets.find(self.database, self.parent.dataset_id, owner=self.parent.owner))
+
+
+def _how(child: Job) -> str:
+    return f"failed: {child.problem.get('detail')}" if child.problem else f"was {child.state}"
