@@ -8,13 +8,15 @@ from pathlib import Path
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 
 from models_store.spec.head import Head
 from models_store.spec.part import Part
 from models_store.spec.train import ResolvedSpec
 from workers.image import augmentations, backbones
+from workers.image.augmentations.changes import Mixing
 from workers.training import regularizers
-from workers.training.learner import Learner
+from workers.training.learner import Learner, Stages
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -30,16 +32,42 @@ class Classifier(Learner):
         mean: Sequence[float],
         std: Sequence[float],
         augmentation: Sequence[Part] = (),
+        stages: Stages = (),
+        size: int | None = None,
     ) -> None:
-        super().__init__(backbone, head)
+        super().__init__(backbone, head, stages=stages)
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.augmentation = tuple(augmentation)
+        self.size = size
+        """the side of its input in pixels; None: any"""
 
     @property
     def draws(self) -> bool:
-        """Whether `prepare` with a generator differs from `prepare` without."""
+        """Whether what the net is fed differs with a generator: by random changes, or by mixing."""
         return bool(self.augmentation)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether any part blends images with each other."""
+        return any(isinstance(augmentations.build(part), Mixing) for part in self.augmentation)
+
+    def mix(self, inputs: Tensor, targets_BK: Tensor, *, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Return prepared images and soft targets, blended by the parts that do."""
+        return augmentations.mix(inputs, targets_BK, self.augmentation, generator=generator)
+
+    def translate(self, inputs: Tensor, *, of: Learner) -> Tensor:
+        """Return another classifier's prepared images (B, C, H, W) in this one's normalisation and size."""
+        assert isinstance(of, Classifier), "only images are translated to images"
+        if (self.mean, self.std) != (of.mean, of.std):
+            mean_1C11, std_1C11, other_mean_1C11, other_std_1C11 = (
+                torch.tensor(values, device=inputs.device).view(1, -1, 1, 1)
+                for values in (self.mean, self.std, of.mean, of.std)
+            )
+            inputs = (inputs * other_std_1C11 + other_mean_1C11 - mean_1C11) / std_1C11
+        if self.size in {None, inputs.shape[-1]}:
+            return inputs
+        return functional.interpolate(inputs, size=self.size, mode="bilinear", antialias=True, align_corners=False)
 
     def prepare(self, raw: Tensor, generator: Generator | None) -> Tensor:
         """Return raw images uint8 (B, H, W, C) as normalised float (B, C, H, W) in channels_last."""
@@ -67,7 +95,13 @@ def build(
     channels = spec.input.channels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        backbone = backbones.build(spec.backbone, size=spec.input.size, channels=channels, weights_dir=weights_dir)
+        backbone = backbones.build(
+            spec.backbone,
+            size=spec.input.size,
+            channels=channels,
+            weights_dir=weights_dir,
+            drop_path=regularizers.drop_path(spec.regularizers),
+        )
         head = _head(
             spec.head, backbone.feature_count, class_count=class_count, noise=regularizers.noise(spec.regularizers)
         )
@@ -79,6 +113,8 @@ def build(
         mean=_per_channel(spec.backbone.mean, channels),
         std=_per_channel(spec.backbone.std, channels),
         augmentation=spec.augmentation,
+        stages=backbone.stages,
+        size=spec.input.size,
     )
     classifier.freeze(spec.backbone.freeze or "none")
     return classifier
