@@ -64,7 +64,7 @@ class RAdam(Part):
     """Adam whose first steps wait for a trustworthy variance (Liu et al. 2019, arXiv:1908.03265); its weight decay is decoupled, as AdamW's."""
 
     kind: Literal["radam"] = "radam"
-    lr: LearningRate = 1e-3
+    lr: LearningRate = 3e-3
     beta1: MeanDecay = 0.9
     beta2: SquareDecay = 0.999
     weight_decay: WeightDecay = 0.01
@@ -99,7 +99,7 @@ class Lion(Part):
     """The sign of a mean of gradients (Chen et al. 2023, arXiv:2302.06675), as timm builds it; a third to a tenth of AdamW's learning rate suits it, with as much more weight decay."""
 
     kind: Literal["lion"] = "lion"
-    lr: LearningRate = 2e-4
+    lr: LearningRate = 3e-4
     beta1: Annotated[float, Field(ge=0, lt=1, description="share of the kept mean in a step")] = 0.9
     beta2: MeanDecay = 0.99
     weight_decay: WeightDecay = 0.05
@@ -121,7 +121,7 @@ class Muon(Part):
     """Orthogonalised momentum for hidden weights (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon), as timm builds it: dense layers and ungrouped convolutions, their kernels flattened, scaled so that AdamW's learning rates suit (Liu et al. 2025, arXiv:2502.16982). The first convolution, the last layer, embeddings, grouped convolutions, norms and biases take AdamW's steps."""
 
     kind: Literal["muon"] = "muon"
-    lr: LearningRate = 1e-3
+    lr: LearningRate = 2e-3
     momentum: float = Field(0.95, ge=0, lt=1, description="decay of the mean of gradients that is orthogonalised")
     nesterov: bool = Field(default=True, description="look ahead, in what is orthogonalised")
     ns_steps: int = Field(5, ge=1, le=10, description="Newton-Schulz iterations of the orthogonalisation")

@@ -1,6 +1,6 @@
 """What moves the weights: a part of the spec → a torch optimizer of parameter groups."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import singledispatch
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -158,11 +158,6 @@ def groups(
 def is_matrix(parameter: nn.Parameter) -> bool:
     """Return whether decay and penalties act on it: not on norms and biases, which have one dimension."""
     return parameter.ndim > 1
-
-
-def decayed(parameters: Iterable[nn.Parameter]) -> Iterable[nn.Parameter]:
-    """Return those that decay and penalties act on."""
-    return filter(is_matrix, parameters)
 
 
 @runtime_checkable
