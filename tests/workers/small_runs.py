@@ -1,18 +1,20 @@
 """Small arrays and runs of the real loop, with a reporter and checkpoints that tests can look into."""
 
 import io
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from models_store.spec.train import ResolvedSpec
 from workers.image import task
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
-from workers.training import loop
+from workers.training import loop, regularizers
 from workers.training.loop import Trained
 
 CLASSES = ["blue", "red"]
@@ -85,6 +87,35 @@ def some_arrays(*, train: int = 33, val: int = 12, test: int = 0, size: int = 32
     return ImageArrays(images_NHWC.astype(np.uint8), labels_N.astype(np.int64), splits_N, CLASSES)
 
 
+class Blocks(nn.Sequential):
+    """A backbone of three stages, with batch norm and a layer norm: 6 features."""
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__(
+            OrderedDict(
+                stem=nn.Sequential(nn.Conv2d(channels, 4, 3, stride=2, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
+                body=nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, bias=False), nn.BatchNorm2d(6), nn.ReLU()),
+                pool=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+                neck=nn.Sequential(nn.Linear(6, 6), nn.LayerNorm(6)),
+            )
+        )
+
+
+def a_small_classifier(spec: ResolvedSpec, *, seed: int = 0) -> Classifier:
+    """Return a net of a few weights, whatever the spec's backbone is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = nn.Sequential(*regularizers.noise(spec.regularizers), nn.Linear(6, len(CLASSES)))
+        return Classifier(Blocks(), head, mean=(0.5,) * 3, std=(0.5,) * 3, augmentation=spec.augmentation)
+
+
+def pretrained(spec: ResolvedSpec, *, freeze: str = "none") -> ResolvedSpec:
+    """Return the spec as of a net with weights to keep, for one that brings them along."""
+    return spec.model_copy(
+        update={"backbone": spec.backbone.model_copy(update={"weights": "leaves@best", "freeze": freeze})}
+    )
+
+
 def a_classifier(spec: ResolvedSpec, *, weights_dir: Path = Path("unused")) -> Classifier:
     return task.build(spec, class_count=len(CLASSES), weights_dir=weights_dir)
 
@@ -98,6 +129,7 @@ def run(
     checkpoints: DiskCheckpoints | None = None,
     clock: Callable[[], float] | None = None,
     checkpoint_s: float = 1e9,
+    teacher: Classifier | None = None,
 ) -> Trained[Classifier]:
     return loop.train(
         classifier or a_classifier(spec),
@@ -108,4 +140,10 @@ def run(
         checkpoints=checkpoints or DiskCheckpoints(),
         clock=clock or ticking(),
         checkpoint_s=checkpoint_s,
+        teacher=teacher,
     )
+
+
+def same_weights(left: nn.Module, right: nn.Module) -> bool:
+    pairs = zip(left.state_dict().items(), right.state_dict().items(), strict=True)
+    return all(name == other and torch.equal(value, twin) for (name, value), (other, twin) in pairs)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
-from tests.workers.small_runs import DiskCheckpoints, Recorder, a_classifier, run, some_arrays, ticking
+from tests.workers.small_runs import DiskCheckpoints, Recorder, a_classifier, run, same_weights, some_arrays, ticking
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
 from workers.progress import Drained
@@ -37,11 +37,6 @@ def run_with_stops(spec: ResolvedSpec, arrays: ImageArrays, *, stops: tuple[int,
         with pytest.raises(Drained):
             run(spec, arrays, reporter=Recorder(stop_after=stop), checkpoints=checkpoints)
     return run(spec, arrays, checkpoints=checkpoints)
-
-
-def same_weights(left: nn.Module, right: nn.Module) -> bool:
-    pairs = zip(left.state_dict().items(), right.state_dict().items(), strict=True)
-    return all(name == other and torch.equal(value, twin) for (name, value), (other, twin) in pairs)
 
 
 @pytest.mark.parametrize("stops", [(1, 1), (2, 5), (4, 3), (6, 1)], ids=str)
