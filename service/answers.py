@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_store import datasets, events, jobs, registry
+from models_store.spec.facts import Target
+from models_store.spec.train import Task
 from service.answer import Answer, moment
 from service.outcomes import Children, Kind, Outcome, State
 
@@ -48,19 +50,35 @@ class Problem(Answer):
     errors: list[Fault] = Field(description="each single fault, where there are several or a place to name")
 
 
+class Values(Answer):
+    """Where the numbers of a dataset lie."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    deviation: float = Field(description="standard deviation")
+
+
 class Dataset(Answer):
     """A checked, fingerprinted, split set of labelled images."""
 
     id: str = Field(examples=["ds_01hzx3v7k2m4n6p8q0r2s4"])
     name: str
-    digest: str = Field(description="SHA-256 over split, label and content of every image: the dataset's version")
+    digest: str = Field(description="SHA-256 over split, target and content of every image: the dataset's version")
     created_at: datetime
-    classes: list[str] = Field(description="class names, sorted")
-    counts: dict[str, dict[str, int]] = Field(description="split → class → images")
+    target: Target = Field(description="what each image has: one class, any number of labels, or a number")
+    classes: list[str] = Field(description="names of the classes or labels, sorted; none for numbers")
+    counts: dict[str, dict[str, int]] = Field(description="split → class or label → images")
+    splits: dict[str, int] = Field(description="split → images")
+    values: Values | None = Field(description="of numbers: where they lie")
     images: int
+    grouped: bool = Field(description="labels.csv gave groups: their images stay together in one split")
+    grey: bool = Field(description="every image is stored with a single channel")
     size_bytes: int
     median_side: int = Field(description="median of the images' shorter sides, in pixels: a hint for `input.size`")
-    split: Literal["given", "made"] = Field(description="given: by the archive; made: a stratified 80/10/10 split")
+    split: Literal["given", "made"] = Field(
+        description="given: by the archive; made: 80/10/10, stratified by class or label"
+    )
     warnings: int = Field(description="checks with severity `warning`; GET …/report lists them")
 
     @classmethod
@@ -72,9 +90,14 @@ class Dataset(Answer):
             name=dataset.name,
             digest=dataset.digest,
             created_at=datetime.fromtimestamp(dataset.created_at, UTC),
+            target=card.get("target", "class"),
             classes=card["classes"],
             counts=card["counts"],
+            splits=card.get("splits") or {split: sum(counts.values()) for split, counts in card["counts"].items()},
+            values=Values.model_validate(card["values"]) if "values" in card else None,
             images=card["images"],
+            grouped=card.get("grouped", False),
+            grey=card.get("grey", False),
             size_bytes=card["size_bytes"],
             median_side=card["median_side"],
             split=card["split"],
@@ -101,10 +124,19 @@ class Report(Answer):
 
 
 class Sample(Answer):
-    """One labelled image of a dataset."""
+    """One labelled image of a dataset: with its class, its labels, or its number."""
 
     file: str = Field(description="path in the archive that was uploaded")
-    label: str
+    label: str | None = Field(None, description="its class")
+    labels: list[str] | None = Field(None, description="its labels, maybe none")
+    value: float | None = Field(None, description="its number")
+
+    @classmethod
+    def of(cls, entry: datasets.ManifestEntry) -> "Sample":
+        """Return the answer for an image of a dataset."""
+        if entry.value is not None:
+            return cls(file=entry.file, value=entry.value)
+        return cls(file=entry.file, label=entry.label) if entry.label else cls(file=entry.file, labels=[*entry.labels])
 
 
 class Samples(Answer):
@@ -220,9 +252,15 @@ class Variant(Answer):
     default: bool = Field(description="it answers when no variant is named")
     kind: str | None = Field(None, examples=["fp32"])
     parent: str | None = None
-    accuracy: dict[str, float | None] | None = Field(None, description="split → share of right answers")
+    accuracy: dict[str, float | None] | None = Field(
+        None, description="split → share of right answers, or of right labels, or R² of numbers"
+    )
     accuracy_drop: float | None = Field(None, description="accuracy lost against the parent, on the validation split")
-    agreement: float | None = Field(None, description="share of validation images with fp32's answer")
+    agreement: float | None = Field(
+        None,
+        description="share of validation images with fp32's answer; numbers may differ by a tenth of their standard "
+        "deviation",
+    )
     latency_ms: dict[str, float] | None = Field(None, description="p50 and p95 of one image at a time")
     throughput: dict[str, float] | None = Field(None, description="batch size → images per second")
     speedup: float | None = Field(None, description="against fp32, median of interleaved ratios at batch 1")
@@ -241,7 +279,8 @@ class Version(Answer):
     dataset: str
     created_at: datetime
     default_variant: str
-    labels: list[str]
+    task: Task
+    labels: list[str] = Field(description="names of the classes or labels; none for numbers")
     input: dict[str, Any] = Field(description="size, channels and fit of the images that it takes")
     metrics: dict[str, Any] = Field(description="split → measured figures")
     variants: list[Variant]
@@ -257,6 +296,7 @@ class Version(Answer):
             dataset=version.dataset_id,
             created_at=datetime.fromtimestamp(version.created_at, UTC),
             default_variant=version.default_variant,
+            task=version.card.get("task", "image_classification"),
             labels=version.card["labels"],
             input=version.card["input"],
             metrics=version.card.get("metrics", {}),
@@ -347,61 +387,6 @@ class ModelList(Answer):
 
     items: list[Model]
     next: str | None = Field(description="cursor of the next page; null: this is the last")
-
-
-class PredictRequest(BaseModel):
-    """A prediction as JSON; multipart and raw image bodies spare the base64."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        json_schema_extra={"example": {"model": "flowers@default", "inputs": ["/9j/4AAQSkZJRg…"], "top_k": 3}},
-    )
-
-    model: str = Field(
-        max_length=200, description="`name`, `name@alias` or `name:version`, each with an optional `/variant`"
-    )
-    inputs: list[str] = Field(min_length=1, description="image files as base64 (RFC 4648, section 4) or data: URLs")
-    top_k: int = Field(5, ge=1, le=10_000, description="classes to name per image; cut to as many as there are")
-
-
-class Ranked(Answer):
-    """A class with its probability."""
-
-    label: str
-    probability: float
-
-
-class Prediction(Answer):
-    """What a model says of one image."""
-
-    label: str = Field(description="the likeliest class")
-    probability: float
-    top: list[Ranked] = Field(description="the `top_k` likeliest, likeliest first")
-
-
-class Predictions(Answer):
-    """What a model says of each input, in their order, and which file of it was asked."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "model": "flowers",
-                "version": 3,
-                "variant": "int8",
-                "provider": "CPUExecutionProvider",
-                "predictions": [
-                    {"label": "rose", "probability": 0.97, "top": [{"label": "rose", "probability": 0.97}]}
-                ],
-            }
-        }
-    )
-
-    model: str
-    version: int
-    variant: str
-    provider: str = Field(description="execution provider that ran it")
-    predictions: list[Prediction]
 
 
 class Alive(Answer):

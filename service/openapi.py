@@ -18,9 +18,11 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
+from models_store.spec.preview import Preview
 from models_store.spec.train import TrainSpec
-from service.answers import AliasTarget, PredictRequest
+from service.answers import AliasTarget
 from service.auth import SECURITY_SCHEMES
+from service.predictions import PredictRequest
 from service.problems import MEDIA_TYPE
 from service.routes import datasets, predict
 
@@ -68,7 +70,7 @@ def build(app: FastAPI) -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     _, bodies = models_json_schema(
-        [(model, "validation") for model in (TrainSpec, PredictRequest, AliasTarget)],
+        [(model, "validation") for model in (TrainSpec, Preview, PredictRequest, AliasTarget)],
         ref_template="#/components/schemas/{model}",
     )
     schemas = document["components"]["schemas"]

@@ -29,7 +29,7 @@ def list_(
 
 @app.command()
 def show(context: typer.Context, dataset: DatasetId) -> None:
-    """Show one dataset: its classes, and how many images of each are in each split."""
+    """Show one dataset: its classes or labels, and how many images of each are in each split."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)

@@ -92,7 +92,7 @@ def _journey(session: Session, stack: Stack, *, archive: Path, size: int | None)
     held_out = client.get(f"/datasets/{dataset['id']}/samples", split="test", limit=HELD_OUT)["items"]
     files = [sample["file"] for sample in held_out]
     answer = client.predict(model, list(zip(files, read_members(archive, files), strict=True)), top_k=3)
-    console.print(output.prediction_table(answer, files, [sample["label"] for sample in held_out]))
+    console.print(output.prediction_table(answer, files, held_out))
     console.print(f"Server-Timing: {answer['server_timing']}")
 
 

@@ -84,9 +84,9 @@ def predict(
     context: typer.Context,
     model: Reference,
     files: Annotated[list[Path], typer.Argument(help="image files")],
-    top_k: Annotated[int, typer.Option(min=1, help="most likely labels to show")] = 3,
+    top_k: Annotated[int, typer.Option(min=1, help="most likely classes or labels to show")] = 3,
 ) -> None:
-    """Classify image files."""
+    """Say the class, the labels or the number of image files."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)

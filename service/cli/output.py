@@ -106,7 +106,7 @@ def dataset_table(datasets: Sequence[Document]) -> Table:
             dataset["id"],
             escape(dataset["name"]),
             str(dataset["images"]),
-            str(len(dataset["classes"])),
+            "numbers" if dataset["target"] == "number" else str(len(dataset["classes"])),
             size(dataset["size_bytes"]),
             str(dataset["warnings"]),
             moment(dataset["created_at"]),
@@ -118,13 +118,16 @@ def dataset_table(datasets: Sequence[Document]) -> Table:
 
 
 def dataset_card(dataset: Document) -> Table:
-    """Return one dataset: how many images of each class are in each split."""
+    """Return one dataset: how many images of each class or label are in each split; of numbers, where they lie."""
     counts = dataset["counts"]
     rows = [(escape(label), *(str(counts[split].get(label, 0)) for split in counts)) for label in dataset["classes"]]
-    rows.append(("[bold]all", *(f"[bold]{sum(counts[split].values())}" for split in counts)))
+    rows.append(("[bold]all", *(f"[bold]{images}" for images in dataset["splits"].values())))
     split = "the split that the archive gave" if dataset["split"] == "given" else "a split made here"
     title = f"{escape(dataset['name'])} · {dataset['id']} · {split}"
-    return table(title, ("class", *counts), rows, right=tuple(counts))
+    values = dataset["values"]
+    if values is not None:
+        title += f" · {values['minimum']:g} to {values['maximum']:g}, mean {values['mean']:g}"
+    return table(title, ({"labels": "label"}.get(dataset["target"], "class"), *counts), rows, right=tuple(counts))
 
 
 def report_table(report: Document) -> Table:
@@ -177,22 +180,42 @@ def variant_table(version: Document) -> Table:
 
 
 def prediction_table(
-    answer: Document, files: Sequence[str], truths: Sequence[str] | None = None, *, title: str | None = None
+    answer: Document, files: Sequence[str], samples: Sequence[Document] | None = None, *, title: str | None = None
 ) -> Table:
-    """Return one line per image; with `truths`, whether the label is right."""
+    """Return one line per image; with `samples`, whether what is said is so."""
     rows = []
     for position, (file, prediction) in enumerate(zip(files, answer["predictions"], strict=True)):
-        others = " · ".join(f"{escape(top['label'])} {top['probability']:.3f}" for top in prediction["top"][1:])
-        row = [escape(file), escape(prediction["label"]), f"{prediction['probability']:.3f}", others]
-        if truths is not None:
-            right = truths[position] == prediction["label"]
-            row.insert(2, "[green]right[/]" if right else f"[red]wrong: {escape(truths[position])}[/]")
+        row = [escape(file), *_said(prediction)]
+        if samples is not None:
+            row.insert(2, _judged(prediction, samples[position]))
         rows.append(row)
-    columns = (
-        ("file", "label", "probability", "next") if truths is None else ("file", "label", "", "probability", "next")
-    )
+    columns = ("file", "answer", "probability", "next")
     heading = title or f"{answer['model']}:{answer['version']}/{answer['variant']} · {answer['provider']}"
-    return table(heading, columns, rows, right=("probability",))
+    return table(
+        heading, columns if samples is None else (*columns[:2], "", *columns[2:]), rows, right=("probability",)
+    )
+
+
+def _said(prediction: Document) -> tuple[str, str, str]:
+    """Return what is said of an image, how sure that is, and what else may be."""
+    if "value" in prediction:
+        return f"{prediction['value']:g}", NOTHING, ""
+    said = prediction.get("labels", [prediction.get("label")])
+    likely = [f"{top['probability']:.3f}" for top in prediction["top"] if top["label"] in said]
+    others = [top for top in prediction["top"] if top["label"] not in said]
+    rest = " · ".join(f"{escape(top['label'])} {top['probability']:.3f}" for top in others)
+    return escape(", ".join(said)) or NOTHING, ", ".join(likely) or NOTHING, rest
+
+
+def _judged(prediction: Document, sample: Document) -> str:
+    """Return whether the prediction is right; of a number, what is true."""
+    if sample["value"] is not None:
+        return f"true: {sample['value']:g}"
+    if sample["labels"] is not None:
+        right, true = set(prediction["labels"]) == set(sample["labels"]), ", ".join(sample["labels"]) or NOTHING
+    else:
+        right, true = prediction["label"] == sample["label"], sample["label"]
+    return "[green]right[/]" if right else f"[red]wrong: {escape(true)}[/]"
 
 
 def size(size_bytes: int) -> str:

@@ -87,7 +87,8 @@ Place = tuple[Ticket, int]
 class Batcher:
     """Lanes before one session.
 
-    `run` takes uint8 (B, H, W, C) and gives float32 (B, K); all lanes may call it at the same time.
+    `run` takes uint8 (B, H, W, C) and gives float32 (B, K), probabilities or numbers; all lanes may call it at
+    the same time.
     """
 
     def __init__(

@@ -34,6 +34,7 @@ class Loaded:
     batcher: Batcher
     provider: str
     labels: tuple[str, ...]
+    task: str
 
 
 class Sessions:
@@ -131,7 +132,7 @@ class Sessions:
             most_waiting=self._settings.predict_queue,
         )
         log.info("model loaded", model=name, provider=provider, lanes=lanes)
-        return Loaded(batcher, provider, tuple(served.card["labels"]))
+        return Loaded(batcher, provider, tuple(served.card["labels"]), _task_of(served.card))
 
 
 async def _close(task: asyncio.Task[Loaded]) -> None:
@@ -145,16 +146,22 @@ def _run(session: Any, images_BHWC: Images) -> Probabilities:  # noqa: ANN401  o
     return probabilities_BK
 
 
+def _task_of(card: dict[str, Any]) -> str:
+    """Return what the model answers; models of earlier releases answer classes."""
+    return str(card.get("task", "image_classification"))
+
+
 def _check_bytes(path: Path, sha256: str) -> None:
     if sha256_of(path) != sha256:
         raise BlobMissing(f"the stored file {sha256} is damaged")
 
 
 def _check_shape(session: Any, card: dict[str, Any]) -> None:  # noqa: ANN401  onnxruntime has no types
-    """Refuse a file whose input or classes are not those of the card: it would answer with other labels."""
+    """Refuse a file whose input or outputs are not those of the card: it would answer with other labels."""
     size, channels = card["input"]["size"], card["input"]["channels"]
+    outputs = 1 if _task_of(card) == "image_regression" else len(card["labels"])
     given, made = session.get_inputs()[0], session.get_outputs()[0]
-    expected = ("images", "tensor(uint8)", [size, size, channels], "probabilities", len(card["labels"]))
+    expected = ("images", "tensor(uint8)", [size, size, channels], "probabilities", outputs)
     actual = (given.name, given.type, given.shape[1:], made.name, made.shape[-1])
     if actual != expected:
         raise ValueError(f"expected {expected}, the file has {actual}")

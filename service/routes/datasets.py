@@ -25,7 +25,8 @@ FORM: dict[str, Any] = {
 BODY: dict[str, Any] = {
     "required": True,
     "description": "A zip, tar or tar.gz of class folders (`class/…` or `train|val|test/class/…`), "
-    "or with a `labels.csv` (`file,label[,split]`).",
+    "or with a `labels.csv`: `file,label`, or `file,labels` (separated by `;` or `|`, maybe none), or `file,value` "
+    "(numbers), each with `split` and `group` columns or without; images of one group stay in one split.",
     "content": {
         "application/octet-stream": {"schema": ARCHIVE},
         "application/zip": {"schema": ARCHIVE},
@@ -85,7 +86,7 @@ def listing(here: Here, owner: Owner, limit: Limit = 20, cursor: Cursor = None) 
     responses=problems(404),
 )
 def get(dataset_id: DatasetId, here: Here, owner: Owner) -> Dataset:
-    """Return the dataset's card: classes, counts by split and class, digest."""
+    """Return the dataset's card: what its images have, counts by split and class or label, digest."""
     return Dataset.of(datasets.find(here.database, dataset_id, owner=owner))
 
 
@@ -115,12 +116,12 @@ def samples(
     limit: Limit = 20,
     seed: Annotated[int, Query(ge=0, le=2**32 - 1, description="the same seed draws the same images")] = 0,
 ) -> Samples:
-    """Return files of the archive, drawn at random from one split, with their labels: to predict what was held out."""
+    """Return files of the archive, drawn at random from one split, with their labels or numbers: what was held out."""
     dataset = datasets.find(here.database, dataset_id, owner=owner)
     entries = datasets.read_manifest(here.blobs.local(dataset.manifest_blob))
     held = [entry for entry in entries if entry.split == split]
     drawn = random.Random(seed).sample(held, min(limit, len(held)))
-    return Samples(items=[Sample(file=entry.file, label=entry.label) for entry in drawn])
+    return Samples(items=[Sample.of(entry) for entry in drawn])
 
 
 @router.delete(

@@ -1,4 +1,4 @@
-"""POST /predict: images in (JSON, form, or one raw file), labels with probabilities out, and which file answered.
+"""POST /predict: images in (JSON, form, or one raw file), classes, labels or numbers out, and which file answered.
 
 The hottest route: it takes the bare request, past FastAPI's own reading of parameters.
 """
@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
@@ -20,12 +19,12 @@ from models_store.errors import FieldError
 from models_store.registry import Served
 from models_store.settings import Settings
 from service import bodies, multipart
-from service.answers import Predictions, PredictRequest
 from service.auth import owner_of
 from service.context import context_of
-from service.inference.batcher import Answer, Probabilities
+from service.inference.batcher import Answer
 from service.inference.decode import Encoded
 from service.inference.sessions import Loaded
+from service.predictions import Predictions, PredictRequest, prediction
 from service.problems import MalformedRequest, nearest
 from service.routes.requests import problems, refuse_query_besides
 
@@ -45,7 +44,12 @@ MODEL_FIELD: dict[str, Any] = {
     "type": "string",
     "description": "`name`, `name@alias` or `name:version`, each with an optional `/variant`",
 }
-TOP_K_FIELD: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 5}
+TOP_K_FIELD: dict[str, Any] = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": 10_000,
+    "description": "classes or labels to name, cut to as many as there are; left out: 5 classes, or all labels",
+}
 FORM: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -69,7 +73,7 @@ DOCUMENTED: dict[str, Any] = {
             "name": "top_k",
             "in": "query",
             "required": False,
-            "description": "with a raw image body: classes to name; cut to as many as there are (5 when left out)",
+            "description": "with a raw image body: " + TOP_K_FIELD["description"],
             "schema": {"type": "integer", "minimum": 1, "maximum": 10_000},
         },
     ],
@@ -91,7 +95,7 @@ class Target(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field(max_length=200)
-    top_k: int = Field(5, ge=1, le=10_000)
+    top_k: int | None = Field(None, ge=1, le=10_000)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Asked:
     """A prediction request, whatever it came as; `pointers` name the images in it."""
 
     model: str
-    top_k: int
+    top_k: int | None
     images: list[Encoded]
     pointers: list[str]
 
@@ -107,7 +111,7 @@ class Asked:
 @router.post(
     "/predict",
     operation_id="predict_create",
-    summary="Classify images",
+    summary="Classify images, or estimate numbers",
     response_model=Predictions,
     responses={
         200: {
@@ -243,13 +247,15 @@ async def _left(request: Request) -> None:
         pass
 
 
-def _answer(served: Served, answer: Answer, loaded: Loaded, *, top_k: int) -> Response:
+def _answer(served: Served, answer: Answer, loaded: Loaded, *, top_k: int | None) -> Response:
     body = {
         "model": served.model,
         "version": served.version,
         "variant": served.variant,
         "provider": loaded.provider,
-        "predictions": [_prediction(row_K, loaded.labels, top_k) for row_K in answer.probabilities_BK],
+        "predictions": [
+            prediction(row_K, loaded.labels, task=loaded.task, top_k=top_k) for row_K in answer.probabilities_BK
+        ],
     }
     timing = (
         f"decode;dur={answer.decode_s * 1000:.2f}, queue;dur={answer.queue_s * 1000:.2f}, "
@@ -260,9 +266,3 @@ def _answer(served: Served, answer: Answer, loaded: Loaded, *, top_k: int) -> Re
         headers={"Server-Timing": timing},
         media_type="application/json",
     )
-
-
-def _prediction(row_K: Probabilities, labels: tuple[str, ...], top_k: int) -> dict[str, Any]:
-    likeliest = np.argsort(-row_K, kind="stable")[:top_k]
-    top = [{"label": labels[index], "probability": row_K[index]} for index in likeliest]
-    return {**top[0], "top": top}

@@ -10,8 +10,20 @@ LABELS = ("red", "green", "blue")
 SHARPNESS = 0.05
 
 
-def write_colour_net(path: Path, *, size: int = 16, name: str = "colours", rounds: int = 0) -> Path:
-    """Write a net: probabilities = softmax(SHARPNESS * mean colour). `rounds` of matrix products make it slow."""
+def write_colour_net(
+    path: Path,
+    *,
+    size: int = 16,
+    name: str = "colours",
+    rounds: int = 0,
+    activation: str = "Softmax",
+    shift: float = 0.0,
+    outputs: int = len(LABELS),
+) -> Path:
+    """Write a net: probabilities = activation(SHARPNESS * mean colour + shift) of the first `outputs` colours.
+
+    `rounds` of matrix products make it slow.
+    """
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
@@ -29,12 +41,16 @@ def write_colour_net(path: Path, *, size: int = 16, name: str = "colours", round
         ]
         last = "kept"
     nodes += [
-        helper.make_node("Mul", [last, "sharpness"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("Mul", [last, "sharpness"], ["sharp"]),
+        helper.make_node("Add", ["sharp", "shift"], ["shifted"]),
+        helper.make_node("Gather", ["shifted", "first"], ["logits"], axis=1),
+        helper.make_node(activation, ["logits"], ["probabilities"]),
     ]
     constants = {
         "axes": np.array([1, 2], np.int64),
         "sharpness": np.array(SHARPNESS, np.float32),
+        "shift": np.array(shift, np.float32),
+        "first": np.arange(outputs),
         "mix": np.eye(3, dtype=np.float32),
         "nought": np.array(0, np.float32),
     }
@@ -42,7 +58,7 @@ def write_colour_net(path: Path, *, size: int = 16, name: str = "colours", round
         nodes,
         name,
         [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", size, size, 3])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(LABELS)])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", outputs])],
         [onnx.numpy_helper.from_array(value, constant) for constant, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

@@ -11,7 +11,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from sqlalchemy import select, update
 
+from models_store import tables
 from models_store.blobs import Blobs
 from tests import samples
 from tests.service.conftest import Service, a_plain_image, problem_of, running
@@ -404,3 +406,57 @@ def wait_until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "waited 20 s in vain"
         time.sleep(0.02)
+
+
+def test_a_model_of_labels_answers_those_that_are_likely_and_all_probabilities(
+    service: Service, tmp_path: Path
+) -> None:
+    path = write_colour_net(tmp_path / "labels.onnx", activation="Sigmoid", shift=-5.0)
+    service.publish("tags", path, task="multilabel_classification")
+    images = [as_text(a_plain_image(colour)) for colour in ((250, 250, 5), (5, 5, 5))]
+
+    purple, black = ask(service, model="tags", inputs=images).json()["predictions"]
+
+    assert sorted(purple["labels"]) == ["green", "red"]
+    assert black["labels"] == []
+    assert [each["label"] for each in purple["top"]][-1] == "blue"
+    likely = 1 / (1 + np.exp(5 - 0.05 * 250))
+    assert [each["probability"] for each in purple["top"]][:2] == pytest.approx([likely, likely], abs=1e-5)
+    assert {each["label"] for each in black["top"]} == {"red", "green", "blue"}
+    assert len(ask(service, model="tags", inputs=images, top_k=2).json()["predictions"][0]["top"]) == 2
+
+
+def test_a_model_of_numbers_answers_the_number_alone(service: Service, tmp_path: Path) -> None:
+    path = write_colour_net(tmp_path / "numbers.onnx", activation="Identity", outputs=1)
+    service.publish("brightness", path, task="image_regression", labels=[])
+
+    document = ask(service, model="brightness", inputs=[as_text(a_plain_image((100, 0, 0)))]).json()
+
+    assert document["predictions"] == [{"value": pytest.approx(5.0)}]
+
+
+def test_a_file_with_more_outputs_than_its_task_has_is_not_served(service: Service, tmp_path: Path) -> None:
+    path = write_colour_net(tmp_path / "three.onnx", activation="Identity", name="three")
+    service.publish("three", path, task="image_regression", labels=[])
+
+    answer = ask(service, model="three", inputs=[as_text(a_plain_image(RED))])
+
+    problem_of(answer, 503, "model_unusable")
+
+
+def test_a_model_of_an_earlier_release_answers_classes(service: Service, tmp_path: Path) -> None:
+    service.publish("old", write_colour_net(tmp_path / "old.onnx", name="old"), task="image_classification")
+    here = service.context
+    with here.database.write() as connection:
+        card = connection.execute(select(tables.version.c.card).order_by(tables.version.c.id.desc())).scalars().first()
+        assert card is not None
+        connection.execute(
+            update(tables.version)
+            .where(tables.version.c.card == card)
+            .values(card={name: value for name, value in card.items() if name != "task"})
+        )
+
+    document = ask(service, model="old", inputs=[as_text(a_plain_image(RED))]).json()
+
+    assert document["predictions"][0]["label"] == "red"
+    assert service.http.get("/models/old/versions/1").json()["task"] == "image_classification"
