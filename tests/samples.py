@@ -15,6 +15,7 @@ from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 
 DATASET_ID = "ds_0000000000"
+LEAVES = DatasetFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)
 
 
 def quick_settings(home: Path, **changes: Any) -> Settings:
@@ -35,7 +36,7 @@ def quick_settings(home: Path, **changes: Any) -> Settings:
     return Settings(**(quick | changes))
 
 
-def a_train_spec(**changes: Any) -> ResolvedSpec:
+def a_train_spec(*, facts: DatasetFacts = LEAVES, **changes: Any) -> ResolvedSpec:
     """Return a resolved spec of a tiny net on a small input."""
     document = {
         "name": "leaves",
@@ -45,7 +46,6 @@ def a_train_spec(**changes: Any) -> ResolvedSpec:
         "training": {"epochs": 2, "batch_size": 16, "precision": "fp32"},
         "compression": None,
     }
-    facts = DatasetFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)
     return resolve(TrainSpec.model_validate(document | changes), facts)[0]
 
 

@@ -51,7 +51,7 @@ def built(part: Part, net: nn.Module) -> optim.Optimizer:
 def step(net: nn.Module, *steppers: Any, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     images_BCHW = torch.randn(5, 3, 10, 10, generator=generator).to(next(net.parameters()))
-    labels_B = torch.randint(0, 4, (5,), generator=generator)
+    labels_B = torch.randint(0, 4, (5,), generator=generator).to(images_BCHW.device)
     net.zero_grad()
     functional.cross_entropy(net(images_BCHW), labels_B).backward()
     for stepper in steppers:
@@ -275,6 +275,22 @@ def test_a_state_that_went_through_bytes_goes_on_to_the_very_weights(part: type[
     run(resumed, again, seeds=range(3, 6))
 
     assert all(torch.equal(left, right) for left, right in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+@pytest.mark.gpu
+@every_optimizer
+def test_on_a_gpu_it_steps_and_goes_on_as_on_a_cpu(part: type[Part]) -> None:
+    net, twin = a_net(), a_net().to("cuda")
+    optimizer, on_gpu = built(part(), net), built(part(), twin)
+    run(net, optimizer, seeds=range(4))
+    run(twin, on_gpu, seeds=range(2))
+    state = copy.deepcopy(on_gpu.state_dict())
+    on_gpu = built(part(), twin)
+    on_gpu.load_state_dict(state)
+    run(twin, on_gpu, seeds=range(2, 4))
+
+    for parameter, other in zip(net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(parameter, other.cpu(), rtol=1e-2, atol=1e-2)
 
 
 def run(net: nn.Module, optimizer: optim.Optimizer, *, seeds: range) -> None:
