@@ -29,6 +29,7 @@ from models_store.spec.train import ResolvedSpec
 
 STATES = ("queued", "running", "waiting", "succeeded", "failed", "canceled")
 TERMINAL = families.TERMINAL
+PREVIEW_PRIORITY = 100
 PHASES = (
     "validating",
     "training",
@@ -43,6 +44,7 @@ PHASES = (
 FAMILY_PHASES = {"search": "trials", "k_fold": "folds", "repeats": "repeats"}
 """the first phase of each kind of parent; `publishing` is the other"""
 CHILD_PHASES = ("validating", "training", "evaluating")
+PREVIEW_PHASES = ("drawing",)
 
 
 class JobNotFound(NotFound):
@@ -132,8 +134,11 @@ def submit(
     settings: Settings,
     warnings: Sequence[str] = (),
     key: idempotency.Key | None = None,
+    preview: dict[str, Any] | None = None,
 ) -> tuple[Job, bool]:
     """Queue a job for a fully resolved spec; return it, and whether `key` had made it before.
+
+    With a `preview` (its document) it makes a contact sheet, before all training: somebody is looking at the screen.
 
     Raises:
         InvalidKey, KeyInFlight: as idempotency.begin does.
@@ -144,7 +149,9 @@ def submit(
     row = {
         "id": job_id,
         "owner": owner,
-        "kind": kind_of(spec),
+        "kind": kind_of(spec) if preview is None else "preview",
+        "parameters": preview,
+        "priority": 0 if preview is None else PREVIEW_PRIORITY,
         "name": spec.name,
         "dataset_id": spec.dataset,
         "spec": document,
@@ -328,6 +335,8 @@ def _phases(job: Job) -> tuple[Sequence[str], set[str]]:
         return (FAMILY_PHASES[job.kind], "publishing"), set() if publishes else {"publishing"}
     if job.kind in families.TRIED:
         return CHILD_PHASES, set()
+    if job.kind == "preview":
+        return PREVIEW_PHASES, set()
     compression = job.spec.get("compression") or {}
     left_out = {name for name, part in (("pruning", "prune"), ("quantizing", "quantize")) if not compression.get(part)}
     return PHASES, left_out

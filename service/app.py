@@ -32,7 +32,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
     from service import docs_page, logs, openapi, problems  # noqa: PLC0415  the same
     from service.metrics import CountRequests  # noqa: PLC0415  the same
-    from service.routes import datasets, health, jobs, models, predict, schema, train, trials  # noqa: PLC0415  the same
+    from service.routes import datasets, health, jobs, models, predict, previews, reports, schema, train, trials  # noqa: PLC0415  the same
 
     logs.configure()
     context = _context(settings or FromEnvironment())
@@ -52,9 +52,11 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     routers = [
         predict.router,
         datasets.router,
+        previews.router,
         train.router,
         jobs.router,
         trials.router,
+        reports.router,
         models.router,
         schema.router,
         health.router,

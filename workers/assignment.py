@@ -30,6 +30,8 @@ class Assignment:
     checkpoints: list[str]
     staging: str
     kind: str = "train"
+    preview: dict[str, Any] | None = None
+    """of a preview: what its contact sheet shows"""
     fold: dict[str, Any] | None = None
     """of a fold: its `index`, and the `folds`, `seed` and `grouped` that all folds share"""
     keeps_weights: bool = False

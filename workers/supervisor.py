@@ -23,7 +23,7 @@ from models_store.blobs import Blobs
 from models_store.claims import Claim, Stale
 from models_store.database import Database
 from models_store.errors import EspalierError
-from models_store.families import FAMILIES, TRIED
+from models_store.families import FAMILIES
 from models_store.settings import Settings
 from workers import orchestrator
 from workers.assignment import EXIT_DRAINED, Assignment
@@ -190,7 +190,7 @@ class _Watch:
             self._drop_checkpoints()
             return f"failed: {self._problem['detail']}"
         if self._result is not None and (self._trainer.exit_code() == 0 or self._stopped_early is not None):
-            return self._publish(self._result) if self._claim.job.kind not in TRIED else self._succeed(self._result)
+            return self._publish(self._result) if self._claim.job.kind == "train" else self._succeed(self._result)
         if self._trainer.exit_code() == EXIT_DRAINED:
             claims.release(self._database, self._claim)
             return "released"
@@ -323,6 +323,7 @@ def _assign(database: Database, claim: Claim, staging: Path) -> Assignment:
         checkpoints=job.checkpoints,
         staging=str(staging),
         kind=job.kind,
+        preview=job.parameters if job.kind == "preview" else None,
         **_part_in_family(database, job),
     )
 

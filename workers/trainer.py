@@ -6,6 +6,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,10 +14,10 @@ import torch
 from models_store.blobs import Blobs
 from models_store.errors import EspalierError
 from models_store.families import TRIED
-from models_store.jobs import CHILD_PHASES
+from models_store.jobs import CHILD_PHASES, PREVIEW_PHASES
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
-from workers import tether, trial
+from workers import sheet, tether, trial
 from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, EXIT_TROUBLE, Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.export import sessions
@@ -60,8 +61,9 @@ def main(arguments: list[str]) -> int:
             keep=lambda sha256: reporter.say("checkpoint", {"sha256": sha256}),
             log=reporter.log,
         )
-        story = trial.run if assignment.kind in TRIED else run
-        story(Work(assignment, settings, spec, choose_device(settings.device), blobs, reporter, checkpoints))
+        _story(assignment.kind)(
+            Work(assignment, settings, spec, choose_device(settings.device), blobs, reporter, checkpoints)
+        )
     except Drained:
         return EXIT_DRAINED
     except EspalierError as error:
@@ -88,7 +90,15 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if is_there else "cpu")
 
 
+def _story(kind: str) -> Callable[[Work], None]:
+    if kind == "preview":
+        return sheet.run
+    return trial.run if kind in TRIED else run
+
+
 def _plan(spec: ResolvedSpec, kind: str) -> list[tuple[str, float]]:
+    if kind == "preview":
+        return [(name, 1.0) for name in PREVIEW_PHASES]
     if kind in TRIED:
         return [(name, share) for name, share in SHARES.items() if name in CHILD_PHASES]
     compression = spec.compression

@@ -1,0 +1,124 @@
+"""contact sheets of augmentation: a short job that a worker does first, waited for here."""
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+
+from models_store import datasets, jobs, patrol
+from models_store.errors import NotFound
+from models_store.spec.preview import Preview
+from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
+from service import bodies
+from service.answers import Job
+from service.auth import Owner
+from service.context import Context, Here
+from service.problems import document
+from service.routes.jobs import described
+from service.routes.requests import KNOWN_QUERY, DatasetId, JobId, answer, problems
+
+MOST_BYTES = 1 << 20
+POLL_S = 0.2
+
+PNG: dict[str, Any] = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+
+router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
+
+
+class PreviewNotThere(NotFound):
+    """The job has made no contact sheet, or not yet."""
+
+    code = "preview_not_there"
+    title = "No such picture"
+
+
+@router.post(
+    "/datasets/{dataset_id}:preview",
+    operation_id="dataset_preview",
+    summary="See what an augmentation does",
+    response_class=Response,
+    responses={
+        200: {"content": PNG, "description": "The contact sheet: each row begins with the image as it is"},
+        202: {"model": Job, "description": "Not ready yet: the picture will be at `/jobs/{id}/preview.png`"},
+        **problems(400, 404, 413, 415),
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/Preview"},
+                    "example": {"augmentation": [{"kind": "random_resized_crop"}, {"kind": "rand_augment"}]},
+                }
+            },
+        }
+    },
+)
+async def preview(
+    request: Request,
+    dataset_id: DatasetId,
+    here: Here,
+    owner: Owner,
+    *,
+    wait_s: Annotated[
+        float, Query(ge=0, le=120, description="seconds to wait for a worker; then the answer is 202 with the job")
+    ] = 30.0,
+) -> Response:
+    """Change a few images of the train split with a list of augmentations and a seed, as training would, and show them.
+
+    The pixels are changed by a worker, with the very code that trains; it takes this before any other job.
+    """
+    given = bodies.parse(await bodies.read_json(request, max_bytes=MOST_BYTES))
+    wanted = bodies.check(Preview, given)
+    job = await run_in_threadpool(_submit, here, wanted, dataset_id=dataset_id, owner=owner)
+    await run_in_threadpool(patrol.wake, here.database, job.id, settings=here.settings)
+    deadline = time.monotonic() + wait_s
+    while job.state not in jobs.TERMINAL and time.monotonic() < deadline and not await request.is_disconnected():
+        await asyncio.sleep(POLL_S)
+        job = await run_in_threadpool(jobs.find, here.database, job.id, owner=owner)
+    if job.problem is not None:
+        return document(job.problem | {"instance": f"/jobs/{job.id}"})
+    if job.state in jobs.TERMINAL:
+        return _picture(here, job)
+    found = await run_in_threadpool(described, here.database, job)
+    return answer(found, status=202, headers={"Location": f"/jobs/{job.id}"})
+
+
+@router.get(
+    "/jobs/{job_id}/preview.png",
+    operation_id="job_preview",
+    summary="Fetch a contact sheet",
+    response_class=Response,
+    responses={200: {"content": PNG, "description": "The contact sheet"}, **problems(404)},
+)
+def picture(job_id: JobId, here: Here, owner: Owner) -> Response:
+    """Return the picture that a preview has made."""
+    return _picture(here, jobs.find(here.database, job_id, owner=owner))
+
+
+def _submit(here: Context, wanted: Preview, *, dataset_id: str, owner: str) -> jobs.Job:
+    dataset = datasets.find(here.database, dataset_id, owner=owner)
+    return jobs.submit(
+        here.database,
+        owner=owner,
+        spec=_spec(wanted, dataset),
+        settings=here.settings,
+        preview=wanted.model_dump(mode="json"),
+    )[0]
+
+
+def _spec(wanted: Preview, dataset: datasets.Dataset) -> ResolvedSpec:
+    """Return the spec whose training would change images so."""
+    given = {"name": "preview", "dataset": dataset.id, "seed": wanted.seed, "compression": None}
+    asked = TrainSpec.model_validate(given | {"augmentation": wanted.augmentation, "regularizers": []})
+    return resolve(asked, datasets.facts(dataset))[0]
+
+
+def _picture(here: Context, job: jobs.Job) -> Response:
+    sha256 = (job.files or {}).get("preview")
+    if sha256 is None:
+        raise PreviewNotThere(f"job {job.id} is a {job.kind} and {job.state}; it has no contact sheet")
+    return FileResponse(here.blobs.local(sha256), media_type="image/png", headers={"ETag": f'"{sha256}"'})

@@ -1,0 +1,93 @@
+"""A contact sheet of augmentation: asked of a real service, drawn by a real trainer."""
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.samples import quick_settings
+from tests.service.conftest import Service, problem_of, running
+from workers.supervisor import StopFlag, work
+
+GAP = 4
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Return a service whose jobs a worker does, as soon as they come."""
+    settings = quick_settings(tmp_path_factory.mktemp("previews") / "home")
+    stop = StopFlag()
+
+    def labour() -> None:
+        while not stop.is_set:
+            work(settings, stop=stop)
+            time.sleep(0.05)
+
+    with running(settings) as service:
+        thread = threading.Thread(target=labour)
+        thread.start()
+        yield service
+        stop.set()
+        thread.join()
+
+
+def ask(service: Service, dataset: str, **changes: object) -> httpx.Response:
+    body = {"augmentation": [{"kind": "random_rotation"}, {"kind": "mixup"}], "images": 3, "views": 2} | changes
+    url = f"/datasets/{dataset}:preview?wait_s=100"
+    return service.http.post(url, json=body | {"input": {"size": 32}}, timeout=110)
+
+
+def tile(answer: httpx.Response, row: int, column: int) -> np.ndarray:
+    pixels = np.asarray(Image.open(io.BytesIO(answer.content)))
+    top, left = GAP + row * (32 + GAP), GAP + column * (32 + GAP)
+    return pixels[top : top + 32, left : left + 32]
+
+
+@pytest.mark.slow
+def test_a_sheet_shows_images_as_they_are_and_as_training_changes_them(live: Service) -> None:
+    dataset = str(live.upload()["id"])
+
+    sheet, again = ask(live, dataset), ask(live, dataset)
+
+    assert (sheet.status_code, sheet.headers["content-type"]) == (200, "image/png"), sheet.text
+    assert Image.open(io.BytesIO(sheet.content)).size == (3 * 36 + GAP, 3 * 36 + GAP)
+    assert {int(tile(sheet, row, 0).mean(axis=(0, 1)).argmax()) for row in range(3)} == {0, 1, 2}  # a class in each row
+    assert not np.array_equal(tile(sheet, 0, 0), tile(sheet, 0, 1))
+    assert not np.array_equal(tile(sheet, 0, 1), tile(sheet, 0, 2))
+    assert again.content == sheet.content
+    assert live.http.get("/models").json()["items"] == []
+
+
+def test_without_augmentation_every_copy_is_the_image(live: Service) -> None:
+    sheet = ask(live, str(live.upload()["id"]), augmentation=[])
+
+    assert np.array_equal(tile(sheet, 1, 0), tile(sheet, 1, 2))
+
+
+def test_who_does_not_wait_gets_the_job(live: Service) -> None:
+    dataset = live.upload()["id"]
+
+    answer = live.http.post(f"/datasets/{dataset}:preview?wait_s=0", json={"augmentation": []})
+
+    job = answer.json()
+    assert (answer.status_code, job["kind"]) == (202, "preview")
+    assert answer.headers["location"] == f"/jobs/{job['id']}"
+    problem_of(live.http.get(f"/jobs/{job['id']}/preview.png"), 404, "preview_not_there")
+
+
+def test_a_bad_part_and_too_large_a_sheet_are_refused(live: Service) -> None:
+    dataset = live.upload()["id"]
+
+    bad = live.http.post(f"/datasets/{dataset}:preview", json={"augmentation": [{"kind": "gaussian_blurr"}]})
+    large = live.http.post(
+        f"/datasets/{dataset}:preview", json={"augmentation": [], "images": 32, "views": 32, "input": {"size": 512}}
+    )
+
+    assert "gaussian_blur" in problem_of(bad, 422, "invalid_body")["detail"]
+    assert "pixels" in problem_of(large, 422, "invalid_body")["detail"]
+    problem_of(live.http.post("/datasets/ds_0000000000:preview", json={"augmentation": []}), 404, "dataset_not_found")
