@@ -193,9 +193,8 @@ def for_evaluation(optimizer: optim.Optimizer) -> None:
 
 def _hidden(net: nn.Module) -> set[Tensor]:
     layers = [module for module in net.modules() if isinstance(module, LAYERS)]
-    first = (
-        1 if layers and isinstance(layers[0], nn.Conv2d) else 0
-    )  # a head alone begins with what is hidden in the net
+    # a head alone begins with what is hidden in the whole net
+    first = 1 if layers and isinstance(layers[0], nn.Conv2d) else 0
     weights = {layer.weight for layer in layers[first:-1] if isinstance(layer, nn.Linear) or layer.groups == 1}
     attention = {module.in_proj_weight for module in net.modules() if isinstance(module, nn.MultiheadAttention)}
     return weights | attention
