@@ -8,26 +8,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-FARTHEST = 1e4
-"""Places at a perspective's horizon are infinitely far away; so far is outside too, and a number."""
+HORIZON = 1e-4
+"""A perspective divides by numbers above this. At its horizon they are 0, behind it negative: all outside."""
 
 
 def affine_places(maps_B33: Tensor, height: int, width: int) -> Tensor:
     """Return where each new pixel is read, (B, H, W, 2), x before y; the maps' last rows are not looked at."""
-    x_W, y_H = (_pixel_centres(count, device=maps_B33.device) for count in (width, height))
-    columns_BHW2 = x_W.view(1, 1, width, 1) * maps_B33[:, :2, 0].view(-1, 1, 1, 2)
-    rows_BHW2 = y_H.view(1, height, 1, 1) * maps_B33[:, :2, 1].view(-1, 1, 1, 2)
-    return columns_BHW2 + (rows_BHW2 + maps_B33[:, :2, 2].view(-1, 1, 1, 2))  # a third of affine_grid's time
+    return _products(maps_B33[:, :2], height, width).permute(0, 2, 3, 1)
 
 
 def projective_places(maps_B33: Tensor, height: int, width: int) -> Tensor:
     """Return where each new pixel is read, (B, H, W, 2), divided by what the maps' last rows give."""
-    x_W, y_H = (_pixel_centres(count, device=maps_B33.device) for count in (width, height))
-    columns_BHW = x_W.view(1, 1, width) * maps_B33[:, 2, 0].view(-1, 1, 1)
-    rows_BHW = y_H.view(1, height, 1) * maps_B33[:, 2, 1].view(-1, 1, 1)
-    divisors_BHW = columns_BHW + (rows_BHW + maps_B33[:, 2, 2].view(-1, 1, 1))
-    factors_BHW = divisors_BHW.reciprocal_().clamp_(-FARTHEST, FARTHEST)
-    return affine_places(maps_B33, height, width).mul_(factors_BHW.unsqueeze(-1))
+    products_B3HW = _products(maps_B33, height, width)
+    return products_B3HW[:, :2].div_(products_B3HW[:, 2:].clamp_(min=HORIZON)).permute(0, 2, 3, 1)
+
+
+def _products(rows_BR3: Tensor, height: int, width: int) -> Tensor:
+    """Return each row of the maps times each new place, (B, R, H, W).
+
+    Planes of x and y take a tenth of the time that pairs take, which is how `affine_grid` has them.
+    """
+    x_W, y_H = (_pixel_centres(count, device=rows_BR3.device) for count in (width, height))
+    columns_BRW = x_W * rows_BR3[:, :, :1]
+    lines_BRH = y_H * rows_BR3[:, :, 1:2] + rows_BR3[:, :, 2:]
+    return columns_BRW.unsqueeze(-2) + lines_BRH.unsqueeze(-1)
 
 
 def resample(
