@@ -1,11 +1,12 @@
-"""`espalier datasets`: list, show, report, upload, delete."""
+"""`espalier datasets`: list, show, report, upload, preview, delete."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.session import Session, existing, is_interactive, session_of
+from service.cli.session import Session, existing, is_interactive, refuse, session_of
 
 if TYPE_CHECKING:
     from service.cli.client import Client
@@ -67,11 +68,46 @@ def upload(
 
 
 @app.command()
+def preview(
+    context: typer.Context,
+    dataset: DatasetId,
+    augmentation: Annotated[
+        Path, typer.Argument(help="a JSON file: a list of augmentations, or a training spec that has one")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the picture to write, a PNG")] = Path("preview.png"),
+    *,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same sheet")] = 0,
+    images: Annotated[int, typer.Option(min=1, max=32, help="images of the train split")] = 6,
+    views: Annotated[int, typer.Option(min=1, max=32, help="changed copies of each")] = 6,
+    size: Annotated[int, typer.Option(min=16, max=512, help="side of each tile, in pixels")] = 128,
+) -> None:
+    """Write a contact sheet of what an augmentation does to a few images."""
+    session = session_of(context)
+    wanted = {"augmentation": _augmentation(augmentation), "seed": seed, "images": images, "views": views}
+    job = session.client.post(f"/datasets/{dataset}:preview", wanted | {"input": {"size": size}}, wait_s="0")
+    for _ in session.client.events(job["id"]):
+        pass
+    ended = session.client.get(f"/jobs/{job['id']}")
+    if ended["state"] != "succeeded":
+        raise refuse(f"{job['id']} has {ended['state']}: {(ended['problem'] or {}).get('detail', 'it was canceled')}")
+    sha256 = session.client.download(f"/jobs/{job['id']}/preview.png", output)
+    session.show({"job": job["id"], "output": str(output), "sha256": sha256}, f"{output}")
+
+
+@app.command()
 def delete(context: typer.Context, dataset: DatasetId) -> None:
     """Delete a dataset that no running job uses."""
     session = session_of(context)
     session.client.delete(f"/datasets/{dataset}")
     session.show({"deleted": dataset}, f"{dataset} is deleted")
+
+
+def _augmentation(path: Path) -> Any:  # noqa: ANN401  the service judges what it is
+    try:
+        document = json.loads(existing(path).read_text())
+    except ValueError as error:
+        raise refuse(f"{path}: this is not JSON ({error})") from error
+    return document.get("augmentation") or [] if isinstance(document, dict) else document
 
 
 def send(client: "Client", archive: Path, *, name: str | None, undecodable: str, session: Session) -> dict[str, Any]:

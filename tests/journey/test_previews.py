@@ -1,15 +1,19 @@
 """A contact sheet of augmentation: asked of a real service, drawn by a real trainer."""
 
 import io
+import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from service.cli.main import app
 from tests.samples import quick_settings
 from tests.service.conftest import Service, problem_of, running
 from workers.supervisor import StopFlag, work
@@ -78,6 +82,17 @@ def test_who_does_not_wait_gets_the_job(live: Service) -> None:
     assert (answer.status_code, job["kind"]) == (202, "preview")
     assert answer.headers["location"] == f"/jobs/{job['id']}"
     problem_of(live.http.get(f"/jobs/{job['id']}/preview.png"), 404, "preview_not_there")
+
+
+def test_the_command_line_writes_the_sheet(live: Service, tmp_path: Path) -> None:
+    dataset, parts, sheet = live.upload()["id"], tmp_path / "spec.json", tmp_path / "sheet.png"
+    parts.write_text(json.dumps({"augmentation": [{"kind": "random_flip"}]}))
+
+    command = ["--url", live.url, "datasets", "preview", str(dataset), str(parts), "-o", str(sheet), "--size", "16"]
+    ended = CliRunner().invoke(app, command)
+
+    assert ended.exit_code == 0, ended.output
+    assert Image.open(sheet).size == (7 * 20 + GAP, 6 * 20 + GAP)
 
 
 def test_a_bad_part_and_too_large_a_sheet_are_refused(live: Service) -> None:
