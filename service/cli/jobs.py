@@ -1,9 +1,10 @@
-"""`espalier jobs`: list, show, cancel, retry, logs, watch."""
+"""`espalier jobs`: list, show, cancel, retry, logs, watch, report."""
 
 from typing import Annotated
 
 import typer
 
+from service.cli import reports
 from service.cli.session import session_of
 
 app = typer.Typer(no_args_is_help=True)
@@ -80,3 +81,6 @@ def watch(context: typer.Context, job: JobId) -> None:
         state = show_progress(session.client, job, console=session.console)["state"]
     if state != "succeeded":
         raise typer.Exit(1)
+
+
+app.command()(reports.report)

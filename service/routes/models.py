@@ -23,6 +23,7 @@ from service.routes.requests import (
     ModelName,
     VariantName,
     VersionNumber,
+    is_named,
     problems,
 )
 
@@ -95,7 +96,7 @@ def download(  # noqa: PLR0917  FastAPI passes them all by name
         there_are = ", ".join(each.name for each in found.variants)
         raise ModelNotFound(f"version {number} of {name!r} has no variant {variant!r}; it has {there_are}")
     headers = {"ETag": f'"{wanted.blob}"', "Cache-Control": "private, max-age=31536000, immutable"}
-    if _names(request.headers.get("if-none-match", ""), wanted.blob):
+    if is_named(request.headers.get("if-none-match", ""), wanted.blob):
         return Response(status_code=304, headers=headers)
     try:
         path = here.blobs.local(wanted.blob)
@@ -167,8 +168,3 @@ def _settle_range(request: Request, *, size_bytes: int) -> None:
         request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
     elif firsts and len(firsts) == len(parts) and min(firsts) >= size_bytes:
         raise RangeOutside(f"Range is {given!r} and the file has {size_bytes} bytes; ask for less, or leave it out")
-
-
-def _names(if_none_match: str, sha256: str) -> bool:
-    tags = {tag.strip().removeprefix("W/").strip('"') for tag in if_none_match.split(",")}
-    return sha256 in tags or "*" in tags

@@ -89,7 +89,7 @@ def _of_classes(split: Split, classes: list[str], evaluation: Evaluation, temper
     found = bootstrap.classification(outputs_NK, labels_N, samples=evaluation.bootstrap_samples, seed=seed)
     section = _section(split, metrics.HEADLINE, figures, found, evaluation)
     unscaled_NK = calibration.before_scaling(outputs_NK, temperature=temperature, activation="softmax")
-    section["before_scaling"] = _before_scaling(figures(unscaled_NK))
+    section["before_scaling"] = metrics.calibrated(unscaled_NK, labels_N)
     matrix, rows = section["confusion_matrix"], section["per_class"]
     section["confusions"] = class_pictures.confusions(matrix, rows)
     section["curves"] = _curves(rows, outputs_NK, labels_N[:, None] == np.arange(len(classes)))
@@ -111,7 +111,7 @@ def _of_labels(split: Split, labels: list[str], evaluation: Evaluation, temperat
     found = multilabel.intervals(outputs_NK, members_NK, samples=evaluation.bootstrap_samples, seed=seed)
     section = _section(split, multilabel.HEADLINE, figures, found, evaluation)
     unscaled_NK = calibration.before_scaling(outputs_NK, temperature=temperature, activation="sigmoid")
-    section["before_scaling"] = _before_scaling(figures(unscaled_NK))
+    section["before_scaling"] = multilabel.calibrated(unscaled_NK, members_NK)
     section["curves"] = _curves(section["per_class"], outputs_NK, members_NK)
     pictures = _pictures_of_rows(section, temperature=temperature, split=split.name)
     return _with_mistakes(split, section, pictures, _wrong_labels(split, members_NK, labels, most=evaluation.mistakes))
@@ -153,10 +153,6 @@ def _section(
             "gain": {name: averaged[name] - section[name] for name in defined},
         }
     return section
-
-
-def _before_scaling(section: Section) -> Section:
-    return {name: section[name] for name in ("loss", "expected_calibration_error", "reliability")}
 
 
 def _curves(rows: list[Section], outputs_NK: Scores, members_NK: Members) -> Section:

@@ -59,9 +59,8 @@ def evaluate(probabilities_NK: Scores, labels_N: Classes, classes: list[str]) ->
         "images": count,
         "accuracy": float((answers_N == labels_N).mean()),
         "top5_accuracy": float(in_top(probabilities_NK, labels_N).mean()),
-        "loss": float(losses(probabilities_NK, labels_N).mean()) if is_finite else None,
+        **calibrated(probabilities_NK, labels_N),
         **_averages(rows),
-        **_calibration(probabilities_NK if is_finite else None, answers_N == labels_N),
     }
     return summary | {
         "undefined": _reasons(summary, is_finite=is_finite),
@@ -81,6 +80,19 @@ def losses(probabilities_NK: Scores, labels_N: Classes) -> npt.NDArray[np.float6
     """Return -log of the true class's probability of each example (N,); one of 0 costs as much as 1e-12."""
     true_N = probabilities_NK[np.arange(len(labels_N)), labels_N].astype(np.float64)
     return -np.log(np.maximum(true_N, SMALLEST_PROBABILITY))
+
+
+def calibrated(probabilities_NK: Scores, labels_N: Classes) -> dict[str, Any]:
+    """Return `loss`, `expected_calibration_error` and `reliability`; None where an answer is not finite."""
+    if not np.isfinite(probabilities_NK).all():
+        return dict.fromkeys(("loss", "expected_calibration_error", "reliability"))
+    confidences_N = probabilities_NK.max(axis=1)
+    right_N = probabilities_NK.argmax(axis=1) == labels_N
+    return {
+        "loss": float(losses(probabilities_NK, labels_N).mean()),
+        "expected_calibration_error": calibration.expected_calibration_error(confidences_N, right_N),
+        "reliability": calibration.reliability(confidences_N, right_N),
+    }
 
 
 def _per_class(confusion_KK: npt.NDArray[np.int64], classes: list[str]) -> list[dict[str, Any]]:
@@ -129,16 +141,6 @@ def _averages(rows: list[dict[str, Any]]) -> dict[str, float | None]:
         defined = [row[name] for row in present if row[name] is not None]
         averages[f"{name}_macro"] = float(np.mean(defined)) if defined else None
     return averages
-
-
-def _calibration(probabilities_NK: Scores | None, right_N: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    if probabilities_NK is None:
-        return {"expected_calibration_error": None, "reliability": None}
-    confidences_N = probabilities_NK.max(axis=1)
-    return {
-        "expected_calibration_error": calibration.expected_calibration_error(confidences_N, right_N),
-        "reliability": calibration.reliability(confidences_N, right_N),
-    }
 
 
 def _reasons(summary: dict[str, Any], *, is_finite: bool) -> dict[str, str]:

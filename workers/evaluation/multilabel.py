@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from workers.evaluation import bootstrap, calibration, ranking
 from workers.evaluation.bootstrap import Counts, Floats, Intervals
-from workers.evaluation.calibration import SMALLEST_PROBABILITY, Scores
+from workers.evaluation.calibration import BINS, SMALLEST_PROBABILITY, Scores
 from workers.evaluation.metrics import NOT_FINITE
 
 Members = npt.NDArray[np.bool_]
@@ -52,24 +52,30 @@ def evaluate(probabilities_NK: Scores, members_NK: Members, labels: list[str]) -
         "images": count,
         "accuracy": float(right_NK.mean()),
         "exact_match": float(right_NK.all(axis=1).mean()),
-        "loss": float(losses(probabilities_NK, members_NK).mean()) if is_finite else None,
+        **calibrated(probabilities_NK, members_NK),
         "precision_micro": _share(hit, int(answers_NK.sum())),
         "recall_micro": _share(hit, int(members_NK.sum())),
         "f1_micro": _share(2 * hit, int(answers_NK.sum() + members_NK.sum())),
         "f1_macro": _mean(rows, "f1"),
         "mean_average_precision": _mean(rows, "average_precision"),
         "roc_auc_macro": _mean(rows, "roc_auc"),
-        "expected_calibration_error": None,
-        "reliability": None,
     }
-    if is_finite:
-        sure, right = confidences(probabilities_NK), right_NK.ravel()
-        summary["expected_calibration_error"] = calibration.expected_calibration_error(sure, right)
-        summary["reliability"] = calibration.reliability(sure, right)
     reason = "no label defines it: each is borne by all images or by none" if is_finite else NOT_FINITE
     return summary | {
         "undefined": {name: reason for name in HEADLINE if summary[name] is None},
         "per_class": rows,
+    }
+
+
+def calibrated(probabilities_NK: Scores, members_NK: Members) -> dict[str, Any]:
+    """Return `loss`, `expected_calibration_error` and `reliability`; None where an answer is not finite."""
+    if not np.isfinite(probabilities_NK).all():
+        return dict.fromkeys(("loss", "expected_calibration_error", "reliability"))
+    sure, right = confidences(probabilities_NK).ravel(), ((probabilities_NK >= THRESHOLD) == members_NK).ravel()
+    return {
+        "loss": float(losses(probabilities_NK, members_NK).mean()),
+        "expected_calibration_error": calibration.expected_calibration_error(sure, right),
+        "reliability": calibration.reliability(sure, right),
     }
 
 
@@ -81,9 +87,9 @@ def losses(probabilities_NK: Scores, members_NK: Members) -> npt.NDArray[np.floa
 
 
 def confidences(probabilities_NK: Scores) -> npt.NDArray[np.float64]:
-    """Return how sure each yes or no is, (N * K,)."""
+    """Return how sure each yes or no is, (N, K)."""
     sure_NK = probabilities_NK.astype(np.float64)
-    return np.maximum(sure_NK, 1 - sure_NK).ravel()
+    return np.maximum(sure_NK, 1 - sure_NK)
 
 
 def intervals(probabilities_NK: Scores, members_NK: Members, *, samples: int, seed: int) -> Intervals:
@@ -98,6 +104,9 @@ def intervals(probabilities_NK: Scores, members_NK: Members, *, samples: int, se
         each_NK.astype(np.float64) for each_NK in (answers_NK & members_NK, answers_NK, members_NK)
     )
     columns_NX = np.stack([right_NK.mean(axis=1), right_NK.all(axis=1), losses(probabilities_NK, members_NK)], axis=1)
+    sure_NK = confidences(probabilities_NK)
+    gaps_NM = np.zeros((count, BINS))
+    np.add.at(gaps_NM, (np.arange(count)[:, None], calibration.bin_of(sure_NK)), (right_NK - sure_NK) / label_count)
 
     def figures(drawn_SN: Counts) -> list[Floats]:
         weights_SN = bootstrap.times_drawn(drawn_SN).astype(np.float64)
@@ -107,9 +116,11 @@ def intervals(probabilities_NK: Scores, members_NK: Members, *, samples: int, se
         with np.errstate(invalid="ignore"):
             f1_SK = np.where(borne_SK > 0, 2 * hit_SK / (answered_SK + borne_SK), np.nan)
             micro = [hit_S / answered_S, hit_S / borne_S, 2 * hit_S / (answered_S + borne_S)]
-        return [*means_SX.T, *micro, bootstrap.mean_of_defined(f1_SK.T)]
+        error_S = np.abs(weights_SN @ gaps_NM).sum(axis=1) / count
+        return [*means_SX.T, *micro, bootstrap.mean_of_defined(f1_SK.T), error_S]
 
-    names = ("accuracy", "exact_match", "loss", "precision_micro", "recall_micro", "f1_micro", "f1_macro")
+    sums = ("precision_micro", "recall_micro", "f1_micro", "f1_macro", "expected_calibration_error")
+    names = ("accuracy", "exact_match", "loss", *sums)
     possible = bootstrap.affordable(samples, cost_of_one=count * (label_count + 5))
     found = bootstrap.collect(names, count=count, samples=possible, generator=generator, of=figures)
     areas = bootstrap.of_rankings(probabilities_NK, members_NK, samples=samples, generator=generator)

@@ -1,0 +1,118 @@
+"""what a job's report answers: the figures of each split, with their intervals and what they rest on."""
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from models_store.spec.train import Task
+from service.answer import Answer
+
+
+class Interval(Answer):
+    """A 95 % interval by the percentile bootstrap."""
+
+    low: float
+    high: float
+    samples: int = Field(description="resamples that it rests on")
+
+
+class ReliabilityBin(Answer):
+    """Answers of about one confidence."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: float = Field(alias="from", description="confidence above this")
+    to: float = Field(description="up to this")
+    count: int = Field(description="answers in the bin")
+    confidence: float | None = Field(description="their mean confidence; null: there are none")
+    accuracy: float | None = Field(description="the share of them that is right; null: there are none")
+
+
+class ClassFigures(Answer):
+    """What was measured of one class, or one label; null: `undefined` says why."""
+
+    label: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    roc_auc: float | None = Field(description="area under the ROC curve, this class against the rest")
+    average_precision: float | None
+    support: int = Field(description="images of the class")
+    undefined: str | None = Field(description="why there are no figures")
+
+
+class BeforeScaling(Answer):
+    """What calibration was without the temperature."""
+
+    loss: float | None
+    expected_calibration_error: float | None
+    reliability: list[ReliabilityBin] | None
+
+
+class Averaged(Answer):
+    """What averaging over changed copies of each image would give."""
+
+    views: int
+    figures: dict[str, float | None]
+    gain: dict[str, float] = Field(description="figure → that of the averages less that of single answers")
+
+
+class SplitReport(Answer):
+    """The figures of one split; which of them there are, `headline` says. A null has its reason in `undefined`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    images: int
+    headline: list[str] = Field(description="names of the figures that sum the split up; they stand beside this")
+    intervals: dict[str, Interval] = Field(description="figure → 95 % interval")
+    undefined: dict[str, str] = Field(description="figure → why it is null")
+    test_time_augmentation: Averaged | None
+    mistakes: list[dict[str, Any]] = Field(description="the most confident mistakes, or the largest errors, with files")
+    per_class: list[ClassFigures] | None = Field(None, description="of classes and labels")
+    confusion_matrix: list[list[int]] | None = Field(
+        None, description="row: the true class, column: the answer; null: labels, numbers, or over 200 classes"
+    )
+    confusions: list[dict[str, Any]] | None = Field(None, description="the most frequent confusions")
+    reliability: list[ReliabilityBin] | None = Field(None, description="after temperature scaling")
+    before_scaling: BeforeScaling | None = None
+    curves: dict[str, dict[str, dict[str, list[float]]]] | None = Field(
+        None, description="`roc` and `precision_recall` → class → points, of the 20 worst classes"
+    )
+
+
+class Temperature(Answer):
+    """What the exported graph divides its logits by (Guo et al. 2017, arXiv:1706.04599)."""
+
+    value: float
+    loss_before: float | None = Field(description="on the validation split, at a temperature of 1")
+    loss_after: float | None
+    reason: str | None = Field(description="why it was left at 1")
+
+
+class PictureTold(Answer):
+    """One picture of a report."""
+
+    name: str = Field(examples=["test-confusion.svg"], description="for GET /jobs/{id}/report/pictures/{name}")
+    title: str
+    text: str = Field(description="what it shows, in words")
+
+
+class JobReport(Answer):
+    """Everything that was measured on the fp32 file that a job has made."""
+
+    model_config = ConfigDict(extra="allow")
+
+    format: int
+    job: str
+    model: str
+    task: Task
+    backbone: str
+    dataset: str
+    classes: list[str]
+    best_epoch: int | None
+    temperature: Temperature | None = Field(description="null: numbers, or not asked for")
+    notes: list[str] = Field(description="how to read the figures")
+    splits: dict[str, SplitReport] = Field(description="val and test; a split without images is left out")
+    history: list[dict[str, float | None]] = Field(description="one row per epoch")
+    forms: dict[str, dict[str, Any]] = Field(description="exported file → what was measured on it")
+    pictures: list[PictureTold]
