@@ -1,10 +1,11 @@
-"""bytes → RGB or grey uint8 at a size: the one implementation that training and serving share.
+"""bytes → RGB, RGBA or grey uint8 at a size: the one implementation that training and serving share.
 
 The same bytes give the same pixels on every call. What is decided here, and why:
 
 - **Formats**: JPEG, PNG, WebP, BMP, GIF and TIFF, by content; the first frame of an animation.
 - **Turned upright** by the EXIF orientation, as every viewer does.
-- **Transparency** is laid on white, the page that cut-out images are made for.
+- **Transparency** is laid on white, the page that cut-out images are made for. With 4 channels the first three are
+  those very pixels, and the fourth says how opaque each was: 255 everywhere for an image without transparency.
 - **16-bit grey** is scaled to 8 bits. 32-bit and floating-point images have no agreed white, and are refused.
 - **One resampling**, bilinear with antialiasing (Pillow's `resize` widens its filter as it shrinks), straight from the
   source box: `crop` takes the centred square of the short side, `stretch` all of it. It is what pretrained weights were
@@ -29,7 +30,9 @@ from models_store.errors import Invalid
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MOST_JPEG_SCANS = 200
 """A progressive JPEG has about ten; each costs a pass over all pixels, however few bytes it takes."""
-GREY, RGB = 1, 3  # channels
+GREY, RGB, RGBA = 1, 3, 4  # channels
+MODES: dict[int, Literal["L", "RGB", "RGBA"]] = {GREY: "L", RGB: "RGB", RGBA: "RGBA"}
+OPAQUE = 255
 GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N")
 DETAIL = 2
 """A JPEG is decoded at this multiple of the size asked for, or above: nearer, the two scalings blur each other (a mean
@@ -68,19 +71,20 @@ class ImageFacts:
 def decode(
     data: bytes, *, size: int, channels: int, fit: Literal["crop", "stretch"], max_pixels: int = 64_000_000
 ) -> Pixels:
-    """Return the image as uint8 (size, size, channels): RGB for 3 channels, grey (ITU-R 601) for 1.
+    """Return the image as uint8 (size, size, channels): grey (ITU-R 601) for 1, RGB for 3, with alpha for 4.
 
     Raises:
         UndecodableImage: if the bytes are no image, a damaged one, or one of more than `max_pixels`.
     """
-    assert channels in {GREY, RGB}, channels
+    assert channels in {GREY, RGB, RGBA}, channels
     if _is_jpeg(data):
-        image, orientation = _decode_jpeg(data, smallest_side=DETAIL * size, channels=channels, max_pixels=max_pixels)
+        colours = min(channels, RGB)
+        image, orientation = _decode_jpeg(data, smallest_side=DETAIL * size, channels=colours, max_pixels=max_pixels)
     else:
         image, orientation, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR, box=_box(image.size, fit))
-    pixels = np.asarray(image).reshape(size, size, channels)
+    pixels = _scaled(image, size=size, fit=fit)
+    if pixels.shape[2] < channels:
+        pixels = np.concatenate([pixels, np.full((size, size, 1), OPAQUE, np.uint8)], axis=2)
     return np.ascontiguousarray(_upright(pixels, orientation))
 
 
@@ -129,6 +133,15 @@ def _box(stored: tuple[int, int], fit: Literal["crop", "stretch"]) -> Box:
     side = min(stored)
     left, top = (width - side) / 2, (height - side) / 2
     return (left, top, left + side, top + side)
+
+
+def _scaled(image: Image.Image, *, size: int, fit: Literal["crop", "stretch"]) -> Pixels:
+    if image.mode == "RGBA":  # Pillow would weigh the colours by the alpha, and they lie on white already
+        planes = [image.convert("RGB"), image.getchannel("A")]
+        return np.concatenate([_scaled(plane, size=size, fit=fit) for plane in planes], axis=2)
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR, box=_box(image.size, fit))
+    return np.asarray(image).reshape(size, size, -1)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -218,7 +231,7 @@ def _decode_by_pillow(data: bytes, *, channels: int, max_pixels: int) -> tuple[I
     try:
         image.load()
         orientation = _orientation(image)  # after loading: Pillow turns a TIFF by itself, and takes the tag away
-        converted = _converted(image, "RGB" if channels == RGB else "L")
+        converted = _converted(image, MODES[channels])
     except UndecodableImage:
         raise
     except Exception as error:  # Pillow's decoders fail on damaged pixels in any way
@@ -226,7 +239,8 @@ def _decode_by_pillow(data: bytes, *, channels: int, max_pixels: int) -> tuple[I
     return converted, orientation, format_
 
 
-def _converted(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
+def _converted(image: Image.Image, mode: Literal["L", "RGB", "RGBA"]) -> Image.Image:
+    alpha: Image.Image | int = OPAQUE
     if image.mode.startswith("I;16"):
         high_bytes = np.asarray(image).astype(np.uint16) >> 8
         image = Image.fromarray(high_bytes.astype(np.uint8))
@@ -237,7 +251,10 @@ def _converted(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
         image = image.convert("RGBA")
         page = Image.new("RGBA", image.size, "white")
         page.alpha_composite(image)
-        image = page
+        alpha, image = image.getchannel("A"), page
+    if mode == "RGBA":
+        image = image.convert("RGB")
+        image.putalpha(alpha)
     return image if image.mode == mode else image.convert("RGB").convert(mode)
 
 

@@ -68,10 +68,10 @@ TIMM: dict[TimmName, Design] = {
     "timm:repvgg_a0": Design(FOUR, has_drop_path=True),
     "timm:tinynet_a": Design(_blocks(7), input_size=192, has_drop_path=True),
     "timm:edgenext_xx_small": Design(FOUR, input_size=256, smallest_size=32, has_drop_path=True),
-    "timm:lcnet_100": Design(_blocks(6), has_drop_path=True),
+    "timm:lcnet_100": Design(_blocks(6)),
     "timm:fbnetc_100": Design(_blocks(7), has_drop_path=True),
     "timm:regnetx_002": Design(FOUR, has_drop_path=True),
-    "timm:ese_vovnet19b_dw": Design(FOUR, has_drop_path=True),
+    "timm:ese_vovnet19b_dw": Design(FOUR, smallest_size=32, has_drop_path=True),
 }
 assert tuple(TIMM) == get_args(TimmName), "each name has its design"
 

@@ -44,7 +44,7 @@ class WideResNet50(Pretrained):
 
 
 class Vgg11(Pretrained):
-    """VGG-11 (Simonyan and Zisserman 2014, arXiv:1409.1556) with its two dense layers of 4096, torchvision's."""
+    """VGG-11 (Simonyan and Zisserman 2014, arXiv:1409.1556) with its two dense layers of 4096 and their dropout, torchvision's."""
 
     design: ClassVar = Design(stages=VGG, smallest_size=32)
 
@@ -60,7 +60,7 @@ class Vgg11Bn(Pretrained):
 
 
 class Vgg16(Pretrained):
-    """VGG-16 (Simonyan and Zisserman 2014, arXiv:1409.1556) with its two dense layers of 4096, torchvision's."""
+    """VGG-16 (Simonyan and Zisserman 2014, arXiv:1409.1556) with its two dense layers of 4096 and their dropout, torchvision's."""
 
     design: ClassVar = Design(stages=VGG, smallest_size=32)
 
@@ -204,7 +204,7 @@ class RegNetY1600Mf(Pretrained):
 class DenseNet121(Pretrained):
     """DenseNet-121 (Huang et al. 2016, arXiv:1608.06993), torchvision's."""
 
-    design: ClassVar = Design(stages=FOUR)
+    design: ClassVar = Design(stages=FOUR, smallest_size=32)
 
     kind: Literal["densenet121"] = "densenet121"
 
@@ -220,7 +220,7 @@ class ShuffleNetV2(Pretrained):
 class SqueezeNet(Pretrained):
     """SqueezeNet 1.1 (Iandola et al. 2016, arXiv:1602.07360), torchvision's; its features are the mean of the last stage's maps."""
 
-    design: ClassVar = Design(stages=("stem", "stage1", "stage2", "stage3"))
+    design: ClassVar = Design(stages=("stem", "stage1", "stage2", "stage3"), smallest_size=17)
 
     kind: Literal["squeezenet1_1"] = "squeezenet1_1"
 

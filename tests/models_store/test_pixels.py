@@ -299,3 +299,21 @@ def test_random_bytes_are_refused_and_nothing_else(noise: bytes, head: bytes) ->
         assert refusal.detail  # noqa: PT017  either outcome is right, anything else raises
     else:
         assert facts.width * facts.height > 0
+
+
+def test_four_channels_are_the_picture_on_white_and_its_alpha() -> None:
+    image = PICTURE.copy()
+    image.putalpha(Image.fromarray(SMOOTH))
+
+    rgba = decoded(saved(image, "PNG"), channels=4)
+
+    assert np.array_equal(rgba[..., :3], decoded(saved(image, "PNG")))
+    assert np.array_equal(rgba[..., 3:], decoded(saved(Image.fromarray(SMOOTH), "PNG"), channels=1))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_image_without_transparency_is_opaque(kind: str) -> None:
+    rgba = decoded(saved(PICTURE, kind), channels=4)
+
+    assert np.array_equal(rgba[..., :3], decoded(saved(PICTURE, kind)))
+    assert (rgba[..., 3] == 255).all()

@@ -1,42 +1,73 @@
-import hashlib
-import io
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from pydantic import TypeAdapter
 from torch import nn
 
-from models_store.spec.backbone import EfficientNetLite0, MobileNetV2, ResNet18, SmallCnn, Vgg16
-from models_store.spec.part import Part
-from workers.image import backbones, weights
-from workers.image.weights import WeightsUnavailable, WeightsUnfit
+from models_store.spec.backbone import KINDS, Backbone
+from models_store.spec.network import Network
+from models_store.spec.own_backbones import CifarResNet18, SmallCnn
+from workers.image import backbones
 
-NOWHERE = "http://127.0.0.1:9/resnet18-00000000.pth"  # the discard port: nobody listens
-
-
-def build(part: Part, *, channels: int = 3, weights_dir: Path = Path("unused"), size: int = 32) -> backbones.Backbone:
-    return backbones.build(part, size=size, channels=channels, weights_dir=weights_dir)
+LIGHT = ["small_cnn", "cifar_resnet18", "resnet18", "mobilenet_v2", "timm:resnet26d"]
+NEEDS_MEMORY = {"regnet_y_400mf", "regnet_y_1_6gf"}  # torchvision computes their widths with tensors
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("kind", [SmallCnn, ResNet18, MobileNetV2, EfficientNetLite0])
-def test_a_backbone_from_scratch_gives_the_features_it_promises(kind: type[Part], channels: int) -> None:
-    part = SmallCnn() if kind is SmallCnn else kind.model_validate({"weights": None})
-
-    backbone = build(part, channels=channels)
-
-    assert backbone.net.eval()(torch.rand(2, channels, 32, 32)).shape == (2, backbone.feature_count)
+def a_part(kind: str, **fields: Any) -> Network:
+    part: Network = TypeAdapter(Backbone).validate_python({"kind": kind, "weights": None} | fields)
+    return part
 
 
-@pytest.mark.slow
-def test_vgg16_from_scratch_gives_the_features_it_promises() -> None:
-    backbone = build(Vgg16(weights=None))
+def build(
+    part: Network, *, channels: int = 3, weights_dir: Path = Path("unused"), size: int = 32, drop_path: float = 0.0
+) -> backbones.Backbone:
+    return backbones.build(part, size=size, channels=channels, weights_dir=weights_dir, drop_path=drop_path)
 
-    assert backbone.net.eval()(torch.rand(1, 3, 32, 32)).shape == (1, backbone.feature_count)
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_gives_the_features_that_it_promises_and_its_stages_cover_it(kind: str) -> None:
+    part = a_part(kind)
+    size = part.smallest_size
+    with torch.device("cpu" if kind in NEEDS_MEMORY else "meta"):  # the shapes alone, wherever that is possible
+        backbone = build(part, size=size, channels=4)
+        features_BF = backbone.net.eval()(torch.rand(2, 4, size, size))
+
+    owners = [
+        [stage for stage, prefixes in backbone.stages for prefix in prefixes if f"{name}.".startswith(f"{prefix}.")]
+        for name, _ in backbone.net.named_parameters()
+    ]
+
+    assert features_BF.shape == (2, backbone.feature_count)
+    assert tuple(stage for stage, _ in backbone.stages) == part.stages
+    assert [len(each) for each in owners] == [1] * len(owners)
+    assert {stage for each in owners for stage in each} == set(part.stages)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("kind", LIGHT)
+def test_a_backbone_from_scratch_takes_grey_colours_and_alpha(kind: str, channels: int) -> None:
+    backbone = build(a_part(kind), channels=channels)
+
+    features_BF = backbone.net.eval()(torch.rand(2, channels, 32, 32))
+
+    assert features_BF.shape == (2, backbone.feature_count)
+    assert features_BF.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["cifar_resnet18", "convnext_tiny", "efficientnet_lite0", "timm:repvgg_a0"])
+def test_dropped_paths_make_training_random_and_leave_answers_alone(kind: str) -> None:
+    images_BCHW = torch.rand(8, 3, 32, 32)
+    net = build(a_part(kind), drop_path=0.9).net
+    for name, parameter in net.named_parameters():
+        if "layer_scale" in name or name.endswith("bn2.weight"):
+            nn.init.ones_(parameter)  # branches begin near zero
+
+    answers = [net.train(is_training)(images_BCHW) for is_training in (True, True, False, False)]
+
+    assert not torch.allclose(answers[0], answers[1])
+    assert torch.equal(answers[2], answers[3])
 
 
 @pytest.mark.parametrize("size", [16, 28, 64, 100, 256])
@@ -47,100 +78,26 @@ def test_the_small_cnn_takes_any_size_without_growing_out_of_hand(size: int) -> 
     assert sum(parameter.numel() for parameter in net.parameters()) < 20_000_000
 
 
-def test_lite0_brings_its_imagenet_weights_in_a_wheel(tmp_path: Path) -> None:
-    with_weights = build(EfficientNetLite0(), weights_dir=tmp_path).net.eval()
-    again = build(EfficientNetLite0(), weights_dir=tmp_path).net.eval()
+def test_the_small_cnn_has_the_structure_that_is_asked_for() -> None:
+    part = SmallCnn(
+        widths=[8, 16], depth=2, kernel_size=5, activation="silu", batch_norm=False, dense_size=None, weights=None
+    )
 
-    images_BCHW = torch.rand(2, 3, 64, 64)
+    backbone = build(part, channels=1)
 
-    assert torch.equal(with_weights(images_BCHW), again(images_BCHW))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_in_the_weights_folder_wins_and_half_precision_is_cast_up(tmp_path: Path) -> None:
-    source = build(ResNet18(weights=None)).net
-    state = {name: value.half() if value.ndim > 1 else value for name, value in source.state_dict().items()}
-    save_file(state | {"fc.weight": torch.zeros(1000, 512)}, tmp_path / "resnet18.torchvision.safetensors")
-
-    loaded = build(ResNet18(), weights_dir=tmp_path).net
-
-    assert torch.equal(loaded.conv1.weight, source.conv1.weight.half().float())
-    assert loaded.conv1.weight.dtype == torch.float32
+    convolutions = [layer for layer in backbone.net.modules() if isinstance(layer, nn.Conv2d)]
+    assert [(layer.in_channels, layer.out_channels) for layer in convolutions] == [(1, 8), (8, 8), (8, 16), (16, 16)]
+    assert {layer.kernel_size for layer in convolutions} == {(5, 5)}
+    assert sum(isinstance(layer, nn.SiLU) for layer in backbone.net.modules()) == 4
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in backbone.net.modules())
+    assert backbone.feature_count == 16
+    assert part.stages == ("stage1", "stage2")
 
 
-def test_a_file_that_does_not_fit_is_named_with_its_first_mismatch(tmp_path: Path) -> None:
-    state = build(ResNet18(weights=None)).net.state_dict()
-    save_file(state | {"conv1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "my-resnet18.safetensors")
+def test_the_cifar_resnet_keeps_small_images_large_and_grows_with_its_width() -> None:
+    narrow = build(CifarResNet18(width=8))
+    stem_BCHW = narrow.net.get_submodule("stem")(torch.rand(1, 3, 32, 32))
 
-    with pytest.raises(WeightsUnfit, match=r"my-resnet18\.safetensors.*'conv1\.weight' as \(64, 3, 3, 3\)"):
-        build(ResNet18(), weights_dir=tmp_path)
-
-
-def test_a_file_that_lacks_a_layer_is_refused(tmp_path: Path) -> None:
-    state = build(ResNet18(weights=None)).net.state_dict()
-    del state["layer4.1.conv2.weight"]
-    save_file(state, tmp_path / "resnet18.safetensors")
-
-    with pytest.raises(WeightsUnfit, match=r"lacks 'layer4\.1\.conv2\.weight'"):
-        build(ResNet18(), weights_dir=tmp_path)
-
-
-def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "resnet18.safetensors").write_bytes(b"not at all")
-
-    with pytest.raises(WeightsUnfit, match="can't be read"):
-        build(ResNet18(), weights_dir=tmp_path)
-
-
-def test_weights_that_can_not_be_had_say_how_to_provide_them(tmp_path: Path) -> None:
-    with pytest.raises(WeightsUnavailable, match="WEIGHTS_DIR") as caught:
-        weights.load(nn.Linear(2, 2), "resnet18", folder=tmp_path, url=NOWHERE, classifier="fc.")
-
-    assert caught.value.code == "weights_unavailable"
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def published() -> Iterator[tuple[str, nn.Linear]]:
-    """A publisher on this machine: the address of a net's weights, with their hash in the name, and the net."""
-    net = nn.Linear(2, 2)
-    buffer = io.BytesIO()
-    torch.save(net.state_dict(), buffer)
-    content = buffer.getvalue()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/tiny-{hashlib.sha256(content).hexdigest()[:8]}.pth", net
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_download_is_kept_and_read_without_the_publisher_the_next_time(
-    tmp_path: Path, published: tuple[str, nn.Linear]
-) -> None:
-    url, source = published
-    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
-
-    weights.load(first, "tiny", folder=tmp_path, url=url, classifier="fc.")
-    weights.load(second, "tiny", folder=tmp_path, url="http://127.0.0.1:9/" + url.rpartition("/")[2], classifier="fc.")
-
-    assert torch.equal(first.weight, source.weight)
-    assert torch.equal(second.weight, source.weight)
-
-
-def test_a_download_whose_hash_is_wrong_is_thrown_away(tmp_path: Path, published: tuple[str, nn.Linear]) -> None:
-    url = published[0].rpartition("-")[0] + "-00000000.pth"
-
-    with pytest.raises(WeightsUnavailable, match="damaged"):
-        weights.load(nn.Linear(2, 2), "tiny", folder=tmp_path, url=url, classifier="fc.")
-
-    assert list(tmp_path.iterdir()) == []
+    assert stem_BCHW.shape == (1, 8, 32, 32)
+    assert narrow.feature_count == 64
+    assert build(CifarResNet18(width=16)).feature_count == 128

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from models_store.pixels import GREY
 from models_store.spec.head import Head
+from models_store.spec.network import HALF
 from models_store.spec.part import Part
 from models_store.spec.train import ResolvedSpec
-from workers.image import augmentations, backbones
+from workers.image import augmentations, backbones, weights
 from workers.image.augmentations.changes import Mixing
 from workers.training import regularizers
 from workers.training.learner import Learner, Stages
@@ -81,17 +84,25 @@ class Classifier(Learner):
 
 
 def build(
-    spec: ResolvedSpec, *, class_count: int, weights_dir: Path, last_layer: nn.Module | None = None
+    spec: ResolvedSpec,
+    *,
+    class_count: int,
+    weights_dir: Path,
+    initial_weights: Path | None = None,
+    last_layer: nn.Module | None = None,
 ) -> Classifier:
     """Return the net that a resolved spec describes, on the CPU; its random weights come from the spec's seed.
 
     `class_count` is the number of its outputs; `last_layer`, when the targets have one, ends its head.
+    `initial_weights` is the file of what `backbone.weights` names, when that is a model of ours or a user's file.
 
     Raises:
         WeightsUnavailable: if the backbone's published weights can't be had.
-        WeightsUnfit: if a file in `weights_dir` does not fit the backbone.
+        WeightsUnfit: if `initial_weights`, or a file in `weights_dir`, does not fit the backbone.
     """
     assert spec.input.size is not None, "the spec is resolved before training"
+    is_own = spec.backbone.weights not in {None, "imagenet"}
+    assert is_own == (initial_weights is not None), "the supervisor hands over what the spec names"
     channels = spec.input.channels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
@@ -102,6 +113,13 @@ def build(
             weights_dir=weights_dir,
             drop_path=regularizers.drop_path(spec.regularizers),
         )
+        if initial_weights is not None:
+            weights.start_from(
+                backbone.net,
+                initial_weights,
+                classifier=backbone.classifier,
+                told_as=f"backbone.weights {spec.backbone.weights}",
+            )
         head = _head(
             spec.head, backbone.feature_count, class_count=class_count, noise=regularizers.noise(spec.regularizers)
         )
@@ -118,6 +136,28 @@ def build(
     )
     classifier.freeze(spec.backbone.freeze or "none")
     return classifier
+
+
+def restore(spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.Module | None = None) -> Classifier:
+    """Return the trained net whose weights are in the file at `path`, as `save` wrote it, from the spec it was made by.
+
+    Raises:
+        WeightsUnfit: if the file is not of such a net.
+    """
+    from_scratch = spec.backbone.model_copy(update={"weights": None, "freeze": "none"})
+    net = build(
+        spec.model_copy(update={"backbone": from_scratch}),
+        class_count=class_count,
+        weights_dir=path.parent,
+        last_layer=last_layer,
+    )
+    weights.fill(net, path, told_as=f"{spec.name}'s weights")
+    return net
+
+
+def save(net: Classifier, path: Path) -> None:
+    """Write the whole net's weights as safetensors: `backbone.…` and `head.…`."""
+    save_file({name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}, path)
 
 
 def _head(part: Head, feature_count: int, *, class_count: int, noise: Sequence[nn.Module]) -> nn.Module:
@@ -137,5 +177,7 @@ def _head(part: Head, feature_count: int, *, class_count: int, noise: Sequence[n
 
 
 def _per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """Return one value per channel; for grey images, the mean of the three."""
-    return tuple(values) if channels == len(values) else (sum(values) / len(values),)
+    """Return one value per channel; for grey images the mean of the three, for alpha what makes it -1 to 1."""
+    if channels == GREY:
+        return (sum(values) / len(values),)
+    return (*values, *(HALF[0] for _ in range(channels - len(values))))
