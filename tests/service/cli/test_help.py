@@ -20,7 +20,7 @@ def test_help_names_every_command() -> None:
 @pytest.mark.parametrize(
     ("group", "commands"),
     [
-        ("jobs", ["list", "show", "cancel", "retry", "logs", "watch"]),
+        ("jobs", ["list", "show", "cancel", "retry", "logs", "watch", "report"]),
         ("models", ["list", "show", "download", "alias"]),
         ("datasets", ["list", "show", "report", "upload", "delete"]),
     ],
