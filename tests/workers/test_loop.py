@@ -109,7 +109,8 @@ def test_checkpoints_are_saved_as_often_as_asked() -> None:
 
 
 def test_the_loop_learns_and_loads_the_best_weights() -> None:
-    spec, arrays = a_train_spec(training={"epochs": 6, "batch_size": 8, "precision": "fp32"}), some_arrays()
+    training = {"epochs": 6, "batch_size": 8, "precision": "fp32", "monitor": "val_accuracy"}
+    spec, arrays = a_train_spec(training=training), some_arrays()
 
     trained = run(spec, arrays)
 

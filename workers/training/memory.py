@@ -14,11 +14,14 @@ SHARE = 0.7  # of what is free; the rest is left to what a probe does not see: o
 COPIES_OF_WEIGHTS = 4  # gradients, two moments of an optimizer, and an average
 
 
-def largest_batch(net: nn.Module, sample: Callable[[int], Tensor], *, most: int, device: torch.device) -> int:
+def largest_batch(
+    net: nn.Module, sample: Callable[[int], Tensor], *, most: int, free: int, device: torch.device
+) -> int:
     """Return the largest power of two of examples whose step should fit, at most 512 and at most `most`.
 
-    `sample` gives that many of the net's inputs. Memory, on a CPU that of this process, is taken to grow linearly with
-    the examples. Nothing of the run changes: neither the net nor the state of the random generators.
+    `sample` gives that many of the net's inputs; `free` are the bytes that can be had. Memory, on a CPU that of this
+    process, is taken to grow linearly with the examples. Nothing of the run changes: neither the net nor the state of
+    the random generators.
     """
     sizes = sorted({min(size, most) for size in PROBES})
     weights_bytes = sum(weight.nbytes for weight in net.parameters())
@@ -26,7 +29,7 @@ def largest_batch(net: nn.Module, sample: Callable[[int], Tensor], *, most: int,
         probe = copy.deepcopy(net).train()
         before = _used_bytes(device)
         peaks = {size: _peak_bytes(probe, sample(size), device=device) - before for size in sizes}
-    return affordable(peaks, free=free_bytes(device) - COPIES_OF_WEIGHTS * weights_bytes, most=most)
+    return affordable(peaks, free=free - COPIES_OF_WEIGHTS * weights_bytes, most=most)
 
 
 def affordable(peaks: Mapping[int, int], *, free: int, most: int) -> int:

@@ -106,7 +106,11 @@ def _sizes(spec: ResolvedSpec, raw: RawFeed, rows: Rows, *, saved: State | None,
     if isinstance(wanted, int):
         return Sizes(wanted, None)
     fitting = memory.largest_batch(
-        raw.net, lambda count: raw.batch(rows[:count], None), most=len(rows), device=raw.device
+        raw.net,
+        lambda count: raw.batch(rows[:count], None),
+        most=len(rows),
+        free=memory.free_bytes(raw.device),
+        device=raw.device,
     )
     reporter.log(f"{fitting} images at once fit into the memory of this {raw.device.type} device")
     return Sizes(len(rows) if wanted == "full" else fitting, fitting)
