@@ -71,6 +71,24 @@ def test_every_variant_is_measured_on_its_file(service: LiveService, version: di
     assert fp32["accuracy"]["test"] > 0.9
 
 
+def test_the_report_tells_what_the_file_is_worth_and_how_sure_that_is(
+    service: LiveService, job: dict[str, Any], version: dict[str, Any]
+) -> None:
+    report = service.http.get(f"/jobs/{job['id']}/report").raise_for_status().json()
+    page = service.http.get(f"/jobs/{job['id']}/report.html").raise_for_status()
+
+    figures = report["splits"]["test"]
+    fp32 = next(variant for variant in version["variants"] if variant["name"] == "fp32")
+    assert figures["accuracy"] == fp32["accuracy"]["test"] == version["metrics"]["test"]["accuracy"]
+    interval = figures["intervals"]["accuracy"]
+    assert interval["low"] <= figures["accuracy"] <= interval["high"]
+    assert [row["epoch"] for row in report["history"]] == [1, 2, 3]
+    assert set(report["forms"]) == {variant["name"] for variant in version["variants"]}
+    assert report["temperature"] == fp32["temperature"]
+    assert "curves.svg" in [picture["name"] for picture in report["pictures"]]
+    assert page.text.count("<svg") >= 5
+
+
 def test_a_slower_or_worse_variant_is_not_the_default(version: dict[str, Any]) -> None:
     default = next(variant for variant in version["variants"] if variant["default"])
 

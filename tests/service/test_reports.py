@@ -1,11 +1,14 @@
 """Reports over HTTP: the whole document, the page, the pictures, and why there may be none."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
+from typer.testing import CliRunner
 
 from models_store import claims, jobs, registry, tables
+from service.cli.main import app
 from service.report_answers import JobReport
 from tests import samples
 from tests.service.conftest import OWNER, Service, problem_of
@@ -96,6 +99,30 @@ def test_a_job_without_a_report_says_why(service: Service, state: str, word: str
     problem = problem_of(service.http.get(f"/jobs/{job.id}/report"), 404, "report_not_there")
 
     assert word in problem["detail"]
+
+
+def test_the_command_line_prints_the_headline_and_saves_the_page(
+    service: Service, finished: dict[str, Any], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+
+    told = CliRunner().invoke(app, ["--url", service.url, "jobs", "report", finished["id"], "--html", str(page)])
+
+    section = finished["document"]["splits"]["test"]
+    interval = section["intervals"]["accuracy"]
+    assert told.exit_code == 0, told.output
+    assert f"{section['accuracy']:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]" in told.output
+    assert page.read_text() == service.http.get(f"/jobs/{finished['id']}/report.html").text
+
+
+def test_the_command_line_saves_nothing_where_there_is_no_report(service: Service, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+
+    told = CliRunner().invoke(app, ["--url", service.url, "jobs", "report", running(service).id, "--html", str(page)])
+
+    assert told.exit_code == 1
+    assert "at its end" in " ".join(told.output.split())
+    assert not page.exists()
 
 
 def test_an_unknown_jobs_report_is_not_found(service: Service) -> None:
