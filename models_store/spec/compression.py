@@ -55,5 +55,5 @@ class Compression(Part):
         0.02,
         ge=0,
         le=1,
-        description="most accuracy (share of right answers on the validation split) that a smaller form may lose; past it the form is published as not accepted",
+        description="most accuracy (share of right answers on the validation split; of labels, of right labels; of numbers, R²) that a smaller form may lose; past it the form is published as not accepted",
     )

@@ -241,3 +241,33 @@ def wait_until(is_so: Any) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "waited 20 s in vain"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "target", "sample"),
+    [
+        ("label", ["oak", "elm"], "class", {"label": "oak", "labels": None, "value": None}),
+        ("labels", ["oak;elm", ""], "labels", {"label": None, "labels": ["elm", "oak"], "value": None}),
+        ("value", ["3.5", "-1"], "number", {"label": None, "labels": None, "value": 3.5}),
+    ],
+)
+def test_a_dataset_says_what_its_images_have(
+    column: str, cells: list[str], target: str, sample: dict[str, Any], service: Service
+) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        rows = [f"{index}.png,{cells[index % 2]},{index}" for index in range(30)]
+        archive.writestr("labels.csv", "\n".join([f"file,{column},group", *rows]))
+        for index in range(30):
+            archive.writestr(f"{index}.png", samples.a_png(size=(16, 16), seed=index))
+
+    document = post(service, buffer.getvalue(), name=column).json()
+    drawn = service.http.get(f"/datasets/{document['id']}/samples", params={"split": "train", "limit": 24}).json()
+
+    assert (document["target"], document["grouped"], document["grey"]) == (target, True, False)
+    assert document["splits"] == {"train": 24, "val": 3, "test": 3}
+    assert document["classes"] == ([] if column == "value" else ["elm", "oak"])
+    assert (document["values"] or {}).get("maximum") == (3.5 if column == "value" else None)
+    even = [each for each in drawn["items"] if int(each["file"].partition(".")[0]) % 2 == 0]
+    assert even
+    assert all(each == sample | {"file": each["file"]} for each in even)

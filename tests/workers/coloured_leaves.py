@@ -14,6 +14,7 @@ from models_store.spec.data import Input
 from tests.samples import a_png, a_train_spec
 from workers.export.graph import export
 from workers.image.task import Classifier, build
+from workers.training.targets import Activation
 
 SIZE = 32
 LABELS = ["blue", "green", "red"]
@@ -78,7 +79,9 @@ def torch_probabilities(net: Classifier, images_NHWC: NDArray[np.uint8]) -> NDAr
         return net(net.prepare(torch.from_numpy(images_NHWC), None)).softmax(dim=1).numpy()
 
 
-def export_net(net: Classifier, path: Path, *, size: int = SIZE, opset: int = 20) -> Path:
+def export_net(
+    net: Classifier, path: Path, *, size: int = SIZE, opset: int = 20, activation: Activation = "softmax"
+) -> Path:
     export(
         net,
         mean=net.mean,
@@ -89,5 +92,6 @@ def export_net(net: Classifier, path: Path, *, size: int = SIZE, opset: int = 20
         labels=LABELS,
         card=CARD,
         path=path,
+        activation=activation,
     )
     return path

@@ -11,6 +11,7 @@ from models_store.spec.compression import StaticInt8
 from tests.workers.coloured_leaves import leaves
 from workers.compression.quantize import quantize
 from workers.export.benchmark import BenchmarkFailed, Figures, benchmark
+from workers.export.sessions import open_session
 
 DATA = leaves()
 SPLITS = {"val": DATA.val[:20], "test": DATA.val[20:]}
@@ -151,3 +152,47 @@ def test_the_measuring_process_has_no_torch_and_no_telemetry() -> None:
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
     assert said.split() == ["False", "1", "True"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "accuracy"),
+    [(np.eye(3, dtype=np.float32)[DATA.labels_N], 1.0), (np.ones((len(DATA.labels_N), 3), np.float32), 1 / 3)],
+)
+def test_labels_have_the_share_of_right_ones(
+    targets: np.ndarray, accuracy: float, forms: dict[str, Path], images: Path
+) -> None:
+    figures = benchmark(
+        forms,
+        baseline="fp32",
+        images=images,
+        targets=targets,
+        task="multilabel_classification",
+        splits={"val": DATA.val},
+        device="cpu",
+        budget_s=0.01,
+    )
+
+    assert figures["fp32"].accuracy["val"] == pytest.approx(accuracy, abs=0.05)
+    assert (figures["fp32"].agreement, figures["int8"].agreement) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(("shift", "accuracy"), [(0.0, 1.0), (1.0, 0.0), (2.0, -3.0)])
+def test_numbers_have_r2(shift: float, accuracy: float, forms: dict[str, Path], images: Path) -> None:
+    session = open_session(forms["fp32"], device="cpu", threads=1)
+    answered_N1 = session.run(None, {"images": DATA.images_NHWC})[0][:, :1]
+    deviation = answered_N1[DATA.val].std()
+
+    figures = benchmark(
+        forms,
+        baseline="fp32",
+        images=images,
+        targets=answered_N1 + shift * deviation,
+        task="image_regression",
+        splits={"val": DATA.val},
+        device="cpu",
+        budget_s=0.01,
+    )
+
+    assert figures["fp32"].accuracy["val"] == pytest.approx(accuracy, abs=1e-4)
+    assert figures["int8"].accuracy["val"] == pytest.approx(accuracy, abs=0.1)
+    assert (figures["fp32"].agreement, figures["int8"].agreement) == (1.0, 1.0)

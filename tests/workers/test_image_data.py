@@ -1,7 +1,8 @@
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -47,14 +48,16 @@ def a_manifest() -> list[ManifestEntry]:
 def prepare(
     images_zip: Path,
     *,
+    manifest: Sequence[ManifestEntry] | None = None,
+    classes: list[str] = CLASSES,
     spec_input: Input = INPUT,
     cache_max_bytes: int = 1 << 30,
     report: Callable[[float], None] = lambda _: None,
 ) -> data.ImageArrays:
     return data.prepare(
-        a_manifest(),
+        a_manifest() if manifest is None else manifest,
         images_zip,
-        classes=CLASSES,
+        classes=classes,
         digest="d" * 8,
         spec_input=spec_input,
         cache=images_zip.parent / "cache",
@@ -199,3 +202,19 @@ def test_photographs_in_other_modes_become_rgb(tmp_path: Path) -> None:
     )
 
     assert arrays.images_NHWC[0, 5, 5].tolist() == [77, 77, 77]
+
+
+def test_rows_may_have_labels_or_a_number(images_zip: Path) -> None:
+    manifest = a_manifest()
+    labelled = [
+        replace(entry, label="", labels=(entry.label,) if place % 3 else ()) for place, entry in enumerate(manifest)
+    ]
+    valued = [replace(entry, label="", value=place / 4) for place, entry in enumerate(manifest)]
+
+    of_labels = prepare(images_zip, manifest=labelled)
+    of_numbers = prepare(images_zip, manifest=valued, classes=[])
+
+    assert (of_labels.targets.dtype, of_labels.targets[:4].tolist()) == (np.float32, [[0, 0], [0, 1], [1, 0], [0, 0]])
+    assert (of_numbers.targets.dtype, of_numbers.targets[:3].tolist()) == (np.float32, [[0], [0.25], [0.5]])
+    with pytest.raises(AssertionError, match="no classes"):
+        _ = of_numbers.labels_N

@@ -12,6 +12,7 @@ from models_store.spec.compression import StructuredPruning
 from tests.workers.coloured_leaves import LABELS, SIZE, a_learned_net, a_net, export_net, leaves, torch_probabilities
 from workers.compression.prune import PruningImpossible, prune, restructure
 from workers.export.sessions import open_session
+from workers.training.targets import Affine
 
 BACKBONES = [
     ("small_cnn", 32),
@@ -72,7 +73,7 @@ def test_the_classes_stay_and_cut_layers_keep_a_multiple_of_the_rounding() -> No
 
 def test_the_channels_of_the_smallest_norm_leave() -> None:
     parent = a_net()
-    first, second = parent.backbone[0], parent.backbone[4]
+    first, second = parent.backbone[0][0], parent.backbone[1][0]
     small = [3, 17, 20, 30]
     with torch.no_grad():
         first.weight[small] *= 0.01
@@ -80,7 +81,7 @@ def test_the_channels_of_the_smallest_norm_leave() -> None:
 
     cuts = prune(parent, StructuredPruning(ratio=0.1, round_to=4), size=SIZE, channels=3).cuts
 
-    assert sorted(next(indexes for name, _, indexes in cuts if name == "backbone.0")) == small
+    assert sorted(next(indexes for name, _, indexes in cuts if name == "backbone.stage1.0")) == small
 
 
 def test_pruning_is_repeatable() -> None:
@@ -164,3 +165,18 @@ class WithItsWidthWrittenDown(nn.Module):
 def test_a_net_that_would_not_run_after_the_cut_is_refused() -> None:
     with pytest.raises(PruningImpossible, match="another backbone"):
         prune(WithItsWidthWrittenDown(), StructuredPruning(), size=SIZE, channels=3)
+
+
+def test_a_net_that_gives_numbers_is_cut_below_its_unit() -> None:
+    parent = a_net()
+    parent.head.add_module("unit", Affine(scale=30.0, shift=2000.0))
+
+    pruned = prune(parent, StructuredPruning(ratio=0.5), size=SIZE, channels=3)
+    taken_up = restructure(parent, json.loads(json.dumps(pruned.cuts)), size=SIZE, channels=3)
+    taken_up.load_state_dict(pruned.classifier.state_dict(), strict=True)
+
+    images_NCHW = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        answered = pruned.classifier(images_NCHW)
+        assert torch.equal(answered, taken_up(images_NCHW))
+    assert 1000 < float(answered.mean()) < 3000

@@ -8,9 +8,10 @@ import pytest
 from onnx import numpy_helper
 
 from models_store.spec.compression import StaticInt8
-from tests.workers.coloured_leaves import LABELS, leaves
+from tests.workers.coloured_leaves import LABELS, a_learned_net, export_net, leaves
 from workers.compression.quantize import calibration_indexes, quantize
 from workers.export.sessions import open_session
+from workers.training.targets import Affine
 
 DATA = leaves()
 
@@ -141,3 +142,43 @@ def test_fewer_training_images_than_asked_for_are_all_used() -> None:
     chosen = calibration_indexes(np.zeros(50, dtype=np.int64), np.arange(7), count=128, seed=0)
 
     assert chosen.tolist() == list(range(7))
+
+
+def test_without_classes_calibration_images_are_drawn_alike() -> None:
+    rows = np.arange(100, 200)
+
+    first = calibration_indexes(None, rows, count=30, seed=1)
+
+    assert len(set(first.tolist())) == 30
+    assert set(first) <= set(rows)
+    assert first.tolist() == sorted(first)
+    np.testing.assert_array_equal(first, calibration_indexes(None, rows, count=30, seed=1))
+    assert first.tolist() != calibration_indexes(None, rows, count=30, seed=2).tolist()
+    assert len(calibration_indexes(None, rows, count=1000, seed=1)) == 100
+
+
+def test_the_layer_that_gives_numbers_stays_in_float(tmp_path: Path) -> None:
+    net = a_learned_net()
+    net.head.add_module("unit", Affine(scale=30.0, shift=2000.0))
+    source = export_net(net, tmp_path / "fp32.onnx", activation="identity")
+
+    quantize(
+        source,
+        tmp_path / "int8.onnx",
+        part=StaticInt8(),
+        images_NHWC=DATA.images_NHWC,
+        indexes=DATA.train[:10],
+        activation="identity",
+    )
+
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    producers = {name: node for node in graph.node for name in node.output}
+    last = next(node for node in reversed(graph.node) if node.op_type in {"Gemm", "MatMul"})
+    weights = {weight.name: weight for weight in graph.initializer}
+    assert weights[last.input[1]].data_type == onnx.TensorProto.FLOAT
+    ending = producers["probabilities"]
+    while ending.name != last.name:
+        assert ending.op_type in {"Add", "Mul"}
+        ending = producers[ending.input[0]]
+    exact, near = answers(source), answers(tmp_path / "int8.onnx")
+    assert np.abs(exact - near).max() < 0.1 * exact.std()

@@ -107,3 +107,43 @@ def test_members_are_read_in_the_order_asked_for(tmp_path: Path) -> None:
         archive.writestr("b.png", a_png(seed=2))
 
     assert list(read_members(tmp_path / "images.zip", ["b.png", "a.png"])) == [a_png(seed=2), a_png(seed=1)]
+
+
+def of_labels(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    return torch_probabilities(a_learned_net(), DATA.images_NHWC[rows])
+
+
+def test_labels_agree_when_each_is_on_the_same_side_of_a_half(exported: Path) -> None:
+    def nearer_to_a_half(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.clip(of_labels(rows), 0.4, 0.6)
+
+    def one_label_too_many(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.maximum(of_labels(rows), np.float32([0, 0, 0.6]))
+
+    task, rows = "multilabel_classification", DATA.val
+    agreement = verify(exported, files=FILES, rows=rows, predict=nearer_to_a_half, decoding=DECODING, task=task)
+
+    assert agreement.share == 1.0
+    with pytest.raises(VerificationFailed, match="12 of 36"):
+        verify(exported, files=FILES, rows=rows, predict=one_label_too_many, decoding=DECODING, task=task)
+
+
+def test_numbers_agree_within_the_tolerance(exported: Path) -> None:
+    def a_little_off(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return of_labels(rows) + np.float32(0.01)
+
+    def verified(tolerance: float) -> Agreement:
+        return verify(
+            exported,
+            files=FILES,
+            rows=DATA.val,
+            predict=a_little_off,
+            decoding=DECODING,
+            task="image_regression",
+            tolerance=tolerance,
+        )
+
+    assert verified(0.011).share == 1.0
+    assert verified(0.011).max_difference == pytest.approx(0.01, abs=1e-4)
+    with pytest.raises(VerificationFailed, match="0 of 36"):
+        verified(0.009)

@@ -1,0 +1,59 @@
+"""Tables for people, of each kind of dataset and answer."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from service.cli import output
+
+
+def shown(table: Any) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+ANSWER = {"model": "leaves", "version": 1, "variant": "fp32", "provider": "CPU"}
+TOP = [{"label": "oak", "probability": 0.9}, {"label": "elm", "probability": 0.6}, {"label": "ash", "probability": 0.1}]
+
+
+@pytest.mark.parametrize(
+    ("said", "sample", "expected"),
+    [
+        (
+            {"label": "oak", "probability": 0.9, "top": TOP},
+            {"label": "elm"},
+            ["oak", "0.900", "wrong: elm", "ash 0.100"],
+        ),
+        ({"labels": ["oak", "elm"], "top": TOP}, {"labels": ["elm", "oak"]}, ["oak, elm", "0.900, 0.600", "right"]),
+        ({"labels": [], "top": TOP[2:]}, {"labels": ["oak"]}, ["wrong: oak", "ash 0.100"]),
+        ({"value": 1987.25}, {"value": 1990.0}, ["1987.25", "true: 1990"]),
+    ],
+)
+def test_a_prediction_is_shown_beside_what_is_true(
+    said: dict[str, Any], sample: dict[str, Any], expected: list[str]
+) -> None:
+    truth = {"label": None, "labels": None, "value": None} | sample
+
+    text = shown(output.prediction_table(ANSWER | {"predictions": [said]}, ["1.png"], [truth]))
+
+    assert [part for part in expected if part not in text] == []
+
+
+def test_a_dataset_of_numbers_shows_where_they_lie_and_how_many_images_there_are() -> None:
+    dataset = {
+        "name": "ages",
+        "id": "ds_1",
+        "target": "number",
+        "classes": [],
+        "counts": {"train": {}, "val": {}, "test": {}},
+        "splits": {"train": 80, "val": 11, "test": 9},
+        "split": "made",
+        "values": {"minimum": 3.5, "maximum": 90, "mean": 41.25, "deviation": 9},
+    }
+
+    text = shown(output.dataset_card(dataset))
+
+    assert [part for part in ("80", "11", "9", "3.5 to 90, mean 41.25") if part not in text] == []
