@@ -1,55 +1,204 @@
-"""What is trained when the spec leaves it out: a recipe for each kind of data and backbone."""
+"""What is trained when the spec leaves it out: a recipe for each kind of data and backbone.
 
-from typing import Any
+Three ways lead from images to a model, and the dataset and the backbone choose among them:
+
+- **head**: a pretrained backbone stays as it is, and a linear head trains on its features, computed once. For few
+  photographs: nothing overfits, and it takes seconds.
+- **fine_tune**: first the head alone, then the backbone with it, slowly (LP-FT, Kumar et al. 2022, arXiv:2202.10054).
+  For more photographs, and for small colour images, which are enlarged to what pretrained filters can see.
+- **scratch**: a small net from random weights. For small grey images, which photographs teach nothing about.
+
+Windows are drawn inside the image, never beyond it: a black border that no served image has is a clue that misleads
+where brightness matters. Colours are varied because light and devices differ between those who took the training
+images and those who will ask. Rare classes count as much as others, since what is rare in the training images need not
+be rare where the model is asked. How long: about as many pixels as two CPU cores go through in ten minutes.
+
+What a spec says stays as it is; a recipe decides the rest beside it. `python -m benchmarks.defaults` measures them.
+"""
+
+import math
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
 from models_store.spec.backbone import Backbone
 from models_store.spec.facts import DatasetFacts
+from models_store.spec.network import Network
+from models_store.spec.transfer import Transfer
 
 Document = dict[str, Any]
+Way = Literal["head", "fine_tune", "scratch"]
 
 TASK_OF = {"class": "image_classification", "labels": "multilabel_classification", "number": "image_regression"}
-LOSS_OF = {
-    "image_classification": "cross_entropy",
-    "multilabel_classification": "binary_cross_entropy",
-    "image_regression": "mse",
-}
 
-AVERAGED = {"kind": "constant", "warmup_epochs": 0.5}
+PHOTOGRAPH_SIDE = 112
+"""from here on an image shows what pretrained backbones were made for; below, it is enlarged"""
+FEW = 500
+"""training photographs below which their backbone stays as it is"""
+RARE = 2.0
+"""how many times rarer than the commonest class the rarest must be for the loss to weigh them"""
+MANY = 10_000
+"""training images from which on a tenth of them tells accuracies apart better than losses do"""
+HEAD_STEPS = 400
+PIXELS: dict[Way, float] = {"head": math.inf, "fine_tune": 1e9, "scratch": 4e8}
+"""of all epochs together"""
+EPOCHS: dict[Way, tuple[int, int]] = {"head": (50, 200), "fine_tune": (2, 12), "scratch": (10, 40)}
+BATCH_SIZE: dict[Way, int] = {"head": 32, "fine_tune": 32, "scratch": 128}
+OWN = {"small_cnn", "cifar_resnet18"}
+
+GREY_NET: Document = {"kind": "small_cnn", "widths": [64, 128, 256], "depth": 2, "dense_size": None}
+AVERAGED: Document = {"kind": "constant", "warmup_epochs": 0.5}
 """the schedule of an optimizer that averages weights in place of a falling learning rate"""
 
 
 def fill(document: Document, facts: DatasetFacts) -> Document:
     """Return a TrainSpec's document with every default decided; what the user chose stays as it is."""
     task = document["task"] or TASK_OF[facts.target]
-    backbone = document["backbone"] or {"kind": "small_cnn"}
-    part = TypeAdapter(Backbone).validate_python(backbone)
-    weights = backbone.get("weights", part.weights)
-    transfer = document["transfer"]
-    fine_tunes = transfer["probe_epochs"] or transfer["unfreeze_every_epochs"] or transfer["layer_decay"] < 1
-    freeze = backbone.get("freeze") or ("none" if weights is None or fine_tunes else "backbone")
+    backbone = document["backbone"] or _backbone(document, facts)
+    part: Network = TypeAdapter(Backbone).validate_python(backbone)
+    way = _way(part, document, facts)
+    size = document["input"]["size"] or _size(part, document, facts)
     training = document["training"]
-    monitor = "val_accuracy" if task == "image_classification" else "val_loss"
-    chosen: Document = {
+    batch_size = training["batch_size"] or BATCH_SIZE[way]
+    epochs = training["epochs"] or _epochs(way, size, facts)
+    steps = epochs * math.ceil(facts.train_count / (batch_size if isinstance(batch_size, int) else BATCH_SIZE[way]))
+    decided: Document = {
         "task": task,
-        "backbone": part.model_dump() | {"freeze": freeze},
-        "input": document["input"] | {"size": document["input"]["size"] or part.input_size},
+        "backbone": part.model_dump() | {"freeze": part.freeze or _freeze(way, part, size)},
+        "input": document["input"] | {"size": size},
         "training": training
         | {
-            "epochs": training["epochs"] or 20,
-            "batch_size": training["batch_size"] or 32,
-            "monitor": training["monitor"] or monitor,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "monitor": training["monitor"] or _monitor(task, way, facts),
         },
     }
-    defaults: Document = {
-        "augmentation": [],
-        "regularizers": [],
-        "loss": {"kind": LOSS_OF[task]},
-        "optimizer": {"kind": "adamw"},
-        "schedule": AVERAGED
-        if (document["optimizer"] or {}).get("kind") == "schedule_free_adamw"
-        else {"kind": "cosine"},
+    left_out: Document = {
+        "transfer": Transfer().model_dump() | (_probing(part, facts) if way == "fine_tune" else {}),
+        "augmentation": _augmentation(way, facts),
+        "regularizers": _regularizers(way, document, steps),
+        "loss": _loss(task, way, facts),
+        "optimizer": _optimizer(way, part),
+        "schedule": _schedule(way, document),
     }
-    left_out = {name: value for name, value in defaults.items() if document[name] is None}
-    return document | chosen | left_out
+    return document | decided | {name: value for name, value in left_out.items() if document[name] is None}
+
+
+def is_uneven(facts: DatasetFacts) -> bool:
+    """Tell whether the rarest class is so much rarer than the commonest that the loss weighs them."""
+    counts = [count for count in facts.counts.values() if count]
+    return facts.target == "class" and len(counts) > 1 and max(counts) >= RARE * min(counts)
+
+
+def _backbone(document: Document, facts: DatasetFacts) -> Document:
+    if _side(document, facts) >= PHOTOGRAPH_SIDE:
+        return {"kind": "efficientnet_lite2"}
+    return GREY_NET if facts.grey or document["input"]["channels"] == 1 else {"kind": "efficientnet_lite0"}
+
+
+def _way(part: Network, document: Document, facts: DatasetFacts) -> Way:
+    if part.weights is None:
+        return "scratch"
+    if part.freeze == "backbone":
+        return "head"
+    is_small = _side(document, facts) < PHOTOGRAPH_SIDE
+    fine_tunes = is_small or facts.train_count >= FEW or _moves_the_backbone(document)
+    return "fine_tune" if part.freeze is not None or fine_tunes else "head"
+
+
+def _moves_the_backbone(document: Document) -> bool:
+    """Tell whether the spec asks for what would do nothing, or cost much, with a backbone that stays as it is."""
+    transfer = Transfer.model_validate(document["transfer"] or {})
+    kinds = {part["kind"] for part in document["regularizers"] or []}
+    return (
+        bool(document["augmentation"])
+        or bool(kinds & {"l2_sp", "drop_path"})
+        or bool((document["distillation"] or {}).get("features_weight"))
+        or bool(transfer.probe_epochs or transfer.unfreeze_every_epochs or transfer.layer_decay < 1)
+    )
+
+
+def _freeze(way: Way, part: Network, size: int) -> str:
+    if way == "fine_tune" and size >= PHOTOGRAPH_SIDE and part.kind.startswith("efficientnet_lite"):
+        return "until:stage3"  # half of the time, for edges and textures that are the same everywhere
+    return "backbone" if way == "head" else "none"
+
+
+def _side(document: Document, facts: DatasetFacts) -> int:
+    return min(facts.median_side, document["input"]["size"] or facts.median_side)
+
+
+def _size(part: Network, document: Document, facts: DatasetFacts) -> int:
+    """Return the input's side, in pixels: small images keep theirs or are enlarged, others get the backbone's own."""
+    if part.kind in OWN:
+        return max(part.smallest_size, min(facts.median_side, part.input_size))
+    if document["backbone"] is None and facts.median_side < PHOTOGRAPH_SIDE:
+        return min(part.input_size, max(96, 32 * math.ceil(2 * facts.median_side / 32)))
+    return part.input_size
+
+
+def _epochs(way: Way, size: int, facts: DatasetFacts) -> int:
+    least, most = EPOCHS[way]
+    if way == "head":
+        return min(most, max(least, math.ceil(HEAD_STEPS * BATCH_SIZE[way] / facts.train_count)))
+    return min(most, max(least, math.ceil(PIXELS[way] / size**2 / facts.train_count)))
+
+
+def _monitor(task: str, way: Way, facts: DatasetFacts) -> str:
+    if task != "image_classification" or way == "head" or facts.train_count < MANY:
+        return "val_loss"
+    return "val_balanced_accuracy" if is_uneven(facts) else "val_accuracy"
+
+
+def _probing(part: Network, facts: DatasetFacts) -> Document:
+    if part.freeze is not None and part.freeze != "none":
+        return {"head_lr_scale": 5.0}
+    return {"head_lr_scale": 5.0, "probe_epochs": min(20, max(3, math.ceil(20_000 / facts.train_count)))}
+
+
+def _augmentation(way: Way, facts: DatasetFacts) -> list[Document]:
+    if way == "head":
+        return []
+    colours = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.0 if facts.grey else 0.3}
+    return [
+        {"kind": "random_resized_crop", "scale": [0.6, 1.0], "ratio": [0.8, 1.25]},
+        {"kind": "random_flip"},
+        {"kind": "color_jitter"} | colours,
+        {"kind": "random_erasing", "probability": 0.25, "scale": [0.02, 0.15], "value": 0.5},
+    ]
+
+
+def _regularizers(way: Way, document: Document, steps: int) -> list[Document]:
+    if way == "head":
+        return [{"kind": "l2", "strength": 0.02}]
+    averages = (document["optimizer"] or {}).get("kind") == "schedule_free_adamw"
+    decay = round(min(0.999, max(0.9, 1 - 10 / steps)), 4)  # the last tenth of the run
+    return [{"kind": "dropout", "probability": 0.2}] + ([] if averages else [{"kind": "ema", "decay": decay}])
+
+
+def _loss(task: str, way: Way, facts: DatasetFacts) -> Document:
+    if task == "image_regression":
+        return {"kind": "mse"}
+    if task == "multilabel_classification":
+        return {"kind": "binary_cross_entropy"}
+    return {
+        "kind": "cross_entropy",
+        "label_smoothing": 0.0 if way == "head" else 0.1,
+        "class_weights": "balanced" if is_uneven(facts) else None,
+    }
+
+
+def _optimizer(way: Way, part: Network) -> Document:
+    if way == "head":
+        return {"kind": "adamw", "lr": 3e-3, "weight_decay": 0.0}
+    if way == "fine_tune":
+        return {"kind": "adamw", "lr": 5e-4, "weight_decay": 0.05}
+    return {"kind": "adamw", "lr": 3e-3 if part.kind in OWN else 5e-4, "weight_decay": 0.05}
+
+
+def _schedule(way: Way, document: Document) -> Document:
+    if (document["optimizer"] or {}).get("kind") == "schedule_free_adamw":
+        return AVERAGED
+    if way == "scratch":
+        return {"kind": "one_cycle", "rise_share": 0.25}
+    return {"kind": "cosine", "warmup_epochs": 0.5 if way == "fine_tune" else 0.0}

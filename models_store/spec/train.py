@@ -51,7 +51,7 @@ class TrainSpec(Part):
     input: Input = Field(Input(), description="what the net sees of an image")
     backbone: Backbone | None = Field(None, description="the network below the head" + RECIPE)
     head: Head = Field(Head(), description="what stands between the backbone's features and the classes")
-    transfer: Transfer = Field(Transfer(), description="how pretrained weights are trained on")
+    transfer: Transfer | None = Field(None, description="how pretrained weights are trained on" + RECIPE)
     distillation: Distillation | None = Field(None, description="a trained model to learn from; null: none")
     augmentation: list[Augmentation] | None = Field(
         None, max_length=32, description="changes drawn anew for every image of every batch; empty: none" + RECIPE
@@ -84,6 +84,7 @@ class ResolvedSpec(TrainSpec):
 
     task: Task
     backbone: Backbone
+    transfer: Transfer
     augmentation: list[Augmentation]
     regularizers: list[Regularizer]
     loss: Loss

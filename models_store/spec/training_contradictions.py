@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from models_store.spec.contradiction import contradiction
+from models_store.spec.transfer import Transfer
 
 if TYPE_CHECKING:
     from models_store.spec.facts import DatasetFacts
@@ -85,11 +86,12 @@ def _refuse_what_numbers_have_not(spec: "TrainSpec") -> None:
 
 def _refuse_what_keeps_weights_that_are_random(spec: "TrainSpec") -> None:
     remedy = "give `backbone.weights`, or leave it out"
-    if spec.transfer.probe_epochs:
+    transfer = spec.transfer or Transfer()
+    if transfer.probe_epochs:
         raise contradiction(
             "transfer/probe_epochs", f"there are no pretrained features to probe; {remedy}", {"maximum": 0}
         )
-    if spec.transfer.unfreeze_every_epochs is not None:
+    if transfer.unfreeze_every_epochs is not None:
         raise contradiction(
             "transfer/unfreeze_every_epochs", f"there are no pretrained weights to keep at first; {remedy}", [None]
         )
@@ -102,13 +104,14 @@ def _refuse_what_keeps_weights_that_are_random(spec: "TrainSpec") -> None:
 
 def _refuse_what_moves_a_frozen_backbone(spec: "TrainSpec") -> None:
     remedy = "set `backbone.freeze: none`"
-    if spec.transfer.probe_epochs:
+    transfer = spec.transfer or Transfer()
+    if transfer.probe_epochs:
         raise contradiction(
             "transfer/probe_epochs",
             f"after the probe the backbone trains, and this one is frozen; {remedy}",
             {"maximum": 0},
         )
-    if spec.transfer.unfreeze_every_epochs is not None:
+    if transfer.unfreeze_every_epochs is not None:
         raise contradiction(
             "transfer/unfreeze_every_epochs", f"a frozen backbone has no stage to let train; {remedy}", [None]
         )
