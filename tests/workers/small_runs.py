@@ -130,12 +130,13 @@ def run(
     clock: Callable[[], float] | None = None,
     checkpoint_s: float = 1e9,
     teacher: Classifier | None = None,
+    device: torch.device = CPU,
 ) -> Trained[Classifier]:
     return loop.train(
         classifier or a_classifier(spec),
         arrays,
         spec=spec,
-        device=CPU,
+        device=device,
         reporter=reporter or Recorder(),
         checkpoints=checkpoints or DiskCheckpoints(),
         clock=clock or ticking(),

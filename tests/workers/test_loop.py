@@ -6,12 +6,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
-from tests.workers.small_runs import DiskCheckpoints, Recorder, a_classifier, run, same_weights, some_arrays, ticking
+from tests.workers.small_runs import (
+    DiskCheckpoints,
+    Recorder,
+    a_classifier,
+    a_small_classifier,
+    run,
+    same_weights,
+    some_arrays,
+    ticking,
+)
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
 from workers.progress import Drained
+from workers.training import targets as aims
 from workers.training.derived_specs import recovery
 from workers.training.failures import BatchTooSmall, NothingToTrainOn, TrainingDiverged
 from workers.training.loop import Trained
@@ -287,3 +298,84 @@ def test_the_clock_decides_when_progress_is_told() -> None:
     run(a_train_spec(), some_arrays(), reporter=often, clock=ticking(1.0))
 
     assert len(seldom.fractions) < len(often.fractions)
+
+
+def test_each_epoch_tells_what_a_run_may_be_steered_by() -> None:
+    reporter = Recorder()
+
+    run(a_train_spec(), some_arrays(), reporter=reporter)
+
+    measured = {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy"}
+    assert all(set(row) == {"epoch", "lr"} | measured for row in reporter.rows)
+
+
+def test_the_balanced_accuracy_can_pick_the_best_epoch() -> None:
+    training = {"epochs": 6, "batch_size": 8, "precision": "fp32", "monitor": "val_balanced_accuracy"}
+
+    trained = run(a_train_spec(training=training), some_arrays())
+
+    reached = [row["val_balanced_accuracy"] for row in trained.history]
+    assert reached[trained.best_epoch - 1] == max(reached)
+
+
+def test_early_stopping_may_watch_another_metric_than_the_one_that_picks_the_best() -> None:
+    stopping = {"metric": "val_loss", "patience": 3, "min_delta": 100.0}
+    training = {"epochs": 20, "batch_size": 16, "precision": "fp32", "early_stopping": stopping}
+    reporter = Recorder()
+
+    trained = run(a_train_spec(training=training), some_arrays(), reporter=reporter)
+
+    assert len(trained.history) == 4
+    assert any("without a better val_loss" in line for line in reporter.lines)
+
+
+@pytest.mark.parametrize("target", ["labels", "number"])
+def test_labels_and_numbers_are_learned_by_the_same_loop(target: str) -> None:
+    images = some_arrays(train=48)
+    brightness_N = images.images_NHWC.mean(axis=(1, 2, 3)).astype(np.float32)
+    targets = {
+        "labels": np.stack([images.labels_N, 1 - images.labels_N], axis=1).astype(np.float32),
+        "number": 1000 + brightness_N[:, None],
+    }[target]
+    facts = DatasetFacts(48, {"blue": 24, "red": 24} if target == "labels" else {}, target=target, median_side=32)
+    task = {"labels": "multilabel_classification", "number": "image_regression"}[target]
+    training = {"epochs": 12, "batch_size": 8, "precision": "fp32"}
+    optimizer = {"kind": "adamw", "lr": 0.03}
+    spec = a_train_spec(facts=facts, task=task, training=training, optimizer=optimizer)
+    arrays = ImageArrays(images.images_NHWC, targets, images.splits_N, images.classes if target == "labels" else [])
+    classifier = a_small_classifier(spec)
+    if target == "number":
+        classifier.head = nn.Sequential(nn.Linear(6, 1), aims.build(task, arrays).last_layer())
+
+    trained = run(spec, arrays, classifier=classifier)
+
+    assert max(row["val_accuracy"] for row in trained.history) > 0.8
+    assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_everything_at_once_is_learned_in_half_precision_on_a_gpu(precision: str) -> None:
+    spec = a_train_spec(
+        **EVERYTHING
+        | {
+            "regularizers": [{"kind": "sam"}, {"kind": "ema"}, {"kind": "max_norm"}, {"kind": "l2", "decoupled": True}],
+            "training": {"epochs": 6, "batch_size": 8, "precision": precision}
+            | {"clip_grad_norm": 1.0, "accumulate_steps": 2},
+        }
+    )
+    checkpoints = DiskCheckpoints()
+    with pytest.raises(Drained):
+        run(spec, some_arrays(), reporter=Recorder(stop_after=7), checkpoints=checkpoints, device=torch.device("cuda"))
+
+    trained = run(spec, some_arrays(), checkpoints=checkpoints, device=torch.device("cuda"))
+
+    assert trained.precision == precision
+    assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"]
+
+
+@pytest.mark.gpu
+def test_a_probe_finds_a_batch_that_fits_on_a_gpu() -> None:
+    spec = a_train_spec(training={"epochs": 1, "batch_size": "auto", "precision": "fp32"})
+
+    assert run(spec, some_arrays(train=300), device=torch.device("cuda")).batch_size == 256

@@ -65,7 +65,13 @@ def told_in_our_words(spec: ResolvedSpec) -> Iterator[None]:
 
 
 def _out_of_memory(spec: ResolvedSpec) -> OutOfMemory:
+    wanted, size = spec.training.batch_size, spec.input.size
+    if isinstance(wanted, int):
+        return OutOfMemory(
+            f"a batch of {wanted} images at {size} px does not fit into memory; lower `training.batch_size` or "
+            "`input.size`, raise `training.accumulate_steps`, or take a smaller backbone"
+        )
     return OutOfMemory(
-        f"a batch of {spec.training.batch_size} images at {spec.input.size} px does not fit into memory; "
-        "lower `training.batch_size` or `input.size`, or take a smaller backbone"
+        f"the batches that a probe found for `batch_size: {wanted}` at {size} px do not fit into memory after all; "
+        "give `training.batch_size` as a number, lower `input.size`, or take a smaller backbone"
     )

@@ -196,6 +196,7 @@ class _Run:
         transfer.let_train(self.learner, spec, epoch=position.epoch)
         optimizers.for_training(self.stepper.optimizer)
         self.stepper.net.train()
+        self.monitored = selection.values(position.history, spec.training.monitor)
         order = self._order()
         for start, end in self.bounds[position.step :]:
             self._step(np.sort(order[start:end]))
@@ -230,8 +231,7 @@ class _Run:
         constant = average.averaging.lr_fraction if average is not None else None
         if average is not None and constant is not None and average.begun(position.epoch, epochs=training.epochs):
             return constant
-        monitored = selection.values(position.history, training.monitor)
-        return self.factor(position.epoch * len(self.bounds) + position.step, monitored)
+        return self.factor(position.epoch * len(self.bounds) + position.step, self.monitored)
 
     def _close_epoch(self) -> None:
         """Validate, keep the best weights, decide whether to stop, and move to the next epoch."""
