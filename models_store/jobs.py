@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from models_store import events, families, idempotency, tables
+from models_store import events, families, idempotency, tables, weights
 from models_store.database import Database, now
 from models_store.errors import Conflict, NotFound
 from models_store.ids import new_id
@@ -143,6 +143,7 @@ def submit(
     Raises:
         InvalidKey, KeyInFlight: as idempotency.begin does.
         DatasetGone: if the dataset is not there (any more).
+        WeightsNotFound: if a file of weights that the spec starts from is not.
     """
     document = spec.model_dump(mode="json")
     job_id = new_id("job")
@@ -168,6 +169,7 @@ def submit(
         earlier = idempotency.begin(connection, key) if key else None
         if earlier is None:
             _hold_dataset(connection, spec.dataset, owner=owner)
+            weights.hold(connection, document, owner=owner)
             connection.execute(insert(tables.job).values(**row))
             events.append(connection, job_id, "state", {"state": "queued"})
             if key:

@@ -55,6 +55,7 @@ class Version:
     job_id: str
     dataset_id: str
     default_variant: str
+    weights_blob: str | None
     card: dict[str, Any]
     created_at: float
     variants: tuple[Variant, ...] = ()
@@ -90,6 +91,8 @@ class Publication:
     card: dict[str, Any]
     default_variant: str
     variants: Sequence[Variant]
+    weights_blob: str | None = None
+    """the trained net as safetensors"""
     files: dict[str, str] | None = None
     """made besides the model: `report`, `answers` … → blob; the job's row names them"""
 
@@ -122,6 +125,7 @@ def publish(database: Database, claim: claims.Claim, publication: Publication) -
                 job_id=job.id,
                 dataset_id=job.dataset_id,
                 default_variant=publication.default_variant,
+                weights_blob=publication.weights_blob,
                 card=publication.card,
                 created_at=now(),
             )
@@ -336,6 +340,7 @@ def _versions() -> Any:  # noqa: ANN401  a select of as many columns as Version 
         column.job_id,
         column.dataset_id,
         column.default_variant,
+        column.weights_blob,
         column.card,
         column.created_at,
     )

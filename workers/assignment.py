@@ -30,6 +30,10 @@ class Assignment:
     checkpoints: list[str]
     staging: str
     kind: str = "train"
+    initial_weights: str | None = None
+    """what the backbone starts from (a blob), when that is a model of ours or a file of the user's"""
+    teacher: dict[str, Any] | None = None
+    """whom the net learns from: its `weights` (a blob) and the `spec` that it was trained by"""
     preview: dict[str, Any] | None = None
     """of a preview: what its contact sheet shows"""
     fold: dict[str, Any] | None = None

@@ -128,10 +128,12 @@ def learn(work: Work, arrays: ImageArrays) -> Trained[Classifier]:
     assert work.settings.weights_dir is not None, "settings fill it in"
     work.settings.weights_dir.mkdir(parents=True, exist_ok=True)
     aim = targets.build(work.spec.task, arrays)
+    start = work.assignment.initial_weights
     classifier = task.build(
         work.spec,
         class_count=aim.output_count,
         weights_dir=work.settings.weights_dir,
+        initial_weights=None if start is None else work.blobs.local(start),
         last_layer=aim.last_layer(),
     )
     promoted = work.assignment.promoted
@@ -321,6 +323,7 @@ def publish(
         for name, form in forms.items()
     }
     choice = gate.choose(measured, max_accuracy_drop=allowed)
+    weights = work.blobs.put(task.save(trained.classifier, work.staging / "weights.safetensors"))
     variants = []
     for name, form in forms.items():
         verdict = choice.verdicts[name]
@@ -346,6 +349,7 @@ def publish(
             "card": card,
             "default_variant": choice.default,
             "variants": [asdict(variant) for variant in variants],
+            "weights_blob": weights.sha256,
             "files": {"report": report},
         },
     )
@@ -363,6 +367,20 @@ def _train(
         checkpoints=work.checkpoints.stage(stage),
         clock=time.monotonic,
         checkpoint_s=work.settings.checkpoint_s,
+        teacher=None if spec.distillation is None else _teacher(work, arrays),
+    )
+
+
+def _teacher(work: Work, arrays: ImageArrays) -> Classifier:
+    """Return the trained net that the spec's `distillation` names."""
+    given = work.assignment.teacher
+    assert given is not None, "the supervisor hands over what the spec names"
+    aim = targets.build(work.spec.task, arrays)
+    return task.restore(
+        ResolvedSpec.model_validate(given["spec"]),
+        work.blobs.local(given["weights"]),
+        class_count=aim.output_count,
+        last_layer=aim.last_layer(),
     )
 
 

@@ -3,17 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from workers.image.task import Classifier
 from workers.training.loop import Trained
-
-
-def save(classifier: Classifier, path: Path) -> Path:
-    """Write the net's state as safetensors and return the path."""
-    state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in classifier.state_dict().items()}
-    save_file(state, path)
-    return path
 
 
 def take_up(classifier: Classifier, weights: Path, promoted: dict[str, Any]) -> Trained[Classifier]:

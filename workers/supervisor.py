@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from models_store import children, claims, datasets, jobs, registry, tables
+from models_store import children, claims, datasets, jobs, registry, sources, tables
 from models_store.blobs import Blobs
 from models_store.claims import Claim, Stale
 from models_store.database import Database
@@ -211,7 +211,11 @@ class _Watch:
     def _publish(self, result: dict[str, Any]) -> str:
         variants = [registry.Variant(**variant) for variant in result["variants"]]
         publication = registry.Publication(
-            result["card"], result["default_variant"], variants, files=result.get("files")
+            result["card"],
+            result["default_variant"],
+            variants,
+            weights_blob=result.get("weights_blob"),
+            files=result.get("files"),
         )
         try:
             number = registry.publish(self._database, self._claim, publication)
@@ -323,9 +327,19 @@ def _assign(database: Database, claim: Claim, staging: Path) -> Assignment:
         checkpoints=job.checkpoints,
         staging=str(staging),
         kind=job.kind,
+        **({} if job.kind == "preview" else _sources(database, job)),
         preview=job.parameters if job.kind == "preview" else None,
         **_part_in_family(database, job),
     )
+
+
+def _sources(database: Database, job: jobs.Job) -> dict[str, Any]:
+    """Return what the net starts from, and whom it learns from."""
+    teacher = sources.teacher(database, job.spec, owner=job.owner)
+    return {
+        "initial_weights": sources.initial_weights(database, job.spec, owner=job.owner),
+        "teacher": {"weights": teacher.weights_blob, "spec": teacher.spec} if teacher else None,
+    }
 
 
 def _part_in_family(database: Database, job: jobs.Job) -> dict[str, Any]:

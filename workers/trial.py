@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from models_store.datasets import ManifestEntry
-from workers import promotion
 from workers.cross_validation import splits_of_fold
 from workers.evaluation.metrics import HEADLINE, evaluate
+from workers.image import task
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
 from workers.pipeline import Work, learn, read_data
@@ -88,9 +88,7 @@ def hand_over(
     np.savez_compressed(path, **answers)  # type: ignore[arg-type]  # the stub takes the names for its own flags
     files = {"answers": work.blobs.put(path).sha256}
     if work.assignment.keeps_weights:
-        files["weights"] = work.blobs.put(
-            promotion.save(trained.classifier, work.staging / "weights.safetensors")
-        ).sha256
+        files["weights"] = work.blobs.put(task.save(trained.classifier, work.staging / "weights.safetensors")).sha256
     result = {
         "value": trained.history[trained.best_epoch - 1][work.spec.training.monitor],
         "metrics": metrics,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from models_store import datasets, idempotency, jobs, patrol
+from models_store import datasets, idempotency, jobs, patrol, sources
 from models_store.errors import FieldError, Invalid
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from service import bodies
@@ -105,7 +105,7 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
     if earlier is not None:
         return _accepted(here, earlier, replayed=True)
     spec, warnings = _resolved(here, body, owner=owner)
-    with _unknown_dataset_told():
+    with _unknown_dataset_told(), sources.told():
         job, replayed = jobs.submit(
             here.database,
             owner=owner,
@@ -129,7 +129,8 @@ def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, 
     with _unknown_dataset_told():
         dataset = datasets.find(here.database, spec.dataset, owner=owner)
     with bodies.faults_told(TrainSpec, given):
-        return resolve(spec, datasets.facts(dataset))
+        resolved, warnings = resolve(spec, datasets.facts(dataset))
+    return sources.pin(resolved, here.database, owner=owner, classes=dataset.card["classes"]), warnings
 
 
 @contextmanager

@@ -155,9 +155,11 @@ def restore(spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.
     return net
 
 
-def save(net: Classifier, path: Path) -> None:
-    """Write the whole net's weights as safetensors: `backbone.…` and `head.…`."""
-    save_file({name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}, path)
+def save(net: Classifier, path: Path) -> Path:
+    """Write the whole net's weights as safetensors, `backbone.…` and `head.…`; return the path."""
+    state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in net.state_dict().items()}
+    save_file(state, path)
+    return path
 
 
 def _head(part: Head, feature_count: int, *, class_count: int, noise: Sequence[nn.Module]) -> nn.Module:
