@@ -53,6 +53,7 @@ def test_every_part_keeps_shape_type_and_range_and_the_seed_decides_it(kind: typ
     assert first.min() >= 0
     assert first.max() <= 1 + 1e-5
     assert torch.equal(first, second)
+    assert torch.equal(first.clone().sub_(1), first.sub_(1))  # callers write into what they get
 
 
 @pytest.mark.gpu

@@ -32,7 +32,7 @@ def _(part: ColorJitter) -> Colors:
 @build.register
 def _(part: RandomGrayscale) -> Colors:
     def change(images_BCHW: Tensor, _generator: Generator) -> Tensor:
-        return grey(images_BCHW).expand_as(images_BCHW)
+        return grey(images_BCHW).repeat(1, images_BCHW.shape[1], 1, 1)  # memory of its own: callers write into it
 
     return Colors(now_and_then(part.probability, change))
 
