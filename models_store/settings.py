@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     api_keys: str = Field("", description="`owner:key,owner:key`; empty: no keys, one owner")
 
     upload_max_bytes: int = Field(4 << 30, gt=0, description="largest archive, in bytes")
+    weights_max_bytes: int = Field(4 << 30, gt=0, description="largest file of weights, in bytes")
     unpacked_max_bytes: int = Field(32 << 30, gt=0, description="largest sum of an archive's unpacked files, in bytes")
     dataset_max_files: int = Field(2_000_000, gt=0, description="most files in one archive")
     image_max_bytes: int = Field(64 << 20, gt=0, description="largest image file, in bytes")

@@ -32,7 +32,19 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
     from service import docs_page, logs, openapi, problems  # noqa: PLC0415  the same
     from service.metrics import CountRequests  # noqa: PLC0415  the same
-    from service.routes import datasets, health, jobs, models, predict, previews, reports, schema, train, trials  # noqa: PLC0415  the same
+    from service.routes import (  # noqa: PLC0415  the same
+        datasets,
+        health,
+        jobs,
+        models,
+        predict,
+        previews,
+        reports,
+        schema,
+        train,
+        trials,
+        weights,
+    )
 
     logs.configure()
     context = _context(settings or FromEnvironment())
@@ -58,6 +70,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
         trials.router,
         reports.router,
         models.router,
+        weights.router,
         schema.router,
         health.router,
     ]

@@ -32,6 +32,7 @@ TAGS = [
     {"name": "train", "description": "specs become jobs"},
     {"name": "jobs", "description": "how it goes"},
     {"name": "models", "description": "what came of it: versions, measured variants, files, aliases"},
+    {"name": "weights", "description": "files of one's own to start from"},
     {"name": "predict", "description": "ask a model"},
     {"name": "health", "description": "for whoever runs the service"},
 ]

@@ -1,4 +1,4 @@
-"""an archive on its way in: streamed to a scratch file in constant memory, which is gone again whatever happens."""
+"""a large file on its way in: streamed to a scratch file in constant memory, which is gone again whatever happens."""
 
 import errno
 import os
@@ -36,13 +36,13 @@ class NoArchive(Invalid):
 
 
 class UploadStorageFull(StorageFull):
-    """The disk filled up while the archive came in."""
+    """The disk filled up while the file came in."""
 
     code = "storage_full"
 
 
 class Arriving:
-    """A sink that writes an archive to a file, up to a cap."""
+    """A sink that writes what arrives to a file, up to a cap."""
 
     def __init__(self, file: BinaryIO, *, max_bytes: int) -> None:
         self._file = file
@@ -101,10 +101,7 @@ async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> str | 
         bodies.check_length(request, max_bytes=max_bytes + FORM_OVERHEAD_BYTES)
         await _receive_form(request, arriving, max_bytes=max_bytes + FORM_OVERHEAD_BYTES)
     elif given in RAW_TYPES:
-        bodies.check_length(request, max_bytes=max_bytes)
-        async for chunk in request.stream():
-            if chunk:
-                await run_in_threadpool(arriving.write, chunk)
+        await _receive_raw(request, arriving, max_bytes=max_bytes)
     else:
         known = ", ".join(RAW_TYPES)
         raise bodies.WrongContentType(f"{given!r} is not read here; send multipart/form-data, or one of {known}")
@@ -112,6 +109,28 @@ async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> str | 
         raise NoArchive("no archive came; send a zip, tar or tar.gz as the body, or as the form field `file`")
     await run_in_threadpool(arriving.flush)
     return arriving.name
+
+
+async def receive_bytes(request: Request, file: BinaryIO, *, max_bytes: int) -> None:
+    """Write the request's raw body, `application/octet-stream`, to `file`.
+
+    Raises:
+        WrongContentType: if it says that it is something else.
+        BodyTooLarge: as soon as more than `max_bytes` came.
+        UploadStorageFull: if the disk is full.
+    """
+    given = bodies.content_type(request)
+    if given != "application/octet-stream":
+        raise bodies.WrongContentType(f"{given!r} is not read here; send application/octet-stream")
+    await _receive_raw(request, Arriving(file, max_bytes=max_bytes), max_bytes=max_bytes)
+
+
+async def _receive_raw(request: Request, arriving: Arriving, *, max_bytes: int) -> None:
+    bodies.check_length(request, max_bytes=max_bytes)
+    async for chunk in request.stream():
+        if chunk:
+            await run_in_threadpool(arriving.write, chunk)
+    await run_in_threadpool(arriving.flush)
 
 
 async def _receive_form(request: Request, arriving: Arriving, *, max_bytes: int) -> None:

@@ -9,7 +9,7 @@ LastChildFailed    the job that was to publish did not
 
 from pydantic import ValidationError
 
-from models_store import children, claims, datasets, jobs, patrol
+from models_store import children, claims, datasets, jobs, patrol, sources
 from models_store.blobs import Blobs
 from models_store.children import NewChild
 from models_store.claims import Claim, Stale
@@ -172,8 +172,12 @@ class _Family:
 
     def _trial(self, number: int, values: Parameters, facts: DatasetFacts) -> NewChild:
         document = applied(self.parent.spec, values, facts)
+        owner, classes = self.parent.owner, self._dataset().card["classes"]
         try:
-            document = ResolvedSpec.model_validate(document, context=facts).model_dump(mode="json")
+            spec = ResolvedSpec.model_validate(document, context=facts)
+            document = sources.pin(spec, self.database, owner=owner, classes=classes).model_dump(mode="json")
+        except (sources.SourceNotFound, sources.SourceUnfit) as error:
+            return NewChild(number, "trial", document, parameters=values, problem=error.as_problem())
         except ValidationError as error:
             said = "; ".join(fault["msg"] for fault in error.errors()[:3])
             problem = TrialInvalid(f"these values contradict each other: {said}").as_problem()
@@ -213,7 +217,10 @@ class _Family:
         return self.parent.spec | {"search": None, "validation": None}
 
     def _facts(self) -> DatasetFacts:
-        return datasets.facts(datasets.find(self.database, self.parent.dataset_id, owner=self.parent.owner))
+        return datasets.facts(self._dataset())
+
+    def _dataset(self) -> datasets.Dataset:
+        return datasets.find(self.database, self.parent.dataset_id, owner=self.parent.owner)
 
 
 def _how(child: Job) -> str:

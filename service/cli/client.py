@@ -92,18 +92,17 @@ class Client:
                 break
         return found
 
-    def upload(self, archive: Path, *, name: str, undecodable: str, sent: Callable[[int], None]) -> Document:
-        """Upload an archive in constant memory; `sent` hears how many bytes have left."""
+    def upload(self, path: str, file_path: Path, *, sent: Callable[[int], None], **params: str) -> Document:
+        """Upload a file to the path in constant memory; `sent` hears how many bytes have left."""
 
         def body() -> Iterator[bytes]:
-            with archive.open("rb") as file:
+            with file_path.open("rb") as file:
                 while chunk := file.read(CHUNK_BYTES):
                     yield chunk
                     sent(len(chunk))
 
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(archive.stat().st_size)}
-        params = {"name": name, "undecodable": undecodable}
-        return self._document("POST", "/datasets", content=body(), params=params, headers=headers)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file_path.stat().st_size)}
+        return self._document("POST", path, content=body(), params=params, headers=headers)
 
     def predict(self, model: str, images: Sequence[tuple[str, bytes]], *, top_k: int) -> Document:
         """Classify images, given as (file name, bytes); the answer gains `server_timing`, that header's text."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.session import Session, existing, is_interactive, refuse, session_of
+from service.cli import sending
+from service.cli.session import Session, existing, refuse, session_of
 
 if TYPE_CHECKING:
     from service.cli.client import Client
@@ -112,11 +113,5 @@ def _augmentation(path: Path) -> Any:  # noqa: ANN401  the service judges what i
 
 def send(client: "Client", archive: Path, *, name: str | None, undecodable: str, session: Session) -> dict[str, Any]:
     """Upload an archive with a progress bar where somebody watches; return the dataset."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn  # noqa: PLC0415  slow to import
-
-    columns = (TextColumn("uploading {task.fields[file]}"), BarColumn(), DownloadColumn())
-    shown = is_interactive() and not session.as_json
-    with Progress(*columns, console=session.console, disable=not shown, transient=True) as progress:
-        bar = progress.add_task("upload", total=archive.stat().st_size, file=archive.name)
-        label = name or archive.name.partition(".")[0]
-        return client.upload(archive, name=label, undecodable=undecodable, sent=lambda n: progress.advance(bar, n))
+    label = name or archive.name.partition(".")[0]
+    return sending.send(client, "/datasets", archive, session=session, name=label, undecodable=undecodable)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from service.cli import datasets, jobs, local, models, train
+from service.cli import datasets, jobs, local, models, train, weights
 from service.cli.session import Session
 
 
@@ -67,6 +67,7 @@ app.command("predict")(models.predict)
 app.add_typer(jobs.app, name="jobs", help="Look at jobs, follow them, cancel them.")
 app.add_typer(models.app, name="models", help="Look at models, download them, name them.")
 app.add_typer(datasets.app, name="datasets", help="Upload datasets and look at them.")
+app.add_typer(weights.app, name="weights", help="Upload weights to start from.")
 
 if __name__ == "__main__":
     app()

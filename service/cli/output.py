@@ -218,6 +218,24 @@ def _judged(prediction: Document, sample: Document) -> str:
     return "[green]right[/]" if right else f"[red]wrong: {escape(true)}[/]"
 
 
+def weights_table(files: Sequence[Document]) -> Table:
+    """Return one line per file of weights."""
+    rows = [
+        (
+            file["id"],
+            escape(file["name"]),
+            str(file["tensors"]),
+            f"{file['parameters']:,}",
+            " ".join(file["dtypes"]),
+            size(file["size_bytes"]),
+            moment(file["created_at"]),
+        )
+        for file in files
+    ]
+    columns = ("id", "name", "tensors", "parameters", "types", "size", "created")
+    return table("Weights", columns, rows, right=("tensors", "parameters", "size"))
+
+
 def size(size_bytes: int) -> str:
     """Return a size in MB, or kB below one."""
     return f"{size_bytes / 1e6:.2f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.1f} kB"  # noqa: PLR2004  units

@@ -11,6 +11,7 @@ from service.problems import MEDIA_TYPE, UnknownQuery, nearest
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 DatasetId = Annotated[str, Path(pattern=r"^ds_[0-9a-z]{8,40}$", description="id of the dataset")]
+WeightsId = Annotated[str, Path(pattern=r"^wt_[0-9a-z]{8,40}$", description="id of the file of weights")]
 JobId = Annotated[str, Path(pattern=r"^job_[0-9a-z]{8,40}$", description="id of the job")]
 ModelName = Annotated[str, Path(pattern=NAME, description="name of the model")]
 VersionNumber = Annotated[int, Path(ge=1, le=999_999_999, description="number of the version")]

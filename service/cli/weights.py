@@ -1,0 +1,43 @@
+"""`espalier weights`: list, add, remove."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.sending import send
+from service.cli.session import existing, session_of
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1, help="most files to list")] = 20) -> None:
+    """List files of weights, the newest first."""
+    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+
+    session = session_of(context)
+    files = session.client.items("/weights", limit=limit)
+    session.show(files, output.weights_table(files))
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="a safetensors file")],
+    name: Annotated[str | None, typer.Option(help="a name for people; else the file's")] = None,
+) -> None:
+    """Upload weights to start from; a spec names them by their id, as in `"backbone": {"weights": "wt_…"}`."""
+    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+
+    session = session_of(context)
+    document = send(session.client, "/weights", existing(file), session=session, name=name or file.name[:200])
+    session.show(document, output.weights_table([document]))
+
+
+@app.command()
+def remove(context: typer.Context, weights: Annotated[str, typer.Argument(help="id of the file")]) -> None:
+    """Delete a file of weights that no running job starts from."""
+    session = session_of(context)
+    session.client.delete(f"/weights/{weights}")
+    session.show({"deleted": weights}, f"{weights} is deleted")

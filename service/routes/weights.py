@@ -1,0 +1,90 @@
+"""files of weights in: POST streams to disk, then the header is checked without loading a tensor."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from models_store import weights
+from service import uploads
+from service.auth import Owner
+from service.context import Context, Here
+from service.routes.requests import KNOWN_QUERY, Cursor, Limit, WeightsId, answer, problems
+from service.weights_answers import Weights, WeightsList
+
+router = APIRouter(tags=["weights"], dependencies=[KNOWN_QUERY])
+
+BODY: dict[str, Any] = {
+    "required": True,
+    "description": "A safetensors file: the tensors of a backbone under the names that its library gives them, with or "
+    "without its classifier's, or of a whole model of ours (`backbone.…`, `head.…`).",
+    "content": {
+        "application/octet-stream": {
+            "schema": {"type": "string", "format": "binary", "description": "the file's bytes"}
+        }
+    },
+}
+
+
+@router.post(
+    "/weights",
+    operation_id="weights_create",
+    summary="Upload weights to start from",
+    status_code=201,
+    response_model=Weights,
+    responses={
+        200: {"model": Weights, "description": "The same bytes were there already"},
+        **problems(413, 415, 503, 507),
+    },
+    openapi_extra={"requestBody": BODY},
+)
+async def create(
+    request: Request,
+    here: Here,
+    owner: Owner,
+    name: Annotated[
+        str, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="a name for people")
+    ] = "weights",
+) -> Response:
+    """Stream a safetensors file in, check its header, and store it under its digest; a spec names it by its id.
+
+    Whether the tensors are those of a backbone is seen when a job starts from them.
+    """
+    with uploads.scratch_file(here.settings.scratch) as (path, file):
+        await uploads.receive_bytes(request, file, max_bytes=here.settings.weights_max_bytes)
+        stored, created = await run_in_threadpool(_add, here, path, owner=owner, name=name)
+    location = {"Location": f"/weights/{stored.id}"}
+    return answer(Weights.of(stored), status=201 if created else 200, headers=location)
+
+
+@router.get("/weights", operation_id="weights_list", summary="List files of weights", responses=problems())
+def listing(here: Here, owner: Owner, limit: Limit = 20, cursor: Cursor = None) -> WeightsList:
+    """Return your files of weights, newest first."""
+    found, following = weights.listing(here.database, owner=owner, limit=limit, cursor=cursor)
+    return WeightsList(items=[Weights.of(file) for file in found], next=following)
+
+
+@router.get(
+    "/weights/{weights_id}", operation_id="weights_get", summary="Describe a file of weights", responses=problems(404)
+)
+def get(weights_id: WeightsId, here: Here, owner: Owner) -> Weights:
+    """Return what the file holds: tensors, parameters, types, digest."""
+    return Weights.of(weights.find(here.database, weights_id, owner=owner))
+
+
+@router.delete(
+    "/weights/{weights_id}",
+    operation_id="weights_delete",
+    summary="Delete a file of weights",
+    status_code=204,
+    responses=problems(404, 409),
+)
+def delete(weights_id: WeightsId, here: Here, owner: Owner) -> None:
+    """Delete the file; refused while a job that has not ended starts from it. Models made from it stay."""
+    weights.remove(here.database, weights_id, owner=owner)
+
+
+def _add(here: Context, path: Path, *, owner: str, name: str) -> tuple[weights.WeightsFile, bool]:
+    with uploads.disk_full_told():
+        return weights.add(path, owner=owner, name=name, database=here.database, blobs=here.blobs)
