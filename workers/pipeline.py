@@ -34,6 +34,7 @@ from workers.export.verify import Agreement, read_members, verify
 from workers.image import task
 from workers.image.data import ImageArrays, prepare
 from workers.image.task import Classifier
+from workers.progress import Reporter, Stretch
 from workers.reporting import PipeReporter
 from workers.training import targets
 from workers.training.derived_specs import probing, recovery
@@ -47,6 +48,8 @@ class NothingToValidateOn(Invalid):
     code = "nothing_to_validate_on"
     title = "No validation images"
 
+
+PROBE_SHARE = 0.1  # of the progress of training, when the head is trained first
 
 Item = TypeVar("Item")
 
@@ -125,23 +128,18 @@ def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
 def learn(work: Work, arrays: ImageArrays) -> Trained[Classifier]:
     """Return the trained net, with the weights of its best epoch."""
     work.reporter.phase("training")
-    assert work.settings.weights_dir is not None, "settings fill it in"
-    work.settings.weights_dir.mkdir(parents=True, exist_ok=True)
-    aim = targets.build(work.spec.task, arrays)
-    start = work.assignment.initial_weights
-    classifier = task.build(
-        work.spec,
-        class_count=aim.output_count,
-        weights_dir=work.settings.weights_dir,
-        initial_weights=None if start is None else work.blobs.local(start),
-        last_layer=aim.last_layer(),
-    )
+    classifier = _net(work, arrays, spec=work.spec)
     promoted = work.assignment.promoted
     if promoted is not None:
         return promotion.take_up(classifier, work.blobs.local(promoted["weights"]), promoted)
-    if work.spec.transfer.probe_epochs:
-        _train(work, classifier, arrays, spec=probing(work.spec), stage="probing")
-    return _train(work, classifier, arrays, spec=work.spec, stage="training")
+    if not work.spec.transfer.probe_epochs:
+        return _train(work, classifier, arrays, spec=work.spec, stage="training")
+    spec = probing(work.spec)
+    told = Stretch(work.reporter, start=0.0, end=PROBE_SHARE, prefix="probe_")
+    probed = _train(work, _net(work, arrays, spec=spec), arrays, spec=spec, stage="probing", reporter=told)
+    classifier.load_state_dict(probed.classifier.state_dict())
+    told = Stretch(work.reporter, start=PROBE_SHARE, end=1.0)
+    return _train(work, classifier, arrays, spec=work.spec, stage="training", reporter=told)
 
 
 def cut_channels(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, str]:
@@ -355,15 +353,36 @@ def publish(
     )
 
 
+def _net(work: Work, arrays: ImageArrays, *, spec: ResolvedSpec) -> Classifier:
+    """Return the net of a spec as it is before training."""
+    assert work.settings.weights_dir is not None, "settings fill it in"
+    work.settings.weights_dir.mkdir(parents=True, exist_ok=True)
+    aim = targets.build(spec.task, arrays)
+    start = work.assignment.initial_weights
+    return task.build(
+        spec,
+        class_count=aim.output_count,
+        weights_dir=work.settings.weights_dir,
+        initial_weights=None if start is None else work.blobs.local(start),
+        last_layer=aim.last_layer(),
+    )
+
+
 def _train(
-    work: Work, classifier: Classifier, arrays: ImageArrays, *, spec: ResolvedSpec, stage: str
+    work: Work,
+    classifier: Classifier,
+    arrays: ImageArrays,
+    *,
+    spec: ResolvedSpec,
+    stage: str,
+    reporter: Reporter | None = None,
 ) -> Trained[Classifier]:
     return train(
         classifier,
         arrays,
         spec=spec,
         device=work.device,
-        reporter=work.reporter,
+        reporter=reporter or work.reporter,
         checkpoints=work.checkpoints.stage(stage),
         clock=time.monotonic,
         checkpoint_s=work.settings.checkpoint_s,

@@ -27,6 +27,34 @@ class Reporter(Protocol):
         ...
 
 
+class Stretch:
+    """A reporter for a part of a phase: progress goes from `start` to `end` of it, and metrics get a prefix."""
+
+    def __init__(self, reporter: Reporter, *, start: float, end: float, prefix: str = "") -> None:
+        self._reporter = reporter
+        self._start, self._end, self._prefix = start, end, prefix
+
+    def phase(self, name: str) -> None:
+        """Enter a phase of the job."""
+        self._reporter.phase(name)
+
+    def progress(self, fraction: float, **facts: float | str) -> None:
+        """Tell how much of the part is done."""
+        self._reporter.progress(self._start + (self._end - self._start) * fraction, **facts)
+
+    def metrics(self, **values: float) -> None:
+        """Tell measured values, by names of the part's own."""
+        self._reporter.metrics(**{f"{self._prefix}{name}": value for name, value in values.items()})
+
+    def log(self, text: str) -> None:
+        """Tell one line for people."""
+        self._reporter.log(text)
+
+    def stop_requested(self) -> bool:
+        """Return whether the work should be saved and left."""
+        return self._reporter.stop_requested()
+
+
 class Checkpoints(Protocol):
     """Where one training run keeps its state. What is loaded is what was saved last and whole."""
 
