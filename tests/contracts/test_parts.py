@@ -12,9 +12,11 @@ from pydantic import TypeAdapter
 from models_store.spec import augmentation, backbone, loss, optimizer, regularizer, schedule
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.part import Part
+from models_store.spec.train import ResolvedSpec, TrainSpec
 from tests.samples import LEAVES, a_train_spec
 from tests.workers.small_runs import run, some_arrays
 from workers.image import augmentations, backbones, task
+from workers.image.task import Classifier
 from workers.training import losses, optimizers, regularizers, schedules
 
 FAMILIES: dict[str, tuple[Any, ModuleType]] = {
@@ -27,6 +29,11 @@ FAMILIES: dict[str, tuple[Any, ModuleType]] = {
 }
 LISTED = {"augmentation", "regularizers"}
 HEAVY = {"vgg16"}
+NEEDS: dict[type[Part], dict[str, Any]] = {
+    regularizer.DropPath: {"backbone": {"kind": "cifar_resnet18", "width": 4}},
+    regularizer.L2Sp: {"backbone": {"kind": "resnet18", "weights": "mine:1", "freeze": "none"}},
+}
+"""what must stand beside a part"""
 NUMBERS = DatasetFacts(train_count=4, target="number", median_side=32)
 
 
@@ -53,6 +60,12 @@ def cases() -> list[Any]:
 
 def kind_of(part: type[Part]) -> str:
     return str(part.model_fields["kind"].default)
+
+
+def a_net(spec: ResolvedSpec, *, outputs: int) -> Classifier:
+    """Return the net of a spec with random weights in the place of those it starts from: there is no download here."""
+    backbone = spec.backbone.model_copy(update={"weights": None})
+    return task.build(spec.model_copy(update={"backbone": backbone}), class_count=outputs, weights_dir=Path("unused"))
 
 
 every_part = pytest.mark.parametrize(("family", "part"), cases())
@@ -85,6 +98,19 @@ def test_every_number_has_a_range(family: str, part: type[Part]) -> None:
     )
 
 
+def test_every_section_of_the_spec_is_told_whole() -> None:
+    sections = TrainSpec.model_json_schema()["$defs"]
+
+    unsaid = [
+        f"{name}.{key}"
+        for name, section in sections.items()
+        for key, field in section.get("properties", {}).items()
+        if key != "kind" and not field.get("description")
+    ]
+    assert len(sections) > 100
+    assert unsaid == []
+
+
 @every_part
 def test_it_survives_a_round_trip_through_json(family: str, part: type[Part]) -> None:
     adapter = TypeAdapter(FAMILIES[family][0])
@@ -110,6 +136,7 @@ def test_one_training_step_works_on_its_defaults(family: str, part: type[Part]) 
     spec = a_train_spec(
         facts=NUMBERS if learns_numbers else LEAVES,
         **{family: [document] if family in LISTED else document},
+        **NEEDS.get(part, {}),
         training={"epochs": 1, "batch_size": 4, "precision": "fp32"},
     )
     arrays = some_arrays(train=4, val=2)
@@ -118,6 +145,6 @@ def test_one_training_step_works_on_its_defaults(family: str, part: type[Part]) 
 
     outputs = 1 if learns_numbers else len(arrays.classes)
 
-    trained = run(spec, arrays, classifier=task.build(spec, class_count=outputs, weights_dir=Path("unused")))
+    trained = run(spec, arrays, classifier=a_net(spec, outputs=outputs))
 
     assert trained.history[0]["train_loss"] > 0

@@ -109,6 +109,8 @@ def _squeezenet(net: Any) -> Rest:  # noqa: ANN401  as above
 def _mnasnet(net: Any) -> Rest:  # noqa: ANN401  as above
     count = net.classifier[-1].in_features
     net.classifier = nn.Identity()
+    # its own reading asks which of two versions of torchvision wrote the tensors, and they differ at other widths alone
+    net._load_from_state_dict = partial(nn.Module._load_from_state_dict, net)  # noqa: SLF001  the method is torch's hook
     groups = [range(8), *([number] for number in range(8, 14)), [14, 15]]
     return Rest(count, "classifier.", [[f"layers.{number}" for number in group] for group in groups])
 
