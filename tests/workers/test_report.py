@@ -190,6 +190,14 @@ def test_averaged_answers_are_reported_beside_single_ones() -> None:
     assert averaged["gain"]["accuracy"] == pytest.approx(1.0 - found.section["accuracy"])
 
 
+def test_the_page_tells_what_averaging_gains(tmp_path: Path) -> None:
+    document, pictures = a_report(tmp_path / "report.zip", count=30)
+    gains = {"views": 4, "figures": {"accuracy": 0.9}, "gain": {"accuracy": 0.025}}
+    document["splits"]["test"]["test_time_augmentation"] = gains
+
+    assert "Averaged over 4 changed copies of each image: accuracy 0.9 (+0.025)." in page(document, pictures)
+
+
 def test_labels_have_their_own_figures() -> None:
     generator = np.random.default_rng(0)
     members = generator.random((80, 3)) < 0.4

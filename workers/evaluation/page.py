@@ -46,7 +46,8 @@ def page(report: dict[str, Any], pictures: Sequence[Picture]) -> str:
         parts += ["<h2>Training</h2>", _figures(general)]
     for split in reversed(list(splits)):
         own = [each for each in pictures if each.name.startswith(f"{split}-")]
-        parts += [f"<h2>{_text(NAMES.get(split, split))}</h2>", _undefined(splits[split]), _figures(own)]
+        parts += [f"<h2>{_text(NAMES.get(split, split))}</h2>", _undefined(splits[split]), _views(splits[split])]
+        parts.append(_figures(own))
         parts.append(_mistakes(splits[split].get("mistakes") or []))
     if report["forms"]:
         parts += ["<h2>Files</h2>", _forms(report["forms"])]
@@ -90,6 +91,18 @@ def _undefined(section: dict[str, Any]) -> str:
         return ""
     more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""  # noqa: PLR2004  as cut below
     return f'<p class="faint">Without figures, for want of examples: {_text(", ".join(absent[:10]) + more)}.</p>'
+
+
+def _views(section: dict[str, Any]) -> str:
+    """Return what averaging over changed copies would gain, where that was asked for."""
+    averaged = section["test_time_augmentation"]
+    if averaged is None:
+        return ""
+    told = ", ".join(
+        f"{name.replace('_', ' ')} {averaged['figures'][name]:.4g} ({gain:+.2g})"
+        for name, gain in averaged["gain"].items()
+    )
+    return f"<p>Averaged over {averaged['views']} changed copies of each image: {_text(told)}.</p>"
 
 
 def _figures(pictures: Iterable[Picture]) -> str:

@@ -39,7 +39,8 @@ def assemble(
     `identity` says what the run was (job, model, task, backbone, dataset, classes); `examined` is by split, `forms`
     what was measured on each file.
     """
-    curves = training.curves(history, best_epoch=best_epoch)
+    metric = "R²" if identity["task"] == "image_regression" else "accuracy"
+    curves = training.curves(history, best_epoch=best_epoch, metric=metric)
     pictures = [curves] if curves else []
     for each in examined.values():
         pictures += each.pictures
@@ -48,7 +49,7 @@ def assemble(
         **identity,
         "best_epoch": best_epoch,
         "temperature": temperature,
-        "notes": [INTERVALS] if temperature is None else [INTERVALS, CALIBRATION],
+        "notes": _notes(temperature),
         "splits": {split: each.section for split, each in examined.items()},
         "history": list(history),
         "forms": forms,
@@ -69,6 +70,14 @@ def write(path: Path, report: dict[str, Any], pictures: Sequence[Picture]) -> No
         for picture in pictures:
             is_packed = picture.name.endswith(".png")
             add(f"pictures/{picture.name}", picture.content, ZIP_STORED if is_packed else ZIP_DEFLATED)
+
+
+def _notes(temperature: dict[str, Any] | None) -> list[str]:
+    if temperature is None:
+        return [INTERVALS]
+    if temperature["reason"] is not None:
+        return [INTERVALS, f"The temperature is 1: {temperature['reason']}."]
+    return [INTERVALS, CALIBRATION]
 
 
 def _finite(node: Any) -> Any:  # noqa: ANN401  any JSON

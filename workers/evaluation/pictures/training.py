@@ -10,8 +10,11 @@ FEW_EPOCHS = 30  # a marker each
 
 
 @in_style
-def curves(history: Sequence[dict[str, float]], *, best_epoch: int | None) -> Picture | None:
-    """Return loss, accuracy and learning rate over the epochs, None without an epoch; `best_epoch` is marked."""
+def curves(history: Sequence[dict[str, float]], *, best_epoch: int | None, metric: str = "accuracy") -> Picture | None:
+    """Return loss, accuracy and learning rate over the epochs, None without an epoch; `best_epoch` is marked.
+
+    `metric` is what the task's accuracy is called.
+    """
     if not history:
         return None
     drawing = Drawing(width=10.5, height=3.0, panels=3)
@@ -19,7 +22,7 @@ def curves(history: Sequence[dict[str, float]], *, best_epoch: int | None) -> Pi
     epochs = [row["epoch"] for row in history]
     marker = "o" if len(history) <= FEW_EPOCHS else None
     for axes, quantity in zip(drawing.panels, ("loss", "accuracy", "lr"), strict=True):
-        axes.set_title("learning rate" if quantity == "lr" else quantity)
+        axes.set_title({"lr": "learning rate", "accuracy": metric}.get(quantity, quantity))
         axes.set_xlabel("epoch")
         names = (
             {quantity: COLOURS[2]} if quantity == "lr" else {f"{split}_{quantity}": LABELS[split] for split in LABELS}
@@ -34,11 +37,11 @@ def curves(history: Sequence[dict[str, float]], *, best_epoch: int | None) -> Pi
     drawing.panels[0].legend()
     drawing.panels[2].yaxis.set_major_formatter("{x:g}")
     last = history[-1]
-    told = ", ".join(f"{name} {last[name]:.4g}" for name in ("train_loss", "val_loss", "val_accuracy") if name in last)
+    names = {"train_loss": "train loss", "val_loss": "validation loss", "val_accuracy": f"validation {metric}"}
+    told = ", ".join(f"{words} {last[name]:.4g}" for name, words in names.items() if name in last)
     best = f"; the weights of epoch {best_epoch} are kept (dotted line)" if best_epoch is not None else ""
-    return drawing.svg(
-        "curves", title="Loss, accuracy and learning rate", text=f"After epoch {last['epoch']:g}: {told}{best}."
-    )
+    text = f"After epoch {last['epoch']:g}: {told}{best}."
+    return drawing.svg("curves", title=f"Loss, {metric} and learning rate", text=text)
 
 
 def _finite(value: float | None) -> float:
