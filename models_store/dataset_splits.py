@@ -10,14 +10,20 @@ contradiction.
 """
 
 import json
+from bisect import bisect
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from models_store.dataset_checks import Check
 from models_store.dataset_manifest import SPLITS, ManifestEntry
 
 SHARE = 0.1
+MOST_RANGES = 10  # of values
+IMAGES_OF_A_RANGE = 10  # at least, so that a tenth of it is an image
+
+NamesOf = Callable[[ManifestEntry], tuple[str, ...]]
+"""an image → the classes, labels or ranges that it counts for"""
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,8 @@ class Splits:
 def complete(entries: Sequence[ManifestEntry]) -> Splits:
     """Return the images, each in one of `train`, `val` and `test`; an entry's split may be "" before.
 
-    What is missing is cut from train: a tenth of each class, at least one image. Where images have groups, or any
-    number of labels, a tenth of them all is cut that comes near to a tenth of each class or label.
+    What is missing is cut from train: a tenth of each class, at least one image. Where images have groups, labels or
+    numbers, a tenth of them all is cut that comes near to a tenth of each class, label or range of numbers.
     """
     given = {entry.split for entry in entries}
     if given <= {"", "train"}:
@@ -102,7 +108,7 @@ def _tenths_of_classes(train: Sequence[ManifestEntry], parts: tuple[str, ...]) -
 
 @dataclass(frozen=True, eq=False)
 class _Unit:
-    """Images that stay together; `counts` are of its classes or labels, and of its images under ""."""
+    """Images that stay together; `counts` are of its classes, labels or ranges, and of its images under ""."""
 
     contents: list[str]
     counts: Counter[str]
@@ -168,16 +174,27 @@ def _units(train: Sequence[ManifestEntry]) -> tuple[list[_Unit], Counter[str]]:
     for entry in train:
         members[together.get(entry.sha256, entry.sha256)].append(entry)
         targets[entry.sha256].add(json.dumps(entry.target))
+    names_of = _ranges(train) or (lambda entry: entry.names)
     units = [
-        _Unit(sorted({entry.sha256 for entry in entries}), _counted(entries))
+        _Unit(sorted({entry.sha256 for entry in entries}), _counted(entries, names_of))
         for entries in members.values()
         if all(len(targets[entry.sha256]) == 1 for entry in entries)
     ]
-    return sorted(units, key=lambda unit: unit.contents), _counted(train)
+    return sorted(units, key=lambda unit: unit.contents), _counted(train, names_of)
 
 
-def _counted(entries: Iterable[ManifestEntry]) -> Counter[str]:
-    return Counter(name for entry in entries for name in ("", *entry.names))
+def _counted(entries: Iterable[ManifestEntry], names_of: NamesOf) -> Counter[str]:
+    return Counter(name for entry in entries for name in ("", *names_of(entry)))
+
+
+def _ranges(train: Sequence[ManifestEntry]) -> NamesOf | None:
+    """Return what names the range of an image's value, one of up to ten of like size; None where there are too few."""
+    values = sorted(entry.value for entry in train if entry.value is not None)
+    count = min(MOST_RANGES, len(values) // IMAGES_OF_A_RANGE)
+    if count == 0:
+        return None
+    bounds = [values[len(values) * place // count] for place in range(1, count)]
+    return lambda entry: (str(bisect(bounds, entry.value or 0.0)),)
 
 
 def _joined(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:

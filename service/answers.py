@@ -77,7 +77,7 @@ class Dataset(Answer):
     size_bytes: int
     median_side: int = Field(description="median of the images' shorter sides, in pixels: a hint for `input.size`")
     split: Literal["given", "made"] = Field(
-        description="given: by the archive; made: 80/10/10, stratified by class or label"
+        description="given: by the archive; made: 80/10/10, stratified by class, label or range of numbers"
     )
     warnings: int = Field(description="checks with severity `warning`; GET …/report lists them")
 

@@ -1,6 +1,6 @@
 import io
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -103,6 +103,15 @@ def test_a_table_may_give_each_image_a_number(store: Store) -> None:
     assert (dataset.card["values"]["minimum"], dataset.card["values"]["maximum"]) == (0, 9.75)
     facts = datasets.facts(dataset)
     assert (facts.target, facts.train_count, facts.class_count) == ("number", 32, 1)
+
+
+def test_each_split_has_values_of_every_range(store: Store) -> None:
+    dataset = store.ingest(a_table("\n".join(["file,value", *(f"{i}.png,{i**2}" for i in range(200))]), images(200)))
+
+    for split in ("val", "test"):
+        held = [entry.value for entry in store.manifest(dataset) if entry.split == split]
+        ranges = Counter(int(value**0.5) // 20 for value in held if value is not None)
+        assert (len(held), len(ranges)) == (20, 10)
 
 
 @pytest.mark.parametrize("cell", ["", "nan", "inf", "1_000", "3.5 cm", "1e31", "0x10"])
