@@ -1,0 +1,102 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from tests import samples
+from tests.service.conftest import Service, problem_of, running
+
+WEIGHTS = save({"w": np.ones((2, 3), np.float32)})
+
+
+def upload(service: Service, content: bytes = WEIGHTS, *, kind: str = "application/octet-stream") -> httpx.Response:
+    return service.http.post("/weights?name=mine", content=content, headers={"Content-Type": kind})
+
+
+def train(service: Service, weights: str, **spec: Any) -> httpx.Response:
+    dataset = service.upload()["id"]
+    backbone = {"kind": "small_cnn", "weights": weights}
+    return service.http.post("/train", json={"name": "leaves", "dataset": dataset, "backbone": backbone, **spec})
+
+
+def test_a_file_is_described_found_listed_and_deleted(service: Service) -> None:
+    created = upload(service)
+
+    file = created.json()
+    assert created.status_code == 201
+    assert created.headers["location"] == f"/weights/{file['id']}"
+    assert (file["name"], file["tensors"], file["parameters"], file["dtypes"]) == ("mine", 1, 6, {"F32": 1})
+    assert file["size_bytes"] == len(WEIGHTS)
+    assert service.http.get(f"/weights/{file['id']}").json() == file
+    assert file in service.http.get("/weights").json()["items"]
+    assert service.http.delete(f"/weights/{file['id']}").status_code == 204
+    problem_of(service.http.get(f"/weights/{file['id']}"), 404, "weights_not_found")
+
+
+def test_the_same_bytes_again_answer_the_same_file(service: Service) -> None:
+    first = upload(service)
+
+    again = upload(service)
+
+    assert (again.status_code, again.json()) == (200, first.json())
+
+
+@pytest.mark.parametrize("content", [b"", b"not at all", WEIGHTS[:-1], WEIGHTS + b"0", b"\x80\x02pickled" * 10])
+def test_what_is_no_safetensors_file_is_refused(service: Service, content: bytes) -> None:
+    problem_of(upload(service, content), 422, "not_safetensors")
+
+
+def test_another_content_type_is_refused(service: Service) -> None:
+    problem_of(upload(service, kind="text/plain"), 415, "unsupported_media_type")
+
+
+def test_a_file_above_the_cap_is_refused(tmp_path: Path) -> None:
+    with running(samples.quick_settings(tmp_path, weights_max_bytes=len(WEIGHTS) - 1)) as small:
+        problem_of(upload(small), 413, "body_too_large")
+
+
+def test_a_job_that_starts_from_a_file_keeps_it(service: Service) -> None:
+    file = upload(service).json()["id"]
+
+    accepted = train(service, file)
+
+    assert accepted.status_code == 202, accepted.text
+    assert accepted.json()["spec"]["backbone"]["weights"] == file
+    problem_of(service.http.delete(f"/weights/{file}"), 409, "weights_in_use")
+    service.http.post(f"/jobs/{accepted.json()['id']}:cancel").raise_for_status()
+    assert service.http.delete(f"/weights/{file}").status_code == 204
+
+
+@pytest.mark.parametrize("weights", ["wt_0000000000", "nobody@best", "nobody:1"])
+def test_weights_that_are_not_there_are_told_with_their_place(service: Service, weights: str) -> None:
+    problem = problem_of(train(service, weights), 422, "source_not_found")
+
+    assert [fault["pointer"] for fault in problem["errors"]] == ["/backbone/weights"]
+
+
+def test_a_teacher_that_is_not_there_is_told_with_its_place(service: Service) -> None:
+    dataset = service.upload()["id"]
+    spec = {"name": "leaves", "dataset": dataset, "distillation": {"teacher": "nobody"}}
+
+    problem = problem_of(service.http.post("/train?dry_run=true", json=spec), 422, "source_not_found")
+
+    assert [fault["pointer"] for fault in problem["errors"]] == ["/distillation/teacher"]
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "nobody", "", "wt_", "a@b@c", "../etc/passwd"])
+def test_weights_that_are_no_reference_are_refused(service: Service, weights: str) -> None:
+    problem = problem_of(train(service, weights), 422, "invalid_body")
+
+    assert [fault["pointer"] for fault in problem["errors"]] == ["/backbone/weights"]
+    assert "pattern" in problem["errors"][0]["allowed"]
+
+
+def test_the_service_reads_headers_without_the_library() -> None:
+    code = "import sys, service.routes.weights; sys.exit('safetensors' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
