@@ -5,7 +5,7 @@ The report is on the fp32 file, as onnxruntime answers.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -22,15 +22,13 @@ from workers.image.task import Classifier
 from workers.training import targets
 from workers.training.feeds import probabilities
 from workers.training.loop import Trained
-
-if TYPE_CHECKING:
-    from workers.pipeline import Work
+from workers.work import Work
 
 SPLITS = ("val", "test")
 BATCH = views.BATCH
 
 
-def temperature_of(work: "Work", net: Classifier, arrays: ImageArrays) -> Temperature | None:
+def temperature_of(work: Work, net: Classifier, arrays: ImageArrays) -> Temperature | None:
     """Return what to divide the net's logits by, fitted on the validation split; None where the spec wants none."""
     activation = targets.build(work.spec.task, arrays).activation
     if not work.spec.evaluation.temperature_scaling or activation == "identity":
@@ -41,7 +39,7 @@ def temperature_of(work: "Work", net: Classifier, arrays: ImageArrays) -> Temper
 
 
 def examine_file(
-    work: "Work",
+    work: Work,
     entries: list[ManifestEntry],
     arrays: ImageArrays,
     session: onnxruntime.InferenceSession,
@@ -90,7 +88,7 @@ def headline(examined: Mapping[str, Examined]) -> dict[str, float]:
 
 
 def write_report(
-    work: "Work",
+    work: Work,
     trained: Trained[Classifier],
     arrays: ImageArrays,
     examined: dict[str, Examined],
@@ -135,7 +133,7 @@ def form_told(variant_card: Mapping[str, Any], *, size_bytes: int) -> dict[str, 
 
 
 def _averaged(
-    work: "Work", arrays: ImageArrays, session: onnxruntime.InferenceSession, rows: NDArray[np.int64]
+    work: Work, arrays: ImageArrays, session: onnxruntime.InferenceSession, rows: NDArray[np.int64]
 ) -> Iterator[NDArray[np.float32]]:
     part = work.spec.evaluation.test_time_augmentation
     if part is None:
@@ -149,7 +147,7 @@ def _averaged(
 
 
 def _told(
-    work: "Work", items: Iterable[NDArray[np.float32]], count: int, *, start: float, share: float
+    work: Work, items: Iterable[NDArray[np.float32]], count: int, *, start: float, share: float
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the items, telling the progress before each: a silent job is taken for a stuck one."""
     for done, item in enumerate(items):

@@ -5,41 +5,28 @@ staging folder, puts finished files among the blobs, and tells its supervisor wh
 a checkpoint and taken up by another process.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
-from models_store import registry
-from models_store.blobs import Blobs
 from models_store.datasets import ManifestEntry, read_manifest
 from models_store.errors import Invalid
-from models_store.settings import Settings
-from models_store.spec.compression import StaticInt8, StructuredPruning
-from models_store.spec.train import ResolvedSpec
-from workers import examining, promotion
-from workers.assignment import Assignment
-from workers.checkpoints import JobCheckpoints
-from workers.compression import gate
-from workers.evaluation.calibration import Temperature
-from workers.evaluation.examination import Examined, for_card
+from workers import examining
+from workers.evaluation.examination import Examined
 from workers.export import sessions
 from workers.export.benchmark import Figures, benchmark
 from workers.export.graph import export
 from workers.export.verify import Agreement, read_members, verify
-from workers.image import task
 from workers.image.data import ImageArrays, prepare
-from workers.image.task import Classifier
-from workers.progress import Reporter, Stretch
+from workers.learning import cut_channels, learn
+from workers.publishing import publish, version_card
 from workers.reporting import PipeReporter
 from workers.training import targets
-from workers.training.derived_specs import probing, recovery
 from workers.training.feeds import probabilities
-from workers.training.loop import Trained, train
+from workers.work import Form, Work, identity
 
 
 class NothingToValidateOn(Invalid):
@@ -49,44 +36,7 @@ class NothingToValidateOn(Invalid):
     title = "No validation images"
 
 
-PROBE_SHARE = 0.1  # of the progress of training, when the head is trained first
-
 Item = TypeVar("Item")
-
-
-@dataclass
-class Form:
-    """One exported form on its way: its file, and the net or the form it was made from."""
-
-    path: Path
-    parent: str | None
-    net: Classifier | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    temperature: Temperature | None = None
-    """what the net's logits are divided by in its file; None: by nothing"""
-
-    @property
-    def divisor(self) -> float:
-        """Return the temperature, 1 where there is none."""
-        return self.temperature.value if self.temperature else 1.0
-
-
-@dataclass
-class Work:
-    """What the stages of one job share."""
-
-    assignment: Assignment
-    settings: Settings
-    spec: ResolvedSpec
-    device: torch.device
-    blobs: Blobs
-    reporter: PipeReporter
-    checkpoints: JobCheckpoints
-
-    @property
-    def staging(self) -> Path:
-        """Return this attempt's own folder."""
-        return Path(self.assignment.staging)
 
 
 def run(work: Work) -> None:
@@ -125,45 +75,6 @@ def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
     return entries, arrays
 
 
-def learn(work: Work, arrays: ImageArrays) -> Trained[Classifier]:
-    """Return the trained net, with the weights of its best epoch."""
-    work.reporter.phase("training")
-    classifier = _net(work, arrays, spec=work.spec)
-    promoted = work.assignment.promoted
-    if promoted is not None:
-        return promotion.take_up(classifier, work.blobs.local(promoted["weights"]), promoted)
-    if not work.spec.transfer.probe_epochs:
-        return _train(work, classifier, arrays, spec=work.spec, stage="training")
-    spec = probing(work.spec)
-    told = Stretch(work.reporter, start=0.0, end=PROBE_SHARE, prefix="probe_")
-    probed = _train(work, _net(work, arrays, spec=spec), arrays, spec=spec, stage="probing", reporter=told)
-    classifier.load_state_dict(probed.classifier.state_dict())
-    told = Stretch(work.reporter, start=PROBE_SHARE, end=1.0)
-    return _train(work, classifier, arrays, spec=work.spec, stage="training", reporter=told)
-
-
-def cut_channels(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, str]:
-    """Add a pruned and recovered form, when the spec asks for one; return the forms that could not be made, and why."""
-    part = work.spec.compression.prune if work.spec.compression else None
-    if part is None:
-        return {}
-    from workers.compression.prune import PruningImpossible  # noqa: PLC0415  seconds that other jobs are spared
-
-    work.reporter.phase("pruning")
-    parent = forms["fp32"].net
-    assert parent is not None, "fp32 is made from a net"
-    try:
-        pruned, facts = _cut(work, parent, part)
-    except PruningImpossible as error:
-        work.reporter.log(error.detail)
-        return {"pruned": error.detail}
-    if part.recover_epochs:
-        spec = recovery(work.spec, epochs=part.recover_epochs)
-        pruned = _train(work, pruned, arrays, spec=spec, stage="recovery").classifier
-    forms["pruned"] = Form(work.staging / "pruned.onnx", parent="fp32", net=pruned, facts={"pruning": facts})
-    return {}
-
-
 def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None:
     """Export each net to its file, at a temperature of its own.
 
@@ -185,7 +96,7 @@ def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None
             channels=spec.input.channels,
             opset=spec.export.opset,
             labels=assignment.classes,
-            card=_identity(work) | {"form": name},
+            card=identity(work) | {"form": name},
             path=form.path,
             activation=targets.activation_of(spec.task),
             temperature=form.divisor,
@@ -195,7 +106,7 @@ def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None
 
 def make_int8(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None:
     """Add the int8 form of each file, when the spec asks for it."""
-    part: StaticInt8 | None = work.spec.compression.quantize if work.spec.compression else None
+    part = work.spec.compression.quantize if work.spec.compression else None
     if part is None:
         return
     from workers.compression.quantize import calibration_indexes, quantize  # noqa: PLC0415  as above
@@ -277,150 +188,6 @@ def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> di
     )
 
 
-def version_card(
-    work: Work,
-    trained: Trained[Classifier],
-    arrays: ImageArrays,
-    *,
-    agreements: dict[str, Agreement],
-    examined: dict[str, Examined],
-    not_made: dict[str, str],
-) -> dict[str, Any]:
-    """Return what is known of the version as a whole."""
-    return _identity(work) | {
-        "labels": arrays.classes,
-        "metrics": {split: for_card(each.section) for split, each in examined.items()},
-        "agreement": {name: agreement.as_card() for name, agreement in agreements.items()},
-        "not_made": not_made,
-        "training": {
-            "best_epoch": trained.best_epoch,
-            "epochs": len(trained.history),
-            "precision": trained.precision,
-            "batch_size": trained.batch_size,
-            "device": work.device.type,
-            "threads": torch.get_num_threads(),
-        },
-    }
-
-
-def publish(
-    work: Work,
-    trained: Trained[Classifier],
-    arrays: ImageArrays,
-    forms: dict[str, Form],
-    *,
-    figures: dict[str, Figures],
-    examined: dict[str, Examined],
-    card: dict[str, Any],
-) -> None:
-    """Judge the forms, put their files and the report among the blobs, and tell the supervisor what to publish."""
-    work.reporter.phase("publishing")
-    allowed = work.spec.compression.max_accuracy_drop if work.spec.compression else 0.0
-    measured = {
-        name: gate.Measured(figures[name].accuracy["val"], figures[name].speedup, parent=form.parent)
-        for name, form in forms.items()
-    }
-    choice = gate.choose(measured, max_accuracy_drop=allowed)
-    weights = work.blobs.put(task.save(trained.classifier, work.staging / "weights.safetensors"))
-    variants = []
-    for name, form in forms.items():
-        verdict = choice.verdicts[name]
-        judged = {
-            "accuracy_drop": verdict.accuracy_drop,
-            "accepted": verdict.accepted,
-            "reasons": list(verdict.reasons),
-        }
-        variant_card = {"kind": name, "parent": form.parent} | figures[name].as_card() | judged | form.facts
-        blob = work.blobs.put(form.path)
-        variants.append(registry.Variant(name, blob.sha256, blob.size_bytes, variant_card, accepted=verdict.accepted))
-    report = examining.write_report(
-        work,
-        trained,
-        arrays,
-        examined,
-        temperature=forms["fp32"].temperature,
-        forms={each.name: examining.form_told(each.card, size_bytes=each.size_bytes) for each in variants},
-    )
-    work.reporter.say(
-        "result",
-        {
-            "card": card,
-            "default_variant": choice.default,
-            "variants": [asdict(variant) for variant in variants],
-            "weights_blob": weights.sha256,
-            "files": {"report": report},
-        },
-    )
-
-
-def _net(work: Work, arrays: ImageArrays, *, spec: ResolvedSpec) -> Classifier:
-    """Return the net of a spec as it is before training."""
-    assert work.settings.weights_dir is not None, "settings fill it in"
-    work.settings.weights_dir.mkdir(parents=True, exist_ok=True)
-    aim = targets.build(spec.task, arrays)
-    start = work.assignment.initial_weights
-    return task.build(
-        spec,
-        class_count=aim.output_count,
-        weights_dir=work.settings.weights_dir,
-        initial_weights=None if start is None else work.blobs.local(start),
-        last_layer=aim.last_layer(),
-    )
-
-
-def _train(
-    work: Work,
-    classifier: Classifier,
-    arrays: ImageArrays,
-    *,
-    spec: ResolvedSpec,
-    stage: str,
-    reporter: Reporter | None = None,
-) -> Trained[Classifier]:
-    return train(
-        classifier,
-        arrays,
-        spec=spec,
-        device=work.device,
-        reporter=reporter or work.reporter,
-        checkpoints=work.checkpoints.stage(stage),
-        clock=time.monotonic,
-        checkpoint_s=work.settings.checkpoint_s,
-        teacher=None if spec.distillation is None else _teacher(work, arrays),
-    )
-
-
-def _teacher(work: Work, arrays: ImageArrays) -> Classifier:
-    """Return the trained net that the spec's `distillation` names."""
-    given = work.assignment.teacher
-    assert given is not None, "the supervisor hands over what the spec names"
-    aim = targets.build(work.spec.task, arrays)
-    return task.restore(
-        ResolvedSpec.model_validate(given["spec"]),
-        work.blobs.local(given["weights"]),
-        class_count=aim.output_count,
-        last_layer=aim.last_layer(),
-    )
-
-
-def _cut(work: Work, parent: Classifier, part: StructuredPruning) -> tuple[Classifier, dict[str, Any]]:
-    """Return the pruned net and what the cut did; an earlier attempt's cut is repeated, not made anew."""
-    from workers.compression.prune import prune, restructure  # noqa: PLC0415  as above
-
-    size, channels = work.spec.input.size, work.spec.input.channels
-    assert size is not None, "the spec is resolved"
-    saved = work.checkpoints.load("pruning")
-    if saved is not None:
-        net = restructure(parent.cpu(), saved["cuts"], size=size, channels=channels)
-        facts = saved["facts"]
-    else:
-        pruned = prune(parent.cpu(), part, size=size, channels=channels)
-        net, facts = pruned.classifier, pruned.facts.as_card()
-        work.checkpoints.save("pruning", {"cuts": pruned.cuts, "facts": facts})
-    assert isinstance(net, Classifier), "a copy is of its original's class"
-    return net, facts
-
-
 def _part(reporter: PipeReporter, done: int, parts: int) -> Callable[[float], None]:
     """Return what takes the progress of one of several equal parts of a phase."""
     return lambda fraction: reporter.progress((done + fraction) / parts)
@@ -431,15 +198,3 @@ def _told(items: Iterable[Item], count: int, report: Callable[[float], None]) ->
     for done, item in enumerate(items):
         report(done / count)
         yield item
-
-
-def _identity(work: Work) -> dict[str, Any]:
-    spec, assignment = work.spec, work.assignment
-    return {
-        "task": spec.task,
-        "backbone": spec.backbone.kind,
-        "input": spec.input.model_dump(mode="json"),
-        "spec_sha256": assignment.spec_sha256,
-        "dataset": assignment.dataset_id,
-        "dataset_digest": assignment.dataset_digest,
-    }

@@ -3,7 +3,7 @@
 from models_store.datasets import read_manifest
 from models_store.spec.preview import Preview
 from workers.image.preview import contact_sheet
-from workers.pipeline import Work
+from workers.work import Work
 
 
 def run(work: Work) -> None:

@@ -21,9 +21,10 @@ from workers import sheet, tether, trial
 from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, EXIT_TROUBLE, Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.export import sessions
-from workers.pipeline import Work, run
+from workers.pipeline import run
 from workers.progress import Drained
 from workers.reporting import PipeReporter
+from workers.work import Work
 
 SHARES = {
     "validating": 8.0,

@@ -17,11 +17,13 @@ from workers.evaluation.metrics import HEADLINE, evaluate
 from workers.image import task
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
-from workers.pipeline import Work, learn, read_data
+from workers.learning import learn
+from workers.pipeline import read_data
 from workers.training import targets
 from workers.training.feeds import RawFeed, infer
 from workers.training.loop import Trained
 from workers.training.precision import Precision
+from workers.work import Work
 
 BATCH = 64
 SPLITS = ("val", "test")

@@ -1,0 +1,64 @@
+"""What the stages of one job share: the job itself, and its forms on their way."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models_store.blobs import Blobs
+from models_store.settings import Settings
+from models_store.spec.train import ResolvedSpec
+from workers.assignment import Assignment
+from workers.checkpoints import JobCheckpoints
+from workers.evaluation.calibration import Temperature
+from workers.image.task import Classifier
+from workers.reporting import PipeReporter
+
+
+@dataclass
+class Form:
+    """One exported form on its way: its file, and the net or the form it was made from."""
+
+    path: Path
+    parent: str | None
+    net: Classifier | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    temperature: Temperature | None = None
+    """what the net's logits are divided by in its file; None: by nothing"""
+
+    @property
+    def divisor(self) -> float:
+        """Return the temperature, 1 where there is none."""
+        return self.temperature.value if self.temperature else 1.0
+
+
+@dataclass
+class Work:
+    """What the stages of one job share."""
+
+    assignment: Assignment
+    settings: Settings
+    spec: ResolvedSpec
+    device: torch.device
+    blobs: Blobs
+    reporter: PipeReporter
+    checkpoints: JobCheckpoints
+
+    @property
+    def staging(self) -> Path:
+        """Return this attempt's own folder."""
+        return Path(self.assignment.staging)
+
+
+def identity(work: Work) -> dict[str, Any]:
+    """Return what tells a version's files from all others."""
+    spec, assignment = work.spec, work.assignment
+    return {
+        "task": spec.task,
+        "backbone": spec.backbone.kind,
+        "input": spec.input.model_dump(mode="json"),
+        "spec_sha256": assignment.spec_sha256,
+        "dataset": assignment.dataset_id,
+        "dataset_digest": assignment.dataset_digest,
+    }
