@@ -11,7 +11,7 @@ from models_store.database import Database, now
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a job: `kind` is state, phase, progress, metrics or log."""
+    """Something that happened to a job: `kind` is state, phase, progress, metrics, log, or a parent's child."""
 
     seq: int
     kind: str

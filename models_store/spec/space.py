@@ -52,8 +52,8 @@ def value_at(document: Document, path: str) -> Any:  # noqa: ANN401  any JSON
         elif isinstance(here, list) and step.isdigit() and int(step) < len(here):
             here = here[int(step)]
         else:
-            known = list(here) if isinstance(here, dict) else list(map(str, range(len(here or []))))
-            raise KeyError(step, known)
+            places = range(len(here)) if isinstance(here, list) else ()
+            raise KeyError(step, list(here) if isinstance(here, dict) else [str(place) for place in places])
     return here
 
 

@@ -43,7 +43,7 @@ class Unreachable(ClientError):
 
 @dataclass(frozen=True)
 class Event:
-    """One event of a job: `kind` is state, phase, progress, metrics or log."""
+    """One event of a job: `kind` is state, phase, progress, metrics, log or child."""
 
     seq: int
     kind: str

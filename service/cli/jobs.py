@@ -1,10 +1,10 @@
-"""`espalier jobs`: list, show, cancel, retry, logs, watch, report."""
+"""`espalier jobs`: list, show, trials, cancel, retry, logs, watch, report."""
 
 from typing import Annotated
 
 import typer
 
-from service.cli import reports
+from service.cli import families, reports
 from service.cli.session import session_of
 
 app = typer.Typer(no_args_is_help=True)
@@ -15,14 +15,17 @@ JobId = Annotated[str, typer.Argument(help="id of the job", metavar="JOB")]
 @app.command("list")
 def list_(
     context: typer.Context,
-    state: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or canceled")] = None,
+    state: Annotated[str | None, typer.Option(help="queued, running, waiting, succeeded, failed or canceled")] = None,
+    parent: Annotated[
+        str | None, typer.Option(help="list the parts of this search, cross-validation or repetition")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="most jobs to list")] = 20,
 ) -> None:
     """List jobs, the newest first."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
-    jobs = session.client.items("/jobs", limit=limit, state=state)
+    jobs = session.client.items("/jobs", limit=limit, state=state, parent=parent)
     session.show(jobs, output.job_table(jobs))
 
 
@@ -84,3 +87,4 @@ def watch(context: typer.Context, job: JobId) -> None:
 
 
 app.command()(reports.report)
+app.command()(families.trials)

@@ -12,7 +12,14 @@ from rich.table import Table
 
 Document = dict[str, Any]
 
-STATE_STYLES = {"succeeded": "green", "failed": "red", "canceled": "yellow", "running": "cyan", "queued": "dim"}
+STATE_STYLES = {
+    "succeeded": "green",
+    "failed": "red",
+    "canceled": "yellow",
+    "running": "cyan",
+    "waiting": "cyan",
+    "queued": "dim",
+}
 NOTHING = "-"
 
 
@@ -53,24 +60,33 @@ def job_table(jobs: Sequence[Document]) -> Table:
         (
             job["id"],
             job["name"],
+            job["kind"],
             styled_state(job["state"]),
-            job.get("phase") or NOTHING if job["state"] == "running" else NOTHING,
+            job.get("phase") or NOTHING if job["state"] in {"running", "waiting"} else NOTHING,
             f"{job['progress'].get('fraction', 0):.0%}",
             outcome(job),
             moment(job["created_at"]),
         )
         for job in jobs
     ]
-    return table("Jobs", ("id", "name", "state", "phase", "done", "outcome", "created"), rows, right=("done",))
+    columns = ("id", "name", "kind", "state", "phase", "done", "outcome", "created")
+    return table("Jobs", columns, rows, right=("done",))
 
 
 def job_card(job: Document) -> RenderableType:
     """Return everything worth knowing of one job."""
     facts = [
         ("name", job["name"]),
+        ("kind", job["kind"]),
+        *((("part of", f"{job['parent']}, number {job['number']}"),) if job["parent"] else ()),
         ("dataset", job["dataset"]),
         ("state", styled_state(job["state"])),
         ("outcome", outcome(job)),
+        *(
+            (("children", ", ".join(f"{count} {name}" for name, count in job["children"].items() if count)),)
+            if job["children"]
+            else ()
+        ),
         ("created", moment(job["created_at"])),
         ("started", moment(job["started_at"])),
         ("finished", moment(job["finished_at"])),
@@ -91,9 +107,12 @@ def styled_state(state: str) -> str:
 
 
 def outcome(job: Document) -> str:
-    """Return what came of a job: the version it made, or what went wrong."""
-    if job.get("result"):
-        return f"{job['result']['model']}:{job['result']['version']}"
+    """Return what came of a job: the version it made, the figure it reached, or what went wrong."""
+    result = job.get("result")
+    if result and result["model"]:
+        return f"{result['model']}:{result['version']}"
+    if result and result["value"] is not None:
+        return f"{result['value']:.4f}" + (", stopped early" if result["pruned"] else "")
     if job.get("problem"):
         return escape(str(job["problem"].get("code") or job["problem"].get("title")))
     return NOTHING

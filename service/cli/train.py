@@ -63,7 +63,11 @@ def _follow(context: typer.Context, job: Document) -> Document:
     from service.cli.watch import watch  # noqa: PLC0415  as above
 
     ended = watch(session.client, job["id"], console=session.console)
-    if ended["result"]:
+    if ended["result"] and ended["children"]:
+        from service.cli.families import findings  # noqa: PLC0415  as above
+
+        session.console.print(findings(ended["result"]))
+    if ended["result"] and ended["result"]["model"]:
         version = session.client.get(f"/models/{ended['result']['model']}/versions/{ended['result']['version']}")
         session.console.print(output.variant_table(version))
     return ended

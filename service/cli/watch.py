@@ -12,7 +12,7 @@ from service.cli.output import STATE_STYLES, print_problem
 
 Document = dict[str, Any]
 
-NOT_FACTS = ("fraction", "phase_fraction", "phase")
+NOT_FACTS = ("fraction", "phase_fraction", "phase", "children", "ended")
 
 
 def watch(client: Client, job_id: str, *, console: Console, meanwhile: Callable[[], None] = lambda: None) -> Document:
@@ -43,6 +43,7 @@ class _Bars:
         self._progress = progress
         self._whole = progress.add_task("[bold]job", total=1.0, facts="queued")
         self._phase: TaskID | None = None
+        self._is_parent = False
 
     def show(self, event: Event) -> None:
         data = event.data
@@ -55,22 +56,33 @@ class _Bars:
                     self._progress.console.print(f"  {escape(data['phase'])}")
                 self._phase = self._progress.add_task(f"  {escape(data['phase'])}", total=None, facts="")
             case "progress":
-                self._progress.update(self._whole, completed=data["fraction"])
-                if self._phase is not None:
-                    within = data.get("phase_fraction")
-                    total = 1.0 if within is not None else None
-                    self._progress.update(self._phase, total=total, completed=within, facts=_facts(data))
+                self._advance(data)
             case "metrics":
                 if self._phase is not None:
                     self._progress.update(self._phase, facts=_facts(data))
+            case "child":
+                self._progress.console.print(f"  {_child(data)}")
             case "log":
                 self._progress.console.print(f"  [dim]{escape(str(data.get('text', data.get('message', ''))))}")
+
+    def _advance(self, data: Document) -> None:
+        self._progress.update(self._whole, completed=data["fraction"])
+        if self._phase is not None and "children" in data:
+            self._progress.update(self._phase, total=data["children"], completed=data["ended"], facts="")
+        elif self._phase is not None:
+            within = data.get("phase_fraction")
+            total = 1.0 if within is not None else None
+            self._progress.update(self._phase, total=total, completed=within, facts=_facts(data))
 
     def _state(self, data: Document) -> None:
         state = data["state"]
         if state == "succeeded":
             self._finish_phase()
             self._progress.update(self._whole, completed=1.0)
+        elif state == "waiting":
+            self._is_parent = True
+        elif self._is_parent and state in {"queued", "running"}:
+            return  # between two steps, for a moment
         elif state == "queued" and self._phase is not None:  # given back, or its worker was lost: it starts anew
             self._progress.remove_task(self._phase)
             self._phase = None
@@ -82,6 +94,15 @@ class _Bars:
             self._progress.update(self._phase, total=1.0, completed=1.0)
             self._progress.stop_task(self._phase)
             self._phase = None
+
+
+def _child(data: Document) -> str:
+    """Return one line on a child that has ended."""
+    state = data["state"]
+    value = f" {_short(data['value'])}" if data.get("value") is not None else ""
+    early = ", stopped early" if data.get("pruned") else ""
+    problem = f": {escape(str(data['problem']))}" if data.get("problem") else ""
+    return f"{data['kind']} {data['number']} [{STATE_STYLES[state]}]{state}[/]{value}{early}{problem}"
 
 
 def _facts(data: Document) -> str:

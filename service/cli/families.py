@@ -1,0 +1,103 @@
+"""`espalier jobs trials`, and what came of searches, cross-validations and repetitions, in words and tables."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.cli.session import session_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Document = dict[str, Any]
+
+MOST = 1001  # of a search's trials, and its last job
+
+
+def trials(
+    context: typer.Context,
+    job: Annotated[str, typer.Argument(help="id of a search, a cross-validation or a repetition", metavar="JOB")],
+) -> None:
+    """List what a job's children have tried and reached, and what came of it all."""
+    session = session_of(context)
+    items = session.client.items(f"/jobs/{job}/trials", limit=MOST)
+    if session.as_json:
+        session.emit(items)
+        return
+    parent = session.client.get(f"/jobs/{job}")
+    session.console.print(trial_table(items, parent))
+    if parent["result"]:
+        session.console.print(findings(parent["result"]))
+
+
+def trial_table(items: list[Document], parent: Document) -> "RenderableType":
+    """Return one line per child, the best one marked."""
+    from rich.markup import escape  # noqa: PLC0415  `--help` is spared rich
+
+    from service.cli.output import NOTHING, styled_state, table  # noqa: PLC0415  as above
+
+    best = ((parent["result"] or {}).get("best") or {}).get("number")
+    rows = [
+        (
+            f"{child['number']}{' best' if child['number'] == best else ''}",
+            child["kind"],
+            styled_state(child["state"]) + (", stopped early" if child["pruned"] else ""),
+            NOTHING if child["value"] is None else f"{child['value']:.4f}",
+            NOTHING if child["epochs"] is None else str(child["epochs"]),
+            escape(", ".join(f"{path}={_short(value)}" for path, value in (child["parameters"] or {}).items())),
+            escape(child["problem"] or ""),
+            child["job"],
+        )
+        for child in items
+    ]
+    watched = parent["spec"]["training"]["monitor"]
+    columns = ("number", "kind", "state", watched, "epochs", "parameters", "problem", "job")
+    return table(f"{parent['kind']} {parent['id']}", columns, rows, right=("number", watched, "epochs"))
+
+
+def findings(result: Document) -> "RenderableType":
+    """Return what a parent has found: the winner and its gain, or the spread of the runs; and how sure it is."""
+    from rich.console import Group  # noqa: PLC0415  `--help` is spared rich
+    from rich.markup import escape  # noqa: PLC0415  as above
+
+    parts: list[RenderableType] = []
+    if result.get("best"):
+        best = result["best"]
+        chosen = ", ".join(f"{path}={_short(value)}" for path, value in best["parameters"].items())
+        parts.append(escape(f"best: trial {best['number']}, {result['monitor']} {best['value']:.4f}, {chosen}"))
+    if result.get("gain"):
+        gain = result["gain"]
+        parts.append(
+            f"gain over trial 0 on {gain['images']} test images: {gain['metric']} {gain['baseline']:.4f} → "
+            f"{gain['best']:.4f}, by {gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f}), "
+            f"p = {gain['p_value']:.3g} ({gain['test'].replace('_', ' ')})"
+        )
+    if result.get("summary"):
+        parts.append(spread_table(result["summary"]))
+    parts += [f"note: {escape(note)}" for note in result["notes"]]
+    return Group(*parts)
+
+
+def spread_table(summary: Document) -> "RenderableType":
+    """Return one line per figure of several runs: mean, standard deviation, interval."""
+    from service.cli.output import NOTHING, table  # noqa: PLC0415  `--help` is spared rich
+
+    rows = [
+        (
+            f"{split.replace('_', ' ')} {name.replace('_', ' ')}",
+            f"{spread['mean']:.4f}",
+            NOTHING if spread["standard_deviation"] is None else f"{spread['standard_deviation']:.4f}",
+            NOTHING if spread["low"] is None else f"{spread['low']:.4f} to {spread['high']:.4f}",
+            str(spread["runs"]),
+        )
+        for split, figures in summary.items()
+        for name, spread in figures.items()
+    ]
+    columns = ("figure", "mean", "standard deviation", "95 % interval of the mean", "runs")
+    return table("Over all runs", columns, rows, right=columns[1:])
+
+
+def _short(value: Any) -> str:  # noqa: ANN401  any JSON
+    if isinstance(value, dict):
+        return str(value.get("kind", "…"))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
