@@ -23,7 +23,11 @@ FOUR_FLOATS = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
 
 def a_file(folder: Path, *, seed: int = 0) -> Path:
     random = np.random.default_rng(seed)
-    tensors = {"w": random.random((2, 3), dtype=np.float32), "n": np.zeros((), np.int64), "e": np.zeros((0, 3))}
+    tensors: dict[str, np.ndarray[Any, Any]] = {
+        "w": random.random((2, 3), dtype=np.float32),
+        "n": np.zeros((), np.int64),
+        "e": np.zeros((0, 3)),
+    }
     save_file(tensors, folder / "weights.safetensors", metadata={"format": "pt"})
     return folder / "weights.safetensors"
 
