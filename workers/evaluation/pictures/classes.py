@@ -119,7 +119,7 @@ def curves(
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
     axes.set_title(f"{area}, lowest first" if len(drawn) > 1 else area)
-    axes.legend(loc="lower right" if kind == "roc" else "lower left", reverse=True)
+    axes.legend(loc="lower right" if kind == "roc" else "best", reverse=True)
     lowest = rows[drawn[0]]
     text = f"The lowest {area} is {lowest[figure]:.3f}, of {short(lowest['label'])}."
     return drawing.svg(f"{split}-{kind.replace('_', '-')}", title=title, text=text)
