@@ -4,6 +4,7 @@ Both ties end the trainer when the supervisor dies: the kernel's parent-death si
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import selectors
@@ -109,4 +110,17 @@ class TrainerProcess:
 def _environment(settings: Settings) -> dict[str, str]:
     values = settings.model_dump(mode="json", exclude=SECRETS)
     inherited = {name: value for name, value in os.environ.items() if name.lower() not in SECRETS}
-    return inherited | {name.upper(): str(value) for name, value in values.items() if value is not None}
+    told = {name.upper(): str(value) for name, value in values.items() if value is not None}
+    return inherited | told | _bytecode(settings)
+
+
+def _bytecode(settings: Settings) -> dict[str, str]:
+    """Have what trainers import compiled once for this host, where the installation keeps no bytecode.
+
+    It may be read-only, or PYTHONDONTWRITEBYTECODE may be set: each trainer would then compile torch and all the rest
+    again, which takes longer than a short trial.
+    """
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None or Path(importlib.util.cache_from_source(found.origin)).exists():
+        return {}
+    return {"PYTHONPYCACHEPREFIX": str(settings.scratch / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
