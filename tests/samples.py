@@ -36,18 +36,24 @@ def quick_settings(home: Path, **changes: Any) -> Settings:
     return Settings(**(quick | changes))
 
 
+PLAIN: dict[str, Any] = {
+    "input": {"size": 32},
+    "backbone": {"kind": "small_cnn"},
+    "transfer": {},
+    "augmentation": [],
+    "regularizers": [],
+    "optimizer": {"kind": "adamw"},
+    "schedule": {"kind": "cosine"},
+}
+"""a tiny net on a small input, with nothing from the recipes that matters"""
+
+
 def a_train_spec(*, facts: DatasetFacts = LEAVES, **changes: Any) -> ResolvedSpec:
-    """Return a resolved spec of a tiny net on a small input, with nothing from the recipes that matters."""
+    """Return the resolved form of a plain spec."""
     document = {
         "name": "leaves",
         "dataset": DATASET_ID,
-        "input": {"size": 32},
-        "backbone": {"kind": "small_cnn"},
-        "transfer": {},
-        "augmentation": [],
-        "regularizers": [],
-        "optimizer": {"kind": "adamw"},
-        "schedule": {"kind": "cosine"},
+        **PLAIN,
         "training": {"epochs": 2, "batch_size": 16, "precision": "fp32"},
         "compression": None,
     }

@@ -10,13 +10,13 @@ import onnx
 import pytest
 
 from tests.journey.conftest import LiveService, archive, children_of, is_alive, kill, parent_of, service
+from tests.samples import PLAIN
 
 pytestmark = pytest.mark.slow
 
 __all__ = ["archive", "service"]  # fixtures
 
-SPEC = {
-    "input": {"size": 32},
+SPEC = PLAIN | {
     "augmentation": [{"kind": "random_rotation"}, {"kind": "color_jitter"}],
     "regularizers": [{"kind": "dropout", "probability": 0.3}],
     "training": {"epochs": 15, "batch_size": 16, "precision": "fp32"},

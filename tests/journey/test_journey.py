@@ -11,6 +11,7 @@ import pytest
 from tests import samples
 from tests.generated_client import call, generate, shape
 from tests.journey.conftest import LiveService
+from tests.samples import PLAIN
 
 pytestmark = pytest.mark.slow
 
@@ -26,12 +27,14 @@ def dataset(service: LiveService, archive: Path) -> dict[str, Any]:
 def job(service: LiveService, dataset: dict[str, Any]) -> dict[str, Any]:
     """A job that has ended, of a spec that uses every stage."""
     started = service.train(
-        name="colours",
-        dataset=dataset["id"],
-        input={"size": 32},
-        augmentation=[{"kind": "random_rotation"}, {"kind": "random_flip"}],
-        training={"epochs": 3, "batch_size": 16},
-        compression={"prune": {"kind": "structured", "ratio": 0.3, "recover_epochs": 1}, "max_accuracy_drop": 0.2},
+        **PLAIN
+        | {
+            "name": "colours",
+            "dataset": dataset["id"],
+            "augmentation": [{"kind": "random_rotation"}, {"kind": "random_flip"}],
+            "training": {"epochs": 3, "batch_size": 16},
+            "compression": {"prune": {"kind": "structured", "recover_epochs": 1}, "max_accuracy_drop": 0.2},
+        }
     )
     assert started["state"] == "queued"
     return service.wait(started["id"])
@@ -141,7 +144,7 @@ def test_a_generated_client_trains_again_and_the_bare_name_follows_the_newest_ve
 ) -> None:
     client = generate(tmp_path)
     session = client.Client(base_url=service.stack.url)
-    spec = {"name": "colours", "dataset": dataset["id"], "input": {"size": 32}, "training": {"epochs": 1}}
+    spec = PLAIN | {"name": "colours", "dataset": dataset["id"], "training": {"epochs": 1}}
     body = shape(client, "TrainSpec").from_dict(spec | {"compression": None})
     question = shape(client, "PredictRequest")(model="colours", inputs=[base64.b64encode(RED).decode()])
 
@@ -157,7 +160,7 @@ def test_a_generated_client_trains_again_and_the_bare_name_follows_the_newest_ve
 
 
 def test_a_canceled_job_publishes_no_model(service: LiveService, dataset: dict[str, Any]) -> None:
-    spec = {"name": "never", "dataset": dataset["id"], "input": {"size": 32}, "training": {"epochs": 2000}}
+    spec = PLAIN | {"name": "never", "dataset": dataset["id"], "training": {"epochs": 2000}}
     started = service.train(**spec)
     service.wait_for_epoch(started["id"], 1)
 

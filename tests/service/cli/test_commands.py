@@ -9,7 +9,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from service.cli.main import app
-from tests.samples import a_png
+from tests.samples import PLAIN, a_png
 from tests.service.cli.conftest import Up
 
 Espalier = Callable[..., Result]
@@ -40,7 +40,7 @@ def dataset(espalier: Espalier, archive: Path) -> str:
 @pytest.fixture
 def spec(tmp_path: Path, dataset: str) -> Path:
     path = tmp_path / "spec.json"
-    path.write_text(json.dumps({"name": "colours", "dataset": dataset, "backbone": {"kind": "small_cnn"}}))
+    path.write_text(json.dumps(PLAIN | {"name": "colours", "dataset": dataset}))
     return path
 
 
@@ -127,9 +127,7 @@ def test_no_service_is_said_with_what_to_do() -> None:
 def test_a_training_job_ends_in_a_model_that_predicts_and_downloads(
     espalier: Espalier, spec: Path, archive: Path, tmp_path: Path
 ) -> None:
-    trained = espalier(
-        "train", spec, "--set", "training.epochs=3", "--set", "input.size=32", "--set", "compression=null"
-    )
+    trained = espalier("train", spec, "--set", "training.epochs=3", "--set", "compression=null")
     with zipfile.ZipFile(archive) as packed:
         packed.extract("green/03.png", tmp_path)
 
