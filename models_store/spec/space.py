@@ -113,6 +113,7 @@ def refuse_what_cannot_vary(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
             try:
                 changed = applied(document, {path: value}, facts)
                 type(spec).model_validate(changed, context=facts)
+                _refuse_what_may_move(changed, f"search/space/{path}/{name}/{position}", path=path)
             except ValidationError as error:
                 fault = explain(error, type(spec), changed)[0]
                 where = f" at {fault['pointer']}" if fault["pointer"] != "/" + path.replace(".", "/") else ""
@@ -139,6 +140,19 @@ def _refuse_unknown_path(document: Document, path: str) -> None:
         there = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(known) or 'nothing'}"
         message = f"the resolved spec has no {step!r} in {path!r}; {there}"
         raise _contradiction(pointer, message, known) from error
+
+
+def _refuse_what_may_move(changed: Document, pointer: str, *, path: str) -> None:
+    """Refuse a value that names a model of ours by an alias or by its newest version: trials begin at different times."""
+    built_on = {
+        "backbone": changed["backbone"]["weights"],
+        "distillation": (changed["distillation"] or {}).get("teacher"),
+    }
+    reference = built_on.get(path.partition(".")[0])
+    if reference is None or reference == "imagenet" or reference.startswith("wt_") or ":" in reference:
+        return
+    message = f"{reference!r} may mean another model from one trial to the next; name the version, as in `name:3`"
+    raise _contradiction(pointer, message, None)
 
 
 def _combinations(search: Any) -> int:  # noqa: ANN401  a Grid, told apart by its caller

@@ -81,6 +81,13 @@ def test_a_dry_run_says_how_many_jobs_a_spec_makes(service: Service, dataset: st
             {"search": {"kind": "random", "space": {"optimizer": {"choice": [{"kind": "sgd"}, {"kind": "sdg"}]}}}},
             "optimizer/choice/1",
         ),
+        (
+            {
+                "search": {"kind": "random", "space": {"backbone.weights": {"choice": [None, "flowers@best"]}}},
+                "backbone": {"kind": "resnet18", "weights": "imagenet", "freeze": "none"},
+            },
+            "backbone.weights/choice/1",
+        ),
         ({"search": {"kind": "grid", "steps": 40, "space": SPACE | {"seed": {"int_uniform": [0, 99]}}}}, "/space"),
         ({"search": SEARCH, "validation": {"kind": "k_fold"}}, "/validation"),
         ({"validation": {"kind": "k_fold", "folds": 20}}, "/validation/folds"),
