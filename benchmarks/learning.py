@@ -58,7 +58,7 @@ def learn(
     weights_dir: Path,
     reporter: Callable[[], Bystander] = Bystander,
 ) -> Judged:
-    """Train as the pipeline does, the head first where the spec says so, and judge the kept weights on the test split."""
+    """Train as the pipeline does, the head first where the spec says so, and judge what is kept on the test split."""
     began = time.monotonic()
     aim = targets.build(spec.task, arrays)
     net = task.build(spec, class_count=aim.output_count, weights_dir=weights_dir, last_layer=aim.last_layer())
