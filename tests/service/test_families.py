@@ -83,7 +83,7 @@ def test_a_dry_run_says_how_many_jobs_a_spec_makes(service: Service, dataset: st
         ),
         (
             {
-                "search": {"kind": "random", "space": {"backbone.weights": {"choice": [None, "flowers@best"]}}},
+                "search": {"kind": "random", "space": {"backbone.weights": {"choice": ["imagenet", "flowers@best"]}}},
                 "backbone": {"kind": "resnet18", "weights": "imagenet", "freeze": "none"},
             },
             "backbone.weights/choice/1",
