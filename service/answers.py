@@ -279,6 +279,9 @@ class Version(Answer):
     dataset: str
     created_at: datetime
     default_variant: str
+    weights: str | None = Field(
+        description="SHA-256 of the trained weights: what `backbone.weights: name:version` starts from; null: not kept"
+    )
     task: Task
     labels: list[str] = Field(description="names of the classes or labels; none for numbers")
     input: dict[str, Any] = Field(description="size, channels and fit of the images that it takes")
@@ -296,6 +299,7 @@ class Version(Answer):
             dataset=version.dataset_id,
             created_at=datetime.fromtimestamp(version.created_at, UTC),
             default_variant=version.default_variant,
+            weights=version.weights_blob,
             task=version.card.get("task", "image_classification"),
             labels=version.card["labels"],
             input=version.card["input"],

@@ -4,8 +4,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from service.cli.main import app
@@ -141,3 +143,14 @@ def test_a_training_job_ends_in_a_model_that_predicts_and_downloads(
     assert downloaded.exit_code == 0
     assert (tmp_path / "model.onnx").stat().st_size > 10_000
     assert json.loads(espalier("--json", "models", "show", "colours@stable").stdout)["version"] == 1
+
+
+def test_weights_are_added_listed_and_removed(espalier: Espalier, tmp_path: Path) -> None:
+    save_file({"w": np.zeros((2, 2), np.float32)}, tmp_path / "mine.safetensors")
+
+    added = json.loads(espalier("--json", "weights", "add", tmp_path / "mine.safetensors").stdout)
+
+    assert (added["name"], added["parameters"]) == ("mine.safetensors", 4)
+    assert added["id"] in espalier("weights", "list").output.replace("\n", "")
+    assert espalier("weights", "remove", added["id"]).exit_code == 0
+    assert json.loads(espalier("--json", "weights", "list").stdout) == []
