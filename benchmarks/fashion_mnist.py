@@ -1,81 +1,85 @@
-"""The real loop on real data: `small_cnn`, ten epochs of Fashion-MNIST, test accuracy of at least 0.92.
+"""Fashion-MNIST by the real loop: at least 0.94 on test within 15 minutes on two cores; and the best by a long run.
 
-    python -m benchmarks.fashion_mnist [--quick] [--data DIR]
+    python -m benchmarks.fashion_mnist [--quick | --long] [--data DIR]
 
 DIR holds the four published files (`train-images-idx3-ubyte.gz`, …). A tenth of the 60,000 training images, drawn
 evenly over the classes, is the validation split that picks the best epoch; the 10,000 test images are looked at once.
+`--long` takes hours on two cores: 40 epochs of a ResNet-18 for small images. Published, by the authors' list: two
+convolutions with batch normalisation 0.934, ResNet-18 0.949, MobileNet 0.950, WRN-40-4 0.967, people 0.835.
 """
 
 import argparse
 import gzip
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.bystander import Bystander, MemoryCheckpoints
+from benchmarks.learning import device, learn
 from benchmarks.verdict import Goal, conclude
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import TrainSpec, resolve
-from workers.evaluation.metrics import evaluate
-from workers.image import task
 from workers.image.data import ImageArrays
-from workers.training import feeds, loop
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "fashion-mnist"
 CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 QUICK_STEP = 30  # every so many images are used by a quick run
+LIMIT_S = 900.0
 
-SPEC = {
+Document = dict[str, Any]
+SHORT: Document = {
     "name": "fashion-mnist",
     "dataset": "ds_fashionmnist",
     "input": {"size": 28, "channels": 1},
-    "backbone": {"kind": "small_cnn"},
-    "augmentation": [{"kind": "random_flip"}],
-    "regularizers": [{"kind": "dropout", "probability": 0.3}],
-    "optimizer": {"kind": "adamw", "lr": 2e-3, "weight_decay": 0.05},
-    "schedule": {"kind": "cosine", "warmup_epochs": 0.5},
-    "training": {"epochs": 10, "batch_size": 128},
+    "backbone": {"kind": "small_cnn", "widths": [64, 128, 256], "depth": 2, "dense_size": None},
+    "augmentation": [{"kind": "random_crop", "scale": 1.0, "padding": 0.07}, {"kind": "random_flip"}],
+    "regularizers": [{"kind": "dropout", "probability": 0.2}],
+    "loss": {"kind": "cross_entropy"},
+    "optimizer": {"kind": "adamw", "lr": 3e-3, "weight_decay": 0.05},
+    "schedule": {"kind": "one_cycle", "rise_share": 0.25},
+    "training": {"epochs": 11, "batch_size": 128, "monitor": "val_accuracy"},
+}
+LONG: Document = SHORT | {
+    "backbone": {"kind": "cifar_resnet18", "width": 64},
+    "augmentation": [*SHORT["augmentation"], {"kind": "random_erasing"}],
+    "regularizers": [{"kind": "ema", "decay": 0.999}],
+    "loss": {"kind": "cross_entropy", "label_smoothing": 0.1},
+    "training": SHORT["training"] | {"epochs": 40},
 }
 
 
 def main() -> None:
     """Train, evaluate and judge."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one epoch on a few images, without a verdict")
+    how_long = parser.add_mutually_exclusive_group()
+    how_long.add_argument("--quick", action="store_true", help="one epoch on a few images, without a verdict")
+    how_long.add_argument("--long", action="store_true", help="the best accuracy, whatever the time")
     parser.add_argument("--data", type=Path, default=SAMPLES, help="folder of the four idx files")
     options = parser.parse_args()
 
     arrays = read(options.data, step=QUICK_STEP if options.quick else 1)
-    training = SPEC["training"] if not options.quick else {"epochs": 1, "batch_size": 128}
+    asked = LONG if options.long else SHORT
+    if options.quick:
+        asked = asked | {"training": asked["training"] | {"epochs": 1}}
     train_count = len(arrays.split("train"))
     facts = DatasetFacts(train_count, dict.fromkeys(CLASSES, train_count // len(CLASSES)), median_side=28, grey=True)
-    spec, _ = resolve(TrainSpec.model_validate({**SPEC, "training": training}), facts)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    began = time.monotonic()
-    trained = loop.train(
-        task.build(spec, class_count=len(CLASSES), weights_dir=Path()),
-        arrays,
-        spec=spec,
-        device=device,
-        reporter=Bystander(),
-        checkpoints=MemoryCheckpoints(),
-        clock=time.monotonic,
-    )
-    train_s = time.monotonic() - began
-    test_rows = arrays.split("test")
-    probabilities_NK = feeds.probabilities(trained.classifier, arrays, test_rows, device=device, batch_size=256)
-    metrics = evaluate(probabilities_NK, arrays.labels_N[test_rows], CLASSES)
-    print(f"{trained.precision} on {device.type}, {torch.get_num_threads()} threads, best epoch {trained.best_epoch}")
+    spec, _ = resolve(TrainSpec.model_validate(asked), facts)
+    judged = learn(spec, arrays, weights_dir=Path())
+    print(f"{judged.precision} on {device().type}, {torch.get_num_threads()} threads, best epoch {judged.best_epoch}")
     figures = {
-        "test_accuracy": metrics["accuracy"],
-        "test_loss": metrics["loss"],
-        "train_s": train_s,
-        "images_per_s": len(trained.history) * len(arrays.split("train")) / train_s,
+        "test_accuracy": judged.accuracy,
+        "test_accuracy_low": judged.interval[0],
+        "test_accuracy_high": judged.interval[1],
+        "test_loss": judged.loss,
+        "train_s": judged.train_s,
+        "images_per_s": spec.training.epochs * train_count / judged.train_s,
     }
-    conclude("fashion_mnist", figures, goals=[Goal("test_accuracy", "at least", 0.92)], binding=not options.quick)
+    goals = [Goal("test_accuracy", "at least", 0.94), Goal("train_s", "at most", LIMIT_S)]
+    if options.long:
+        goals = [Goal("test_accuracy", "at least", 0.949)]
+    conclude("fashion_mnist", figures, goals=goals, binding=not options.quick)
 
 
 def read(folder: Path, *, step: int = 1) -> ImageArrays:
