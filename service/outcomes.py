@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from models_store import jobs
 from service.answer import Answer
@@ -61,7 +61,7 @@ class Spread(Answer):
 
 
 class Outcome(Answer):
-    """What a finished job has published and found; what its kind of job does not find is null."""
+    """What a finished job has published and found; what its kind of job does not find is left out."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -80,6 +80,10 @@ class Outcome(Answer):
         None, description="of folds and repeats: split → figure → spread; `held_out` is the part that a fold held out"
     )
     notes: list[str] = Field(default_factory=list, description="how sure the findings are, and what limits them")
+
+    @model_serializer(mode="wrap")
+    def _found(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in serialize(self).items() if key in self.model_fields_set}
 
 
 class Children(Answer):
