@@ -57,6 +57,10 @@ def test_every_operation_has_a_stable_id_a_summary_and_a_tag(document: dict[str,
         "train_create",
         "variant_download",
         "version_get",
+        "weights_create",
+        "weights_delete",
+        "weights_get",
+        "weights_list",
     ]
     assert all(
         operation["summary"] and operation["description"] and operation["tags"] for operation in operations(document)
