@@ -84,7 +84,8 @@ def headline(
     task: Task, outputs_NK: np.ndarray[Any, Any], targets: np.ndarray[Any, Any], classes: list[str]
 ) -> dict[str, float]:
     """Return every headline figure that the task has and the images define."""
-    names, figures = metrics_of.HEADLINE, {}
+    names: tuple[str, ...] = metrics_of.HEADLINE
+    figures: dict[str, Any]
     if task == "image_classification":
         figures = metrics_of.evaluate(outputs_NK, targets, classes)
     elif task == "multilabel_classification":
@@ -107,9 +108,8 @@ def hand_over(
     np.savez_compressed(path, **answers)  # type: ignore[arg-type]  # the stub takes the names for its own flags
     files = {"answers": work.blobs.put(path).sha256}
     if work.assignment.keeps_weights:
-        files["weights"] = work.blobs.put(
-            image_task.save(trained.classifier, work.staging / "weights.safetensors")
-        ).sha256
+        weights = image_task.save(trained.classifier, work.staging / "weights.safetensors")
+        files["weights"] = work.blobs.put(weights).sha256
     result = {
         "value": trained.history[trained.best_epoch - 1][work.spec.training.monitor],
         "metrics": metrics,
