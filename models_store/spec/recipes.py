@@ -42,7 +42,7 @@ MANY = 10_000
 HEAD_STEPS = 400
 PIXELS: dict[Way, float] = {"head": math.inf, "fine_tune": 1e9, "scratch": 4e8}
 """of all epochs together"""
-EPOCHS: dict[Way, tuple[int, int]] = {"head": (50, 200), "fine_tune": (2, 12), "scratch": (10, 40)}
+EPOCHS: dict[Way, tuple[int, int]] = {"head": (50, 200), "fine_tune": (2, 12), "scratch": (10, 30)}
 BATCH_SIZE: dict[Way, int] = {"head": 32, "fine_tune": 32, "scratch": 128}
 OWN = {"small_cnn", "cifar_resnet18"}
 

@@ -32,7 +32,7 @@ def test_a_spec_becomes_a_queued_job_at_once(service: Service, dataset: str) -> 
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/jobs/{job['id']}"
     assert (job["state"], job["name"], job["dataset"], job["attempts"]) == ("queued", "flowers", dataset, 0)
-    assert job["spec"]["backbone"]["kind"] == "small_cnn"
+    assert job["spec"]["backbone"]["kind"] == "efficientnet_lite0"
     assert [step["state"] for step in job["steps"] if step["name"] == "training"] == ["pending"]
     assert service.http.get(f"/jobs/{job['id']}").json()["id"] == job["id"]
 
@@ -51,7 +51,7 @@ def test_a_dry_run_resolves_the_spec_and_queues_nothing(service: Service, datase
 
     document = answer.json()
     assert answer.status_code == 200
-    assert (document["spec"]["input"]["size"], document["spec"]["backbone"]["freeze"]) == (64, "none")
+    assert (document["spec"]["input"]["size"], document["spec"]["backbone"]["freeze"]) == (96, "none")
     assert any("batch_size 4096" in warning for warning in document["warnings"])
     assert len(service.http.get("/jobs?limit=100").json()["items"]) == before
 
