@@ -52,7 +52,8 @@ def cut_channels(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dic
         return {"pruned": error.detail}
     if part.recover_epochs:
         spec = recovery(work.spec, epochs=part.recover_epochs)
-        pruned = _train(work, pruned, arrays, spec=spec, stage="recovery").classifier
+        told = Stretch(work.reporter, start=0.0, end=1.0, prefix="recovery_")
+        pruned = _train(work, pruned, arrays, spec=spec, stage="recovery", reporter=told).classifier
     forms["pruned"] = Form(work.staging / "pruned.onnx", parent="fp32", net=pruned, facts={"pruning": facts})
     return {}
 

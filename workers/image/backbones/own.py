@@ -1,6 +1,8 @@
 """Backbones of our own making."""
 
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -9,7 +11,13 @@ from models_store.spec.own_backbones import CifarResNet18, SmallCnn
 from workers.image.backbones.backbone import Backbone, build, named
 
 LARGEST_MAP = 4  # at 8 by 8 the dense layer would be most of a small net
-ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": partial(nn.ReLU, inplace=True),  # a tenth of a small net's step on a CPU
+    "leaky_relu": partial(nn.LeakyReLU, inplace=True),
+    "silu": partial(nn.SiLU, inplace=True),
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+}
 RESIDUAL_BLOCKS = (2, 2, 2, 2)
 
 
@@ -52,7 +60,7 @@ def _stage(part: SmallCnn, width_in: int, width: int) -> nn.Sequential:
 @build.register
 def _(part: CifarResNet18, *, size: int, channels: int, weights_dir: Path, drop_path: float = 0.0) -> Backbone:  # noqa: ARG001  no published weights, and it pools whatever the size
     stem = nn.Sequential(
-        nn.Conv2d(channels, part.width, 3, padding=1, bias=False), nn.BatchNorm2d(part.width), nn.ReLU()
+        nn.Conv2d(channels, part.width, 3, padding=1, bias=False), nn.BatchNorm2d(part.width), ACTIVATIONS["relu"]()
     )
     layers: list[tuple[str, nn.Module]] = [("stem", stem)]
     width_in, done = part.width, 0
