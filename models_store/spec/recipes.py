@@ -33,17 +33,18 @@ TASK_OF = {"class": "image_classification", "labels": "multilabel_classification
 
 PHOTOGRAPH_SIDE = 112
 """from here on an image shows what pretrained backbones were made for; below, it is enlarged"""
-FEW = 500
-"""training photographs below which their backbone stays as it is"""
+FEW = 2_000
+"""training photographs below which their backbone stays as it is: fine-tuning for minutes gains nothing there"""
 RARE = 2.0
 """how many times rarer than the commonest class the rarest must be for the loss to weigh them"""
 MANY = 10_000
 """training images from which on a tenth of them tells accuracies apart better than losses do"""
-HEAD_STEPS = 400
 PIXELS: dict[Way, float] = {"head": math.inf, "fine_tune": 1e9, "scratch": 4e8}
 """of all epochs together"""
-EPOCHS: dict[Way, tuple[int, int]] = {"head": (50, 200), "fine_tune": (2, 12), "scratch": (10, 30)}
-BATCH_SIZE: dict[Way, int] = {"head": 32, "fine_tune": 32, "scratch": 128}
+EPOCHS: dict[Way, tuple[int, int]] = {"head": (50, 50), "fine_tune": (2, 12), "scratch": (10, 25)}
+LEAST_STEPS: dict[Way, int] = {"head": 400, "fine_tune": 300, "scratch": 1_000}
+"""the fewest that get anywhere: small datasets are looked at more often, up to MOST_EPOCHS times"""
+MOST_EPOCHS = 200
 OWN = {"small_cnn", "cifar_resnet18"}
 
 GREY_NET: Document = {"kind": "small_cnn", "widths": [64, 128, 256], "depth": 2, "dense_size": None}
@@ -59,9 +60,10 @@ def fill(document: Document, facts: DatasetFacts) -> Document:
     way = _way(part, document, facts)
     size = document["input"]["size"] or _size(part, document, facts)
     training = document["training"]
-    batch_size = training["batch_size"] or BATCH_SIZE[way]
-    epochs = training["epochs"] or _epochs(way, size, facts)
-    steps = epochs * math.ceil(facts.train_count / (batch_size if isinstance(batch_size, int) else BATCH_SIZE[way]))
+    usual = _batch_size(way, facts)
+    batch_size = training["batch_size"] or usual
+    steps_per_epoch = math.ceil(facts.train_count / (batch_size if isinstance(batch_size, int) else usual))
+    epochs = training["epochs"] or _epochs(way, size, steps_per_epoch, facts)
     decided: Document = {
         "task": task,
         "backbone": part.model_dump() | {"freeze": part.freeze or _freeze(way, part, size)},
@@ -76,9 +78,9 @@ def fill(document: Document, facts: DatasetFacts) -> Document:
     left_out: Document = {
         "transfer": Transfer().model_dump() | (_probing(part, facts) if way == "fine_tune" else {}),
         "augmentation": _augmentation(way, facts),
-        "regularizers": _regularizers(way, document, steps),
+        "regularizers": _regularizers(way, document, epochs * steps_per_epoch),
         "loss": _loss(task, way, facts),
-        "optimizer": _optimizer(way, part),
+        "optimizer": _optimizer(way, part, facts),
         "schedule": _schedule(way, document),
     }
     return document | decided | {name: value for name, value in left_out.items() if document[name] is None}
@@ -137,11 +139,15 @@ def _size(part: Network, document: Document, facts: DatasetFacts) -> int:
     return part.input_size
 
 
-def _epochs(way: Way, size: int, facts: DatasetFacts) -> int:
+def _batch_size(way: Way, facts: DatasetFacts) -> int:
+    return 128 if way == "scratch" and facts.train_count >= 16 * 128 else 32
+
+
+def _epochs(way: Way, size: int, steps_per_epoch: int, facts: DatasetFacts) -> int:
     least, most = EPOCHS[way]
-    if way == "head":
-        return min(most, max(least, math.ceil(HEAD_STEPS * BATCH_SIZE[way] / facts.train_count)))
-    return min(most, max(least, math.ceil(PIXELS[way] / size**2 / facts.train_count)))
+    affordable = PIXELS[way] / size**2 / facts.train_count
+    epochs = most if affordable > most else max(least, math.ceil(affordable))
+    return max(epochs, min(MOST_EPOCHS, math.ceil(LEAST_STEPS[way] / steps_per_epoch)))
 
 
 def _monitor(task: str, way: Way, facts: DatasetFacts) -> str:
@@ -151,9 +157,10 @@ def _monitor(task: str, way: Way, facts: DatasetFacts) -> str:
 
 
 def _probing(part: Network, facts: DatasetFacts) -> Document:
+    scale = {"head_lr_scale": 3.0 if facts.median_side < PHOTOGRAPH_SIDE else 10.0}
     if part.freeze is not None and part.freeze != "none":
-        return {"head_lr_scale": 5.0}
-    return {"head_lr_scale": 5.0, "probe_epochs": min(20, max(3, math.ceil(20_000 / facts.train_count)))}
+        return scale
+    return scale | {"probe_epochs": min(20, max(3, math.ceil(20_000 / facts.train_count)))}
 
 
 def _augmentation(way: Way, facts: DatasetFacts) -> list[Document]:
@@ -188,11 +195,11 @@ def _loss(task: str, way: Way, facts: DatasetFacts) -> Document:
     }
 
 
-def _optimizer(way: Way, part: Network) -> Document:
+def _optimizer(way: Way, part: Network, facts: DatasetFacts) -> Document:
     if way == "head":
         return {"kind": "adamw", "lr": 3e-3, "weight_decay": 0.0}
-    if way == "fine_tune":
-        return {"kind": "adamw", "lr": 5e-4, "weight_decay": 0.05}
+    if way == "fine_tune":  # enlarged images are further from what the weights have seen
+        return {"kind": "adamw", "lr": 1e-3 if facts.median_side < PHOTOGRAPH_SIDE else 3e-4, "weight_decay": 0.05}
     return {"kind": "adamw", "lr": 3e-3 if part.kind in OWN else 5e-4, "weight_decay": 0.05}
 
 

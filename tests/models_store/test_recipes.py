@@ -78,6 +78,18 @@ def test_many_photographs_are_looked_at_fewer_times_than_few_that_are_fine_tuned
     assert many.training.epochs < fewer.training.epochs
 
 
+@pytest.mark.parametrize("grey", [True, False])
+@pytest.mark.parametrize("side", [28, 300])
+def test_small_datasets_get_steps_enough_and_never_end_in_thousands_of_epochs(side: int, *, grey: bool) -> None:
+    facts = DatasetFacts(60, dict.fromkeys(CLASSES, 20), median_side=side, grey=grey)
+
+    training = resolve(TrainSpec.model_validate(ASKED), facts)[0].training
+
+    assert isinstance(training.batch_size, int)
+    assert training.epochs * -(-60 // training.batch_size) >= 300
+    assert training.epochs <= 200
+
+
 def test_small_colour_images_are_enlarged_to_what_pretrained_filters_see() -> None:
     spec = chosen("small colour images")
 
