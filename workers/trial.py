@@ -49,9 +49,15 @@ def hold_out(arrays: ImageArrays, entries: list[ManifestEntry], fold: dict[str, 
         folds=fold["folds"],
         seed=fold["seed"],
         strata_N=arrays.targets if arrays.targets.ndim == 1 else None,
-        groups_N=np.array([entry.group for entry in entries]) if fold["grouped"] else None,
+        groups_N=_kept_together(entries, grouped=fold["grouped"]),
     )
     return replace(arrays, splits_N=made)
+
+
+def _kept_together(entries: list[ManifestEntry], *, grouped: bool) -> np.ndarray[Any, Any] | None:
+    """Return what no fold may cut: groups, or copies of one image, which would be held out from themselves."""
+    together = [entry.group if grouped else entry.sha256 for entry in entries]
+    return np.array(together) if grouped or len(set(together)) < len(together) else None
 
 
 def answer(

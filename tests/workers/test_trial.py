@@ -124,6 +124,21 @@ def test_a_folds_held_out_images_are_its_own_and_the_test_split_is_answered_by_n
     assert set(held.split("train")) | set(held.split("val")) | set(held.split("test")) == set(range(50))
 
 
+def test_copies_of_an_image_are_held_out_together() -> None:
+    arrays = some_arrays(train=24, val=6)
+    entries = [
+        ManifestEntry(f"{row}.png", f"{row // 3}", "blue", "train", f"{row // 3:064d}", 8, 8) for row in range(30)
+    ]
+    fold = {"index": 0, "folds": 3, "seed": 0, "grouped": False}
+
+    held = trial.hold_out(arrays, entries, fold)
+
+    parts = {entry.sha256: set() for entry in entries}
+    for entry, split in zip(entries, held.splits_N, strict=True):
+        parts[entry.sha256].add(str(split))
+    assert [contents for contents, splits in parts.items() if len(splits) > 1] == []
+
+
 def test_weights_that_may_be_promoted_are_taken_up_as_they_were(desk: Desk) -> None:
     arrays = some_arrays(test=10)
     trained = run(desk.spec, arrays)
