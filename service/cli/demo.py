@@ -1,14 +1,13 @@
 """The whole journey on a stack of its own: upload, train by transfer, shrink, and classify held-out images."""
 
 import contextlib
-import math
 import tarfile
 import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from rich.markup import escape
@@ -24,9 +23,6 @@ from service.cli.stack import Stack, StopRequested, running
 from service.cli.watch import watch
 
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "demo.zip"
-SMALLEST_SIZE, LARGEST_SIZE = 96, 288  # frozen features of photographs are better above the 224 px of their training
-ENLARGED = 5  # small images are enlarged at most this much: there is no more in them
-PATIENCE_S, IMAGE_AT_LARGEST_S = 100.0, 0.035  # for the features of all images, and of one, on two cores
 HELD_OUT = 10
 LOOK_S = 0.5
 
@@ -47,7 +43,8 @@ def run(session: Session, *, data: Path | None, size: int | None, keep: bool) ->
     try:
         with _home(keep=keep) as home, running(_settings(home), port=None, tell=console.print) as stack:
             console.print(f"[bold]1. The stack is up[/] after {time.monotonic() - began:.1f} s · {stack.url}")
-            _journey(session, stack, archive=archive, size=size)
+            whose: Literal["ours", "theirs"] = "ours" if data is None else "theirs"
+            _journey(session, stack, archive=archive, size=size, whose=whose)
             console.print(f"\n[bold green]Done[/] in {time.monotonic() - began:.0f} s. API docs: {stack.url}/docs")
             if keep:
                 console.print(f"The stack is left running on {home}; Ctrl-C stops it.")
@@ -64,7 +61,9 @@ def run(session: Session, *, data: Path | None, size: int | None, keep: bool) ->
         raise refuse(str(error)) from error
 
 
-def _journey(session: Session, stack: Stack, *, archive: Path, size: int | None) -> None:
+def _journey(
+    session: Session, stack: Stack, *, archive: Path, size: int | None, whose: Literal["ours", "theirs"]
+) -> None:
     console, client = session.console, Client(stack.url)
     console.print(f"\n[bold]2. Upload[/] · POST /datasets · {archive.name}")
     dataset = send(client, archive, name=None, undecodable="refuse", session=session)
@@ -72,10 +71,8 @@ def _journey(session: Session, stack: Stack, *, archive: Path, size: int | None)
     if dataset["warnings"]:
         console.print(output.report_table(client.get(f"/datasets/{dataset['id']}/report")))
 
-    console.print(
-        "[bold]3. Train by transfer[/] · POST /train · EfficientNet-Lite0 with ImageNet weights, head trained"
-    )
-    job = client.post("/train", spec_for(dataset, size=size or size_for(dataset)))
+    job = client.post("/train", spec_for(dataset, size=size, whose=whose))
+    console.print(f"[bold]3. Train[/] · POST /train · {_recipe(job['spec'])}")
     for warning in job["warnings"]:
         console.print(f"[yellow]warning: {escape(warning)}")
     job = watch(client, job["id"], console=console, meanwhile=stack.tend)
@@ -96,22 +93,24 @@ def _journey(session: Session, stack: Stack, *, archive: Path, size: int | None)
     console.print(f"Server-Timing: {answer['server_timing']}")
 
 
-def size_for(dataset: Document) -> int:
-    """Return the input size, in pixels, at which the demo learns most from the images in the time it has."""
-    patient = LARGEST_SIZE * math.sqrt(PATIENCE_S / (IMAGE_AT_LARGEST_S * dataset["images"]))
-    useful = min(patient, ENLARGED * dataset["median_side"], LARGEST_SIZE)
-    return max(SMALLEST_SIZE, int(useful) // 32 * 32)
+def _recipe(spec: Document) -> str:
+    """Return what is trained, in a line."""
+    backbone, training = spec["backbone"], spec["training"]
+    start = "from scratch" if backbone["weights"] is None else f"from {backbone['weights']} weights"
+    kept = "its head trained" if backbone["freeze"] == "backbone" else f"freeze: {backbone['freeze']}"
+    return f"{backbone['kind']} {start}, {kept}, at {spec['input']['size']} px, {training['epochs']} epochs"
 
 
-def spec_for(dataset: Document, *, size: int) -> Document:
-    """Return the demo's training spec: a frozen backbone, whose features are computed once, and a linear head."""
-    return {
-        "name": "demo",
-        "dataset": dataset["id"],
-        "input": {"size": size},
+def spec_for(dataset: Document, *, size: int | None, whose: Literal["ours", "theirs"]) -> Document:
+    """Return the training spec: for somebody's own images the defaults alone, for the sample a short one."""
+    spec: Document = {"name": "demo", "dataset": dataset["id"], "input": {"size": size}}
+    if whose == "theirs":
+        return spec
+    return spec | {
+        "input": {"size": size or 128},
         "backbone": {"kind": "efficientnet_lite0", "weights": "imagenet", "freeze": "backbone"},
         "regularizers": [{"kind": "dropout", "probability": 0.5}],
-        "training": {"epochs": 40, "batch_size": 32, "monitor": "val_loss"},  # few val images: accuracy jumps
+        "training": {"epochs": 40, "batch_size": 32},
     }
 
 

@@ -50,14 +50,12 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="your own archive: zip, tar or tar.gz of class folders")] = None,
     size: Annotated[
         int | None,
-        typer.Option(
-            min=32, max=1024, help="side of the input, in pixels; else by how large and how many the images are"
-        ),
+        typer.Option(min=32, max=1024, help="side of the input, in pixels; else the recipe's for these images"),
     ] = None,
     *,
     keep: Annotated[bool, typer.Option("--keep", help="leave the stack running at the end, in ./.espalier")] = False,
 ) -> None:
-    """Upload a real image set, train by transfer, shrink, and classify images it has never seen."""
+    """Upload a real image set, train, shrink, and classify images it has never seen; yours by the defaults alone."""
     from service.cli.demo import run  # noqa: PLC0415  `--help` is spared what only this needs
 
     run(session_of(context), data=None if data is None else existing(data), size=size, keep=keep)
