@@ -24,6 +24,7 @@ from models_store.database import Database, now
 from models_store.errors import Conflict, NotFound
 from models_store.ids import new_id
 from models_store.settings import Settings
+from models_store.spec.older import read_resolved
 from models_store.spec.space import planned
 from models_store.spec.train import ResolvedSpec
 
@@ -292,8 +293,9 @@ def retry(database: Database, job_id: str, *, owner: str, settings: Settings) ->
         raise JobFinished(f"job {job_id} succeeded; post its spec to /train to train again")
     if earlier.state not in TERMINAL:
         raise JobNotFinished(f"job {job_id} is {earlier.state}; cancel it first, or wait")
-    spec = ResolvedSpec.model_validate(earlier.spec)
-    return submit(database, owner=owner, spec=spec, settings=settings, warnings=earlier.warnings)[0]
+    spec = read_resolved(earlier.spec)
+    preview = earlier.parameters if earlier.kind == "preview" else None
+    return submit(database, owner=owner, spec=spec, settings=settings, warnings=earlier.warnings, preview=preview)[0]
 
 
 def steps(job: Job, phase_events: Sequence[events.Event]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from models_store import jobs, registry
 from models_store import weights as weights_store
 from models_store.database import Database
 from models_store.errors import FieldError, Invalid
+from models_store.spec.older import read_resolved
 from models_store.spec.train import ResolvedSpec
 
 WEIGHTS, TEACHER = "/backbone/weights", "/distillation/teacher"
@@ -118,7 +119,7 @@ def _source(database: Database, reference: str, *, owner: str, pointer: str) -> 
     if version.weights_blob is None:
         detail = f"version {version.number} of {version.model!r} was published without its weights; train it again"
         raise _not_found(pointer, detail)
-    spec = jobs.find(database, version.job_id, owner=owner).spec
+    spec = read_resolved(jobs.find(database, version.job_id, owner=owner).spec).model_dump(mode="json")
     return Source(f"{version.model}:{version.number}", version.weights_blob, spec, version.card["labels"])
 
 

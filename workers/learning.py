@@ -1,10 +1,13 @@
 """The stages in which a net learns: training, with a probe of its head and a teacher where asked for, and pruning."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from models_store.spec.compression import StructuredPruning
+from models_store.spec.older import read_resolved
 from models_store.spec.train import ResolvedSpec
+from models_store.spec.training import Monitor
 from workers import promotion
 from workers.image import task
 from workers.image.data import ImageArrays
@@ -32,7 +35,22 @@ def learn(work: Work, arrays: ImageArrays) -> Trained[Classifier]:
     probed = _train(work, _net(work, arrays, spec=spec), arrays, spec=spec, stage="probing", reporter=told)
     classifier.load_state_dict(probed.classifier.state_dict())
     told = Stretch(work.reporter, start=PROBE_SHARE, end=1.0)
-    return _train(work, classifier, arrays, spec=work.spec, stage="training", reporter=told)
+    trained = _train(work, classifier, arrays, spec=work.spec, stage="training", reporter=told)
+    return _better(probed, trained, monitor=work.spec.training.monitor, tell=work.reporter.log)
+
+
+def _better(
+    probed: Trained[Classifier], trained: Trained[Classifier], *, monitor: Monitor, tell: Callable[[str], None]
+) -> Trained[Classifier]:
+    """Return what validates better: the head alone, or everything trained after it."""
+    probed_value, value = (run.history[run.best_epoch - 1][monitor] for run in (probed, trained))
+    if probed_value < value if monitor == "val_loss" else probed_value > value:
+        tell(
+            f"the head alone had {monitor} {probed_value:.4g}, and {value:.4g} is the best since the rest trained too: "
+            "the head's run is kept; a lower `optimizer.lr` or more epochs might change that"
+        )
+        return probed
+    return trained
 
 
 def cut_channels(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, str]:
@@ -101,7 +119,7 @@ def _teacher(work: Work, arrays: ImageArrays) -> Classifier:
     assert given is not None, "the supervisor hands over what the spec names"
     aim = targets.build(work.spec.task, arrays)
     return task.restore(
-        ResolvedSpec.model_validate(given["spec"]),
+        read_resolved(given["spec"]),
         work.blobs.local(given["weights"]),
         class_count=aim.output_count,
         last_layer=aim.last_layer(),

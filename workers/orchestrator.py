@@ -19,6 +19,7 @@ from models_store.families import TERMINAL, TRIED
 from models_store.jobs import FAMILY_PHASES, Job
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts
+from models_store.spec.older import read_resolved
 from models_store.spec.space import Parameters, applied, planned, value_at
 from models_store.spec.train import ResolvedSpec
 from workers import findings, search
@@ -90,7 +91,7 @@ class Referee:
     def __init__(self, database: Database, trial: Job) -> None:
         assert trial.parent_id is not None, "a trial has a parent"
         assert trial.number is not None, "and a number"
-        parent = ResolvedSpec.model_validate(jobs.find(database, trial.parent_id, owner=trial.owner).spec)
+        parent = read_resolved(jobs.find(database, trial.parent_id, owner=trial.owner).spec)
         assert parent.search is not None, "the parent is a search"
         self._database, self._parent_id, self._number = database, trial.parent_id, trial.number
         self._search, self._monitor = parent.search, parent.training.monitor
@@ -116,7 +117,7 @@ class _Family:
 
     def __init__(self, database: Database, parent: Job) -> None:
         self.database, self.parent = database, parent
-        self.spec = ResolvedSpec.model_validate(parent.spec)
+        self.spec = read_resolved(parent.spec)
         self.children = children.of(database, parent.id)
         self.tried = [child for child in self.children if child.kind in TRIED]
         self.last = next((child for child in self.children if child.kind not in TRIED), None)

@@ -16,6 +16,7 @@ from models_store.errors import EspalierError
 from models_store.families import TRIED
 from models_store.jobs import CHILD_PHASES, PREVIEW_PHASES
 from models_store.settings import Settings
+from models_store.spec.older import read_resolved
 from models_store.spec.train import ResolvedSpec
 from workers import sheet, tether, trial
 from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, EXIT_TROUBLE, Assignment
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     settings = Settings()
     assignment = Assignment.read(Path(path))
-    spec = ResolvedSpec.model_validate(assignment.spec)
+    spec = read_resolved(assignment.spec)
     reporter = PipeReporter(int(reports), plan=_plan(spec, assignment.kind))
     reporter.listen()
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)

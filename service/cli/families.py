@@ -25,6 +25,9 @@ def trials(
         session.emit(items)
         return
     parent = session.client.get(f"/jobs/{job}")
+    if not items and not parent["children"]:
+        session.console.print(f"{parent['id']} is a job of kind {parent['kind']}: it has no trials")
+        return
     session.console.print(trial_table(items, parent))
     if parent["result"]:
         session.console.print(findings(parent["result"]))
@@ -74,7 +77,7 @@ def findings(result: Document) -> "RenderableType":
         )
     if result.get("summary"):
         parts.append(spread_table(result["summary"]))
-    parts += [f"note: {escape(note)}" for note in result["notes"]]
+    parts += [f"note: {escape(note)}" for note in result.get("notes", [])]
     return Group(*parts)
 
 

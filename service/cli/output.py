@@ -109,10 +109,12 @@ def styled_state(state: str) -> str:
 def outcome(job: Document) -> str:
     """Return what came of a job: the version it made, the figure it reached, or what went wrong."""
     result = job.get("result")
-    if result and result["model"]:
+    if result and result.get("model"):
         return f"{result['model']}:{result['version']}"
-    if result and result["value"] is not None:
-        return f"{result['value']:.4f}" + (", stopped early" if result["pruned"] else "")
+    if result and result.get("value") is not None:
+        return f"{result['value']:.4f}" + (", stopped early" if result.get("pruned") else "")
+    if result and result.get("runs"):
+        return f"{sum(run['state'] == 'succeeded' for run in result['runs'])} of {len(result['runs'])} runs"
     if job.get("problem"):
         return escape(str(job["problem"].get("code") or job["problem"].get("title")))
     return NOTHING

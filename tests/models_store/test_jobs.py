@@ -1,12 +1,42 @@
 import pytest
 
-from models_store import claims, datasets, events, idempotency, jobs, patrol, queue
+from models_store import claims, datasets, events, idempotency, jobs, patrol, queue, tables
 from models_store.claims import Stale
 from models_store.database import Database
 from models_store.settings import Settings
+from models_store.spec.train import ResolvedSpec
+from models_store.spec.transfer import Transfer
 from tests.samples import DATASET_ID, a_train_spec, insert_dataset
 
 OWNER = "ada"
+OLDER_SPEC = {
+    "task": "image_classification",
+    "name": "leaves",
+    "dataset": DATASET_ID,
+    "seed": 0,
+    "input": {"size": 64, "channels": 3, "fit": "crop"},
+    "backbone": {"kind": "small_cnn", "weights": None, "freeze": "none"},
+    "head": {"hidden_sizes": [], "activation": "relu", "dropout": 0.0},
+    "augmentation": [],
+    "regularizers": [],
+    "loss": {"kind": "cross_entropy", "label_smoothing": 0.0, "class_weights": None},
+    "optimizer": {"kind": "adamw", "lr": 0.001, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.01},
+    "schedule": {"kind": "cosine", "warmup_epochs": 0.0, "final_fraction": 0.0},
+    "training": {
+        "epochs": 20,
+        "batch_size": 32,
+        "precision": "auto",
+        "monitor": "val_accuracy",
+        "early_stopping": None,
+    },
+    "compression": {
+        "prune": None,
+        "quantize": {"kind": "static_int8", "calibration_images": 128, "per_channel": True},
+        "max_accuracy_drop": 0.02,
+    },
+    "export": {"opset": 20},
+}
+"""as the first version of the service resolved and kept it"""
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +167,32 @@ def test_a_failed_job_is_retried_as_a_new_job_with_the_same_spec(database: Datab
 
     assert (again.state, again.spec_sha256) == ("queued", job.spec_sha256)
     assert again.id != job.id
+
+
+def test_a_retried_preview_is_a_preview(database: Database, settings: Settings) -> None:
+    job = submit(database, settings, preview={"images": 4})
+    jobs.cancel(database, job.id, owner=OWNER)
+
+    again = jobs.retry(database, job.id, owner=OWNER, settings=settings)
+
+    assert (again.kind, again.parameters, again.priority) == ("preview", {"images": 4}, job.priority)
+
+
+def test_a_job_from_before_the_vocabulary_grew_is_retried_as_what_it_meant(
+    database: Database, settings: Settings
+) -> None:
+    job = submit(database, settings)
+    jobs.cancel(database, job.id, owner=OWNER)
+    with database.write() as connection:
+        connection.execute(tables.job.update().values(spec=OLDER_SPEC))
+
+    spec = jobs.retry(database, job.id, owner=OWNER, settings=settings).spec
+
+    kept = {name: spec[name] | part if isinstance(part, dict) else part for name, part in OLDER_SPEC.items()}
+    assert {name: spec[name] for name in OLDER_SPEC} == kept
+    assert (spec["search"], spec["validation"], spec["distillation"]) == (None, None, None)
+    assert spec["transfer"] == Transfer().model_dump(mode="json")
+    assert ResolvedSpec.model_validate(spec).model_dump(mode="json") == spec
 
 
 def test_an_expired_lease_is_taken_back_and_counts_as_a_crash(database: Database, settings: Settings) -> None:

@@ -1,13 +1,18 @@
 """Searches and cross-validations as tables and lines for people."""
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+import click
 from rich.console import Console
 
 from service.cli import families
 from service.cli.client import Client, Event
+from service.cli.session import Session
 from service.cli.watch import watch
+
+if TYPE_CHECKING:
+    import typer
 
 PARENT: dict[str, Any] = {
     "id": "job_0",
@@ -82,6 +87,31 @@ def test_folds_are_summed_up_by_mean_and_interval() -> None:
 
     assert "held out accuracy" in text
     assert "0.7000 to 0.9000" in text
+
+
+class Plain(Client):
+    """A service that has one job, a training."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:9")
+
+    def items(self, path: str, **_: Any) -> Any:
+        del path
+        return []
+
+    def get(self, path: str, **_: Any) -> Any:
+        return PARENT | {"id": path.rpartition("/")[2], "kind": "train", "children": None, "result": {"model": "a"}}
+
+
+def test_a_plain_job_is_said_to_have_no_trials() -> None:
+    session = Session(url=None, api_key=None, as_json=False)
+    session.client = Plain()
+
+    with click.Context(click.Command("trials"), obj=session) as context:
+        session.console.file = io.StringIO()
+        families.trials(cast("typer.Context", context), "job_7")
+
+    assert "job_7 is a job of kind train: it has no trials" in session.console.file.getvalue()
 
 
 class Told(Client):

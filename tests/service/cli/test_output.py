@@ -42,6 +42,20 @@ def test_a_prediction_is_shown_beside_what_is_true(
     assert [part for part in expected if part not in text] == []
 
 
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ({"model": "leaves", "version": 2}, "leaves:2"),
+        ({"model": None, "version": None, "value": 0.5, "pruned": True}, "0.5000, stopped early"),
+        ({"model": None, "runs": [{"state": "succeeded"}, {"state": "failed"}], "summary": {}}, "1 of 2 runs"),
+        ({"model": None}, "-"),
+        (None, "-"),
+    ],
+)
+def test_a_jobs_outcome_is_its_version_its_figure_or_its_runs(result: dict[str, Any] | None, expected: str) -> None:
+    assert output.outcome({"result": result, "problem": None}) == expected
+
+
 def test_a_dataset_of_numbers_shows_where_they_lie_and_how_many_images_there_are() -> None:
     dataset = {
         "name": "ages",
