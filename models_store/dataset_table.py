@@ -1,8 +1,9 @@
 """`labels.csv`: what it says of each file, and what is wrong with it.
 
 UTF-8, with the header `file,label`, `file,labels` or `file,value`, and then `split` and `group` in any order or not at
-all. `labels` are separated by `;` or `|`, and may be none; a `value` is a finite number with a decimal point; images of
-one `group` (a patient, a place, a day) stay together in one split. Files are named relative to the table's folder.
+all. `labels` are separated by `;` or `|`, and may be none; a `value` is a number from -1e30 to 1e30 with a decimal
+point; images of one `group` (a patient, a place, a day) stay together in one split. Files are named relative to the
+table's folder.
 """
 
 import csv
@@ -34,7 +35,7 @@ class TableUnreadable(Exception):
 
 @dataclass(frozen=True)
 class Unfit:
-    """A cell that is no number."""
+    """A cell that is no number, or one too large."""
 
     text: str
 
@@ -206,8 +207,9 @@ def _check_values(rows: Sequence[Row]) -> list[Check]:
     unfit = {row.file: row.target.text for row in rows if isinstance(row.target, Unfit)}
     if not unfit:
         return []
-    message = "labels.csv has values that are no finite numbers; write them with a decimal point, as 3.5 or 1e-3"
-    reasons = {file: f"the value is {text[:50]!r}, and not a finite number" for file, text in unfit.items()}
+    allowed = f"from -{LARGEST_VALUE:.0e} to {LARGEST_VALUE:.0e}".replace("e+", "e")
+    message = f"labels.csv has values that are no numbers {allowed}; write them with a decimal point, as 3.5 or 1e-3"
+    reasons = {file: f"the value is {text[:50]!r}, and not a number {allowed}" for file, text in unfit.items()}
     return [Check("labels_csv_value_unfit", "error", message, sorted(unfit), reasons)]
 
 

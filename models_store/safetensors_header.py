@@ -1,16 +1,17 @@
 """The header of a safetensors file, read and checked without the library: nothing of a tensor is loaded.
 
 The format (the safetensors README, "Format"): 8 bytes of an unsigned little-endian length, that many bytes of JSON
-(name → dtype, shape, data_offsets; `__metadata__`: text → text), then the tensors' bytes without holes. Everything that
-a header claims is checked against the file's size, so that whoever loads it later meets no surprise.
+in UTF-8 that begin with `{` (name → dtype, shape, data_offsets; `__metadata__`: text → text), then the tensors' bytes
+without holes. Everything that a header claims is checked against the file's size, so that whoever loads it later meets
+no surprise.
 """
 
+import itertools
 import json
 import math
 import struct
 from collections import Counter
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,11 @@ def inspect(path: Path) -> Contents:
 
 def _parsed(header: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(header, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, a key twice, nested too deep
+        document = json.loads(header.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, half a character, a key twice, nested too deep
         raise NotSafetensors(f"the header is not the JSON that it should be ({str(error)[:200]})") from error
-    if not isinstance(document, dict):
-        raise NotSafetensors("the header is JSON, and no object")
+    if not isinstance(document, dict) or not header.startswith(b"{"):
+        raise NotSafetensors("the header is JSON, and no object from its first byte on")
     metadata = document.pop(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise NotSafetensors(f"{METADATA} maps texts to texts, and here it does not")
@@ -102,6 +103,9 @@ def _parsed(header: bytes) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for text in itertools.chain.from_iterable(pairs):
+        if isinstance(text, str):
+            text.encode("utf-8")  # JSON can spell half a character ("\\ud800"), and nothing can store it
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key stands twice in one object")
@@ -135,7 +139,7 @@ def _are_counts(values: Any) -> bool:  # noqa: ANN401  any JSON
 
 def _check_spans(spans: list[tuple[int, int, str]], size_bytes: int) -> None:
     edges = [(0, 0, ""), *spans, (size_bytes, size_bytes, "")]
-    for (_, end, before), (begin, _, after) in pairwise(edges):
+    for (_, end, before), (begin, _, after) in itertools.pairwise(edges):
         if end != begin:
             between = f"{before[:100]!r} and {after[:100]!r}" if before and after else "the tensors and the file's end"
             raise NotSafetensors(f"there is a hole or an overlap between {between}: the file is damaged or cut off")

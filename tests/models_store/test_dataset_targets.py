@@ -105,6 +105,12 @@ def test_a_table_may_give_each_image_a_number(store: Store) -> None:
     assert (facts.target, facts.train_count, facts.class_count) == ("number", 32, 1)
 
 
+def test_a_value_beyond_the_limit_is_refused_with_the_limit(store: Store) -> None:
+    (error,) = store.refusal(a_table(valued().replace("\n7.png,1.75", "\n7.png,2e+31"), images(40))).errors
+
+    assert "from -1e30 to 1e30" in error.message
+
+
 def test_each_split_has_values_of_every_range(store: Store) -> None:
     dataset = store.ingest(a_table("\n".join(["file,value", *(f"{i}.png,{i**2}" for i in range(200))]), images(200)))
 

@@ -124,6 +124,16 @@ def test_a_file_of_numbers_that_are_none_is_refused(tmp_path: Path) -> None:
         weights.start_from(nn.Linear(2, 2), tmp_path / "theirs", classifier=None, told_as="wt_00000000")
 
 
+def test_a_damaged_file_of_the_users_is_told_by_their_name_for_it(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_bytes(b"nothing of the kind")
+
+    for path in (tmp_path / "theirs", tmp_path / "gone"):
+        with pytest.raises(WeightsUnfit, match="wt_00000000 can't be read") as caught:
+            weights.start_from(nn.Linear(2, 2), path, classifier=None, told_as="wt_00000000")
+
+        assert str(tmp_path) not in caught.value.detail
+
+
 def test_a_file_in_the_weights_folder_wins_and_half_precision_is_cast_up(tmp_path: Path) -> None:
     source = build(ResNet18(weights=None))
     state = {name: value.half() if value.ndim > 1 else value for name, value in source.state_dict().items()}

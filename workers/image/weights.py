@@ -90,7 +90,7 @@ def start_from(net: nn.Module, path: Path, *, classifier: str | None, told_as: s
     Raises:
         WeightsUnfit: if the tensors are not the backbone's; says the first differences.
     """
-    state = _read(path)
+    state = _read(path, told_as)
     if any(key.startswith(OURS) for key in state):
         own = {key.removeprefix(OURS): value for key, value in state.items() if key.startswith(OURS)}
     else:
@@ -104,7 +104,7 @@ def fill(net: nn.Module, path: Path, *, told_as: str) -> None:
     Raises:
         WeightsUnfit: if the tensors are not the net's.
     """
-    _fit(net, _read(path), told_as)
+    _fit(net, _read(path, told_as), told_as)
 
 
 def _placed(kind: str, folder: Path) -> Path | None:
@@ -119,13 +119,16 @@ def _placed(kind: str, folder: Path) -> Path | None:
     return None
 
 
-def _read(path: Path) -> State:
+def _read(path: Path, told_as: str | None = None) -> State:
+    """Return the file's tensors; `told_as` is what its owner calls it, who knows nothing of the worker's folders."""
     try:
         if path.suffix != ".pth":
             return load_file(path)
         state: State = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        raise WeightsUnfit(f"{path} can't be read as a file of weights ({error}); replace or remove it") from error
+        name = told_as or str(path)
+        reason = str(error).replace(str(path), name)
+        raise WeightsUnfit(f"{name} can't be read as a file of weights ({reason}); replace or remove it") from error
     return state
 
 
