@@ -46,8 +46,10 @@ def spec_page() -> str:
     """Return docs/spec.md."""
     schema = _train_schema()
     sections = [HEADING, *_parts_table(schema), *_section("The whole", schema, schema)]
+    told: set[str] = set()
     for family, field in schema["properties"].items():
-        for name in _parts(field):
+        for name in [each for each in _parts(field) if each not in told]:
+            told.add(name)
             sections += _section(f"{family}: {_title(schema['$defs'][name], name)}", schema["$defs"][name], schema)
     return "\n".join(sections)
 

@@ -1,6 +1,7 @@
 """pydantic's errors → what was given, where, what is allowed: read from the same JSON Schema that users see."""
 
 import difflib
+import json
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -65,6 +66,12 @@ def _explain_one(fault: Any, root: Schema, given: Any) -> dict[str, Any]:  # noq
         similar = difflib.get_close_matches(str(context.get("tag", "")), allowed, n=1, cutoff=0.4)
         found = f"{context['tag']!r} is not one of" if "tag" in context else "`kind` is missing; it is one of"
         message = f"{found} {', '.join(allowed)}" + (f"; did you mean {similar[0]!r}?" if similar else "")
+    elif code in {"model_attributes_type", "model_type", "dict_type"}:
+        kinds = list(node.get("discriminator", {}).get("mapping", {}))
+        known = sorted(node.get("properties", {}))
+        named = _given_at(given, steps)
+        example = {"kind": named if named in kinds else kinds[0]} if kinds else dict.fromkeys(known[:1], "…")
+        allowed, message = kinds or known, f"give an object, such as {json.dumps(example, ensure_ascii=False)}"
     fault_document = {"pointer": "".join(f"/{_escape(str(step))}" for step in steps), "code": code, "message": message}
     return fault_document if allowed in (None, {}, []) else fault_document | {"allowed": allowed}
 
@@ -96,8 +103,14 @@ def _walk(
     return steps, node
 
 
+def _given_at(given: Any, steps: list[int | str]) -> Any:  # noqa: ANN401  any JSON
+    for step in steps:
+        given = _at(given, step)
+    return given
+
+
 def _child(node: Schema, key: str) -> Schema | None:
-    values = node.get("additionalProperties")
+    values = node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), None)
     found: Schema | None = node.get("properties", {}).get(key)
     return values if found is None and isinstance(values, dict) else found
 

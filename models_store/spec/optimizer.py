@@ -6,7 +6,14 @@ from pydantic import Field
 
 from models_store.spec.part import Part
 
-LearningRate = Annotated[float, Field(gt=0, le=10, description="learning rate at the schedule's peak")]
+LearningRate = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=10,
+        description="learning rate at the schedule's peak; left out, a tenth of the default where pretrained weights train on",
+    ),
+]
 WeightDecay = Annotated[float, Field(ge=0, le=1, description="weight decay of matrices and kernels")]
 DecayNorms = Annotated[
     bool, Field(description="whether weight decay acts on norms, biases and other vectors too, not on matrices alone")

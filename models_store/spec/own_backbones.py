@@ -7,6 +7,8 @@ from pydantic import Field
 
 from models_store.spec.network import HALF, Design, Network
 
+LARGEST_MAP = 4  # at 8 by 8 the dense layer would be most of a small net
+
 
 class SmallCnn(Network):
     """Stages of 3x3 convolutions with batch norm, an activation and max pooling, then a dense layer: a net to train from scratch."""
@@ -26,6 +28,15 @@ class SmallCnn(Network):
     dense_size: Annotated[int, Field(ge=1, le=16_384)] | None = Field(
         512, description="size of the dense layer after the last stage; null: the mean over the image instead"
     )
+
+    def map_side(self, size: int) -> int:
+        """Return the side of what the last stage gives for images of this size, both in pixels."""
+        return size >> len(self.widths)
+
+    def dense_side(self, size: int) -> int:
+        """Return the side of what the dense layer takes: of a larger map, the means of squares."""
+        side = self.map_side(size)
+        return side // max(1, side // LARGEST_MAP)
 
     def _design(self) -> Design:
         stages = [f"stage{number}" for number in range(1, len(self.widths) + 1)]

@@ -45,6 +45,8 @@ EPOCHS: dict[Way, tuple[int, int]] = {"head": (50, 50), "fine_tune": (2, 12), "s
 LEAST_STEPS: dict[Way, int] = {"head": 400, "fine_tune": 300, "scratch": 1_000}
 """the fewest that get anywhere: small datasets are looked at more often, up to MOST_EPOCHS times"""
 MOST_EPOCHS = 200
+LARGEST_PROBED = 512
+"""images a step that `batch_size: auto` takes at most"""
 OWN = {"small_cnn", "cifar_resnet18"}
 
 GREY_NET: Document = {"kind": "small_cnn", "widths": [32, 64, 128], "depth": 2, "dense_size": None}
@@ -53,8 +55,12 @@ AVERAGED: Document = {"kind": "constant", "warmup_epochs": 0.5}
 """the schedule of an optimizer that averages weights in place of a falling learning rate"""
 
 
-def fill(document: Document, facts: DatasetFacts) -> Document:
-    """Return a TrainSpec's document with every default decided; what the user chose stays as it is."""
+def fill(document: Document, facts: DatasetFacts, *, rate_is_left_out: bool = False) -> Document:
+    """Return a TrainSpec's document with every default decided; what the user chose stays as it is.
+
+    `rate_is_left_out`: the user named an optimizer without its `lr`. Its own default is for nets that begin at random;
+    for pretrained weights that train on, a tenth of it is taken.
+    """
     task = document["task"] or TASK_OF[facts.target]
     backbone = document["backbone"] or _backbone(document, facts)
     part: Network = TypeAdapter(Backbone).validate_python(backbone)
@@ -63,7 +69,7 @@ def fill(document: Document, facts: DatasetFacts) -> Document:
     training = document["training"]
     usual = _batch_size(way, facts)
     batch_size = training["batch_size"] or usual
-    steps_per_epoch = math.ceil(facts.train_count / (batch_size if isinstance(batch_size, int) else usual))
+    steps_per_epoch = _steps_per_epoch(batch_size, facts)
     epochs = training["epochs"] or _epochs(way, size, steps_per_epoch, facts)
     decided: Document = {
         "task": task,
@@ -77,14 +83,17 @@ def fill(document: Document, facts: DatasetFacts) -> Document:
         },
     }
     left_out: Document = {
-        "transfer": Transfer().model_dump() | (_probing(part, facts) if way == "fine_tune" else {}),
+        "transfer": Transfer().model_dump() | (_probing(part, document, facts) if way == "fine_tune" else {}),
         "augmentation": _augmentation(way, facts),
         "regularizers": _regularizers(way, document, epochs * steps_per_epoch),
         "loss": _loss(task, way, facts),
         "optimizer": _optimizer(way, part, facts),
         "schedule": _schedule(way, document),
     }
-    return document | decided | {name: value for name, value in left_out.items() if document[name] is None}
+    filled = document | decided | {name: value for name, value in left_out.items() if document[name] is None}
+    if rate_is_left_out and way == "fine_tune":
+        filled["optimizer"] = filled["optimizer"] | {"lr": filled["optimizer"]["lr"] / 10}
+    return filled
 
 
 def is_uneven(facts: DatasetFacts) -> bool:
@@ -143,7 +152,15 @@ def _size(part: Network, document: Document, facts: DatasetFacts) -> int:
 
 
 def _batch_size(way: Way, facts: DatasetFacts) -> int:
-    return 128 if way == "scratch" and facts.train_count >= 16 * 128 else 32
+    usual = 128 if way == "scratch" and facts.train_count >= 16 * 128 else 32
+    return max(1, min(usual, facts.train_count))
+
+
+def _steps_per_epoch(batch_size: int | str, facts: DatasetFacts) -> int:
+    if batch_size == "full":
+        return 1
+    most = batch_size if isinstance(batch_size, int) else LARGEST_PROBED  # what the probe finds is known when it runs
+    return math.ceil(facts.train_count / most)
 
 
 def _epochs(way: Way, size: int, steps_per_epoch: int, facts: DatasetFacts) -> int:
@@ -159,8 +176,10 @@ def _monitor(task: str, way: Way, facts: DatasetFacts) -> str:
     return "val_balanced_accuracy" if is_uneven(facts) else "val_accuracy"
 
 
-def _probing(part: Network, facts: DatasetFacts) -> Document:
-    scale = {"head_lr_scale": 3.0 if facts.median_side < PHOTOGRAPH_SIDE else 10.0}
+def _probing(part: Network, document: Document, facts: DatasetFacts) -> Document:
+    scale: Document = {"head_lr_scale": 3.0 if facts.median_side < PHOTOGRAPH_SIDE else 10.0}
+    if document["optimizer"] is not None:
+        scale = {}  # the multiple is made for the recipe's own rate
     if part.freeze is not None and part.freeze != "none":
         return scale
     return scale | {"probe_epochs": min(20, max(3, math.ceil(20_000 / facts.train_count)))}

@@ -2,7 +2,9 @@
 
 import copy
 import difflib
+import json
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -87,6 +89,12 @@ def grid_values(distribution: Distribution, *, steps: int) -> list[Any]:
     return [start + (end - start) * share for share in shares]
 
 
+def values_of(distribution: Distribution) -> tuple[str, list[Any]]:
+    """Return a distribution's name, and its choices or the two ends of its range."""
+    ((name, values),) = distribution.model_dump(exclude_none=True).items()
+    return name, values
+
+
 def planned(spec: "ResolvedSpec") -> int:
     """Return how many children that try something a spec asks for; 0: it asks for one training."""
     if spec.search is not None:
@@ -107,7 +115,10 @@ def refuse_what_cannot_vary(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
     document = spec.model_dump(mode="json")
     for path, distribution in spec.search.space.items():
         _refuse_unknown_path(document, path)
-        ((name, values),) = distribution.model_dump(exclude_none=True).items()
+        _refuse_part_of_another(path, spec.search.space)
+        name, values = values_of(distribution)
+        if name == "choice":
+            _refuse_duplicates(path, values)
         for position, value in enumerate(values):
             changed: Document = {}
             try:
@@ -140,6 +151,29 @@ def _refuse_unknown_path(document: Document, path: str) -> None:
         there = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(known) or 'nothing'}"
         message = f"the resolved spec has no {step!r} in {path!r}; {there}"
         raise _contradiction(pointer, message, known) from error
+
+
+def _refuse_part_of_another(path: str, space: Collection[str]) -> None:
+    """Refuse a path whose meaning depends on what else a trial has drawn."""
+    pointer, (part, _, last) = f"search/space/{path}", path.rpartition(".")
+    if last == "kind":
+        message = f"another kind has other keys; vary the whole part: `{part}: {{choice: [{{kind: …}}, …]}}`"
+        raise _contradiction(pointer, message, None)
+    above = next((other for other in space if path.startswith(f"{other}.")), None)
+    if above is not None:
+        message = (
+            f"{above!r} varies as a whole, and {path!r} is inside it; write its values into the choices of {above!r}"
+        )
+        raise _contradiction(pointer, message, None)
+
+
+def _refuse_duplicates(path: str, values: list[Any]) -> None:
+    seen: dict[str, int] = {}
+    for position, value in enumerate(values):
+        first = seen.setdefault(json.dumps(value, sort_keys=True), position)
+        if first != position:
+            message = f"{value!r} stands twice in the choice, here and at {first}"
+            raise _contradiction(f"search/space/{path}/choice/{position}", message, None)
 
 
 def _refuse_what_may_move(changed: Document, pointer: str, *, path: str) -> None:

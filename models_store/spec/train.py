@@ -106,6 +106,7 @@ def resolve(spec: TrainSpec, facts: DatasetFacts) -> tuple[ResolvedSpec, list[st
     Raises:
         pydantic.ValidationError: if the spec does not fit the dataset, or contradicts itself beside the recipe's choices.
     """
-    document = recipes.fill(spec.model_dump(), facts)
+    rate_is_left_out = spec.optimizer is not None and "lr" not in spec.optimizer.model_fields_set
+    document = recipes.fill(spec.model_dump(), facts, rate_is_left_out=rate_is_left_out)
     resolved = ResolvedSpec.model_validate(document, context=facts)
     return resolved, doubts(resolved, facts)

@@ -50,7 +50,7 @@ class Training(Part):
     )
     monitor: Monitor | None = Field(
         None,
-        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: val_accuracy for classes, val_loss for labels and numbers",
+        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: the recipe's, which is val_loss for labels and numbers, for frozen backbones and below 10,000 images, and else the accuracy (balanced, when classes are uneven)",
     )
     early_stopping: EarlyStopping | None = Field(None, description="null: train all epochs")
 

@@ -156,6 +156,20 @@ CASES = [
     ),
     case("/search/space/optimizer.rate", ["lr"], search=the("random", space={"optimizer.rate": {"uniform": [0.1, 1]}})),
     case("/search/space/name", ["optimizer"], search=the("random", space={"name": {"choice": ["a", "b"]}})),
+    case(
+        "/search/space/optimizer.lr/log_unifrm",
+        ["log_uniform"],
+        search=the("random", space={"optimizer.lr": {"log_unifrm": [1, 2]}}),
+    ),
+    case(
+        "/search/space/optimizer.lr/log_uniform",
+        {"minItems": 2},
+        search=the("random", space={"optimizer.lr": {"log_uniform": [1]}}),
+    ),
+    case("/optimizer", ["sgd", "adamw"], optimizer="sgd"),
+    case("/backbone", ["resnet18"], backbone="resnet18"),
+    case("/augmentation/0", ["random_flip"], augmentation=["random_flip"]),
+    case("/training", ["epochs"], training=5),
     # compression and export
     case("/compression/max_accuracy_drop", SHARE, compression={"max_accuracy_drop": 1.5}),
     case("/compression/prune/ratio", {"exclusiveMaximum": 1}, compression={"prune": the("structured", ratio=1)}),

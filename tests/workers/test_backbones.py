@@ -45,6 +45,14 @@ def test_each_kind_gives_the_features_that_it_promises_and_its_stages_cover_it(k
     assert {stage for each in owners for stage in each} == set(part.stages)
 
 
+def test_a_small_cnn_of_one_size_takes_the_weights_of_another() -> None:
+    trained, larger = (build(SmallCnn(widths=[4, 4, 4], dense_size=8), size=size).net for size in (32, 64))
+
+    larger.load_state_dict(trained.state_dict())
+
+    assert larger.eval()(torch.rand(2, 3, 64, 64)).shape == (2, 8)
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("kind", LIGHT)
 def test_a_backbone_from_scratch_takes_grey_colours_and_alpha(kind: str, channels: int) -> None:

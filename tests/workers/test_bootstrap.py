@@ -78,3 +78,16 @@ def test_a_split_too_large_for_all_resamples_says_how_many_there_were(monkeypatc
     assert found["roc_auc_macro"] is not None
     assert found["roc_auc_macro"]["samples"] == 150
     assert found["loss"] is None
+
+
+@pytest.mark.parametrize(("right", "low", "high"), [(True, 0.6915, 1.0), (False, 0.0, 0.3085)])
+def test_ten_of_ten_are_no_certainty(right: bool, low: float, high: float) -> None:  # noqa: FBT001  a case, not a switch
+    labels_N = np.arange(10) % 2
+    probabilities_NK = np.where((labels_N[:, None] == np.arange(2)) == right, 0.9, 0.1)
+
+    intervals = bootstrap.classification(probabilities_NK, labels_N, samples=200, seed=0)
+
+    accuracy = intervals["accuracy"]
+    assert accuracy is not None
+    assert (accuracy["low"], accuracy["high"]) == pytest.approx((low, high), abs=1e-3)
+    assert intervals["roc_auc_macro"] is None

@@ -60,7 +60,19 @@ def test_a_split_that_bounds_no_temperature_leaves_it_at_1_and_says_so(logits: n
 def test_logits_that_are_no_numbers_leave_it_at_1_and_say_so() -> None:
     found = fit_temperature(np.array([[np.nan, 1.0]]), np.array([0]), activation="softmax")
 
-    assert (found.value, found.reason) == (1.0, "some logits are not finite numbers")
+    assert (found.value, found.reason) == (1.0, "there are no logits, or some are not finite numbers")
+
+
+def test_a_few_images_do_not_fit_a_temperature_to_their_chance() -> None:
+    random = np.random.default_rng(0)
+    fitted = []
+    for _ in range(100):
+        logits_NK = random.normal(0, 2, (12, 2))
+        chances_N = activate(logits_NK, activation="softmax")[:, 1]
+        fitted.append(fit_temperature(logits_NK, (random.random(12) < chances_N).astype(int), activation="softmax"))
+
+    assert sum(found.value != 1 for found in fitted) <= 10  # one in twenty, by chance
+    assert all(found.reason for found in fitted if found.value == 1)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])

@@ -176,6 +176,23 @@ def test_no_more_children_wait_or_run_than_may(database: Database, drive: Drive)
     assert most == 2
 
 
+def test_a_trial_whose_values_take_away_each_others_place_is_invalid_and_the_search_goes_on(
+    database: Database, drive: Drive
+) -> None:
+    erasing = {"kind": "random_erasing"}
+    space = {
+        "augmentation": {"choice": [[], [erasing]]},
+        "augmentation.0.probability": {"choice": [0.25, 0.75]},
+    }
+
+    parent = drive(search={"kind": "grid", "space": space}, augmentation=[erasing])
+
+    states = [child.state for child in below(database, parent)]
+    assert states == ["succeeded", "failed", "failed", "succeeded", "succeeded", "succeeded"]
+    assert below(database, parent)[1].problem["code"] == "trial_invalid"
+    assert parent.state == "succeeded"
+
+
 def test_a_trial_that_fails_is_a_failed_trial_and_the_search_goes_on(database: Database, drive: Drive) -> None:
     parent = drive(
         fate=lambda claim: DIVERGED if claim.job.spec["optimizer"]["lr"] > 1 else None,

@@ -124,8 +124,25 @@ def test_the_head_is_probed_on_features_before_everything_trains(
     rows, progress = table.said("metrics"), [each["phase_fraction"] for each in table.said("progress")]
     assert [row.get("probe_epoch") for row in rows] == [1, 2, 3, None, None]
     assert [row.get("epoch") for row in rows] == [None, None, None, 1, 2]
-    assert len(trained.history) == 2
+    alone = min(row["probe_val_loss"] for row in rows if "probe_epoch" in row)
+    after = min(row["val_loss"] for row in rows if "epoch" in row)
+    assert len(trained.history) == (3 if alone < after else 2)
     assert progress == sorted(progress)
+
+
+def test_a_head_that_validates_better_alone_is_what_is_kept(
+    desk: Callable[[str], Desk], another_net: tuple[dict[str, Any], str]
+) -> None:
+    spec = a_probing_spec()
+    ruinous = spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"lr": 3.0})})
+    table = desk("ruined")
+
+    trained = table.learn(ruinous, initial_weights=another_net[1])
+
+    after = min(row["val_loss"] for row in table.said("metrics") if "epoch" in row)
+    assert trained.history[trained.best_epoch - 1]["val_loss"] < after
+    assert [row["epoch"] for row in trained.history] == [1, 2, 3]
+    assert any("the head alone" in line["text"] for line in table.said("log"))
 
 
 @pytest.mark.parametrize("stop_after", [9, 20], ids=["within the probe", "after the probe"])
@@ -141,7 +158,7 @@ def test_a_probed_training_is_taken_up_bit_by_bit(
     resumed = table.learn(spec, initial_weights=another_net[1])
 
     assert same_weights(resumed.classifier, whole.classifier)
-    assert (resumed.resumed_from is None) == (stop_after == 9)
+    assert resumed.history == whole.history
 
 
 def test_a_teacher_is_built_from_what_the_supervisor_hands_over(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from workers.evaluation import calibration
 from workers.evaluation.calibration import BINS, Scores
-from workers.evaluation.metrics import Classes, in_top, losses
+from workers.evaluation.metrics import TOP, Classes, in_top, losses
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -55,9 +55,9 @@ def affordable(samples: int, *, cost_of_one: int) -> int:
 
 
 def interval(values_S: Floats) -> dict[str, Any] | None:
-    """Return the middle 95 % of the values that are defined."""
+    """Return the middle 95 % of the values that are defined; None where all are alike: resampling can't tell more."""
     defined = values_S[np.isfinite(values_S)]
-    if len(defined) == 0:
+    if len(defined) == 0 or np.ptp(defined) == 0:
         return None
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return {"low": float(low), "high": float(high), "samples": len(defined)}
@@ -173,7 +173,10 @@ def _of_counts(
     accuracy_S = drawn_SC[:, right_C].sum(axis=1) / len(labels_N)
     top_S = drawn_SC[:, in_top_C.astype(bool)].sum(axis=1) / len(labels_N)
     columns = [accuracy_S, top_S, macro[1], *macro, *weighted]
-    return {name: interval(values_S) for name, values_S in zip(names, columns, strict=True)}
+    found = {name: interval(values_S) for name, values_S in zip(names, columns, strict=True)}
+    if found["accuracy"] is None:
+        found["accuracy"] = _of_all_alike(len(labels_N), accuracy=float(accuracy_S[0]), samples=possible)
+    return found | ({} if class_count > TOP else {"top5_accuracy": None})
 
 
 def _of_sums(probabilities_NK: Scores, labels_N: Classes, *, samples: int, generator: np.random.Generator) -> Intervals:
@@ -192,6 +195,13 @@ def _of_sums(probabilities_NK: Scores, labels_N: Classes, *, samples: int, gener
     names = ("loss", "expected_calibration_error")
     possible = affordable(samples, cost_of_one=5 * count)
     return collect(names, count=count, samples=possible, generator=generator, of=sums)
+
+
+def _of_all_alike(count: int, *, accuracy: float, samples: int) -> dict[str, Any]:
+    """Return the exact interval of a share of all or of none (Clopper and Pearson 1934): every resample is the same."""
+    bound = ((1 - LEVEL) / 2) ** (1 / count)
+    low, high = (bound, 1.0) if accuracy == 1 else (0.0, 1 - bound)
+    return {"low": low, "high": high, "samples": samples}
 
 
 def _summed(drawn_SC: Counts, groups_C: Counts, group_count: int) -> Floats:

@@ -22,6 +22,9 @@ BINS = 15
 SMALLEST_PROBABILITY = 1e-12
 TEMPERATURES = (0.05, 20.0)
 """where one is looked for; at the edge there is no best one: with every answer right, colder is ever better"""
+TOO_LITTLE = "the validation split is too small to tell the best one apart from 1"
+EVIDENCE = 3.84
+"""twice the gain in log likelihood that 1 is given up for: the 95 % point of chi-squared with one degree of freedom"""
 EDGE = 1.001  # a best temperature has a likelihood above that of both edges
 
 
@@ -43,14 +46,17 @@ class Temperature:
 def fit_temperature(logits_NK: Scores, targets: npt.NDArray[Any], *, activation: "Activation") -> Temperature:
     """Return the temperature of least negative log likelihood; never one of a higher likelihood than 1 gives.
 
+    The few examples of a small split fit a temperature to their own chance: it stays 1 unless the likelihood-ratio test
+    (Wilks 1938) tells the best one apart from 1.
+
     `targets` are classes int (N,) for softmax, and 0 or 1 (N, K) for sigmoid. It is 1, with a reason, where there is no
     best one: logits that are not finite, or none that the examples bound.
     """
     from scipy.optimize import minimize_scalar  # noqa: PLC0415  most of a second that other processes are spared
 
     assert activation != "identity", "what has no probabilities has no temperature"
-    if not np.isfinite(logits_NK).all():
-        return Temperature(1.0, None, None, "some logits are not finite numbers")
+    if not len(logits_NK) or not np.isfinite(logits_NK).all():
+        return Temperature(1.0, None, None, "there are no logits, or some are not finite numbers")
     logits64_NK = logits_NK.astype(np.float64)
 
     def loss_at(log_temperature: float) -> float:
@@ -61,8 +67,8 @@ def fit_temperature(logits_NK: Scores, targets: npt.NDArray[Any], *, activation:
     before, after = loss_at(0.0), float(found.fun)
     if min(loss_at(coldest), loss_at(hottest)) <= after * EDGE:
         return Temperature(1.0, before, before, "the validation split does not bound it: it is too small, or too easy")
-    if after >= before:
-        return Temperature(1.0, before, before)
+    if 2 * len(targets) * (before - after) <= EVIDENCE:
+        return Temperature(1.0, before, before, TOO_LITTLE)
     return Temperature(math.exp(float(found.x)), before, after)
 
 

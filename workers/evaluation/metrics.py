@@ -58,7 +58,7 @@ def evaluate(probabilities_NK: Scores, labels_N: Classes, classes: list[str]) ->
     summary = {
         "images": count,
         "accuracy": float((answers_N == labels_N).mean()),
-        "top5_accuracy": float(in_top(probabilities_NK, labels_N).mean()),
+        "top5_accuracy": float(in_top(probabilities_NK, labels_N).mean()) if class_count > TOP else None,
         **calibrated(probabilities_NK, labels_N),
         **_averages(rows),
     }
@@ -145,4 +145,6 @@ def _averages(rows: list[dict[str, Any]]) -> dict[str, float | None]:
 
 def _reasons(summary: dict[str, Any], *, is_finite: bool) -> dict[str, str]:
     reason = "the split has examples of one class alone" if is_finite else NOT_FINITE
-    return {name: reason for name in HEADLINE if summary[name] is None}
+    reasons = {name: reason for name in HEADLINE if summary[name] is None}
+    few = {"top5_accuracy": "there are no more than five classes"} if "top5_accuracy" in reasons and is_finite else {}
+    return reasons | few
