@@ -15,10 +15,13 @@ from models_store import jobs, registry
 from models_store import weights as weights_store
 from models_store.database import Database
 from models_store.errors import FieldError, Invalid
+from models_store.spec.facts import DatasetFacts
 from models_store.spec.older import read_resolved
+from models_store.spec.space import applied, values_of
 from models_store.spec.train import ResolvedSpec
 
 WEIGHTS, TEACHER = "/backbone/weights", "/distillation/teacher"
+BUILT_ON = {"backbone", "distillation"}
 
 
 class SourceNotFound(Invalid):
@@ -65,6 +68,28 @@ def pin(spec: ResolvedSpec, database: Database, *, owner: str, classes: list[str
         _check_teacher(spec, source, classes=classes)
         changes["distillation"] = spec.distillation.model_copy(update={"teacher": source.reference})
     return spec.model_copy(update=changes)
+
+
+def refuse_unfit_choices(
+    spec: ResolvedSpec, database: Database, *, facts: DatasetFacts, owner: str, classes: list[str]
+) -> None:
+    """Check what the values of a search build on, each as if a trial had it beside the spec's own values.
+
+    Raises:
+        SourceNotFound, SourceUnfit: as `pin` does, pointing below /search/space.
+    """
+    document = spec.model_dump(mode="json")
+    for path, distribution in (spec.search.space if spec.search is not None else {}).items():
+        if path.partition(".")[0] not in BUILT_ON:
+            continue
+        name, values = values_of(distribution)
+        for position, value in enumerate(values):
+            try:
+                pin(read_resolved(applied(document, {path: value}, facts)), database, owner=owner, classes=classes)
+            except (SourceNotFound, SourceUnfit) as error:
+                pointer = f"/search/space/{path}/{name}/{position}"
+                message = f"{path} can't be {value!r}: {error.detail}"
+                raise type(error)(message, errors=[FieldError(pointer, error.code, message)]) from error
 
 
 def initial_weights(database: Database, spec: dict[str, Any], *, owner: str) -> str | None:

@@ -172,9 +172,10 @@ class _Family:
         return new
 
     def _trial(self, number: int, values: Parameters, facts: DatasetFacts) -> NewChild:
-        document = applied(self.parent.spec, values, facts)
         owner, classes = self.parent.owner, self._dataset().card["classes"]
+        document = self._document()
         try:
+            document = applied(self.parent.spec, values, facts)
             spec = ResolvedSpec.model_validate(document, context=facts)
             document = sources.pin(spec, self.database, owner=owner, classes=classes).model_dump(mode="json")
         except (sources.SourceNotFound, sources.SourceUnfit) as error:
@@ -182,6 +183,9 @@ class _Family:
         except ValidationError as error:
             said = "; ".join(fault["msg"] for fault in error.errors()[:3])
             problem = TrialInvalid(f"these values contradict each other: {said}").as_problem()
+            return NewChild(number, "trial", document, parameters=values, problem=problem)
+        except (LookupError, TypeError, ValueError) as error:  # one value has taken away what another is to change
+            problem = TrialInvalid(f"these values can't be set together: {error!r}").as_problem()
             return NewChild(number, "trial", document, parameters=values, problem=problem)
         return NewChild(number, "trial", document, parameters=values)
 

@@ -129,8 +129,12 @@ def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, 
     with _unknown_dataset_told():
         dataset = datasets.find(here.database, spec.dataset, owner=owner)
     with bodies.faults_told(TrainSpec, given):
-        resolved, warnings = resolve(spec, datasets.facts(dataset))
-    return sources.pin(resolved, here.database, owner=owner, classes=dataset.card["classes"]), warnings
+        facts = datasets.facts(dataset)
+        resolved, warnings = resolve(spec, facts)
+    classes = dataset.card["classes"]
+    pinned = sources.pin(resolved, here.database, owner=owner, classes=classes)
+    sources.refuse_unfit_choices(pinned, here.database, facts=facts, owner=owner, classes=classes)
+    return pinned, warnings
 
 
 @contextmanager

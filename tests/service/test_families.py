@@ -88,6 +88,40 @@ def test_a_dry_run_says_how_many_jobs_a_spec_makes(service: Service, dataset: st
             },
             "backbone.weights/choice/1",
         ),
+        (
+            {
+                "search": {
+                    "kind": "random",
+                    "space": {
+                        "augmentation": {"choice": [[], [{"kind": "random_flip"}]]},
+                        "augmentation.0.probability": {"uniform": [0.1, 0.9]},
+                    },
+                },
+                "augmentation": [{"kind": "random_flip"}],
+            },
+            "augmentation.0.probability",
+        ),
+        (
+            {
+                "search": {
+                    "kind": "random",
+                    "space": {
+                        "backbone.widths.1": {"int_uniform": [8, 16]},
+                        "backbone": {"choice": [{"kind": "small_cnn"}, {"kind": "cifar_resnet18"}]},
+                    },
+                },
+                "backbone": {"kind": "small_cnn"},
+            },
+            "backbone.widths.1",
+        ),
+        (
+            {
+                "search": {"kind": "random", "space": {"optimizer.kind": {"choice": ["adam", "adamw"]}}},
+                "optimizer": {"kind": "adamw"},
+            },
+            "optimizer.kind",
+        ),
+        ({"search": {"kind": "grid", "space": {"seed": {"choice": [0, 1, 0]}}}}, "seed/choice/2"),
         ({"search": {"kind": "grid", "steps": 40, "space": SPACE | {"seed": {"int_uniform": [0, 99]}}}}, "/space"),
         ({"search": SEARCH, "validation": {"kind": "k_fold"}}, "/validation"),
         ({"validation": {"kind": "k_fold", "folds": 20}}, "/validation/folds"),
@@ -103,6 +137,28 @@ def test_what_cannot_be_tried_is_refused_where_it_stands(
     assert pointer in problem["errors"][0]["pointer"]
     if "validation" not in asked:
         assert problem["errors"][0]["pointer"].startswith("/search/space")
+
+
+@pytest.mark.parametrize(
+    ("space", "pointer"),
+    [
+        ({"backbone.weights": {"choice": [None, "wt_00000000000000"]}}, "backbone.weights/choice/1"),
+        ({"backbone.weights": {"choice": ["groups:77", None]}}, "backbone.weights/choice/0"),
+        (
+            {"backbone": {"choice": [{"kind": "resnet18"}, {"kind": "small_cnn", "weights": "groups:77"}]}},
+            "backbone/choice/1",
+        ),
+        ({"distillation": {"choice": [None, {"teacher": "groups:77"}]}}, "distillation/choice/1"),
+    ],
+)
+def test_a_choice_that_builds_on_what_is_not_there_is_refused(
+    service: Service, dataset: str, space: dict[str, Any], pointer: str
+) -> None:
+    asked = {"search": {"kind": "grid", "space": space}, "backbone": {"kind": "small_cnn"}}
+
+    problem = problem_of(post(service, dataset, **asked), 422, "source_not_found")
+
+    assert [fault["pointer"] for fault in problem["errors"]] == [f"/search/space/{pointer}"]
 
 
 def test_a_near_miss_of_a_path_is_named(service: Service, dataset: str) -> None:

@@ -180,12 +180,19 @@ def test_a_trial_whose_values_take_away_each_others_place_is_invalid_and_the_sea
     database: Database, drive: Drive
 ) -> None:
     erasing = {"kind": "random_erasing"}
-    space = {
-        "augmentation": {"choice": [[], [erasing]]},
-        "augmentation.0.probability": {"choice": [0.25, 0.75]},
-    }
+    inside = {"augmentation.0.probability": {"choice": [0.25, 0.75]}}
 
-    parent = drive(search={"kind": "grid", "space": space}, augmentation=[erasing])
+    def vary_the_whole_too(claim: claims.Claim) -> None:
+        """Make it a search that was queued before its space was refused."""
+        if claim.job.number == 0:
+            parent = jobs.find(database, str(claim.job.parent_id), owner=OWNER)
+            space = {"augmentation": {"choice": [[], [erasing]]}} | inside
+            spec = parent.spec | {"search": parent.spec["search"] | {"space": space}}
+            with database.write() as connection:
+                connection.execute(tables.job.update().where(tables.job.c.id == parent.id).values(spec=spec))
+
+    search = {"kind": "grid", "space": inside, "parallel": 1}
+    parent = drive(fate=vary_the_whole_too, search=search, augmentation=[erasing])
 
     states = [child.state for child in below(database, parent)]
     assert states == ["succeeded", "failed", "failed", "succeeded", "succeeded", "succeeded"]
