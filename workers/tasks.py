@@ -49,8 +49,15 @@ def _start_patrol(**_: Any) -> None:  # noqa: ANN401  Celery's signature
         _tell_children_first(number, patrol)
 
 
+def at_work(children: list[int]) -> list[int]:
+    """Return which of the pool's children may have a task; the others ignore the signal, and need not be waited for."""
+    begun = {request.worker_pid for request in worker_state.active_requests}
+    is_one_beginning = bool(set(worker_state.reserved_requests) - set(worker_state.active_requests))
+    return [pid for pid in children if is_one_beginning or pid in begun]
+
+
 def _tell_children_first(number: signal.Signals, patrol: Patrol) -> None:
-    """Have each supervisor save its job and give it back, and then let Celery end as it does at this signal.
+    """Have each supervisor at work save its job and give it back, and then let Celery end as it does at this signal.
 
     Celery's own soft shutdown sleeps for its whole time-out and tells its children nothing.
     """
@@ -59,7 +66,7 @@ def _tell_children_first(number: signal.Signals, patrol: Patrol) -> None:
 
     def leave(received: int, frame: FrameType | None) -> None:
         patrol.stop()
-        children = [child.pid for child in active_children()]
+        children = at_work([child.pid for child in active_children()])
         for pid in children:
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + settings.stop_grace_s + LAST_WRITES_S
