@@ -149,7 +149,7 @@ def _source(database: Database, reference: str, *, owner: str, pointer: str) -> 
 
 
 def _check_backbone(spec: ResolvedSpec, source: Source) -> None:
-    """Refuse a backbone of another structure; sizes and channels of the input may differ, and so may the head."""
+    """Refuse a backbone of another structure; the input's channels and mostly its size may differ, and the head."""
     own, given = (
         {name: value for name, value in backbone.items() if name not in {"weights", "freeze"}}
         for backbone in (spec.backbone.model_dump(mode="json"), source.spec["backbone"])
@@ -161,6 +161,12 @@ def _check_backbone(spec: ResolvedSpec, source: Source) -> None:
     if differing:
         detail = f"{source.reference} has another {own['kind']}: {', '.join(differing)} must be the same"
         raise _unfit(f"/backbone/{differing[0]}", detail, allowed=[given.get(differing[0])])
+    part, size, given_size = spec.backbone, spec.input.size, source.spec["input"]["size"]
+    if part.kind != "small_cnn" or part.dense_size is None or size is None:
+        return
+    if part.dense_side(size) != part.dense_side(given_size):
+        detail = f"{source.reference} has a dense layer for {given_size} pixels, which does not fit {size}"
+        raise _unfit("/input/size", detail, allowed=[given_size])
 
 
 def _check_teacher(spec: ResolvedSpec, source: Source, *, classes: list[str]) -> None:

@@ -82,6 +82,16 @@ def test_another_head_input_and_dataset_are_no_hindrance(database: Database, set
     assert pinned.backbone.weights == "leaves:1"
 
 
+def test_another_size_is_refused_where_the_dense_layer_would_be_another(database: Database, settings: Settings) -> None:
+    publish(database, settings)  # at 32 pixels: two stages leave 8, of which the dense layer takes 4
+
+    with pytest.raises(SourceUnfit) as caught:
+        pin(database, backbone=SMALL | {"weights": "leaves:1"}, input={"size": 40})
+
+    assert [(fault.pointer, fault.allowed) for fault in caught.value.errors] == [("/input/size", [32])]
+    pin(database, backbone=SMALL | {"weights": "leaves:1"}, input={"size": 64})
+
+
 @pytest.mark.parametrize("weights", ["leaves:2", "leaves@best", "nobody:1", "wt_0000000000"])
 def test_what_is_not_there_is_told_with_its_place(database: Database, settings: Settings, weights: str) -> None:
     publish(database, settings)

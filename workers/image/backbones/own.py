@@ -10,7 +10,6 @@ from torch import nn
 from models_store.spec.own_backbones import CifarResNet18, SmallCnn
 from workers.image.backbones.backbone import Backbone, build, named
 
-LARGEST_MAP = 4  # at 8 by 8 the dense layer would be most of a small net
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": partial(nn.ReLU, inplace=True),  # a tenth of a small net's step on a CPU
     "leaky_relu": partial(nn.LeakyReLU, inplace=True),
@@ -28,15 +27,14 @@ def _(part: SmallCnn, *, size: int, channels: int, weights_dir: Path, drop_path:
     for number, width in enumerate(part.widths, 1):
         stages.append((f"stage{number}", _stage(part, width_in, width)))
         width_in = width
-    side = size // 2 ** len(part.widths)
     if part.dense_size is None:
         stages.append(("mean", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())))
     else:
-        shrink = max(1, side // LARGEST_MAP)
-        side //= shrink
-        pool = [nn.AvgPool2d(shrink)] if shrink > 1 else []
+        side = part.dense_side(size)
+        shrink = part.map_side(size) // side
+        pool = nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity()  # a place in any case: tensors are named by it
         dense = nn.Linear(width_in * side * side, part.dense_size)
-        stages.append(("dense", nn.Sequential(*pool, nn.Flatten(), dense, ACTIVATIONS[part.activation]())))
+        stages.append(("dense", nn.Sequential(pool, nn.Flatten(), dense, ACTIVATIONS[part.activation]())))
     return Backbone(
         nn.Sequential(OrderedDict(stages)),
         feature_count=part.dense_size or width_in,
