@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from models_store.spec.compression import StaticInt8
 from models_store.spec.contradiction import contradiction as _contradiction
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.training_contradictions import doubts_of_training, refuse_contradictions_of_training
@@ -254,7 +255,9 @@ def _doubts_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple
             "some classes have fewer training images than there are folds: some folds will lack them",
         ),
         (
-            quantize is not None and quantize.calibration_images > facts.train_count,
+            quantize is not None
+            and quantize.calibration_images > facts.train_count
+            and quantize.calibration_images != StaticInt8().calibration_images,  # nobody asked for the default
             f"calibration_images is cut to the {facts.train_count} training images there are",
         ),
     ]

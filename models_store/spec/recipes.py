@@ -67,8 +67,7 @@ def fill(document: Document, facts: DatasetFacts, *, rate_is_left_out: bool = Fa
     way = _way(part, document, facts)
     size = document["input"]["size"] or _size(part, document, facts)
     training = document["training"]
-    usual = _batch_size(way, facts)
-    batch_size = training["batch_size"] or usual
+    batch_size = training["batch_size"] or _batch_size(way, facts, parts=training["accumulate_steps"])
     steps_per_epoch = _steps_per_epoch(batch_size, facts)
     epochs = training["epochs"] or _epochs(way, size, steps_per_epoch, facts)
     decided: Document = {
@@ -105,9 +104,21 @@ def is_uneven(facts: DatasetFacts) -> bool:
 def _backbone(document: Document, facts: DatasetFacts) -> Document:
     if _side(document, facts) >= PHOTOGRAPH_SIDE:
         return {"kind": "efficientnet_lite2"}
-    if facts.grey or document["input"]["channels"] == 1:
+    is_grey = facts.grey or document["input"]["channels"] == 1
+    if is_grey and not _needs_weights_or_branches(document):
         return GREY_NET_FOR_MANY if facts.train_count >= MANY else GREY_NET
     return {"kind": "efficientnet_lite0"}
+
+
+def _needs_weights_or_branches(document: Document) -> bool:
+    """Tell whether the spec asks for what only pretrained weights have, or residual branches: a small net has neither."""
+    transfer = Transfer.model_validate(document["transfer"] or {})
+    kinds = {part["kind"] for part in document["regularizers"] or []}
+    return bool(kinds & {"l2_sp", "drop_path"}) or _keeps_weights(transfer)
+
+
+def _keeps_weights(transfer: Transfer) -> bool:
+    return bool(transfer.probe_epochs or transfer.unfreeze_every_epochs or transfer.layer_decay < 1)
 
 
 def _way(part: Network, document: Document, facts: DatasetFacts) -> Way:
@@ -128,7 +139,7 @@ def _moves_the_backbone(document: Document) -> bool:
         bool(document["augmentation"])
         or bool(kinds & {"l2_sp", "drop_path"})
         or bool((document["distillation"] or {}).get("features_weight"))
-        or bool(transfer.probe_epochs or transfer.unfreeze_every_epochs or transfer.layer_decay < 1)
+        or _keeps_weights(transfer)
     )
 
 
@@ -151,9 +162,11 @@ def _size(part: Network, document: Document, facts: DatasetFacts) -> int:
     return part.input_size
 
 
-def _batch_size(way: Way, facts: DatasetFacts) -> int:
+def _batch_size(way: Way, facts: DatasetFacts, *, parts: int) -> int:
+    """Return the images per step: the usual count, rounded up so that each step falls into so many equal parts."""
     usual = 128 if way == "scratch" and facts.train_count >= 16 * 128 else 32
-    return max(1, min(usual, facts.train_count))
+    usual = max(1, min(usual, facts.train_count))
+    return min(parts * math.ceil(usual / parts), facts.train_count // parts * parts) or usual
 
 
 def _steps_per_epoch(batch_size: int | str, facts: DatasetFacts) -> int:
