@@ -19,6 +19,8 @@ Splits = npt.NDArray[np.str_]
 
 VAL_SHARE = 10  # one in ten of what is not held out picks the best epoch
 LEAST_PARTS = 2
+WITHOUT_END = {"loss", "mae", "rmse", "median_absolute_error", "images"}
+"""figures that are 0 or more; the others are shares, and R²"""
 
 
 class TooFewGroups(Invalid):
@@ -52,17 +54,17 @@ def splits_of_fold(
 def summary(runs: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
     """Return the mean, standard deviation and 95 % interval of the mean (Student's t) of the figures that all have.
 
-    Of a single run, the spread and the interval are unknown: None.
+    An interval ends where its figure's range does. Of a single run, the spread and the interval are unknown: None.
     """
     figures: dict[str, dict[str, float | None]] = {}
     for name in runs[0] if runs else ():
         values = [value for run in runs if (value := run.get(name)) is not None and math.isfinite(value)]
         if len(values) == len(runs):
-            figures[name] = _spread(values)
+            figures[name] = _spread(values, bounds=_bounds(name))
     return figures
 
 
-def _spread(values: list[float]) -> dict[str, float | None]:
+def _spread(values: list[float], *, bounds: tuple[float, float]) -> dict[str, float | None]:
     mean, count = statistics.fmean(values), len(values)
     if count == 1:
         return {"mean": mean, "standard_deviation": None, "low": None, "high": None, "runs": 1}
@@ -70,7 +72,15 @@ def _spread(values: list[float]) -> dict[str, float | None]:
 
     deviation = statistics.stdev(values)
     half = float(stats.t.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
-    return {"mean": mean, "standard_deviation": deviation, "low": mean - half, "high": mean + half, "runs": count}
+    low, high = max(bounds[0], mean - half), min(bounds[1], mean + half)
+    return {"mean": mean, "standard_deviation": deviation, "low": low, "high": high, "runs": count}
+
+
+def _bounds(name: str) -> tuple[float, float]:
+    """Return the least and the most that a figure can be: of a share, 0 and 1."""
+    if name == "r2":
+        return -math.inf, 1.0
+    return (0.0, math.inf) if name in WITHOUT_END else (0.0, 1.0)
 
 
 def _parts(rows: Rows, count: int, *, seed: int, strata_N: Strata | None, groups_N: Strata | None) -> Iterator[Rows]:

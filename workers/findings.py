@@ -12,6 +12,8 @@ from models_store.spec.train import ResolvedSpec
 from workers import comparison, cross_validation, search
 
 FEW_IMAGES = 500
+FEW_RUNS = 5
+SIGNIFICANT = 0.05
 LEAST_DISCORDANT = 6  # of as many images that one of two trials alone gets right, 2 * 0.5 ** 6 is below 0.05
 SHARED = (
     "the folds' training images overlap, so the runs are not independent, and the interval is narrower than it should "
@@ -72,7 +74,11 @@ def _gain(blobs: Blobs, spec: ResolvedSpec, own: Job, best: Job) -> tuple[dict[s
         notes.append(
             "the gain's interval holds 0: on these test images the winner may be no better than the spec as it was"
         )
-    if gain["images"] < FEW_IMAGES and spec.task == "image_classification":
+    if gain["p_value"] >= SIGNIFICANT:
+        notes.append(f"the paired test's p is {gain['p_value']:.2g}: such a difference comes by chance often enough")
+    if gain["images"] < LEAST_DISCORDANT and spec.task == "image_classification":
+        notes.append(f"with {gain['images']} test images no gain can be told from chance")
+    elif gain["images"] < FEW_IMAGES and spec.task == "image_classification":
         least = LEAST_DISCORDANT / gain["images"]
         notes.append(f"with {gain['images']} test images a gain below {least:.1%} can't be told from chance")
     return gain, notes
@@ -85,6 +91,8 @@ def _of_runs(kind: str, spec: ResolvedSpec, tried: Sequence[Job]) -> dict[str, A
     notes = [SHARED if kind == "k_fold" else SEEDS]
     if len(done) < len(tried):
         notes.append(f"{len(tried) - len(done)} of {len(tried)} runs came to no result and are left out of the figures")
+    if 1 < len(done) < FEW_RUNS:
+        notes.append(f"an interval of {len(done)} runs is wide and rests on the figures being normally distributed")
     return {
         "monitor": spec.training.monitor,
         "runs": [_line(child) | {"metrics": (child.result or {}).get("metrics")} for child in tried],

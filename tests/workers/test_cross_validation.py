@@ -84,6 +84,20 @@ def test_the_interval_is_students() -> None:
     assert (figures["low"], figures["high"]) == (pytest.approx(0.875 - half), pytest.approx(0.875 + half))
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "low", "high"),
+    [
+        ("accuracy", [0.5, 1.0], 0.0, 1.0),
+        ("loss", [0.5, 1.0], 0.0, 0.75 + 12.7062 * 0.25),
+        ("r2", [0.5, 1.0], 0.75 - 12.7062 * 0.25, 1.0),
+    ],
+)
+def test_an_interval_ends_where_its_figures_range_does(name: str, values: list[float], low: float, high: float) -> None:
+    figures = cross_validation.summary([{name: value} for value in values])[name]
+
+    assert (figures["low"], figures["high"]) == (pytest.approx(low, rel=1e-4), pytest.approx(high, rel=1e-4))
+
+
 def test_a_single_run_has_no_spread_and_a_figure_that_one_run_lacks_is_left_out() -> None:
     assert cross_validation.summary([{"accuracy": 0.5}])["accuracy"]["standard_deviation"] is None
     assert cross_validation.summary([{"accuracy": 0.5, "auc": 0.6}, {"accuracy": 0.5, "auc": None}]).keys() == {

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.families import FAMILIES
 from models_store.settings import Settings
+from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec, insert_dataset
+from workers import findings
 from workers.supervisor import StopFlag, supervise
 
 OWNER = "ada"
@@ -264,6 +267,34 @@ def test_the_gain_is_measured_on_the_test_split_by_a_paired_test(drive: Drive) -
     assert any("100 test images" in note for note in parent.result["notes"])
 
 
+@pytest.mark.parametrize(
+    ("images", "notes"),
+    [
+        (2, ["the paired test's p is 1: ", "with 2 test images no gain can be told from chance"]),
+        (5, ["the paired test's p is 0.062: ", "with 5 test images no gain can be told from chance"]),
+        (8, ["with 8 test images a gain below 75.0% can't be told from chance"]),
+    ],
+)
+def test_a_gain_on_few_images_is_told_with_what_can_be_told_from_so_few(
+    blobs: Blobs, drive: Drive, database: Database, tmp_path: Path, *, images: int, notes: list[str]
+) -> None:
+    parent = drive(search={"kind": "random", "trials": 2, "space": SPACE}, optimizer={"kind": "adamw", "lr": 5.0})
+    gained = 1 if images == 2 else images
+    children_then = []
+    for child, right in zip(below(database, parent)[:2], (0, gained), strict=True):
+        path = tmp_path / f"{child.id}.npz"
+        outputs = np.eye(2)[(np.arange(images) >= right).astype(int)]
+        np.savez(path, test_rows=np.arange(images), test_outputs=outputs, test_targets=np.zeros(images))
+        result = (child.result or {}) | {"value": float(right)}
+        children_then.append(replace(child, files={"answers": blobs.put(path).sha256}, result=result))
+
+    result, _ = findings.of_family(blobs, parent, ResolvedSpec.model_validate(parent.spec), children_then)
+
+    told = [note for note in result["notes"] if "paired test" in note or "from chance" in note]
+    assert len(told) == len(notes)
+    assert all(note.startswith(expected) for note, expected in zip(told, notes, strict=True))
+
+
 def test_the_last_job_of_a_search_begins_with_the_winners_weights_when_they_are_promoted(
     database: Database, drive: Drive
 ) -> None:
@@ -313,6 +344,7 @@ def test_a_fold_that_fails_is_left_out_and_said(drive: Drive) -> None:
 
     assert parent.result["summary"]["held_out"]["accuracy"]["runs"] == 2
     assert any("1 of 3 runs" in note for note in parent.result["notes"])
+    assert any("an interval of 2 runs is wide" in note for note in parent.result["notes"])
 
 
 def test_events_of_the_parent_tell_each_childs_end_and_the_share_done(database: Database, drive: Drive) -> None:
