@@ -191,7 +191,7 @@ def test_whoever_lost_the_claim_kills_its_trainer_and_publishes_nothing(
         claims.reap(database, settings=late)
 
     thief = wait_for_a_job_then(database, take_away)
-    outcome = attempt('say("log", text="working"); time.sleep(2); say("result", **RESULT)', beat_s=0.3)
+    outcome = attempt('say("log", text="working"); time.sleep(60); say("result", **RESULT)', beat_s=0.3)
     thief.join()
 
     assert outcome.startswith("stale")
