@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -30,10 +30,9 @@ Schema = dict[str, Any]
 
 def explain(error: ValidationError, model: type[BaseModel], given: Any) -> list[dict[str, Any]]:  # noqa: ANN401  any JSON
     """Return a `{pointer, code, message, allowed?}` for each of the first errors; `pointer` (RFC 6901) points into `given`."""
-    schema = _schema_of(model)
     documents: dict[str, dict[str, Any]] = {}
     for fault in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]:
-        document = _explain_one(fault, schema, given)
+        document = _explain_one(fault, model, given)
         first = documents.setdefault(document["pointer"], document)
         if document["message"] not in first["message"]:  # no form of a value that has several
             first["message"] += f"; or: {document['message']}"
@@ -46,26 +45,33 @@ def _schema_of(model: type[BaseModel]) -> Schema:
     return model.model_json_schema()  # a tenth of a second for the whole spec
 
 
-def _explain_one(fault: Any, root: Schema, given: Any) -> dict[str, Any]:  # noqa: ANN401  pydantic's ErrorDetails, any JSON
-    code, message = fault["type"], fault["msg"]
+def _explain_one(
+    fault: Any,  # noqa: ANN401  pydantic's ErrorDetails
+    model: type[BaseModel],
+    given: Any,  # noqa: ANN401  any JSON
+) -> dict[str, Any]:
+    root, code, message = _schema_of(model), fault["type"], fault["msg"]
     steps, node = _walk(fault["loc"], root, given, ends_in_a_key=code == "extra_forbidden")
     context = fault.get("ctx", {})
     allowed: Any = _limits(node)
     if code == "extra_forbidden":
-        known = node.get("properties", {})
-        nearest = _nearest(str(steps[-1]), root, node)
-        code, allowed = "unknown_key", sorted(known)
-        message = f"{steps[-1]!r} is not a key here" + (
-            f"; did you mean {nearest!r}?" if nearest else f"; the keys are {', '.join(sorted(known))}"
-        )
+        known = sorted(node.get("properties", {}))
+        key = str(steps[-1])
+        home, nearest = _home(key, known, model), _nearest(key, root, node)
+        code, allowed = "unknown_key", known
+        advice = f"did you mean {nearest!r}?" if nearest else f"the keys are {', '.join(known)}"
+        advice = home if "a kind of" in home else advice  # of a field alone, its path says as much
+        message = f"{key!r} is not a key here; {advice}"
     elif code == "contradiction":
         steps, allowed = [*steps, *context["pointer"].split("/")], context["allowed"]
     elif code in {"union_tag_invalid", "union_tag_not_found"}:
         allowed = list(node.get("discriminator", {}).get("mapping", {}))
         steps = [*steps, "kind"]
-        similar = difflib.get_close_matches(str(context.get("tag", "")), allowed, n=1, cutoff=0.4)
+        tag = str(context.get("tag", ""))
+        home, similar = _home(tag, allowed, model), _close(tag, allowed, cutoff=0.6)
         found = f"{context['tag']!r} is not one of" if "tag" in context else "`kind` is missing; it is one of"
-        message = f"{found} {', '.join(allowed)}" + (f"; did you mean {similar[0]!r}?" if similar else "")
+        advice = home or (f"did you mean {similar!r}?" if similar else "")
+        message = f"{found} {', '.join(allowed)}" + (f"; {advice}" if advice else "")
     elif code in {"model_attributes_type", "model_type", "dict_type"}:
         kinds = list(node.get("discriminator", {}).get("mapping", {}))
         known = sorted(node.get("properties", {}))
@@ -157,15 +163,51 @@ def _limits(node: Schema) -> Any:  # noqa: ANN401  a JSON fragment
 def _nearest(key: str, root: Schema, node: Schema) -> str | None:
     """Return the nearest key here, or the dotted path of a nearer one elsewhere in the spec."""
     here = list(node.get("properties", {}))
-    close: list[str] = difflib.get_close_matches(key, here, n=1, cutoff=0.75)
+    close = _close(key, here, cutoff=0.75)
     if close:
-        return close[0]
+        return close
     paths = {path.rpartition(".")[2]: path for path in reversed(list(_paths(root, root, "")))}
-    elsewhere = difflib.get_close_matches(key, paths, n=1, cutoff=0.75)
-    if elsewhere:
-        return paths[elsewhere[0]]
-    close = difflib.get_close_matches(key, here, n=1, cutoff=0.5)
-    return close[0] if close else None
+    elsewhere = _close(key, paths, cutoff=0.75)
+    return paths[elsewhere] if elsewhere else _close(key, here, cutoff=0.5)
+
+
+def _close(name: str, known: Iterable[str], *, cutoff: float) -> str | None:
+    """Return the most similar of what is known, whatever the case."""
+    folded = {each.casefold(): each for each in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=cutoff)
+    return folded[close[0]] if close else None
+
+
+def _home(name: str, known: list[str], model: type[BaseModel]) -> str:
+    """Return what a name is elsewhere in the spec, and where; nothing if it is known here but for its case."""
+    homes = [] if name.casefold() in {each.casefold() for each in known} else _homes(model).get(name.casefold(), [])
+    return f"`{name}` is {' and '.join(homes)}" if homes else ""
+
+
+@cache
+def _homes(model: type[BaseModel]) -> dict[str, list[str]]:
+    """Return name, in small letters → the field or kind that it is, where that lies nearest to the top."""
+    root = _schema_of(model)
+    found: dict[str, list[str]] = {}
+    for name, home in sorted(_places(root, root, ""), key=lambda place: place[1].count(".")):
+        homes = found.setdefault(name.casefold(), [])
+        if home not in homes and (not homes or home.count(".") == homes[0].count(".")):
+            homes.append(home)
+    return found
+
+
+def _places(node: Schema, root: Schema, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the name of each field and of each kind below a node, with what it is and where."""
+    for key, child in node.get("properties", {}).items():
+        if key != "kind":
+            yield key, f"a field of `{path}`" if path else "a field of the spec itself"
+        below = f"{path}.{key}" if path else key
+        opened = _open(child, root, None)
+        opened = _open(opened["items"], root, None) if "items" in opened else opened
+        yield from _places(opened, root, below)
+        for kind, reference in opened.get("discriminator", {}).get("mapping", {}).items():
+            yield kind, f"a kind of `{below}`"
+            yield from _places(_open({"$ref": reference}, root, None), root, below)
 
 
 def _paths(node: Schema, root: Schema, prefix: str) -> Iterator[str]:
