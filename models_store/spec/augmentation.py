@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from models_store.spec.contradiction import contradiction
 from models_store.spec.part import Part
 
 
@@ -101,8 +102,7 @@ class RandomScale(Part):
     def _refuse_an_empty_range(self) -> "RandomScale":
         if self.minimum > self.maximum:
             message = f"minimum {self.minimum:g} is above maximum {self.maximum:g}"
-            context = {"message": message, "pointer": "minimum", "allowed": {"maximum": self.maximum}}
-            raise PydanticCustomError("contradiction", "{message}", context)
+            raise contradiction("minimum", message, {"maximum": self.maximum})
         return self
 
 

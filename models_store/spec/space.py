@@ -8,9 +8,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from pydantic_core import PydanticCustomError
 
 from models_store.spec import recipes
+from models_store.spec.contradiction import contradiction
 from models_store.spec.explain import explain
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.search import Distribution, Grid
@@ -130,19 +130,19 @@ def refuse_what_cannot_vary(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
                 where = f" at {fault['pointer']}" if fault["pointer"] != "/" + path.replace(".", "/") else ""
                 message = f"{path} can't be {value!r}: {fault['message']}{where}"
                 pointer = f"search/space/{path}/{name}/{position}"
-                raise _contradiction(pointer, message, fault.get("allowed")) from error
+                raise contradiction(pointer, message, fault.get("allowed")) from error
     if planned(spec) > MOST_TRIALS:
         message = f"the grid has {_combinations(spec.search)} combinations; take fewer values, or a random search"
-        raise _contradiction("search/space", message, {"maximum": MOST_TRIALS - 1})
+        raise contradiction("search/space", message, {"maximum": MOST_TRIALS - 1})
 
 
 def _refuse_unknown_path(document: Document, path: str) -> None:
     root, pointer = path.partition(".")[0], f"search/space/{path}"
     if root in document and root not in VARIED:
         message = f"{root!r} is the same in all trials: they train and evaluate, and are compared by validation"
-        raise _contradiction(pointer, message, sorted(VARIED))
+        raise contradiction(pointer, message, sorted(VARIED))
     if path in HELD:
-        raise _contradiction(pointer, f"{path!r} is {HELD[path]}, and the same in all trials", None)
+        raise contradiction(pointer, f"{path!r} is {HELD[path]}, and the same in all trials", None)
     try:
         value_at(document, path)
     except KeyError as error:
@@ -150,7 +150,7 @@ def _refuse_unknown_path(document: Document, path: str) -> None:
         near = difflib.get_close_matches(step, known, n=1, cutoff=0.5)
         there = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(known) or 'nothing'}"
         message = f"the resolved spec has no {step!r} in {path!r}; {there}"
-        raise _contradiction(pointer, message, known) from error
+        raise contradiction(pointer, message, known) from error
 
 
 def _refuse_part_of_another(path: str, space: Collection[str]) -> None:
@@ -158,13 +158,13 @@ def _refuse_part_of_another(path: str, space: Collection[str]) -> None:
     pointer, (part, _, last) = f"search/space/{path}", path.rpartition(".")
     if last == "kind":
         message = f"another kind has other keys; vary the whole part: `{part}: {{choice: [{{kind: …}}, …]}}`"
-        raise _contradiction(pointer, message, None)
+        raise contradiction(pointer, message, None)
     above = next((other for other in space if path.startswith(f"{other}.")), None)
     if above is not None:
         message = (
             f"{above!r} varies as a whole, and {path!r} is inside it; write its values into the choices of {above!r}"
         )
-        raise _contradiction(pointer, message, None)
+        raise contradiction(pointer, message, None)
 
 
 def _refuse_duplicates(path: str, values: list[Any]) -> None:
@@ -173,7 +173,7 @@ def _refuse_duplicates(path: str, values: list[Any]) -> None:
         first = seen.setdefault(json.dumps(value, sort_keys=True), position)
         if first != position:
             message = f"{value!r} stands twice in the choice, here and at {first}"
-            raise _contradiction(f"search/space/{path}/choice/{position}", message, None)
+            raise contradiction(f"search/space/{path}/choice/{position}", message, None)
 
 
 def _refuse_what_may_move(changed: Document, pointer: str, *, path: str) -> None:
@@ -186,14 +186,8 @@ def _refuse_what_may_move(changed: Document, pointer: str, *, path: str) -> None
     if reference is None or reference == "imagenet" or reference.startswith("wt_") or ":" in reference:
         return
     message = f"{reference!r} may mean another model from one trial to the next; name the version, as in `name:3`"
-    raise _contradiction(pointer, message, None)
+    raise contradiction(pointer, message, None)
 
 
 def _combinations(search: Any) -> int:  # noqa: ANN401  a Grid, told apart by its caller
     return math.prod(len(grid_values(each, steps=search.steps)) for each in search.space.values())
-
-
-def _contradiction(pointer: str, message: str, allowed: Any) -> PydanticCustomError:  # noqa: ANN401  any JSON
-    return PydanticCustomError(
-        "contradiction", "{message}", {"message": message, "pointer": pointer, "allowed": allowed}
-    )
