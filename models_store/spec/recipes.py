@@ -24,6 +24,7 @@ from pydantic import TypeAdapter
 from models_store.spec.backbone import Backbone
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.network import Network
+from models_store.spec.training import LARGEST_PROBED_BATCH
 from models_store.spec.transfer import Transfer
 
 Document = dict[str, Any]
@@ -45,8 +46,6 @@ EPOCHS: dict[Way, tuple[int, int]] = {"head": (50, 50), "fine_tune": (2, 12), "s
 LEAST_STEPS: dict[Way, int] = {"head": 400, "fine_tune": 300, "scratch": 1_000}
 """the fewest that get anywhere: small datasets are looked at more often, up to MOST_EPOCHS times"""
 MOST_EPOCHS = 200
-LARGEST_PROBED = 512
-"""images a step that `batch_size: auto` takes at most"""
 OWN = {"small_cnn", "cifar_resnet18"}
 
 GREY_NET: Document = {"kind": "small_cnn", "widths": [32, 64, 128], "depth": 2, "dense_size": None}
@@ -172,7 +171,9 @@ def _batch_size(way: Way, facts: DatasetFacts, *, parts: int) -> int:
 def _steps_per_epoch(batch_size: int | str, facts: DatasetFacts) -> int:
     if batch_size == "full":
         return 1
-    most = batch_size if isinstance(batch_size, int) else LARGEST_PROBED  # what the probe finds is known when it runs
+    most = (
+        batch_size if isinstance(batch_size, int) else LARGEST_PROBED_BATCH
+    )  # what the probe finds is known when it runs
     return math.ceil(facts.train_count / most)
 
 

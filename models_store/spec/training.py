@@ -6,6 +6,9 @@ from pydantic import Field
 
 from models_store.spec.part import Part
 
+LARGEST_PROBED_BATCH = 512
+"""images a step that `batch_size: auto` takes at most"""
+
 Monitor = Literal["val_accuracy", "val_balanced_accuracy", "val_loss"]
 BatchSize = Annotated[int, Field(ge=1, le=65_536)] | Literal["auto", "full"]
 
@@ -24,7 +27,7 @@ class Training(Part):
     epochs: int | None = Field(None, ge=1, le=10_000, description="passes over the train split; null: the recipe's")
     batch_size: BatchSize | None = Field(
         None,
-        description="images per step; auto: the largest power of two that fits into memory (at most 512), found by a probe of two steps; full: all images in one step (gradient descent); null: the recipe's",
+        description=f"images per step; auto: the largest power of two that fits into memory (at most {LARGEST_PROBED_BATCH}), found by a probe of two steps; full: all images in one step (gradient descent); null: the recipe's",
     )
     accumulate_steps: int = Field(
         1,

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-LARGEST_BATCH = 512
+from models_store.spec.training import LARGEST_PROBED_BATCH
+
 PROBES = (8, 32)  # examples in the two steps
 SHARE = 0.7  # of what is free; the rest is left to what a probe does not see: other jobs, fragments, validation
 COPIES_OF_WEIGHTS = 4  # gradients, two moments of an optimizer, and an average
@@ -37,8 +38,8 @@ def affordable(peaks: Mapping[int, int], *, free: int, most: int) -> int:
     (small, low), (large, high) = min(peaks.items()), max(peaks.items())
     each = max(0.0, (high - low) / (large - small) if large > small else high / large)
     fixed = max(0.0, high - each * large)
-    fitting = (SHARE * free - fixed) / each if each > 0 else LARGEST_BATCH
-    return 1 << max(0, int(min(LARGEST_BATCH, most, max(1, fitting))).bit_length() - 1)
+    fitting = (SHARE * free - fixed) / each if each > 0 else LARGEST_PROBED_BATCH
+    return 1 << max(0, int(min(LARGEST_PROBED_BATCH, most, max(1, fitting))).bit_length() - 1)
 
 
 def free_bytes(device: torch.device) -> int:
