@@ -33,19 +33,18 @@ SHORT: Document = {
     "name": "fashion-mnist",
     "dataset": "ds_fashionmnist",
     "input": {"size": 28, "channels": 1},
-    "backbone": {"kind": "small_cnn", "widths": [64, 128, 256], "depth": 2, "dense_size": None},
+    "backbone": {"kind": "small_cnn", "widths": [48, 96, 192], "depth": 2, "dense_size": None},
     "augmentation": [{"kind": "random_crop", "scale": 1.0, "padding": 0.07}, {"kind": "random_flip"}],
     "regularizers": [{"kind": "dropout", "probability": 0.2}],
-    "loss": {"kind": "cross_entropy"},
+    "loss": {"kind": "cross_entropy", "label_smoothing": 0.1},
     "optimizer": {"kind": "adamw", "lr": 3e-3, "weight_decay": 0.05},
     "schedule": {"kind": "one_cycle", "rise_share": 0.25},
-    "training": {"epochs": 11, "batch_size": 128, "monitor": "val_accuracy"},
+    "training": {"epochs": 12, "batch_size": 128, "monitor": "val_accuracy"},
 }
 LONG: Document = SHORT | {
     "backbone": {"kind": "cifar_resnet18", "width": 64},
     "augmentation": [*SHORT["augmentation"], {"kind": "random_erasing"}],
     "regularizers": [{"kind": "ema", "decay": 0.999}],
-    "loss": {"kind": "cross_entropy", "label_smoothing": 0.1},
     "training": SHORT["training"] | {"epochs": 40},
 }
 

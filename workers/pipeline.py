@@ -1,8 +1,8 @@
 """The story of one job, top to bottom.
 
-data → train → prune → export → quantize → verify → evaluate → measure → publish. It reads an assignment, works in its
-staging folder, puts finished files among the blobs, and tells its supervisor what to publish. Each stage can be left at
-a checkpoint and taken up by another process.
+data → train → prune, recover → export → quantize → verify → evaluate → measure → publish. It reads an assignment, works
+in its staging folder, puts finished files among the blobs, and tells its supervisor what to publish. Each stage can be
+left at a checkpoint and taken up by another process.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,16 +14,16 @@ import torch
 
 from models_store.datasets import ManifestEntry, read_manifest
 from models_store.errors import Invalid
-from workers import examining
+from workers import examining, quantizing, shrinking
 from workers.evaluation.examination import Examined
 from workers.export import sessions
 from workers.export.benchmark import Figures, benchmark
 from workers.export.graph import export
 from workers.export.verify import Agreement, read_members, verify
 from workers.image.data import ImageArrays, prepare
-from workers.learning import cut_channels, learn
+from workers.learning import learn
+from workers.progress import part_of
 from workers.publishing import publish, version_card
-from workers.reporting import PipeReporter
 from workers.training import targets
 from workers.training.feeds import probabilities
 from workers.work import Form, Work, identity
@@ -44,9 +44,9 @@ def run(work: Work) -> None:
     entries, arrays = read_data(work)
     trained = learn(work, arrays)
     forms = {"fp32": Form(work.staging / "fp32.onnx", parent=None, net=trained.classifier)}
-    not_made = cut_channels(work, arrays, forms)
+    not_made = shrinking.cut(work, arrays, forms)
     write_files(work, arrays, forms)
-    make_int8(work, arrays, forms)
+    not_made |= quantizing.quantize_files(work, arrays, forms)
     agreements = check_files(work, entries, arrays, forms)
     examined = evaluate_file(work, entries, arrays, forms["fp32"])
     figures = measure_files(work, arrays, forms)
@@ -104,33 +104,6 @@ def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None
         work.reporter.progress(done / len(forms))
 
 
-def make_int8(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None:
-    """Add the int8 form of each file, when the spec asks for it."""
-    part = work.spec.compression.quantize if work.spec.compression else None
-    if part is None:
-        return
-    from workers.compression.quantize import calibration_indexes, quantize  # noqa: PLC0415  as above
-
-    work.reporter.phase("quantizing")
-    train_indexes = arrays.split("train")
-    labels_N = arrays.labels_N if work.spec.task == "image_classification" else None
-    indexes = calibration_indexes(labels_N, train_indexes, count=part.calibration_images, seed=work.spec.seed)
-    sources = list(forms.items())
-    for done, (name, form) in enumerate(sources):
-        target = "int8" if name == "fp32" else f"{name}-int8"
-        path = work.staging / f"{target}.onnx"
-        quantize(
-            form.path,
-            path,
-            part=part,
-            images_NHWC=arrays.images_NHWC,
-            indexes=indexes,
-            activation=targets.activation_of(work.spec.task),
-            report=_part(work.reporter, done, len(sources)),
-        )
-        forms[target] = Form(path, parent=name, facts=form.facts | {"calibration_images": len(indexes)})
-
-
 def check_files(
     work: Work, entries: list[ManifestEntry], arrays: ImageArrays, forms: dict[str, Form]
 ) -> dict[str, Agreement]:
@@ -145,7 +118,7 @@ def check_files(
         files = read_members(images, (entries[index].member for index in indexes))
         agreements[name] = verify(
             forms[name].path,
-            files=_told(files, len(indexes), _part(work.reporter, done, len(nets))),
+            files=_told(files, len(indexes), part_of(work.reporter.progress, done, len(nets))),
             rows=indexes,
             predict=partial(
                 probabilities,
@@ -186,11 +159,6 @@ def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> di
         budget_s=work.settings.measure_s,
         report=work.reporter.progress,
     )
-
-
-def _part(reporter: PipeReporter, done: int, parts: int) -> Callable[[float], None]:
-    """Return what takes the progress of one of several equal parts of a phase."""
-    return lambda fraction: reporter.progress((done + fraction) / parts)
 
 
 def _told(items: Iterable[Item], count: int, report: Callable[[float], None]) -> Iterator[Item]:

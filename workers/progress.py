@@ -1,5 +1,6 @@
 """What a running job tells and is told: the seam between the trainer's work and the process around it."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 
@@ -69,3 +70,8 @@ class Checkpoints(Protocol):
 
 class Drained(Exception):
     """The run saved a checkpoint and left, because `Reporter.stop_requested` said so."""
+
+
+def part_of(progress: Callable[[float], None], done: int, parts: int) -> Callable[[float], None]:
+    """Return what takes the progress of one of several equal parts of a phase, of which `done` are behind it."""
+    return lambda fraction: progress((done + fraction) / parts)

@@ -23,7 +23,11 @@ class Form:
     path: Path
     parent: str | None
     net: Classifier | None = None
+    made_by: dict[str, Any] | None = None
+    """the part of the spec that it is made by, as JSON; None for fp32"""
     facts: dict[str, Any] = field(default_factory=dict)
+    stopped: str | None = None
+    """why its accuracy gate failed on the way: it is measured and told, and nothing more is made of it"""
     temperature: Temperature | None = None
     """what the net's logits are divided by in its file; None: by nothing"""
 

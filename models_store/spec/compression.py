@@ -1,59 +1,61 @@
-"""How the trained net may be made smaller and faster. Each form is measured beside fp32 and refused when it is worse."""
+"""How the trained net may be made smaller and faster. Each form is measured beside its parent, and refused when it is worse."""
 
+from collections import Counter
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from models_store.spec.contradiction import contradiction
 from models_store.spec.part import Part
+from models_store.spec.pruning import Pruning, Recovery
+from models_store.spec.quantization import Quantization, StaticInt8
 
-
-class StructuredPruning(Part):
-    """Remove whole channels of the smallest L2 norm (DepGraph, Fang et al. 2023, arXiv:2301.12900), then train on to recover."""
-
-    kind: Literal["structured"] = "structured"
-    ratio: float = Field(
-        0.3,
-        gt=0,
-        lt=1,
-        description="share of channels removed from each prunable layer; 0.3 of the channels is about half of the work",
-    )
-    round_to: int = Field(
-        16,
-        ge=1,
-        le=64,
-        description="channels left are a multiple of this; unaligned channels run slower than none removed",
-    )
-    recover_epochs: int = Field(
-        3,
-        ge=0,
-        le=10_000,
-        description="epochs of training after the cut, with the spec's own recipe at a tenth of its learning rate",
-    )
-
-
-class StaticInt8(Part):
-    """Static quantisation: per-channel signed 8-bit weights, unsigned 8-bit activations with ranges seen on real training images (QDQ)."""
-
-    kind: Literal["static_int8"] = "static_int8"
-    calibration_images: int = Field(
-        128,
-        ge=1,
-        le=10_000,
-        description="training images, drawn evenly over the classes, on which activation ranges are read",
-    )
-    per_channel: bool = Field(
-        default=True, description="one scale per output channel; one per tensor is smaller by little and worse by much"
-    )
+Objective = Literal["latency", "size", "accuracy"]
 
 
 class Compression(Part):
-    """Which smaller forms to make, and how much accuracy each may cost."""
+    """Which smaller forms to make, how much accuracy each may cost, and which of them is served by default.
 
-    prune: StructuredPruning | None = Field(None, description="structured pruning with recovery; null: none")
-    quantize: StaticInt8 | None = Field(StaticInt8(), description="int8 quantisation; null: none")
+    The order is prune, recover, export, quantise, verify, measure, choose. A form that fails its gate is kept with the
+    reason, and nothing more is made of it.
+    """
+
+    prune: Pruning | None = Field(None, description="what is taken out of the net; null: nothing")
+    recover: Recovery | None = Field(Recovery(), description="training after the cut; null: none")
+    control: bool = Field(
+        default=False,
+        description="also train the net that was not cut as the cut one recovers, and measure it as form `control`: what the same training is worth without a cut",
+    )
+    quantize: list[Quantization] = Field(
+        [StaticInt8()],
+        max_length=8,
+        description="forms with fewer bits, one of each kind at most, made of fp32 and of the pruned net; empty: none",
+    )
     max_accuracy_drop: float = Field(
         0.02,
         ge=0,
         le=1,
         description="most accuracy (share of right answers on the validation split; of labels, of right labels; of numbers, R²) that a smaller form may lose; past it the form is published as not accepted",
     )
+    objective: Objective = Field(
+        "latency",
+        description="which accepted form is served by default: the fastest, the smallest file, or the most accurate on the validation split. None that is slower than its parent is accepted",
+    )
+
+    @model_validator(mode="after")
+    def _refuse_what_has_no_sense(self) -> "Compression":
+        counts = Counter(part.kind for part in self.quantize)
+        for number, part in enumerate(self.quantize):
+            if counts[part.kind] > 1:
+                raise contradiction(
+                    f"quantize/{number}",
+                    f"{part.kind} is given {counts[part.kind]} times, and its form has one name; give it once",
+                    None,
+                )
+        if self.control and (self.prune is None or self.recover is None):
+            raise contradiction(
+                "control",
+                "a control repeats the recovery of a pruned net; give `prune` and `recover`",
+                [False],
+            )
+        return self

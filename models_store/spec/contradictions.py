@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from models_store.spec.compression import StaticInt8
 from models_store.spec.contradiction import contradiction as _contradiction
 from models_store.spec.facts import DatasetFacts
+from models_store.spec.quantization import QatInt8, StaticInt8
 from models_store.spec.training_contradictions import doubts_of_training, refuse_contradictions_of_training
 
 if TYPE_CHECKING:
@@ -41,13 +41,12 @@ def refuse_what_contradicts_itself(spec: "TrainSpec") -> None:
     if backbone is None:
         return
     _refuse_what_the_backbone_can_not(backbone, spec)
-    pruning = spec.compression.prune if spec.compression else None
     is_frozen = backbone.freeze == "backbone" or (backbone.freeze is None and backbone.weights is not None)
-    if pruning and is_frozen and pruning.recover_epochs == 0:
+    if is_frozen and spec.compression and spec.compression.prune and spec.compression.recover is None:
         raise _contradiction(
-            "compression/prune/recover_epochs",
-            "a frozen backbone that is pruned must train on to recover; give at least 1",
-            {"minimum": 1},
+            "compression/recover",
+            "a frozen backbone that is pruned must train on to recover; leave `recover` out, or give its epochs",
+            None,
         )
 
 
@@ -219,7 +218,11 @@ def _doubts_of_learning(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
 def _doubts_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]:
     backbone, training = spec.backbone, spec.training
     patience = training.early_stopping.patience if training.early_stopping else 0
-    quantize = spec.compression.quantize if spec.compression else None
+    calibrations = [
+        part.calibration_images
+        for part in (spec.compression.quantize if spec.compression else [])
+        if isinstance(part, StaticInt8 | QatInt8)
+    ]
     return [
         (
             backbone.freeze == "backbone" and bool(spec.augmentation),
@@ -255,9 +258,10 @@ def _doubts_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple
             "some classes have fewer training images than there are folds: some folds will lack them",
         ),
         (
-            quantize is not None
-            and quantize.calibration_images > facts.train_count
-            and quantize.calibration_images != StaticInt8().calibration_images,  # nobody asked for the default
+            any(
+                facts.train_count < count != StaticInt8().calibration_images  # nobody asked for the default
+                for count in calibrations
+            ),
             f"calibration_images is cut to the {facts.train_count} training images there are",
         ),
     ]

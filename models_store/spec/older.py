@@ -20,4 +20,19 @@ def read_resolved(document: dict[str, Any]) -> ResolvedSpec:
     Raises:
         pydantic.ValidationError: if the document was never a resolved spec.
     """
-    return ResolvedSpec.model_validate(UNKNOWN_THEN | document)
+    return ResolvedSpec.model_validate(
+        UNKNOWN_THEN | document | {"compression": _compression(document.get("compression"))}
+    )
+
+
+def _compression(document: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what once was one way to quantise as a list of them, and the recovery that stood in the pruning beside it."""
+    if document is None or isinstance(document.get("quantize"), list):
+        return document
+    prune, quantize = document.get("prune"), document.get("quantize")
+    changed = document | {"quantize": [] if quantize is None else [quantize]}
+    if prune is not None and "recover_epochs" in prune:
+        epochs = prune["recover_epochs"]
+        changed["prune"] = {name: value for name, value in prune.items() if name != "recover_epochs"}
+        changed["recover"] = {"epochs": epochs} if epochs else None
+    return changed

@@ -34,7 +34,7 @@ EXAMPLES: dict[str, Any] = {
             "optimizer": {"kind": "adamw", "lr": 0.003, "weight_decay": 0.01},
             "schedule": {"kind": "cosine", "warmup_epochs": 1},
             "training": {"epochs": 20, "batch_size": 64, "early_stopping": {"patience": 5}},
-            "compression": {"quantize": {"kind": "static_int8"}, "max_accuracy_drop": 0.01},
+            "compression": {"quantize": [{"kind": "static_int8"}], "max_accuracy_drop": 0.01},
         },
     },
 }

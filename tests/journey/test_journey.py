@@ -33,7 +33,7 @@ def job(service: LiveService, dataset: dict[str, Any]) -> dict[str, Any]:
             "dataset": dataset["id"],
             "augmentation": [{"kind": "random_rotation"}, {"kind": "random_flip"}],
             "training": {"epochs": 3, "batch_size": 16},
-            "compression": {"prune": {"kind": "structured", "recover_epochs": 1}, "max_accuracy_drop": 0.2},
+            "compression": {"prune": {"kind": "structured"}, "recover": {"epochs": 1}, "max_accuracy_drop": 0.2},
         }
     )
     assert started["state"] == "queued"

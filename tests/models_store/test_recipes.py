@@ -64,7 +64,7 @@ def test_from_scratch_everything_trains_and_nothing_is_probed(weights: str | Non
 
 
 def test_only_what_somebody_asked_for_is_doubted() -> None:
-    asked = {"compression": {"quantize": {"kind": "static_int8", "calibration_images": 500}}}
+    asked = {"compression": {"quantize": [{"kind": "static_int8", "calibration_images": 500}]}}
 
     assert resolve(TrainSpec.model_validate(ASKED | asked), DATA["few photographs"])[1] == [
         "calibration_images is cut to the 240 training images there are"

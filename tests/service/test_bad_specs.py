@@ -173,11 +173,15 @@ CASES = [
     # compression and export
     case("/compression/max_accuracy_drop", SHARE, compression={"max_accuracy_drop": 1.5}),
     case("/compression/prune/ratio", {"exclusiveMaximum": 1}, compression={"prune": the("structured", ratio=1)}),
+    case("/compression/prune/ratio", [None], compression={"prune": the("structured", ratio=0.5, target_speedup=2.0)}),
+    case("/compression/prune/n", {"minimum": 1, "maximum": 3}, compression={"prune": the("n_m", n=4, m=4)}),
+    case("/compression/control", [False], compression={"control": True}),
     case(
-        "/compression/quantize/calibration_images",
+        "/compression/quantize/0/calibration_images",
         {"minimum": 1},
-        compression={"quantize": the("static_int8", calibration_images=0)},
+        compression={"quantize": [the("static_int8", calibration_images=0)]},
     ),
+    case("/compression/quantize/0", None, compression={"quantize": [the("fp16"), the("fp16")]}),
     case("/export/opset", {"minimum": 18, "maximum": 22}, export={"opset": 11}),
 ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models_store.spec.compression import StaticInt8
+from models_store.spec.quantization import StaticInt8
 from tests.workers.coloured_leaves import leaves
 from workers.compression.quantize import quantize
 from workers.export.benchmark import BenchmarkFailed, Figures, benchmark

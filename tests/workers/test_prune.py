@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models_store.spec.compression import StructuredPruning
+from models_store.spec.pruning import StructuredPruning
 from tests.workers.coloured_leaves import LABELS, SIZE, a_learned_net, a_net, export_net, leaves, torch_probabilities
 from workers.compression.prune import PruningImpossible, prune, restructure
 from workers.export.sessions import open_session

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from models_store.spec.compression import StaticInt8
+from models_store.spec.quantization import StaticInt8
 from tests.workers.coloured_leaves import LABELS, a_learned_net, export_net, leaves
 from workers.compression.quantize import calibration_indexes, quantize
 from workers.export.sessions import open_session

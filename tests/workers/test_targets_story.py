@@ -113,7 +113,7 @@ def tell(tmp_path: Path, blobs: Blobs, settings: Settings) -> Callable[..., Stor
             "optimizer": {"kind": "adamw", "lr": 3e-3},
             "training": {"epochs": 12, "batch_size": 16, "precision": "fp32"},
             "evaluation": {"bootstrap_samples": 100},
-            "compression": {"quantize": {"kind": "static_int8"}},
+            "compression": {"quantize": [{"kind": "static_int8"}]},
         }
         resolved, _ = resolve(TrainSpec.model_validate(document | spec), datasets.facts(dataset))
         staging = tmp_path / "staging"

@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from models_store.spec.compression import StaticInt8
+from models_store.spec.quantization import StaticInt8
 from tests.workers.coloured_leaves import CARD, DECODING, LABELS, SIZE, a_learned_net, leaves
 from workers.compression.quantize import quantize
 from workers.evaluation.calibration import activate, fit_temperature

@@ -16,7 +16,7 @@ import torch_pruning
 from torch import Tensor, nn
 
 from models_store.errors import Invalid
-from models_store.spec.compression import StructuredPruning
+from models_store.spec.pruning import StructuredPruning
 from workers.training.learner import Learner
 
 Net = TypeVar("Net", bound=nn.Module)

@@ -23,7 +23,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from models_store.spec.compression import StaticInt8
+from models_store.spec.quantization import StaticInt8
 
 if TYPE_CHECKING:  # torch is not needed here
     from workers.training.targets import Activation

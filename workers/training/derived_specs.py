@@ -5,8 +5,8 @@ from models_store.spec.train import ResolvedSpec
 from models_store.spec.transfer import Transfer
 
 
-def recovery(spec: ResolvedSpec, *, epochs: int) -> ResolvedSpec:
-    """Return the spec of training on after channels were cut: everything trains, at a tenth of the learning rate.
+def recovery(spec: ResolvedSpec, *, epochs: int, lr_scale: float = 0.1) -> ResolvedSpec:
+    """Return the spec of training on after the net was cut: everything trains, at `lr_scale` times the learning rate.
 
     Nothing of what it was trained from before takes part: no teacher, no pull to the start.
     """
@@ -16,7 +16,7 @@ def recovery(spec: ResolvedSpec, *, epochs: int) -> ResolvedSpec:
             "transfer": Transfer(),
             "distillation": None,
             "regularizers": [part for part in spec.regularizers if not isinstance(part, L2Sp)],
-            "optimizer": spec.optimizer.model_copy(update={"lr": spec.optimizer.lr / 10}),
+            "optimizer": spec.optimizer.model_copy(update={"lr": spec.optimizer.lr * lr_scale}),
             "schedule": spec.schedule.model_copy(update={"warmup_epochs": 0.0}),
             "training": spec.training.model_copy(update={"epochs": epochs, "early_stopping": None}),
         }
