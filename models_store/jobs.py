@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Row, insert, select, update
 
@@ -30,22 +30,8 @@ from models_store.spec.train import ResolvedSpec
 
 STATES = ("queued", "running", "waiting", "succeeded", "failed", "canceled")
 TERMINAL = families.TERMINAL
-PREVIEW_PRIORITY = 100
-PHASES = (
-    "validating",
-    "training",
-    "pruning",
-    "exporting",
-    "quantizing",
-    "verifying",
-    "evaluating",
-    "measuring",
-    "publishing",
-)
-FAMILY_PHASES = {"search": "trials", "k_fold": "folds", "repeats": "repeats"}
-"""the first phase of each kind of parent; `publishing` is the other"""
-CHILD_PHASES = ("validating", "training", "evaluating")
-PREVIEW_PHASES = ("drawing",)
+ErrandKind = Literal["preview", "compress", "measure"]
+ERRANDS: tuple[ErrandKind, ...] = get_args(ErrandKind)
 
 
 class JobNotFound(NotFound):
@@ -119,6 +105,22 @@ class Job:
     finished_at: float | None
 
 
+@dataclass(frozen=True)
+class Errand:
+    """What a job does besides training what its spec says, or in its place.
+
+    A `preview` shows augmentations (its document); `compress` and `measure` take a version up: its model and version.
+    """
+
+    kind: ErrandKind
+    parameters: dict[str, Any]
+
+    @property
+    def priority(self) -> int:
+        """Return how urgent it is: of a preview, somebody is looking at the screen."""
+        return 100 if self.kind == "preview" else 0
+
+
 COLUMNS = [tables.job.c[field.name] for field in fields(Job)]
 
 
@@ -135,11 +137,11 @@ def submit(
     settings: Settings,
     warnings: Sequence[str] = (),
     key: idempotency.Key | None = None,
-    preview: dict[str, Any] | None = None,
+    errand: Errand | None = None,
 ) -> tuple[Job, bool]:
     """Queue a job for a fully resolved spec; return it, and whether `key` had made it before.
 
-    With a `preview` (its document) it makes a contact sheet, before all training: somebody is looking at the screen.
+    With an `errand` it does that, and trains nothing from the start.
 
     Raises:
         InvalidKey, KeyInFlight: as idempotency.begin does.
@@ -151,9 +153,9 @@ def submit(
     row = {
         "id": job_id,
         "owner": owner,
-        "kind": kind_of(spec) if preview is None else "preview",
-        "parameters": preview,
-        "priority": 0 if preview is None else PREVIEW_PRIORITY,
+        "kind": kind_of(spec) if errand is None else errand.kind,
+        "parameters": errand and errand.parameters,
+        "priority": errand.priority if errand else 0,
         "name": spec.name,
         "dataset_id": spec.dataset,
         "spec": document,
@@ -170,7 +172,8 @@ def submit(
         earlier = idempotency.begin(connection, key) if key else None
         if earlier is None:
             _hold_dataset(connection, spec.dataset, owner=owner)
-            weights.hold(connection, document, owner=owner)
+            if errand is None:  # an errand starts from no file
+                weights.hold(connection, document, owner=owner)
             connection.execute(insert(tables.job).values(**row))
             events.append(connection, job_id, "state", {"state": "queued"})
             if key:
@@ -294,60 +297,20 @@ def retry(database: Database, job_id: str, *, owner: str, settings: Settings) ->
     if earlier.state not in TERMINAL:
         raise JobNotFinished(f"job {job_id} is {earlier.state}; cancel it first, or wait")
     spec = read_resolved(earlier.spec)
-    preview = earlier.parameters if earlier.kind == "preview" else None
-    return submit(database, owner=owner, spec=spec, settings=settings, warnings=earlier.warnings, preview=preview)[0]
+    return submit(
+        database,
+        owner=owner,
+        spec=spec,
+        settings=settings,
+        warnings=earlier.warnings,
+        errand=errand_of(earlier),
+    )[0]
 
 
-def steps(job: Job, phase_events: Sequence[events.Event]) -> list[dict[str, Any]]:
-    """Return each phase with its state and times, in the order of the pipeline.
-
-    `phase_events` are the job's events of kind `phase`, oldest first.
-    """
-    started: dict[str, float] = {}
-    order: list[str] = []
-    for event in phase_events:
-        name = event.data["phase"]
-        if name in order:  # a resumed job starts over at an earlier phase
-            order = order[: order.index(name)]
-        order.append(name)
-        started[name] = event.created_at
-    phases, left_out = _phases(job)
-    last = order[-1] if order else None
-    documents = []
-    for name in phases:
-        follower = order.index(name) + 1 if name in order else 0
-        if name == last and job.state != "succeeded":
-            state = job.state if job.state in {"failed", "canceled"} else "running" if _is_under_way(job) else "pending"
-        else:
-            state = "done" if name in order else "skipped" if name in left_out or job.state in TERMINAL else "pending"
-        ended = started[order[follower]] if 0 < follower < len(order) else job.finished_at if name == last else None
-        documents.append(
-            {
-                "name": name,
-                "state": state,
-                "started_at": started.get(name) if name in order else None,
-                "ended_at": ended,
-            }
-        )
-    return documents
-
-
-def _phases(job: Job) -> tuple[Sequence[str], set[str]]:
-    """Return the phases of a job's kind, and those of them that its spec leaves out."""
-    if job.kind in families.FAMILIES:
-        publishes = (job.spec.get("validation") or {}).get("publish", True)
-        return (FAMILY_PHASES[job.kind], "publishing"), set() if publishes else {"publishing"}
-    if job.kind in families.TRIED:
-        return CHILD_PHASES, set()
-    if job.kind == "preview":
-        return PREVIEW_PHASES, set()
-    compression = job.spec.get("compression") or {}
-    left_out = {name for name, part in (("pruning", "prune"), ("quantizing", "quantize")) if not compression.get(part)}
-    return PHASES, left_out
-
-
-def _is_under_way(job: Job) -> bool:
-    return job.state in {"running", "waiting"} or (job.kind in families.FAMILIES and job.state == "queued")
+def errand_of(job: Job) -> Errand | None:
+    """Return what a job does besides training, if it does."""
+    kind = next((each for each in ERRANDS if each == job.kind), None)
+    return None if kind is None else Errand(kind, job.parameters or {})
 
 
 def attempts(database: Database, job_id: str) -> int:

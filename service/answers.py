@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_store import datasets, events, jobs, registry
+from models_store import datasets, events, jobs, phases, registry
 from models_store.spec.facts import Target
 from models_store.spec.train import Task
 from service.answer import Answer, moment
@@ -195,15 +195,15 @@ class Job(Answer):
 
     @classmethod
     def of(
-        cls, job: jobs.Job, phases: list[events.Event], *, attempts: int, children: dict[str, int] | None = None
+        cls, job: jobs.Job, entered: list[events.Event], *, attempts: int, children: dict[str, int] | None = None
     ) -> "Job":
-        """Return the answer for a stored job; `phases` are its events of that kind, oldest first.
+        """Return the answer for a stored job; `entered` are its events of kind `phase`, oldest first.
 
         `children` are, of a parent, how many it has in each state.
         """
         steps = [
             {**step, "started_at": moment(step["started_at"]), "ended_at": moment(step["ended_at"])}
-            for step in jobs.steps(job, phases)
+            for step in phases.steps(job, entered)
         ]
         return cls(
             id=job.id,

@@ -16,7 +16,8 @@ from models_store.claims import Claim, Stale
 from models_store.database import Database
 from models_store.errors import Invalid
 from models_store.families import TERMINAL, TRIED
-from models_store.jobs import FAMILY_PHASES, Job
+from models_store.jobs import Job
+from models_store.phases import FAMILY_PHASES
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.older import read_resolved

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
+from models_store import phases
 from models_store.blobs import Blobs
 from models_store.errors import EspalierError
 from models_store.families import TRIED
-from models_store.jobs import CHILD_PHASES, PREVIEW_PHASES
 from models_store.settings import Settings
 from models_store.spec.older import read_resolved
 from models_store.spec.train import ResolvedSpec
@@ -37,8 +37,9 @@ SHARES = {
     "evaluating": 3.0,
     "measuring": 8.0,
     "publishing": 1.0,
+    "drawing": 1.0,
 }
-"""each phase's share of the work, for the progress bar; the phases of `models_store.jobs`, in their order"""
+"""each phase's share of the work, for the progress bar"""
 
 
 def main(arguments: list[str]) -> int:
@@ -99,20 +100,8 @@ def _story(kind: str) -> Callable[[Work], None]:
 
 
 def _plan(spec: ResolvedSpec, kind: str) -> list[tuple[str, float]]:
-    if kind == "preview":
-        return [(name, 1.0) for name in PREVIEW_PHASES]
-    if kind in TRIED:
-        return [(name, share) for name, share in SHARES.items() if name in CHILD_PHASES]
-    compression = spec.compression
-    left_out = {
-        name
-        for name, part in (
-            ("pruning", compression and compression.prune),
-            ("quantizing", compression and compression.quantize),
-        )
-        if not part
-    }
-    return [(name, share) for name, share in SHARES.items() if name not in left_out]
+    names, left_out = phases.of_kind(kind, spec.model_dump(mode="json"))
+    return [(name, SHARES[name]) for name in names if name not in left_out]
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def _submit(here: Context, wanted: Preview, *, dataset_id: str, owner: str) -> j
         owner=owner,
         spec=_spec(wanted, dataset),
         settings=here.settings,
-        preview=wanted.model_dump(mode="json"),
+        errand=jobs.Errand("preview", wanted.model_dump(mode="json")),
     )[0]
 
 

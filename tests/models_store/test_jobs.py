@@ -170,7 +170,7 @@ def test_a_failed_job_is_retried_as_a_new_job_with_the_same_spec(database: Datab
 
 
 def test_a_retried_preview_is_a_preview(database: Database, settings: Settings) -> None:
-    job = submit(database, settings, preview={"images": 4})
+    job = submit(database, settings, errand=jobs.Errand("preview", {"images": 4}))
     jobs.cancel(database, job.id, owner=OWNER)
 
     again = jobs.retry(database, job.id, owner=OWNER, settings=settings)

@@ -1,0 +1,78 @@
+"""the phases of each kind of job, in their order, and how far a job has come through them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from models_store import events, families
+from models_store.jobs import TERMINAL, Job
+
+PHASES = (
+    "validating",
+    "training",
+    "pruning",
+    "exporting",
+    "quantizing",
+    "verifying",
+    "evaluating",
+    "measuring",
+    "publishing",
+)
+FAMILY_PHASES = {"search": "trials", "k_fold": "folds", "repeats": "repeats"}
+"""the first phase of each kind of parent; `publishing` is the other"""
+CHILD_PHASES = ("validating", "training", "evaluating")
+PREVIEW_PHASES = ("drawing",)
+MEASURE_PHASES = ("validating", "measuring", "publishing")
+
+
+def of_kind(kind: str, spec: dict[str, Any]) -> tuple[Sequence[str], set[str]]:
+    """Return the phases of a kind of job, and those of them that the spec (a document) leaves out."""
+    if kind in families.FAMILIES:
+        publishes = (spec.get("validation") or {}).get("publish", True)
+        return (FAMILY_PHASES[kind], "publishing"), set() if publishes else {"publishing"}
+    if kind in families.TRIED:
+        return CHILD_PHASES, set()
+    if kind == "preview":
+        return PREVIEW_PHASES, set()
+    if kind == "measure":
+        return MEASURE_PHASES, set()
+    compression = spec.get("compression") or {}
+    left_out = {name for name, part in (("pruning", "prune"), ("quantizing", "quantize")) if not compression.get(part)}
+    return tuple(name for name in PHASES if kind != "compress" or name != "training"), left_out
+
+
+def steps(job: Job, phase_events: Sequence[events.Event]) -> list[dict[str, Any]]:
+    """Return each phase with its state and times, in the order of the pipeline.
+
+    `phase_events` are the job's events of kind `phase`, oldest first.
+    """
+    started: dict[str, float] = {}
+    order: list[str] = []
+    for event in phase_events:
+        name = event.data["phase"]
+        if name in order:  # a resumed job starts over at an earlier phase
+            order = order[: order.index(name)]
+        order.append(name)
+        started[name] = event.created_at
+    phases, left_out = of_kind(job.kind, job.spec)
+    last = order[-1] if order else None
+    documents = []
+    for name in phases:
+        follower = order.index(name) + 1 if name in order else 0
+        if name == last and job.state != "succeeded":
+            state = job.state if job.state in {"failed", "canceled"} else "running" if _is_under_way(job) else "pending"
+        else:
+            state = "done" if name in order else "skipped" if name in left_out or job.state in TERMINAL else "pending"
+        ended = started[order[follower]] if 0 < follower < len(order) else job.finished_at if name == last else None
+        documents.append(
+            {
+                "name": name,
+                "state": state,
+                "started_at": started.get(name) if name in order else None,
+                "ended_at": ended,
+            }
+        )
+    return documents
+
+
+def _is_under_way(job: Job) -> bool:
+    return job.state in {"running", "waiting"} or (job.kind in families.FAMILIES and job.state == "queued")
