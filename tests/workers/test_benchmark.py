@@ -9,7 +9,8 @@ import pytest
 
 from models_store.spec.quantization import StaticInt8
 from tests.workers.coloured_leaves import leaves
-from workers.compression.quantize import quantize
+from workers.compression.quantization.calibration import CalibrationImages
+from workers.compression.quantization.static import quantize_static
 from workers.export.benchmark import BenchmarkFailed, Figures, benchmark
 from workers.export.sessions import open_session
 
@@ -27,7 +28,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def forms(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     int8 = tmp_path_factory.mktemp("int8") / "int8.onnx"
-    quantize(exported, int8, part=StaticInt8(), images_NHWC=DATA.images_NHWC, indexes=DATA.train)
+    quantize_static(exported, int8, part=StaticInt8(), images=CalibrationImages(DATA.images_NHWC, DATA.train))
     return {"fp32": exported, "int8": int8}
 
 

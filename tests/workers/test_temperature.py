@@ -9,7 +9,8 @@ import torch
 
 from models_store.spec.quantization import StaticInt8
 from tests.workers.coloured_leaves import CARD, DECODING, LABELS, SIZE, a_learned_net, leaves
-from workers.compression.quantize import quantize
+from workers.compression.quantization.calibration import CalibrationImages
+from workers.compression.quantization.static import quantize_static
 from workers.evaluation.calibration import activate, fit_temperature
 from workers.export.graph import export
 from workers.export.sessions import open_session
@@ -84,7 +85,7 @@ def test_without_one_the_graph_has_no_division_more(tempered: Path, exported: Pa
 def test_the_int8_form_inherits_it(tempered: Path, tmp_path: Path) -> None:
     data, path = leaves(), tmp_path / "int8.onnx"
 
-    quantize(tempered, path, part=StaticInt8(), images_NHWC=data.images_NHWC, indexes=data.train)
+    quantize_static(tempered, path, part=StaticInt8(), images=CalibrationImages(data.images_NHWC, data.train))
 
     images_NHWC = data.images_NHWC[data.val]
     np.testing.assert_allclose(answers(path, images_NHWC), answers(tempered, images_NHWC), atol=0.05)

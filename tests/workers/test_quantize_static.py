@@ -9,7 +9,8 @@ from onnx import numpy_helper
 
 from models_store.spec.quantization import StaticInt8
 from tests.workers.coloured_leaves import LABELS, a_learned_net, export_net, leaves
-from workers.compression.quantize import calibration_indexes, quantize
+from workers.compression.quantization.calibration import CalibrationImages, calibration_indexes
+from workers.compression.quantization.static import quantize_static
 from workers.export.sessions import open_session
 from workers.training.targets import Affine
 
@@ -19,7 +20,7 @@ DATA = leaves()
 @pytest.fixture(scope="module")
 def int8(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("int8") / "int8.onnx"
-    quantize(exported, path, part=StaticInt8(), images_NHWC=DATA.images_NHWC, indexes=DATA.train)
+    quantize_static(exported, path, part=StaticInt8(), images=CalibrationImages(DATA.images_NHWC, DATA.train))
     return path
 
 
@@ -52,7 +53,7 @@ def test_weights_are_signed_per_channel_and_activations_unsigned(int8: Path) -> 
 def test_one_scale_per_tensor_when_the_spec_says_so(exported: Path, tmp_path: Path) -> None:
     part = StaticInt8(per_channel=False)
 
-    quantize(exported, tmp_path / "int8.onnx", part=part, images_NHWC=DATA.images_NHWC, indexes=DATA.train)
+    quantize_static(exported, tmp_path / "int8.onnx", part=part, images=CalibrationImages(DATA.images_NHWC, DATA.train))
 
     model = onnx.load(tmp_path / "int8.onnx")
     scales = [weight.dims for weight in model.graph.initializer if weight.name.endswith("_scale")]
@@ -88,8 +89,10 @@ def test_every_calibration_image_counts_towards_the_ranges(exported: Path, tmp_p
     one_bright[0] = 255
     everything = np.arange(60)
 
-    quantize(exported, tmp_path / "dark.onnx", part=StaticInt8(), images_NHWC=dark, indexes=everything)
-    quantize(exported, tmp_path / "bright.onnx", part=StaticInt8(), images_NHWC=one_bright, indexes=everything)
+    quantize_static(exported, tmp_path / "dark.onnx", part=StaticInt8(), images=CalibrationImages(dark, everything))
+    quantize_static(
+        exported, tmp_path / "bright.onnx", part=StaticInt8(), images=CalibrationImages(one_bright, everything)
+    )
 
     def first_scale(path: Path) -> float:
         model = onnx.load(path)
@@ -112,7 +115,7 @@ def test_nothing_is_left_behind_and_nothing_is_said(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
 
     target = tmp_path / "staging" / "int8.onnx"
-    quantize(exported, target, part=StaticInt8(), images_NHWC=DATA.images_NHWC, indexes=DATA.train[:4])
+    quantize_static(exported, target, part=StaticInt8(), images=CalibrationImages(DATA.images_NHWC, DATA.train[:4]))
 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["int8.onnx"]
     assert capfd.readouterr() == ("", "")
@@ -162,12 +165,11 @@ def test_the_layer_that_gives_numbers_stays_in_float(tmp_path: Path) -> None:
     net.head.add_module("unit", Affine(scale=30.0, shift=2000.0))
     source = export_net(net, tmp_path / "fp32.onnx", activation="identity")
 
-    quantize(
+    quantize_static(
         source,
         tmp_path / "int8.onnx",
         part=StaticInt8(),
-        images_NHWC=DATA.images_NHWC,
-        indexes=DATA.train[:10],
+        images=CalibrationImages(DATA.images_NHWC, DATA.train[:10]),
         activation="identity",
     )
 

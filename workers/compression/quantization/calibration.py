@@ -1,0 +1,143 @@
+"""Which values an activation takes: the images on which that is read, and where its range is cut."""
+
+# N images, H height, W width, C channel
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, TensorsData, create_calibrator
+
+from models_store.spec.quantization import StaticInt8
+from workers.compression.quantization import histograms
+from workers.compression.quantization.failures import QuantizationImpossible, told_in_our_words
+
+CALIBRATION_BATCH = 16
+OBSERVED_BATCH = 4  # of which every activation is held at once: some 200 MB for a resnet50 at 224
+
+
+def calibration_indexes(
+    labels_N: NDArray[np.int64] | None, train_indexes: NDArray[np.int64], *, count: int, seed: int
+) -> NDArray[np.int64]:
+    """Return `count` of `train_indexes` (all, when there are fewer), drawn evenly over the classes, in ascending order.
+
+    Classes take turns in a shuffled order, so that the counts of two classes differ by at most one while both have
+    images left. Where there are none (`labels_N` is None), all images are drawn alike.
+
+    Raises:
+        QuantizationImpossible: if there are no training images.
+    """
+    if len(train_indexes) == 0:
+        raise QuantizationImpossible(
+            "activation ranges are read on training images, and the dataset's train split is empty; give training "
+            "images, or a form that needs none: `weights_int8`, `fp16`"
+        )
+    generator = np.random.default_rng(seed)
+    if labels_N is None:
+        return np.sort(generator.permutation(train_indexes)[:count])
+    queues = [
+        generator.permutation(train_indexes[labels_N[train_indexes] == label])
+        for label in generator.permutation(np.unique(labels_N[train_indexes]))
+    ]
+    longest = max((len(queue) for queue in queues), default=0)
+    turns = [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+    return np.sort(np.asarray(turns[:count], dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationImages:
+    """The images at `indexes` of an array (N, H, W, C) that may be mapped memory: one batch is read at a time."""
+
+    images_NHWC: NDArray[np.uint8]  # noqa: N815  the shape is part of the name
+    indexes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self.indexes)
+
+    def first(self, count: int) -> "CalibrationImages":
+        """Return `count` of the images, spread evenly over them; all, when there are fewer."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64))
+        return CalibrationImages(self.images_NHWC, self.indexes[chosen])
+
+    def feeds(
+        self, *, batch: int = CALIBRATION_BATCH, report: Callable[[float], None] = lambda _: None
+    ) -> Iterator[dict[str, NDArray[np.uint8]]]:
+        """Yield what a session of an exported file is fed, batch by batch, telling the share that is done."""
+        for start in range(0, len(self), batch):
+            report(start / len(self))
+            yield {"images": np.ascontiguousarray(self.images_NHWC[self.indexes[start : start + batch]])}
+
+
+def read_ranges(
+    prepared: Path,
+    images: CalibrationImages,
+    *,
+    part: StaticInt8,
+    operators: tuple[str, ...],
+    report: Callable[[float], None] = lambda _: None,
+) -> TensorsData:
+    """Return the range of every tensor that an operator of `operators` reads or writes, over all images.
+
+    Raises:
+        QuantizationImpossible: if a value is not finite.
+    """
+    assert len(images), "ranges are read on at least one image"
+    cutting = part.calibration != "minmax"
+    with told_in_our_words("read activation ranges"):
+        calibrator = create_calibrator(
+            prepared,
+            list(operators),
+            augmented_model_path=str(prepared.with_name("augmented.onnx")),
+            # not `max_intermediate_outputs`: onnxruntime 1.31 then forgets what it saw before the limit. What it
+            # keeps of each batch is two numbers per tensor.
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        calibrator.collect_data(_Reader(images, report=lambda done: report(done / 2 if cutting else done)))
+        ranges = calibrator.compute_data()
+    unbounded = [name for name, each in ranges.items() if not np.isfinite(np.stack(each.range_value)).all()]
+    if unbounded:
+        raise QuantizationImpossible(
+            f"the net's values at {unbounded[0]!r} are not finite on training images: no 8-bit range holds them"
+        )
+    return _cut(prepared, ranges, images, part=part, report=report) if cutting else ranges
+
+
+def _cut(
+    prepared: Path,
+    ranges: TensorsData,
+    images: CalibrationImages,
+    *,
+    part: StaticInt8,
+    report: Callable[[float], None],
+) -> TensorsData:
+    """Return the ranges without the rare large values that `part` says may be lost.
+
+    Not onnxruntime's calibrators: they hold the activations of all images in memory, and their entropy tries one cut.
+    """
+    largest = {name: float(np.abs(np.stack(each.range_value)).max()) for name, each in ranges.items()}
+    moving = {name: value for name, value in largest.items() if value > 0}
+    feeds = images.feeds(batch=OBSERVED_BATCH, report=lambda done: report(0.5 + done / 2))
+    narrowed = {name: each.range_value for name, each in ranges.items()}
+    for name, counts in histograms.collect(prepared, moving, feeds).items():
+        low, high = narrowed[name]
+        if part.calibration == "percentile":
+            share = histograms.percentile_cut(counts, percent=part.percentile)
+        else:  # of the 256 steps, values of one sign have all, of both signs half of them each
+            share = histograms.entropy_cut(counts, levels=128 if low.min() < 0 < high.max() else 256)
+        cut = np.float32(share * largest[name])
+        narrowed[name] = (np.maximum(low, -cut), np.minimum(high, cut))
+    return TensorsData(CalibrationMethod.MinMax, narrowed)
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """Hands onnxruntime's calibrator one batch after the other."""
+
+    def __init__(self, images: CalibrationImages, *, report: Callable[[float], None]) -> None:
+        self._feeds = images.feeds(report=report)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        """Return the next feed; None at the end."""
+        return next(self._feeds, None)

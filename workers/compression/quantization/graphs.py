@@ -1,0 +1,74 @@
+"""What all forms need of an ONNX file: a prepared copy, its layers with weights, and metadata that comes along."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from workers.compression.quantization.failures import require_finite_weights, told_in_our_words
+
+if TYPE_CHECKING:  # torch is not needed here
+    from workers.training.targets import Activation
+
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+LINEAR = ("Gemm", "MatMul")
+
+
+def load(source: Path) -> onnx.ModelProto:
+    """Return the exported file as it is.
+
+    Raises:
+        QuantizationImpossible: if a weight is not a finite number.
+    """
+    model = onnx.load(source)
+    require_finite_weights(model)
+    return model
+
+
+@contextmanager
+def prepared(source: Path, *, beside: Path) -> Iterator[Path]:
+    """Give a simplified copy of the exported file with the shape of every tensor, in a temporary folder `beside` it.
+
+    Raises:
+        QuantizationImpossible: if a weight is not a finite number, or onnxruntime can't read the graph.
+    """
+    load(source)
+    with tempfile.TemporaryDirectory(prefix="quantize-", dir=beside.parent) as folder:
+        path = Path(folder) / "prepared.onnx"
+        with told_in_our_words("simplify the graph"):
+            # symbolic shape inference is for transformers (and needs sympy); the free batch size is no obstacle here
+            quant_pre_process(source, path, skip_symbolic_shape=True)
+        yield path
+
+
+def layers(graph: onnx.GraphProto, *, kinds: tuple[str, ...] = (*CONVOLUTIONS, *LINEAR)) -> list[onnx.NodeProto]:
+    """Return the nodes of `kinds` that have weights, in the graph's order; a product of activations is none."""
+    constant = {tensor.name for tensor in graph.initializer}
+    return [node for node in graph.node if node.op_type in kinds and node.input[1] in constant]
+
+
+def outside(graph: onnx.GraphProto, activation: "Activation") -> set[str]:
+    """Return the nodes before the first layer with weights, and for numbers those from the last one on.
+
+    The first are the preprocessing; the others give the number itself, which in 8 bits would be one of 256. Nodes are
+    in topological order.
+    """
+    weighted = {node.name for node in layers(graph)}
+    places = [place for place, node in enumerate(graph.node) if node.name in weighted]
+    end = places[-1] if activation == "identity" else len(graph.node)
+    return {node.name for place, node in enumerate(graph.node) if place < places[0] or place >= end}
+
+
+def save(model: onnx.ModelProto, path: Path, *, source: Path) -> None:
+    """Write the model with the metadata of `source`, and only the operator sets that it uses."""
+    properties = {entry.key: entry.value for entry in onnx.load(source, load_external_data=False).metadata_props}
+    onnx.helper.set_model_props(model, properties)
+    used = {node.domain for node in model.graph.node}
+    imports = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
+    onnx.save_model(model, path)
