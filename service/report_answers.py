@@ -114,5 +114,9 @@ class JobReport(Answer):
     notes: list[str] = Field(description="how to read the figures")
     splits: dict[str, SplitReport] = Field(description="val and test; a split without images is left out")
     history: list[dict[str, float | None]] = Field(description="one row per epoch")
-    forms: dict[str, dict[str, Any]] = Field(description="exported file → what was measured on it")
+    forms: dict[str, dict[str, Any]] = Field(
+        description="form → its variant's card: how it was made, and what was measured on its file by provider"
+    )
+    defaults: dict[str, str] = Field({}, description="provider → the form that it serves by default")
+    not_made: dict[str, str] = Field({}, description="form that was asked for → why it could not be made")
     pictures: list[PictureTold]

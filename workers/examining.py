@@ -95,8 +95,14 @@ def write_report(
     *,
     temperature: Temperature | None,
     forms: dict[str, dict[str, Any]],
+    defaults: dict[str, str] | None = None,
+    not_made: dict[str, str] | None = None,
 ) -> str:
-    """Put the report among the blobs and return its digest."""
+    """Put the report among the blobs and return its digest.
+
+    `forms` are the variants' cards, `defaults` the form that each provider serves, `not_made` why a form that was asked
+    for could not be made.
+    """
     spec, assignment = work.spec, work.assignment
     identity = {
         "job": assignment.job_id,
@@ -112,7 +118,9 @@ def write_report(
         history=trained.history,
         best_epoch=trained.best_epoch,
         temperature=temperature.as_card() if temperature else None,
-        forms=forms,
+        made=forms,
+        defaults=defaults or {},
+        not_made=not_made or {},
     )
     path = work.staging / "report.zip"
     report.write(path, document, pictures)
@@ -121,15 +129,7 @@ def write_report(
 
 def form_told(variant_card: Mapping[str, Any], *, size_bytes: int) -> dict[str, Any]:
     """Return a form's line in the report."""
-    accuracy, latency_ms = variant_card["accuracy"], variant_card["latency_ms"]
-    return {
-        "val_accuracy": accuracy.get("val"),
-        "test_accuracy": accuracy.get("test"),
-        "latency_ms_p50": latency_ms["p50"],
-        "speedup": variant_card["speedup"],
-        "size_bytes": size_bytes,
-        "accepted": "yes" if variant_card["accepted"] else variant_card["reasons"],
-    }
+    return {**variant_card, "size_bytes": size_bytes}
 
 
 def _averaged(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from models_store.spec.evaluation import Evaluation
+from tests.workers.form_samples import CARDS, DEFAULTS, NOT_MADE
 from workers.evaluation import report
 from workers.evaluation.calibration import activate
 from workers.evaluation.examination import Examined, Split, examine
@@ -54,7 +55,9 @@ def a_report(path: Path, *, count: int = 60) -> tuple[dict[str, Any], list[Pictu
         history=HISTORY,
         best_epoch=2,
         temperature={"value": 1.5, "loss_before": 1.0, "loss_after": 0.9, "reason": None},
-        forms={"fp32": {"val_accuracy": 0.9, "accepted": "yes"}, "int8": {"accepted": ["is not faster than fp32"]}},
+        made=CARDS,
+        defaults=DEFAULTS,
+        not_made=NOT_MADE,
     )
     report.write(path, document, pictures)
     return document, pictures

@@ -1,11 +1,12 @@
 """A report as one HTML page that needs nothing from outside: no script, no font, no file beside it."""
 
 import base64
-import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from workers.evaluation import forms
 from workers.evaluation.pictures.canvas import Picture, inline
+from workers.evaluation.tables import cell, table, text
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c21; --paper: #ffffff; --soft: #f4f4f6; --line: #d8d8de;
@@ -15,6 +16,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 72rem;
   margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; }
+h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
 p { margin: .4rem 0; } .faint, figcaption small, td small { color: var(--faint); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .75rem 0; }
@@ -35,24 +37,31 @@ def page(report: dict[str, Any], pictures: Sequence[Picture]) -> str:
     """Return the page of a report and its pictures; every text in it is escaped."""
     splits = report["splits"]
     parts = [
-        f"<h1>{_text(report['model'])}</h1>",
-        f'<p class="faint">{_text(_facts(report))}</p>',
+        f"<h1>{text(report['model'])}</h1>",
+        f'<p class="faint">{text(_facts(report))}</p>',
         "<h2>Headline</h2>",
         _headline(splits),
-        *(f'<p class="faint">{_text(note)}</p>' for note in report["notes"]),
+        *(f'<p class="faint">{text(note)}</p>' for note in report["notes"]),
     ]
-    general = [each for each in pictures if each.name.partition("-")[0] not in splits]
+    files = [each for each in pictures if each.name.startswith("forms-")]
+    general = [each for each in pictures if each.name.partition("-")[0] not in {*splits, "forms"}]
     if general:
         parts += ["<h2>Training</h2>", _figures(general)]
     for split in reversed(list(splits)):
         own = [each for each in pictures if each.name.startswith(f"{split}-")]
-        parts += [f"<h2>{_text(NAMES.get(split, split))}</h2>", _undefined(splits[split]), _views(splits[split])]
+        parts += [f"<h2>{text(NAMES.get(split, split))}</h2>", _undefined(splits[split]), _views(splits[split])]
         parts.append(_figures(own))
         parts.append(_mistakes(splits[split].get("mistakes") or []))
     if report["forms"]:
-        parts += ["<h2>Files</h2>", _forms(report["forms"])]
+        # the PNG of the same is for use elsewhere
+        drawn = {
+            each.name.removeprefix("forms-").removesuffix(".svg"): _figure(each)
+            for each in files
+            if each.name.endswith(".svg")
+        }
+        parts += ["<h2>Files</h2>", forms.section(report, drawn)]
     body = "\n".join(part for part in parts if part)
-    title = _text(f"{report['model']}: report")
+    title = text(f"{report['model']}: report")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -70,16 +79,14 @@ def _facts(report: dict[str, Any]) -> str:
 
 def _headline(splits: dict[str, Any]) -> str:
     names = list(dict.fromkeys(name for section in splits.values() for name in section["headline"]))
-    rows = [
-        [_text(name.replace("_", " ")), *(_with_interval(each, name) for each in splits.values())] for name in names
-    ]
-    return _table(["", *(NAMES.get(split, split) for split in splits)], rows, numbers=len(splits))
+    rows = [[text(name.replace("_", " ")), *(_with_interval(each, name) for each in splits.values())] for name in names]
+    return table(["", *(NAMES.get(split, split) for split in splits)], rows, numbers=len(splits))
 
 
 def _with_interval(section: dict[str, Any], name: str) -> str:
     value = section.get(name)
     if value is None:
-        return f"<small>{_text(section['undefined'].get(name, 'not there'))}</small>"
+        return f"<small>{text(section['undefined'].get(name, 'not there'))}</small>"
     found = section["intervals"].get(name)
     interval = f" <small>[{found['low']:.4g}, {found['high']:.4g}]</small>" if found else ""
     return f"{value:.4g}{interval}"
@@ -90,7 +97,7 @@ def _undefined(section: dict[str, Any]) -> str:
     if not absent:
         return ""
     more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""  # noqa: PLR2004  as cut below
-    return f'<p class="faint">Without figures, for want of examples: {_text(", ".join(absent[:10]) + more)}.</p>'
+    return f'<p class="faint">Without figures, for want of examples: {text(", ".join(absent[:10]) + more)}.</p>'
 
 
 def _views(section: dict[str, Any]) -> str:
@@ -102,7 +109,7 @@ def _views(section: dict[str, Any]) -> str:
         f"{name.replace('_', ' ')} {averaged['figures'][name]:.4g} ({gain:+.2g})"
         for name, gain in averaged["gain"].items()
     )
-    return f"<p>Averaged over {averaged['views']} changed copies of each image: {_text(told)}.</p>"
+    return f"<p>Averaged over {averaged['views']} changed copies of each image: {text(told)}.</p>"
 
 
 def _figures(pictures: Iterable[Picture]) -> str:
@@ -110,47 +117,16 @@ def _figures(pictures: Iterable[Picture]) -> str:
 
 
 def _figure(picture: Picture) -> str:
-    caption = f"<figcaption><b>{_text(picture.title)}</b><small>{_text(picture.text)}</small></figcaption>"
+    caption = f"<figcaption><b>{text(picture.title)}</b><small>{text(picture.text)}</small></figcaption>"
     if picture.name.endswith(".svg"):
         return f"<figure>{caption}{inline(picture.content)}</figure>"
     data = base64.b64encode(picture.content).decode()
-    return f'<figure>{caption}<img alt="{_text(picture.text)}" src="data:image/png;base64,{data}"></figure>'
+    return f'<figure>{caption}<img alt="{text(picture.text)}" src="data:image/png;base64,{data}"></figure>'
 
 
 def _mistakes(mistakes: Sequence[dict[str, Any]]) -> str:
     if not mistakes:
         return ""
     columns = list(mistakes[0])
-    rows = [[_cell(each[column]) for column in columns] for each in mistakes[:MOST_ROWS]]
-    return _table(columns, rows, numbers=sum(isinstance(mistakes[0][column], float) for column in columns))
-
-
-def _forms(forms: dict[str, Any]) -> str:
-    names = list(dict.fromkeys(name for form in forms.values() for name in form))
-    rows = [[_text(form), *(_cell(values.get(name)) for name in names)] for form, values in forms.items()]
-    return _table(["", *(name.replace("_", " ") for name in names)], rows, numbers=0)
-
-
-def _cell(value: Any) -> str:  # noqa: ANN401  any JSON
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return _text("; ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value))
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:
-    """Return a table of cells that are escaped already; the last `numbers` columns are flush right."""
-    first = len(columns) - numbers
-
-    def line(tag: str, cells: Sequence[str]) -> str:
-        marks = (' class="number"' if place >= first else "" for place in range(len(cells)))
-        return (
-            "<tr>" + "".join(f"<{tag}{mark}>{cell}</{tag}>" for mark, cell in zip(marks, cells, strict=True)) + "</tr>"
-        )
-
-    head = line("th", [_text(column) for column in columns])
-    body = "".join(line("td", row) for row in rows)
-    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
-
-
-def _text(text: str) -> str:
-    return html.escape(text)
+    rows = [[cell(each[column]) for column in columns] for each in mistakes[:MOST_ROWS]]
+    return table(columns, rows, numbers=sum(isinstance(mistakes[0][column], float) for column in columns))

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
+from workers.evaluation import forms
 from workers.evaluation.calibration import BINS
 from workers.evaluation.examination import Examined
 from workers.evaluation.page import page
 from workers.evaluation.pictures import training
 from workers.evaluation.pictures.canvas import Picture
 
-FORMAT = 1
+FORMAT = 2
 BEGINNING = (1980, 1, 1, 0, 0, 0)  # of a zip's time: the same report gives the same bytes
 INTERVALS = (
     "In brackets: 95 % intervals by the percentile bootstrap over the images of the split. They tell how far another "
@@ -32,18 +33,22 @@ def assemble(
     history: Sequence[dict[str, float]],
     best_epoch: int | None,
     temperature: dict[str, Any] | None,
-    forms: dict[str, dict[str, Any]],
+    made: dict[str, dict[str, Any]],
+    defaults: dict[str, str],
+    not_made: dict[str, str],
 ) -> tuple[dict[str, Any], list[Picture]]:
     """Return the report as JSON, and its pictures.
 
-    `identity` says what the run was (job, model, task, backbone, dataset, classes); `examined` is by split, `forms`
-    what was measured on each file.
+    `identity` says what the run was (job, model, task, backbone, dataset, classes); `examined` is by split, `made`
+    what is known of each form (its variant's card), `defaults` the form that each provider serves, `not_made` why a
+    form that was asked for could not be made.
     """
     metric = "R²" if identity["task"] == "image_regression" else "accuracy"
     curves = training.curves(history, best_epoch=best_epoch, metric=metric)
     pictures = [curves] if curves else []
     for each in examined.values():
         pictures += each.pictures
+    pictures += forms.pictures(made, defaults=defaults, metric=metric)
     report = {
         "format": FORMAT,
         **identity,
@@ -52,7 +57,9 @@ def assemble(
         "notes": _notes(temperature),
         "splits": {split: each.section for split, each in examined.items()},
         "history": list(history),
-        "forms": forms,
+        "forms": made,
+        "defaults": defaults,
+        "not_made": not_made,
         "pictures": [{"name": each.name, "title": each.title, "text": each.text} for each in pictures],
     }
     return _finite(report), pictures
