@@ -122,7 +122,7 @@ def ingest(
         judged = _judged(intake, undecodable)
         entries = judged.entries
         digest = digest_of(entries)
-        earlier = _by_digest(database, digest, owner=owner)
+        earlier = with_digest(database, digest, owner=owner)
         if earlier is not None and all(map(blobs.exists, (earlier.images_blob, earlier.manifest_blob))):
             return earlier, False
         manifest = staging / "manifest.jsonl"
@@ -151,6 +151,14 @@ def find(database: Database, dataset_id: str, *, owner: str) -> Dataset:
     if row is None:
         raise _not_found(dataset_id)
     return _dataset_of(row)
+
+
+def with_digest(database: Database, digest: str, *, owner: str) -> Dataset | None:
+    """Return the dataset that has this very content, if there is one."""
+    table = tables.dataset
+    with database.read() as connection:
+        row = connection.execute(_columns().where(table.c.owner == owner, table.c.digest == digest)).one_or_none()
+    return None if row is None else _dataset_of(row)
 
 
 def facts(dataset: Dataset) -> DatasetFacts:
@@ -285,13 +293,6 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _by_digest(database: Database, digest: str, *, owner: str) -> Dataset | None:
-    table = tables.dataset
-    with database.read() as connection:
-        row = connection.execute(_columns().where(table.c.owner == owner, table.c.digest == digest)).one_or_none()
-    return None if row is None else _dataset_of(row)
-
-
 def _recorded(database: Database, values: dict[str, Any]) -> tuple[Dataset, bool]:
     try:
         with database.write() as connection:
@@ -302,7 +303,7 @@ def _recorded(database: Database, values: dict[str, Any]) -> tuple[Dataset, bool
         stored = {name: values[name] for name in ("images_blob", "manifest_blob")}
         with database.write() as connection:
             connection.execute(update(table).where(*same).values(**stored))
-        earlier = _by_digest(database, values["digest"], owner=values["owner"])
+        earlier = with_digest(database, values["digest"], owner=values["owner"])
         if earlier is None:
             raise
         return earlier, False

@@ -56,7 +56,7 @@ def read(blobs: Blobs, sha256: str, member: str) -> bytes:
 
 
 def _why(job: Job) -> str:
-    if job.kind != "train":
+    if job.kind not in {"train", "compress"}:
         return f"job {job.id} is a {job.kind} and has no report of its own; GET /jobs/{job.id} has its figures"
     if job.state not in TERMINAL:
         return f"job {job.id} is {job.state}; its report comes at its end"

@@ -170,11 +170,14 @@ class Job(Answer):
     id: str = Field(examples=["job_01hzx3v7k2m4n6p8q0r2s4"])
     kind: Kind = Field(
         description="train; a parent: search, k_fold or repeats; one of its children: trial, fold or repeat, and train "
-        "for the last one, which publishes; preview"
+        "for the last one, which publishes; preview; of a version: compress or measure"
     )
     parent: str | None = Field(description="the job that this is a part of")
     number: int | None = Field(description="among its siblings, from 0")
-    parameters: dict[str, Any] | None = Field(description="what a child changes in its parent's spec: path → value")
+    parameters: dict[str, Any] | None = Field(
+        description="what a child changes in its parent's spec: path → value; of compress and measure: the `model` and "
+        "`version` that they take up; of a preview: what was asked for"
+    )
     children: Children | None = Field(description="of a parent: how many are in each state")
     name: str = Field(description="name of the model that it makes a version of")
     dataset: str

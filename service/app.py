@@ -43,6 +43,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
         schema,
         train,
         trials,
+        versions,
         weights,
     )
 
@@ -70,6 +71,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
         trials.router,
         reports.router,
         models.router,
+        versions.router,
         weights.router,
         schema.router,
         health.router,
@@ -89,6 +91,7 @@ def _context(settings: "Settings") -> "Context":
     from models_store.blobs import Blobs  # noqa: PLC0415  see the module's docstring
     from models_store.database import Database  # noqa: PLC0415  the same
     from service.context import Context  # noqa: PLC0415  the same
+    from service.inference import devices  # noqa: PLC0415  the same
     from service.inference.references import References  # noqa: PLC0415  the same
     from service.inference.sessions import Sessions  # noqa: PLC0415  the same
     from service.metrics import Metrics  # noqa: PLC0415  the same
@@ -101,7 +104,8 @@ def _context(settings: "Settings") -> "Context":
         waiting=lambda: sum(loaded.batcher.waiting for loaded in sessions.loaded),
         loaded=lambda: len(sessions.loaded),
     )
-    return Context(settings, settings.owners, database, blobs, sessions, References(database), metrics)
+    references = References(database, provider=lambda: devices.serving(settings.device))
+    return Context(settings, settings.owners, database, blobs, sessions, references, metrics)
 
 
 @asynccontextmanager

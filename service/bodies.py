@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import orjson
@@ -108,15 +109,25 @@ def check(model: type[Checked], given: Any) -> Checked:  # noqa: ANN401  any JSO
 
 
 @contextmanager
-def faults_told(model: type[BaseModel], given: Any) -> Iterator[None]:  # noqa: ANN401  any JSON
-    """Turn pydantic's complaint about `given` into InvalidBody, with pointers into it and what `model` allows there."""
+def faults_told(model: type[BaseModel], given: Any, *, below: str = "") -> Iterator[None]:  # noqa: ANN401  any JSON
+    """Turn pydantic's complaint about `given` into InvalidBody, with pointers into it and what `model` allows there.
+
+    When the body is but a part of `given`, `below` is the pointer to it: what is told points into the body. What is
+    wrong elsewhere is told of the whole body, with its place in words.
+    """
     try:
         yield
     except ValidationError as error:
-        errors = [FieldError(**fault) for fault in explain(error, model, given)]
+        errors = [_told_below(FieldError(**fault), below) for fault in explain(error, model, given)]
         first = errors[0]
         others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise InvalidBody(f"{first.pointer or 'the body'}: {first.message}{others}", errors=errors) from error
+
+
+def _told_below(fault: FieldError, below: str) -> FieldError:
+    if f"{fault.pointer}/".startswith(f"{below}/"):
+        return replace(fault, pointer=fault.pointer.removeprefix(below))
+    return replace(fault, pointer="", message=f"{fault.pointer}: {fault.message}")
 
 
 def _check_depth(given: Any) -> None:  # noqa: ANN401  any JSON

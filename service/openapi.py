@@ -18,6 +18,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
+from models_store.spec.compression import Compression
 from models_store.spec.preview import Preview
 from models_store.spec.train import TrainSpec
 from service.answers import AliasTarget
@@ -71,7 +72,7 @@ def build(app: FastAPI) -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     _, bodies = models_json_schema(
-        [(model, "validation") for model in (TrainSpec, Preview, PredictRequest, AliasTarget)],
+        [(model, "validation") for model in (TrainSpec, Compression, Preview, PredictRequest, AliasTarget)],
         ref_template="#/components/schemas/{model}",
     )
     schemas = document["components"]["schemas"]

@@ -41,7 +41,12 @@ class Assignment:
     keeps_weights: bool = False
     """of a trial: its weights may be promoted"""
     promoted: dict[str, Any] | None = None
-    """of a search's last job: the winner's `weights` (a blob), `history`, `best_epoch`, `precision` and `batch_size`"""
+    """what is not trained again, a search's winner or the version that is compressed: its `weights` (a blob),
+    `history`, `best_epoch`, `precision` and `batch_size`"""
+    compressed_from: str | None = None
+    """of a compression: the version that it takes up, as `name:version`"""
+    variants: list[dict[str, Any]] | None = None
+    """of a measuring job: each file's `name`, `blob` and `card`"""
 
     def write(self, path: Path) -> None:
         """Write the assignment as JSON."""

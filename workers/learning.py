@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from models_store.spec.older import read_resolved
 from models_store.spec.train import ResolvedSpec
@@ -21,11 +22,11 @@ PROBE_SHARE = 0.1  # of the progress of training, when the head is trained first
 
 def learn(work: Work, arrays: ImageArrays) -> Trained[Classifier]:
     """Return the trained net, with the weights of its best epoch."""
-    work.reporter.phase("training")
+    if work.assignment.kind != "compress":  # which has no such phase
+        work.reporter.phase("training")
+    if work.assignment.promoted is not None:
+        return _promoted(work, arrays, work.assignment.promoted)
     classifier = _net(work, arrays, spec=work.spec)
-    promoted = work.assignment.promoted
-    if promoted is not None:
-        return promotion.take_up(classifier, work.blobs.local(promoted["weights"]), promoted)
     if not work.spec.transfer.probe_epochs:
         return train_stage(work, classifier, arrays, spec=work.spec, stage="training")
     spec = probing(work.spec)
@@ -35,6 +36,14 @@ def learn(work: Work, arrays: ImageArrays) -> Trained[Classifier]:
     told = Stretch(work.reporter, start=PROBE_SHARE, end=1.0)
     trained = train_stage(work, classifier, arrays, spec=work.spec, stage="training", reporter=told)
     return _better(probed, trained, monitor=work.spec.training.monitor, tell=work.reporter.log)
+
+
+def _promoted(work: Work, arrays: ImageArrays, promoted: dict[str, Any]) -> Trained[Classifier]:
+    """Return a net that was trained by another job."""
+    aim = targets.build(work.spec.task, arrays)
+    path = work.blobs.local(promoted["weights"])
+    classifier = task.restore(work.spec, path, class_count=aim.output_count, last_layer=aim.last_layer())
+    return promotion.take_up(classifier, promoted, freeze=work.spec.backbone.freeze or "none")
 
 
 def _better(

@@ -1,20 +1,14 @@
-"""A trial's weights on their way to a model: kept while its search lasts, and taken up by the job that publishes."""
+"""Trained weights on their way to another job: a trial's to the one that publishes, a version's to its compression."""
 
-from pathlib import Path
 from typing import Any
-
-from safetensors.torch import load_file
 
 from workers.image.task import Classifier
 from workers.training.loop import Trained
 
 
-def take_up(classifier: Classifier, weights: Path, promoted: dict[str, Any]) -> Trained[Classifier]:
-    """Return a search's winner as it was trained: its weights in a net of its spec, and its history.
-
-    `promoted` is what the assignment says of it.
-    """
-    classifier.load_state_dict(load_file(weights))
+def take_up(classifier: Classifier, promoted: dict[str, Any], *, freeze: str) -> Trained[Classifier]:
+    """Return a trained net with its history, as its training returned it; the assignment says `promoted` of it."""
+    classifier.freeze(freeze)
     return Trained(
         classifier,
         history=promoted["history"],

@@ -33,6 +33,7 @@ def version_card(
         "metrics": {split: for_card(each.section) for split, each in examined.items()},
         "agreement": {name: agreement.as_card() for name, agreement in agreements.items()},
         "not_made": not_made,
+        "compressed_from": work.assignment.compressed_from,
         "training": {
             "best_epoch": trained.best_epoch,
             "epochs": len(trained.history),

@@ -12,13 +12,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from models_store import children, claims, datasets, jobs, registry, sources, tables
+from models_store import claims, registry, tables
 from models_store.blobs import Blobs
 from models_store.claims import Claim, Stale
 from models_store.database import Database
@@ -26,8 +25,12 @@ from models_store.errors import EspalierError
 from models_store.families import FAMILIES
 from models_store.settings import Settings
 from workers import orchestrator
-from workers.assignment import EXIT_DRAINED, Assignment
+from workers.assigning import assign
+from workers.assignment import EXIT_DRAINED
 from workers.trainer_process import Report, TrainerProcess
+
+PUBLISHING = ("train", "compress")
+"""kinds of jobs whose result is a version"""
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +93,7 @@ def supervise(
         if claim.job.kind in FAMILIES:
             return orchestrator.step(database, blobs, claim, settings=settings)
         staging.mkdir(parents=True)
-        assignment = _assign(database, claim, staging)
+        assignment = assign(database, blobs, claim, staging=staging)
         trainer = TrainerProcess(assignment, settings=settings, command=command)
         try:
             return _Watch(database, blobs, claim, trainer, settings=settings, stop=stop).until_the_end()
@@ -190,7 +193,7 @@ class _Watch:
             self._drop_checkpoints()
             return f"failed: {self._problem['detail']}"
         if self._result is not None and (self._trainer.exit_code() == 0 or self._stopped_early is not None):
-            return self._publish(self._result) if self._claim.job.kind == "train" else self._succeed(self._result)
+            return self._publish(self._result) if self._claim.job.kind in PUBLISHING else self._succeed(self._result)
         if self._trainer.exit_code() == EXIT_DRAINED:
             claims.release(self._database, self._claim)
             return "released"
@@ -216,6 +219,7 @@ class _Watch:
             variants,
             weights_blob=result.get("weights_blob"),
             files=result.get("files"),
+            defaults=result["defaults"],
         )
         try:
             number = registry.publish(self._database, self._claim, publication)
@@ -310,60 +314,6 @@ class _Watch:
                 self._blobs.delete(sha256)
             except OSError:
                 log.warning("%s: checkpoint %s is left to the sweeper", self._claim.job.id, sha256[:12])
-
-
-def _assign(database: Database, claim: Claim, staging: Path) -> Assignment:
-    job = claim.job
-    dataset = datasets.find(database, job.dataset_id, owner=job.owner)
-    return Assignment(
-        job_id=job.id,
-        spec=job.spec,
-        spec_sha256=job.spec_sha256,
-        dataset_id=dataset.id,
-        dataset_digest=dataset.digest,
-        classes=dataset.card["classes"],
-        images_blob=dataset.images_blob,
-        manifest_blob=dataset.manifest_blob,
-        checkpoints=job.checkpoints,
-        staging=str(staging),
-        kind=job.kind,
-        **({} if job.kind == "preview" else _sources(database, job)),
-        preview=job.parameters if job.kind == "preview" else None,
-        **_part_in_family(database, job),
-    )
-
-
-def _sources(database: Database, job: jobs.Job) -> dict[str, Any]:
-    """Return what the net starts from, and whom it learns from."""
-    teacher = sources.teacher(database, job.spec, owner=job.owner)
-    return {
-        "initial_weights": sources.initial_weights(database, job.spec, owner=job.owner),
-        "teacher": {"weights": teacher.weights_blob, "spec": teacher.spec} if teacher else None,
-    }
-
-
-def _part_in_family(database: Database, job: jobs.Job) -> dict[str, Any]:
-    """Return what a child's trainer must know beside its spec."""
-    if job.parent_id is None:
-        return {}
-    parent = jobs.find(database, job.parent_id, owner=job.owner)
-    if job.kind == "trial":
-        return {"keeps_weights": parent.spec["search"]["winner"] == "promote"}
-    if job.kind == "fold":
-        shared = parent.spec["validation"]
-        fold = {"index": job.number, "folds": shared["folds"], "seed": job.spec["seed"], "grouped": shared["group"]}
-        return {"fold": fold}
-    if (job.files or {}).get("trained") is None:
-        return {}
-    return {"promoted": _promoted(database, parent, weights=(job.files or {})["trained"])}
-
-
-def _promoted(database: Database, parent: jobs.Job, *, weights: str) -> dict[str, Any]:
-    winner = next(child for child in children.of(database, parent.id) if (child.files or {}).get("weights") == weights)
-    assert winner.result is not None, "it was trained"
-    history = children.metrics(database, parent.id)[winner.id]
-    known = {name: winner.result[name] for name in ("best_epoch", "precision", "batch_size")}
-    return {"weights": weights, "history": history, **known}
 
 
 def _how_it_ended(exit_code: int | None) -> str:

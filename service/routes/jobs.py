@@ -16,7 +16,7 @@ from models_store import children, events, families, jobs, patrol
 from models_store.database import Database
 from service.answers import Job, JobList
 from service.auth import Owner
-from service.context import Here
+from service.context import Context, Here
 from service.outcomes import State
 from service.routes.requests import KNOWN_QUERY, Cursor, JobId, Limit, answer, problems
 
@@ -35,6 +35,13 @@ def described(database: Database, job: jobs.Job) -> Job:
         counts = children.counts(database, job.id)
         born = {"planned": max(job.progress.get("children", 0), sum(counts.values())), **counts}
     return Job.of(job, phases, attempts=jobs.attempts(database, job.id), children=born)
+
+
+def accepted(here: Context, job: jobs.Job, *, replayed: bool = False) -> Response:
+    """Return the answer for a job that was queued, or that the same request had queued before; wake a worker for it."""
+    headers = {"Location": f"/jobs/{job.id}"} | ({"Idempotency-Replayed": "true"} if replayed else {})
+    wake = None if replayed else BackgroundTask(patrol.wake, here.database, job.id, settings=here.settings)
+    return answer(described(here.database, job), status=202, headers=headers, background=wake)
 
 
 @router.get("/jobs", operation_id="job_list", summary="List jobs", responses=problems())
@@ -88,10 +95,7 @@ def cancel(job_id: JobId, here: Here, owner: Owner) -> Job:
 )
 def retry(job_id: JobId, here: Here, owner: Owner) -> Response:
     """Queue a new job with the spec of one that failed or was canceled; a parent's begins with new children."""
-    job = jobs.retry(here.database, job_id, owner=owner, settings=here.settings)
-    wake = BackgroundTask(patrol.wake, here.database, job.id, settings=here.settings)
-    headers = {"Location": f"/jobs/{job.id}"}
-    return answer(described(here.database, job), status=202, headers=headers, background=wake)
+    return accepted(here, jobs.retry(here.database, job_id, owner=owner, settings=here.settings))
 
 
 @router.get(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Query, Request, Response
+from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from service.answers import Problem
@@ -16,6 +16,16 @@ JobId = Annotated[str, Path(pattern=r"^job_[0-9a-z]{8,40}$", description="id of 
 ModelName = Annotated[str, Path(pattern=NAME, description="name of the model")]
 VersionNumber = Annotated[int, Path(ge=1, le=999_999_999, description="number of the version")]
 VariantName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$", description="name of the variant")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="the same key and body again make no second job",
+    ),
+]
 AliasName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$", description="name of the alias")]
 
 Limit = Annotated[int, Query(ge=1, le=100, description="most items on the page")]

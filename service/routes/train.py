@@ -5,19 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
-from starlette.background import BackgroundTask
+from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from models_store import datasets, idempotency, jobs, patrol, sources
+from models_store import datasets, idempotency, jobs, sources
 from models_store.errors import FieldError, Invalid
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from service import bodies
 from service.answers import DryRun, Job
 from service.auth import Owner
 from service.context import Context, Here
-from service.routes.jobs import described
-from service.routes.requests import KNOWN_QUERY, answer, problems
+from service.routes.jobs import accepted
+from service.routes.requests import KNOWN_QUERY, IdempotencyKey, answer, problems
 
 MOST_SPEC_BYTES = 1 << 20
 
@@ -70,17 +69,9 @@ async def create(
     request: Request,
     here: Here,
     owner: Owner,
-    dry_run: Annotated[bool, Query(description="only say what the spec means")] = False,  # noqa: FBT002  FastAPI calls it by name
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            min_length=1,
-            max_length=255,
-            pattern=r"^[\x21-\x7e]+$",
-            description="the same key and body again make no second job",
-        ),
-    ] = None,
+    *,
+    dry_run: Annotated[bool, Query(description="only say what the spec means")] = False,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Queue a job for a spec and answer at once; the job says how it goes, and the model appears when it has succeeded.
 
@@ -103,7 +94,7 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
     sent = idempotency.Key(owner, "POST /train", key, hashlib.sha256(body).hexdigest()) if key else None
     earlier = jobs.submitted(here.database, sent) if sent else None
     if earlier is not None:
-        return _accepted(here, earlier, replayed=True)
+        return accepted(here, earlier, replayed=True)
     spec, warnings = _resolved(here, body, owner=owner)
     with _unknown_dataset_told(), sources.told():
         job, replayed = jobs.submit(
@@ -114,13 +105,7 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
             warnings=warnings,
             key=sent,
         )
-    return _accepted(here, job, replayed=replayed)
-
-
-def _accepted(here: Context, job: jobs.Job, *, replayed: bool) -> Response:
-    headers = {"Location": f"/jobs/{job.id}"} | ({"Idempotency-Replayed": "true"} if replayed else {})
-    wake = None if replayed else BackgroundTask(patrol.wake, here.database, job.id, settings=here.settings)
-    return answer(described(here.database, job), status=202, headers=headers, background=wake)
+    return accepted(here, job, replayed=replayed)
 
 
 def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, list[str]]:

@@ -145,9 +145,9 @@ def test_weights_that_may_be_promoted_are_taken_up_as_they_were(desk: Desk) -> N
     told = desk.result()
     promoted = {name: told["result"][name] for name in ("best_epoch", "precision", "batch_size")}
     weights = desk.blobs.local(told["files"]["weights"])
-    fresh = task.build(desk.spec, class_count=2, weights_dir=Path("unused"))
+    restored = task.restore(desk.spec, weights, class_count=2)
 
-    taken = promotion.take_up(fresh, weights, promoted | {"history": trained.history})
+    taken = promotion.take_up(restored, promoted | {"history": trained.history}, freeze="none")
 
     assert same_weights(taken.classifier, trained.classifier)
     assert (taken.history, taken.best_epoch) == (trained.history, trained.best_epoch)

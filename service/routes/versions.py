@@ -1,0 +1,152 @@
+"""versions taken up again: compressed into a new version without training, and measured again where they are served."""
+
+import hashlib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from models_store import idempotency, jobs, reworking
+from models_store.spec.compression import Compression
+from models_store.spec.train import ResolvedSpec
+from service import bodies
+from service.answers import DryRun, Job
+from service.auth import Owner
+from service.context import Context, Here
+from service.routes.jobs import accepted
+from service.routes.requests import KNOWN_QUERY, IdempotencyKey, ModelName, VersionNumber, answer, problems
+
+MOST_SPEC_BYTES = 1 << 20
+
+router = APIRouter(tags=["models"], dependencies=[KNOWN_QUERY])
+
+EXAMPLES: dict[str, Any] = {
+    "smallest": {"summary": "Static int8, as POST /train makes it by default", "value": {}},
+    "whole": {
+        "summary": "Pruned to three times the speed, recovered from fp32's own answers, and quantised",
+        "value": {
+            "prune": {"kind": "structured", "target_speedup": 3.0},
+            "recover": {"epochs": 5, "distillation": {}},
+            "quantize": [{"kind": "static_int8"}, {"kind": "fp16"}],
+            "max_accuracy_drop": 0.01,
+        },
+    },
+}
+
+
+@router.post(
+    "/models/{name}/versions/{number}:compress",
+    operation_id="version_compress",
+    summary="Compress a version without training it again",
+    status_code=202,
+    response_model=Job,
+    responses={
+        200: {"model": DryRun, "description": "What the spec means, with `dry_run=true`; nothing was queued"},
+        **problems(400, 404, 409, 413, 415, 503),
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/Compression"}, "examples": EXAMPLES}
+            },
+        }
+    },
+)
+async def compress(
+    request: Request,
+    name: ModelName,
+    number: VersionNumber,
+    here: Here,
+    owner: Owner,
+    *,
+    dry_run: Annotated[bool, Query(description="only say what the spec means")] = False,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Queue a job that makes a new version of the model, of the version's trained weights and on its dataset.
+
+    The body is what stands under `compression` in a training spec; everything else is as the version was trained by,
+    also when the pruned net recovers. The version itself stays as it is.
+    """
+    body = await bodies.read_json(request, max_bytes=MOST_SPEC_BYTES)
+    if dry_run:
+        _, spec, warnings = await run_in_threadpool(_compressed, here, body, model=name, number=number, owner=owner)
+        meant = DryRun(spec=spec.model_dump(mode="json"), kind="compress", children=0, warnings=warnings)
+        return answer(meant, status=200)
+    key = _key(f"{name}:{number}:compress", idempotency_key, body, owner=owner)
+    return await run_in_threadpool(_submit_compress, here, body, model=name, number=number, owner=owner, key=key)
+
+
+@router.post(
+    "/models/{name}/versions/{number}:measure",
+    operation_id="version_measure",
+    summary="Measure a version again",
+    status_code=202,
+    response_model=Job,
+    responses=problems(404, 409, 503),
+)
+def measure(
+    name: ModelName,
+    number: VersionNumber,
+    here: Here,
+    owner: Owner,
+    *,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Queue a job that measures every variant's file on the worker's host, and judges it again by the version's spec.
+
+    It replaces the figures of the providers that this host has, and the default for each; files stay as they are. The
+    job's result tells what has changed.
+    """
+    key = _key(f"{name}:{number}:measure", idempotency_key, b"", owner=owner)
+    earlier = jobs.submitted(here.database, key) if key else None
+    if earlier is not None:
+        return accepted(here, earlier, replayed=True)
+    taken = reworking.take_up(here.database, name, number, owner=owner)
+    return _submit(here, taken, taken.spec, kind="measure", warnings=[], key=key)
+
+
+def _submit_compress(
+    here: Context, body: bytes, *, model: str, number: int, owner: str, key: idempotency.Key | None
+) -> Response:
+    earlier = jobs.submitted(here.database, key) if key else None
+    if earlier is not None:
+        return accepted(here, earlier, replayed=True)
+    taken, spec, warnings = _compressed(here, body, model=model, number=number, owner=owner)
+    return _submit(here, taken, spec, kind="compress", warnings=warnings, key=key)
+
+
+def _submit(
+    here: Context,
+    taken: reworking.TakenUp,
+    spec: ResolvedSpec,
+    *,
+    kind: jobs.ErrandKind,
+    warnings: list[str],
+    key: idempotency.Key | None,
+) -> Response:
+    job, replayed = jobs.submit(
+        here.database,
+        owner=taken.version.owner,
+        spec=spec,
+        settings=here.settings,
+        warnings=warnings,
+        key=key,
+        errand=taken.errand(kind),
+    )
+    return accepted(here, job, replayed=replayed)
+
+
+def _compressed(
+    here: Context, body: bytes, *, model: str, number: int, owner: str
+) -> tuple[reworking.TakenUp, ResolvedSpec, list[str]]:
+    given = bodies.parse(body)
+    compression = bodies.check(Compression, given)
+    taken = reworking.take_up(here.database, model, number, owner=owner)
+    with bodies.faults_told(ResolvedSpec, {"compression": given}, below="/compression"):
+        spec, warnings = reworking.compressed(taken, compression)
+    return taken, spec, warnings
+
+
+def _key(route: str, given: str | None, body: bytes, *, owner: str) -> idempotency.Key | None:
+    return idempotency.Key(owner, route, given, hashlib.sha256(body).hexdigest()) if given else None
