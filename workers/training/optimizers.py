@@ -5,6 +5,7 @@ from functools import singledispatch
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn, optim
+from torch.nn.utils import parametrize
 
 from models_store.spec.optimizer import (
     Adagrad,
@@ -195,6 +196,12 @@ def _hidden(net: nn.Module) -> set[Tensor]:
     layers = [module for module in net.modules() if isinstance(module, LAYERS)]
     # a head alone begins with what is hidden in the whole net
     first = 1 if layers and isinstance(layers[0], nn.Conv2d) else 0
-    weights = {layer.weight for layer in layers[first:-1] if isinstance(layer, nn.Linear) or layer.groups == 1}
+    weights = {_trained(layer) for layer in layers[first:-1] if isinstance(layer, nn.Linear) or layer.groups == 1}
     attention = {module.in_proj_weight for module in net.modules() if isinstance(module, nn.MultiheadAttention)}
     return weights | attention
+
+
+def _trained(layer: nn.Module) -> Tensor:
+    """Return what trains of a layer's weight: itself, or what it is computed from."""
+    is_computed = parametrize.is_parametrized(layer, "weight")
+    return layer.get_parameter("parametrizations.weight.original" if is_computed else "weight")
