@@ -88,6 +88,17 @@ def decode(
     return np.ascontiguousarray(_upright(pixels, orientation))
 
 
+def decode_whole(data: bytes, *, channels: int, max_pixels: int = 64_000_000) -> Pixels:
+    """Return the image as uint8 (height, width, channels) at its own size, upright: for graphs that resize.
+
+    Raises:
+        UndecodableImage: as `decode`.
+    """
+    image, orientation, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
+    pixels = np.asarray(image).reshape(image.height, image.width, channels)
+    return np.ascontiguousarray(_upright(pixels, orientation))
+
+
 def inspect(data: bytes, *, max_pixels: int = 64_000_000) -> ImageFacts:
     """Return what the image is, after decoding all of it: a truncated one is seen here.
 
@@ -145,7 +156,7 @@ def _scaled(image: Image.Image, *, size: int, fit: Literal["crop", "stretch"]) -
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn a square: its centre crop is the same square before and after."""
+    """Turn the pixels; a centre crop is the same square before and after."""
     if orientation not in UPRIGHT:
         return pixels
     transposed, rows, columns = UPRIGHT[orientation]

@@ -6,7 +6,6 @@ but reading the labels from the file's own metadata.
 """
 
 import copy
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from models_store.errors import Invalid
+from workers.export import metadata
+from workers.export.metadata import CARD_KEY, LABELS_KEY
 from workers.training.targets import ACTIVATIONS, Activation
 
 # N images, H height, W width, C channel, K class
 
 INPUT = "images"
 OUTPUT = "probabilities"
-LABELS_KEY = "espalier.labels"
-CARD_KEY = "espalier.card"
 PROTOBUF_LIMIT_BYTES = 2**31 - 2**20  # one ONNX file is one protobuf message, and those end at 2 GiB
 
 
@@ -109,11 +108,7 @@ def export(
     model = _convert(served, torch.zeros(2, size, size, channels, dtype=torch.uint8), opset=opset)
     _forget_where_it_was_made(model)
     _name_the_batch(model.graph)
-    document = {
-        LABELS_KEY: json.dumps(list(labels), ensure_ascii=False),
-        CARD_KEY: json.dumps(dict(card), ensure_ascii=False, sort_keys=True),
-    }
-    onnx.helper.set_model_props(model, document)
+    metadata.write(model, {LABELS_KEY: list(labels), CARD_KEY: dict(card)})
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, path)
 

@@ -1,0 +1,41 @@
+"""What an ONNX file says of itself, as JSON in its metadata: its labels, what it came from, and how good it is.
+
+    espalier.labels    the names of the outputs, in their order
+    espalier.card      task, input, digests of spec and dataset, temperature, and which form this is
+    espalier.metrics   what was measured on this very file, once it was
+
+onnxruntime gives them as `session.get_modelmeta().custom_metadata_map`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+LABELS_KEY = "espalier.labels"
+CARD_KEY = "espalier.card"
+METRICS_KEY = "espalier.metrics"
+
+
+def read(model: onnx.ModelProto) -> dict[str, Any]:
+    """Return what the model says of itself: key → value."""
+    return {entry.key: json.loads(entry.value) for entry in model.metadata_props if entry.key.startswith("espalier.")}
+
+
+def write(model: onnx.ModelProto, values: Mapping[str, Any]) -> None:
+    """Let the model say these values of itself, and nothing else."""
+    texts = {key: json.dumps(value, ensure_ascii=False, sort_keys=True) for key, value in values.items()}
+    onnx.helper.set_model_props(model, texts)
+
+
+def stamp(path: Path, *, form: str, metrics: Mapping[str, Any]) -> None:
+    """Write into the file at `path` which form it is and what was measured on it; nothing but its metadata changes.
+
+    Its size changes with it: take the size, and the digest, after this.
+    """
+    model = onnx.load_model(path, load_external_data=False)
+    said = read(model)
+    write(model, said | {CARD_KEY: said.get(CARD_KEY, {}) | {"form": form}, METRICS_KEY: dict(metrics)})
+    onnx.save_model(model, path)
