@@ -1,8 +1,9 @@
-"""The any-size file's pixels beside those of `pixels.decode`: its fixed part here is a graph that answers its pixels."""
+"""The any-size file's pixels beside those of `pixels.decode`: the fixed part is a graph that answers its pixels."""
 
 import io
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -56,7 +57,7 @@ def resized(path: Path, data: bytes, *, channels: int = 3) -> np.ndarray:
 
 @pytest.mark.parametrize("fit", ["crop", "stretch"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_its_pixels_are_those_of_serving(fit: str, channels: int, tmp_path: Path) -> None:
+def test_its_pixels_are_those_of_serving(fit: Literal["crop", "stretch"], channels: int, tmp_path: Path) -> None:
     any_size.write_any_size(echo(tmp_path / "fixed.onnx", channels=channels), tmp_path / "any.onnx", fit=fit)
 
     for width, height in SHAPES:

@@ -12,7 +12,7 @@ sides an odd number apart) the result is half a pixel off.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ import onnx
 from numpy.typing import NDArray
 
 from models_store import pixels
+from models_store.errors import Invalid
 from models_store.spec.data import Input
 from models_store.spec.train import Task
 from workers.export import metadata
@@ -89,25 +90,40 @@ UP = 1 + 2**-20
 """The output's length is rounded down, and 223.9999 would be 223; a millionth more displaces nothing."""
 
 
+class AnySizeImpossible(Invalid):
+    """The resize can't be put in front of this graph, or the result does not run."""
+
+    code = "any_size_impossible"
+    title = "There is no any-size file of this model"
+
+
 @dataclass(frozen=True)
 class AnySizeAgreement:
     """How the any-size file, given whole images, answers beside the fixed-size one, given what serving gives it."""
 
     images: int
-    agreement: float
-    """share of images with the same answer"""
+    differing: int
+    """images with another answer"""
     accuracy: float
     """the task's figure of the any-size file on these images: see `workers.training.scores`"""
 
+    @property
+    def agreement(self) -> float:
+        """Return the share of images with the same answer."""
+        return 1 - self.differing / self.images
+
     def as_card(self) -> dict[str, Any]:
         """Return what the form's card says."""
-        return asdict(self)
+        return {"compared_images": self.images, "agreement": self.agreement, "accuracy": {"val": self.accuracy}}
 
 
 def write_any_size(fixed: Path, path: Path, *, fit: Literal["crop", "stretch"]) -> None:
     """Write to `path` the file at `fixed` with a resize in front of it; the labels and the card come along.
 
     `fixed` takes uint8 (N, size, size, C) as `images`; the new file takes uint8 (N, H, W, C) of any H and W.
+
+    Raises:
+        AnySizeImpossible: if ONNX's own check refuses the result.
     """
     model = onnx.load_model(fixed)
     if model.opset_import[0].version < LEAST_OPSET:
@@ -127,7 +143,12 @@ def write_any_size(fixed: Path, path: Path, *, fit: Literal["crop", "stretch"]) 
     del whole.opset_import[len(model.opset_import) :]  # merging has listed them twice
     said = metadata.read(whole)
     metadata.write(whole, said | {CARD_KEY: said.get(CARD_KEY, {}) | {"form": FORM}})
-    onnx.checker.check_model(whole, full_check=True)
+    try:
+        onnx.checker.check_model(whole, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise AnySizeImpossible(
+            f"the resize does not fit in front of this graph ({error}); resize the images yourself and take fp32"
+        ) from error
     onnx.save_model(whole, path)
 
 
@@ -158,4 +179,5 @@ def compare(
         expected.append(served.run(None, {INPUT: pixels_HWC[None]})[0])
     answers, others = (scores.answers(task, np.concatenate(outputs)) for outputs in (given, expected))
     agreeing_N = scores.agreeing(task, answers, others, tolerance=tolerance)
-    return AnySizeAgreement(len(answers), float(agreeing_N.mean()), scores.accuracy(task, answers, targets))
+    differing = int(np.count_nonzero(~agreeing_N))
+    return AnySizeAgreement(len(answers), differing, scores.accuracy(task, answers, targets))
