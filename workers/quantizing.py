@@ -5,14 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models_store.spec.quantization import FORMS, Quantization, StaticInt8
+import numpy as np
+import torch
+
+from models_store.spec import quantization as asked
+from workers.compression import gate
+from workers.export import sessions
 from workers.image.data import ImageArrays
 from workers.progress import Drained, part_of
-from workers.training import targets
+from workers.training import scores, targets
 from workers.work import Form, Work
 
 if TYPE_CHECKING:  # onnxruntime's quantisation takes seconds that other jobs are spared
     from workers.compression.quantization.calibration import CalibrationImages
+    from workers.compression.quantization.mixed import Judge
+
+NO_SOURCES = ("control", "any-size")
+JUDGED_BATCH = 64
+NEEDS_NO_CPU = ("bf16",)  # there are CUDA kernels alone; whether the file runs is told by measuring
 
 
 @dataclass(frozen=True)
@@ -22,8 +32,15 @@ class Step:
     work: Work
     arrays: ImageArrays
     source: Form
+    baseline: Path
+    """the fp32 file, whose accuracy is the measure"""
     path: Path
     report: Callable[[float], None]
+
+    @property
+    def activation(self) -> targets.Activation:
+        """Return what makes a net's logits the outputs of the files."""
+        return targets.activation_of(self.work.spec.task)
 
 
 def quantize_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, str]:
@@ -35,20 +52,22 @@ def quantize_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> d
     parts = work.spec.compression.quantize if work.spec.compression else []
     if not parts:
         return {}
-    from workers.compression.quantization.failures import QuantizationImpossible  # noqa: PLC0415  others are spared it
+    from workers.compression.quantization.failures import QuantizationImpossible  # noqa: PLC0415  as above
 
     work.reporter.phase("quantizing")
-    sources = [(name, form) for name, form in forms.items() if form.stopped is None and name != "control"]
+    sources = [(name, form) for name, form in forms.items() if form.stopped is None and name not in NO_SOURCES]
     steps = [(name, form, part) for name, form in sources for part in parts]
     not_made = {}
     for done, (name, source, part) in enumerate(steps):
-        target = FORMS[part.kind] if name == "fp32" else f"{name}-{FORMS[part.kind]}"
+        target = asked.FORMS[part.kind] if name == "fp32" else f"{name}-{asked.FORMS[part.kind]}"
         path = work.staging / f"{target}.onnx"
         report = _heeding_stops(work, part_of(work.reporter.progress, done, len(steps)))
+        report(0.0)
         try:
-            facts = _make(part, Step(work, arrays, source, path, report))
+            facts = _make(part, Step(work, arrays, source, forms["fp32"].path, path, report))
+            _require_loadable(path, part)
         except QuantizationImpossible as error:
-            work.reporter.log(f"{target}: {error.detail}")
+            work.reporter.log(f"{target} is not made: {error.detail}")
             path.unlink(missing_ok=True)
             not_made[target] = error.detail
             continue
@@ -62,35 +81,79 @@ def quantize_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> d
     return not_made
 
 
-def _make(part: Quantization, step: Step) -> dict[str, Any]:
+def _make(part: asked.Quantization, step: Step) -> dict[str, Any]:
     """Write one form, and return what was done to it."""
+    # seconds that jobs without such forms are spared
+    from workers.compression.quantization import dynamic, floats, weights  # noqa: PLC0415
+    from workers.compression.quantization.mixed import quantize_mixed  # noqa: PLC0415
+    from workers.compression.quantization.static import quantize_static  # noqa: PLC0415
+
+    source, path = step.source.path, step.path
     match part:
-        case StaticInt8():
-            return _static(part, step)
+        case asked.MixedInt8():
+            judge = _judge(step)
+            drop = step.work.spec.compression.max_accuracy_drop if step.work.spec.compression else 0.0
+            return quantize_mixed(
+                source,
+                path,
+                part=part,
+                images=_calibration_images(part, step),
+                judge=judge,
+                least_accuracy=judge(step.baseline, lambda _: step.report(0.0)) - drop - gate.ROUNDING,
+                activation=step.activation,
+                report=step.report,
+            )
+        case asked.StaticInt8():
+            images = _calibration_images(part, step)
+            return quantize_static(
+                source, path, part=part, images=images, activation=step.activation, report=step.report
+            )
+        case asked.DynamicInt8():
+            return dynamic.quantize_dynamic(source, path, part=part, activation=step.activation)
+        case asked.WeightsInt8():
+            return weights.round_weights_to_8_bits(source, path)
+        case asked.WeightsInt4():
+            return weights.round_weights_to_4_bits(source, path, part=part, activation=step.activation)
+        case asked.Fp16() | asked.Bf16():
+            return floats.halve(source, path, kind=part.kind)
         case _:
             raise NotImplementedError(part.kind)
 
 
-def _static(part: StaticInt8, step: Step) -> dict[str, Any]:
-    from workers.compression.quantization.static import quantize_static  # noqa: PLC0415  seconds others are spared
-
-    return quantize_static(
-        step.source.path,
-        step.path,
-        part=part,
-        images=_calibration_images(part, step),
-        activation=targets.activation_of(step.work.spec.task),
-        report=step.report,
+def _calibration_images(part: asked.StaticInt8, step: Step) -> "CalibrationImages":
+    from workers.compression.quantization.calibration import (  # noqa: PLC0415  as above
+        CalibrationImages,
+        calibration_indexes,
     )
-
-
-def _calibration_images(part: StaticInt8, step: Step) -> "CalibrationImages":
-    from workers.compression.quantization.calibration import CalibrationImages, calibration_indexes  # noqa: PLC0415  as above
 
     spec, arrays = step.work.spec, step.arrays
     labels_N = arrays.labels_N if spec.task == "image_classification" else None
     indexes = calibration_indexes(labels_N, arrays.split("train"), count=part.calibration_images, seed=spec.seed)
     return CalibrationImages(arrays.images_NHWC, indexes)
+
+
+def _judge(step: Step) -> "Judge":
+    """Return what tells a file's accuracy on the validation split, answered by the CPU: 8-bit files are made for it."""
+    task, arrays = step.work.spec.task, step.arrays
+    rows = arrays.split("val")
+
+    def accuracy(path: Path, report: Callable[[float], None]) -> float:
+        session = sessions.open_session(path, device="cpu", threads=torch.get_num_threads())
+        answered = []
+        for answers_NK in sessions.probabilities(session, arrays.images_NHWC, rows, batch_size=JUDGED_BATCH):
+            answered.append(scores.answers(task, answers_NK))
+            report(min(len(answered) * JUDGED_BATCH / len(rows), 1.0))
+        return scores.accuracy(task, np.concatenate(answered), arrays.targets[rows])
+
+    return accuracy
+
+
+def _require_loadable(path: Path, part: asked.Quantization) -> None:
+    from workers.compression.quantization.failures import told_in_our_words  # noqa: PLC0415  as above
+
+    if part.kind not in NEEDS_NO_CPU:
+        with told_in_our_words("load the finished file"):
+            sessions.open_session(path, device="cpu", threads=1)
 
 
 def _heeding_stops(work: Work, report: Callable[[float], None]) -> Callable[[float], None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
+from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from workers.compression.quantization.failures import require_finite_weights, told_in_our_words
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # torch is not needed here
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 LINEAR = ("Gemm", "MatMul")
+CONTRIBUTED = "com.microsoft"  # the domain of onnxruntime's own operators
 
 
 def load(source: Path) -> onnx.ModelProto:
@@ -42,6 +44,7 @@ def prepared(source: Path, *, beside: Path) -> Iterator[Path]:
         with told_in_our_words("simplify the graph"):
             # symbolic shape inference is for transformers (and needs sympy); the free batch size is no obstacle here
             quant_pre_process(source, path, skip_symbolic_shape=True)
+        _forget_shapes_of_weights(path)
         yield path
 
 
@@ -49,6 +52,12 @@ def layers(graph: onnx.GraphProto, *, kinds: tuple[str, ...] = (*CONVOLUTIONS, *
     """Return the nodes of `kinds` that have weights, in the graph's order; a product of activations is none."""
     constant = {tensor.name for tensor in graph.initializer}
     return [node for node in graph.node if node.op_type in kinds and node.input[1] in constant]
+
+
+def layer_name(node: onnx.NodeProto) -> str:
+    """Return what a layer is called in the net, by the name of its weights."""
+    name: str = node.input[1]
+    return name.removeprefix("classifier.").removesuffix(".weight")
 
 
 def outside(graph: onnx.GraphProto, activation: "Activation") -> set[str]:
@@ -63,12 +72,30 @@ def outside(graph: onnx.GraphProto, activation: "Activation") -> set[str]:
     return {node.name for place, node in enumerate(graph.node) if place < places[0] or place >= end}
 
 
+def without_gemm(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with each Gemm as a MatMul and an Add: there are kernels of fewer bits for the first alone."""
+    wrapped = ONNXModel(model)
+    wrapped.replace_gemm_with_matmul()
+    replaced: onnx.ModelProto = wrapped.model
+    return replaced
+
+
 def save(model: onnx.ModelProto, path: Path, *, source: Path) -> None:
     """Write the model with the metadata of `source`, and only the operator sets that it uses."""
     properties = {entry.key: entry.value for entry in onnx.load(source, load_external_data=False).metadata_props}
     onnx.helper.set_model_props(model, properties)
     used = {node.domain for node in model.graph.node}
-    imports = [entry for entry in model.opset_import if entry.domain in used]
+    versions = {CONTRIBUTED: 1} | {entry.domain: entry.version for entry in model.opset_import}
     del model.opset_import[:]
-    model.opset_import.extend(imports)
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, versions[domain]) for domain in sorted(used))
+    onnx.save_model(model, path)
+
+
+def _forget_shapes_of_weights(path: Path) -> None:
+    """Keep a weight's shape in the weight alone: where onnxruntime transposes it, a copy elsewhere would be wrong."""
+    model = onnx.load(path)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    others = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(others)
     onnx.save_model(model, path)

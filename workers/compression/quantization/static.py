@@ -54,7 +54,7 @@ def quantize_static(
     graphs.save(quantised, target, source=source)
     return calibration_facts(part, len(images)) | {
         "layers": len(graphs.layers(model.graph)),
-        "float_layers": [node.name for node in graphs.layers(model.graph) if node.name in kept],
+        "float_layers": [graphs.layer_name(node) for node in graphs.layers(model.graph) if node.name in kept],
     }
 
 

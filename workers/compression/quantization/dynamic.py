@@ -1,0 +1,65 @@
+"""8-bit weights, and activation ranges found at each call (onnxruntime's dynamic quantisation)."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+from onnxruntime import quantization
+
+from models_store.spec.quantization import DynamicInt8
+from workers.compression.quantization import graphs
+from workers.compression.quantization.failures import QuantizationImpossible, told_in_our_words
+
+if TYPE_CHECKING:  # torch is not needed here
+    from workers.training.targets import Activation
+
+OPERATORS = {"linear": ("MatMul",), "all": ("Conv", "MatMul")}
+
+
+def quantize_dynamic(
+    source: Path, target: Path, *, part: DynamicInt8, activation: "Activation" = "softmax"
+) -> dict[str, Any]:
+    """Write the form to `target`, and return what was done to it. For numbers the last layer stays in float.
+
+    Raises:
+        QuantizationImpossible: if there is no layer to quantise, or onnxruntime can't.
+    """
+    with graphs.prepared(source, beside=target) as prepared:
+        model = graphs.without_gemm(onnx.load(prepared))
+        kept = graphs.outside(model.graph, activation)
+        layers = graphs.layers(model.graph)
+        chosen = [node for node in layers if node.op_type in OPERATORS[part.layers] and node.name not in kept]
+        if not chosen:
+            raise QuantizationImpossible(_nothing_to_quantise(layers, part))
+        onnx.save_model(model, prepared)
+        with told_in_our_words("quantise the layers dynamically"):
+            quantization.quantize_dynamic(
+                prepared,
+                target,
+                op_types_to_quantize=list(OPERATORS[part.layers]),
+                per_channel=part.per_channel,
+                weight_type=quantization.QuantType.QInt8,
+                nodes_to_quantize=[node.name for node in chosen],
+                extra_options={"MatMulConstBOnly": True},
+            )
+    quantised = onnx.load(target)
+    graphs.save(quantised, target, source=source)
+    left = {node.name for node in quantised.graph.node}
+    return {
+        "layers": len(layers),
+        "float_layers": [graphs.layer_name(node) for node in layers if node.name in left],
+        "per_channel": part.per_channel,
+    }
+
+
+def _nothing_to_quantise(layers: list[onnx.NodeProto], part: DynamicInt8) -> str:
+    convolutions = sum(node.op_type in graphs.CONVOLUTIONS for node in layers)
+    if part.layers == "linear":
+        return (
+            f"the net has no linear layer to quantise ({convolutions} of its {len(layers)} layers with weights are "
+            "convolutions; one that gives numbers stays in float); take `static_int8`, or `layers: all`"
+        )
+    return (
+        f"none of the net's {len(layers)} layers with weights can be quantised dynamically: transposed convolutions "
+        "have no such kernel, and a layer that gives numbers stays in float; take `static_int8`"
+    )

@@ -1,0 +1,144 @@
+"""Weights in fewer bits, computing in float: the file gets smaller, and no runtime here gets faster."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from models_store.spec.quantization import WeightsInt4
+from workers.compression.quantization import graphs
+from workers.compression.quantization.failures import QuantizationImpossible
+
+if TYPE_CHECKING:  # torch is not needed here
+    from workers.training.targets import Activation
+
+LARGEST = 127  # of a signed 8-bit weight; -128 is left out, so that both signs reach equally far
+LEAST_SHARE = 0.1  # of a net's weights that linear layers hold, or 4 bits of them change next to nothing
+
+
+def round_weights_to_8_bits(source: Path, target: Path) -> dict[str, Any]:
+    """Write the form with 8-bit weights, a scale per output channel, and return what was done to it.
+
+    Raises:
+        QuantizationImpossible: if a weight is not a finite number, or onnxruntime can't read the graph.
+    """
+    with graphs.prepared(source, beside=target) as prepared:
+        model = onnx.load(prepared)
+    graph = model.graph
+    layers = graphs.layers(graph)
+    axes = {node.input[1]: _output_axis(node) for node in layers}
+    floats = [tensor for tensor in graph.initializer if tensor.name in axes]
+    kept = [tensor for tensor in graph.initializer if tensor.name not in axes]
+    nodes = list(graph.node)
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(kept)
+    for tensor in floats:
+        axis = axes[tensor.name]
+        rounded, scale = _rounded(numpy_helper.to_array(tensor), axis=axis)
+        names = [f"{tensor.name}_int8", f"{tensor.name}_scale"]
+        graph.initializer.extend(
+            [
+                numpy_helper.from_array(rounded, names[0]),
+                numpy_helper.from_array(scale, names[1]),
+            ]
+        )
+        graph.node.append(onnx.helper.make_node("DequantizeLinear", names, [tensor.name], axis=axis))
+    graph.node.extend(nodes)
+    graphs.save(model, target, source=source)
+    return {"layers": len(layers), "float_layers": [], "size_only": True}
+
+
+def round_weights_to_4_bits(
+    source: Path, target: Path, *, part: WeightsInt4, activation: "Activation" = "softmax"
+) -> dict[str, Any]:
+    """Write the form with 4-bit weights in linear layers, and return what was done to it.
+
+    For numbers the last layer stays in float, and so does one with fewer inputs than a block.
+
+    Raises:
+        QuantizationImpossible: if there is no linear layer of that size, or those there are hold next to nothing.
+    """
+    with graphs.prepared(source, beside=target) as prepared:
+        model = graphs.without_gemm(onnx.load(prepared))
+    kept = graphs.outside(model.graph, activation)
+    sizes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    layers = graphs.layers(model.graph)
+    linear = [node for node in layers if node.op_type == "MatMul" and node.name not in kept]
+    fitting = [node for node in linear if sizes[node.input[1]][-2] >= part.block_size]
+    share = sum(np.prod(sizes[node.input[1]]) for node in fitting) / sum(
+        np.prod(sizes[node.input[1]]) for node in layers
+    )
+    if share < LEAST_SHARE:
+        raise QuantizationImpossible(
+            f"4-bit weights are for linear layers with at least {part.block_size} inputs (`block_size`), and those "
+            f"hold {100 * share:.1f} % of this net's weights ({len(fitting)} of {len(layers)} layers); at least "
+            f"{100 * LEAST_SHARE:g} % makes sense: take `weights_int8`, or a backbone of linear layers"
+        )
+    chosen = {node.name for node in fitting}
+    matrices = {
+        tensor.name: tensor for tensor in model.graph.initializer if tensor.name in {n.input[1] for n in fitting}
+    }
+    for node in fitting:
+        packed, scale = _packed(numpy_helper.to_array(matrices[node.input[1]]), block_size=part.block_size)
+        given, weights = node.input
+        inputs, outputs = sizes[weights]
+        names = [f"{weights}_int4", f"{weights}_scale"]
+        model.graph.initializer.extend(
+            [
+                numpy_helper.from_array(packed, names[0]),
+                numpy_helper.from_array(scale, names[1]),
+            ]
+        )
+        node.CopyFrom(
+            onnx.helper.make_node(
+                "MatMulNBits", [given, *names], list(node.output), node.name, domain=graphs.CONTRIBUTED,
+                K=inputs, N=outputs, bits=4, block_size=part.block_size,
+            )
+        )  # fmt: skip
+    others = [tensor for tensor in model.graph.initializer if tensor.name not in matrices]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(others)
+    graphs.save(model, target, source=source)
+    return {
+        "layers": len(layers),
+        "float_layers": [graphs.layer_name(node) for node in layers if node.name not in chosen],
+        "block_size": part.block_size,
+        "size_only": True,
+    }
+
+
+def _output_axis(node: onnx.NodeProto) -> int:
+    """Return the axis of a layer's weights along which its output channels lie."""
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "Gemm":
+        return 0 if any(attribute.name == "transB" and attribute.i for attribute in node.attribute) else 1
+    return 1  # of a transposed convolution (of one group), and of a product's right side
+
+
+def _rounded(weights: NDArray[np.float32], *, axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    others = tuple(each for each in range(weights.ndim) if each != axis)
+    largest = np.abs(weights).max(axis=others, keepdims=True)
+    scale = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
+    rounded = np.clip(np.rint(weights / scale), -LARGEST, LARGEST).astype(np.int8)
+    return rounded, scale.reshape(-1)
+
+
+def _packed(weights_KN: NDArray[np.float32], *, block_size: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return the weights as `MatMulNBits` holds them, uint8 (N, blocks, block_size / 2), and the scales (N, blocks).
+
+    Of a pair of weights the first is the low half of the byte; 8 stands for zero. The largest weight of a block is
+    exact: it takes the lowest of the 16 steps, and the scale its sign.
+    """
+    inputs, outputs = weights_KN.shape
+    blocks = -(-inputs // block_size)
+    padded_NK = np.pad(weights_KN.T, ((0, 0), (0, blocks * block_size - inputs)))
+    blocks_NBS = padded_NK.reshape(outputs, blocks, block_size)
+    places = np.abs(blocks_NBS).argmax(axis=2, keepdims=True)
+    scale = np.take_along_axis(blocks_NBS, places, axis=2) / -8
+    steps = np.rint(blocks_NBS / np.where(scale == 0, 1, scale)) + 8
+    nibbles = np.clip(steps, 0, 15).astype(np.uint8)
+    return nibbles[..., ::2] | (nibbles[..., 1::2] << 4), scale[..., 0].astype(np.float32)
