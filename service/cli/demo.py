@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from models_store.settings import Settings
-from service.cli import output
+from service.cli import output, variants
 from service.cli.client import Client, ClientError, Refused
 from service.cli.datasets import send
 from service.cli.places import home_of
@@ -83,7 +83,7 @@ def _journey(
 
     model, number = job["result"]["model"], job["result"]["version"]
     console.print(f"\n[bold]4. The model[/] · GET /models/{model}/versions/{number}")
-    console.print(output.variant_table(client.get(f"/models/{model}/versions/{number}")))
+    console.print(variants.version_card(client.get(f"/models/{model}/versions/{number}")))
 
     console.print("[bold]5. Images it has never seen[/] · POST /predict")
     held_out = client.get(f"/datasets/{dataset['id']}/samples", split="test", limit=HELD_OUT)["items"]

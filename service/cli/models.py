@@ -1,4 +1,4 @@
-"""`espalier models`: list, show, download, alias; and `espalier predict`."""
+"""`espalier models`: list, show, compress, measure, download, alias; and `espalier predict`."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.cli import specs, submitting
 from service.cli.session import existing, refuse, session_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ REFERENCE = re.compile(r"(?P<name>[^@:/]+)(?:@(?P<alias>[^:/]+)|:(?P<version>\d+
 Reference = Annotated[
     str, typer.Argument(metavar="MODEL", help="NAME, NAME@ALIAS or NAME:VERSION, each with an optional /VARIANT")
 ]
+
+WholeVersion = Annotated[str, typer.Argument(metavar="MODEL", help="NAME, NAME@ALIAS or NAME:VERSION")]
 
 
 @app.command("list")
@@ -32,12 +35,55 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1, help
 
 @app.command()
 def show(context: typer.Context, model: Reference) -> None:
-    """Show a version: its variants with measured accuracy, latency and size."""
-    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+    """Show a version: how each variant was made, its measured accuracy, speed and size, and why it was not accepted."""
+    from service.cli import variants  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
     version, _ = _find(session.client, model)
-    session.show(version, output.variant_table(version))
+    session.show(version, variants.version_card(version))
+
+
+@app.command()
+def compress(
+    context: typer.Context,
+    model: WholeVersion,
+    spec: Annotated[
+        Path | None,
+        typer.Option(help="JSON file of what stands under `compression` in a training spec; `-` reads standard input"),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="e.g. prune.kind=structured, max_accuracy_drop=0.01"),
+    ] = None,
+    *,
+    key: submitting.Key = None,
+    dry_run: submitting.DryRun = False,
+    wait: submitting.Wait = True,
+) -> None:
+    """Make a new version of a version's weights without training it again; with neither option: static int8."""
+    session = session_of(context)
+    document = specs.read(spec) if spec is not None else {}
+    for each in overrides or []:
+        specs.override(document, each)
+    path = f"{_path(session.client, model)}:compress"
+    if dry_run:
+        submitting.show_meaning(session, session.client.post(path, document, dry_run="true"))
+    else:
+        submitting.see_through(session, session.client.post(path, document, key=key), wait=wait)
+
+
+@app.command()
+def measure(
+    context: typer.Context,
+    model: WholeVersion,
+    *,
+    key: submitting.Key = None,
+    wait: submitting.Wait = True,
+) -> None:
+    """Measure a version's files again on the worker's host, and judge them again."""
+    session = session_of(context)
+    path = f"{_path(session.client, model)}:measure"
+    submitting.see_through(session, session.client.post(path, key=key), wait=wait)
 
 
 @app.command()
@@ -93,6 +139,14 @@ def predict(
     images = [(file.name, existing(file).read_bytes()) for file in files]
     answer = session.client.predict(model, images, top_k=top_k)
     session.show(answer, output.prediction_table(answer, [str(file) for file in files]))
+
+
+def _path(client: "Client", reference: str) -> str:
+    """Return the path of the whole version that a reference means."""
+    if "/" in reference:
+        raise refuse(f"{reference!r} names a variant, and this is done with all of a version; leave it out")
+    version, _ = _find(client, reference)
+    return f"/models/{version['model']}/versions/{version['version']}"
 
 
 def _find(client: "Client", reference: str) -> tuple[dict[str, Any], str]:

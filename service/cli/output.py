@@ -171,35 +171,6 @@ def model_table(models: Sequence[Document]) -> Table:
     return table("Models", ("name", "newest", "versions", "aliases", "created"), rows, right=("newest", "versions"))
 
 
-def variant_table(version: Document) -> Table:
-    """Return the forms of one version with what was measured on each file."""
-    rows = []
-    for variant in sorted(version["variants"], key=lambda variant: variant["speedup"]):
-        latency = variant["latency_ms"]
-        verdict = (
-            "default"
-            if variant["default"]
-            else "yes"
-            if variant["accepted"]
-            else f"no: {', '.join(variant['reasons'])}"
-        )
-        row = (
-            variant["name"],
-            f"{variant['accuracy']['test']:.4f}",
-            f"{latency['p50']:.2f}",
-            f"{latency['p95']:.2f}",
-            f"{variant['speedup']:.2f}x",
-            f"{variant['throughput']['32']:.0f}",
-            size(variant["size_bytes"]),
-            escape(verdict),
-        )
-        rows.append(tuple(f"[bold]{cell}" for cell in row) if variant["default"] else row)
-    provider = version["variants"][0]["provider"] if version["variants"] else NOTHING
-    columns = ("variant", "test accuracy", "ms p50", "ms p95", "speedup", "images/s at 32", "size", "accepted")
-    title = f"{version['model']}:{version['version']} · measured on the exported files · {provider}"
-    return table(title, columns, rows, right=columns[1:7])
-
-
 def prediction_table(
     answer: Document, files: Sequence[str], samples: Sequence[Document] | None = None, *, title: str | None = None
 ) -> Table:
@@ -270,3 +241,23 @@ def moment(time: str | None) -> str:
 def _some(files: Sequence[Any]) -> str:
     shown = [" = ".join(file) if isinstance(file, list) else str(file) for file in files[:3]]
     return escape("\n".join(shown) + (f"\n… {len(files) - 3} more" if len(files) > 3 else ""))  # noqa: PLR2004  as cut above
+
+
+def _measured(figures: Document) -> tuple[str, ...]:
+    """Return the cells of what was measured of one variant on one provider."""
+    if figures["unmeasurable"] is not None:
+        return (NOTHING,) * 5
+    accuracy, latency = figures["accuracy"].get("test"), figures["latency_ms"]
+    return (
+        NOTHING if accuracy is None else f"{accuracy:.4f}",
+        f"{latency['p50']:.2f}",
+        f"{latency['p95']:.2f}",
+        f"{figures['speedup']:.2f}x",
+        f"{figures['throughput']['32']:.0f}",
+    )
+
+
+def _verdict(figures: Document) -> str:
+    if figures["unmeasurable"] is not None:
+        return f"no: {figures['unmeasurable']}"
+    return "yes" if figures["accepted"] else f"no: {', '.join(figures['reasons'])}"

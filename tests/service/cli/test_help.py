@@ -21,7 +21,7 @@ def test_help_names_every_command() -> None:
     ("group", "commands"),
     [
         ("jobs", ["list", "show", "cancel", "retry", "logs", "watch", "report"]),
-        ("models", ["list", "show", "download", "alias"]),
+        ("models", ["list", "show", "compress", "measure", "download", "alias"]),
         ("datasets", ["list", "show", "report", "upload", "delete"]),
     ],
 )

@@ -1,0 +1,59 @@
+"""specs from files, standard input and the command line: read, and overridden value by value."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.cli.session import existing, refuse
+
+Document = dict[str, Any]
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="e.g. optimizer.lr=0.01, augmentation.0.degrees=10"),
+]
+
+
+def read(path: Path) -> Document:
+    """Return the JSON object in a file; `-` is standard input.
+
+    Raises:
+        typer.Exit: if there is none.
+    """
+    text = sys.stdin.read() if str(path) == "-" else existing(path).read_text()
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise refuse(f"{path}: this is not JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise refuse(f"{path}: a spec is a JSON object")
+    return document
+
+
+def override(document: Document, given: str) -> None:
+    """Set one value; a path goes through objects by key and through lists by position, a value is JSON or else text.
+
+    Raises:
+        typer.Exit: if there is no such place.
+    """
+    path, equals, text = given.partition("=")
+    *above, last = path.split(".")
+    if not equals or not all([*above, last]):
+        raise refuse(f"--set {given}: give PATH=VALUE, such as optimizer.lr=0.01")
+    here: Any = document
+    try:
+        for step in above:
+            here = here[int(step)] if isinstance(here, list) else here.setdefault(step, {})
+        here[int(last) if isinstance(here, list) else last] = _value(text)
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise refuse(f"--set {given}: there is no such place in the spec") from error
+
+
+def _value(text: str) -> Any:  # noqa: ANN401  any JSON
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,72 @@
+"""specs on their way to jobs: what they mean, what they are warned of, and the job followed to its end."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.cli.session import Session
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Document = dict[str, Any]
+
+Key = Annotated[str | None, typer.Option("--key", help="idempotency key: the same key makes the same job once")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="only show the spec with every default decided")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="follow the job to its end")]
+
+
+def show_meaning(session: Session, answer: Document) -> None:
+    """Print what a dry run has answered."""
+    typer.echo(json.dumps(answer if session.as_json else answer["spec"], indent=None if session.as_json else 2))
+    _warn(answer)
+
+
+def see_through(session: Session, job: Document, *, wait: bool) -> None:
+    """Say that a job is queued, or follow it and show what came of it.
+
+    Raises:
+        typer.Exit: with 1 when it is followed and does not succeed.
+    """
+    _warn(job)
+    if not wait:
+        session.show(job, f"{job['id']} is queued; `espalier jobs watch {job['id']}` follows it")
+    elif _follow(session, job)["state"] != "succeeded":
+        raise typer.Exit(1)
+
+
+def _follow(session: Session, job: Document) -> Document:
+    if session.as_json:
+        for _ in session.client.events(job["id"]):
+            pass
+        ended = session.client.get(f"/jobs/{job['id']}")
+        session.emit(ended)
+        return ended
+    from service.cli.watch import watch  # noqa: PLC0415  `--help` is spared rich
+
+    ended = watch(session.client, job["id"], console=session.console)
+    for each in _came_of(session, ended):
+        session.console.print(each)
+    return ended
+
+
+def _came_of(session: Session, ended: Document) -> "list[RenderableType]":
+    from service.cli import variants  # noqa: PLC0415  as above
+    from service.cli.families import findings  # noqa: PLC0415  as above
+
+    result = ended["result"]
+    if not result:
+        return []
+    shown: list[RenderableType] = [findings(result)] if ended["children"] else []
+    if result.get("measured"):
+        shown.append(variants.change_table(result))
+    if result["model"]:
+        version = session.client.get(f"/models/{result['model']}/versions/{result['version']}")
+        shown.append(variants.version_card(version))
+    return shown
+
+
+def _warn(answer: Document) -> None:
+    for warning in answer["warnings"]:
+        typer.secho(f"warning: {warning}", fg="yellow", err=True)
