@@ -1,14 +1,16 @@
 """models, versions, variants, aliases: what was made, and which of it answers to a name.
 
 A model exists only if its row does. A reference is `name`, `name@alias`, `name:version`, each with an optional
-`/variant`; a bare name means the alias `default` when it is set, else the newest version.
+`/variant`; a bare name means the alias `default` when it is set, else the newest version. Where no variant is named,
+the version's default for the provider that serves answers.
 
-ModelNotFound 404
+ModelNotFound  404
+NotServedHere  409  the variant was never measured for the provider that serves, or is a file to take elsewhere
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -16,8 +18,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from models_store import claims, tables
 from models_store.database import Database, now
-from models_store.errors import NotFound
+from models_store.errors import Conflict, NotFound
 from models_store.ids import new_id
+from models_store.providers import Provider
 
 REFERENCE = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,62})"
@@ -33,15 +36,37 @@ class ModelNotFound(NotFound):
     title = "No such model"
 
 
+class NotServedHere(Conflict):
+    """The variant exists, and nothing says how it does on the provider that serves."""
+
+    code = "variant_not_served_here"
+    title = "The variant is not served here"
+
+
+FALLBACK = "fp32"
+"""the form that every version has, and that every provider runs"""
+
+
 @dataclass(frozen=True)
 class Variant:
-    """One exported form of a version; `card` holds what was measured on the file."""
+    """One exported form of a version.
+
+    `card` has `kind`, `parent`, `made_by`, facts of its making, `size_bytes`, `compressed_bytes`, `size_only`, and
+    `measured`: provider → figures, with `accepted` and `reasons`, or → `{"unmeasurable": why}`. A form with
+    `standalone: true` is a file to take elsewhere: it is not measured and never served.
+    """
 
     name: str
     blob: str
     size_bytes: int
     card: dict[str, Any]
     accepted: bool
+    """on some provider"""
+
+    def is_served_on(self, provider: Provider) -> bool:
+        """Return whether the file answers on the provider: where it was measured, and fp32 everywhere."""
+        measured = self.card.get("measured", {}).get(provider, {})
+        return self.name == FALLBACK or (bool(measured) and "unmeasurable" not in measured)
 
 
 @dataclass(frozen=True)
@@ -58,7 +83,13 @@ class Version:
     weights_blob: str | None
     card: dict[str, Any]
     created_at: float
+    defaults: dict[Provider, str]
+    """provider → form that answers there when none is named; of a provider that is not here: fp32"""
     variants: tuple[Variant, ...] = ()
+
+    def default_on(self, provider: Provider) -> str:
+        """Return the form that answers on the provider when none is named."""
+        return self.defaults.get(provider, FALLBACK)
 
 
 @dataclass(frozen=True)
@@ -90,11 +121,14 @@ class Publication:
 
     card: dict[str, Any]
     default_variant: str
+    """the default on the host that made it"""
     variants: Sequence[Variant]
     weights_blob: str | None = None
     """the trained net as safetensors"""
     files: dict[str, str] | None = None
     """made besides the model: `report`, `answers` … → blob; the job's row names them"""
+    defaults: dict[Provider, str] = field(default_factory=dict)
+    """provider → default there; none is named for a provider that nothing was measured on"""
 
 
 def publish(database: Database, claim: claims.Claim, publication: Publication) -> int:
@@ -125,6 +159,7 @@ def publish(database: Database, claim: claims.Claim, publication: Publication) -
                 job_id=job.id,
                 dataset_id=job.dataset_id,
                 default_variant=publication.default_variant,
+                defaults=publication.defaults,
                 weights_blob=publication.weights_blob,
                 card=publication.card,
                 created_at=now(),
@@ -199,8 +234,22 @@ def version(database: Database, name: str, number: int, *, owner: str) -> Versio
         return _version(connection, name, number, owner=owner)
 
 
-def resolve(database: Database, reference: str, *, owner: str) -> Served:
-    """Return what a reference means now.
+def resolve(database: Database, reference: str, *, owner: str, provider: Provider) -> Served:
+    """Return the file that a reference means now, where `provider` serves.
+
+    Raises:
+        ModelNotFound: if nothing answers to it; says what there is.
+        NotServedHere: if the variant that it names is not served on this provider; says which are.
+    """
+    found, variant = find(database, reference, owner=owner)
+    chosen = _variant(found, variant or found.default_on(provider))
+    if not chosen.is_served_on(provider):
+        raise _not_served(found, chosen, provider)
+    return Served(owner, found.model, found.number, chosen.name, chosen.blob, found.card, chosen.card)
+
+
+def find(database: Database, reference: str, *, owner: str) -> tuple[Version, str | None]:
+    """Return the version that a reference means now, and the variant that it or its alias names.
 
     Raises:
         ModelNotFound: if nothing answers to it; says what there is.
@@ -217,14 +266,9 @@ def resolve(database: Database, reference: str, *, owner: str) -> Served:
             number, alias_variant = _aliased(connection, name, alias, owner=owner)
             variant = variant or alias_variant
         found = _version(connection, name, int(number), owner=owner)
-    wanted = variant or found.default_variant
-    chosen = next((each for each in found.variants if each.name == wanted), None)
-    if chosen is None:
-        raise ModelNotFound(
-            f"version {found.number} of {name!r} has no variant {wanted!r}; "
-            f"it has {', '.join(each.name for each in found.variants)}"
-        )
-    return Served(owner, name, found.number, chosen.name, chosen.blob, found.card, chosen.card)
+    if variant is not None:
+        _variant(found, variant)
+    return found, variant
 
 
 def set_alias(
@@ -235,7 +279,7 @@ def set_alias(
     Raises:
         ModelNotFound: if the version or the variant does not exist.
     """
-    resolve(database, f"{name}:{number}" + (f"/{variant}" if variant else ""), owner=owner)
+    find(database, f"{name}:{number}" + (f"/{variant}" if variant else ""), owner=owner)
     with database.write() as connection:
         found = _version(connection, name, number, owner=owner)
         values = {"version_id": found.id, "variant": variant, "updated_at": now()}
@@ -318,6 +362,34 @@ def _version(connection: Connection, name: str, number: int, *, owner: str) -> V
     return replace(Version(*row), variants=tuple(variants))
 
 
+def _variant(version: Version, name: str) -> Variant:
+    for variant in version.variants:
+        if variant.name == name:
+            return variant
+    raise ModelNotFound(
+        f"version {version.number} of {version.model!r} has no variant {name!r}; "
+        f"it has {', '.join(each.name for each in version.variants)}"
+    )
+
+
+def _not_served(version: Version, variant: Variant, provider: Provider) -> NotServedHere:
+    served = ", ".join(each.name for each in version.variants if each.is_served_on(provider))
+    measured = variant.card.get("measured", {}).get(provider, {})
+    if variant.card.get("standalone"):
+        why = "is a file to take elsewhere: it is downloaded, not served"
+        what = f"name one of {served}, or none"
+    elif "unmeasurable" in measured:
+        why = f"does not run on {provider} here: {measured['unmeasurable']}"
+        what = f"name one of {served}, or none"
+    else:
+        why = f"was never measured on {provider}, which serves here"
+        what = (
+            f"name one of {served}, or none, or measure it first: "
+            f"POST /models/{version.model}/versions/{version.number}:measure"
+        )
+    return NotServedHere(f"variant {variant.name!r} of {version.model}:{version.number} {why}; {what}")
+
+
 def _no_model(connection: Connection, name: str, owner: str) -> ModelNotFound:
     names = (
         connection.execute(
@@ -343,6 +415,7 @@ def _versions() -> Any:  # noqa: ANN401  a select of as many columns as Version 
         column.weights_blob,
         column.card,
         column.created_at,
+        column.defaults,
     )
 
 

@@ -137,10 +137,9 @@ def told() -> Iterator[None]:
 
 def _source(database: Database, reference: str, *, owner: str, pointer: str) -> Source:
     try:
-        served = registry.resolve(database, reference, owner=owner)
+        version, _ = registry.find(database, reference, owner=owner)
     except registry.ModelNotFound as error:
         raise _not_found(pointer, error.detail) from error
-    version = registry.version(database, served.model, served.version, owner=owner)
     if version.weights_blob is None:
         detail = f"version {version.number} of {version.model!r} was published without its weights; train it again"
         raise _not_found(pointer, detail)

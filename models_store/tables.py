@@ -137,7 +137,8 @@ version = Table(
         "job_id", String(40), ForeignKey("job.id"), nullable=False, unique=True
     ),  # one model per job, whatever happens
     Column("dataset_id", String(40), nullable=False),
-    Column("default_variant", String(60), nullable=False),
+    Column("default_variant", String(60), nullable=False),  # on the host that made it
+    Column("defaults", JSON, nullable=False, server_default="{}"),  # provider → variant that answers there
     Column("weights_blob", String(64)),  # the trained net as safetensors: what other jobs start from, or learn from
     Column("card", JSON, nullable=False),  # labels, input, metrics, spec digest, dataset digest
     Column("created_at", Double, nullable=False),
@@ -164,8 +165,8 @@ variant = Table(
     Column("name", String(60), nullable=False),
     Column("blob", String(64), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
-    Column("card", JSON, nullable=False),  # measured accuracy, latency, throughput, provider; accepted, and why not
-    Column("accepted", Boolean, nullable=False),  # passed its gate and is no slower than its parent
+    Column("card", JSON, nullable=False),  # what it is made of; measured: provider → figures, accepted, and why not
+    Column("accepted", Boolean, nullable=False),  # on some provider: it passed its gate and is faster than its parent
     PrimaryKeyConstraint("version_id", "name"),
 )
 

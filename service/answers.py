@@ -243,6 +243,60 @@ class DryRun(Answer):
     warnings: list[str] = Field(description="what the spec allows and is unlikely to mean")
 
 
+class Host(Answer):
+    """What ran a measurement."""
+
+    device: str = Field(description="model of the CPU, or name of the GPU")
+    features: list[str] = Field(
+        description="what decides there how fast fewer bits are: CPU features by Linux's names, or a GPU's compute "
+        "capability",
+        examples=[["avx2", "avx512_vnni"]],
+    )
+    onnxruntime: str = Field(description="version of the runtime")
+
+
+class Measured(Answer):
+    """What was measured of a variant's file on one provider; figures that an earlier release did not take are null."""
+
+    model_config = ConfigDict(extra="allow")
+
+    unmeasurable: str | None = Field(
+        None, description="why the file can't be loaded or run on this provider; there are no figures then"
+    )
+    accepted: bool = Field(
+        default=False, description="it passed its gate here, and is faster than fp32 and than its parent beyond noise"
+    )
+    reasons: list[str] = Field(default_factory=list, description="why it was not accepted")
+    accuracy: dict[str, float | None] | None = Field(
+        None, description="split → share of right answers, or of right labels, or R² of numbers"
+    )
+    accuracy_drop: float | None = Field(
+        None, description="accuracy lost against fp32 on the validation split; negative: won"
+    )
+    accuracy_drop_interval: tuple[float, float] | None = Field(
+        None, description="95 % interval of that, over the same images"
+    )
+    agreement: float | None = Field(
+        None,
+        description="share of validation images with fp32's answer; numbers may differ by a tenth of their standard "
+        "deviation",
+    )
+    latency_ms: dict[str, float] | None = Field(None, description="p50 and p95 of one image at a time")
+    throughput: dict[str, float] | None = Field(None, description="batch size (1, 8, 32) → images per second")
+    speedup: float | None = Field(None, description="against fp32, median of interleaved rounds' ratios at batch 1")
+    speedup_interval: tuple[float, float] | None = Field(None, description="95 % interval of that")
+    parent_speedup: float | None = Field(None, description="the same against the form that this one was made from")
+    parent_speedup_interval: tuple[float, float] | None = Field(None, description="95 % interval of that")
+    load_ms: float | None = Field(None, description="from the file in memory to a session")
+    peak_memory_bytes: int | None = Field(
+        None, description="most memory of a process that has loaded this file alone and run a batch of 32"
+    )
+    provider: str | None = Field(None, description="onnxruntime's name of the execution provider that ran it")
+    threads: int | None = Field(None, description="CPU threads that ran it")
+    host: Host | None = Field(None, description="what it ran on")
+    measured_at: datetime | None = Field(None, description="when")
+
+
 class Variant(Answer):
     """One exported form of a version; every figure was measured on the file that ships."""
 
@@ -251,25 +305,21 @@ class Variant(Answer):
     name: str = Field(examples=["int8"])
     sha256: str = Field(description="digest of the file, which is also the ETag of its download")
     size_bytes: int
-    accepted: bool = Field(description="it passed its gate and is no slower than its parent")
-    default: bool = Field(description="it answers when no variant is named")
-    kind: str | None = Field(None, examples=["fp32"])
-    parent: str | None = None
-    accuracy: dict[str, float | None] | None = Field(
-        None, description="split → share of right answers, or of right labels, or R² of numbers"
+    compressed_bytes: int | None = Field(None, description="size of the file after zlib at level 6")
+    size_only: bool = Field(default=False, description="made to be smaller: no runtime here gets faster by it")
+    standalone: bool = Field(
+        default=False, description="a file to take elsewhere: it is downloaded, never measured and never served"
     )
-    accuracy_drop: float | None = Field(None, description="accuracy lost against the parent, on the validation split")
-    agreement: float | None = Field(
-        None,
-        description="share of validation images with fp32's answer; numbers may differ by a tenth of their standard "
-        "deviation",
+    accepted: bool = Field(description="it is accepted on some provider")
+    default: bool = Field(
+        description="it answers on the host that made it when no variant is named; see the version's `defaults`"
     )
-    latency_ms: dict[str, float] | None = Field(None, description="p50 and p95 of one image at a time")
-    throughput: dict[str, float] | None = Field(None, description="batch size → images per second")
-    speedup: float | None = Field(None, description="against fp32, median of interleaved ratios at batch 1")
-    provider: str | None = Field(None, description="execution provider that it was measured on")
-    threads: int | None = None
-    reasons: list[str] = Field(default_factory=list, description="why it was not accepted")
+    kind: str | None = Field(None, description="name of the form", examples=["int8"])
+    parent: str | None = Field(None, description="the form that it was made from; null: the trained net")
+    made_by: dict[str, Any] | None = Field(None, description="part of the spec that it was made by; null: none")
+    measured: dict[str, Measured] = Field(
+        default_factory=dict, description="provider (cpu, cuda) → what was measured there"
+    )
 
 
 class Version(Answer):
@@ -281,7 +331,15 @@ class Version(Answer):
     job: str
     dataset: str
     created_at: datetime
-    default_variant: str
+    default_variant: str = Field(description="answers on the host that made it when no variant is named")
+    defaults: dict[str, str] = Field(
+        description="provider (cpu, cuda) → variant that answers there when none is named; on a provider that is not "
+        "here, fp32"
+    )
+    not_made: dict[str, str] = Field(description="form that was asked for → why it could not be made")
+    compressed_from: str | None = Field(
+        description="`name:version` whose trained weights were compressed; null: it was trained"
+    )
     weights: str | None = Field(
         description="SHA-256 of the trained weights: what `backbone.weights: name:version` starts from; null: not kept"
     )
@@ -302,6 +360,9 @@ class Version(Answer):
             dataset=version.dataset_id,
             created_at=datetime.fromtimestamp(version.created_at, UTC),
             default_variant=version.default_variant,
+            defaults={str(provider): variant for provider, variant in version.defaults.items()},
+            not_made=version.card.get("not_made", {}),
+            compressed_from=version.card.get("compressed_from"),
             weights=version.weights_blob,
             task=version.card.get("task", "image_classification"),
             labels=version.card["labels"],

@@ -95,8 +95,8 @@ def write_report(
     *,
     temperature: Temperature | None,
     forms: dict[str, dict[str, Any]],
-    defaults: dict[str, str] | None = None,
-    not_made: dict[str, str] | None = None,
+    defaults: dict[str, str],
+    not_made: dict[str, str],
 ) -> str:
     """Put the report among the blobs and return its digest.
 
@@ -119,17 +119,12 @@ def write_report(
         best_epoch=trained.best_epoch,
         temperature=temperature.as_card() if temperature else None,
         made=forms,
-        defaults=defaults or {},
-        not_made=not_made or {},
+        defaults=defaults,
+        not_made=not_made,
     )
     path = work.staging / "report.zip"
     report.write(path, document, pictures)
     return work.blobs.put(path).sha256
-
-
-def form_told(variant_card: Mapping[str, Any], *, size_bytes: int) -> dict[str, Any]:
-    """Return a form's line in the report."""
-    return {**variant_card, "size_bytes": size_bytes}
 
 
 def _averaged(

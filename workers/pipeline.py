@@ -14,10 +14,12 @@ import torch
 
 from models_store.datasets import ManifestEntry, read_manifest
 from models_store.errors import Invalid
+from models_store.providers import Provider
 from workers import examining, quantizing, shrinking
 from workers.evaluation.examination import Examined
 from workers.export import sessions
-from workers.export.benchmark import Figures, benchmark
+from workers.export.benchmark import benchmark
+from workers.export.figures import Measurement
 from workers.export.graph import export
 from workers.export.verify import Agreement, read_members, verify
 from workers.image.data import ImageArrays, prepare
@@ -145,12 +147,13 @@ def evaluate_file(work: Work, entries: list[ManifestEntry], arrays: ImageArrays,
     return examined
 
 
-def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, Figures]:
-    """Return each file's accuracy, latency, throughput and size, measured beside fp32 in a fresh process."""
+def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[Provider, dict[str, Measurement]]:
+    """Return each file's accuracy, latency, throughput and memory on each provider, measured in fresh processes."""
     work.reporter.phase("measuring")
     return benchmark(
         {name: form.path for name, form in forms.items()},
         baseline="fp32",
+        parents={name: form.parent for name, form in forms.items()},
         images=Path(str(arrays.images_NHWC.filename)),  # type: ignore[attr-defined]  # a memory map has one
         targets=arrays.targets,
         task=work.spec.task,

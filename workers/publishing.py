@@ -6,16 +6,21 @@ from typing import Any
 import torch
 
 from models_store import registry
+from models_store.providers import Provider
 from workers import examining
-from workers.compression import gate
 from workers.evaluation.examination import Examined, for_card
-from workers.export.benchmark import Figures
+from workers.export.figures import Measurement
+from workers.export.sizes import compressed_bytes
 from workers.export.verify import Agreement
 from workers.image import task
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
+from workers.judging import judge
 from workers.training.loop import Trained
 from workers.work import Form, Work, identity
+
+SIZE_ONLY = {"unstructured_l1", "n_m", "weights_int8"}
+"""ways of making a form that no runtime here computes faster for: what they are worth is the size of the file"""
 
 
 def version_card(
@@ -51,45 +56,64 @@ def publish(
     arrays: ImageArrays,
     forms: dict[str, Form],
     *,
-    figures: dict[str, Figures],
+    figures: dict[Provider, dict[str, Measurement]],
     examined: dict[str, Examined],
     card: dict[str, Any],
 ) -> None:
-    """Judge the forms, put their files and the report among the blobs, and tell the supervisor what to publish."""
+    """Judge the forms, put their files and the report among the blobs, and tell the supervisor what to publish.
+
+    A form that fails its gate is published with the reasons; fp32 is published whatever happens to the others.
+    """
     work.reporter.phase("publishing")
-    allowed = work.spec.compression.max_accuracy_drop if work.spec.compression else 0.0
-    measured = {
-        name: gate.Measured(figures[name].accuracy["val"], figures[name].speedup, parent=form.parent)
-        for name, form in forms.items()
-    }
-    choice = gate.choose(measured, max_accuracy_drop=allowed)
+    judged = judge(
+        figures,
+        sizes_bytes={name: form.path.stat().st_size for name, form in forms.items()},
+        parents={name: form.parent for name, form in forms.items()},
+        compression=work.spec.compression,
+        stopped={name: form.stopped for name, form in forms.items() if form.stopped is not None},
+    )
     weights = work.blobs.put(task.save(trained.classifier, work.staging / "weights.safetensors"))
     variants = []
-    for name, form in forms.items():
-        verdict = choice.verdicts[name]
-        judged = {
-            "accuracy_drop": verdict.accuracy_drop,
-            "accepted": verdict.accepted,
-            "reasons": list(verdict.reasons),
-        }
-        variant_card = {"kind": name, "parent": form.parent} | figures[name].as_card() | judged | form.facts
-        blob = work.blobs.put(form.path)
-        variants.append(registry.Variant(name, blob.sha256, blob.size_bytes, variant_card, accepted=verdict.accepted))
+    for done, (name, form) in enumerate(forms.items(), 1):
+        variant_card = form_card(name, form) | {"measured": judged.measured[name]}
+        blob = work.blobs.put(form.path)  # which takes the file away
+        variants.append(
+            registry.Variant(name, blob.sha256, blob.size_bytes, variant_card, accepted=judged.is_accepted(name))
+        )
+        work.reporter.progress(0.9 * done / len(forms))
     report = examining.write_report(
         work,
         trained,
         arrays,
         examined,
         temperature=forms["fp32"].temperature,
-        forms={each.name: examining.form_told(each.card, size_bytes=each.size_bytes) for each in variants},
+        forms={each.name: each.card for each in variants},
+        defaults={str(provider): form for provider, form in judged.defaults.items()},
+        not_made=card["not_made"],
     )
     work.reporter.say(
         "result",
         {
             "card": card,
-            "default_variant": choice.default,
+            "default_variant": judged.default,
+            "defaults": judged.defaults,
             "variants": [asdict(variant) for variant in variants],
             "weights_blob": weights.sha256,
             "files": {"report": report},
         },
     )
+
+
+def form_card(name: str, form: Form) -> dict[str, Any]:
+    """Return what a variant's card says of the file, beside what was measured on it."""
+    made_by = form.made_by or {}
+    return {
+        "kind": name,
+        "parent": form.parent,
+        "made_by": form.made_by,
+        "size_bytes": form.path.stat().st_size,
+        "compressed_bytes": compressed_bytes(form.path),
+        "size_only": made_by.get("kind") in SIZE_ONLY,
+        **({} if form.stopped is None else {"stopped": form.stopped}),
+        **form.facts,
+    }

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from models_store import claims, registry, tables
+from models_store import claims, measurements, registry, tables
 from models_store.blobs import Blobs
 from models_store.claims import Claim, Stale
 from models_store.database import Database
@@ -193,7 +193,7 @@ class _Watch:
             self._drop_checkpoints()
             return f"failed: {self._problem['detail']}"
         if self._result is not None and (self._trainer.exit_code() == 0 or self._stopped_early is not None):
-            return self._publish(self._result) if self._claim.job.kind in PUBLISHING else self._succeed(self._result)
+            return self._hand_over(self._result)
         if self._trainer.exit_code() == EXIT_DRAINED:
             claims.release(self._database, self._claim)
             return "released"
@@ -201,17 +201,25 @@ class _Watch:
             return self._crash(self._trouble)
         return self._crash(_how_it_ended(self._trainer.exit_code()))
 
-    def _succeed(self, result: dict[str, Any]) -> str:
-        """End a job that publishes nothing."""
+    def _hand_over(self, result: dict[str, Any]) -> str:
+        """End the job well, with what its kind makes."""
         try:
-            with self._database.write() as connection:
-                claims.succeed(connection, self._claim, result["result"], files=result["files"])
+            if self._claim.job.kind in PUBLISHING:
+                outcome = f"succeeded: {self._claim.job.name}:{self._publish(result)}"
+            elif self._claim.job.kind == "measure":
+                measurements.record(self._database, self._claim, **result)
+                outcome = "succeeded"
+            else:
+                with self._database.write() as connection:
+                    claims.succeed(connection, self._claim, result["result"], files=result["files"])
+                outcome = "succeeded"
         except Stale:
             return self._confirm_cancel()
         self._drop_checkpoints()
-        return "succeeded"
+        return outcome
 
-    def _publish(self, result: dict[str, Any]) -> str:
+    def _publish(self, result: dict[str, Any]) -> int:
+        """Publish a version and return its number."""
         variants = [registry.Variant(**variant) for variant in result["variants"]]
         publication = registry.Publication(
             result["card"],
@@ -221,12 +229,7 @@ class _Watch:
             files=result.get("files"),
             defaults=result["defaults"],
         )
-        try:
-            number = registry.publish(self._database, self._claim, publication)
-        except Stale:
-            return self._confirm_cancel()
-        self._drop_checkpoints()
-        return f"succeeded: {self._claim.job.name}:{number}"
+        return registry.publish(self._database, self._claim, publication)
 
     def _confirm_cancel(self) -> str:
         """End the job as canceled, when that is why its outcome was refused.

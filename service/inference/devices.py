@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models_store.errors import Unavailable
+from models_store.providers import EXECUTION_PROVIDERS, Provider
 
 Wanted = Literal["auto", "cpu", "cuda"]
 
@@ -59,6 +60,15 @@ def provider(wanted: Wanted) -> str:
             "check the driver and that the GPU is visible, or set DEVICE=auto to run on the CPU"
         )
     return CPU
+
+
+def serving(wanted: Wanted) -> Provider:
+    """Return the provider that serves here, as cards name it.
+
+    Raises:
+        DeviceUnavailable: as `provider` does.
+    """
+    return EXECUTION_PROVIDERS[provider(wanted)]
 
 
 def open_session(model: Path, *, provider: str, threads: int) -> Any:  # noqa: ANN401  onnxruntime has no types

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from models_store import registry
 from models_store.database import Database
+from models_store.providers import Provider
 from models_store.registry import Served
 
 FRESH_S = 0.5
@@ -14,10 +15,13 @@ MOST = 1024
 
 
 class References:
-    """What references meant a moment ago. Safe between threads."""
+    """What references meant a moment ago, to the provider that serves here. Safe between threads."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, database: Database, *, provider: Callable[[], Provider], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._database = database
+        self._provider = provider
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], tuple[float, Served]] = OrderedDict()
         self._moves = 0
@@ -31,10 +35,11 @@ class References:
         """Return what the reference means now, read from the database.
 
         Raises:
-            ModelNotFound: as registry.resolve does.
+            ModelNotFound, NotServedHere: as registry.resolve does.
         """
+        provider = self._provider()
         read_at, moves = self._clock(), self._moves
-        served = registry.resolve(self._database, reference, owner=owner)
+        served = registry.resolve(self._database, reference, owner=owner, provider=provider)
         if moves == self._moves:  # else an alias moved while we read
             self._known[owner, reference] = (read_at, served)
         while len(self._known) > MOST:

@@ -111,7 +111,7 @@ def download(  # noqa: PLR0917  FastAPI passes them all by name
     "/models/{name}/aliases/{alias}",
     operation_id="alias_set",
     summary="Point an alias at a version",
-    responses=problems(400, 404, 413, 415),
+    responses=problems(400, 404, 409, 413, 415),
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -122,15 +122,16 @@ class Asked:
                 }
             }
         },
-        **problems(400, 404, 413, 415, 503),
+        **problems(400, 404, 409, 413, 415, 503),
     },
     openapi_extra=DOCUMENTED,
 )
 async def create(request: Request) -> Response:
     """Return what a model says of each image: JSON with base64, a form with files, or one raw image body.
 
-    The answer names the version and variant that answered and the execution provider that ran it. Images that wait
-    for the same model are run together, and nobody waits for a batch to fill.
+    Where no variant is named, the version's default for the provider that serves answers; one that was never measured
+    on it is refused. The answer names the version and variant that answered and the execution provider that ran it.
+    Images that wait for the same model are run together, and nobody waits for a batch to fill.
     """
     here = context_of(request)
     owner = owner_of(request)

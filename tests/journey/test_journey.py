@@ -67,11 +67,15 @@ def test_every_variant_is_measured_on_its_file(service: LiveService, version: di
         content = service.http.get(f"/models/colours/versions/1/variants/{variant['name']}/download").content
         assert hashlib.sha256(content).hexdigest() == variant["sha256"]
         assert variant["size_bytes"] == len(content)
-        assert 0 <= variant["accuracy"]["test"] <= 1
-        assert variant["latency_ms"]["p50"] > 0
-        assert variant["provider"] == "CPUExecutionProvider"
+        figures = variant["measured"]["cpu"]
+        assert 0 <= figures["accuracy"]["test"] <= 1
+        assert figures["latency_ms"]["p50"] > 0
+        assert figures["peak_memory_bytes"] > variant["size_bytes"]
+        assert figures["provider"] == "CPUExecutionProvider"
+        assert figures["host"]["device"]
+        assert variant["compressed_bytes"] > 0
     fp32 = next(variant for variant in version["variants"] if variant["name"] == "fp32")
-    assert fp32["accuracy"]["test"] > 0.9
+    assert fp32["measured"]["cpu"]["accuracy"]["test"] > 0.9
 
 
 def test_the_report_tells_what_the_file_is_worth_and_how_sure_that_is(
@@ -82,7 +86,7 @@ def test_the_report_tells_what_the_file_is_worth_and_how_sure_that_is(
 
     figures = report["splits"]["test"]
     fp32 = next(variant for variant in version["variants"] if variant["name"] == "fp32")
-    assert figures["accuracy"] == fp32["accuracy"]["test"] == version["metrics"]["test"]["accuracy"]
+    assert figures["accuracy"] == fp32["measured"]["cpu"]["accuracy"]["test"] == version["metrics"]["test"]["accuracy"]
     interval = figures["intervals"]["accuracy"]
     assert interval["low"] <= figures["accuracy"] <= interval["high"]
     assert [row["epoch"] for row in report["history"]] == [1, 2, 3]
@@ -95,10 +99,10 @@ def test_the_report_tells_what_the_file_is_worth_and_how_sure_that_is(
 def test_a_slower_or_worse_variant_is_not_the_default(version: dict[str, Any]) -> None:
     default = next(variant for variant in version["variants"] if variant["default"])
 
-    assert default["name"] == version["default_variant"]
+    assert default["name"] == version["default_variant"] == version["defaults"]["cpu"]
     assert default["accepted"]
     for variant in version["variants"]:
-        assert variant["accepted"] or variant["reasons"]
+        assert variant["accepted"] or variant["measured"]["cpu"]["reasons"]
 
 
 @pytest.mark.parametrize("reference", ["colours", "colours:1", "colours:1/fp32", "colours/int8"])

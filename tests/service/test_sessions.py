@@ -39,7 +39,7 @@ def test_a_reference_is_remembered_for_a_moment_and_forgotten_at_once_when_told(
     now_s = 100.0
     with running(samples.quick_settings(tmp_path / "home")) as service:
         service.publish("leaves", write_colour_net(tmp_path / "net.onnx"))
-        references = References(service.context.database, clock=lambda: now_s)
+        references = References(service.context.database, provider=lambda: "cpu", clock=lambda: now_s)
 
         first = references.resolve("leaves", owner="local")
         at_once = references.known("leaves", owner="local")

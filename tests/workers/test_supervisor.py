@@ -25,7 +25,7 @@ import json, os, signal, sys, time
 _, assignment, parent, lifeline, reports = sys.argv
 def say(kind, **data):
     os.write(int(reports), json.dumps({"kind": kind, "data": data}).encode() + b"\\n")
-RESULT = {"card": {"labels": ["x", "y"]}, "default_variant": "fp32", "variants": [
+RESULT = {"card": {"labels": ["x", "y"]}, "default_variant": "fp32", "defaults": {"cpu": "fp32"}, "variants": [
     {"name": "fp32", "blob": "a" * 64, "size_bytes": 1, "card": {"kind": "fp32"}, "accepted": True}]}
 """
 

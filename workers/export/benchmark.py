@@ -1,70 +1,34 @@
-"""Measures exported files, in a fresh process without torch: `python -m workers.export.benchmark`, a request on stdin.
+"""Measures exported files as they will be served: each provider in a fresh process (`workers.export.measuring`).
 
-One thread, no spinning, a warm-up, and rounds in which the forms take turns (A B, then B A), so that a machine that
-drifts drifts for all of them: a speedup is the median of the rounds' ratios, never a ratio of medians of other times.
+One thread, no spinning, a warm-up, and each form beside fp32 and beside the form that it was made from. A form that
+can't be loaded or run on a provider is told as such; only fp32 has to run.
 """
 
 import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from workers import tether
-from workers.export.sessions import Device, open_session, probabilities, provider
-from workers.training import scores
-from workers.training.scores import Answers
+from models_store.providers import Provider
+from workers.export import sessions
+from workers.export.figures import Figures, Measurement, Unmeasurable
+from workers.export.sessions import Device
+from workers.progress import part_of
 
 if TYPE_CHECKING:  # the measuring process is spared pydantic
     from models_store.spec.train import Task
 
 # N images, H height, W width, C channel, K class or label (1 for a number)
 
-BATCH = 32
-THREADS = 1
-LEAST_ROUNDS = {1: 6, BATCH: 3}
-MOST_ROUNDS = 30
-CALLS_PER_ROUND = 3  # few, so that two forms are measured within milliseconds; more than one, for the caches' sake
-MOST_CALLS_PER_ROUND = 50
-WARM_UP_CALLS = 3
-EVALUATION_BATCH = 64
-NEAR = 0.1  # numbers agree when they are this share of the true ones' standard deviation apart, or less
-
 
 class BenchmarkFailed(Exception):
     """The measuring process ended without a result; the message is the end of what it said."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What was measured on one file. Times are of one thread, on `provider`."""
-
-    accuracy: dict[str, float]
-    """share of right answers (of numbers, R²: see `workers.training.scores`), by split"""
-    agreement: float
-    """share of validation images with the baseline's answer; numbers may differ by a tenth of a standard deviation"""
-    latency_ms: dict[str, float]
-    """p50 and p95 of one image"""
-    throughput: dict[str, float]
-    """images per second at batch 1 and 32"""
-    speedup: float
-    """median over the rounds of (the baseline's latency / this file's), one image at a time"""
-    size_bytes: int
-    load_ms: float
-    provider: str
-    threads: int
-
-    def as_card(self) -> dict[str, Any]:
-        """Return what a variant's card says."""
-        return asdict(self)
 
 
 def benchmark(
@@ -74,37 +38,87 @@ def benchmark(
     images: Path,
     targets: NDArray[Any],
     splits: Mapping[str, NDArray[np.int64]],
+    parents: Mapping[str, str | None] | None = None,
     task: "Task" = "image_classification",
     device: Device = "auto",
     budget_s: float = 4.0,
     report: Callable[[float], None] = lambda _: None,
-) -> dict[str, Figures]:
-    """Measure the files of `forms` on real images, beside `baseline`; `images` is a .npy file of uint8 (N, H, W, C).
+) -> dict[Provider, dict[str, Measurement]]:
+    """Measure the files of `forms` on real images, on each provider that this host has; provider → form → figures.
 
-    `targets` are what the task has of each image, int64 (N,), float32 (N, K) or float32 (N, 1). `splits` are the
-    indexes of `val` (at least one image) and `test`; a split without images gets no accuracy. Timing takes about
-    `budget_s` for all forms together (more where a single call is slower than its share), accuracy as long as the
-    images take, on all cores. `report` is told the fraction done; when it raises, the process is killed.
+    `images` is a .npy file of uint8 (N, H, W, C), `targets` what the task has of each image, int64 (N,), float32 (N, K)
+    or float32 (N, 1). `splits` are the indexes of `val` (at least one image) and `test`; a split without images gets no
+    accuracy. `parents` says what each form was made from (left out: the baseline).
+
+    Timing takes about `budget_s` for two forms and half of that for each more (more where a call is slower than its
+    share), accuracy as long as the images take, on all cores. The CPU is always measured, CUDA where `device` allows it
+    and a session really runs on it. `report` is told the fraction done; when it raises, the process is killed.
 
     Raises:
-        BenchmarkFailed: if the process ends without a result.
+        BenchmarkFailed: if a process ends without a result, or the baseline can't be measured.
+        DeviceUnavailable: if `device` is `cuda` and no session runs on it.
     """
     assert baseline in forms, (baseline, list(forms))
     assert len(splits["val"]), "accuracy is judged on validation images"
     splits = {split: indexes for split, indexes in splits.items() if len(indexes)}
     request = {
-        "parent": os.getpid(),
+        "wanted": "figures",
         "forms": {name: str(path.resolve()) for name, path in forms.items()},
+        "parents": {name: (parents or {}).get(name, baseline) for name in forms if name != baseline},
         "baseline": baseline,
         "images": str(images.resolve()),
         "task": task,
         "targets": {split: targets[indexes].tolist() for split, indexes in splits.items()},
         "splits": {split: indexes.tolist() for split, indexes in splits.items()},
-        "device": device,
         "budget_s": budget_s,
     }
-    command = [sys.executable, "-m", "workers.export.benchmark"]
-    figures: dict[str, Figures] | None = None
+    providers = _candidates(device)
+    figures: dict[Provider, dict[str, Measurement]] = {}
+    for place, provider in enumerate(providers):
+        answer = _ask(request | {"provider": provider}, report=part_of(report, place, len(providers)))
+        if "absent" in answer and device == "cuda":
+            raise sessions.DeviceUnavailable(answer["absent"])
+        if "absent" in answer:
+            report((place + 1) / len(providers))
+        else:
+            figures[provider] = {name: _read(values) for name, values in answer["figures"].items()}
+    return figures
+
+
+def speedups(
+    forms: Mapping[str, Path], *, baseline: str, budget_s: float = 2.0, report: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """Return how many times faster than `baseline` (one of `forms`) each file answers one image on one CPU thread.
+
+    All files take turns in a fresh process, as `benchmark` has it, for about `budget_s` seconds all together (at least
+    9 calls each after the warm-up); the image is noise of the size that the file takes. It is what a search for a
+    speedup asks again and again: `speedups({"fp32": …, "candidate": …}, baseline="fp32")["candidate"]`. `report` is
+    called now and then while it measures; when it raises, the process is killed.
+
+    Raises:
+        BenchmarkFailed: if a file can't be loaded or run.
+    """
+    assert baseline in forms, (baseline, list(forms))
+    request = {
+        "wanted": "speedups",
+        "forms": {name: str(path.resolve()) for name, path in forms.items()},
+        "baseline": baseline,
+        "provider": "cpu",
+        "budget_s": budget_s,
+    }
+    found: dict[str, float] = _ask(request, report=lambda _: report())["speedups"]
+    return found
+
+
+def _candidates(device: Device) -> list[Provider]:
+    """Return the providers that may be here; whether CUDA works, a session will tell."""
+    return ["cpu", "cuda"] if device == "cuda" or (device == "auto" and sessions.cuda_may_be_there()) else ["cpu"]
+
+
+def _ask(request: Mapping[str, Any], *, report: Callable[[float], None]) -> dict[str, Any]:
+    """Return what a fresh measuring process answers to the request."""
+    command = [sys.executable, "-m", "workers.export.measuring"]
+    answer: dict[str, Any] | None = None
     said: list[str] = []
     with subprocess.Popen(
         command,
@@ -117,164 +131,32 @@ def benchmark(
         assert process.stdin
         assert process.stdout
         try:
-            process.stdin.write(json.dumps(request))
+            process.stdin.write(json.dumps(dict(request) | {"parent": os.getpid()}))
             process.stdin.close()
-            for line in process.stdout:
-                message = _parsed(line)
+            for line, message in _lines(process.stdout):
                 if message is None:
                     said = [*said[-20:], line]
                 elif "done" in message:
                     report(message["done"])
                 else:
-                    figures = {name: Figures(**values) for name, values in message["figures"].items()}
+                    answer = message
         except BaseException:
             process.kill()
             raise
-    if process.returncode != 0 or figures is None:
+    if process.returncode != 0 or answer is None:
         raise BenchmarkFailed(f"exit code {process.returncode}: {''.join(said).strip()[-2000:]}")
-    return figures
+    return answer
 
 
-def measure(request: Mapping[str, Any], *, tell: Callable[[float], None]) -> dict[str, Figures]:
-    """Measure in this process what `benchmark` asks for; `tell` is called with the fraction done."""
-    images_NHWC = np.load(request["images"], mmap_mode="r")
-    forms = {name: Path(path) for name, path in request["forms"].items()}
-    splits = {name: np.asarray(indexes, dtype=np.int64) for name, indexes in request["splits"].items()}
-    timings, load_ms, ran_on = _time(forms, images_NHWC, splits, request)
-    tell(0.3)
-    answers = _answers(forms, images_NHWC, splits, request, tell=lambda done: tell(0.3 + 0.7 * done))
-    targets = {name: np.asarray(values) for name, values in request["targets"].items()}
-    baseline, task = request["baseline"], request["task"]
-    tolerance = NEAR * float(targets["val"].std())
-    return {
-        name: Figures(
-            accuracy={split: scores.accuracy(task, answers[name][split], targets[split]) for split in splits},
-            agreement=float(
-                scores.agreeing(task, answers[name]["val"], answers[baseline]["val"], tolerance=tolerance).mean()
-            ),
-            speedup=_median_ratio(timings[1][baseline], timings[1][name]),
-            size_bytes=path.stat().st_size,
-            load_ms=load_ms[name],
-            provider=ran_on[name],
-            threads=THREADS,
-            **_speed(timings[1][name], timings[BATCH][name]),
-        )
-        for name, path in forms.items()
-    }
+def _lines(stream: Any) -> Iterator[tuple[str, dict[str, Any] | None]]:  # noqa: ANN401  a text stream
+    """Yield each line with the message on it, or with None where a library printed it."""
+    for line in stream:
+        is_message = line.startswith(('{"done"', '{"figures"', '{"speedups"', '{"absent"'))
+        yield line, json.loads(line) if is_message else None
 
 
-def main() -> None:
-    """Answer the request on stdin with lines of JSON: `{"done": fraction}` as it goes, `{"figures": …}` at the end."""
-    request = json.load(sys.stdin)
-    tether.die_with_parent(request["parent"])
-    figures = measure(request, tell=lambda done: _say({"done": done}))
-    _say({"figures": {name: form.as_card() for name, form in figures.items()}})
-
-
-Rounds = dict[str, list[list[float]]]
-"""form → round → seconds of each call"""
-
-
-def _time(
-    forms: Mapping[str, Path],
-    images_NHWC: NDArray[np.uint8],
-    splits: Mapping[str, NDArray[np.int64]],
-    request: Mapping[str, Any],
-) -> tuple[dict[int, Rounds], dict[str, float], dict[str, str]]:
-    """Return the timings by batch size, the milliseconds that loading took, and the provider, by form."""
-    sample_NHWC = np.resize(images_NHWC[splits["val"][:BATCH]], (BATCH, *images_NHWC.shape[1:]))  # repeats too few
-    sessions, load_ms = {}, {}
-    for name, path in forms.items():
-        path.read_bytes()  # into the page cache, so that every form is read from memory
-        start = time.perf_counter()
-        sessions[name] = open_session(path, device=request["device"], threads=THREADS)
-        load_ms[name] = 1000 * (time.perf_counter() - start)
-    budget_s = request["budget_s"]
-    timings = {
-        1: _take_turns(sessions, sample_NHWC[:1], budget_s=0.5 * budget_s),
-        BATCH: _take_turns(sessions, sample_NHWC, budget_s=0.5 * budget_s),
-    }
-    return timings, load_ms, {name: provider(session) for name, session in sessions.items()}
-
-
-def _take_turns(
-    sessions: Mapping[str, onnxruntime.InferenceSession], batch_NHWC: NDArray[np.uint8], *, budget_s: float
-) -> Rounds:
-    feed = {"images": batch_NHWC}
-    least_rounds = LEAST_ROUNDS[len(batch_NHWC)]
-    turn_s = 0.0  # one call of each form
-    for session in sessions.values():
-        warm_up_s = [_seconds(session, feed)]
-        while len(warm_up_s) < WARM_UP_CALLS and sum(warm_up_s) < budget_s / 10:
-            warm_up_s.append(_seconds(session, feed))
-        turn_s += min(warm_up_s)
-    calls = budget_s / turn_s
-    rounds = int(min(max(calls / CALLS_PER_ROUND, least_rounds), MOST_ROUNDS))
-    repeats = int(min(max(calls / rounds, 1), MOST_CALLS_PER_ROUND))
-    timings: Rounds = {name: [] for name in sessions}
-    for round_ in range(rounds):
-        for name in list(sessions)[:: 1 if round_ % 2 == 0 else -1]:
-            timings[name].append([_seconds(sessions[name], feed) for _ in range(repeats)])
-    return timings
-
-
-def _seconds(session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[np.uint8]]) -> float:
-    start = time.perf_counter()
-    session.run(["probabilities"], feed)
-    return time.perf_counter() - start
-
-
-def _answers(
-    forms: Mapping[str, Path],
-    images_NHWC: NDArray[np.uint8],
-    splits: Mapping[str, NDArray[np.int64]],
-    request: Mapping[str, Any],
-    *,
-    tell: Callable[[float], None],
-) -> dict[str, dict[str, Answers]]:
-    """Return form → split → what the form says of each image."""
-    batches = sum(-(-len(indexes) // EVALUATION_BATCH) for indexes in splits.values()) * len(forms)
-    done = 0
-    answers: dict[str, dict[str, Answers]] = {}
-    for name, path in forms.items():
-        session = open_session(path, device=request["device"], threads=len(os.sched_getaffinity(0)))
-        answers[name] = {}
-        for split, indexes in splits.items():
-            chunks = []
-            for answer_NK in probabilities(session, images_NHWC, indexes, batch_size=EVALUATION_BATCH):
-                chunks.append(scores.answers(request["task"], answer_NK))
-                done += 1
-                tell(done / batches)
-            answers[name][split] = np.concatenate(chunks)
-    return answers
-
-
-def _speed(singles: Sequence[Sequence[float]], batches: Sequence[Sequence[float]]) -> dict[str, dict[str, float]]:
-    one_s = np.concatenate(singles)
-    batch_s = float(np.median(np.concatenate(batches)))
-    return {
-        "latency_ms": {"p50": 1000 * float(np.median(one_s)), "p95": 1000 * float(np.percentile(one_s, 95))},
-        "throughput": {"1": 1 / float(np.median(one_s)), str(BATCH): BATCH / batch_s},
-    }
-
-
-def _median_ratio(baseline: Sequence[Sequence[float]], form: Sequence[Sequence[float]]) -> float:
-    ratios = [np.median(other) / np.median(own) for other, own in zip(baseline, form, strict=True)]
-    return float(np.median(ratios))
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    """Return the message on the line; None for what a library printed."""
-    if not line.startswith(('{"done"', '{"figures"')):
-        return None
-    message: dict[str, Any] = json.loads(line)
-    return message
-
-
-def _say(message: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+def _read(values: dict[str, Any]) -> Measurement:
+    if "unmeasurable" in values:
+        return Unmeasurable(values["unmeasurable"])
+    intervals = ("accuracy_drop_interval", "speedup_interval", "parent_speedup_interval")
+    return Figures(**values | {name: None if values[name] is None else tuple(values[name]) for name in intervals})

@@ -64,16 +64,16 @@ def probabilities(
         yield session.run(["probabilities"], {"images": batch_NHWC})[0]
 
 
-def _providers(device: Device) -> list[Any]:
-    if device == "cpu" or not _cuda_may_be_there():
-        return [CPU]
-    return [(CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}), CPU]
-
-
 @functools.cache
-def _cuda_may_be_there() -> bool:
+def cuda_may_be_there() -> bool:
     """Load CUDA's libraries from their wheels, where there is a driver; whether it works, the session knows."""
     if not Path("/dev/nvidiactl").exists() or CUDA not in onnxruntime.get_available_providers():
         return False
     onnxruntime.preload_dlls()
     return True
+
+
+def _providers(device: Device) -> list[Any]:
+    if device == "cpu" or not cuda_may_be_there():
+        return [CPU]
+    return [(CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}), CPU]

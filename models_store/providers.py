@@ -1,0 +1,8 @@
+"""What a file may be served by, as cards name it. Figures hold for one of them: each is measured by itself."""
+
+from typing import Literal
+
+Provider = Literal["cpu", "cuda"]
+
+EXECUTION_PROVIDERS: dict[str, Provider] = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "cuda"}
+"""onnxruntime's name → ours"""

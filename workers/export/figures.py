@@ -1,0 +1,61 @@
+"""What was measured on one file, on one provider; what a variant's card says of it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of one file on one provider. Times and speeds are of `threads` threads (1)."""
+
+    accuracy: dict[str, float]
+    """share of right answers (of numbers, R²: see `workers.training.scores`), by split"""
+    accuracy_drop: float
+    """what is lost against fp32 on the validation split; negative when the file is better"""
+    accuracy_drop_interval: tuple[float, float]
+    """the 95 % interval of that, over the same images"""
+    agreement: float
+    """share of validation images with fp32's answer; numbers may differ by a tenth of a standard deviation"""
+    latency_ms: dict[str, float]
+    """p50 and p95 of one image"""
+    throughput: dict[str, float]
+    """images per second at batch 1, 8 and 32"""
+    speedup: float
+    """fp32's latency / this file's, one image at a time: the median over interleaved rounds"""
+    speedup_interval: tuple[float, float]
+    """the 95 % interval of that"""
+    parent_speedup: float | None
+    """the same against the form that this one was made from; None for fp32, or where that one can't be measured"""
+    parent_speedup_interval: tuple[float, float] | None
+    load_ms: float
+    """from a file in memory to a session, in a process that had none"""
+    peak_memory_bytes: int
+    """most memory (resident set) of a process that has loaded this file alone and run a batch of 32"""
+    provider: str
+    """onnxruntime's name of what ran it"""
+    threads: int
+    host: dict[str, Any]
+    """`device` (model of the CPU or GPU), `features` that decide what is fast there, version of `onnxruntime`"""
+    measured_at: str
+    """ISO 8601, UTC"""
+
+    def as_card(self) -> dict[str, Any]:
+        """Return what a variant's card says."""
+        card = asdict(self)
+        for name in ("accuracy_drop_interval", "speedup_interval", "parent_speedup_interval"):
+            card[name] = None if card[name] is None else list(card[name])
+        return card
+
+
+@dataclass(frozen=True)
+class Unmeasurable:
+    """The file can't be loaded or run on this provider."""
+
+    reason: str
+
+    def as_card(self) -> dict[str, Any]:
+        """Return what a variant's card says."""
+        return {"unmeasurable": self.reason}
+
+
+Measurement = Figures | Unmeasurable

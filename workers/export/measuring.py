@@ -1,0 +1,306 @@
+"""The measuring process: `python -m workers.export.measuring`, a request on stdin; it has no torch and no pydantic.
+
+Each form is tried first in a process of its own, forked before any session is made: what can't be loaded, or takes the
+process down with it, is told and left out, and its memory is what that one file needs. Then every image is answered,
+and the times are taken, each form beside the baseline and the form that it was made from.
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from models_store.providers import Provider
+from workers import tether
+from workers.compression import gate
+from workers.export import hardware, sessions, timing
+from workers.export.figures import Figures, Measurement, Unmeasurable
+from workers.training import scores
+from workers.training.scores import Answers
+
+# N images, H height, W width, C channel
+
+BATCHES = (1, 8, 32)
+LARGEST = BATCHES[-1]
+THREADS = 1
+FEW_ROUNDS = 3  # of the larger batches, which no verdict hangs on
+EVALUATION_BATCH = 64
+NEAR = 0.1  # numbers agree when they are this share of the true ones' standard deviation apart, or less
+TRY_SHARE, ANSWER_SHARE = 0.1, 0.5  # of the progress
+
+Tell = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a form's own process told: how long loading took, and how much memory it had at most."""
+
+    load_ms: float
+    peak_memory_bytes: int
+    provider: str
+
+
+def main() -> None:
+    """Answer the request on stdin with lines of JSON: `{"done": fraction}` as it goes, the answer at the end."""
+    request = json.load(sys.stdin)
+    tether.die_with_parent(request["parent"])
+
+    def tell(done: float) -> None:
+        _say({"done": done})
+
+    if request["wanted"] == "speedups":
+        _say({"speedups": speedups(request, tell=tell)})
+    else:
+        _say(measure(request, tell=tell))
+
+
+def speedups(request: Mapping[str, Any], *, tell: Tell) -> dict[str, float]:
+    """Return how many times faster than the baseline each form answers one image of noise."""
+    opened = {}
+    for name, path in request["forms"].items():
+        opened[name] = sessions.open_session(Path(path), device=request["provider"], threads=THREADS)
+        tell(len(opened) / (len(request["forms"]) + 1))
+    size_HWC = opened[request["baseline"]].get_inputs()[0].shape[1:]
+    noise_NHWC = np.random.default_rng(0).integers(0, 256, (1, *size_HWC), dtype=np.uint8)
+    timings = timing.take_turns(opened, noise_NHWC, budget_s=request["budget_s"])
+    return {name: timing.ratio(timings[request["baseline"]], rounds).value for name, rounds in timings.items()}
+
+
+def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
+    """Return `figures` (form → what its card says), or `absent`: why the provider is not there."""
+    provider: Provider = request["provider"]
+    baseline: str = request["baseline"]
+    images_NHWC = np.load(request["images"], mmap_mode="r")
+    splits = {name: np.asarray(indexes, dtype=np.int64) for name, indexes in request["splits"].items()}
+    sample_NHWC = np.resize(images_NHWC[splits["val"][:LARGEST]], (LARGEST, *images_NHWC.shape[1:]))
+    tried: dict[str, Tried | Unmeasurable] = {}
+    for name, path in request["forms"].items():
+        tried[name] = _try(Path(path), sample_NHWC, provider=provider)
+        tell(TRY_SHARE * len(tried) / len(request["forms"]))
+    first = tried[baseline]
+    if isinstance(first, Unmeasurable):
+        if provider == "cuda":
+            return {"absent": first.reason}
+        raise RuntimeError(f"{baseline} can't be measured: {first.reason}")
+    work = _Measuring(
+        forms={name: Path(path) for name, path in request["forms"].items() if isinstance(tried[name], Tried)},
+        provider=provider,
+        images_NHWC=images_NHWC,
+        splits=splits,
+    )
+    answers, unusable = work.answers(
+        request["task"], tell=lambda done: tell(TRY_SHARE + (ANSWER_SHARE - TRY_SHARE) * done)
+    )
+    if baseline in unusable:
+        raise RuntimeError(f"{baseline} can't be measured: {unusable[baseline].reason}")
+    speeds = work.speeds(
+        [name for name in answers if name != baseline],
+        baseline=baseline,
+        parents=request["parents"],
+        sample_NHWC=sample_NHWC,
+        budget_s=request["budget_s"],
+        tell=lambda done: tell(ANSWER_SHARE + (1 - ANSWER_SHARE) * done),
+    )
+    told: dict[str, Measurement] = {}
+    shared: dict[str, Any] = {
+        "threads": THREADS,
+        "host": hardware.host(provider),
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    judging = _Judging(request, answers[baseline])
+    for name, fate in tried.items():
+        if isinstance(fate, Unmeasurable) or name in unusable:
+            told[name] = fate if isinstance(fate, Unmeasurable) else unusable[name]
+        else:
+            told[name] = Figures(
+                **judging.of(answers[name]),
+                **speeds[name],
+                load_ms=fate.load_ms,
+                peak_memory_bytes=fate.peak_memory_bytes,
+                provider=fate.provider,
+                **shared,
+            )
+    return {"figures": {name: each.as_card() for name, each in told.items()}}
+
+
+class _Judging:
+    """Compares what a form answered with what is true, and with what the baseline answered."""
+
+    def __init__(self, request: Mapping[str, Any], baseline: Mapping[str, Answers]) -> None:
+        self._task = request["task"]
+        self._targets = {name: np.asarray(values) for name, values in request["targets"].items()}
+        self._baseline = baseline
+        self._tolerance = NEAR * float(self._targets["val"].std())
+
+    def of(self, answers: Mapping[str, Answers]) -> dict[str, Any]:
+        """Return the figures that come from answers alone."""
+        own, others = answers["val"], self._baseline["val"]
+        drop = gate.paired_drop(self._task, own, others, self._targets["val"])
+        return {
+            "accuracy": {
+                split: scores.accuracy(self._task, answered, self._targets[split])
+                for split, answered in answers.items()
+            },
+            "accuracy_drop": drop.value,
+            "accuracy_drop_interval": (drop.low, drop.high),
+            "agreement": float(scores.agreeing(self._task, own, others, tolerance=self._tolerance).mean()),
+        }
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """The forms that run on one provider, and the images."""
+
+    forms: dict[str, Path]
+    provider: Provider
+    images_NHWC: NDArray[np.uint8]  # noqa: N815  the shape is part of the name
+    splits: dict[str, NDArray[np.int64]]
+
+    def answers(self, task: Any, *, tell: Tell) -> tuple[dict[str, dict[str, Answers]], dict[str, Unmeasurable]]:  # noqa: ANN401  a Task: pydantic's side
+        """Return form → split → what it says of each image, and the forms that say nothing of use."""
+        batches = sum(-(-len(indexes) // EVALUATION_BATCH) for indexes in self.splits.values()) * len(self.forms)
+        done = 0
+        answers: dict[str, dict[str, Answers]] = {}
+        unusable: dict[str, Unmeasurable] = {}
+        for name, path in self.forms.items():
+            session = self._open(path, threads=len(os.sched_getaffinity(0)))
+            told: dict[str, Answers] = {}
+            undefined = 0
+            for split, indexes in self.splits.items():
+                chunks = []
+                for outputs_NK in sessions.probabilities(
+                    session, self.images_NHWC, indexes, batch_size=EVALUATION_BATCH
+                ):
+                    undefined += int((~np.isfinite(outputs_NK)).any(axis=1).sum())
+                    chunks.append(scores.answers(task, outputs_NK))
+                    done += 1
+                    tell(done / batches)
+                told[split] = np.concatenate(chunks)
+            if undefined:
+                images = sum(map(len, self.splits.values()))
+                unusable[name] = Unmeasurable(f"answers {undefined} of {images} images with what is no finite number")
+            else:
+                answers[name] = told
+        return answers, unusable
+
+    def speeds(
+        self,
+        others: list[str],
+        *,
+        baseline: str,
+        parents: Mapping[str, str | None],
+        sample_NHWC: NDArray[np.uint8],
+        budget_s: float,
+        tell: Tell,
+    ) -> dict[str, dict[str, Any]]:
+        """Return each form's speeds: beside the baseline and its parent, three sessions in memory at most.
+
+        The whole budget is for one form beside the baseline; each more adds half of it, and all have the same share.
+        """
+        kept = self._open(self.forms[baseline], threads=THREADS)
+        groups = [(name, parents.get(name) or baseline) for name in others] or [(baseline, baseline)]
+        share_s = budget_s * (len(groups) + 1) / (2 * len(groups))
+        own: dict[int, timing.Rounds] = {size: [] for size in BATCHES}
+        speeds: dict[str, dict[str, Any]] = {}
+        for name, parent in groups:
+            opened = {baseline: kept} | {
+                each: self._open(self.forms[each], threads=THREADS)
+                for each in (parent, name)
+                if each != baseline and each in self.forms
+            }
+            timings = {1: timing.take_turns(opened, sample_NHWC[:1], budget_s=0.5 * share_s)}
+            pair = {each: opened[each] for each in {baseline: None, name: None}}
+            for size in BATCHES[1:]:
+                timings[size] = timing.take_turns(
+                    pair, sample_NHWC[:size], budget_s=0.25 * share_s, least_rounds=FEW_ROUNDS
+                )
+            for size in BATCHES:
+                own[size] += timings[size][baseline]
+            over_baseline = timing.ratio(timings[1][baseline], timings[1][name])
+            over_parent = timing.ratio(timings[1][parent], timings[1][name]) if parent in timings[1] else None
+            speeds[name] = _speeds({size: timings[size][name] for size in BATCHES}, over_baseline, over_parent)
+            tell(len(speeds) / len(groups))
+        speeds[baseline] = _speeds(own, timing.Ratio(1.0, 1.0, 1.0), None)
+        return speeds
+
+    def _open(self, path: Path, *, threads: int) -> onnxruntime.InferenceSession:
+        return sessions.open_session(path, device=self.provider, threads=threads)
+
+
+def _speeds(
+    rounds: Mapping[int, timing.Rounds], over_baseline: timing.Ratio, over_parent: timing.Ratio | None
+) -> dict[str, Any]:
+    single_ms = 1000 * np.concatenate(rounds[1])
+    return {
+        "latency_ms": {"p50": float(np.median(single_ms)), "p95": float(np.percentile(single_ms, 95))},
+        "throughput": {str(size): size / timing.median_s(calls) for size, calls in rounds.items()},
+        "speedup": over_baseline.value,
+        "speedup_interval": (over_baseline.low, over_baseline.high),
+        "parent_speedup": over_parent and over_parent.value,
+        "parent_speedup_interval": over_parent and (over_parent.low, over_parent.high),
+    }
+
+
+def _try(path: Path, sample_NHWC: NDArray[np.uint8], *, provider: Provider) -> Tried | Unmeasurable:
+    """Load the file and run the batch in a process of its own."""
+    path.read_bytes()  # into the page cache, so that every form is read from memory
+    fork = multiprocessing.get_context("fork")  # nothing was opened yet: there are no threads to lose
+    ours, theirs = fork.Pipe(duplex=False)
+    process = fork.Process(target=_tell_how_it_went, args=(theirs, os.getpid(), path, sample_NHWC, provider))
+    process.start()
+    theirs.close()
+    try:
+        told: Tried | str = ours.recv()
+    except EOFError:
+        process.join()
+        return Unmeasurable(f"the process that ran it alone ended with exit code {process.exitcode}")
+    process.join()
+    return Unmeasurable(told) if isinstance(told, str) else told
+
+
+def _tell_how_it_went(
+    told: Connection, parent: int, path: Path, sample_NHWC: NDArray[np.uint8], provider: Provider
+) -> None:
+    tether.die_with_parent(parent)
+    try:
+        start = time.perf_counter()
+        session = sessions.open_session(path, device=provider, threads=THREADS)
+        load_ms = 1000 * (time.perf_counter() - start)
+        session.run(["probabilities"], {"images": sample_NHWC})
+    except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base
+        told.send(_first_sentence(error))
+    else:
+        told.send(Tried(load_ms, _peak_memory_bytes(), sessions.provider(session)))
+
+
+def _first_sentence(error: Exception) -> str:
+    """Return the first line of what onnxruntime says, without the line of its source code that it came from."""
+    return f"onnxruntime refuses it: {(str(error).strip().splitlines() or [repr(error)])[0][:500]}"
+
+
+def _peak_memory_bytes() -> int:
+    """Return this process's largest resident set so far (proc(5), status, VmHWM)."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("VmHWM:"):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError("this kernel does not tell a process's peak memory")
+
+
+def _say(message: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
