@@ -241,23 +241,3 @@ def moment(time: str | None) -> str:
 def _some(files: Sequence[Any]) -> str:
     shown = [" = ".join(file) if isinstance(file, list) else str(file) for file in files[:3]]
     return escape("\n".join(shown) + (f"\n… {len(files) - 3} more" if len(files) > 3 else ""))  # noqa: PLR2004  as cut above
-
-
-def _measured(figures: Document) -> tuple[str, ...]:
-    """Return the cells of what was measured of one variant on one provider."""
-    if figures["unmeasurable"] is not None:
-        return (NOTHING,) * 5
-    accuracy, latency = figures["accuracy"].get("test"), figures["latency_ms"]
-    return (
-        NOTHING if accuracy is None else f"{accuracy:.4f}",
-        f"{latency['p50']:.2f}",
-        f"{latency['p95']:.2f}",
-        f"{figures['speedup']:.2f}x",
-        f"{figures['throughput']['32']:.0f}",
-    )
-
-
-def _verdict(figures: Document) -> str:
-    if figures["unmeasurable"] is not None:
-        return f"no: {figures['unmeasurable']}"
-    return "yes" if figures["accepted"] else f"no: {', '.join(figures['reasons'])}"
