@@ -60,13 +60,45 @@ class Spread(Answer):
     runs: int
 
 
+class Standing(Answer):
+    """How a variant stood on a provider; its card has every figure."""
+
+    accuracy: dict[str, float | None] | None = Field(None, description="split → share of right answers, or R²")
+    accuracy_drop: float | None = None
+    latency_ms: dict[str, float] | None = Field(None, description="p50 and p95 of one image at a time")
+    speedup: float | None = None
+    accepted: bool | None = None
+    reasons: list[str] | None = None
+    unmeasurable: str | None = Field(None, description="why the file can't be measured there")
+
+
+class Remeasured(Answer):
+    """A variant's figures on a provider, measured again."""
+
+    variant: str
+    provider: Literal["cpu", "cuda"]
+    before: Standing | None = Field(description="null: it had not been measured there")
+    after: Standing
+
+
+class Defaults(Answer):
+    """provider → the variant that answers there when none is named."""
+
+    before: dict[str, str]
+    after: dict[str, str]
+
+
 class Outcome(Answer):
     """What a finished job has published and found; what its kind of job does not find is left out."""
 
     model_config = ConfigDict(extra="allow")
 
-    model: str | None = Field(None, description="model that a version was added to; null: the job publishes nothing")
+    model: str | None = Field(
+        None, description="model that a version was added to, or measured again of; null: the job publishes nothing"
+    )
     version: int | None = None
+    measured: list[Remeasured] | None = Field(None, description="of a measuring job: what it has replaced")
+    defaults: Defaults | None = Field(None, description="of a measuring job: what answers by default")
     value: float | None = Field(None, description="of a child: the watched figure, at its best epoch")
     metrics: Metrics | None = Field(None, description="of a child: split → figures")
     pruned: bool = Field(default=False, description="of a trial: it was stopped early")

@@ -18,7 +18,7 @@ from models_store.families import TRIED
 from models_store.settings import Settings
 from models_store.spec.older import read_resolved
 from models_store.spec.train import ResolvedSpec
-from workers import sheet, tether, trial
+from workers import remeasuring, sheet, tether, trial
 from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, EXIT_TROUBLE, Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.export import sessions
@@ -96,6 +96,8 @@ def choose_device(wanted: str) -> torch.device:
 def _story(kind: str) -> Callable[[Work], None]:
     if kind == "preview":
         return sheet.run
+    if kind == "measure":
+        return remeasuring.run
     return trial.run if kind in TRIED else run
 
 

@@ -1,0 +1,26 @@
+"""The story of measuring a version again: data → its files on this host → verdicts. No file is made or changed."""
+
+from dataclasses import asdict
+
+from workers.judging import judge
+from workers.pipeline import measure_files, read_data
+from workers.work import Form, Work
+
+
+def run(work: Work) -> None:
+    """Measure every file as the pipeline does, judge them by the version's spec, and tell the supervisor."""
+    variants = {variant["name"]: variant for variant in work.assignment.variants or []}
+    _, arrays = read_data(work)
+    forms = {
+        name: Form(work.blobs.local(variant["blob"]), parent=variant["card"].get("parent"))
+        for name, variant in variants.items()
+    }
+    figures = measure_files(work, arrays, forms)
+    work.reporter.phase("publishing")
+    judged = judge(
+        figures,
+        sizes_bytes={name: form.path.stat().st_size for name, form in forms.items()},
+        parents={name: form.parent for name, form in forms.items()},
+        compression=work.spec.compression,
+    )
+    work.reporter.say("result", asdict(judged))
