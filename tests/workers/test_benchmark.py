@@ -2,20 +2,36 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from models_store.spec.quantization import StaticInt8
-from tests.workers.coloured_leaves import leaves
+from tests.service.onnx_files import write_colour_net
+from tests.workers.coloured_leaves import SIZE, leaves
 from workers.compression.quantization.calibration import CalibrationImages
 from workers.compression.quantization.static import quantize_static
-from workers.export.benchmark import BenchmarkFailed, Figures, benchmark
-from workers.export.sessions import open_session
+from workers.export.benchmark import BenchmarkFailed, benchmark, speedups
+from workers.export.figures import Figures, Measurement, Unmeasurable
+from workers.export.sessions import DeviceUnavailable, cuda_may_be_there, open_session
 
 DATA = leaves()
 SPLITS = {"val": DATA.val[:20], "test": DATA.val[20:]}
+
+
+def measured(forms: Mapping[str, Path], images: Path, **changes: Any) -> dict[str, Measurement]:
+    """Measure on the CPU, in next to no time."""
+    asked = {"targets": DATA.labels_N, "splits": SPLITS, "budget_s": 0.05, "device": "cpu", "baseline": "fp32"}
+    return benchmark(forms, images=images, **asked | changes)["cpu"]
+
+
+def figures_of(measurement: Measurement) -> Figures:
+    assert isinstance(measurement, Figures), measurement
+    return measurement
 
 
 @pytest.fixture(scope="module")
@@ -39,32 +55,40 @@ def fractions() -> list[float]:
 
 @pytest.fixture(scope="module")
 def figures(forms: dict[str, Path], images: Path, fractions: list[float]) -> dict[str, Figures]:
-    return benchmark(
-        forms,
-        baseline="fp32",
-        images=images,
-        targets=DATA.labels_N,
-        splits=SPLITS,
-        device="cpu",
-        budget_s=0.2,
-        report=fractions.append,
-    )
+    found = measured(forms, images, budget_s=0.2, report=fractions.append)
+    return {name: figures_of(each) for name, each in found.items()}
 
 
 def test_every_form_is_measured_on_the_file_that_ships(figures: dict[str, Figures], forms: dict[str, Path]) -> None:
+    assert set(figures) == set(forms)
     for name, form in figures.items():
-        assert form.size_bytes == forms[name].stat().st_size
         assert (form.provider, form.threads) == ("CPUExecutionProvider", 1)
         assert 0 < form.latency_ms["p50"] <= form.latency_ms["p95"]
-        assert set(form.throughput) == {"1", "32"}
+        assert set(form.throughput) == {"1", "8", "32"}
         assert min(form.throughput.values()) > 0
         assert form.load_ms > 0
-        assert form.speedup > 0
-        json.dumps(form.as_card())
+        assert form.peak_memory_bytes > forms[name].stat().st_size
+        assert form.speedup_interval[0] <= form.speedup <= form.speedup_interval[1]
+        assert form.host["device"]
+        json.dumps(form.as_card(), allow_nan=False)
 
 
 def test_the_baseline_is_as_fast_as_itself_and_agrees_with_itself(figures: dict[str, Figures]) -> None:
-    assert (figures["fp32"].speedup, figures["fp32"].agreement) == (1.0, 1.0)
+    fp32 = figures["fp32"]
+
+    assert (fp32.speedup, fp32.speedup_interval, fp32.agreement, fp32.accuracy_drop) == (1.0, (1.0, 1.0), 1.0, 0.0)
+    assert fp32.parent_speedup is None
+
+
+def test_a_form_is_compared_with_the_one_it_was_made_from(forms: dict[str, Path], images: Path) -> None:
+    three = {"fp32": forms["fp32"], "pruned": forms["fp32"], "pruned-int8": forms["int8"]}
+
+    found = measured(three, images, parents={"fp32": None, "pruned": "fp32", "pruned-int8": "pruned"})
+
+    last = figures_of(found["pruned-int8"])
+    assert figures_of(found["pruned"]).parent_speedup == figures_of(found["pruned"]).speedup
+    assert last.parent_speedup is not None
+    assert last.parent_speedup != last.speedup  # of another file's calls
 
 
 def test_accuracy_is_counted_against_the_labels_of_each_split(
@@ -73,32 +97,30 @@ def test_accuracy_is_counted_against_the_labels_of_each_split(
     labels_N = DATA.labels_N.copy()
     labels_N[SPLITS["test"][:4]] = (labels_N[SPLITS["test"][:4]] + 1) % 3
 
-    mislabelled = benchmark(
-        {"fp32": exported},
-        baseline="fp32",
-        images=images,
-        targets=labels_N,
-        splits=SPLITS,
-        device="cpu",
-        budget_s=0.1,
-    )
+    mislabelled = measured({"fp32": exported}, images, targets=labels_N)
 
     assert figures["fp32"].accuracy == {"val": 1.0, "test": 1.0}
-    assert mislabelled["fp32"].accuracy == {"val": 1.0, "test": 0.75}
+    assert figures_of(mislabelled["fp32"]).accuracy == {"val": 1.0, "test": 0.75}
+
+
+def test_what_a_form_loses_is_counted_on_the_same_images(images: Path, tmp_path: Path, exported: Path) -> None:
+    of_one_answer = onnx.load(write_colour_net(tmp_path / "net.onnx", size=SIZE))
+    shift = next(tensor for tensor in of_one_answer.graph.initializer if tensor.name == "shift")
+    shift.CopyFrom(onnx.numpy_helper.from_array(np.array([1000, 0, 0], np.float32), "shift"))
+    onnx.save(of_one_answer, tmp_path / "one.onnx")
+
+    found = measured({"fp32": exported, "one": tmp_path / "one.onnx"}, images)
+
+    one = figures_of(found["one"])
+    assert one.accuracy["val"] == one.agreement == pytest.approx(7 / 20)
+    assert one.accuracy_drop == pytest.approx(13 / 20)
+    assert 0.4 < one.accuracy_drop_interval[0] < 13 / 20 < one.accuracy_drop_interval[1] < 0.9
 
 
 def test_a_split_without_images_has_no_accuracy(exported: Path, images: Path) -> None:
-    figures = benchmark(
-        {"fp32": exported},
-        baseline="fp32",
-        images=images,
-        targets=DATA.labels_N,
-        splits={"val": DATA.val, "test": DATA.val[:0]},
-        device="cpu",
-        budget_s=0.1,
-    )
+    found = measured({"fp32": exported}, images, splits={"val": DATA.val, "test": DATA.val[:0]})
 
-    assert set(figures["fp32"].accuracy) == {"val"}
+    assert set(figures_of(found["fp32"]).accuracy) == {"val"}
 
 
 def test_progress_rises_to_the_end(figures: dict[str, Figures], fractions: list[float]) -> None:
@@ -107,20 +129,73 @@ def test_progress_rises_to_the_end(figures: dict[str, Figures], fractions: list[
     assert fractions[-1] == pytest.approx(1.0)
 
 
-def test_a_file_that_is_no_model_fails_with_what_was_said(tmp_path: Path, exported: Path, images: Path) -> None:
+def test_a_form_that_can_not_be_loaded_or_answers_nonsense_is_told_and_the_others_are_measured(
+    tmp_path: Path, exported: Path, images: Path
+) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    nan = write_colour_net(tmp_path / "nan.onnx", size=SIZE, shift=float("nan"))
+    other_size = write_colour_net(tmp_path / "other.onnx", size=SIZE // 2)
+    forms = {"broken": tmp_path / "broken.onnx", "nan": nan, "other": other_size, "fp32": exported, "same": exported}
+
+    found = measured(forms, images, parents={"same": "broken"})
+
+    refused = {name: each.reason for name, each in found.items() if isinstance(each, Unmeasurable)}
+    assert set(refused) == {"broken", "nan", "other"}
+    assert "Protobuf" in refused["broken"]
+    assert refused["nan"] == "answers 36 of 36 images with what is no finite number"
+    assert "dimensions" in refused["other"]
+    assert figures_of(found["same"]).agreement == 1.0
+    assert figures_of(found["same"]).parent_speedup is None
+
+
+def test_a_baseline_that_can_not_be_measured_fails_with_what_was_said(tmp_path: Path, images: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
 
     with pytest.raises(BenchmarkFailed, match="Protobuf"):
-        benchmark(
-            {"fp32": exported, "broken": broken},
-            baseline="fp32",
-            images=images,
-            targets=DATA.labels_N,
-            splits=SPLITS,
-            device="cpu",
-            budget_s=0.1,
-        )
+        measured({"fp32": broken}, images)
+
+
+@pytest.mark.skipif(cuda_may_be_there(), reason="there is a CUDA device here")
+def test_cuda_that_is_not_there_is_left_out_unless_it_was_asked_for(exported: Path, images: Path) -> None:
+    asked: dict[str, Any] = {
+        "baseline": "fp32", "images": images, "targets": DATA.labels_N, "splits": SPLITS, "budget_s": 0.01,
+    }  # fmt: skip
+
+    assert set(benchmark({"fp32": exported}, device="auto", **asked)) == {"cpu"}
+    with pytest.raises(DeviceUnavailable):
+        benchmark({"fp32": exported}, device="cuda", **asked)
+
+
+@pytest.mark.gpu
+def test_each_provider_that_is_there_has_figures_of_its_own(forms: dict[str, Path], images: Path) -> None:
+    asked: dict[str, Any] = {"baseline": "fp32", "images": images, "targets": DATA.labels_N, "splits": SPLITS}
+
+    found = benchmark(forms, device="auto", budget_s=0.2, **asked)
+
+    assert set(found) == {"cpu", "cuda"}
+    fp32 = figures_of(found["cuda"]["fp32"])
+    assert fp32.provider == "CUDAExecutionProvider"
+    assert fp32.host["features"][0].startswith("sm_")
+
+
+def test_speedups_tell_a_slow_file_from_a_quick_one(tmp_path: Path) -> None:
+    quick = write_colour_net(tmp_path / "quick.onnx", size=SIZE)
+    slow = write_colour_net(tmp_path / "slow.onnx", size=SIZE, rounds=100)
+    heard = []
+
+    found = speedups({"slow": slow, "quick": quick}, baseline="slow", budget_s=0.1, report=lambda: heard.append(True))
+
+    assert found["slow"] == 1.0
+    assert found["quick"] > 1.0
+    assert heard
+
+
+def test_a_speedup_of_what_can_not_be_loaded_is_none(tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+
+    with pytest.raises(BenchmarkFailed, match="Protobuf"):
+        speedups({"fp32": tmp_path / "broken.onnx"}, baseline="fp32")
 
 
 def test_who_stops_listening_stops_the_measuring(exported: Path, images: Path) -> None:
@@ -128,26 +203,18 @@ def test_who_stops_listening_stops_the_measuring(exported: Path, images: Path) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        benchmark(
-            {"fp32": exported},
-            baseline="fp32",
-            images=images,
-            targets=DATA.labels_N,
-            splits=SPLITS,
-            device="cpu",
-            budget_s=0.1,
-            report=stop,
-        )
+        measured({"fp32": exported}, images, report=stop)
 
     children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
     commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children]
-    assert not [command for command in commands if b"workers.export.benchmark" in command]
+    assert not [command for command in commands if b"workers.export.measuring" in command]
 
 
 def test_the_measuring_process_has_no_torch_and_no_telemetry() -> None:
     program = (
-        "import sys, os, workers.export.benchmark;"
-        "print('torch' in sys.modules, os.environ['ORT_DISABLE_TELEMETRY'], 'onnxruntime' in sys.modules)"
+        "import sys, os, workers.export.measuring;"
+        "print('torch' in sys.modules or 'pydantic' in sys.modules);"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'], 'onnxruntime' in sys.modules)"
     )
 
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -162,19 +229,11 @@ def test_the_measuring_process_has_no_torch_and_no_telemetry() -> None:
 def test_labels_have_the_share_of_right_ones(
     targets: np.ndarray, accuracy: float, forms: dict[str, Path], images: Path
 ) -> None:
-    figures = benchmark(
-        forms,
-        baseline="fp32",
-        images=images,
-        targets=targets,
-        task="multilabel_classification",
-        splits={"val": DATA.val},
-        device="cpu",
-        budget_s=0.01,
-    )
+    found = measured(forms, images, targets=targets, task="multilabel_classification", splits={"val": DATA.val})
 
-    assert figures["fp32"].accuracy["val"] == pytest.approx(accuracy, abs=0.05)
-    assert (figures["fp32"].agreement, figures["int8"].agreement) == (1.0, 1.0)
+    fp32, int8 = figures_of(found["fp32"]), figures_of(found["int8"])
+    assert fp32.accuracy["val"] == pytest.approx(accuracy, abs=0.05)
+    assert (fp32.agreement, int8.agreement) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(("shift", "accuracy"), [(0.0, 1.0), (1.0, 0.0), (2.0, -3.0)])
@@ -183,17 +242,15 @@ def test_numbers_have_r2(shift: float, accuracy: float, forms: dict[str, Path], 
     answered_N1 = session.run(None, {"images": DATA.images_NHWC})[0][:, :1]
     deviation = answered_N1[DATA.val].std()
 
-    figures = benchmark(
+    found = measured(
         forms,
-        baseline="fp32",
-        images=images,
+        images,
         targets=answered_N1 + shift * deviation,
         task="image_regression",
         splits={"val": DATA.val},
-        device="cpu",
-        budget_s=0.01,
     )
 
-    assert figures["fp32"].accuracy["val"] == pytest.approx(accuracy, abs=1e-4)
-    assert figures["int8"].accuracy["val"] == pytest.approx(accuracy, abs=0.1)
-    assert (figures["fp32"].agreement, figures["int8"].agreement) == (1.0, 1.0)
+    fp32, int8 = figures_of(found["fp32"]), figures_of(found["int8"])
+    assert fp32.accuracy["val"] == pytest.approx(accuracy, abs=1e-4)
+    assert int8.accuracy["val"] == pytest.approx(accuracy, abs=0.1)
+    assert (fp32.agreement, int8.agreement) == (1.0, 1.0)
