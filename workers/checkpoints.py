@@ -56,6 +56,10 @@ class JobCheckpoints:
         """Return a stage's newest state."""
         return self._stages.get(stage)
 
+    def forget(self, stage: str) -> None:
+        """Leave a stage's state out of what is saved from now on: it is done, and what came of it is kept elsewhere."""
+        self._stages.pop(stage, None)
+
     def _read(self, name: str) -> dict[str, State] | None:
         try:
             path = self._blobs.local(name)

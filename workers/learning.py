@@ -83,8 +83,14 @@ def train_stage(
     spec: ResolvedSpec,
     stage: str,
     reporter: Reporter | None = None,
+    teacher: Classifier | None = None,
 ) -> Trained[Classifier]:
-    """Return the net trained by `spec`, from the checkpoint of an earlier attempt at this stage where there is one."""
+    """Return the net trained by `spec`, from the checkpoint of an earlier attempt at this stage where there is one.
+
+    `teacher` is whom it learns from; left out, it is the net that the spec's `distillation` names.
+    """
+    if teacher is None and spec.distillation is not None:
+        teacher = _teacher(work, arrays)
     return train(
         classifier,
         arrays,
@@ -94,7 +100,7 @@ def train_stage(
         checkpoints=work.checkpoints.stage(stage),
         clock=time.monotonic,
         checkpoint_s=work.settings.checkpoint_s,
-        teacher=None if spec.distillation is None else _teacher(work, arrays),
+        teacher=teacher,
     )
 
 

@@ -68,7 +68,7 @@ def test_the_classes_stay_and_cut_layers_keep_a_multiple_of_the_rounding() -> No
     assert after["head.classes"] == len(LABELS)
     assert len(changed) > 30
     assert all(after[name] % 8 == 0 for name in changed)
-    assert all(after[name] <= 0.7 * before[name] for name in changed)
+    assert all(abs(after[name] - 0.7 * before[name]) <= 4 for name in changed)
 
 
 def test_the_channels_of_the_smallest_norm_leave() -> None:
@@ -81,7 +81,7 @@ def test_the_channels_of_the_smallest_norm_leave() -> None:
 
     cuts = prune(parent, StructuredPruning(ratio=0.1, round_to=4), size=SIZE, channels=3).cuts
 
-    assert sorted(next(indexes for name, _, indexes in cuts if name == "backbone.stage1.0")) == small
+    assert sorted(cuts[0]["backbone.stage1.0"]) == small
 
 
 def test_pruning_is_repeatable() -> None:

@@ -1,15 +1,19 @@
 """Structured pruning: whole channels leave, so that the net left is a smaller dense net that every runtime runs faster.
 
-DepGraph (Fang et al. 2023, arXiv:2301.12900), by torch-pruning: layers whose channels hang together (a residual sum, a
-depthwise convolution, a flatten before a dense layer) are cut together, channels of the smallest group L2 norm first.
+    bundles     what of a net can leave together (DepGraph, or the inner widths of a transformer)
+    importance  what is worth keeping
+    widths      how much leaves of each bundle
+    prune       does it: `study` the net, choose widths, `remove` what is worth least
+
 What was cut is a list of names and indexes: `restructure` repeats it on a fresh net in another process, so that a
 checkpoint of the pruned net can be loaded there, whatever its weights have become.
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 import torch_pruning
@@ -17,15 +21,22 @@ from torch import Tensor, nn
 
 from models_store.errors import Invalid
 from models_store.spec.pruning import StructuredPruning
+from workers.compression import bundles, importance, widths
+from workers.compression.importance import Backward
+from workers.compression.widths import Studied, Widths
 from workers.training.learner import Learner
 
 Net = TypeVar("Net", bound=nn.Module)
-Cuts = list[list[Any]]
-"""what was cut, in order: [name of the layer, of its outputs (True) or inputs (False), indexes of the channels]"""
+Cut = dict[str, list[int]]
+"""what leaves at once: bundle → its units, by their numbers in the net before this cut"""
+Cuts = list[Cut]
+"""what was cut, one after the other"""
+Choose = Callable[[Sequence[Studied]], Widths]
+"""the bundles as they were found → how many units of each stay"""
 
 
 class PruningImpossible(Invalid):
-    """No channel of this net can be removed as asked."""
+    """Nothing of this net can be removed as asked."""
 
     code = "pruning_impossible"
     title = "The net can't be pruned as asked"
@@ -56,60 +67,119 @@ class Pruned(Generic[Net]):
     facts: PruningFacts
 
 
-def prune(classifier: Net, part: StructuredPruning, *, size: int, channels: int) -> Pruned[Net]:
+def prune(
+    classifier: Net,
+    part: StructuredPruning,
+    *,
+    size: int,
+    channels: int,
+    seed: int = 0,
+    backward: Backward | None = None,
+    choose: Choose | None = None,
+) -> Pruned[Net]:
     """Return a smaller copy of `classifier` (float (N, channels, size, size) → logits (N, K)); it stays as it is.
 
-    Each group of layers loses `part.ratio` of its channels, and then as many as leave a multiple of `part.round_to`; a
-    group that would be left with none stays whole. The classes, the outputs of the last linear layer, always stay. The
-    copy is on the CPU, in evaluation mode, and every weight of it can be trained: a cut net recovers as a whole, also
-    where its backbone was frozen. The same weights are cut the same way.
+    Left out, `choose` is what `part.ratio` says (see `widths.ladder`). The classes, the outputs of the last linear
+    layer, always stay, and so does something of every layer. The copy is on the CPU, in evaluation mode, and every
+    weight of it can be trained: a cut net recovers as a whole, also where its backbone was frozen. The same weights and
+    `seed` are cut the same way. `backward` is needed where gradients rank (taylor).
 
     Raises:
-        PruningImpossible: if the net can't be traced, or nothing can be removed at this ratio and rounding.
+        PruningImpossible: if a weight is not finite, the net can't be traced, or nothing can be removed as asked.
+    """
+    found = study(classifier, part, size=size, channels=channels, seed=seed, backward=backward)
+    chosen = (choose or at_ratio(part))(found)
+    cut = leaving(found, chosen)
+    if not cut:
+        raise nothing_leaves(found, part)
+    net = remove(classifier, cut, size=size, channels=channels)
+    return Pruned(net, [cut], compare(classifier, net, size=size, channels=channels))
+
+
+def study(
+    classifier: nn.Module,
+    part: StructuredPruning,
+    *,
+    size: int,
+    channels: int,
+    seed: int = 0,
+    backward: Backward | None = None,
+) -> list[Studied]:
+    """Return the bundles of the net that `part` can rank, in the net's order, with what each unit is worth.
+
+    Raises:
+        PruningImpossible: as `prune`.
+    """
+    _refuse_what_can_not_be_ranked(classifier, part)
+    net = _trainable_copy(classifier)
+    with _told_in_our_words():
+        found = bundles.find(net, torch.zeros(1, channels, size, size))
+        if part.importance == "taylor":
+            assert backward is not None, "gradients come of a loss"
+            with torch.enable_grad():
+                backward(net)
+            importance.fill_in_gradients(net)
+        groups, layers = importance.of_groups(part, seed=seed), importance.of_linear_layers(part, seed=seed)
+        scored = [(bundle, bundle.scores_W(groups, layers)) for bundle in found]
+    studied = [
+        Studied(bundle.name, bundle.channels, tuple(scores_W.nan_to_num().tolist()))
+        for bundle, scores_W in scored
+        if scores_W is not None
+    ]
+    if not studied:
+        raise PruningImpossible(
+            "the net has no channels, hidden units or heads that could leave: it has no convolution, and no linear "
+            "layers one after the other; set `compression.prune` to null, or choose another backbone"
+        )
+    return studied
+
+
+def at_ratio(part: StructuredPruning, *, share: float = 1.0, whole: Mapping[str, int] | None = None) -> Choose:
+    """Return what chooses the widths for a share of the part's ratio; `whole` are the widths before any cut."""
+    assert part.ratio is not None, "a speedup's widths are found by measuring"
+    ratio = share * part.ratio
+
+    def choose(found: Sequence[Studied]) -> Widths:
+        of = whole or {each.name: each.width for each in found}
+        rungs = widths.ladder(found, part, whole=of)
+        return widths.after(rungs[: widths.count_at(rungs, found, part, ratio, whole=of)], found)
+
+    return choose
+
+
+def leaving(found: Sequence[Studied], chosen: Mapping[str, int]) -> Cut:
+    """Return the units that leave for the chosen widths, those of least worth."""
+    return {each.name: each.leaving(chosen[each.name]) for each in found if chosen[each.name] < each.width}
+
+
+def nothing_leaves(found: Sequence[Studied], part: StructuredPruning) -> PruningImpossible:
+    """Return what to say of a net of which no layer can be narrower as asked."""
+    widest = max(each.width * each.channels for each in found)
+    asked = f"rounded to multiples of {part.round_to}"
+    if part.ratio is not None:
+        asked = f"at ratio {part.ratio:g}, {asked}"
+    return PruningImpossible(
+        f"{asked}, no layer of this net can lose a channel and keep one (the widest has {widest}); raise `ratio` or "
+        "change `round_to`"
+    )
+
+
+def remove(classifier: Net, cut: Cut, *, size: int, channels: int) -> Net:
+    """Return a copy of the net, as `prune` has it, without the units of the cut.
+
+    Raises:
+        PruningImpossible: if the net can't be traced, or does not run without them.
     """
     net = _trainable_copy(classifier)
     example_NCHW = torch.zeros(1, channels, size, size)
-    linear_layers = [module for module in net.modules() if isinstance(module, nn.Linear)]
-    if not linear_layers:
-        raise PruningImpossible("the net has no linear layer that gives its classes: what has to stay is not known")
-    macs_before, parameters_before = _count(net, example_NCHW)
-    widths = _widths(net)
-    try:
-        with torch.enable_grad():
-            pruner = torch_pruning.pruner.BasePruner(
-                net,
-                example_NCHW,
-                importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
-                pruning_ratio=part.ratio,
-                round_to=part.round_to,
-                ignored_layers=linear_layers[-1:],
-                in_channel_groups={},  # the library's defaults are shared by all calls, and keep every net alive
-                out_channel_groups={},
-                num_heads={},
-            )
-            pruner.step()
-        macs_after, parameters_after = _count(net, example_NCHW)
-    except Exception as error:  # the library fails on structures that it does not know in any way
-        raise PruningImpossible(
-            f"channels can't be removed from this net ({str(error)[:200] or type(error).__name__}); "
-            "set `compression.prune` to null, or choose another backbone"
-        ) from error
-    widths_left = _widths(net)
-    cut = [name for name, width in widths.items() if widths_left[name] < width]
-    if not cut:
-        raise PruningImpossible(
-            f"at ratio {part.ratio:g}, rounded to multiples of {part.round_to}, no layer of this net can lose a "
-            f"channel and keep one (the widest has {max(widths.values())}); raise `ratio` or change `round_to`"
-        )
-    facts = PruningFacts(
-        macs_before=macs_before,
-        macs_after=macs_after,
-        parameters_before=parameters_before,
-        parameters_after=parameters_after,
-        channels_before=sum(widths[name] for name in cut),
-        channels_removed=sum(widths[name] - widths_left[name] for name in cut),
-    )
-    return Pruned(net, _as_plain_lists(pruner.pruning_history()), facts)
+    with _told_in_our_words():
+        for bundle in bundles.find(net, example_NCHW):
+            if cut.get(bundle.name):
+                bundle.remove(cut[bundle.name])
+        net.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            net(example_NCHW)
+    return net
 
 
 def restructure(classifier: Net, cuts: Cuts, *, size: int, channels: int) -> Net:
@@ -118,12 +188,56 @@ def restructure(classifier: Net, cuts: Cuts, *, size: int, channels: int) -> Net
     Its weights are those of `classifier` at the places left; a state of the pruned net loads into it strictly. A
     learner comes back unfrozen, as from `prune`.
     """
-    net = _trainable_copy(classifier)
-    graph = torch_pruning.DependencyGraph()
-    with torch.enable_grad():
-        graph.build_dependency(net, example_inputs=torch.zeros(1, channels, size, size))
-    graph.load_pruning_history(cuts)
+    net = classifier
+    for cut in cuts:
+        net = remove(net, cut, size=size, channels=channels)
     return net
+
+
+def compare(parent: nn.Module, pruned: nn.Module, *, size: int, channels: int) -> PruningFacts:
+    """Return what `pruned` saves against the net that it was cut from, in one cut or in several."""
+    example_NCHW = torch.zeros(1, channels, size, size)
+    with _told_in_our_words():
+        (macs_before, parameters_before), (macs_after, parameters_after) = (
+            _count(net, example_NCHW) for net in (parent, pruned)
+        )
+    before, after = _widths(parent), _widths(pruned)
+    cut = [name for name, width in before.items() if after[name] < width]
+    return PruningFacts(
+        macs_before=macs_before,
+        macs_after=macs_after,
+        parameters_before=parameters_before,
+        parameters_after=parameters_after,
+        channels_before=sum(before[name] for name in cut),
+        channels_removed=sum(before[name] - after[name] for name in cut),
+    )
+
+
+def _refuse_what_can_not_be_ranked(net: nn.Module, part: StructuredPruning) -> None:
+    broken = [name for name, tensor in net.state_dict().items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise PruningImpossible(
+            f"{len(broken)} of the net's tensors hold values that are not finite ({broken[0]} is the first): such a "
+            "net can't be ranked; train it again, with a lower `optimizer.lr` or with `training.clip_grad_norm`"
+        )
+    if not any(isinstance(module, nn.Linear) for module in net.modules()):
+        raise PruningImpossible("the net has no linear layer that gives its classes: what has to stay is not known")
+    if part.importance == "bn_scale" and not importance.normalises(net):
+        raise PruningImpossible(
+            "`bn_scale` ranks channels by the scales of their batch norm, and this net has none; "
+            "choose another `importance`: l2, l1, taylor or random"
+        )
+
+
+@contextmanager
+def _told_in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the library fails on structures that it does not know in any way
+        raise PruningImpossible(
+            f"channels can't be removed from this net ({str(error)[:200] or type(error).__name__}); "
+            "set `compression.prune` to null, or choose another backbone"
+        ) from error
 
 
 def _trainable_copy(classifier: Net) -> Net:
@@ -134,7 +248,7 @@ def _trainable_copy(classifier: Net) -> Net:
 
 
 def _count(net: nn.Module, example_NCHW: Tensor) -> tuple[int, int]:
-    macs, parameters = torch_pruning.utils.count_ops_and_params(net, example_NCHW)
+    macs, parameters = torch_pruning.utils.count_ops_and_params(_trainable_copy(net), example_NCHW)
     return int(macs), int(parameters)
 
 
@@ -145,7 +259,3 @@ def _widths(net: nn.Module) -> dict[str, int]:
         for name, module in net.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     }
-
-
-def _as_plain_lists(history: Iterable[tuple[str, bool, Iterable[int]]]) -> Cuts:
-    return [[name, bool(of_outputs), [int(index) for index in indexes]] for name, of_outputs, indexes in history]

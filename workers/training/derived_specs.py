@@ -1,20 +1,27 @@
 """The runs that go with a main one: the head's before it, and a pruned net's after it."""
 
+from models_store.spec.distillation import Distillation
+from models_store.spec.pruning import ParentDistillation
 from models_store.spec.regularizer import DropPath, L2Sp, Swa
 from models_store.spec.train import ResolvedSpec
 from models_store.spec.transfer import Transfer
 
 
-def recovery(spec: ResolvedSpec, *, epochs: int, lr_scale: float = 0.1) -> ResolvedSpec:
+def recovery(
+    spec: ResolvedSpec, *, epochs: int, lr_scale: float = 0.1, distillation: ParentDistillation | None = None
+) -> ResolvedSpec:
     """Return the spec of training on after the net was cut: everything trains, at `lr_scale` times the learning rate.
 
-    Nothing of what it was trained from before takes part: no teacher, no pull to the start.
+    Nothing of what it was trained from before takes part: no teacher but the unpruned parent (for `distillation`), no
+    pull to the start.
     """
+    # the parent has no version yet: the name says which model it will be, and nobody looks it up
+    taught = Distillation(teacher=spec.name, **distillation.model_dump()) if distillation else None
     return spec.model_copy(
         update={
             "backbone": spec.backbone.model_copy(update={"freeze": "none"}),
             "transfer": Transfer(),
-            "distillation": None,
+            "distillation": taught,
             "regularizers": [part for part in spec.regularizers if not isinstance(part, L2Sp)],
             "optimizer": spec.optimizer.model_copy(update={"lr": spec.optimizer.lr * lr_scale}),
             "schedule": spec.schedule.model_copy(update={"warmup_epochs": 0.0}),

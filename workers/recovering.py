@@ -1,0 +1,113 @@
+"""Training on after a cut, and keeping what it was worth: the net as it was cut, or its best epoch since."""
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from models_store.spec.pruning import Recovery
+from workers.image.data import ImageArrays
+from workers.image.task import Classifier
+from workers.learning import train_stage
+from workers.progress import Reporter
+from workers.training import scores, selection, targets
+from workers.training.derived_specs import recovery
+from workers.training.feeds import probabilities
+from workers.training.scores import Answers
+from workers.work import Work
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What a net says of the validation split, in full precision, and how right that is."""
+
+    metrics: dict[str, float]
+    answers: Answers
+
+    @property
+    def accuracy(self) -> float:
+        """Return the task's accuracy, as the gate has it."""
+        return self.metrics["val_accuracy"]
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A net after its recovery, and how it validated before it and since."""
+
+    net: Classifier
+    before: Validated
+    after: Validated
+    epochs: int
+
+    def as_card(self) -> dict[str, Any]:
+        """Return what a variant's card says."""
+        return {
+            "epochs": self.epochs,
+            "val_accuracy_before": self.before.accuracy,
+            "val_accuracy_after": self.after.accuracy,
+        }
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A net that is cut: its job, the net as it was trained (it stays so), and how the spec lets it recover."""
+
+    work: Work
+    arrays: ImageArrays
+    parent: Classifier
+    recovery: Recovery | None
+
+    @property
+    def epochs(self) -> int:
+        """Return the epochs of the whole recovery; 0 where the spec has none."""
+        return self.recovery.epochs if self.recovery else 0
+
+    def validate(self, net: Classifier) -> Validated:
+        """Return what the net says of the validation split; it goes to the job's device and into evaluation mode."""
+        work, rows = self.work, self.arrays.split("val")
+        aim = targets.build(work.spec.task, self.arrays)
+        net.eval()
+        logits_NK = torch.from_numpy(probabilities(net, self.arrays, rows, device=work.device, activation="identity"))
+        answers = scores.answers(aim.task, aim.outputs(logits_NK).numpy())
+        return Validated(aim.epoch_metrics(logits_NK, aim.of(rows)), answers)
+
+    def recover(self, net: Classifier, *, epochs: int, stage: str, reporter: Reporter) -> Recovered:
+        """Train `net` on for `epochs`; what validates better is kept, the best epoch or the start.
+
+        The parent teaches where the recovery says so. `stage` names the checkpoints. With no epochs the net stays as it
+        is.
+
+        Raises:
+            Drained: if a stop was asked for; the state is saved.
+            Invalid: if the training fails by the spec's or the data's own fault, see `workers.training.failures`.
+        """
+        before = self.validate(net)
+        if self.recovery is None or epochs == 0:
+            return Recovered(net, before, before, 0)
+        start = {name: tensor.detach().to("cpu", copy=True) for name, tensor in net.state_dict().items()}
+        lessons = self.recovery.distillation
+        spec = recovery(self.work.spec, epochs=epochs, lr_scale=self.recovery.lr_scale, distillation=lessons)
+        teacher = copy.deepcopy(self.parent) if lessons else None
+        train_stage(self.work, net, self.arrays, spec=spec, stage=stage, reporter=reporter, teacher=teacher)
+        after = self.validate(net)
+        if _worth(self.work, before) > _worth(self.work, after):
+            reporter.log(
+                f"no epoch of the recovery validates better than its start ({before.accuracy:.4f}): the start is kept; "
+                "a lower `recover.lr_scale` or more epochs might change that"
+            )
+            net.load_state_dict(start)
+            after = before
+        return Recovered(net, before, after, epochs)
+
+
+def shares(epochs: int, rounds: int) -> list[int]:
+    """Return the epochs of each round, as equal as can be; what is left over goes to later rounds."""
+    return [epochs * (number + 1) // rounds - epochs * number // rounds for number in range(rounds)]
+
+
+def _worth(work: Work, validated: Validated) -> tuple[float, float]:
+    """Return what is compared, higher is better: the spec's monitor, and of equals the loss."""
+    value = selection.value(validated.metrics, work.spec.training.monitor)
+    return (-math.inf if math.isnan(value) else value), -validated.metrics["val_loss"]
