@@ -24,6 +24,7 @@ from workers.export.graph import export
 from workers.export.verify import Agreement, read_members, verify
 from workers.image.data import ImageArrays, prepare
 from workers.learning import learn
+from workers.portable import make_portable
 from workers.progress import part_of
 from workers.publishing import publish, version_card
 from workers.training import targets
@@ -50,10 +51,12 @@ def run(work: Work) -> None:
     write_files(work, arrays, forms)
     not_made |= quantizing.quantize_files(work, arrays, forms)
     agreements = check_files(work, entries, arrays, forms)
+    standalone, impossible = make_portable(work, entries, arrays, forms["fp32"])
+    not_made |= impossible
     examined = evaluate_file(work, entries, arrays, forms["fp32"])
     figures = measure_files(work, arrays, forms)
     card = version_card(work, trained, arrays, agreements=agreements, examined=examined, not_made=not_made)
-    publish(work, trained, arrays, forms, figures=figures, examined=examined, card=card)
+    publish(work, trained, arrays, forms, standalone=standalone, figures=figures, examined=examined, card=card)
 
 
 def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
@@ -80,7 +83,7 @@ def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
 def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None:
     """Export each net to its file, at a temperature of its own.
 
-    A card in a file holds no figures: they are measured on the file, afterwards.
+    Figures are not in it yet: they are measured on the file, and stamped when it is published.
     """
     work.reporter.phase("exporting")
     spec, assignment = work.spec, work.assignment
@@ -98,7 +101,7 @@ def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None
             channels=spec.input.channels,
             opset=spec.export.opset,
             labels=assignment.classes,
-            card=identity(work) | {"form": name},
+            card=identity(work) | {"form": name, "temperature": form.divisor},
             path=form.path,
             activation=targets.activation_of(spec.task),
             temperature=form.divisor,

@@ -1,5 +1,6 @@
 """The last stage: what is known of the version, which forms are good enough, and all that the supervisor is handed."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +10,7 @@ from models_store import registry
 from models_store.providers import Provider
 from workers import examining
 from workers.evaluation.examination import Examined, for_card
+from workers.export import metadata
 from workers.export.figures import Measurement
 from workers.export.sizes import compressed_bytes
 from workers.export.verify import Agreement
@@ -56,13 +58,15 @@ def publish(
     arrays: ImageArrays,
     forms: dict[str, Form],
     *,
+    standalone: dict[str, Form],
     figures: dict[Provider, dict[str, Measurement]],
     examined: dict[str, Examined],
     card: dict[str, Any],
 ) -> None:
     """Judge the forms, put their files and the report among the blobs, and tell the supervisor what to publish.
 
-    A form that fails its gate is published with the reasons; fp32 is published whatever happens to the others.
+    A form that fails its gate is published with the reasons; fp32 is published whatever happens to the others. Forms
+    that stand alone are files to take elsewhere: nothing judges them.
     """
     work.reporter.phase("publishing")
     judged = judge(
@@ -75,11 +79,9 @@ def publish(
     weights = work.blobs.put(task.save(trained.classifier, work.staging / "weights.safetensors"))
     variants = []
     for done, (name, form) in enumerate(forms.items(), 1):
+        metadata.stamp(form.path, form=name, metrics=_metrics(judged.measured[name]))
         variant_card = form_card(name, form) | {"measured": judged.measured[name]}
-        blob = work.blobs.put(form.path)  # which takes the file away
-        variants.append(
-            registry.Variant(name, blob.sha256, blob.size_bytes, variant_card, accepted=judged.is_accepted(name))
-        )
+        variants.append(_stored(work, name, form, card=variant_card, accepted=judged.is_accepted(name)))
         work.reporter.progress(0.9 * done / len(forms))
     report = examining.write_report(
         work,
@@ -91,6 +93,9 @@ def publish(
         defaults={str(provider): form for provider, form in judged.defaults.items()},
         not_made=card["not_made"],
     )
+    for name, form in standalone.items():
+        metadata.stamp(form.path, form=name, metrics=_metrics({"cpu": form.facts}))
+        variants.append(_stored(work, name, form, card=form_card(name, form), accepted=False))
     work.reporter.say(
         "result",
         {
@@ -116,4 +121,19 @@ def form_card(name: str, form: Form) -> dict[str, Any]:
         "size_only": made_by.get("kind") in SIZE_ONLY,
         **({} if form.stopped is None else {"stopped": form.stopped}),
         **form.facts,
+    }
+
+
+def _stored(work: Work, name: str, form: Form, *, card: dict[str, Any], accepted: bool) -> registry.Variant:
+    blob = work.blobs.put(form.path)  # which takes the file away
+    return registry.Variant(name, blob.sha256, blob.size_bytes, card, accepted=accepted)
+
+
+def _metrics(measured: Mapping[Provider, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the file itself says of how good it is: nothing that depends on the machine."""
+    kept = ("accuracy", "agreement")
+    return {
+        provider: {name: figures[name] for name in kept}
+        for provider, figures in measured.items()
+        if "accuracy" in figures
     }

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import onnx
+import onnxruntime
 import pytest
 
+from models_store import pixels
 from tests import samples
 from tests.generated_client import call, generate, shape
 from tests.journey.conftest import LiveService
@@ -60,13 +63,11 @@ def test_the_job_succeeds_and_names_its_model(job: dict[str, Any]) -> None:
 
 
 def test_every_variant_is_measured_on_its_file(service: LiveService, version: dict[str, Any]) -> None:
-    names = {variant["name"] for variant in version["variants"]}
+    variants = measured(version)
 
-    assert names == {"fp32", "int8", "pruned", "pruned-int8"}
-    for variant in version["variants"]:
-        content = service.http.get(f"/models/colours/versions/1/variants/{variant['name']}/download").content
-        assert hashlib.sha256(content).hexdigest() == variant["sha256"]
-        assert variant["size_bytes"] == len(content)
+    assert {variant["name"] for variant in variants} == {"fp32", "int8", "pruned", "pruned-int8"}
+    for variant in variants:
+        said = metadata_of(downloaded(service, variant))
         figures = variant["measured"]["cpu"]
         assert 0 <= figures["accuracy"]["test"] <= 1
         assert figures["latency_ms"]["p50"] > 0
@@ -74,8 +75,45 @@ def test_every_variant_is_measured_on_its_file(service: LiveService, version: di
         assert figures["provider"] == "CPUExecutionProvider"
         assert figures["host"]["device"]
         assert variant["compressed_bytes"] > 0
+        assert said["espalier.card"]["form"] == variant["name"]
+        assert said["espalier.metrics"]["cpu"]["accuracy"] == figures["accuracy"]
     fp32 = next(variant for variant in version["variants"] if variant["name"] == "fp32")
     assert fp32["measured"]["cpu"]["accuracy"]["test"] > 0.9
+
+
+def test_a_file_for_elsewhere_is_downloaded_and_never_served(service: LiveService, version: dict[str, Any]) -> None:
+    variant = next(variant for variant in version["variants"] if variant["name"] == "any-size")
+    content = downloaded(service, variant)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+    image_HWC = pixels.decode_whole(RED, channels=3)
+    probabilities_K = session.run(None, {"images": image_HWC[None]})[0][0]
+    raw = {"params": {"model": "colours/fp32"}, "content": RED, "headers": {"Content-Type": "image/png"}}
+    served = service.http.post("/predict", **raw).raise_for_status().json()["predictions"][0]
+    refused = service.http.post("/predict", **raw | {"params": {"model": "colours/any-size"}})
+
+    assert (variant["standalone"], variant["accepted"], variant["agreement"]) == (True, False, 1.0)
+    said = metadata_of(content)
+    assert said["espalier.labels"][int(probabilities_K.argmax())] == served["label"] == "red"
+    assert said["espalier.metrics"]["cpu"] == {"accuracy": variant["accuracy"], "agreement": 1.0}
+    assert said["espalier.card"]["spec_sha256"]
+    assert (refused.status_code, refused.json()["code"]) == (409, "variant_not_served_here"), refused.text
+
+
+def measured(version: dict[str, Any]) -> list[dict[str, Any]]:
+    return [variant for variant in version["variants"] if not variant["standalone"]]
+
+
+def downloaded(service: LiveService, variant: dict[str, Any]) -> bytes:
+    content = service.http.get(f"/models/colours/versions/1/variants/{variant['name']}/download").content
+    assert hashlib.sha256(content).hexdigest() == variant["sha256"]
+    assert variant["size_bytes"] == len(content)
+    return content
+
+
+def metadata_of(content: bytes) -> dict[str, Any]:
+    """Return what an ONNX file says of itself."""
+    return {entry.key: json.loads(entry.value) for entry in onnx.load_from_string(content).metadata_props}
 
 
 def test_the_report_tells_what_the_file_is_worth_and_how_sure_that_is(
@@ -90,7 +128,7 @@ def test_the_report_tells_what_the_file_is_worth_and_how_sure_that_is(
     interval = figures["intervals"]["accuracy"]
     assert interval["low"] <= figures["accuracy"] <= interval["high"]
     assert [row["epoch"] for row in report["history"]] == [1, 2, 3]
-    assert set(report["forms"]) == {variant["name"] for variant in version["variants"]}
+    assert set(report["forms"]) == {variant["name"] for variant in measured(version)}
     assert report["temperature"] == fp32["temperature"]
     assert "curves.svg" in [picture["name"] for picture in report["pictures"]]
     assert page.text.count("<svg") >= 5
@@ -101,7 +139,7 @@ def test_a_slower_or_worse_variant_is_not_the_default(version: dict[str, Any]) -
 
     assert default["name"] == version["default_variant"] == version["defaults"]["cpu"]
     assert default["accepted"]
-    for variant in version["variants"]:
+    for variant in measured(version):
         assert variant["accepted"] or variant["measured"]["cpu"]["reasons"]
 
 
