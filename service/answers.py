@@ -297,6 +297,19 @@ class Measured(Answer):
     measured_at: datetime | None = Field(None, description="when")
 
 
+class Parity(Answer):
+    """A file compared with a trained net on the validation split: raw images as they are served, against torch."""
+
+    images: int
+    agreeing: int = Field(
+        description="images with the same class, the same labels, or the same number but for rounding"
+    )
+    share: float = Field(description="agreeing / images")
+    max_difference: float | None = Field(
+        description="largest difference of any probability, or number; null: one of them is no number"
+    )
+
+
 class Variant(Answer):
     """One exported form of a version; every figure was measured on the file that ships."""
 
@@ -317,6 +330,9 @@ class Variant(Answer):
     kind: str | None = Field(None, description="name of the form", examples=["int8"])
     parent: str | None = Field(None, description="the form that it was made from; null: the trained net")
     made_by: dict[str, Any] | None = Field(None, description="part of the spec that it was made by; null: none")
+    parity: Parity | None = Field(
+        None, description="how far its answers are from those of the trained net that it, or its parent, was made from"
+    )
     measured: dict[str, Measured] = Field(
         default_factory=dict, description="provider (cpu, cuda) → what was measured there"
     )

@@ -4,7 +4,8 @@ Two paths from one image, compared on every validation file: raw bytes → `pixe
 prediction will take, and memory-mapped array → torch, which is what training saw. They meet nowhere before the answer.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from models_store import pixels
@@ -59,8 +61,9 @@ class Agreement:
         return self.images > 0 and (self.share >= LEAST_AGREEMENT or self.agreeing >= self.images - 1)
 
     def as_card(self) -> dict[str, Any]:
-        """Return what a version's card says."""
-        return asdict(self) | {"share": self.share}
+        """Return what a version's card says; a largest difference that is no number is null."""
+        largest = self.max_difference if math.isfinite(self.max_difference) else None
+        return asdict(self) | {"max_difference": largest, "share": self.share}
 
 
 def verify(
@@ -75,37 +78,77 @@ def verify(
     max_pixels: int = 64_000_000,
     batch_size: int = 32,
 ) -> Agreement:
-    """Compare the file at `path` with `predict`, the training path's own way from rows of the dataset to its outputs.
-
-    `files` yields the raw bytes of the images in `rows`, in that order; `decoding` is the spec's resolved input. Images
-    agree when they get the same class, the same labels, or numbers that are `tolerance` apart at most; probabilities
-    that near are a tie. Memory is that of one batch.
+    """Compare the file at `path` with the net that it was exported from; see `compare`.
 
     Raises:
         VerificationFailed: if fewer than 99.9 % agree (and more than one differs), or there is nothing to compare.
     """
+    found = compare(
+        {"file": open_session(path, device="cpu", threads=0)},
+        files=files,
+        rows=rows,
+        predict=predict,
+        decoding=decoding,
+        task=task,
+        tolerance=tolerance,
+        max_pixels=max_pixels,
+        batch_size=batch_size,
+    )
+    require(found["file"])
+    return found["file"]
+
+
+def compare(
+    sessions: Mapping[str, onnxruntime.InferenceSession],
+    *,
+    files: Iterable[bytes],
+    rows: NDArray[np.int64],
+    predict: Predict,
+    decoding: Input,
+    task: Task = "image_classification",
+    tolerance: float = TIE,
+    max_pixels: int = 64_000_000,
+    batch_size: int = 32,
+) -> dict[str, Agreement]:
+    """Compare exported files with `predict`, the training path's own way from rows of the dataset to its outputs.
+
+    `files` yields the raw bytes of the images in `rows`, in that order; each is decoded once, by `decoding`, the spec's
+    resolved input, and each row predicted once. Images agree when they get the same class, the same labels, or numbers
+    that are `tolerance` apart at most; probabilities that near are a tie. Memory is that of one batch.
+    """
     assert decoding.size is not None, "a resolved spec knows its size"
-    session = open_session(path, device="cpu", threads=0)
-    images = agreeing = 0
-    max_difference = 0.0
+    images = 0
+    agreeing = dict.fromkeys(sessions, 0)
+    max_difference = dict.fromkeys(sessions, 0.0)
     for data, part in zip(_batches(files, batch_size), _slices(rows, batch_size), strict=True):
         decoded = [
             pixels.decode(item, size=decoding.size, channels=decoding.channels, fit=decoding.fit, max_pixels=max_pixels)
             for item in data
         ]
-        served_NK = session.run(["probabilities"], {"images": np.stack(decoded)})[0]
+        feed = {"images": np.stack(decoded)}
         trained_NK = predict(part)
         images += len(part)
-        agreeing += int(np.count_nonzero(_same(task, served_NK, trained_NK, tolerance=tolerance)))
-        max_difference = max(max_difference, float(np.abs(served_NK - trained_NK).max()))
-    agreement = Agreement(images, agreeing, max_difference)
+        for name, session in sessions.items():
+            served_NK = session.run(["probabilities"], feed)[0]
+            agreeing[name] += int(np.count_nonzero(_same(task, served_NK, trained_NK, tolerance=tolerance)))
+            # a difference that is no number is as large as any
+            difference = float(np.nan_to_num(np.abs(served_NK - trained_NK), nan=np.inf).max())
+            max_difference[name] = max(max_difference[name], difference)
+    return {name: Agreement(images, agreeing[name], max_difference[name]) for name in sessions}
+
+
+def require(agreement: Agreement) -> None:
+    """Let pass what answers as the trained net does.
+
+    Raises:
+        VerificationFailed: if fewer than 99.9 % agree (and more than one differs), or there is nothing to compare.
+    """
     if not agreement.enough:
         raise VerificationFailed(
-            f"{agreeing} of {images} validation files get the same answer from the exported file as from the trained "
-            f"net (largest difference of an output: {max_difference:.3g}); {LEAST_AGREEMENT:.1%} are needed, "
-            "so nothing was published"
+            f"{agreement.agreeing} of {agreement.images} validation files get the same answer from the exported file "
+            f"as from the trained net (largest difference of an output: {agreement.max_difference:.3g}); "
+            f"{LEAST_AGREEMENT:.1%} are needed, so it was not published"
         )
-    return agreement
 
 
 def read_members(archive: Path, members: Iterable[str]) -> Iterator[bytes]:
