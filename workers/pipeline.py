@@ -5,10 +5,7 @@ in its staging folder, puts finished files among the blobs, and tells its superv
 left at a checkpoint and taken up by another process.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
@@ -16,19 +13,17 @@ from models_store.datasets import ManifestEntry, read_manifest
 from models_store.errors import Invalid
 from models_store.providers import Provider
 from workers import examining, quantizing, shrinking
+from workers.checking import check_files
 from workers.evaluation.examination import Examined
 from workers.export import sessions
 from workers.export.benchmark import benchmark
 from workers.export.figures import Measurement
 from workers.export.graph import export
-from workers.export.verify import Agreement, read_members, verify
 from workers.image.data import ImageArrays, prepare
 from workers.learning import learn
 from workers.portable import make_portable
-from workers.progress import part_of
 from workers.publishing import publish, version_card
 from workers.training import targets
-from workers.training.feeds import probabilities
 from workers.work import Form, Work, identity
 
 
@@ -39,20 +34,17 @@ class NothingToValidateOn(Invalid):
     title = "No validation images"
 
 
-Item = TypeVar("Item")
-
-
 def run(work: Work) -> None:
     """Do the job: every stage in its order."""
     entries, arrays = read_data(work)
     trained = learn(work, arrays)
     forms = {"fp32": Form(work.staging / "fp32.onnx", parent=None, net=trained.classifier)}
     not_made = shrinking.cut(work, arrays, forms)
-    write_files(work, arrays, forms)
+    not_made |= write_files(work, arrays, forms)
     not_made |= quantizing.quantize_files(work, arrays, forms)
-    agreements = check_files(work, entries, arrays, forms)
+    agreements, left_out = check_files(work, entries, arrays, forms)
     standalone, impossible = make_portable(work, entries, arrays, forms["fp32"])
-    not_made |= impossible
+    not_made |= left_out | impossible
     examined = evaluate_file(work, entries, arrays, forms["fp32"])
     figures = measure_files(work, arrays, forms)
     card = version_card(work, trained, arrays, agreements=agreements, examined=examined, not_made=not_made)
@@ -80,65 +72,25 @@ def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
     return entries, arrays
 
 
-def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> None:
-    """Export each net to its file, at a temperature of its own.
+def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, str]:
+    """Export each net to its file, at a temperature of its own; return the forms that can't be exported, and why.
 
     Figures are not in it yet: they are measured on the file, and stamped when it is published.
     """
     work.reporter.phase("exporting")
-    spec, assignment = work.spec, work.assignment
-    assert spec.input.size is not None, "the spec is resolved"
-    for done, (name, form) in enumerate(forms.items(), 1):
-        assert form.net is not None, "only nets are exported"
-        form.temperature = examining.temperature_of(work, form.net, arrays)
-        if form.temperature is not None:
-            form.facts = form.facts | {"temperature": form.temperature.as_card()}
-        export(
-            form.net,
-            mean=form.net.mean,
-            std=form.net.std,
-            size=spec.input.size,
-            channels=spec.input.channels,
-            opset=spec.export.opset,
-            labels=assignment.classes,
-            card=identity(work) | {"form": name, "temperature": form.divisor},
-            path=form.path,
-            activation=targets.activation_of(spec.task),
-            temperature=form.divisor,
-        )
-        work.reporter.progress(done / len(forms))
-
-
-def check_files(
-    work: Work, entries: list[ManifestEntry], arrays: ImageArrays, forms: dict[str, Form]
-) -> dict[str, Agreement]:
-    """Compare each exported net's file, fed with raw bytes, with the net itself, on the val split."""
-    work.reporter.phase("verifying")
-    indexes = arrays.split("val")
-    aim = targets.build(work.spec.task, arrays)
-    images = work.blobs.local(work.assignment.images_blob)
-    nets = {name: form.net for name, form in forms.items() if form.net is not None}
-    agreements = {}
-    for done, (name, net) in enumerate(nets.items()):
-        files = read_members(images, (entries[index].member for index in indexes))
-        agreements[name] = verify(
-            forms[name].path,
-            files=_told(files, len(indexes), part_of(work.reporter.progress, done, len(nets))),
-            rows=indexes,
-            predict=partial(
-                probabilities,
-                net,
-                arrays,
-                activation=aim.activation,
-                temperature=forms[name].divisor,
-                device=work.device,
-            ),
-            decoding=work.spec.input,
-            task=aim.task,
-            tolerance=aim.rounding,
-            max_pixels=work.settings.image_max_pixels,
-        )
-    return agreements
+    not_made = {}
+    for done, (name, form) in enumerate([*forms.items()], 1):
+        try:
+            _write_file(work, arrays, name, form)
+        except Exception as error:
+            if name == "fp32":
+                raise
+            # a net that was cut apart may be one that torch's exporter can't follow; its errors share no base
+            not_made[name] = f"torch can't export the net: {(str(error).strip() or repr(error)).splitlines()[0][:500]}"
+            work.reporter.log(f"{name} is not made: {not_made[name]}")
+            del forms[name]
+        work.reporter.progress(done / (len(forms) + len(not_made)))
+    return not_made
 
 
 def evaluate_file(work: Work, entries: list[ManifestEntry], arrays: ImageArrays, form: Form) -> dict[str, Examined]:
@@ -167,8 +119,23 @@ def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> di
     )
 
 
-def _told(items: Iterable[Item], count: int, report: Callable[[float], None]) -> Iterator[Item]:
-    """Yield the items, telling the progress before each: a silent job is taken for a stuck one."""
-    for done, item in enumerate(items):
-        report(done / count)
-        yield item
+def _write_file(work: Work, arrays: ImageArrays, name: str, form: Form) -> None:
+    spec, assignment = work.spec, work.assignment
+    assert spec.input.size is not None, "the spec is resolved"
+    assert form.net is not None, "only nets are exported"
+    form.temperature = examining.temperature_of(work, form.net, arrays)
+    if form.temperature is not None:
+        form.facts = form.facts | {"temperature": form.temperature.as_card()}
+    export(
+        form.net,
+        mean=form.net.mean,
+        std=form.net.std,
+        size=spec.input.size,
+        channels=spec.input.channels,
+        opset=spec.export.opset,
+        labels=assignment.classes,
+        card=identity(work) | {"form": name, "temperature": form.divisor},
+        path=form.path,
+        activation=targets.activation_of(spec.task),
+        temperature=form.divisor,
+    )
