@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from models_store.errors import Invalid
 from models_store.spec import quantization as asked
 from workers.compression import gate
+from workers.evaluation.calibration import Temperature
 from workers.export import sessions
 from workers.image.data import ImageArrays
-from workers.progress import Drained, part_of
+from workers.progress import Drained, Reporter, Stretch
 from workers.training import scores, targets
 from workers.work import Form, Work
 
@@ -36,6 +38,8 @@ class Step:
     """the fp32 file, whose accuracy is the measure"""
     path: Path
     report: Callable[[float], None]
+    reporter: Reporter
+    """the same for a form that trains; it is asked about stops"""
 
     @property
     def activation(self) -> targets.Activation:
@@ -52,8 +56,6 @@ def quantize_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> d
     parts = work.spec.compression.quantize if work.spec.compression else []
     if not parts:
         return {}
-    from workers.compression.quantization.failures import QuantizationImpossible  # noqa: PLC0415  as above
-
     work.reporter.phase("quantizing")
     sources = [(name, form) for name, form in forms.items() if form.stopped is None and name not in NO_SOURCES]
     steps = [(name, form, part) for name, form in sources for part in parts]
@@ -61,12 +63,13 @@ def quantize_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> d
     for done, (name, source, part) in enumerate(steps):
         target = asked.FORMS[part.kind] if name == "fp32" else f"{name}-{asked.FORMS[part.kind]}"
         path = work.staging / f"{target}.onnx"
-        report = _heeding_stops(work, part_of(work.reporter.progress, done, len(steps)))
+        told = Stretch(work.reporter, start=done / len(steps), end=(done + 1) / len(steps))
+        report = _heeding_stops(work, told.progress)
         report(0.0)
         try:
-            facts = _make(part, Step(work, arrays, source, forms["fp32"].path, path, report))
+            facts = _make(part, Step(work, arrays, source, forms["fp32"].path, path, report, told))
             _require_loadable(path, part)
-        except QuantizationImpossible as error:
+        except Invalid as error:  # a form's own failure, in its making or in its training
             work.reporter.log(f"{target} is not made: {error.detail}")
             path.unlink(missing_ok=True)
             not_made[target] = error.detail
@@ -76,7 +79,7 @@ def quantize_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> d
             parent=name,
             made_by=part.model_dump(mode="json"),
             facts=source.facts | facts,
-            temperature=source.temperature,
+            temperature=Temperature(**facts["temperature"]) if "temperature" in facts else source.temperature,
         )
     return not_made
 
@@ -85,29 +88,11 @@ def _make(part: asked.Quantization, step: Step) -> dict[str, Any]:
     """Write one form, and return what was done to it."""
     # seconds that jobs without such forms are spared
     from workers.compression.quantization import dynamic, floats, weights  # noqa: PLC0415
-    from workers.compression.quantization.mixed import quantize_mixed  # noqa: PLC0415
-    from workers.compression.quantization.static import quantize_static  # noqa: PLC0415
 
     source, path = step.source.path, step.path
     match part:
-        case asked.MixedInt8():
-            judge = _judge(step)
-            drop = step.work.spec.compression.max_accuracy_drop if step.work.spec.compression else 0.0
-            return quantize_mixed(
-                source,
-                path,
-                part=part,
-                images=_calibration_images(part, step),
-                judge=judge,
-                least_accuracy=judge(step.baseline, lambda _: step.report(0.0)) - drop - gate.ROUNDING,
-                activation=step.activation,
-                report=step.report,
-            )
-        case asked.StaticInt8():
-            images = _calibration_images(part, step)
-            return quantize_static(
-                source, path, part=part, images=images, activation=step.activation, report=step.report
-            )
+        case asked.StaticInt8() | asked.QatInt8():
+            return _make_calibrated(part, step)
         case asked.DynamicInt8():
             return dynamic.quantize_dynamic(source, path, part=part, activation=step.activation)
         case asked.WeightsInt8():
@@ -116,11 +101,41 @@ def _make(part: asked.Quantization, step: Step) -> dict[str, Any]:
             return weights.round_weights_to_4_bits(source, path, part=part, activation=step.activation)
         case asked.Fp16() | asked.Bf16():
             return floats.halve(source, path, kind=part.kind)
-        case _:
-            raise NotImplementedError(part.kind)
 
 
-def _calibration_images(part: asked.StaticInt8, step: Step) -> "CalibrationImages":
+def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict[str, Any]:
+    """Write a form whose activations have ranges read on images."""
+    from workers.compression import quantization_aware  # noqa: PLC0415  as above
+    from workers.compression.quantization.mixed import quantize_mixed  # noqa: PLC0415  as above
+    from workers.compression.quantization.static import quantize_static  # noqa: PLC0415  as above
+
+    work, source, path = step.work, step.source.path, step.path
+    images = _calibration_images(part, step)
+    match part:
+        case asked.QatInt8():
+            return quantization_aware.make(
+                work, step.arrays, source=step.source, part=part, images=images, target=path, reporter=step.reporter
+            )
+        case asked.MixedInt8():
+            judge = _judge(step)
+            drop = work.spec.compression.max_accuracy_drop if work.spec.compression else 0.0
+            return quantize_mixed(
+                source,
+                path,
+                part=part,
+                images=images,
+                judge=judge,
+                least_accuracy=judge(step.baseline, lambda _: step.report(0.0)) - drop - gate.ROUNDING,
+                activation=step.activation,
+                report=step.report,
+            )
+        case asked.StaticInt8():
+            return quantize_static(
+                source, path, part=part, images=images, activation=step.activation, report=step.report
+            )
+
+
+def _calibration_images(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> "CalibrationImages":
     from workers.compression.quantization.calibration import (  # noqa: PLC0415  as above
         CalibrationImages,
         calibration_indexes,
