@@ -71,17 +71,37 @@ def serving(wanted: Wanted) -> Provider:
     return EXECUTION_PROVIDERS[provider(wanted)]
 
 
-def open_session(model: Path, *, provider: str, threads: int) -> Any:  # noqa: ANN401  onnxruntime has no types
+def open_session(model: Path, *, provider: str, threads: int, keep: Path | None = None) -> Any:  # noqa: ANN401  onnxruntime has no types
     """Return a session on exactly this provider, with `threads` threads inside one run. Releases the GIL meanwhile.
+
+    The optimised graph is written to `keep`, for `open_optimized`.
 
     Raises:
         DeviceUnavailable: if the session came up on another provider.
         Exception: onnxruntime's own errors (they share no base) for a file that is no model.
     """
+    options = _options(threads)
+    if keep is not None:
+        options.optimized_model_filepath = str(keep)
+    return _opened(model, options, provider)
+
+
+def open_optimized(graph: Path, *, provider: str, threads: int) -> Any:  # noqa: ANN401  onnxruntime has no types
+    """Return a session of a graph that `open_session` has kept, as it is. Raises what that raises."""
+    options = _options(threads)
+    options.graph_optimization_level = runtime().GraphOptimizationLevel.ORT_DISABLE_ALL
+    return _opened(graph, options, provider)
+
+
+def _options(threads: int) -> Any:  # noqa: ANN401  onnxruntime has no types
     options = runtime().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle costs nothing
+    return options
+
+
+def _opened(model: Path, options: Any, provider: str) -> Any:  # noqa: ANN401  onnxruntime has no types
     session = runtime().InferenceSession(str(model), options, providers=_asked(provider))
     used = session.get_providers()[0]
     if used != provider:

@@ -13,7 +13,7 @@ from models_store.blobs import BlobMissing, Blobs, sha256_of
 from models_store.errors import EspalierError, Unavailable
 from models_store.registry import Served
 from models_store.settings import Settings
-from service.inference import devices
+from service.inference import devices, optimized
 from service.inference.batcher import Answer, Batcher, Closed, Images, Probabilities
 from service.inference.decode import Encoded, Picture
 
@@ -110,9 +110,13 @@ class Sessions:
         provider = devices.provider(self._settings.device)
         name = f"{served.model}:{served.version}/{served.variant}"
         try:
-            path = self._blobs.local(served.blob)
-            _check_bytes(path, served.blob)
-            session = devices.open_session(path, provider=provider, threads=1)
+            session = optimized.open_model(
+                served.blob,
+                lambda: self._file(served.blob),
+                folder=self._settings.scratch / "optimized",
+                provider=provider,
+                threads=1,
+            )
             _check_shape(session, served.card)
         except EspalierError as error:
             if isinstance(error, BlobMissing):
@@ -133,6 +137,11 @@ class Sessions:
         )
         log.info("model loaded", model=name, provider=provider, lanes=lanes)
         return Loaded(batcher, provider, tuple(served.card["labels"]), _task_of(served.card))
+
+    def _file(self, sha256: str) -> Path:
+        path = self._blobs.local(sha256)
+        _check_bytes(path, sha256)
+        return path
 
 
 async def _close(task: asyncio.Task[Loaded]) -> None:

@@ -1,0 +1,101 @@
+"""graphs as onnxruntime has optimised them, kept on this host: reading one takes a half or less of making it anew.
+
+Fusing a net's operators and laying out its weights takes tens to hundreds of milliseconds at every load, and depends on
+nothing but what a kept file is named by: the model's bytes, onnxruntime's version, the provider, and the CPU. Its own
+checksum is in its name too; a damaged file is dropped and made again. Where the folder can't be written, models load as
+if there were none. The answers are those of the model's own file, bit for bit.
+"""
+
+import contextlib
+import hashlib
+import os
+import threading
+import zlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from service.inference import devices
+
+MOST_BYTES = 4 << 30
+"""kept on this host; the least recently used leave first"""
+CHUNK_BYTES = 1 << 20
+TELLING = ("vendor_id", "model name", "flags", "cpu part", "features")  # of /proc/cpuinfo: x86 has three, ARM two
+
+log = structlog.get_logger(__name__)
+
+
+def open_model(sha256: str, fetch: Callable[[], Path], *, folder: Path, provider: str, threads: int) -> Any:  # noqa: ANN401  onnxruntime has no types
+    """Return a session of the model with this digest: of its optimised graph in `folder`, else of what `fetch` returns.
+
+    `fetch` returns the model's checked file; its graph is kept for the next load.
+
+    Raises:
+        DeviceUnavailable: if the session came up on another provider.
+        Exception: what `fetch` raises, and onnxruntime's own errors for a file that is no model.
+    """
+    name = _name(sha256, provider)
+    for kept in folder.glob(f"{name}-*.onnx"):
+        try:
+            if kept.stem.rpartition("-")[2] == _checksum(kept):
+                session = devices.open_optimized(kept, provider=provider, threads=threads)
+                os.utime(kept)
+                return session
+            log.warning("an optimised graph is damaged; it is made again", file=kept.name)
+        except devices.DeviceUnavailable:
+            raise
+        except Exception:  # onnxruntime's errors share no base; the model's own file is still there
+            log.exception("an optimised graph did not load; it is made again", file=kept.name)
+        with contextlib.suppress(OSError):
+            kept.unlink()
+    model = fetch()
+    arriving = folder / f".{name}.{os.getpid()}.{threading.get_native_id()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        session = devices.open_session(model, provider=provider, threads=threads, keep=arriving)
+        _keep(arriving, folder / name)
+    except devices.DeviceUnavailable:
+        raise
+    except Exception:  # noqa: BLE001  a full or read-only disk must not stop a model, and any other error comes again
+        session = devices.open_session(model, provider=provider, threads=threads)
+    finally:
+        with contextlib.suppress(OSError):
+            arriving.unlink(missing_ok=True)
+    return session
+
+
+def _keep(arriving: Path, name: Path) -> None:
+    arriving.rename(name.with_name(f"{name.name}-{_checksum(arriving)}.onnx"))
+    files = sorted(((each.stat().st_mtime, each) for each in name.parent.iterdir()), reverse=True)
+    left_bytes = MOST_BYTES
+    for _, each in files:
+        left_bytes -= each.stat().st_size
+        if left_bytes < 0:
+            each.unlink()
+
+
+def _name(sha256: str, provider: str) -> str:
+    what = f"{sha256}\n{devices.runtime().__version__}\n{provider}\n{_cpu()}"
+    return hashlib.sha256(what.encode()).hexdigest()[:32]
+
+
+@cache
+def _cpu() -> str:
+    """Return what decides which kernels are chosen and how weights are laid out, as Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "unknown"
+    return "\n".join(sorted({line for line in lines if line.partition(":")[0].strip().lower() in TELLING}))
+
+
+def _checksum(path: Path) -> str:
+    """Return a checksum against damage, four times as fast as a digest."""
+    checksum = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            checksum = zlib.crc32(chunk, checksum)
+    return f"{checksum:08x}"
