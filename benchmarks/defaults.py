@@ -11,9 +11,7 @@ several seeds the figure is their mean, and the lowest and the highest are shown
 import argparse
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -22,15 +20,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.home import Opened, home
 from benchmarks.learning import Judged, Silent, learn
 from benchmarks.verdict import Goal, conclude
-from models_store import datasets
-from models_store.blobs import Blobs
-from models_store.database import Database
-from models_store.settings import Settings
-from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
-from workers.image.data import ImageArrays, prepare
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 PNEUMONIA = SAMPLES / "pneumonia" / "pneumoniamnist.npz"
@@ -43,59 +36,14 @@ PUBLISHED = {
 GOALS = {"hymenoptera": 0.96, "pneumonia": 0.90}
 
 
-@dataclass(frozen=True)
-class Opened:
-    """An archive taken in: its facts, and its images at any size."""
-
-    dataset: datasets.Dataset
-    facts: DatasetFacts
-    home: "Home"
-
-    def arrays(self, spec: ResolvedSpec) -> ImageArrays:
-        """Return the images as the spec sees them."""
-        return prepare(
-            datasets.read_manifest(self.home.blobs.local(self.dataset.manifest_blob)),
-            self.home.blobs.local(self.dataset.images_blob),
-            classes=self.dataset.card["classes"],
-            digest=self.dataset.digest,
-            spec_input=spec.input,
-            cache=self.home.settings.scratch / "cache",
-            cache_max_bytes=self.home.settings.cache_max_bytes,
-            max_pixels=self.home.settings.image_max_pixels,
-            report=lambda _: None,
-        )
-
-
-@dataclass(frozen=True)
-class Home:
-    """A store of its own, for as long as the benchmark lasts."""
-
-    settings: Settings
-    database: Database
-    blobs: Blobs
-
-    def open(self, archive: Path) -> Opened:
-        """Take an archive in."""
-        dataset, _ = datasets.ingest(
-            archive,
-            owner="benchmark",
-            name=archive.stem,
-            undecodable="skip",
-            database=self.database,
-            blobs=self.blobs,
-            settings=self.settings,
-        )
-        return Opened(dataset, datasets.facts(dataset), self)
-
-
 def main() -> None:
     """Train on each archive with defaults alone, and judge."""
     options = _options()
-    with tempfile.TemporaryDirectory() as folder, _home(Path(folder)) as home:
+    with tempfile.TemporaryDirectory() as folder, home(Path(folder)) as store:
         archives = _archives(options, Path(folder))
         results: dict[str, list[Judged]] = {}
         for name, archive in archives.items():
-            opened = home.open(archive)
+            opened = store.open(archive)
             results[name] = [_judged(opened, seed=seed, quick=options.quick) for seed in range(options.seeds)]
     _show(results)
     figures = {
@@ -180,20 +128,6 @@ def _show(results: dict[str, list[Judged]]) -> None:
             PUBLISHED.get(name, ""),
         )
     Console(width=140).print(table)
-
-
-@contextmanager
-def _home(folder: Path) -> Iterator[Home]:
-    settings = Settings(
-        espalier_home=folder / "home", database_url="", blobs_url="", work_dir=None, weights_dir=None, api_keys=""
-    )
-    settings.scratch.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.database_url)
-    database.migrate()
-    try:
-        yield Home(settings, database, Blobs(settings.blobs_url, scratch=settings.scratch))
-    finally:
-        database.close()
 
 
 if __name__ == "__main__":

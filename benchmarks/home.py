@@ -1,0 +1,74 @@
+"""A store of a benchmark's own: archives taken in as uploads are, and their images at any size."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from models_store import datasets
+from models_store.blobs import Blobs
+from models_store.database import Database
+from models_store.settings import Settings
+from models_store.spec.facts import DatasetFacts
+from models_store.spec.train import ResolvedSpec
+from workers.image.data import ImageArrays, prepare
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An archive taken in: its facts, and its images at any size."""
+
+    dataset: datasets.Dataset
+    facts: DatasetFacts
+    home: "Home"
+
+    def arrays(self, spec: ResolvedSpec) -> ImageArrays:
+        """Return the images as the spec sees them."""
+        return prepare(
+            datasets.read_manifest(self.home.blobs.local(self.dataset.manifest_blob)),
+            self.home.blobs.local(self.dataset.images_blob),
+            classes=self.dataset.card["classes"],
+            digest=self.dataset.digest,
+            spec_input=spec.input,
+            cache=self.home.settings.scratch / "cache",
+            cache_max_bytes=self.home.settings.cache_max_bytes,
+            max_pixels=self.home.settings.image_max_pixels,
+            report=lambda _: None,
+        )
+
+
+@dataclass(frozen=True)
+class Home:
+    """A store of its own, for as long as the benchmark lasts."""
+
+    settings: Settings
+    database: Database
+    blobs: Blobs
+
+    def open(self, archive: Path) -> Opened:
+        """Take an archive in."""
+        dataset, _ = datasets.ingest(
+            archive,
+            owner="benchmark",
+            name=archive.stem,
+            undecodable="skip",
+            database=self.database,
+            blobs=self.blobs,
+            settings=self.settings,
+        )
+        return Opened(dataset, datasets.facts(dataset), self)
+
+
+@contextmanager
+def home(folder: Path) -> Iterator[Home]:
+    """Open the store in `folder`; what it holds stays there."""
+    settings = Settings(
+        espalier_home=folder / "home", database_url="", blobs_url="", work_dir=None, weights_dir=None, api_keys=""
+    )
+    settings.scratch.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    database.migrate()
+    try:
+        yield Home(settings, database, Blobs(settings.blobs_url, scratch=settings.scratch))
+    finally:
+        database.close()

@@ -1,0 +1,174 @@
+"""Whole jobs in trainer processes of their own, as a worker starts them, and what each would have published."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.home import Opened
+from models_store import reports
+from models_store.blobs import Blobs
+from models_store.jobs import digest_of
+from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
+from workers.assignment import Assignment
+from workers.trainer_process import TrainerProcess
+
+Document = Mapping[str, Any]
+
+
+class JobFailed(Exception):
+    """The job ended without a result; the message is the problem's detail, or the end of the trainer's log."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a job handed over to be published."""
+
+    spec: ResolvedSpec
+    result: dict[str, Any]
+    blobs: Blobs
+
+    @property
+    def cards(self) -> dict[str, dict[str, Any]]:
+        """Return form → its card."""
+        return {variant["name"]: variant["card"] for variant in self.result["variants"]}
+
+    @property
+    def default(self) -> str:
+        """Return the form that the CPU serves."""
+        return str(self.result["defaults"]["cpu"])
+
+    @property
+    def not_made(self) -> dict[str, str]:
+        """Return form that was asked for → why it could not be made."""
+        return dict(self.result["card"]["not_made"])
+
+    def on_cpu(self, form: str) -> dict[str, Any]:
+        """Return what was measured of a form on the CPU."""
+        figures: dict[str, Any] = self.cards[form]["measured"]["cpu"]
+        return figures
+
+    def path(self, form: str) -> Path:
+        """Return a form's file."""
+        variant = next(each for each in self.result["variants"] if each["name"] == form)
+        return self.blobs.local(variant["blob"])
+
+    def taken_up(self) -> dict[str, Any]:
+        """Return what an assignment says of this job's net, so that it is not trained again."""
+        training = self.result["card"]["training"]
+        report = json.loads(reports.read(self.blobs, self.result["files"]["report"], reports.JSON))
+        known = {name: training[name] for name in ("best_epoch", "precision", "batch_size")}
+        return {"weights": self.result["weights_blob"], "history": report["history"], **known}
+
+
+def train(opened: Opened, document: Document) -> Made:
+    """Train by a spec, or take what an earlier run with the same store has trained."""
+    spec = spec_of(opened, document)
+    sha256 = digest_of(spec.model_dump(mode="json"))
+    kept = opened.home.settings.scratch / "trained" / f"{opened.dataset.digest[:16]}-{sha256[:16]}.json"
+    if kept.exists():
+        return Made(spec, json.loads(kept.read_text(encoding="utf-8")), opened.home.blobs)
+    made = run(opened, spec)
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(json.dumps(made.result), encoding="utf-8")
+    return made
+
+
+def compress(opened: Opened, trained: Made, compression: Document, *, weights: str | None = None) -> Made:
+    """Make smaller forms of a trained net; `weights` names others (a blob) of the same net."""
+    document = trained.spec.model_dump(mode="json") | {"compression": dict(compression)}
+    promoted = trained.taken_up() | ({"weights": weights} if weights else {})
+    return run(opened, ResolvedSpec.model_validate(document), promoted=promoted)
+
+
+def spec_of(opened: Opened, document: Document) -> ResolvedSpec:
+    """Return the spec with every default decided for the dataset.
+
+    Raises:
+        pydantic.ValidationError: if the document is no spec, or doesn't fit the dataset.
+    """
+    asked = {"name": "benchmark", "dataset": opened.dataset.id, **document}
+    return resolve(TrainSpec.model_validate(asked), opened.facts)[0]
+
+
+def run(opened: Opened, spec: ResolvedSpec, *, promoted: dict[str, Any] | None = None) -> Made:
+    """Do the job in a trainer process; `promoted` is a trained net to take up in place of training.
+
+    Raises:
+        JobFailed: if it ends without a result.
+    """
+    settings, dataset = opened.home.settings, opened.dataset
+    staging = Path(tempfile.mkdtemp(prefix="job-", dir=settings.scratch))
+    document = spec.model_dump(mode="json")
+    assignment = Assignment(
+        job_id="job_benchmark",
+        spec=document,
+        spec_sha256=digest_of(document),
+        dataset_id=dataset.id,
+        dataset_digest=dataset.digest,
+        classes=dataset.card["classes"],
+        images_blob=dataset.images_blob,
+        manifest_blob=dataset.manifest_blob,
+        checkpoints=[],
+        staging=str(staging),
+        kind="train" if promoted is None else "compress",
+        promoted=promoted,
+        compressed_from=None if promoted is None else "benchmark:1",
+    )
+    try:
+        return Made(spec, _result_of(TrainerProcess(assignment, settings=settings)), opened.home.blobs)
+    finally:
+        shutil.rmtree(staging)
+
+
+def _result_of(trainer: TrainerProcess) -> dict[str, Any]:
+    result: dict[str, Any] | None = None
+    problem = ""
+    try:
+        while not trainer.is_silent:
+            for kind, data in trainer.read(timeout_s=5):
+                if kind == "result":
+                    result = data
+                elif kind in {"problem", "trouble"}:
+                    problem = data["detail"]
+                elif kind == "metrics":
+                    print("   ", "  ".join(f"{name} {value:.4g}" for name, value in data.items()), flush=True)
+                elif kind in {"phase", "log"}:
+                    print("  ", next(iter(data.values())), flush=True)
+        if result is None:
+            raise JobFailed(problem or trainer.log_tail())
+    finally:
+        trainer.close()
+    return result
+
+
+def show(made: Made, title: str) -> None:
+    """Print every form with its figures and its verdict on the CPU."""
+    table = Table(title=title, title_justify="left")
+    for column in ("form", "times fp32", "p50 ms", "validation", "test", "MB", "verdict"):
+        table.add_column(column)
+    for name, card in made.cards.items():
+        figures = card.get("measured", {}).get("cpu", {"unmeasurable": "not measured"})
+        if "unmeasurable" in figures:
+            table.add_row(name, "", "", "", "", f"{card['size_bytes'] / 1e6:.2f}", figures["unmeasurable"])
+            continue
+        low, high = figures["speedup_interval"]
+        accuracy = figures["accuracy"]
+        verdict = "default" if name == made.default else "accepted" if figures["accepted"] else "refused: "
+        table.add_row(
+            name,
+            f"{figures['speedup']:.2f} [{low:.2f}, {high:.2f}]",
+            f"{figures['latency_ms']['p50']:.3f}",
+            *(f"{accuracy[split]:.4f}" if split in accuracy else "" for split in ("val", "test")),
+            f"{card['size_bytes'] / 1e6:.2f}",
+            verdict + "; ".join(figures["reasons"]),
+        )
+    for name, why in made.not_made.items():
+        table.add_row(name, *[""] * 5, f"not made: {why}")
+    Console(width=150).print(table)
