@@ -37,7 +37,6 @@ from workers.training.feeds import batches
 SEARCH_SHARE = 0.3  # of the progress, where a speedup is looked for
 GRADIENT_IMAGES = 256
 GRADIENT_BATCH = 32
-MEASURE_S = 3.0
 
 
 def cut_channels(part: StructuredPruning, patient: Patient, reporter: Reporter) -> tuple[Classifier, dict[str, Any]]:
@@ -173,7 +172,9 @@ class _Operation:
 
     def _speedup(self, uncut: Path, candidate: Path) -> float:
         try:
-            return speedups({"uncut": uncut, "cut": candidate}, baseline="uncut", budget_s=MEASURE_S)["cut"]
+            return speedups(
+                {"uncut": uncut, "cut": candidate}, baseline="uncut", budget_s=self.work.settings.measure_s
+            )["cut"]
         except BenchmarkFailed as error:
             raise PruningImpossible(
                 f"a speedup can't be looked for: the cut net could not be measured ({error}); give `ratio` instead"

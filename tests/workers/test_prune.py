@@ -1,5 +1,6 @@
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from models_store.spec.pruning import StructuredPruning
 from tests.workers.coloured_leaves import LABELS, SIZE, a_learned_net, a_net, export_net, leaves, torch_probabilities
 from workers.compression.prune import PruningImpossible, prune, restructure
 from workers.export.sessions import open_session
+from workers.image.task import Classifier
 from workers.training.targets import Affine
 
 BACKBONES = [
@@ -82,6 +84,99 @@ def test_the_channels_of_the_smallest_norm_leave() -> None:
     cuts = prune(parent, StructuredPruning(ratio=0.1, round_to=4), size=SIZE, channels=3).cuts
 
     assert sorted(cuts[0]["backbone.stage1.0"]) == small
+
+
+def gradients_of_leaves(net: nn.Module) -> None:
+    data = leaves()
+    assert isinstance(net, Classifier)
+    inputs = net.prepare(torch.from_numpy(data.images_NHWC[data.train]), None)
+    functional.cross_entropy(net(inputs), torch.from_numpy(data.labels_N[data.train])).backward()
+
+
+SMALL = [3, 17, 20, 30]
+
+
+def shrink_weights(net: Classifier) -> None:
+    net.backbone.stage1[0].weight[SMALL] *= 0.01
+    net.backbone.stage2[0].weight[:, SMALL] *= 0.01
+
+
+def shrink_scales(net: Classifier) -> None:
+    net.backbone.stage1[0].weight[SMALL] *= 100
+    net.backbone.stage1[1].weight[SMALL] *= 0.01
+
+
+def shrink_effects(net: Classifier) -> None:
+    net.backbone.stage1[0].weight[SMALL] *= 100
+    net.backbone.stage2[0].weight[:, SMALL] = 0
+
+
+@pytest.mark.parametrize("scope", ["uniform", "global"])
+@pytest.mark.parametrize(
+    ("importance", "plant"),
+    [("l2", shrink_weights), ("l1", shrink_weights), ("bn_scale", shrink_scales), ("taylor", shrink_effects)],
+)
+def test_what_the_importance_finds_small_leaves_first(
+    importance: str, plant: Callable[[Classifier], None], scope: str
+) -> None:
+    parent = a_learned_net()
+    with torch.no_grad():
+        plant(parent)
+    part = StructuredPruning(ratio=0.1, round_to=4, importance=importance, scope=scope)
+
+    cuts = prune(parent, part, size=SIZE, channels=3, backward=gradients_of_leaves).cuts
+
+    found = cuts[0]["backbone.stage1.0"]
+    assert set(SMALL) <= set(found)
+    assert len(found) == 4 or scope == "global"
+
+
+def test_random_channels_differ_by_the_seed_alone() -> None:
+    part = StructuredPruning(importance="random")
+
+    first, again, other = (prune(a_net(), part, size=SIZE, channels=3, seed=seed).cuts for seed in (1, 1, 2))
+
+    assert first == again
+    assert first != other
+
+
+def test_ranking_all_layers_together_takes_more_of_some_and_leaves_each_a_tenth() -> None:
+    parent = a_net("cifar_resnet18", size=16, width=16)
+    block = parent.backbone.layer4[1]
+    with torch.no_grad():
+        for weight in (block.conv1.weight, block.bn1.weight, block.conv2.weight.transpose(0, 1)):
+            weight[:126] *= 0.01
+    part = StructuredPruning(ratio=0.5, round_to=4, scope="global")
+    pruned = prune(parent, part, size=16, channels=3)
+
+    before, after = widths(parent), widths(pruned.classifier)
+    shares = {name: after[name] / before[name] for name in before if name != "head.classes"}
+    assert max(shares.values()) - min(shares.values()) > 0.3
+    assert min(shares.values()) >= 0.1
+    assert after["backbone.layer4.1.conv1"] == 16
+    assert all(width % 4 == 0 for name, width in after.items() if name != "head.classes")
+    units = {name: len(cut) for name, cut in pruned.cuts[0].items()}
+    assert sum(units.values()) == pytest.approx(0.5 * sum(before[name] for name in units), rel=0.1)
+
+
+def test_batch_norm_scales_need_a_batch_norm() -> None:
+    with pytest.raises(PruningImpossible, match="choose another `importance`"):
+        prune(a_net(batch_norm=False), StructuredPruning(importance="bn_scale"), size=SIZE, channels=3)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name() -> None:
+    parent = a_net()
+    with torch.no_grad():
+        parent.backbone.stage1[0].weight[0] = torch.inf
+
+    with pytest.raises(PruningImpossible, match=r"backbone\.stage1\.0\.weight"):
+        prune(parent, StructuredPruning(), size=SIZE, channels=3)
+
+
+def test_channels_may_be_left_unaligned() -> None:
+    after = widths(prune(a_net(), StructuredPruning(ratio=0.3, round_to=1), size=SIZE, channels=3).classifier)
+
+    assert after["backbone.stage1.0"] == 22
 
 
 def test_pruning_is_repeatable() -> None:
@@ -165,6 +260,67 @@ class WithItsWidthWrittenDown(nn.Module):
 def test_a_net_that_would_not_run_after_the_cut_is_refused() -> None:
     with pytest.raises(PruningImpossible, match="another backbone"):
         prune(WithItsWidthWrittenDown(), StructuredPruning(), size=SIZE, channels=3)
+
+
+def a_vision_transformer() -> nn.Module:
+    from torchvision.models.vision_transformer import VisionTransformer  # noqa: PLC0415  it takes seconds to import
+
+    torch.manual_seed(0)
+    net = VisionTransformer(SIZE, 16, num_layers=2, num_heads=2, hidden_dim=32, mlp_dim=64, num_classes=3)
+    nn.init.normal_(net.heads.head.weight)
+    return net.eval()
+
+
+def a_swin() -> nn.Module:
+    from torchvision.models.swin_transformer import SwinTransformer  # noqa: PLC0415  as above
+
+    torch.manual_seed(0)
+    return SwinTransformer([4, 4], embed_dim=16, depths=[2, 2], num_heads=[2, 4], window_size=[4, 4]).eval()
+
+
+@pytest.mark.parametrize("make", [a_vision_transformer, a_swin])
+def test_of_a_transformer_hidden_units_leave_and_its_width_stays(make: Callable[[], nn.Module]) -> None:
+    parent = make()
+
+    pruned = prune(parent, StructuredPruning(ratio=0.5), size=SIZE, channels=3)
+    taken_up = restructure(make(), json.loads(json.dumps(pruned.cuts)), size=SIZE, channels=3)
+
+    before, after = widths(parent), widths(pruned.classifier)
+    images_NCHW = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    assert {name for name in before if after[name] != before[name]} == set(pruned.cuts[0])
+    assert len(pruned.cuts[0]) in {2, 4}
+    assert all(after[name] == before[name] / 2 for name in pruned.cuts[0])
+    with torch.no_grad():
+        assert torch.equal(taken_up(images_NCHW), pruned.classifier(images_NCHW))
+
+
+def test_heads_leave_whole_and_the_others_answer_as_before() -> None:
+    parent = a_net("timm:vit_tiny_patch16_224")
+    silent = copy.deepcopy(parent)
+    images_NCHW = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+
+    pruned = prune(parent, StructuredPruning(ratio=0.3, round_to=64), size=SIZE, channels=3)
+
+    cut = pruned.cuts[0]
+    with torch.no_grad():
+        for name, units in cut.items():
+            module = silent.get_submodule(name)
+            if name.endswith("attn"):
+                places = [head * 64 + place for head in units for place in range(64)]
+                module.proj.weight[:, places] = 0
+            else:
+                silent.get_submodule(name.replace("fc1", "fc2")).weight[:, units] = 0
+        torch.testing.assert_close(pruned.classifier(images_NCHW), silent(images_NCHW), atol=1e-5, rtol=1e-4)
+    assert cut["backbone.blocks.0.attn"] in [[0], [1], [2]]
+    assert pruned.classifier.backbone.blocks[0].attn.num_heads == 2
+    assert widths(pruned.classifier)["backbone.blocks.0.attn.qkv"] == 3 * 128
+
+
+def test_a_net_of_one_linear_layer_is_refused() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 3))
+
+    with pytest.raises(PruningImpossible, match="no channels"):
+        prune(net, StructuredPruning(), size=SIZE, channels=3)
 
 
 def test_a_net_that_gives_numbers_is_cut_below_its_unit() -> None:

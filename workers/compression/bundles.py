@@ -53,10 +53,17 @@ class Bundle(Protocol):
 
 
 def find(net: nn.Module, example_NCHW: Tensor) -> list[Bundle]:
-    """Return the bundles of `net`, whose weights all have to be trainable; its last linear layer's outputs stay."""
+    """Return the bundles of `net`, in its order; its weights have to be trainable.
+
+    The outputs of its last linear layer are in none: they are the classes.
+    """
+    places = {name: place for place, (name, _) in enumerate(net.named_modules())}
+    found: list[Bundle] = []
     if any(_attends(module) for module in net.modules()):
-        return [*_hidden_units(net), *_heads(net)]
-    return list(_channels(net, example_NCHW))
+        found += [*_hidden_units(net), *_heads(net)]
+    else:
+        found += _channels(net, example_NCHW)
+    return sorted(found, key=lambda bundle: places[bundle.name])
 
 
 # ---- convolutional nets
