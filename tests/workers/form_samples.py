@@ -14,6 +14,8 @@ def figures(accuracy: float, p50_ms: float, *, provider: str = "cpu", reasons: t
         "throughput": {"1": 1000 / p50_ms, "8": 1100 / p50_ms, "32": 1200 / p50_ms},
         "speedup": 4 / p50_ms,
         "speedup_interval": [3.8 / p50_ms, 4.2 / p50_ms],
+        "parent_speedup": 1.25,
+        "parent_speedup_interval": [1.2, 1.3],
         "load_ms": 31.0,
         "peak_memory_bytes": 91_000_000,
         "provider": ONNXRUNTIME_NAMES[provider],

@@ -67,7 +67,7 @@ def test_the_report_has_every_forms_card_the_defaults_and_what_could_not_be_made
     ("form", "provider", "expected"),
     [
         ("int8", "cpu", ["default", "2.11 <small>[2.00, 2.21]", "5.2 MB", "4.7 MB", "91.0 MB"]),
-        ("int8", "cpu", ["0.0000 <small>[-0.0100, 0.0100]", "526"]),
+        ("int8", "cpu", ["0.0000 <small>[-0.0100, 0.0100]", "1.25 <small>[1.20, 1.30]", "526"]),
         ("int8", "cuda", ["can&#x27;t run here", "no kernel for &lt;DequantizeLinear&gt;"]),
         ("fp32", "cuda", ["default"]),
         ("mixed-int8", "cpu", ["accepted"]),

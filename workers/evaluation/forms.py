@@ -15,9 +15,9 @@ Figures = Mapping[str, Any]
 
 COLUMNS = (
     "form", "verdict", "validation", "test", "lost on validation", "agrees with fp32", "p50 ms", "p95 ms", "times fp32",
-    "images/s, 1", "8", "32", "file", "compressed", "load ms", "peak memory",
+    "times its parent", "images/s, 1", "8", "32", "file", "compressed", "load ms", "peak memory",
 )  # fmt: skip
-FIGURES = 14  # of the columns are numbers
+FIGURES = 15  # of the columns are numbers
 NOT_FACTS = {"kind", "parent", "made_by", "size_bytes", "compressed_bytes", "size_only", "measured"}
 READING = (
     "Each file was measured by onnxruntime, in turns with fp32, after a warm-up. Accuracy is judged on the validation "
@@ -104,7 +104,7 @@ def _figures(forms: Mapping[str, Card], provider: str, *, default: str | None) -
             continue
         if "unmeasurable" in figures:
             verdict = _with_reasons("can't run here", [figures["unmeasurable"]])
-            rows.append([text(name), verdict, *[""] * 10, *_sizes(card), "", ""])
+            rows.append([text(name), verdict, *[""] * 11, *_sizes(card), "", ""])
             continue
         standing = _standing(name, figures, default=default)
         size_only = ", size only" if card.get("size_only") else ""
@@ -120,6 +120,7 @@ def _figures(forms: Mapping[str, Card], provider: str, *, default: str | None) -
                 _number(figures["latency_ms"]["p50"], ".3g"),
                 _number(figures["latency_ms"]["p95"], ".3g"),
                 _number(figures["speedup"], ".2f", within=figures.get("speedup_interval")),
+                _number(figures.get("parent_speedup"), ".2f", within=figures.get("parent_speedup_interval")),
                 *(_number(throughput.get(batch), ",.0f") for batch in ("1", "8", "32")),
                 *_sizes(card),
                 _number(figures.get("load_ms"), ",.0f"),
