@@ -4,7 +4,7 @@ import io
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,20 @@ class Service:
         self.http = httpx.Client(base_url=url, timeout=30)
         self._has_dataset = False
 
-    def publish(self, name: str, path: Path, *, variants: tuple[str, ...] = ("fp32",), **card: Any) -> int:
-        """Publish a file as a model's next version, as a finished job does."""
+    def publish(
+        self,
+        name: str,
+        path: Path,
+        *,
+        variants: tuple[str, ...] = ("fp32",),
+        variant_cards: Mapping[str, dict[str, Any]] | None = None,
+        **card: Any,
+    ) -> int:
+        """Publish a file as a model's next version, as a finished job does.
+
+        Its variants were measured on the CPU, and the first is the default there; those of `variant_cards` have the
+        cards given.
+        """
         here = self.context
         blob = here.blobs.put(path)
         spec = samples.a_train_spec(name=name, dataset=self.upload()["id"])
@@ -46,8 +58,10 @@ class Service:
         with here.database.write() as connection:
             connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(state="running"))
         made = [
-            registry.Variant(each, blob.sha256, blob.size_bytes, a_variant_card(each), accepted=True)
-            for each in variants
+            registry.Variant(each, blob.sha256, blob.size_bytes, variant_card, accepted=True)
+            for each, variant_card in (
+                {each: a_variant_card(each) for each in variants} | dict(variant_cards or {})
+            ).items()
         ]
         known = {
             "task": "image_classification",

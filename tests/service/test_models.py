@@ -168,3 +168,52 @@ def test_a_download_whose_file_is_gone_says_so(service: Service, tmp_path: Path)
     service.context.blobs.delete(served.blob)
 
     problem_of(service.http.get("/models/vanished/versions/1/variants/fp32/download"), 503, "model_unusable")
+
+
+@pytest.fixture(scope="module")
+def elsewhere(service: Service, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Publish a model with a variant that was measured on CUDA alone, and a file to take elsewhere."""
+    file = write_colour_net(tmp_path_factory.mktemp("onnx") / "net.onnx", name="elsewhere")
+    cards = {
+        "fp16": {"kind": "fp16", "parent": "fp32", "measured": {"cuda": {"accepted": True, "speedup": 2.0}}},
+        "any-size": {"kind": "any-size", "parent": "fp32", "standalone": True},
+    }
+    service.publish("elsewhere", file, variants=("int8", "fp32"), variant_cards=cards)
+    return "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("variant", "why"),
+    [
+        (
+            "fp16",
+            "never measured on cpu, which serves here; name one of int8, fp32, or none, or measure it first: POST",
+        ),
+        ("any-size", "is a file to take elsewhere"),
+    ],
+)
+def test_a_variant_that_is_not_served_here_is_refused_by_name_and_by_alias(
+    service: Service, elsewhere: str, variant: str, why: str
+) -> None:
+    by_name = predict(service, f"{elsewhere}:1/{variant}")
+    by_alias = service.http.put(f"/models/{elsewhere}/aliases/live", json={"version": 1, "variant": variant})
+
+    for answer in (by_name, by_alias):
+        assert why in problem_of(answer, 409, "variant_not_served_here")["detail"]
+    assert service.http.get(f"/models/{elsewhere}").json()["aliases"] == {}
+    assert service.http.get(f"/models/{elsewhere}/versions/1/variants/{variant}/download").status_code == 200
+
+
+def test_a_bare_name_means_the_default_of_the_provider_that_serves(service: Service, elsewhere: str) -> None:
+    assert version_that_answers(service, elsewhere) == (1, "int8")
+
+
+def test_a_version_tells_its_defaults_and_what_was_measured_by_provider(service: Service, elsewhere: str) -> None:
+    version = service.http.get(f"/models/{elsewhere}/versions/1").json()
+
+    variants = {each["name"]: each for each in version["variants"]}
+    assert version["defaults"] == {"cpu": "int8"}
+    assert version["not_made"] == {}
+    assert variants["fp16"]["measured"]["cuda"]["speedup"] == 2.0
+    assert variants["any-size"]["standalone"]
+    assert variants["any-size"]["measured"] == {}
