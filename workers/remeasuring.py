@@ -12,7 +12,11 @@ def run(work: Work) -> None:
     variants = {variant["name"]: variant for variant in work.assignment.variants or []}
     _, arrays = read_data(work)
     forms = {
-        name: Form(work.blobs.local(variant["blob"]), parent=variant["card"].get("parent"))
+        name: Form(
+            work.blobs.local(variant["blob"]),
+            parent=variant["card"].get("parent"),
+            stopped=variant["card"].get("stopped"),
+        )
         for name, variant in variants.items()
     }
     figures = measure_files(work, arrays, forms)
@@ -22,5 +26,6 @@ def run(work: Work) -> None:
         sizes_bytes={name: form.path.stat().st_size for name, form in forms.items()},
         parents={name: form.parent for name, form in forms.items()},
         compression=work.spec.compression,
+        stopped={name: form.stopped for name, form in forms.items() if form.stopped is not None},
     )
     work.reporter.say("result", asdict(judged))
