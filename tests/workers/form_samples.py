@@ -61,6 +61,8 @@ CARDS = {
         {"cpu": figures(0.95, 1.9), "cuda": {"unmeasurable": "no kernel for <DequantizeLinear>"}},
         size_bytes=5_200_000,
         made_by={"kind": "static_int8", "per_channel": True},
+        per_channel=True,
+        layers=3,
     ),
     "mixed-int8": a_card(
         "mixed-int8", {"cpu": figures(0.95, 2.1)}, size_bytes=6_000_000, float_layers=["stem", "head.1"]

@@ -18,7 +18,8 @@ COLUMNS = (
     "times its parent", "images/s, 1", "8", "32", "file", "compressed", "load ms", "peak memory",
 )  # fmt: skip
 FIGURES = 15  # of the columns are numbers
-NOT_FACTS = {"kind", "parent", "made_by", "size_bytes", "compressed_bytes", "size_only", "measured"}
+ELSEWHERE = {"kind", "parent", "made_by", "size_bytes", "compressed_bytes", "size_only", "measured", "temperature"}
+"""what a card says that stands in other columns, or in other parts of the report"""
 READING = (
     "Each file was measured by onnxruntime, in turns with fp32, after a warm-up. Accuracy is judged on the validation "
     "split, by which forms were chosen; the test split tells what that is worth. In brackets: 95 % intervals, of the "
@@ -109,17 +110,20 @@ def _figures(forms: Mapping[str, Card], provider: str, *, default: str | None) -
         standing = _standing(name, figures, default=default)
         size_only = ", size only" if card.get("size_only") else ""
         throughput, accuracy = figures["throughput"], figures["accuracy"]
+        is_baseline = card.get("parent") is None
         rows.append(
             [
                 text(name),
                 _with_reasons(standing + size_only, figures["reasons"]),
                 _number(accuracy.get("val"), ".4f"),
                 _number(accuracy.get("test"), ".4f"),
-                _number(figures["accuracy_drop"], ".4f", within=figures.get("accuracy_drop_interval")),
+                _number(
+                    None if is_baseline else figures["accuracy_drop"], ".4f", within=figures["accuracy_drop_interval"]
+                ),
                 _number(figures["agreement"], ".4f"),
                 _number(figures["latency_ms"]["p50"], ".3g"),
                 _number(figures["latency_ms"]["p95"], ".3g"),
-                _number(figures["speedup"], ".2f", within=figures.get("speedup_interval")),
+                _number(figures["speedup"], ".2f", within=None if is_baseline else figures["speedup_interval"]),
                 _number(figures.get("parent_speedup"), ".2f", within=figures.get("parent_speedup_interval")),
                 *(_number(throughput.get(batch), ",.0f") for batch in ("1", "8", "32")),
                 *_sizes(card),
@@ -166,19 +170,28 @@ def _making(forms: Mapping[str, Card]) -> str:
             text(name),
             text(card.get("parent") or "the trained net"),
             _listed(card.get("made_by") or {}),
-            _listed({key: value for key, value in card.items() if key not in NOT_FACTS}),
+            _listed(_facts_of_its_own(name, forms)),
         ]
         for name, card in forms.items()
     ]
     return table(["form", "made of", "by", "facts"], rows, numbers=0)
 
 
+def _facts_of_its_own(name: str, forms: Mapping[str, Card]) -> dict[str, Any]:
+    """Return what the card says beyond the figures, without what the form has from its parent or from the spec."""
+    card = forms[name]
+    known = {**forms.get(card.get("parent") or "", {}), **(card.get("made_by") or {})}
+    facts = {key: value for key, value in card.items() if key not in ELSEWHERE and known.get(key) != value}
+    temperature = card.get("temperature")
+    return facts | ({"temperature": temperature["value"]} if temperature else {})
+
+
 def _listed(facts: Mapping[str, Any]) -> str:
-    return "<br>".join(f"{text(name)} {text(value)}".strip() for name, value in told(facts))
+    return "<br>".join(text(f"{name} {words}") for name, words in told(facts))
 
 
 def told(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return facts in words: what is before and after a change in one line, parts of parts behind their name."""
+    """Return facts in words: a line for each, what was before a change and after it in one."""
     lines: list[tuple[str, str]] = []
     for key, value in facts.items():
         name = key.replace("_", " ")
@@ -187,10 +200,8 @@ def told(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             continue
         if stem != key and f"{stem}_before" in facts:
             lines.append((stem.replace("_", " "), _change(facts[f"{stem}_before"], value)))
-        elif isinstance(value, Mapping):
-            lines += [(f"{name}: {inner}", words) for inner, words in told(value)]
         elif value is not None:
-            lines.append((name, _word(value)))
+            lines.append((f"{name}:" if isinstance(value, Mapping) else name, _word(value)))
     return lines
 
 
@@ -208,7 +219,7 @@ def _word(value: Any) -> str:  # noqa: ANN401  any JSON
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return " ".join(f"{name} {words}" for name, words in told(value))
+        return ", ".join(f"{name} {words}" for name, words in told(value))
     if isinstance(value, list):
         return ("; " if value and isinstance(value[0], Mapping) else ", ").join(map(_word, value)) or "none"
     return str(value)

@@ -66,6 +66,8 @@ def _around(disc: Disc, width: float, height: float, area: Box) -> Iterator[Box]
     off = disc.radius + GAP
     beside = [
         Box(disc.x - width / 2, disc.y + off, width, height),
+        Box(disc.x + 0.7 * off, disc.y + 0.7 * off, width, height),
+        Box(disc.x - 0.7 * off - width, disc.y + 0.7 * off, width, height),
         Box(disc.x - off - width, disc.y - height / 2, width, height),
         Box(disc.x + off, disc.y - height / 2, width, height),
         Box(disc.x - width / 2, disc.y - off - height, width, height),
