@@ -1,6 +1,8 @@
 """A version taken up again, by a real trainer: compressed without training, measured again, and asked."""
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +38,7 @@ TINY = PLAIN | {
 }
 COMPRESSION = {
     "prune": {"kind": "structured", "ratio": 0.5},
-    "recover": {"epochs": 1},
+    "recover": {"epochs": 8},
     "quantize": [{"kind": "fp16"}, {"kind": "dynamic_int8", "layers": "all"}],
     "max_accuracy_drop": 1.0,
 }
@@ -73,7 +75,26 @@ def ended(service: Service, job: dict[str, Any]) -> dict[str, Any]:
 def compress(service: Service, number: int, compression: dict[str, Any]) -> dict[str, Any]:
     answer = service.http.post(f"/models/leaves/versions/{number}:compress", json=compression)
     assert answer.status_code == 202, answer.text
-    return ended(service, answer.json())
+    return dict(answer.json())
+
+
+def recovering(service: Service, job_id: str, *, epoch: int) -> None:
+    """Wait until a job's pruned net has recovered for some epochs."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        job = service.http.get(f"/jobs/{job_id}").raise_for_status().json()
+        assert job["state"] in {"queued", "running"}, job["problem"]
+        if job["phase"] == "pruning" and (job["progress"].get("epoch") or 0) >= epoch:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{job_id} did not recover for {epoch} epochs in {PATIENCE_S} s")
+
+
+def trainers() -> list[int]:
+    """Return the pids of the trainers that this process has started."""
+    tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
+    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return [pid for pid in children if b"workers.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def a_version(service: Service, number: int) -> dict[str, Any]:
@@ -91,7 +112,7 @@ def trained(live: Service) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def compressing(live: Service, trained: dict[str, Any]) -> dict[str, Any]:
     """The job that has compressed it."""
-    return compress(live, trained["version"], COMPRESSION)
+    return ended(live, compress(live, trained["version"], COMPRESSION))
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +229,22 @@ def test_a_compressed_version_is_compressed_again_from_the_same_weights(
     assert [step["state"] for step in job["steps"] if step["name"] == "pruning"] == ["skipped"]
     assert {"fp32", "int8"} <= {variant["name"] for variant in again["variants"]}
     assert "leaves:3, compressed from leaves:2" in told
+
+
+def test_a_compression_whose_trainer_was_killed_goes_on_and_makes_the_same_files(
+    live: Service, compressed: dict[str, Any]
+) -> None:
+    started = compress(live, 1, COMPRESSION)
+    recovering(live, started["id"], epoch=3)
+
+    (trainer,) = trainers()
+    os.kill(trainer, signal.SIGKILL)
+    job = ended(live, started)
+
+    assert (job["crashes"], job["attempts"]) == (1, 2)
+    again = a_version(live, job["result"]["version"])
+    versions = live.http.get("/models/leaves").json()["versions"]
+    assert [version["job"] for version in versions].count(job["id"]) == 1
+    assert {each["name"]: each["sha256"] for each in again["variants"]} == {
+        each["name"]: each["sha256"] for each in compressed["variants"]
+    }
