@@ -1,7 +1,7 @@
 """Static quantisation that leaves the layers it hurts most in float, as few as the accuracy gate needs."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from models_store.spec.quantization import MixedInt8
 from workers.compression.quantization import graphs
 from workers.compression.quantization.calibration import CalibrationImages, read_ranges
 from workers.compression.quantization.failures import told_in_our_words
-from workers.compression.quantization.static import QUANTISED, calibration_facts, rounded
+from workers.compression.quantization.positions import QUANTISED, kept_in_float, left_in_float
+from workers.compression.quantization.static import calibration_facts, rounded
 from workers.export.sessions import open_session
 
 if TYPE_CHECKING:  # torch is not needed here
@@ -28,7 +29,6 @@ Judge = Callable[[Path, Report], float]
 MOST_IMAGES, LEAST_IMAGES = 64, 4  # on which a layer's effect is measured
 RANKING_S = 60.0  # about what all layers' effects may take together, beyond the work that each needs
 LEAST_PROBABILITY = 1e-6  # a smaller one says nothing more
-MERGING = ("Add", "Concat")
 
 
 def quantize_mixed(
@@ -53,8 +53,8 @@ def quantize_mixed(
     with graphs.prepared(source, beside=target) as prepared:
         ranges = read_ranges(prepared, images, part=part, operators=QUANTISED, report=lambda done: report(0.2 * done))
         model = onnx.load(prepared)
-        outside = graphs.outside(model.graph, activation)
-        layers = [node for node in graphs.layers(model.graph) if node.name not in outside]
+        fixed = kept_in_float(model.graph, activation)
+        layers = [node for node in graphs.layers(model.graph) if node.name not in fixed]
         ranked = _by_sensitivity(
             model, ranges, layers, part=part, images=images, activation=activation,
             path=prepared.with_name("one.onnx"), report=lambda done: report(0.2 + 0.4 * done),
@@ -64,7 +64,7 @@ def quantize_mixed(
 
         def accuracy_with(count: int) -> float:
             path = prepared.with_name(f"{count}.onnx")
-            in_float = outside | left_in_float(model.graph, ranked[:count])
+            in_float = fixed | left_in_float(model.graph, set(ranked[:count]))
             graphs.save(rounded(model, ranges, in_float=in_float, part=part), path, source=source)
             begun = 0.6 + 0.4 * min(len(tried) / tries, 1.0)
             tried[count] = judge(path, lambda done: report(begun + 0.4 / tries * done))
@@ -74,41 +74,13 @@ def quantize_mixed(
             lambda count: accuracy_with(count) >= least_accuracy, most=int(part.max_float_share * len(ranked))
         )
         prepared.with_name(f"{count}.onnx").replace(target)
-    kept = outside | set(ranked[:count])
+    kept = fixed | set(ranked[:count])
     return calibration_facts(part, len(images)) | {
         "layers": len(graphs.layers(model.graph)),
         "float_layers": [graphs.layer_name(node) for node in graphs.layers(model.graph) if node.name in kept],
         "tried": {str(number): accuracy for number, accuracy in sorted(tried.items())},
         "gate_held": tried[count] >= least_accuracy,
     }
-
-
-def left_in_float(graph: onnx.GraphProto, layers: Collection[str]) -> set[str]:
-    """Return `layers` and the operators that stay in float with them.
-
-    Those are what passes on a layer's values (an activation, a pooling) and the sum or concatenation that they go into,
-    with what passes on that: rounded there, a layer in float would gain nothing. The next sum is its own.
-    """
-    weighted = {node.name for node in graphs.layers(graph)}
-    origin: dict[str, str] = {}  # tensor → "layer" or "merged", where what it comes from is in float
-    found = set(layers)
-    for node in graph.node:
-        given = {origin[name] for name in node.input if name in origin}
-        if node.name in layers:
-            mark = "layer"
-        elif node.name in weighted or node.op_type not in QUANTISED:
-            continue
-        elif node.op_type in MERGING:
-            if "layer" not in given:
-                continue
-            mark = "merged"
-        elif given:
-            mark = given.pop()
-        else:
-            continue
-        found.add(node.name)
-        origin |= dict.fromkeys(node.output, mark)
-    return found
 
 
 def _by_sensitivity(

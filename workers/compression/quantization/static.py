@@ -3,7 +3,7 @@
 What is chosen here was measured on a real EfficientNet-Lite0: unsigned activations with signed weights (signed/signed
 is 1.6 times slower on AVX-512 VNNI, unsigned/unsigned 10 times), a weight scale per output channel (one per tensor
 loses 8 points), exact minimum and maximum as activation ranges. The preprocessing before the first convolution and the
-softmax stay in float: quantised, they cost accuracy and half of the speedup.
+softmax stay in float: quantised, they cost accuracy and half of the speedup. `positions` has what else does.
 """
 
 import copy
@@ -18,14 +18,10 @@ from models_store.spec.quantization import StaticInt8
 from workers.compression.quantization import graphs
 from workers.compression.quantization.calibration import CalibrationImages, read_ranges
 from workers.compression.quantization.failures import told_in_our_words
+from workers.compression.quantization.positions import QUANTISED, kept_in_float
 
 if TYPE_CHECKING:  # torch is not needed here
     from workers.training.targets import Activation
-
-QUANTISED = (
-    *graphs.CONVOLUTIONS, *graphs.LINEAR, "Add", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool",
-    "Concat", "Reshape", "Flatten",
-)  # fmt: skip
 
 
 def quantize_static(
@@ -39,9 +35,7 @@ def quantize_static(
 ) -> dict[str, Any]:
     """Write the int8 form of the exported file `source` to `target`, and return what was done to it.
 
-    Its labels and card come along. With the activation `identity` the last layer stays in float: in int8 it could give
-    256 numbers, and none beyond those of the calibration images. Temporary files are gone on return, also after an
-    error.
+    Its labels and card come along. Temporary files are gone on return, also after an error.
 
     Raises:
         QuantizationImpossible: if weights or activations are not finite, or onnxruntime can't quantise the graph.
@@ -49,7 +43,7 @@ def quantize_static(
     with graphs.prepared(source, beside=target) as prepared:
         ranges = read_ranges(prepared, images, part=part, operators=QUANTISED, report=report)
         model = onnx.load(prepared)
-    kept = graphs.outside(model.graph, activation)
+    kept = kept_in_float(model.graph, activation)
     quantised = rounded(model, ranges, in_float=kept, part=part)
     graphs.save(quantised, target, source=source)
     return calibration_facts(part, len(images)) | {
