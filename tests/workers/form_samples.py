@@ -47,6 +47,7 @@ CARDS = {
         {"cpu": figures(0.90, 2.0, reasons=("loses 0.0500 of accuracy on the validation split",))},
         size_bytes=7_000_000,
         made_by={"kind": "structured", "target_speedup": 2.0},
+        stopped="loses 0.0500 of accuracy on the validation split",
         pruning={
             "macs_before": 400,
             "macs_after": 100,

@@ -82,6 +82,10 @@ def test_the_table_tells_figures_and_verdicts(page: str, form: str, provider: st
         assert words in row
 
 
+def test_a_reason_is_told_once(page: str) -> None:
+    assert page.count("loses 0.0500 of accuracy on the validation split") == 1
+
+
 def test_all_rows_of_a_table_have_its_columns(page: str) -> None:
     part = page[page.index("<h3>cpu</h3>") : page.index("<h3>How they were made</h3>")]
     counts = {len(re.findall(r"<t[dh][ >]", row)) for row in re.findall(r"<tr>.*?</tr>", part)}

@@ -18,7 +18,17 @@ COLUMNS = (
     "times its parent", "images/s, 1", "8", "32", "file", "compressed", "load ms", "peak memory",
 )  # fmt: skip
 FIGURES = 15  # of the columns are numbers
-ELSEWHERE = {"kind", "parent", "made_by", "size_bytes", "compressed_bytes", "size_only", "measured", "temperature"}
+ELSEWHERE = {
+    "kind",
+    "parent",
+    "made_by",
+    "size_bytes",
+    "compressed_bytes",
+    "size_only",
+    "measured",
+    "temperature",
+    "stopped",
+}
 """what a card says that stands in other columns, or in other parts of the report"""
 READING = (
     "Each file was measured by onnxruntime, in turns with fp32, after a warm-up. Accuracy is judged on the validation "
