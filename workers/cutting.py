@@ -30,7 +30,7 @@ from workers.export.benchmark import BenchmarkFailed, speedups
 from workers.export.graph import export
 from workers.image.task import Classifier
 from workers.progress import Drained, Reporter, Stretch
-from workers.recovering import Patient, shares
+from workers.recovering import Patient, Recovered, shares
 from workers.training import targets
 from workers.training.feeds import batches
 
@@ -39,7 +39,7 @@ GRADIENT_IMAGES = 256
 GRADIENT_BATCH = 32
 
 
-def cut_channels(part: StructuredPruning, patient: Patient, reporter: Reporter) -> tuple[Classifier, dict[str, Any]]:
+def cut_channels(part: StructuredPruning, patient: Patient, reporter: Reporter) -> tuple[Recovered, dict[str, Any]]:
     """Return the net cut and recovered as `part` says, and what its card says of both.
 
     Raises:
@@ -60,7 +60,7 @@ class _Operation:
         self.size = size
         self.state: dict[str, Any] = self.work.checkpoints.load("pruning") or {}
 
-    def perform(self) -> tuple[Classifier, dict[str, Any]]:
+    def perform(self) -> tuple[Recovered, dict[str, Any]]:
         if "goal" not in self.state:
             self._set_goal()
         steps = self.part.steps
@@ -82,7 +82,7 @@ class _Operation:
                 self.work.checkpoints.forget(stage)
         facts = compare(self.parent, net, size=self.size, channels=self.channels).as_card()
         validated = {"val_accuracy_before": first, "val_accuracy_after": recovered.after.accuracy}
-        return net, {
+        return recovered, {
             "pruning": facts | {"steps": steps} | self.state["facts"],
             "recovery": {"epochs": self.patient.epochs} | validated,
         }
@@ -124,7 +124,6 @@ class _Operation:
             for needed in (0, count):
                 if needed not in macs:
                     self._heed_stops()
-                    self.reporter.progress(SEARCH_SHARE * len(known) / speed_search.MOST_PROBES)
                     macs[needed] = self._macs(cut(needed))
             return macs[0] / max(macs[count], 1)
 
@@ -172,9 +171,13 @@ class _Operation:
 
     def _speedup(self, uncut: Path, candidate: Path) -> float:
         try:
-            return speedups(
-                {"uncut": uncut, "cut": candidate}, baseline="uncut", budget_s=self.work.settings.measure_s
-            )["cut"]
+            found = speedups(
+                {"uncut": uncut, "cut": candidate},
+                baseline="uncut",
+                budget_s=self.work.settings.measure_s,
+                report=self._heed_stops,
+            )
+            return found["cut"]
         except BenchmarkFailed as error:
             raise PruningImpossible(
                 f"a speedup can't be looked for: the cut net could not be measured ({error}); give `ratio` instead"
@@ -245,5 +248,7 @@ class _Operation:
         self.work.checkpoints.save("pruning", self.state)
 
     def _heed_stops(self) -> None:
+        """Tell that the search is alive, and leave it where that is asked for."""
         if self.reporter.stop_requested():
             raise Drained
+        self.reporter.progress(SEARCH_SHARE * len(self.state.get("probes", {})) / speed_search.MOST_PROBES)

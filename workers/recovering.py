@@ -2,10 +2,9 @@
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from models_store.spec.pruning import Recovery
 from workers.image.data import ImageArrays
@@ -14,9 +13,12 @@ from workers.learning import train_stage
 from workers.progress import Reporter
 from workers.training import scores, selection, targets
 from workers.training.derived_specs import recovery
-from workers.training.feeds import probabilities
+from workers.training.feeds import RawFeed, infer
+from workers.training.precision import Precision
 from workers.training.scores import Answers
 from workers.work import Work
+
+VALIDATION_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,21 @@ class Patient:
         """Return the epochs of the whole recovery; 0 where the spec has none."""
         return self.recovery.epochs if self.recovery else 0
 
-    def validate(self, net: Classifier) -> Validated:
-        """Return what the net says of the validation split; it goes to the job's device and into evaluation mode."""
-        work, rows = self.work, self.arrays.split("val")
-        aim = targets.build(work.spec.task, self.arrays)
-        net.eval()
-        logits_NK = torch.from_numpy(probabilities(net, self.arrays, rows, device=work.device, activation="identity"))
+    def validate(self, net: Classifier, *, tell: Callable[[], None]) -> Validated:
+        """Return what the net says of the validation split, in full precision; it goes to the job's device.
+
+        `tell` is called after each batch: a silent job is taken for a stuck one. The net ends in evaluation mode.
+        """
+        device, rows = self.work.device, self.arrays.split("val")
+        aim = targets.build(self.work.spec.task, self.arrays)
+        net.to(device)
+        logits_NK = infer(
+            RawFeed(net, self.arrays, device=device),
+            rows,
+            batch_size=VALIDATION_BATCH,
+            precision=Precision("fp32", device),
+            each=lambda _: tell(),
+        ).cpu()
         answers = scores.answers(aim.task, aim.outputs(logits_NK).numpy())
         return Validated(aim.epoch_metrics(logits_NK, aim.of(rows)), answers)
 
@@ -83,7 +94,7 @@ class Patient:
             Drained: if a stop was asked for; the state is saved.
             Invalid: if the training fails by the spec's or the data's own fault, see `workers.training.failures`.
         """
-        before = self.validate(net)
+        before = self.validate(net, tell=lambda: reporter.progress(0.0))
         if self.recovery is None or epochs == 0:
             return Recovered(net, before, before, 0)
         start = {name: tensor.detach().to("cpu", copy=True) for name, tensor in net.state_dict().items()}
@@ -91,7 +102,7 @@ class Patient:
         spec = recovery(self.work.spec, epochs=epochs, lr_scale=self.recovery.lr_scale, distillation=lessons)
         teacher = copy.deepcopy(self.parent) if lessons else None
         train_stage(self.work, net, self.arrays, spec=spec, stage=stage, reporter=reporter, teacher=teacher)
-        after = self.validate(net)
+        after = self.validate(net, tell=lambda: reporter.progress(1.0))
         if _worth(self.work, before) > _worth(self.work, after):
             reporter.log(
                 f"no epoch of the recovery validates better than its start ({before.accuracy:.4f}): the start is kept; "

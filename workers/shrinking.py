@@ -23,9 +23,10 @@ from workers.work import Form, Work
 
 @dataclass(frozen=True)
 class Thinned:
-    """A net that something was taken out of and that has recovered, and what its variant's card says."""
+    """A net after its recovery, how it validates, and what its variant's card says of both."""
 
     net: Classifier
+    validated: Validated
     facts: dict[str, Any]
 
 
@@ -42,32 +43,32 @@ def cut(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, st
     work.reporter.phase("pruning")
     parent = forms["fp32"].net
     assert parent is not None, "fp32 is made from a net"
-    asked = ["pruned", "control"] if compression.control else ["pruned"]
     patient = Patient(work, arrays, parent, compression.recover)
+    end = 0.5 if compression.control else 1.0
     try:
-        thinned = _thin(part, patient, Stretch(work.reporter, start=0, end=1 / len(asked)))
-        pruned = Form(
-            work.staging / "pruned.onnx",
-            parent="fp32",
-            net=thinned.net,
-            made_by=part.model_dump(mode="json"),
-            facts=thinned.facts,
-        )
-        before, after = (patient.validate(net) for net in (parent, thinned.net))
-        pruned.stopped = _failure(_drop(patient, before, after), before, after, compression.max_accuracy_drop)
+        pruned = _thin(part, patient, Stretch(work.reporter, start=0, end=end))
+        before = patient.validate(parent, tell=lambda: work.reporter.progress(end))
     except Invalid as error:
         work.reporter.log(f"pruned: {error.detail}")
-        return {"pruned": error.detail} | dict.fromkeys(asked[1:], "there is no pruned form that it could stand beside")
-    forms["pruned"] = pruned
+        beside = {"control": "there is no pruned form that it could stand beside"} if compression.control else {}
+        return {"pruned": error.detail} | beside
+    forms["pruned"] = Form(
+        work.staging / "pruned.onnx",
+        parent="fp32",
+        net=pruned.net,
+        made_by=part.model_dump(mode="json"),
+        facts=pruned.facts,
+        stopped=_failure(patient, before, pruned.validated, allowed=compression.max_accuracy_drop),
+    )
     if not compression.control:
         return {}
+    rounds = part.steps if isinstance(part, StructuredPruning) else 1
     try:
-        told = Stretch(work.reporter, start=0.5, end=1)
-        forms["control"] = _control(patient, told, rounds=part.steps if isinstance(part, StructuredPruning) else 1)
+        control = _control(patient, Stretch(work.reporter, start=end, end=1), rounds=rounds)
     except Invalid as error:
         work.reporter.log(f"control: {error.detail}")
         return {"control": error.detail}
-    _compare(patient, pruned=pruned, control=forms["control"])
+    _set_beside(patient, forms, pruned, control)
     return {}
 
 
@@ -80,8 +81,8 @@ def _thin(part: Part, patient: Patient, reporter: Reporter) -> Thinned:
 def _(part: StructuredPruning, patient: Patient, reporter: Reporter) -> Thinned:
     from workers.cutting import cut_channels  # noqa: PLC0415  torch-pruning takes seconds that other jobs are spared
 
-    net, facts = cut_channels(part, patient, reporter)
-    return Thinned(net, facts)
+    recovered, facts = cut_channels(part, patient, reporter)
+    return Thinned(recovered.net, recovered.after, facts)
 
 
 @_thin.register(UnstructuredL1)
@@ -97,50 +98,46 @@ def _(part: UnstructuredL1 | NM, patient: Patient, reporter: Reporter) -> Thinne
         reporter=Stretch(reporter, start=0, end=1, prefix="recovery_"),
     )
     facts = sparsity.facts_of(part, masks) | {"recovery": recovered.as_card()}
-    return Thinned(sparsity.settle(recovered.net), facts)
+    return Thinned(sparsity.settle(recovered.net), recovered.after, facts)
 
 
-def _control(patient: Patient, reporter: Reporter, *, rounds: int) -> Form:
-    """Return the form of the net that was not cut, after the same epochs in the same rounds."""
-    work, recovery = patient.work, patient.recovery
-    assert recovery is not None, "the spec refuses a control without a recovery"
-    net = copy.deepcopy(patient.parent)
-    saved = work.checkpoints.load("control") or {"rounds": 0, "first_accuracy": None, "weights": net.state_dict()}
+def _control(patient: Patient, reporter: Reporter, *, rounds: int) -> Thinned:
+    """Return the net that was not cut, after the same epochs in the same rounds."""
+    work, net = patient.work, copy.deepcopy(patient.parent)
+    saved = work.checkpoints.load("control") or {"rounds": 0, "before": None, "weights": net.state_dict()}
     net.load_state_dict(saved["weights"])
-    first_accuracy = saved["first_accuracy"]
-    for number, epochs in enumerate(shares(recovery.epochs, rounds)):
+    before = saved["before"]
+    for number, epochs in enumerate(shares(patient.epochs, rounds)):
         if number < saved["rounds"]:
             continue
         stage = f"control_{number + 1}"
         told = Stretch(reporter, start=number / rounds, end=(number + 1) / rounds, prefix="control_")
         recovered = patient.recover(net, epochs=epochs, stage=stage, reporter=told)
-        first_accuracy = recovered.before.accuracy if first_accuracy is None else first_accuracy
+        before = recovered.before.accuracy if before is None else before
         work.checkpoints.forget(stage)
-        work.checkpoints.save(
-            "control", {"rounds": number + 1, "first_accuracy": first_accuracy, "weights": net.state_dict()}
-        )
-    return Form(
-        work.staging / "control.onnx",
-        parent="fp32",
-        net=net,
-        made_by=recovery.model_dump(mode="json"),
-        facts={"recovery": {"epochs": recovery.epochs, "val_accuracy_before": first_accuracy}},
-    )
+        work.checkpoints.save("control", {"rounds": number + 1, "before": before, "weights": net.state_dict()})
+    after = patient.validate(net, tell=lambda: reporter.progress(1.0))
+    recovery = {"epochs": patient.epochs, "val_accuracy_before": before, "val_accuracy_after": after.accuracy}
+    return Thinned(net, after, {"recovery": recovery})
 
 
-def _compare(patient: Patient, *, pruned: Form, control: Form) -> None:
-    """Write into both forms' facts how the pruned net validates beside the equally trained one that was not cut."""
-    assert pruned.net is not None
-    assert control.net is not None
-    one, other = (patient.validate(net) for net in (pruned.net, control.net))
-    drop = _drop(patient, other, one)
-    told = {
-        "val_accuracy": {"control": other.accuracy, "pruned": one.accuracy},
+def _set_beside(patient: Patient, forms: dict[str, Form], pruned: Thinned, control: Thinned) -> None:
+    """Add the control's form, and say in both forms' facts how they compare on the validation split."""
+    assert patient.recovery is not None, "the spec refuses a control without a recovery"
+    drop = _drop(patient, control.validated, pruned.validated)
+    compared = {
+        "val_accuracy": {"control": control.validated.accuracy, "pruned": pruned.validated.accuracy},
         "drop": drop.value,
         "drop_interval": [drop.low, drop.high],
     }
-    for form in (pruned, control):
-        form.facts = form.facts | {"control": told}
+    forms["control"] = Form(
+        patient.work.staging / "control.onnx",
+        parent="fp32",
+        net=control.net,
+        made_by=patient.recovery.model_dump(mode="json"),
+        facts=control.facts | {"control": compared},
+    )
+    forms["pruned"].facts = pruned.facts | {"control": compared}
 
 
 def _drop(patient: Patient, before: Validated, after: Validated) -> Drop:
@@ -149,8 +146,9 @@ def _drop(patient: Patient, before: Validated, after: Validated) -> Drop:
     return gate.paired_drop(spec.task, after.answers, before.answers, true, seed=spec.seed)
 
 
-def _failure(drop: Drop, before: Validated, after: Validated, allowed: float) -> str | None:
+def _failure(patient: Patient, before: Validated, after: Validated, *, allowed: float) -> str | None:
     """Return why a form fails its accuracy gate; None when it passes."""
+    drop = _drop(patient, before, after)
     if drop.value <= allowed + gate.ROUNDING:  # False for what is no number
         return None
     return (

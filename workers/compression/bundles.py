@@ -59,11 +59,19 @@ def find(net: nn.Module, example_NCHW: Tensor) -> list[Bundle]:
     """
     places = {name: place for place, (name, _) in enumerate(net.named_modules())}
     found: list[Bundle] = []
-    if any(_attends(module) for module in net.modules()):
+    if attends(net):
         found += [*_hidden_units(net), *_heads(net)]
     else:
         found += _channels(net, example_NCHW)
     return sorted(found, key=lambda bundle: places[bundle.name])
+
+
+def attends(net: nn.Module) -> bool:
+    """Return whether the net has attention of any kind."""
+    return any(
+        isinstance(module, nn.MultiheadAttention) or (hasattr(module, "num_heads") and hasattr(module, "qkv"))
+        for module in net.modules()
+    )
 
 
 # ---- convolutional nets
@@ -175,10 +183,6 @@ class Heads:
         torch_pruning.prune_linear_in_channels(self.attention.proj, places)
         self.attention.num_heads = width - len(units)
         self.attention.attn_dim = self.attention.num_heads * size
-
-
-def _attends(module: nn.Module) -> bool:
-    return isinstance(module, nn.MultiheadAttention) or (hasattr(module, "num_heads") and hasattr(module, "qkv"))
 
 
 def _hidden_units(net: nn.Module) -> Iterator[HiddenUnits]:

@@ -222,9 +222,9 @@ def _refuse_what_can_not_be_ranked(net: nn.Module, part: StructuredPruning) -> N
         )
     if not any(isinstance(module, nn.Linear) for module in net.modules()):
         raise PruningImpossible("the net has no linear layer that gives its classes: what has to stay is not known")
-    if part.importance == "bn_scale" and not importance.normalises(net):
+    if part.importance == "bn_scale" and (bundles.attends(net) or not importance.normalises(net)):
         raise PruningImpossible(
-            "`bn_scale` ranks channels by the scales of their batch norm, and this net has none; "
+            "`bn_scale` ranks channels by the scales of their batch norm, and those of this net have none; "
             "choose another `importance`: l2, l1, taylor or random"
         )
 
