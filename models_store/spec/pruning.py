@@ -12,14 +12,14 @@ RATIO = 0.3
 
 
 class StructuredPruning(Part):
-    """Remove whole channels, and of transformers whole heads and hidden units (DepGraph, Fang et al. 2023, arXiv:2301.12900): the net left is smaller, dense, and faster everywhere."""
+    """Remove whole channels (DepGraph, Fang et al. 2023, arXiv:2301.12900), of nets with attention hidden units and (timm) whole heads: the net left is smaller, dense, and faster everywhere."""
 
     kind: Literal["structured"] = "structured"
     ratio: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="share of channels removed; 0.3 of the channels is about half of the work. null: 0.3, or what `target_speedup` needs",
+        description="share of channels removed, as near as `round_to` allows; 0.3 of the channels is about half of the work. null: 0.3, or what `target_speedup` needs",
     )
     target_speedup: float | None = Field(
         None,
@@ -33,19 +33,19 @@ class StructuredPruning(Part):
     )
     scope: Literal["uniform", "global"] = Field(
         "uniform",
-        description="uniform: each layer loses the same share; global: all layers are ranked together, and some lose more",
+        description="uniform: each layer loses the same share; global: all layers are ranked together, and some lose more, at most nine tenths",
     )
     round_to: int = Field(
         16,
         ge=1,
         le=64,
-        description="channels left are a multiple of this; unaligned channels run slower than none removed",
+        description="channels left of what is cut are a multiple of this; 1: any number, and unaligned channels may run slower than none removed",
     )
     steps: int = Field(
         1,
         ge=1,
         le=20,
-        description="in how many equal steps the channels leave; the recovery's epochs are shared out among the steps",
+        description="in how many equal steps the channels leave, ranked anew at each; the recovery's epochs are shared out among the steps",
     )
 
     @model_validator(mode="before")
