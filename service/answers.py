@@ -283,7 +283,11 @@ class Measured(Answer):
     )
     latency_ms: dict[str, float] | None = Field(None, description="p50 and p95 of one image at a time")
     throughput: dict[str, float] | None = Field(None, description="batch size (1, 8, 32) → images per second")
-    speedup: float | None = Field(None, description="against fp32, median of interleaved rounds' ratios at batch 1")
+    speedup: float | None = Field(
+        None,
+        description="against fp32: median of interleaved rounds' ratios at batch 1, on the CPU of the time that the "
+        "thread ran, so that other work there does not count",
+    )
     speedup_interval: tuple[float, float] | None = Field(None, description="95 % interval of that")
     parent_speedup: float | None = Field(None, description="the same against the form that this one was made from")
     parent_speedup_interval: tuple[float, float] | None = Field(None, description="95 % interval of that")

@@ -1,15 +1,15 @@
 import pytest
 
-from workers.export.timing import Rounds, ratio
+from workers.export.timing import Call, Rounds, ratio
 
 
 def rounds(*times: float) -> Rounds:
     """Return rounds of two calls, of which the second was disturbed."""
-    return [[time, 3 * time] for time in times]
+    return [[Call(wall_s=time, thread_s=time), Call(wall_s=9 * time, thread_s=3 * time)] for time in times]
 
 
 def test_a_ratio_is_the_median_over_the_rounds_of_the_quickest_calls() -> None:
-    measured = ratio(rounds(2.0, 2.0, 4.0), rounds(1.0, 1.0, 1.0))
+    measured = ratio(rounds(2.0, 2.0, 4.0), rounds(1.0, 1.0, 1.0), by="wall_s")
 
     assert measured.value == 2.0
 
@@ -17,7 +17,7 @@ def test_a_ratio_is_the_median_over_the_rounds_of_the_quickest_calls() -> None:
 def test_a_drifting_machine_drifts_for_both() -> None:
     drift = [1.0 + 0.1 * step for step in range(12)]
 
-    measured = ratio(rounds(*(1.5 * step for step in drift)), rounds(*drift))
+    measured = ratio(rounds(*(1.5 * step for step in drift)), rounds(*drift), by="wall_s")
 
     assert (measured.low, measured.value, measured.high) == pytest.approx((1.5, 1.5, 1.5))
 
@@ -27,12 +27,21 @@ def test_a_drifting_machine_drifts_for_both() -> None:
     [(5, 0), (6, 0), (9, 1), (12, 2), (20, 5), (30, 9)],  # ranks of the sign test's 95 % interval of a median
 )
 def test_the_interval_leaves_out_as_many_rounds_as_95_of_100_allow(count: int, left_out: int) -> None:
-    measured = ratio(rounds(*range(1, count + 1)), rounds(*[1.0] * count))
+    measured = ratio(rounds(*range(1, count + 1)), rounds(*[1.0] * count), by="wall_s")
 
     assert (measured.low, measured.high) == (left_out + 1, count - left_out)
 
 
 def test_a_file_is_as_fast_as_itself() -> None:
-    measured = ratio(rounds(1.0, 2.0, 3.0), rounds(1.0, 2.0, 3.0))
+    measured = ratio(rounds(1.0, 2.0, 3.0), rounds(1.0, 2.0, 3.0), by="wall_s")
 
     assert (measured.low, measured.value, measured.high) == (1.0, 1.0, 1.0)
+
+
+def test_what_others_ran_is_not_counted_where_threads_are_compared() -> None:
+    interrupted = [[Call(wall_s=50.0, thread_s=2.0)], [Call(wall_s=2.0, thread_s=2.0)]]
+    undisturbed = [[Call(wall_s=1.0, thread_s=1.0)]] * 2
+
+    measured = ratio(interrupted, undisturbed, by="thread_s")
+
+    assert (measured.low, measured.high) == (2.0, 2.0)

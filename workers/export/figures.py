@@ -21,7 +21,7 @@ class Figures:
     throughput: dict[str, float]
     """images per second at batch 1, 8 and 32"""
     speedup: float
-    """fp32's latency / this file's, one image at a time: the median over interleaved rounds"""
+    """fp32's time / this file's, one image at a time: the median over interleaved rounds (see `timing`)"""
     speedup_interval: tuple[float, float]
     """the 95 % interval of that"""
     parent_speedup: float | None

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -74,7 +74,10 @@ def speedups(request: Mapping[str, Any], *, tell: Tell) -> dict[str, float]:
     size_HWC = opened[request["baseline"]].get_inputs()[0].shape[1:]
     noise_NHWC = np.random.default_rng(0).integers(0, 256, (1, *size_HWC), dtype=np.uint8)
     timings = timing.take_turns(opened, noise_NHWC, budget_s=request["budget_s"])
-    return {name: timing.ratio(timings[request["baseline"]], rounds).value for name, rounds in timings.items()}
+    clock = timing.CLOCKS[request["provider"]]
+    return {
+        name: timing.ratio(timings[request["baseline"]], rounds, by=clock).value for name, rounds in timings.items()
+    }
 
 
 def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
@@ -211,7 +214,8 @@ class _Measuring:
         kept = self._open(self.forms[baseline], threads=THREADS)
         groups = [(name, parents.get(name) or baseline) for name in others] or [(baseline, baseline)]
         share_s = budget_s * (len(groups) + 1) / (2 * len(groups))
-        own: dict[int, timing.Rounds] = {size: [] for size in BATCHES}
+        own: dict[int, list[Sequence[timing.Call]]] = {size: [] for size in BATCHES}
+        clock = timing.CLOCKS[self.provider]
         speeds: dict[str, dict[str, Any]] = {}
         for name, parent in groups:
             opened = {baseline: kept} | {
@@ -227,8 +231,8 @@ class _Measuring:
                 )
             for size in BATCHES:
                 own[size] += timings[size][baseline]
-            over_baseline = timing.ratio(timings[1][baseline], timings[1][name])
-            over_parent = timing.ratio(timings[1][parent], timings[1][name]) if parent in timings[1] else None
+            over_baseline = timing.ratio(timings[1][baseline], timings[1][name], by=clock)
+            over_parent = timing.ratio(timings[1][parent], timings[1][name], by=clock) if parent in timings[1] else None
             speeds[name] = _speeds({size: timings[size][name] for size in BATCHES}, over_baseline, over_parent)
             tell(len(speeds) / len(groups))
         speeds[baseline] = _speeds(own, timing.Ratio(1.0, 1.0, 1.0), None)
@@ -241,10 +245,10 @@ class _Measuring:
 def _speeds(
     rounds: Mapping[int, timing.Rounds], over_baseline: timing.Ratio, over_parent: timing.Ratio | None
 ) -> dict[str, Any]:
-    single_ms = 1000 * np.concatenate(rounds[1])
+    single_ms = 1000 * timing.walls_s(rounds[1])
     return {
         "latency_ms": {"p50": float(np.median(single_ms)), "p95": float(np.percentile(single_ms, 95))},
-        "throughput": {str(size): size / timing.median_s(calls) for size, calls in rounds.items()},
+        "throughput": {str(size): size / float(np.median(timing.walls_s(calls))) for size, calls in rounds.items()},
         "speedup": over_baseline.value,
         "speedup_interval": (over_baseline.low, over_baseline.high),
         "parent_speedup": over_parent and over_parent.value,

@@ -4,16 +4,22 @@ The files take turns (A B, then B A, …), so that a machine that drifts drifts 
 quickest counts: what else runs only ever adds time (Chen and Revels 2016, Robust benchmarking in noisy environments,
 arXiv:1608.04295). The ratio of two files is the median of the rounds' ratios, with the distribution-free interval
 between two of them that holds it in 95 of 100 cases (order statistics: David and Nagaraja 2003, section 7.1).
+
+On the CPU a call is compared by the time that its thread has run: on one thread nothing else computes for it, and the
+time in which the system ran others is not the file's. On an idle machine both clocks tell the same.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
+from typing import Literal, NamedTuple
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+
+from models_store.providers import Provider
 
 # N images of a batch, H height, W width, C channel
 
@@ -24,8 +30,21 @@ CALLS_PER_ROUND = 3  # few, so that two files are measured within milliseconds; 
 MOST_CALLS_PER_ROUND = 50
 WARM_UP_CALLS = 3
 
-Rounds = list[list[float]]
-"""seconds of each call, by round"""
+
+class Call(NamedTuple):
+    """One call of a session."""
+
+    wall_s: float
+    """from beginning to end"""
+    thread_s: float
+    """in which the calling thread ran"""
+
+
+Rounds = Sequence[Sequence[Call]]
+"""the calls of each round"""
+Clock = Literal["wall_s", "thread_s"]
+CLOCKS: dict[Provider, Clock] = {"cpu": "thread_s", "cuda": "wall_s"}
+"""by which of a call's times files are compared"""
 
 
 @dataclass(frozen=True)
@@ -44,37 +63,41 @@ def take_turns(
     budget_s: float,
     least_rounds: int = LEAST_ROUNDS,
 ) -> dict[str, Rounds]:
-    """Return the seconds of each call of each session on the batch, after a warm-up.
+    """Return the calls of each session on the batch, after a warm-up.
 
     It takes about `budget_s` for all together, and more where `least_rounds` of single calls do.
     """
     feed = {"images": batch_NHWC}
     turn_s = 0.0  # one call of each session
     for session in sessions.values():
-        warm_up_s = [_seconds(session, feed)]
+        warm_up_s = [_call(session, feed).wall_s]
         while len(warm_up_s) < WARM_UP_CALLS and sum(warm_up_s) < budget_s / 10:
-            warm_up_s.append(_seconds(session, feed))
+            warm_up_s.append(_call(session, feed).wall_s)
         turn_s += min(warm_up_s)
     turns = budget_s / turn_s
     rounds = int(min(max(turns / CALLS_PER_ROUND, least_rounds), MOST_ROUNDS))
     repeats = int(min(max(turns / rounds, 1), MOST_CALLS_PER_ROUND))
-    timings: dict[str, Rounds] = {name: [] for name in sessions}
+    timings: dict[str, list[list[Call]]] = {name: [] for name in sessions}
     for round_ in range(rounds):
         for name in list(sessions)[:: 1 if round_ % 2 == 0 else -1]:
-            timings[name].append([_seconds(sessions[name], feed) for _ in range(repeats)])
-    return timings
+            timings[name].append([_call(sessions[name], feed) for _ in range(repeats)])
+    return dict(timings)
 
 
-def ratio(baseline: Rounds, form: Rounds) -> Ratio:
+def ratio(baseline: Rounds, form: Rounds, *, by: Clock) -> Ratio:
     """Return how many times faster `form` is than `baseline`, both from the same call of `take_turns`."""
-    ratios = sorted(min(other) / min(own) for other, own in zip(baseline, form, strict=True))
+    ratios = sorted(_quickest_s(other, by) / _quickest_s(own, by) for other, own in zip(baseline, form, strict=True))
     left_out = _left_out(len(ratios))
     return Ratio(float(np.median(ratios)), ratios[left_out], ratios[-1 - left_out])
 
 
-def median_s(rounds: Sequence[Sequence[float]]) -> float:
-    """Return the median of all calls, in seconds."""
-    return float(np.median(np.concatenate(rounds)))
+def walls_s(rounds: Rounds) -> NDArray[np.float64]:
+    """Return how long each call took from beginning to end, in seconds."""
+    return np.array([call.wall_s for calls in rounds for call in calls])
+
+
+def _quickest_s(calls: Sequence[Call], by: Clock) -> float:
+    return min(call.thread_s if by == "thread_s" else call.wall_s for call in calls)
 
 
 def _left_out(count: int) -> int:
@@ -89,7 +112,8 @@ def _left_out(count: int) -> int:
     return max(left_out - 1, 0)
 
 
-def _seconds(session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[np.uint8]]) -> float:
-    start = time.perf_counter()
+def _call(session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[np.uint8]]) -> Call:
+    start_s, thread_start_s = time.perf_counter(), time.thread_time()
     session.run(["probabilities"], feed)
-    return time.perf_counter() - start
+    thread_end_s, end_s = time.thread_time(), time.perf_counter()
+    return Call(end_s - start_s, thread_end_s - thread_start_s)
