@@ -98,6 +98,23 @@ def test_what_the_trainer_hands_over_is_published(database: Database, attempt: A
     assert kinds == ["state", "state", "phase", "progress", "state"]
 
 
+def test_what_a_measuring_trainer_hands_over_replaces_figures(
+    database: Database, attempt: Attempt, settings: Settings
+) -> None:
+    attempt('say("result", **RESULT)')
+    errand = jobs.Errand("measure", {"model": "leaves", "version": 1})
+    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, errand=errand)
+
+    outcome = attempt(
+        'say("result", measured={"fp32": {"cpu": {"speedup": 1.0, "accepted": True}}}, defaults={"cpu": "fp32"})'
+    )
+
+    version = registry.version(database, "leaves", 1, owner=OWNER)
+    assert (outcome, the_job(database).kind, the_job(database).state) == ("succeeded", "measure", "succeeded")
+    assert version.variants[0].card["measured"]["cpu"] == {"speedup": 1.0, "accepted": True}
+    assert version.defaults == {"cpu": "fp32"}
+
+
 def test_a_trainer_that_dies_is_a_crash_with_its_last_words(database: Database, attempt: Attempt) -> None:
     outcome = attempt('print("out of luck", flush=True); sys.exit(3)')
 
