@@ -9,6 +9,7 @@ UV := tools/uv
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 RUN := .venv/.made-run
 DEV := .venv/.made-dev
+EXAMPLES := docs/examples/node_modules/.made
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -21,7 +22,7 @@ demo: $(RUN) ## upload, train, shrink and serve a real image set; DATA=images.zi
 up: $(RUN) ## start the local stack and leave it running; Ctrl-C stops all of it
 	@$(BIN)/espalier up $(ARGS)
 
-test: $(DEV) ## run every test; ARGS="-k name" runs some
+test: $(DEV) $(EXAMPLES) ## run every test; ARGS="-k name" runs some
 	@$(BIN)/pytest $(ARGS)
 
 check: $(DEV) ## lint, types, import rules, and that nothing generated is stale
@@ -53,7 +54,7 @@ clean: ## remove what tools leave behind; keeps .venv and the data in .espalier
 	@find . -name __pycache__ -type d -not -path './.venv/*' -not -path './.uv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove the environment too
-	@rm -rf .venv .uv
+	@rm -rf .venv .uv docs/examples/node_modules
 
 $(RUN): requirements.lock pyproject.toml tools/uv
 	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' .venv
@@ -65,5 +66,9 @@ $(RUN): requirements.lock pyproject.toml tools/uv
 $(DEV): requirements-dev.lock $(RUN)
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
+
+$(EXAMPLES): docs/examples/package-lock.json
+	@if (cd docs/examples && npm ci --silent) && touch $@; then :; \
+	else echo "npm could not install docs/examples: their tests in a browser will be skipped"; fi
 
 .PHONY: help setup demo up test check format generated lock gpu-check clean distclean
