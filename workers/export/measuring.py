@@ -6,14 +6,11 @@ and the times are taken, each form beside the baseline and the form that it was 
 """
 
 import json
-import multiprocessing
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from workers import tether
 from workers.compression import gate
 from workers.export import hardware, sessions, timing
 from workers.export.figures import Figures, Measurement, Unmeasurable
+from workers.export.trying import Tried, alone
 from workers.training import scores
 from workers.training.scores import Answers
 
@@ -40,15 +38,6 @@ NEAR = 0.1  # numbers agree when they are this share of the true ones' standard 
 TRY_SHARE, ANSWER_SHARE = 0.1, 0.5  # of the progress
 
 Tell = Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What a form's own process told: how long loading took, and how much memory it had at most."""
-
-    load_ms: float
-    peak_memory_bytes: int
-    provider: str
 
 
 def main() -> None:
@@ -89,7 +78,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
     sample_NHWC = np.resize(images_NHWC[splits["val"][:LARGEST]], (LARGEST, *images_NHWC.shape[1:]))
     tried: dict[str, Tried | Unmeasurable] = {}
     for name, path in request["forms"].items():
-        tried[name] = _try(Path(path), sample_NHWC, provider=provider)
+        tried[name] = alone(Path(path), sample_NHWC, provider=provider, threads=THREADS)
         tell(TRY_SHARE * len(tried) / len(request["forms"]))
     first = tried[baseline]
     if isinstance(first, Unmeasurable):
@@ -254,51 +243,6 @@ def _speeds(
         "parent_speedup": over_parent and over_parent.value,
         "parent_speedup_interval": over_parent and (over_parent.low, over_parent.high),
     }
-
-
-def _try(path: Path, sample_NHWC: NDArray[np.uint8], *, provider: Provider) -> Tried | Unmeasurable:
-    """Load the file and run the batch in a process of its own."""
-    path.read_bytes()  # into the page cache, so that every form is read from memory
-    fork = multiprocessing.get_context("fork")  # nothing was opened yet: there are no threads to lose
-    ours, theirs = fork.Pipe(duplex=False)
-    process = fork.Process(target=_tell_how_it_went, args=(theirs, os.getpid(), path, sample_NHWC, provider))
-    process.start()
-    theirs.close()
-    try:
-        told: Tried | str = ours.recv()
-    except EOFError:
-        process.join()
-        return Unmeasurable(f"the process that ran it alone ended with exit code {process.exitcode}")
-    process.join()
-    return Unmeasurable(told) if isinstance(told, str) else told
-
-
-def _tell_how_it_went(
-    told: Connection, parent: int, path: Path, sample_NHWC: NDArray[np.uint8], provider: Provider
-) -> None:
-    tether.die_with_parent(parent)
-    try:
-        start = time.perf_counter()
-        session = sessions.open_session(path, device=provider, threads=THREADS)
-        load_ms = 1000 * (time.perf_counter() - start)
-        session.run(["probabilities"], {"images": sample_NHWC})
-    except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base
-        told.send(_first_sentence(error))
-    else:
-        told.send(Tried(load_ms, _peak_memory_bytes(), sessions.provider(session)))
-
-
-def _first_sentence(error: Exception) -> str:
-    """Return the first line of what onnxruntime says, without the line of its source code that it came from."""
-    return f"onnxruntime refuses it: {(str(error).strip().splitlines() or [repr(error)])[0][:500]}"
-
-
-def _peak_memory_bytes() -> int:
-    """Return this process's largest resident set so far (proc(5), status, VmHWM)."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith("VmHWM:"):
-            return 1024 * int(line.split()[1])
-    raise RuntimeError("this kernel does not tell a process's peak memory")
 
 
 def _say(message: Mapping[str, Any]) -> None:
