@@ -45,3 +45,9 @@ def test_what_others_ran_is_not_counted_where_threads_are_compared() -> None:
     measured = ratio(interrupted, undisturbed, by="thread_s")
 
     assert (measured.low, measured.high) == (2.0, 2.0)
+
+
+def test_a_clock_that_is_too_coarse_for_the_calls_is_not_used() -> None:
+    measured = ratio([[Call(wall_s=2.0, thread_s=0.0)]], [[Call(wall_s=1.0, thread_s=0.01)]], by="thread_s")
+
+    assert measured.value == 2.0

@@ -85,7 +85,12 @@ def take_turns(
 
 
 def ratio(baseline: Rounds, form: Rounds, *, by: Clock) -> Ratio:
-    """Return how many times faster `form` is than `baseline`, both from the same call of `take_turns`."""
+    """Return how many times faster `form` is than `baseline`, both from the same call of `take_turns`.
+
+    Where the system's clock of threads is too coarse for the calls, the wall's decides.
+    """
+    if any(call.thread_s <= 0 for calls in (*baseline, *form) for call in calls):
+        by = "wall_s"
     ratios = sorted(_quickest_s(other, by) / _quickest_s(own, by) for other, own in zip(baseline, form, strict=True))
     left_out = _left_out(len(ratios))
     return Ratio(float(np.median(ratios)), ratios[left_out], ratios[-1 - left_out])
