@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its stubs are a package of their own
 from onnx import numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
@@ -16,7 +17,7 @@ from models_store.errors import Invalid
 
 LIBRARIES = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, AssertionError,
-    onnx.checker.ValidationError, onnx.shape_inference.InferenceError,
+    DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError,
     onnxruntime_errors.Fail, onnxruntime_errors.EPFail, onnxruntime_errors.InvalidArgument,
     onnxruntime_errors.InvalidGraph, onnxruntime_errors.InvalidProtobuf, onnxruntime_errors.NotImplemented,
     onnxruntime_errors.RuntimeException,

@@ -103,11 +103,8 @@ class _Halving:
 
     def _replace(self) -> None:
         graph = self._graph
-        used = {name for node in self._nodes for name in node.input}
-        kept = [tensor for tensor in graph.initializer if tensor.name in used]
-        del graph.node[:], graph.initializer[:], graph.value_info[:]
+        del graph.node[:], graph.value_info[:]
         graph.node.extend(self._nodes)
-        graph.initializer.extend(kept)
 
 
 def _half(name: str) -> str:

@@ -10,7 +10,7 @@ import onnx
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from workers.compression.quantization.failures import require_finite_weights, told_in_our_words
+from workers.compression.quantization.failures import QuantizationImpossible, require_finite_weights, told_in_our_words
 
 if TYPE_CHECKING:  # torch is not needed here
     from workers.training.targets import Activation
@@ -24,10 +24,13 @@ def load(source: Path) -> onnx.ModelProto:
     """Return the exported file as it is.
 
     Raises:
-        QuantizationImpossible: if a weight is not a finite number.
+        QuantizationImpossible: if it can't be read, a weight is not a finite number, or no layer has weights.
     """
-    model = onnx.load(source)
+    with told_in_our_words("read the file"):
+        model = onnx.load(source)
     require_finite_weights(model)
+    if not layers(model.graph):
+        raise QuantizationImpossible("the net has no layer with weights: there is nothing to write in fewer bits")
     return model
 
 
@@ -36,7 +39,7 @@ def prepared(source: Path, *, beside: Path) -> Iterator[Path]:
     """Give a simplified copy of the exported file with the shape of every tensor, in a temporary folder `beside` it.
 
     Raises:
-        QuantizationImpossible: if a weight is not a finite number, or onnxruntime can't read the graph.
+        QuantizationImpossible: if `load` refuses it, or onnxruntime can't read the graph.
     """
     load(source)
     with tempfile.TemporaryDirectory(prefix="quantize-", dir=beside.parent) as folder:
@@ -81,9 +84,13 @@ def without_gemm(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def save(model: onnx.ModelProto, path: Path, *, source: Path) -> None:
-    """Write the model with the metadata of `source`, and only the operator sets that it uses."""
+    """Write the model with the metadata of `source`, and only the weights and operator sets that it uses."""
     properties = {entry.key: entry.value for entry in onnx.load(source, load_external_data=False).metadata_props}
     onnx.helper.set_model_props(model, properties)
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
     used = {node.domain for node in model.graph.node}
     versions = {CONTRIBUTED: 1} | {entry.domain: entry.version for entry in model.opset_import}
     del model.opset_import[:]

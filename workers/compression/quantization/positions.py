@@ -28,8 +28,9 @@ def kept_in_float(graph: onnx.GraphProto, activation: "Activation") -> set[str]:
 
     They are the preprocessing before the first layer with weights; for numbers all from the last layer on, which in 8
     bits could give 256 numbers, and none beyond those of the calibration images; a first convolution of a few channels,
-    unless a pooling follows, which in float is slower still; and a depthwise convolution next to what is in float
-    anyway, as a swish is.
+    unless a pooling follows, which in float is slower still; a depthwise convolution next to what is in float anyway,
+    as a swish is; and a sum that goes into what is in float, as a transformer's residuals go into layer norms, or adds
+    a bias to a product.
     """
     kept = graphs.outside(graph, activation)
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
@@ -38,21 +39,28 @@ def kept_in_float(graph: onnx.GraphProto, activation: "Activation") -> set[str]:
     for node in graph.node:
         for name in node.input:
             consumers.setdefault(name, []).append(node)
-    first = True
-    for layer in graphs.layers(graph):
-        if layer.name in kept:
-            continue
-        fused = [node for node in consumers.get(layer.output[0], []) if node.op_type in FUSED]
+
+    def in_float(node: onnx.NodeProto) -> bool:
+        return node.op_type not in QUANTISED or node.name in kept
+
+    layers = [layer for layer in graphs.layers(graph) if layer.name not in kept]
+    for layer in (layer for layer in layers if layer.op_type == "Conv"):
+        shape = shapes[layer.input[1]]
+        fused = [node for node in consumers[layer.output[0]] if node.op_type in FUSED]
         after = [each for node in (fused or [layer]) for each in consumers.get(node.output[0], [])]
-        if first:
-            useless = shapes[layer.input[1]][1] <= FEW_CHANNELS and not any(each.op_type in POOLING for each in after)
+        if layer is layers[0]:
+            useless = shape[1] <= FEW_CHANNELS and not any(node.op_type in POOLING for node in after)
         else:
-            before = producers[layer.input[0]]
-            in_float = any(each.op_type not in QUANTISED or each.name in kept for each in (before, *after))
-            useless = in_float and _is_depthwise(layer, shapes[layer.input[1]])
-        if useless and layer.op_type == "Conv":
+            neighbours = [producers[layer.input[0]], *after]
+            useless = _is_depthwise(layer, shape) and any(in_float(node) for node in neighbours)
+        if useless:
             kept |= {layer.name, *(node.name for node in fused)}
-        first = False
+    for node in graph.node:
+        if node.op_type == "Add" and (
+            any(in_float(each) for each in consumers.get(node.output[0], []))
+            or any(name in shapes for name in node.input)
+        ):
+            kept.add(node.name)
     return kept
 
 

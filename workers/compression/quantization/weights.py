@@ -98,9 +98,6 @@ def round_weights_to_4_bits(
                 K=inputs, N=outputs, bits=4, block_size=part.block_size,
             )
         )  # fmt: skip
-    others = [tensor for tensor in model.graph.initializer if tensor.name not in matrices]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(others)
     graphs.save(model, target, source=source)
     return {
         "layers": len(layers),
