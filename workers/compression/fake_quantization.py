@@ -1,21 +1,24 @@
 """The rounding of an int8 file, simulated in a net that trains (Jacob et al. 2017, arXiv:1712.05877).
 
-Where the QDQ file rounds (`quantization.static`), the net rounds: weights to signed 8 bits, symmetric around zero, by
-the largest there is; activations to unsigned 8 bits, by a range that moves with what training sees. Rounding passes
+Where the file rounds, the net rounds: weights to signed 8 bits, symmetric around zero, by the largest there is;
+activations to unsigned 8 bits, by a range that begins as the file's and moves with what training sees. Rounding passes
 gradients on as they are, and none beyond a range (the straight-through estimator, Bengio et al. 2013,
 arXiv:1308.3432).
 """
 
-# B batch, C channel, H height, W width
+# B batch, C channel, H height, W width, O output
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
+import onnx
 import torch
+from onnx import numpy_helper
 from torch import Tensor, fx, nn
 
+from workers.compression import origins
 from workers.compression.folding import LAYERS, traced
+from workers.compression.origins import Origin
 from workers.compression.quantization.failures import QuantizationImpossible
 
 MOMENTUM = 0.01  # of a batch in a range, as in torch's own moving average
@@ -23,39 +26,44 @@ LEVELS = 255  # steps between the lowest and the highest of unsigned 8 bits
 LARGEST = 127  # of signed 8 bits, with as many below zero as above
 
 aten = torch.ops.aten
-SUMS = (aten.add.Tensor, aten.cat.default, aten.avg_pool2d.default)
-CUTS = (aten.relu.default, aten.hardtanh.default, aten.clamp.default)
-MOVES = (
-    aten.max_pool2d.default, aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.dropout.default,
-    aten.clone.default,
-)  # fmt: skip
 PRODUCTS = (aten.matmul.default, aten.bmm.default, aten.scaled_dot_product_attention.default)
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """What an int8 file rounds: activations, each with its lowest and highest value, and layers' weights."""
+
+    ranges: dict[Origin, tuple[float, float]]
+    layers: list[str]
+    float_layers: list[str]
+    per_channel: bool
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A net that answers as an int8 file, and where it rounds activations."""
+
+    net: fx.GraphModule
+    activations: "dict[Origin, RoundedActivation]"
+
+
 class RoundedActivation(nn.Module):
-    """Rounds a tensor to 256 values of the range seen so far; the range holds zero, which padding needs exactly."""
+    """Rounds a tensor to 256 values of a range that holds zero, which padding needs exactly."""
 
     lowest: Tensor
     highest: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, lowest: float, highest: float) -> None:
         super().__init__()
-        self.register_buffer("lowest", torch.zeros(()))
-        self.register_buffer("highest", torch.zeros(()))
-        self.reads = False
-        """whether it takes the whole range of what comes, and does not round"""
+        self.register_buffer("lowest", torch.tensor(lowest))
+        self.register_buffer("highest", torch.tensor(highest))
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the values rounded; in training the range moves a little towards theirs."""
-        if self.reads or self.training:
+        if self.training:
             lowest, highest = values.detach().float().aminmax()
-            lowest, highest = lowest.clamp(max=0), highest.clamp(min=0)
-            if self.reads:
-                torch.minimum(self.lowest, lowest, out=self.lowest)
-                torch.maximum(self.highest, highest, out=self.highest)
-                return values
-            self.lowest.lerp_(lowest, MOMENTUM)
-            self.highest.lerp_(highest, MOMENTUM)
+            self.lowest.lerp_(lowest.clamp(max=0), MOMENTUM)
+            self.highest.lerp_(highest.clamp(min=0), MOMENTUM)
         width = self.highest - self.lowest
         scale = torch.where(width > 0, width / LEVELS, 1.0)
         zero_point = (-self.lowest / scale).round().clamp(0, LEVELS).int()
@@ -72,14 +80,10 @@ class RoundedWeight(nn.Module):
         super().__init__()
         self.per_channel = per_channel
         self.register_buffer("kept", kept, persistent=False)
-        self.reads = False
-        """whether ranges of activations are being read, as the file's are: without rounding"""
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the weight rounded."""
         weight = weight.float() if self.kept is None else weight.float() * self.kept
-        if self.reads:
-            return weight
         sizes = weight.detach().abs()
         if self.per_channel:
             scale_O = _scale(sizes.flatten(1).amax(dim=1))
@@ -90,89 +94,70 @@ class RoundedWeight(nn.Module):
         return torch.fake_quantize_per_tensor_affine(weight, scale, zero, -LARGEST, LARGEST)
 
 
-def simulated(
-    folded: nn.Module, example_BCHW: Tensor, *, per_channel: bool, ends_in_float: bool, kept: Mapping[str, Tensor]
-) -> fx.GraphModule:
-    """Return a net that answers as the int8 file of `folded` will, once its ranges are read, and that trains.
+def rounding_of(quantised: onnx.ModelProto, prepared: onnx.ModelProto, *, per_channel: bool) -> Rounding:
+    """Return what a QDQ file rounds; `prepared` is the file of floats that it was made of, by the same names."""
+    constants = {tensor.name: tensor for tensor in quantised.graph.initializer}
+    names = origins.layer_names(prepared.graph)
+    tensors = origins.in_file(prepared.graph)
+    found: dict[Origin, set[tuple[float, float]]] = {}
+    for node in quantised.graph.node:
+        if node.op_type == "QuantizeLinear" and node.input[0] in tensors:
+            scale, zero_point = (numpy_helper.to_array(constants[name]).item() for name in node.input[1:3])
+            bounds = (-zero_point * scale, (LEVELS - zero_point) * scale)
+            found.setdefault(tensors[node.input[0]], set()).add(bounds)
+    # what only moves a tensor has its range; with several ranges, tensors of one origin can't be told apart
+    ranges = {origin: bounds.pop() for origin, bounds in found.items() if len(bounds) == 1}
+    in_float = [names[node.name] for node in quantised.graph.node if node.name in names and node.input[1] in constants]
+    layers = [name for name in names.values() if name not in in_float]
+    return Rounding(ranges, layers, in_float, per_channel=per_channel)
+
+
+def simulate(folded: nn.Module, example_BCHW: Tensor, rounding: Rounding, *, kept: Mapping[str, Tensor]) -> Simulated:
+    """Return a net that answers as an int8 file of `folded` that rounds so, and that trains.
 
     Its weights have the names that they have in `folded`, a net without batch norms after layers. It is a graph of the
-    net in evaluation: dropped units and paths are not drawn. `ends_in_float` leaves the last layer and what follows as
-    they are, as the file of numbers does. `kept` are masks of weights, by their names, of which the rest stays zero.
+    net in evaluation: dropped units and paths are not drawn. `kept` are masks of weights, by their names, of which the
+    rest stays zero.
 
     Raises:
-        QuantizationImpossible: if there is no layer to round, or the net multiplies activations by each other, as
-            attention does, which is not simulated.
+        QuantizationImpossible: if a layer's rounding can't be simulated, or the net multiplies activations by each
+            other, as attention does.
     """
     net = traced(folded, example_BCHW)
-    graph = net.graph
-    layers = [node for node in graph.nodes if node.target in LAYERS]
-    if not layers:
+    layers = {origins.layer_name(node): node for node in net.graph.nodes if node.target in LAYERS}
+    missing = [name for name in rounding.layers if name not in layers]
+    if missing or any(node.target in PRODUCTS for node in net.graph.nodes):
         raise QuantizationImpossible(
-            "the net has no convolution and no linear layer: there is nothing to train with 8-bit weights"
+            "rounding is simulated in training for convolutions, linear layers on features, and what lies between; "
+            f"this net has {f'{len(missing)} layers' if missing else 'products of activations (attention)'} beyond "
+            "that: take `static_int8`, `dynamic_int8` or `weights_int8`, or a backbone of convolutions"
         )
-    if any(node.target in PRODUCTS for node in graph.nodes):
-        raise QuantizationImpossible(
-            "the net multiplies activations by each other (attention), whose rounding is not simulated in training; "
-            "take `static_int8`, `dynamic_int8` or `weights_int8`, or a backbone of convolutions"
-        )
-    nodes = list(graph.nodes)
-    inside = nodes[nodes.index(layers[0]) : nodes.index(layers[-1]) if ends_in_float else None]
-    for number, node in enumerate(_rounded(inside)):
-        _insert_after(net, node, f"rounded.activation{number}", RoundedActivation())
-    weights = {node.args[1]: None for node in inside if node.target in LAYERS}  # in order, each once
-    for number, node in enumerate(weights):
-        kept_here = kept.get(str(node.target)) if node.op == "get_attr" else None
-        _insert_after(net, node, f"rounded.weight{number}", RoundedWeight(per_channel=per_channel, kept=kept_here))
-    graph.lint()
+    if not rounding.layers:
+        raise QuantizationImpossible("no layer of this net works in 8 bits in its file: there is nothing to train for")
+    activations: dict[Origin, RoundedActivation] = {}
+    for number, (node, origin) in enumerate(list(_places(origins.in_net(net.graph), rounding))):
+        activations[origin] = RoundedActivation(*rounding.ranges[origin])
+        _insert_after(net, node, f"rounded.activation{number}", activations[origin])
+    for number, layer in enumerate(rounding.layers):
+        weight = layers[layer].all_input_nodes[1]
+        rounded = RoundedWeight(per_channel=rounding.per_channel, kept=kept.get(str(weight.target)))
+        _insert_after(net, weight, f"rounded.weight{number}", rounded)
+    net.graph.lint()
     net.recompile()
-    return net
+    return Simulated(net.to(example_BCHW.device), activations)
 
 
-@contextmanager
-def reading_ranges(net: nn.Module) -> Iterator[None]:
-    """Read the ranges of activations anew from what the net is fed inside; nothing is rounded meanwhile."""
-    roundings = [module for module in net.modules() if isinstance(module, RoundedActivation | RoundedWeight)]
-    for module in roundings:
-        module.reads = True
-        if isinstance(module, RoundedActivation):
-            module.lowest.zero_()
-            module.highest.zero_()
-    try:
-        yield
-    finally:
-        for module in roundings:
-            module.reads = False
+def _places(tensors: Mapping[fx.Node, Origin], rounding: Rounding) -> Iterator[tuple[fx.Node, Origin]]:
+    """Yield after which nodes to round, each with its origin: where a tensor of that origin first is, and whole.
 
-
-def _rounded(nodes: list[fx.Node]) -> list[fx.Node]:
-    """Return the nodes whose output the file rounds, as onnxruntime chooses them among `nodes`, in order.
-
-    A layer's and a sum's inputs and outputs are rounded. Of one that goes to a ReLU alone it is the ReLU's output: a
-    range from zero on is the ReLU. What moves numbers without changing them keeps their rounding.
+    Several operators that are not told apart make a tensor together; it is whole where one that is takes it.
     """
-    rounded: dict[fx.Node, None] = {}
-    moved: set[fx.Node] = set()
-    for node in nodes:
-        sources = _activations(node)
-        if node.target in LAYERS or node.target in SUMS:
-            rounded |= dict.fromkeys(source for source in sources if source not in moved)
-            rounded[node] = None
-        elif node.target in CUTS and sources[0] in rounded:
-            if len(sources[0].users) == 1:
-                del rounded[sources[0]]
-            rounded[node] = None
-        elif node.target in MOVES and (sources[0] in rounded or sources[0] in moved):
-            moved.add(node)
-    return list(rounded)
-
-
-def _activations(node: fx.Node) -> list[fx.Node]:
-    """Return the tensors that an operator works on: all but its weights and sizes."""
-    first: Any = node.args[0] if node.args else []
-    given = list(first) if isinstance(first, list | tuple) else [first]
-    if node.target is aten.add.Tensor:
-        given.append(node.args[1])
-    return [each for each in given if isinstance(each, fx.Node) and isinstance(each.meta.get("val"), Tensor)]
+    seen: set[Origin] = set()
+    for node, origin in tensors.items():
+        is_whole = origin[0] != origins.OTHER or any(user.target in origins.IN_NET for user in node.users)
+        if is_whole and origin in rounding.ranges and origin not in seen:
+            seen.add(origin)
+            yield node, origin
 
 
 def _insert_after(net: fx.GraphModule, node: fx.Node, name: str, module: nn.Module) -> None:

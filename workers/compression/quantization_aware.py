@@ -1,29 +1,39 @@
 """Quantisation-aware training: the net trains on as its int8 file will answer, then that file is made of it.
 
-fold batch norm → simulate the file's rounding → read ranges on training images → train with the spec's recipe → export
-the trained weights in float → quantise that file as any other, on the same images.
+fold batch norm → make the static int8 file → simulate what it rounds, by its ranges → train with the spec's recipe →
+make the file of the trained weights, by the ranges that training left.
 
 Jacob et al. 2017 (arXiv:1712.05877). Batch norm is folded before training, with the statistics that the net has, as in
-Nagel et al. 2021 (arXiv:2106.08295). Activation ranges follow a moving average while it trains; at the end they are
-read anew at the weights that are kept, on the images and in the way of the static quantiser, so that the simulation
-answers as the file does. No random layer (dropout, stochastic depth) takes part.
+Nagel et al. 2021 (arXiv:2106.08295). Activation ranges follow a moving average. Read anew on the trained net in float
+they would be another net's: its weights are good with rounding alone. No random layer (dropout, stochastic depth) takes
+part.
 """
 
 # N images, B batch, C channel, H height, W width
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+import onnx
 import torch
+from onnxruntime.quantization import TensorsData
+from onnxruntime.quantization.calibrate import TensorData
 from torch import fx, nn
 
 from models_store.spec.quantization import QatInt8, StaticInt8
 from workers import examining
-from workers.compression import sparsity
-from workers.compression.fake_quantization import reading_ranges, simulated
+from workers.compression import origins, sparsity
+from workers.compression.fake_quantization import RoundedActivation, Rounding, rounding_of, simulate
 from workers.compression.folding import fold_norms
-from workers.compression.quantization.calibration import CalibrationImages
-from workers.compression.quantization.static import quantize_static
+from workers.compression.origins import Origin
+from workers.compression.quantization import graphs
+from workers.compression.quantization.calibration import CalibrationImages, read_ranges
+from workers.compression.quantization.positions import QUANTISED, kept_in_float
+from workers.compression.quantization.static import calibration_facts, rounded
 from workers.export.graph import export
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
@@ -38,6 +48,7 @@ from workers.work import Form, Work, identity
 PREPARED, TRAINED = 0.1, 0.9  # of the progress
 BATCH = 64
 SPARSE = ("unstructured_l1", "n_m")
+NOTHING: Mapping[Origin, RoundedActivation] = MappingProxyType({})
 
 
 def make(
@@ -64,51 +75,30 @@ def make(
     assert source.net is not None, "what trains on is a net"
     size, channels = work.spec.input.size, work.spec.input.channels
     assert size is not None, "the spec is resolved"
-    activation = targets.activation_of(work.spec.task)
-    is_sparse = (source.made_by or {}).get("kind") in SPARSE
     reporter.progress(0.0)
     example_BCHW = torch.zeros(2, channels, size, size)
     folded = fold_norms(source.net, example_BCHW)
-    reporter.progress(PREPARED / 2)
-    net = simulated(
-        folded.to(work.device),
-        example_BCHW.to(work.device),
-        per_channel=part.per_channel,
-        ends_in_float=activation == "identity",
-        kept=sparsity.zeros_of(folded) if is_sparse else {},
-    )
-    student = _Student(net, of=source.net)
+    reporter.progress(PREPARED / 3)
+    static = StaticInt8(calibration_images=part.calibration_images, per_channel=part.per_channel)
+    files = _Files(work, target, images, static)
+    rounding = files.write(folded)
+    reporter.progress(2 * PREPARED / 3)
+    kept = sparsity.zeros_of(folded) if (source.made_by or {}).get("kind") in SPARSE else {}
+    simulated = simulate(folded.to(work.device), example_BCHW.to(work.device), rounding, kept=kept)
+    student = _Student(simulated.net, of=source.net)
     told = Stretch(reporter, start=PREPARED, end=TRAINED, prefix=f"{target.stem.replace('-', '_')}_")
-    facts = _train(work, arrays, student, part=part, images=images, stage=target.stem, reporter=told)
-    trained = net.state_dict()
+    facts = _train(work, arrays, student, part=part, stage=target.stem, reporter=told)
+    trained = simulated.net.state_dict()
     folded.load_state_dict({name: trained.get(name, tensor) for name, tensor in folded.state_dict().items()})
     temperature = examining.temperature_of(work, student, arrays)
     if temperature is not None:
         facts["temperature"] = temperature.as_card()
-    divisor = temperature.value if temperature else 1.0
-    exported = target.with_suffix(".float.onnx")
-    try:
-        export(
-            folded,
-            mean=source.net.mean,
-            std=source.net.std,
-            size=size,
-            channels=channels,
-            opset=work.spec.export.opset,
-            labels=work.assignment.classes,
-            card=identity(work) | {"form": target.stem, "temperature": divisor},
-            path=exported,
-            activation=activation,
-            temperature=divisor,
-        )
-        static = StaticInt8(calibration_images=part.calibration_images, per_channel=part.per_channel)
-        told = Stretch(reporter, start=TRAINED, end=1.0)
-        quantised = quantize_static(
-            exported, target, part=static, images=images, activation=activation, report=told.progress
-        )
-    finally:
-        exported.unlink(missing_ok=True)
-    return quantised | facts
+    files.write(folded, trained=simulated.activations, divisor=temperature.value if temperature else 1.0)
+    told_of_layers = {
+        "layers": len(rounding.layers) + len(rounding.float_layers),
+        "float_layers": rounding.float_layers,
+    }
+    return calibration_facts(static, len(images)) | told_of_layers | facts
 
 
 class _Student(Classifier):
@@ -118,24 +108,69 @@ class _Student(Classifier):
         super().__init__(net, nn.Identity(), mean=of.mean, std=of.std, augmentation=of.augmentation, size=of.size)
 
 
+@dataclass(frozen=True)
+class _Files:
+    """How the int8 file is made of a net without batch norms: static quantisation, but for ranges that were trained."""
+
+    work: Work
+    target: Path
+    images: CalibrationImages
+    part: StaticInt8
+
+    def write(
+        self, folded: Classifier, *, trained: Mapping[Origin, RoundedActivation] = NOTHING, divisor: float = 1.0
+    ) -> Rounding:
+        """Write the file; return what it rounds."""
+        work, spec = self.work, self.work.spec
+        assert spec.input.size is not None, "the spec is resolved"
+        activation = targets.activation_of(spec.task)
+        exported = self.target.with_suffix(".float.onnx")
+        try:
+            export(
+                folded,
+                mean=folded.mean,
+                std=folded.std,
+                size=spec.input.size,
+                channels=spec.input.channels,
+                opset=spec.export.opset,
+                labels=work.assignment.classes,
+                card=identity(work) | {"form": self.target.stem, "temperature": divisor},
+                path=exported,
+                activation=activation,
+                temperature=divisor,
+            )
+            with graphs.prepared(exported, beside=self.target) as path:
+                ranges = read_ranges(path, self.images, part=self.part, operators=QUANTISED)
+                prepared = onnx.load(path)
+            _put(ranges, origins.in_file(prepared.graph), trained)
+            kept = kept_in_float(prepared.graph, activation)
+            quantised = rounded(prepared, ranges, in_float=kept, part=self.part)
+            graphs.save(quantised, self.target, source=exported)
+        finally:
+            exported.unlink(missing_ok=True)
+        return rounding_of(quantised, prepared, per_channel=self.part.per_channel)
+
+
+def _put(ranges: TensorsData, tensors: Mapping[str, Origin], trained: Mapping[Origin, RoundedActivation]) -> None:
+    """Replace the ranges of the file's tensors whose origins are among the trained ones."""
+    for name, origin in tensors.items():
+        if name in ranges and origin in trained:
+            lowest, highest = (
+                np.asarray(bound.item(), dtype=np.float32)
+                for bound in (trained[origin].lowest, trained[origin].highest)
+            )
+            ranges[name] = TensorData(lowest=lowest, highest=highest)
+
+
 def _train(
-    work: Work,
-    arrays: ImageArrays,
-    student: Classifier,
-    *,
-    part: QatInt8,
-    images: CalibrationImages,
-    stage: str,
-    reporter: Reporter,
+    work: Work, arrays: ImageArrays, student: Classifier, *, part: QatInt8, stage: str, reporter: Reporter
 ) -> dict[str, Any]:
-    """Train the simulated net; leave the better of it and its start, with the ranges that its file will have."""
+    """Train the simulated net; leave the better of it and its start, with its ranges."""
     student.to(work.device)
-    read_ranges(student, images, device=work.device)
     start = {name: tensor.detach().to("cpu", copy=True) for name, tensor in student.state_dict().items()}
     before = _validate(work, arrays, student)
     spec = recovery(work.spec, epochs=part.epochs, lr_scale=part.lr_scale)
     best_epoch = train_stage(work, student, arrays, spec=spec, stage=stage, reporter=reporter).best_epoch
-    read_ranges(student, images, device=work.device)
     after = _validate(work, arrays, student)
     monitor = spec.training.monitor
     if (selection.value(before, monitor), -before["val_loss"]) > (selection.value(after, monitor), -after["val_loss"]):
@@ -151,13 +186,6 @@ def _train(
         "val_accuracy_before": before["val_accuracy"],
         "val_accuracy_after": after["val_accuracy"],
     }
-
-
-def read_ranges(student: Classifier, images: CalibrationImages, *, device: torch.device) -> None:
-    """Read the simulated net's ranges of activations on the images that the file's will be read on."""
-    with torch.no_grad(), reading_ranges(student.eval()):
-        for feed in images.feeds():
-            student(student.prepare(torch.from_numpy(feed["images"]).to(device), None))
 
 
 def _validate(work: Work, arrays: ImageArrays, student: Classifier) -> dict[str, float]:
