@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.compression_lines import bad_input, int8, pruning, refusals, sensitive_net
+from benchmarks.compression_lines import any_size, bad_input, int8, pruning, refusals, sensitive_net
 from benchmarks.compression_lines.setup import Setup, Shown
 from benchmarks.home import home
 from benchmarks.jobs import JobFailed
@@ -27,6 +27,7 @@ LINES: dict[str, Callable[[Setup], Shown]] = {
     "pruning": pruning.show,
     "refusals": refusals.show,
     "sensitive": sensitive_net.show,
+    "any-size": any_size.show,
     "bad-input": bad_input.show,
 }
 

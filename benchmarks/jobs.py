@@ -154,7 +154,9 @@ def show(made: Made, title: str) -> None:
     for column in ("form", "times fp32", "p50 ms", "validation", "test", "MB", "verdict"):
         table.add_column(column)
     for name, card in made.cards.items():
-        figures = card.get("measured", {}).get("cpu", {"unmeasurable": "not measured"})
+        if card.get("standalone"):  # for use elsewhere: neither measured nor served
+            continue
+        figures = card["measured"]["cpu"]
         if "unmeasurable" in figures:
             table.add_row(name, "", "", "", "", f"{card['size_bytes'] / 1e6:.2f}", figures["unmeasurable"])
             continue

@@ -5,7 +5,7 @@ from typing import Any
 from benchmarks import jobs
 from benchmarks.compression_lines.setup import Setup, Shown
 
-EPOCHS = 4
+EPOCHS = 3
 SHRINK: dict[str, Any] = {
     "prune": {"kind": "structured", "ratio": 0.4},
     "recover": {"epochs": EPOCHS, "lr_scale": 0.3, "distillation": {}},
