@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from models_store.spec.pruning import Recovery
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
@@ -97,7 +99,7 @@ class Patient:
         before = self.validate(net, tell=lambda: reporter.progress(0.0))
         if self.recovery is None or epochs == 0:
             return Recovered(net, before, before, 0)
-        start = {name: tensor.detach().to("cpu", copy=True) for name, tensor in net.state_dict().items()}
+        start = state_of(net)
         lessons = self.recovery.distillation
         spec = recovery(self.work.spec, epochs=epochs, lr_scale=self.recovery.lr_scale, distillation=lessons)
         teacher = copy.deepcopy(self.parent) if lessons else None
@@ -116,6 +118,11 @@ class Patient:
 def shares(epochs: int, rounds: int) -> list[int]:
     """Return the epochs of each round, as equal as can be; what is left over goes to later rounds."""
     return [epochs * (number + 1) // rounds - epochs * number // rounds for number in range(rounds)]
+
+
+def state_of(net: Classifier) -> dict[str, Tensor]:
+    """Return a copy of the net's weights and statistics on the CPU, which training on leaves as they are."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in net.state_dict().items()}
 
 
 def _worth(work: Work, validated: Validated) -> tuple[float, float]:

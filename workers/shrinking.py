@@ -17,7 +17,7 @@ from workers.compression.gate import Drop
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
 from workers.progress import Reporter, Stretch
-from workers.recovering import Patient, Validated, shares
+from workers.recovering import Patient, Validated, shares, state_of
 from workers.work import Form, Work
 
 
@@ -104,7 +104,7 @@ def _(part: UnstructuredL1 | NM, patient: Patient, reporter: Reporter) -> Thinne
 def _control(patient: Patient, reporter: Reporter, *, rounds: int) -> Thinned:
     """Return the net that was not cut, after the same epochs in the same rounds."""
     work, net = patient.work, copy.deepcopy(patient.parent)
-    saved = work.checkpoints.load("control") or {"rounds": 0, "before": None, "weights": net.state_dict()}
+    saved = work.checkpoints.load("control") or {"rounds": 0, "before": None, "weights": state_of(net)}
     net.load_state_dict(saved["weights"])
     before = saved["before"]
     for number, epochs in enumerate(shares(patient.epochs, rounds)):
@@ -115,7 +115,7 @@ def _control(patient: Patient, reporter: Reporter, *, rounds: int) -> Thinned:
         recovered = patient.recover(net, epochs=epochs, stage=stage, reporter=told)
         before = recovered.before.accuracy if before is None else before
         work.checkpoints.forget(stage)
-        work.checkpoints.save("control", {"rounds": number + 1, "before": before, "weights": net.state_dict()})
+        work.checkpoints.save("control", {"rounds": number + 1, "before": before, "weights": state_of(net)})
     after = patient.validate(net, tell=lambda: reporter.progress(1.0))
     recovery = {"epochs": patient.epochs, "val_accuracy_before": before, "val_accuracy_after": after.accuracy}
     return Thinned(net, after, {"recovery": recovery})

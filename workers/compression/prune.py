@@ -112,7 +112,7 @@ def study(
     """
     _refuse_what_can_not_be_ranked(classifier, part)
     net = _trainable_copy(classifier)
-    with _told_in_our_words():
+    with told_in_our_words():
         found = bundles.find(net, torch.zeros(1, channels, size, size))
         if part.importance == "taylor":
             assert backward is not None, "gradients come of a loss"
@@ -172,7 +172,7 @@ def remove(classifier: Net, cut: Cut, *, size: int, channels: int) -> Net:
     """
     net = _trainable_copy(classifier)
     example_NCHW = torch.zeros(1, channels, size, size)
-    with _told_in_our_words():
+    with told_in_our_words():
         for bundle in bundles.find(net, example_NCHW):
             if cut.get(bundle.name):
                 bundle.remove(cut[bundle.name])
@@ -197,7 +197,7 @@ def restructure(classifier: Net, cuts: Cuts, *, size: int, channels: int) -> Net
 def compare(parent: nn.Module, pruned: nn.Module, *, size: int, channels: int) -> PruningFacts:
     """Return what `pruned` saves against the net that it was cut from, in one cut or in several."""
     example_NCHW = torch.zeros(1, channels, size, size)
-    with _told_in_our_words():
+    with told_in_our_words():
         (macs_before, parameters_before), (macs_after, parameters_after) = (
             _count(net, example_NCHW) for net in (parent, pruned)
         )
@@ -230,9 +230,12 @@ def _refuse_what_can_not_be_ranked(net: nn.Module, part: StructuredPruning) -> N
 
 
 @contextmanager
-def _told_in_our_words() -> Iterator[None]:
+def told_in_our_words() -> Iterator[None]:
+    """Turn what the libraries say of a net that they can't cut, or that does not run after it, into our error."""
     try:
         yield
+    except Invalid:
+        raise  # ours already
     except Exception as error:  # the library fails on structures that it does not know in any way
         raise PruningImpossible(
             f"channels can't be removed from this net ({str(error)[:200] or type(error).__name__}); "
