@@ -64,7 +64,8 @@ class DynamicInt8(Part):
         description="linear: linear layers alone; all: convolutions too, which is slow, and is told so by measuring",
     )
     per_channel: bool = Field(
-        default=False, description="one scale per output channel of the weights; else one per tensor"
+        default=False,
+        description="one scale per output channel of a linear layer's weights; else one per tensor. A convolution has one in any case",
     )
 
 

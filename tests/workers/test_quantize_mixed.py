@@ -1,0 +1,141 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from models_store.spec.quantization import MixedInt8, StaticInt8
+from tests.workers.tiny_graphs import Graph, some_images
+from workers.compression.quantization.calibration import CalibrationImages
+from workers.compression.quantization.mixed import quantize_mixed
+from workers.compression.quantization.positions import left_in_float
+from workers.compression.quantization.static import quantize_static
+from workers.export.sessions import open_session
+
+IMAGES = CalibrationImages(some_images(), np.arange(24))
+Report = Callable[[float], None]
+
+
+@pytest.fixture(scope="module")
+def sensitive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A net of six layers; `wild` makes one channel a thousand times as large as the others, and `tame` undoes it."""
+    graph = Graph()
+    stem = graph.node("Relu", [graph.conv(graph.start, "stem", (3, 8))], "stem_active")
+    calm = graph.node("Relu", [graph.conv(stem, "calm", (8, 8))], "calm_active")
+    gains = graph.constant("classifier.wild.weight", _diagonal([1000.0] + [1.0] * 7))
+    wild = graph.node("Conv", [calm, gains], "wild")
+    losses = graph.constant("classifier.tame.weight", _diagonal([0.001] + [1.0] * 7))
+    tame = graph.node("Conv", [wild, losses], "tame")
+    out = graph.node("Relu", [graph.conv(tame, "out", (8, 8))], "out_active")
+    return graph.answering(
+        graph.linear(graph.pooled(out), "head", (8, 3)), tmp_path_factory.mktemp("sensitive") / "fp32.onnx"
+    )
+
+
+def _diagonal(values: list[float]) -> np.ndarray:
+    return np.diag(values).astype(np.float32)[:, :, None, None]
+
+
+def answers(path: Path) -> np.ndarray:
+    return open_session(path, device="cpu", threads=1).run(None, {"images": IMAGES.images_NHWC})[0]
+
+
+def closeness_to(source: Path) -> Callable[[Path, Report], float]:
+    exact = answers(source)
+    return lambda path, _: 1 - float(np.abs(answers(path) - exact).max())
+
+
+def test_layers_that_hurt_most_stay_in_float_until_the_gate_holds(sensitive: Path, tmp_path: Path) -> None:
+    judge = closeness_to(sensitive)
+    quantize_static(sensitive, tmp_path / "int8.onnx", part=StaticInt8(), images=IMAGES)
+    plain = judge(tmp_path / "int8.onnx", lambda _: None)
+    least = 1 - (1 - plain) / 4
+
+    facts = quantize_mixed(
+        sensitive, tmp_path / "mixed.onnx", part=MixedInt8(), images=IMAGES, judge=judge, least_accuracy=least
+    )
+
+    assert facts["gate_held"]
+    assert judge(tmp_path / "mixed.onnx", lambda _: None) >= least > plain
+    assert {"wild", "tame"} & set(facts["float_layers"])
+    assert "calm" not in facts["float_layers"]
+    assert facts["tried"]["0"] == pytest.approx(plain)
+
+
+def test_no_layer_is_left_in_float_that_the_gate_does_not_need(sensitive: Path, tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def judge(path: Path, _: Report) -> float:
+        seen.append(path.name)
+        return 1.0
+
+    facts = quantize_mixed(
+        sensitive, tmp_path / "mixed.onnx", part=MixedInt8(), images=IMAGES, judge=judge, least_accuracy=0.9
+    )
+
+    assert len(seen) == 1
+    assert facts["float_layers"] == ["stem"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mixed.onnx"]
+
+
+@pytest.mark.parametrize("needed", [1, 2, 3])
+def test_the_fewest_layers_that_do_are_found(sensitive: Path, tmp_path: Path, needed: int) -> None:
+    def judge(path: Path, _: Report) -> float:
+        return float(_layers_in_float(path) >= needed + 1)  # the first is always
+
+    facts = quantize_mixed(
+        sensitive,
+        tmp_path / "mixed.onnx",
+        part=MixedInt8(max_float_share=0.8),
+        images=IMAGES,
+        judge=judge,
+        least_accuracy=1.0,
+    )
+
+    assert len(facts["float_layers"]) == needed + 1 == _layers_in_float(tmp_path / "mixed.onnx")
+    assert facts["layers"] == 6
+
+
+def test_a_gate_that_no_share_meets_is_told_with_the_largest_share(sensitive: Path, tmp_path: Path) -> None:
+    fractions: list[float] = []
+
+    facts = quantize_mixed(
+        sensitive,
+        tmp_path / "mixed.onnx",
+        part=MixedInt8(max_float_share=0.5),
+        images=IMAGES,
+        judge=lambda *_: 0.3,
+        least_accuracy=0.9,
+        report=fractions.append,
+    )
+
+    assert not facts["gate_held"]
+    assert facts["tried"] == {"0": 0.3, "2": 0.3}  # half of the five that may be quantised
+    assert len(facts["float_layers"]) == 3
+    assert fractions == sorted(fractions)
+    assert 0 <= fractions[0] < fractions[-1] <= 1
+
+
+def test_what_only_passes_on_a_layers_values_stays_in_float_with_it() -> None:
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w1"], ["a"], "first"),
+        onnx.helper.make_node("Relu", ["a"], ["b"], "active"),
+        onnx.helper.make_node("Conv", ["b", "w2"], ["c"], "second"),
+        onnx.helper.make_node("Add", ["b", "c"], ["d"], "sum"),
+        onnx.helper.make_node("Relu", ["d"], ["e"], "active_sum"),
+        onnx.helper.make_node("Conv", ["e", "w3"], ["f"], "third"),
+        onnx.helper.make_node("Add", ["e", "f"], ["g"], "next_sum"),
+    ]
+    weights = [onnx.numpy_helper.from_array(np.zeros((1, 1, 1, 1), dtype=np.float32), f"w{n}") for n in (1, 2, 3)]
+    graph = onnx.helper.make_graph(nodes, "residual", [], [], weights)
+
+    assert left_in_float(graph, {"second"}) == {"second", "sum", "active_sum"}
+    assert left_in_float(graph, {"third"}) == {"third", "next_sum"}
+    assert left_in_float(graph, set()) == set()
+
+
+def _layers_in_float(path: Path) -> int:
+    graph = onnx.load(path).graph
+    floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    return sum(node.op_type in {"Conv", "Gemm"} and node.input[1] in floats for node in graph.node)

@@ -1,0 +1,137 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from models_store.spec import quantization as asked
+from models_store.spec.train import ResolvedSpec
+from tests.samples import a_train_spec
+from tests.workers.desk import Desk
+from tests.workers.small_runs import Recorder
+from tests.workers.tiny_graphs import Graph, some_images
+from workers import quantizing
+from workers.image.data import ImageArrays
+from workers.progress import Drained
+from workers.work import Form
+
+CLASSES = ["blue", "green", "red"]
+
+
+def a_spec(*parts: asked.Quantization, max_accuracy_drop: float = 0.02) -> ResolvedSpec:
+    quantize = [part.model_dump() for part in parts]
+    return a_train_spec(compression={"quantize": quantize, "max_accuracy_drop": max_accuracy_drop})
+
+
+def some_arrays(*, train: int = 16) -> ImageArrays:
+    images_NHWC = some_images(24)
+    splits_N = np.array(["train"] * train + ["val"] * 8 + ["test"] * (16 - train), dtype="<U5")
+    return ImageArrays(images_NHWC, np.arange(24) % 3, splits_N, CLASSES)
+
+
+def a_file(path: Path, *, classes: int = 3) -> Path:
+    graph = Graph()
+    body = graph.node("Relu", [graph.conv(graph.conv(graph.start, "stem", (3, 8)), "body", (8, 16))], "active")
+    return graph.answering(graph.linear(graph.pooled(body), "head", (16, classes)), path)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path, classes=CLASSES)
+
+
+def fp32(desk: Desk) -> dict[str, Form]:
+    return {"fp32": Form(a_file(desk.folder / "fp32.onnx"), parent=None, facts={"temperature": {"value": 2.0}})}
+
+
+def test_each_part_makes_a_form_that_tells_how(desk: Desk) -> None:
+    parts = [asked.StaticInt8(), asked.DynamicInt8(), asked.WeightsInt8(), asked.Fp16(), asked.Bf16()]
+    forms = fp32(desk)
+
+    not_made = quantizing.quantize_files(desk.work(a_spec(*parts)), some_arrays(), forms)
+
+    assert not_made == {}
+    assert list(forms) == ["fp32", "int8", "dynamic-int8", "weights-int8", "fp16", "bf16"]
+    assert all(form.path.exists() and form.path.parent == desk.folder for form in forms.values())
+    assert [forms[name].made_by for name in list(forms)[1:]] == [part.model_dump(mode="json") for part in parts]
+    assert forms["int8"].facts["calibration_images"] == 16
+    assert forms["weights-int8"].facts["size_only"]
+    assert {form.parent for name, form in forms.items() if name != "fp32"} == {"fp32"}
+
+
+def test_one_form_that_can_not_be_made_costs_no_other(desk: Desk) -> None:
+    recorder, forms = Recorder(), fp32(desk)
+    spec = a_spec(asked.WeightsInt4(), asked.WeightsInt8())
+
+    not_made = quantizing.quantize_files(desk.work(spec, reporter=recorder), some_arrays(), forms)
+
+    assert list(not_made) == ["weights-int4"]
+    assert "block_size" in not_made["weights-int4"]
+    assert list(forms) == ["fp32", "weights-int8"]
+    assert any(line.startswith("weights-int4 is not made") for line in recorder.lines)
+    assert not (desk.folder / "weights-int4.onnx").exists()
+
+
+def test_without_training_images_only_forms_that_need_none_are_made(desk: Desk) -> None:
+    forms = fp32(desk)
+
+    not_made = quantizing.quantize_files(
+        desk.work(a_spec(asked.StaticInt8(), asked.Fp16())), some_arrays(train=0), forms
+    )
+
+    assert "train split is empty" in not_made["int8"]
+    assert list(forms) == ["fp32", "fp16"]
+
+
+def test_nothing_is_made_of_a_stopped_form_or_of_a_control(desk: Desk) -> None:
+    forms = fp32(desk)
+    for name, stopped in (("pruned", None), ("control", None), ("sparse", "lost too much")):
+        forms[name] = Form(a_file(desk.folder / f"{name}.onnx"), parent="fp32", stopped=stopped)
+
+    quantizing.quantize_files(desk.work(a_spec(asked.WeightsInt8())), some_arrays(), forms)
+
+    assert set(forms) == {"fp32", "pruned", "control", "sparse", "weights-int8", "pruned-weights-int8"}
+    assert forms["pruned-weights-int8"].parent == "pruned"
+
+
+def test_mixed_precision_is_judged_on_validation_images_against_fp32(desk: Desk) -> None:
+    forms = fp32(desk)
+
+    quantizing.quantize_files(desk.work(a_spec(asked.MixedInt8(), max_accuracy_drop=1.0)), some_arrays(), forms)
+
+    facts = forms["mixed-int8"].facts
+    assert facts["gate_held"]
+    assert list(facts["tried"]) == ["0"]
+    assert facts["tried"]["0"] * 8 == pytest.approx(round(facts["tried"]["0"] * 8))  # a share of 8 images
+
+
+def test_progress_rises_to_the_end(desk: Desk) -> None:
+    recorder = Recorder()
+
+    quantizing.quantize_files(
+        desk.work(a_spec(asked.StaticInt8(), asked.MixedInt8()), reporter=recorder), some_arrays(), fp32(desk)
+    )
+
+    assert recorder.fractions == sorted(recorder.fractions)
+    assert len(recorder.fractions) > 6
+    assert recorder.fractions[-1] <= 1
+
+
+def test_a_wish_to_stop_is_heeded_within_a_form(desk: Desk) -> None:
+    recorder = Recorder(stop_after=3)
+
+    with pytest.raises(Drained):
+        quantizing.quantize_files(
+            desk.work(a_spec(asked.StaticInt8(), asked.MixedInt8()), reporter=recorder), some_arrays(), fp32(desk)
+        )
+
+    assert not list(desk.folder.glob("quantize-*"))
+
+
+def test_a_spec_without_quantisation_makes_nothing(desk: Desk) -> None:
+    forms = fp32(desk)
+
+    assert quantizing.quantize_files(desk.work(a_spec()), some_arrays(), forms) == {}
+
+    assert list(forms) == ["fp32"]
+    assert onnx.load(forms["fp32"].path).graph.node
