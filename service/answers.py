@@ -13,6 +13,7 @@ from models_store.spec.facts import Target
 from models_store.spec.train import Task
 from service.answer import Answer, moment
 from service.outcomes import Children, Kind, Outcome, State
+from service.variant_answers import Variant
 
 
 class Fault(Answer):
@@ -241,105 +242,6 @@ class DryRun(Answer):
     kind: Kind = Field(description="kind of the job that it would make")
     children: int = Field(description="jobs that would be made below it; 0: none")
     warnings: list[str] = Field(description="what the spec allows and is unlikely to mean")
-
-
-class Host(Answer):
-    """What ran a measurement."""
-
-    device: str = Field(description="model of the CPU, or name of the GPU")
-    features: list[str] = Field(
-        description="what decides there how fast fewer bits are: CPU features by Linux's names, or a GPU's compute "
-        "capability",
-        examples=[["avx2", "avx512_vnni"]],
-    )
-    onnxruntime: str = Field(description="version of the runtime")
-
-
-class Measured(Answer):
-    """What was measured of a variant's file on one provider; figures that an earlier release did not take are null."""
-
-    model_config = ConfigDict(extra="allow")
-
-    unmeasurable: str | None = Field(
-        None, description="why the file can't be loaded or run on this provider; there are no figures then"
-    )
-    accepted: bool = Field(
-        default=False, description="it passed its gate here, and is faster than fp32 and than its parent beyond noise"
-    )
-    reasons: list[str] = Field(default_factory=list, description="why it was not accepted")
-    accuracy: dict[str, float | None] | None = Field(
-        None, description="split → share of right answers, or of right labels, or R² of numbers"
-    )
-    accuracy_drop: float | None = Field(
-        None, description="accuracy lost against fp32 on the validation split; negative: won"
-    )
-    accuracy_drop_interval: tuple[float, float] | None = Field(
-        None, description="95 % interval of that, over the same images"
-    )
-    agreement: float | None = Field(
-        None,
-        description="share of validation images with fp32's answer; numbers may differ by a tenth of their standard "
-        "deviation",
-    )
-    latency_ms: dict[str, float] | None = Field(None, description="p50 and p95 of one image at a time")
-    throughput: dict[str, float] | None = Field(None, description="batch size (1, 8, 32) → images per second")
-    speedup: float | None = Field(
-        None,
-        description="against fp32: median of interleaved rounds' ratios at batch 1, on the CPU of the time that the "
-        "thread ran, so that other work there does not count",
-    )
-    speedup_interval: tuple[float, float] | None = Field(None, description="95 % interval of that")
-    parent_speedup: float | None = Field(None, description="the same against the form that this one was made from")
-    parent_speedup_interval: tuple[float, float] | None = Field(None, description="95 % interval of that")
-    load_ms: float | None = Field(None, description="from the file in memory to a session")
-    peak_memory_bytes: int | None = Field(
-        None, description="most memory of a process that has loaded this file alone and run a batch of 32"
-    )
-    provider: str | None = Field(None, description="onnxruntime's name of the execution provider that ran it")
-    threads: int | None = Field(None, description="CPU threads that ran it")
-    host: Host | None = Field(None, description="what it ran on")
-    measured_at: datetime | None = Field(None, description="when")
-
-
-class Parity(Answer):
-    """A file compared with a trained net on the validation split: raw images as they are served, against torch."""
-
-    images: int
-    agreeing: int = Field(
-        description="images with the same class, the same labels, or the same number but for rounding"
-    )
-    share: float = Field(description="agreeing / images")
-    max_difference: float | None = Field(
-        description="largest difference of any probability, or number; null: one of them is no number"
-    )
-
-
-class Variant(Answer):
-    """One exported form of a version; every figure was measured on the file that ships."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: str = Field(examples=["int8"])
-    sha256: str = Field(description="digest of the file, which is also the ETag of its download")
-    size_bytes: int
-    compressed_bytes: int | None = Field(None, description="size of the file after zlib at level 6")
-    size_only: bool = Field(default=False, description="made to be smaller: no runtime here gets faster by it")
-    standalone: bool = Field(
-        default=False, description="a file to take elsewhere: it is downloaded, never measured and never served"
-    )
-    accepted: bool = Field(description="it is accepted on some provider")
-    default: bool = Field(
-        description="it answers on the host that made it when no variant is named; see the version's `defaults`"
-    )
-    kind: str | None = Field(None, description="name of the form", examples=["int8"])
-    parent: str | None = Field(None, description="the form that it was made from; null: the trained net")
-    made_by: dict[str, Any] | None = Field(None, description="part of the spec that it was made by; null: none")
-    parity: Parity | None = Field(
-        None, description="how far its answers are from those of the trained net that it, or its parent, was made from"
-    )
-    measured: dict[str, Measured] = Field(
-        default_factory=dict, description="provider (cpu, cuda) → what was measured there"
-    )
 
 
 class Version(Answer):
