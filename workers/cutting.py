@@ -161,10 +161,12 @@ class _Operation:
                 f"{limit} at `round_to` {self.part.round_to}, the net is {fastest.speedup:.2f} times as fast, the best "
                 f"there is; ask for at most {0.95 * fastest.speedup:.2g}, lower `round_to`, or choose another backbone"
             )
-        near = sorted(probes, key=lambda probe: probe.misses(target))[:2]
+        below = max(
+            (probe for probe in [Probe(0, 1.0), *probes] if probe.speedup < target), key=lambda probe: probe.speedup
+        )
+        above = min((probe for probe in probes if probe.speedup >= target), key=lambda probe: probe.speedup)
         reached = " and ".join(
-            f"{probe.speedup:.2f} (without {share(probe.count):.1%} of its channels)"
-            for probe in sorted(near, key=lambda probe: probe.count)
+            f"{probe.speedup:.2f} (without {share(probe.count):.1%} of its channels)" for probe in (below, above)
         )
         return PruningImpossible(
             f"`target_speedup` {target:g} can't be met within {TOLERANCE:.0%}: at `round_to` {self.part.round_to} the "

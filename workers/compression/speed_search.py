@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-NEAR_ENOUGH = 0.03  # the search ends this near the target, for measuring again may differ by as much
+NEAR_ENOUGH = 0.04  # the search ends this near the target, for measuring again may differ by as much
 TOLERANCE = 0.1  # what is asked for is reached when it lands within this
 MOST_PROBES = 8
 
