@@ -148,13 +148,16 @@ def simulate(folded: nn.Module, example_BCHW: Tensor, rounding: Rounding, *, kep
 
 
 def _places(tensors: Mapping[fx.Node, Origin], rounding: Rounding) -> Iterator[tuple[fx.Node, Origin]]:
-    """Yield after which nodes to round, each with its origin: where a tensor of that origin first is, and whole.
+    """Yield after which nodes to round, each with its origin: where there first is a tensor of it.
 
-    Several operators that are not told apart make a tensor together; it is whole where one that is takes it.
+    Operators that are not told apart may make it together: there it is the last of them, which a layer or a sum takes.
     """
     seen: set[Origin] = set()
     for node, origin in tensors.items():
-        is_whole = origin[0] != origins.OTHER or any(user.target in origins.IN_NET for user in node.users)
+        is_whole = True
+        if origin[0] == origins.OTHER:
+            taken = any(origins.IN_NET.get(user.target) in {origins.LAYER, origins.SUM} for user in node.users)
+            is_whole = taken and not any(tensors.get(user) == origin for user in node.users)
         if is_whole and origin in rounding.ranges and origin not in seen:
             seen.add(origin)
             yield node, origin

@@ -1,9 +1,9 @@
 """Which tensor of an exported file is which of the net: names don't tell, for the exporter gives its own.
 
 A tensor is known by where it comes from. What a layer gives is the layer's, by the name of its weights; of what follows
-it counts how it is cut and with what it is added up, as far back as the layers before. What only moves numbers changes
-nothing, and all other operators are alike, however many of them the exporter makes of one. Before the first layer
-everything is the input.
+it counts how it is cut and with what it is added up, as far back as the layers before. What only moves or pools numbers
+changes nothing, for it keeps their range, and all other operators are alike, however many of them the exporter makes of
+one. Before the first layer everything is the input.
 """
 
 from collections.abc import Iterable
@@ -22,14 +22,14 @@ INPUT: Origin = ("input", None)
 LAYER, SUM, CUT, MOVE, OTHER = "layer", "sum", "cut", "move", "other"
 
 aten = torch.ops.aten
-IN_NET = dict.fromkeys(LAYERS, LAYER) | {
-    aten.add.Tensor: SUM, aten.cat.default: SUM, aten.avg_pool2d.default: SUM,
+IN_NET: dict[Any, str] = dict.fromkeys(LAYERS, LAYER) | {
+    aten.add.Tensor: SUM, aten.cat.default: SUM,
     aten.relu.default: CUT, aten.hardtanh.default: CUT, aten.clamp.default: CUT,
-    aten.max_pool2d.default: MOVE, aten.reshape.default: MOVE, aten.flatten.using_ints: MOVE,
-    aten.dropout.default: MOVE, aten.clone.default: MOVE,
+    aten.max_pool2d.default: MOVE, aten.avg_pool2d.default: MOVE, aten.reshape.default: MOVE,
+    aten.flatten.using_ints: MOVE, aten.dropout.default: MOVE, aten.clone.default: MOVE,
 }  # fmt: skip
 IN_FILE = {
-    "Add": SUM, "Concat": SUM, "AveragePool": SUM, "Relu": CUT, "Clip": CUT, "MaxPool": MOVE, "Reshape": MOVE,
+    "Add": SUM, "Concat": SUM, "Relu": CUT, "Clip": CUT, "MaxPool": MOVE, "AveragePool": MOVE, "Reshape": MOVE,
     "Flatten": MOVE, "Identity": MOVE,
 }  # fmt: skip
 

@@ -88,17 +88,13 @@ def make(
     student = _Student(simulated.net, of=source.net)
     told = Stretch(reporter, start=PREPARED, end=TRAINED, prefix=f"{target.stem.replace('-', '_')}_")
     facts = _train(work, arrays, student, part=part, stage=target.stem, reporter=told)
-    trained = simulated.net.state_dict()
-    folded.load_state_dict({name: trained.get(name, tensor) for name, tensor in folded.state_dict().items()})
+    _take_back(folded, simulated.net, kept)
     temperature = examining.temperature_of(work, student, arrays)
     if temperature is not None:
         facts["temperature"] = temperature.as_card()
     files.write(folded, trained=simulated.activations, divisor=temperature.value if temperature else 1.0)
-    told_of_layers = {
-        "layers": len(rounding.layers) + len(rounding.float_layers),
-        "float_layers": rounding.float_layers,
-    }
-    return calibration_facts(static, len(images)) | told_of_layers | facts
+    layers = {"layers": len(rounding.layers) + len(rounding.float_layers), "float_layers": rounding.float_layers}
+    return calibration_facts(static, len(images)) | layers | facts
 
 
 class _Student(Classifier):
@@ -155,11 +151,16 @@ def _put(ranges: TensorsData, tensors: Mapping[str, Origin], trained: Mapping[Or
     """Replace the ranges of the file's tensors whose origins are among the trained ones."""
     for name, origin in tensors.items():
         if name in ranges and origin in trained:
-            lowest, highest = (
-                np.asarray(bound.item(), dtype=np.float32)
-                for bound in (trained[origin].lowest, trained[origin].highest)
-            )
+            bounds = (trained[origin].lowest, trained[origin].highest)
+            lowest, highest = (np.asarray(bound.item(), dtype=np.float32) for bound in bounds)
             ranges[name] = TensorData(lowest=lowest, highest=highest)
+
+
+def _take_back(folded: nn.Module, net: nn.Module, kept: sparsity.Masks) -> None:
+    """Put the weights that trained into the net of floats, and zeros where a mask has them."""
+    trained, device = net.state_dict(), next(net.parameters()).device
+    state = {name: trained.get(name, tensor) for name, tensor in folded.state_dict().items()}
+    folded.load_state_dict(state | {name: state[name] * mask.to(device) for name, mask in kept.items()})
 
 
 def _train(
