@@ -2,6 +2,7 @@
 
 # N images, H height, W width, C channel
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from models_store.spec.quantization import StaticInt8
 from workers.compression.quantization import histograms
 from workers.compression.quantization.failures import QuantizationImpossible, told_in_our_words
 
-CALIBRATION_BATCH = 16
+CALIBRATION_BATCH = 8
 OBSERVED_BATCH = 4  # of which every activation is held at once: some 200 MB for a resnet50 at 224
 
 
@@ -95,7 +96,9 @@ def read_ranges(
             # keeps of each batch is two numbers per tensor.
             calibrate_method=CalibrationMethod.MinMax,
         )
-        calibrator.collect_data(_Reader(images, report=lambda done: report(done / 2 if cutting else done)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # what numpy says of NaNs, which are refused below
+            calibrator.collect_data(_Reader(images, report=lambda done: report(done / 2 if cutting else done)))
         ranges = calibrator.compute_data()
     unbounded = [name for name, each in ranges.items() if not np.isfinite(np.stack(each.range_value)).all()]
     if unbounded:

@@ -79,7 +79,7 @@ def quantize_mixed(
         "layers": len(graphs.layers(model.graph)),
         "float_layers": [graphs.layer_name(node) for node in graphs.layers(model.graph) if node.name in kept],
         "tried": {str(number): accuracy for number, accuracy in sorted(tried.items())},
-        "gate_held": tried[count] >= least_accuracy,
+        "gate_held": bool(tried[count] >= least_accuracy),
     }
 
 
