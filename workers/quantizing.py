@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # onnxruntime's quantisation takes seconds that other jobs ar
 
 NO_SOURCES = ("control", "any-size")
 JUDGED_BATCH = 64
-NEEDS_NO_CPU = ("bf16",)  # there are CUDA kernels alone; whether the file runs is told by measuring
 
 
 @dataclass(frozen=True)
@@ -165,10 +164,13 @@ def _judge(step: Step) -> "Judge":
 
 def _require_loadable(path: Path, part: asked.Quantization) -> None:
     from workers.compression.quantization.failures import told_in_our_words  # noqa: PLC0415  as above
+    from workers.compression.quantization.loading import require_no_crash  # noqa: PLC0415  as above
 
-    if part.kind not in NEEDS_NO_CPU:
-        with told_in_our_words("load the finished file"):
-            sessions.open_session(path, device="cpu", threads=1)
+    if isinstance(part, asked.Fp16 | asked.Bf16):  # made for GPUs; whether it runs here is told by measuring
+        require_no_crash(path)
+        return
+    with told_in_our_words("load the finished file"):
+        sessions.open_session(path, device="cpu", threads=1)
 
 
 def _heeding_stops(work: Work, report: Callable[[float], None]) -> Callable[[float], None]:

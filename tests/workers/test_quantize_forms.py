@@ -16,6 +16,7 @@ from workers.compression.quantization.calibration import CalibrationImages
 from workers.compression.quantization.dynamic import quantize_dynamic
 from workers.compression.quantization.failures import QuantizationImpossible
 from workers.compression.quantization.floats import halve
+from workers.compression.quantization.loading import require_no_crash
 from workers.compression.quantization.static import quantize_static
 from workers.compression.quantization.weights import round_weights_to_4_bits, round_weights_to_8_bits
 from workers.export.sessions import open_session
@@ -47,6 +48,21 @@ def a_net_of_convolutions(path: Path, *, classes: int = 3, activation: str | Non
     graph = Graph()
     body = graph.conv(graph.conv(graph.start, "stem", (3, 8)), "body", (8, classes))
     return graph.answering(graph.pooled(body), path, classes=classes, activation=activation)
+
+
+def a_net_of_tokens(path: Path) -> Path:
+    """A convolution, whose places are tokens that are normed, transposed and multiplied, as attention begins."""
+    graph = Graph()
+    patches = graph.conv(graph.start, "patches", (3, 8))
+    tokens = graph.node("Reshape", [patches, graph.constant("shape", np.array([-1, 8, 64]))], "tokens")
+    rows = graph.node("Transpose", [tokens], "rows", perm=[0, 2, 1])
+    gains = graph.constant("classifier.norm.weight", np.ones(8, dtype=np.float32))
+    normed = graph.node("LayerNormalization", [rows, gains], "normed")
+    first = graph.node("Transpose", [normed], "first", perm=[1, 0, 2])
+    product = graph.node("MatMul", [first, graph.weights("product", 8, 8, fan_in=8)], "product")
+    back = graph.node("Transpose", [product], "back", perm=[1, 2, 0])
+    features = graph.node("ReduceMean", [back, graph.constant("axis", np.array([2]))], "features", keepdims=0)
+    return graph.answering(graph.linear(features, "head", (8, 3)), path)
 
 
 @pytest.mark.parametrize("name", ON_THIS_CPU)
@@ -242,6 +258,31 @@ def test_bfloat16_is_used_where_there_are_kernels_for_it(exported: Path, tmp_pat
     assert types[onnx.TensorProto.BFLOAT16] == 10
     assert facts == {"float_operators": ["MaxPool"]}
     assert model.opset_import[0].version >= 22
+
+
+def test_half_floats_of_a_transformer_crash_no_process(tmp_path: Path) -> None:
+    source = a_net_of_tokens(tmp_path / "fp32.onnx")
+
+    facts = halve(source, tmp_path / "fp16.onnx", kind="fp16")
+
+    require_no_crash(tmp_path / "fp16.onnx")
+    assert facts["float_operators"] == ["Transpose"]
+    np.testing.assert_allclose(answers(tmp_path / "fp16.onnx", IMAGES), answers(source, IMAGES), atol=0.01)
+
+
+def test_a_file_that_is_refused_without_a_crash_may_run_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "form.onnx").write_bytes(b"no graph")
+
+    require_no_crash(tmp_path / "form.onnx")
+
+
+def test_a_file_that_takes_its_process_down_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dying").write_text("#!/bin/sh\nkill -SEGV $$\n")
+    (tmp_path / "dying").chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "dying"))
+
+    with pytest.raises(QuantizationImpossible, match=r"crashes when it loads the form \(signal 11\)"):
+        require_no_crash(tmp_path / "form.onnx")
 
 
 def test_activations_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
