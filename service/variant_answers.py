@@ -39,15 +39,26 @@ class Measured(Answer):
         None, description="accuracy lost against fp32 on the validation split; negative: won"
     )
     accuracy_drop_interval: tuple[float, float] | None = Field(
-        None, description="95 % interval of that, over the same images"
+        None,
+        description="95 % interval of that, over the same images; null for fp32, which is not compared with itself. 0 "
+        "to 0 where all answers are alike",
     )
     agreement: float | None = Field(
         None,
         description="share of validation images with fp32's answer; numbers may differ by a tenth of their standard "
         "deviation",
     )
-    latency_ms: dict[str, float] | None = Field(None, description="p50 and p95 of one image at a time")
-    throughput: dict[str, float] | None = Field(None, description="batch size (1, 8, 32) → images per second")
+    latency_ms: dict[str, float] | None = Field(
+        None,
+        description="p50 and p95 of one image at a time, by the clock of `speedup`: on the CPU the computing thread's "
+        "own time, in which other processes don't count; on CUDA the time from call to answer. p50 is fp32's over "
+        "`speedup`, p95 as far above it as in the form's own calls",
+    )
+    throughput: dict[str, float] | None = Field(
+        None,
+        description="batch size (1, 8, 32) → images per second of the same clock's time: fp32's times the median ratio "
+        "of rounds in which both took turns at that size, so that forms are comparable",
+    )
     speedup: float | None = Field(
         None,
         description="against fp32: median of interleaved rounds' ratios at batch 1, on the CPU of the time that the "

@@ -78,6 +78,14 @@ def test_the_baseline_is_as_fast_as_itself_and_agrees_with_itself(figures: dict[
 
     assert (fp32.speedup, fp32.speedup_interval, fp32.agreement, fp32.accuracy_drop) == (1.0, (1.0, 1.0), 1.0, 0.0)
     assert fp32.parent_speedup is None
+    assert fp32.accuracy_drop_interval is None
+
+
+def test_latency_throughput_and_speedup_say_the_same(figures: dict[str, Figures]) -> None:
+    fp32, int8 = figures["fp32"], figures["int8"]
+
+    assert fp32.latency_ms["p50"] / int8.latency_ms["p50"] == pytest.approx(int8.speedup)
+    assert int8.throughput["1"] / fp32.throughput["1"] == pytest.approx(int8.speedup)
 
 
 def test_a_form_is_compared_with_the_one_it_was_made_from(forms: dict[str, Path], images: Path) -> None:
@@ -114,6 +122,7 @@ def test_what_a_form_loses_is_counted_on_the_same_images(images: Path, tmp_path:
     one = figures_of(found["one"])
     assert one.accuracy["val"] == one.agreement == pytest.approx(7 / 20)
     assert one.accuracy_drop == pytest.approx(13 / 20)
+    assert one.accuracy_drop_interval is not None
     assert 0.4 < one.accuracy_drop_interval[0] < 13 / 20 < one.accuracy_drop_interval[1] < 0.9
 
 

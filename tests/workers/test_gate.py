@@ -194,13 +194,15 @@ def test_a_paired_drop_is_the_accuracy_lost_and_its_interval_knows_that_the_imag
     assert (drop.low, drop.high) == pytest.approx((0.004, 0.0165), abs=0.0015)
 
 
-def test_two_that_answer_alike_have_no_drop_and_the_interval_that_so_few_images_allow() -> None:
+def test_the_interval_of_two_that_answer_alike_is_no_wider_than_that_of_two_that_differ_once() -> None:
     labels_N = np.arange(20) % 3
+    one_wrong_N = np.where(np.arange(20) == 7, (labels_N + 1) % 3, labels_N)
 
-    drop = paired_drop("image_classification", labels_N, labels_N, labels_N)
+    alike = paired_drop("image_classification", labels_N, labels_N, labels_N)
+    once = paired_drop("image_classification", one_wrong_N, labels_N, labels_N)
 
-    assert drop.value == 0
-    assert (drop.low, drop.high) == pytest.approx((-0.168, 0.168), abs=0.001)
+    assert (alike.value, alike.low, alike.high) == (0.0, 0.0, 0.0)
+    assert once.high - once.low > 0
 
 
 def test_of_labels_the_drop_is_in_right_labels() -> None:

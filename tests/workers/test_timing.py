@@ -1,6 +1,6 @@
 import pytest
 
-from workers.export.timing import Call, Rounds, ratio
+from workers.export.timing import Call, Pair, Rounds, pace, ratio
 
 
 def rounds(*times: float) -> Rounds:
@@ -51,3 +51,27 @@ def test_a_clock_that_is_too_coarse_for_the_calls_is_not_used() -> None:
     measured = ratio([[Call(wall_s=2.0, thread_s=0.0)]], [[Call(wall_s=1.0, thread_s=0.01)]], by="thread_s")
 
     assert measured.value == 2.0
+
+
+def test_forms_that_ran_at_different_moments_are_comparable() -> None:
+    early, late = rounds(*[1.0] * 9), rounds(*[3.0] * 9)  # the machine became three times as slow
+    baseline = {1: [*early, *late], 8: [*early, *late]}
+    twice = rounds(*[1.5] * 9)
+
+    same = pace({1: Pair(early, early), 8: Pair(early, early)}, baseline, by="thread_s")
+    faster = pace({1: Pair(late, twice), 8: Pair(late, twice)}, baseline, by="thread_s")
+
+    assert faster.speedup.value == 2.0
+    for size in ("1", "8"):
+        assert faster.throughput[size] == pytest.approx(2 * same.throughput[size])
+    assert faster.latency_ms["p50"] == pytest.approx(same.latency_ms["p50"] / 2)
+    assert same.latency_ms["p95"] == pytest.approx(3 * same.latency_ms["p50"] / 2)  # (1 + 3) / 2 is the median
+
+
+def test_what_others_ran_is_in_no_time_that_is_told() -> None:
+    interrupted = [[Call(wall_s=50.0, thread_s=2.0)]] * 9
+
+    told = pace({1: Pair(interrupted, interrupted)}, {1: interrupted}, by="thread_s")
+
+    assert told.throughput == {"1": 0.5}
+    assert told.latency_ms == {"p50": 2000.0, "p95": 2000.0}

@@ -74,9 +74,8 @@ def paired_drop(task: "Task", answered: Answers, others: Answers, targets: NDArr
     """Return the accuracy that `answered` loses against `others`, both of the same images, with its interval.
 
     The accuracies are those of `workers.training.scores`. Paired, because both see the same images: what is hard for
-    both cancels out. The interval is a percentile bootstrap over the images (Efron 1979); where no image tells them
-    apart, resampling can't either, and the interval is what is left possible when 1 of 1 images shows no difference
-    (Clopper and Pearson 1934).
+    both cancels out. The interval is a percentile bootstrap over the images (Efron 1979): where no image tells them
+    apart, resampling can't either, and it is 0 to 0.
     """
     value = scores.accuracy(task, others, targets) - scores.accuracy(task, answered, targets)
     if not np.isfinite(value):
@@ -86,9 +85,6 @@ def paired_drop(task: "Task", answered: Answers, others: Answers, targets: NDArr
         values_S = _lost_r2(answered, others, targets[:, 0].astype(np.float64), generator)
     else:
         lost_N = _right(task, others, targets) - _right(task, answered, targets)
-        if not lost_N.any():
-            possible = 1 - ((1 - bootstrap.LEVEL) / 2) ** (1 / len(lost_N))
-            return Drop(0.0, -possible, possible)
         lost_D, counts_D = np.unique(lost_N, return_counts=True)
         values_S = generator.multinomial(len(lost_N), counts_D / len(lost_N), size=SAMPLES) @ lost_D / len(lost_N)
     tail = (1 - bootstrap.LEVEL) / 2

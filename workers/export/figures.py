@@ -12,14 +12,14 @@ class Figures:
     """share of right answers (of numbers, R²: see `workers.training.scores`), by split"""
     accuracy_drop: float
     """what is lost against fp32 on the validation split; negative when the file is better"""
-    accuracy_drop_interval: tuple[float, float]
-    """the 95 % interval of that, over the same images"""
+    accuracy_drop_interval: tuple[float, float] | None
+    """the 95 % interval of that, over the same images; None for fp32, which is not compared with itself"""
     agreement: float
     """share of validation images with fp32's answer; numbers may differ by a tenth of a standard deviation"""
     latency_ms: dict[str, float]
-    """p50 and p95 of one image"""
+    """p50 and p95 of one image, by the clock of the speedup: on the CPU the time that the computing thread ran"""
     throughput: dict[str, float]
-    """images per second at batch 1, 8 and 32"""
+    """images per second of that time, at batch 1, 8 and 32; comparable between forms (see `timing.pace`)"""
     speedup: float
     """fp32's time / this file's, one image at a time: the median over interleaved rounds (see `timing`)"""
     speedup_interval: tuple[float, float]

@@ -32,7 +32,7 @@ from workers.training.scores import Answers
 BATCHES = (1, 8, 32)
 LARGEST = BATCHES[-1]
 THREADS = 1
-FEW_ROUNDS = 3  # of the larger batches, which no verdict hangs on
+FEW_ROUNDS = 6  # of the larger batches, which no verdict hangs on: the fewest that have an interval of 95 %
 EVALUATION_BATCH = 64
 NEAR = 0.1  # numbers agree when they are this share of the true ones' standard deviation apart, or less
 TRY_SHARE, ANSWER_SHARE = 0.1, 0.5  # of the progress
@@ -116,7 +116,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
             told[name] = fate if isinstance(fate, Unmeasurable) else unusable[name]
         else:
             told[name] = Figures(
-                **judging.of(answers[name]),
+                **judging.of(name, answers[name]),
                 **speeds[name],
                 load_ms=fate.load_ms,
                 peak_memory_bytes=fate.peak_memory_bytes,
@@ -132,11 +132,12 @@ class _Judging:
     def __init__(self, request: Mapping[str, Any], baseline: Mapping[str, Answers]) -> None:
         self._task = request["task"]
         self._targets = {name: np.asarray(values) for name, values in request["targets"].items()}
+        self._name = request["baseline"]
         self._baseline = baseline
         self._tolerance = NEAR * float(self._targets["val"].std())
 
-    def of(self, answers: Mapping[str, Answers]) -> dict[str, Any]:
-        """Return the figures that come from answers alone."""
+    def of(self, name: str, answers: Mapping[str, Answers]) -> dict[str, Any]:
+        """Return the figures that come from answers alone; the baseline against itself has no interval."""
         own, others = answers["val"], self._baseline["val"]
         drop = gate.paired_drop(self._task, own, others, self._targets["val"])
         return {
@@ -145,7 +146,7 @@ class _Judging:
                 for split, answered in answers.items()
             },
             "accuracy_drop": drop.value,
-            "accuracy_drop_interval": (drop.low, drop.high),
+            "accuracy_drop_interval": None if name == self._name else (drop.low, drop.high),
             "agreement": float(scores.agreeing(self._task, own, others, tolerance=self._tolerance).mean()),
         }
 
@@ -205,7 +206,8 @@ class _Measuring:
         share_s = budget_s * (len(groups) + 1) / (2 * len(groups))
         own: dict[int, list[Sequence[timing.Call]]] = {size: [] for size in BATCHES}
         clock = timing.CLOCKS[self.provider]
-        speeds: dict[str, dict[str, Any]] = {}
+        pairs: dict[str, dict[int, timing.Pair]] = {}
+        over_parents: dict[str, timing.Ratio | None] = {}
         for name, parent in groups:
             opened = {baseline: kept} | {
                 each: self._open(self.forms[each], threads=THREADS)
@@ -220,26 +222,25 @@ class _Measuring:
                 )
             for size in BATCHES:
                 own[size] += timings[size][baseline]
-            over_baseline = timing.ratio(timings[1][baseline], timings[1][name], by=clock)
-            over_parent = timing.ratio(timings[1][parent], timings[1][name], by=clock) if parent in timings[1] else None
-            speeds[name] = _speeds({size: timings[size][name] for size in BATCHES}, over_baseline, over_parent)
-            tell(len(speeds) / len(groups))
-        speeds[baseline] = _speeds(own, timing.Ratio(1.0, 1.0, 1.0), None)
-        return speeds
+            pairs[name] = {size: timing.Pair(timings[size][baseline], timings[size][name]) for size in BATCHES}
+            over_parents[name] = (
+                timing.ratio(timings[1][parent], timings[1][name], by=clock) if parent in timings[1] else None
+            )
+            tell(len(pairs) / len(groups))
+        pairs[baseline] = {size: timing.Pair(own[size], own[size]) for size in BATCHES}
+        over_parents[baseline] = None
+        return {name: _speeds(timing.pace(each, own, by=clock), over_parents[name]) for name, each in pairs.items()}
 
     def _open(self, path: Path, *, threads: int) -> onnxruntime.InferenceSession:
         return sessions.open_session(path, device=self.provider, threads=threads)
 
 
-def _speeds(
-    rounds: Mapping[int, timing.Rounds], over_baseline: timing.Ratio, over_parent: timing.Ratio | None
-) -> dict[str, Any]:
-    single_ms = 1000 * timing.walls_s(rounds[1])
+def _speeds(pace: timing.Pace, over_parent: timing.Ratio | None) -> dict[str, Any]:
     return {
-        "latency_ms": {"p50": float(np.median(single_ms)), "p95": float(np.percentile(single_ms, 95))},
-        "throughput": {str(size): size / float(np.median(timing.walls_s(calls))) for size, calls in rounds.items()},
-        "speedup": over_baseline.value,
-        "speedup_interval": (over_baseline.low, over_baseline.high),
+        "latency_ms": pace.latency_ms,
+        "throughput": pace.throughput,
+        "speedup": pace.speedup.value,
+        "speedup_interval": (pace.speedup.low, pace.speedup.high),
         "parent_speedup": over_parent and over_parent.value,
         "parent_speedup_interval": over_parent and (over_parent.low, over_parent.high),
     }

@@ -7,6 +7,9 @@ between two of them that holds it in 95 of 100 cases (order statistics: David an
 
 On the CPU a call is compared by the time that its thread has run: on one thread nothing else computes for it, and the
 time in which the system ran others is not the file's. On an idle machine both clocks tell the same.
+
+Files that ran at different moments are compared through the baseline, beside which each of them ran: what is told of a
+form is the baseline's own time over the form's ratio (`pace`), so that figures and ratios never say different things.
 """
 
 import time
@@ -56,6 +59,25 @@ class Ratio:
     high: float
 
 
+class Pair(NamedTuple):
+    """The rounds of a form and of the baseline, both from the same call of `take_turns`."""
+
+    baseline: Rounds
+    form: Rounds
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a form is, comparable with every other form that ran beside the same baseline."""
+
+    speedup: Ratio
+    """at batch 1"""
+    latency_ms: dict[str, float]
+    """p50: the baseline's over the speedup; p95: as far above it as in the form's own calls"""
+    throughput: dict[str, float]
+    """batch size → images per second: the baseline's times the ratio at that size"""
+
+
 def take_turns(
     sessions: Mapping[str, onnxruntime.InferenceSession],
     batch_NHWC: NDArray[np.uint8],
@@ -96,13 +118,35 @@ def ratio(baseline: Rounds, form: Rounds, *, by: Clock) -> Ratio:
     return Ratio(float(np.median(ratios)), ratios[left_out], ratios[-1 - left_out])
 
 
-def walls_s(rounds: Rounds) -> NDArray[np.float64]:
-    """Return how long each call took from beginning to end, in seconds."""
-    return np.array([call.wall_s for calls in rounds for call in calls])
+def times_s(rounds: Rounds, *, by: Clock) -> NDArray[np.float64]:
+    """Return how long each call took, in seconds; by the wall where the system's clock of threads is too coarse."""
+    if any(call.thread_s <= 0 for calls in rounds for call in calls):
+        by = "wall_s"
+    return np.array([_time_s(call, by) for calls in rounds for call in calls])
+
+
+def pace(pairs: Mapping[int, Pair], baseline: Mapping[int, Rounds], *, by: Clock) -> Pace:
+    """Return a form's speeds, from its rounds beside the baseline's and from all of the baseline's, by batch size.
+
+    The baseline itself is a pair of the same rounds.
+    """
+    ratios = {size: ratio(pair.baseline, pair.form, by=by) for size, pair in pairs.items()}
+    medians_s = {size: float(np.median(times_s(baseline[size], by=by))) / each.value for size, each in ratios.items()}
+    own_s = times_s(pairs[1].form, by=by)
+    spread = float(np.percentile(own_s, 95) / np.median(own_s))
+    return Pace(
+        speedup=ratios[1],
+        latency_ms={"p50": 1000 * medians_s[1], "p95": 1000 * medians_s[1] * spread},
+        throughput={str(size): size / median_s for size, median_s in medians_s.items()},
+    )
 
 
 def _quickest_s(calls: Sequence[Call], by: Clock) -> float:
-    return min(call.thread_s if by == "thread_s" else call.wall_s for call in calls)
+    return min(_time_s(call, by) for call in calls)
+
+
+def _time_s(call: Call, by: Clock) -> float:
+    return call.thread_s if by == "thread_s" else call.wall_s
 
 
 def _left_out(count: int) -> int:
