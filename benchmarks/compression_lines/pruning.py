@@ -5,10 +5,10 @@ from typing import Any
 from benchmarks import jobs
 from benchmarks.compression_lines.setup import Setup, Shown
 
-EPOCHS = 3
+EPOCHS = 5
 SHRINK: dict[str, Any] = {
     "prune": {"kind": "structured", "ratio": 0.4},
-    "recover": {"epochs": EPOCHS, "lr_scale": 0.3, "distillation": {}},
+    "recover": {"epochs": EPOCHS, "lr_scale": 0.5, "distillation": {}},
     "control": True,
     "quantize": [{"kind": "static_int8"}],
 }
