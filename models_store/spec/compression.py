@@ -1,6 +1,5 @@
 """How the trained net may be made smaller and faster. Each form is measured beside its parent, and refused when it is worse."""
 
-from collections import Counter
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -8,7 +7,7 @@ from pydantic import Field, model_validator
 from models_store.spec.contradiction import contradiction
 from models_store.spec.part import Part
 from models_store.spec.pruning import Pruning, Recovery
-from models_store.spec.quantization import Quantization, StaticInt8
+from models_store.spec.quantization import FORMS, Quantization, StaticInt8
 
 Objective = Literal["latency", "size", "accuracy"]
 
@@ -39,18 +38,18 @@ class Compression(Part):
     )
     objective: Objective = Field(
         "latency",
-        description="which accepted form is served by default: the fastest, the smallest file, or the most accurate on the validation split. None that is slower than its parent is accepted",
+        description="which accepted form is served by default: the fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy). Of forms that are nearly as good in that, the next in line decides: latency (speedups within 3 %, or whose 95 % intervals overlap), then accuracy, then size; size (files within 1 %), then speed, then accuracy; accuracy (equal but for rounding), then speed, then size. None that is slower than its parent is accepted, and none whose answers depend on the batch (`dynamic_int8`)",
     )
 
     @model_validator(mode="after")
     def _refuse_what_has_no_sense(self) -> "Compression":
-        counts = Counter(part.kind for part in self.quantize)
-        for number, part in enumerate(self.quantize):
-            if counts[part.kind] > 1:
+        kinds: list[str] = [part.kind for part in self.quantize]
+        for number, kind in enumerate(kinds):
+            if kind in kinds[:number]:
                 raise contradiction(
-                    f"quantize/{number}",
-                    f"{part.kind} is given {counts[part.kind]} times, and its form has one name; give it once",
-                    None,
+                    f"quantize/{number}/kind",
+                    f"{kind} stands at quantize/{kinds.index(kind)} already, and its form has one name; give it once",
+                    [each for each in FORMS if each not in kinds],
                 )
         if self.control and (self.prune is None or self.recover is None):
             raise contradiction(

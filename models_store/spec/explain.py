@@ -22,6 +22,10 @@ LIMITS = (
     "maxItems",
     "type",
 )
+MOST_SHOWN = 80
+"""Characters of a given value that a message repeats."""
+ABOUT_WHOLE_VALUES = {"extra_forbidden", "missing", "contradiction", "value_error", "list_type"}
+"""Codes whose messages name what was given already, or where nothing was."""
 MOST_FAULTS = 50
 """A body of a megabyte can hold 100,000 unknown keys; looking for the nearest of each would take minutes."""
 
@@ -36,6 +40,8 @@ def explain(error: ValidationError, model: type[BaseModel], given: Any) -> list[
         first = documents.setdefault(document["pointer"], document)
         if document["message"] not in first["message"]:  # no form of a value that has several
             first["message"] += f"; or: {document['message']}"
+    for document in documents.values():
+        document["message"] += document.pop("given", "")
     above = {pointer for pointer in documents for other in documents if other.startswith(f"{pointer}/")}
     return [document for pointer, document in documents.items() if pointer not in above]  # the deepest says most
 
@@ -68,18 +74,90 @@ def _explain_one(
         allowed = list(node.get("discriminator", {}).get("mapping", {}))
         steps = [*steps, "kind"]
         tag = str(context.get("tag", ""))
-        home, similar = _home(tag, allowed, model), _close(tag, allowed, cutoff=0.6)
+        home, similar = _home(tag, allowed, model), _alike(tag, _kinds(node) or allowed)
         found = f"{context['tag']!r} is not one of" if "tag" in context else "`kind` is missing; it is one of"
         advice = home or (f"did you mean {similar!r}?" if similar else "")
+        advice = advice if "tag" in context else _kinds_with(_given_at(given, steps[:-1]), node, root)
         message = f"{found} {', '.join(allowed)}" + (f"; {advice}" if advice else "")
     elif code in {"model_attributes_type", "model_type", "dict_type"}:
         kinds = list(node.get("discriminator", {}).get("mapping", {}))
         known = sorted(node.get("properties", {}))
         named = _given_at(given, steps)
-        example = {"kind": named if named in kinds else kinds[0]} if kinds else dict.fromkeys(known[:1], "…")
+        example = {"kind": named if named in kinds else kinds[0]} if kinds else _example_of_an_object(node, root)
         allowed, message = kinds or known, f"give an object, such as {json.dumps(example, ensure_ascii=False)}"
+    elif code == "list_type":
+        message = _advice_to_give_a_list(_given_at(given, steps), node)
     fault_document = {"pointer": "".join(f"/{_escape(str(step))}" for step in steps), "code": code, "message": message}
+    if fault["type"] not in ABOUT_WHOLE_VALUES and message == fault["msg"]:
+        fault_document["given"] = f", not {_shown(_given_at(given, steps))}"
     return fault_document if allowed in (None, {}, []) else fault_document | {"allowed": allowed}
+
+
+def _shown(given: Any) -> str:  # noqa: ANN401  any JSON
+    """Return a given value as a message repeats it: shortened, and of lists and objects the type alone."""
+    if isinstance(given, dict | list):
+        return "an object" if isinstance(given, dict) else f"a list of {len(given)}"
+    text = json.dumps(given[:MOST_SHOWN] if isinstance(given, str) else given, ensure_ascii=False, default=str)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+
+
+def _advice_to_give_a_list(given: Any, node: Schema) -> str:  # noqa: ANN401  any JSON
+    """Return what to write in place of one part, or of its name, where a list of them belongs."""
+    kinds = _kinds(node.get("items", {}))
+    name = given.get("kind") if isinstance(given, dict) else given
+    if kinds:
+        preset = [part.get("kind") for part in node.get("default") or [] if isinstance(part, dict)]
+        meant = [_alike(name, kinds)] if isinstance(name, str) else []
+        kind = next((each for each in (*meant, *preset) if each), kinds[0])
+        example: list[Any] = [given] if isinstance(given, dict) and name == kind else [{"kind": kind}]
+    else:
+        example = [] if given is None or isinstance(given, dict) else [given]
+    shown = json.dumps(example, ensure_ascii=False)
+    shown = shown if len(shown) <= MOST_SHOWN else json.dumps([{"kind": kinds[0]}] if kinds else [])
+    empty = "" if node.get("minItems") or shown == "[]" else ", or [] for none"
+    return f"give a list, not {_shown(given)}: such as {shown}{empty}"
+
+
+def _kinds(node: Schema) -> list[str]:
+    """Return the kinds of a part in the order in which the spec has them; the mapping is sorted by name."""
+    of_part = {reference: kind for kind, reference in node.get("discriminator", {}).get("mapping", {}).items()}
+    return [of_part[form["$ref"]] for form in node.get("oneOf", []) if form.get("$ref") in of_part]
+
+
+def _kinds_with(given: Any, node: Schema, root: Schema) -> str:  # noqa: ANN401  any JSON
+    """Return which kinds have the fields that were given without one."""
+    keys = set(given) if isinstance(given, dict) else set()
+    fitting = [kind for kind in _kinds(node) if keys <= set(_open(node, root, {"kind": kind}).get("properties", {}))]
+    return f"{', '.join(map(repr, sorted(keys)))}: of {' or '.join(fitting)}" if keys and fitting else ""
+
+
+def _example_of_an_object(node: Schema, root: Schema) -> dict[str, Any]:
+    """Return an object with one field, of a value that it may have."""
+    properties = node.get("properties", {})
+    keys = node.get("required") or sorted(properties)
+    return {key: _example(properties[key], root) for key in keys[:1]}
+
+
+def _example(node: Schema, root: Schema) -> Any:  # noqa: ANN401  any JSON
+    """Return a value of a field: its default, the first of what is allowed, or the least of its type."""
+    if node.get("default") is not None:
+        return node["default"]
+    opened = _open(node, root, None)
+    forms = _forms(opened)
+    opened = _open(forms[0], root, None) if forms else opened
+    if "enum" in opened or "const" in opened:
+        return opened.get("const", opened.get("enum", [None])[0])
+    least = opened.get("minimum", 1)
+    by_type: dict[str, Any] = {"boolean": False, "integer": least, "number": least, "array": [], "object": {}}
+    return by_type.get(str(opened.get("type")), "…")
+
+
+def _alike(name: str, known: list[str]) -> str | None:
+    """Return what of the known a name means: itself whatever its case, one that contains it, or the most similar."""
+    folded = name.casefold()
+    same = [each for each in known if each.casefold() == folded]
+    holding = [each for each in known if len(folded) > 2 and folded in each.casefold()]  # noqa: PLR2004  no syllable
+    return next(iter([*same, *holding]), None) or _close(name, known, cutoff=0.6)
 
 
 def _walk(

@@ -1,5 +1,6 @@
 """What somebody is told who wrote a name that is not known where it stands."""
 
+import json
 from typing import Any
 
 import pytest
@@ -47,3 +48,37 @@ def test_a_name_in_the_wrong_place_is_told_its_right_one(asked: dict[str, Any], 
 
 def test_nothing_is_suggested_for_what_is_like_nothing() -> None:
     assert told(optimizer={"kind": "zzz"}).endswith("schedule_free_adamw, sgd")
+
+
+@pytest.mark.parametrize(
+    ("quantize", "advice"),
+    [
+        pytest.param({"kind": "static_int8"}, 'such as [{"kind": "static_int8"}], or [] for none', id="one part"),
+        pytest.param("int8", 'such as [{"kind": "static_int8"}], or [] for none', id="part of a name"),
+        pytest.param("FP16", 'such as [{"kind": "fp16"}], or [] for none', id="name"),
+        pytest.param({"kind": "none"}, 'such as [{"kind": "static_int8"}], or [] for none', id="none"),
+        pytest.param(None, 'such as [{"kind": "static_int8"}], or [] for none', id="null"),
+    ],
+)
+def test_one_part_where_a_list_belongs_is_answered_with_the_list(quantize: Any, advice: str) -> None:
+    assert told(compression={"quantize": quantize}).endswith(advice)
+
+
+def test_a_value_out_of_range_is_repeated() -> None:
+    assert told(compression={"prune": {"kind": "structured", "ratio": 1.5}}).endswith("less than 1, not 1.5")
+    assert told(training={"epochs": "x" * 5000}).endswith(f', not "{"x" * 79}…')
+    assert told(training={"epochs": [0] * 9}).endswith(", not a list of 9")
+
+
+def test_a_part_without_its_kind_is_told_the_kinds_that_have_its_fields() -> None:
+    assert told(compression={"prune": {"ratio": 2}}).endswith("; 'ratio': of structured or unstructured_l1")
+
+
+@pytest.mark.parametrize(
+    ("field", "example"),
+    [("compression", {"control": False}), ("training", {"accumulate_steps": 1}), ("input", {"channels": 3})],
+)
+def test_the_example_of_an_object_is_valid(field: str, example: dict[str, Any]) -> None:
+    message = told(**{field: True})
+
+    assert json.loads(message.partition("such as ")[2]) == example

@@ -181,7 +181,7 @@ CASES = [
         {"minimum": 1},
         compression={"quantize": [the("static_int8", calibration_images=0)]},
     ),
-    case("/compression/quantize/0", None, compression={"quantize": [the("fp16"), the("fp16")]}),
+    case("/compression/quantize/1/kind", ["bf16"], compression={"quantize": [the("fp16"), the("fp16")]}),
     case("/export/opset", {"minimum": 18, "maximum": 22}, export={"opset": 11}),
 ]
 
