@@ -100,6 +100,11 @@ class Variant(Answer):
     size_bytes: int
     compressed_bytes: int | None = Field(None, description="size of the file after zlib at level 6")
     size_only: bool = Field(default=False, description="made to be smaller: no runtime here gets faster by it")
+    batch_dependent: bool = Field(
+        default=False,
+        description="an image's answer depends on the other images of its batch, over all of which the ranges of its "
+        "activations are found at each call (dynamic quantisation): never a default, it answers where it is named",
+    )
     standalone: bool = Field(
         default=False, description="a file to take elsewhere: it is downloaded, never measured and never served"
     )

@@ -1,6 +1,6 @@
 """From figures to verdicts: what each form's card says it is worth on each provider, and which form is served there."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +36,13 @@ def judge(
     parents: Mapping[str, str | None],
     compression: Compression | None,
     stopped: Mapping[str, str] | None = None,
+    batch_dependent: Collection[str] = (),
 ) -> Judged:
     """Return the verdicts on what `workers.export.benchmark` has measured, each provider by itself.
 
     `sizes_bytes` and `parents` are by form; `compression` is the spec's (None: no form but fp32 is asked for);
-    `stopped` says why of forms that failed their gate on the way.
+    `stopped` says why of forms that failed their gate on the way; `batch_dependent` are those that answer an image by
+    what else is asked with it.
     """
     limits = compression or Compression()
     measured: dict[str, dict[Provider, dict[str, Any]]] = {form: {} for form in sizes_bytes}
@@ -48,7 +50,11 @@ def judge(
     for provider, forms in figures.items():
         candidates = {
             name: gate.Candidate(
-                each, sizes_bytes[name], parent=parents[name], stopped=stopped.get(name) if stopped else None
+                each,
+                sizes_bytes[name],
+                parent=parents[name],
+                stopped=stopped.get(name) if stopped else None,
+                batch_dependent=name in batch_dependent,
             )
             for name, each in forms.items()
         }

@@ -75,6 +75,7 @@ def publish(
         parents={name: form.parent for name, form in forms.items()},
         compression=work.spec.compression,
         stopped={name: form.stopped for name, form in forms.items() if form.stopped is not None},
+        batch_dependent=[name for name, form in forms.items() if form.batch_dependent],
     )
     weights = work.blobs.put(task.save(trained.classifier, work.staging / "weights.safetensors"))
     variants = []
@@ -119,6 +120,7 @@ def form_card(name: str, form: Form) -> dict[str, Any]:
         "size_bytes": form.path.stat().st_size,
         "compressed_bytes": compressed_bytes(form.path),
         "size_only": made_by.get("kind") in SIZE_ONLY,
+        "batch_dependent": form.batch_dependent,
         **({} if form.stopped is None else {"stopped": form.stopped}),
         **form.facts,
     }

@@ -15,6 +15,7 @@ def run(work: Work) -> None:
         name: Form(
             work.blobs.local(variant["blob"]),
             parent=variant["card"].get("parent"),
+            made_by=variant["card"].get("made_by"),
             stopped=variant["card"].get("stopped"),
         )
         for name, variant in variants.items()
@@ -27,5 +28,6 @@ def run(work: Work) -> None:
         parents={name: form.parent for name, form in forms.items()},
         compression=work.spec.compression,
         stopped={name: form.stopped for name, form in forms.items() if form.stopped is not None},
+        batch_dependent=[name for name, form in forms.items() if form.batch_dependent],
     )
     work.reporter.say("result", asdict(judged))

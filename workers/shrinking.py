@@ -148,11 +148,8 @@ def _drop(patient: Patient, before: Validated, after: Validated) -> Drop:
 
 def _failure(patient: Patient, before: Validated, after: Validated, *, allowed: float) -> str | None:
     """Return why a form fails its accuracy gate; None when it passes."""
-    drop = _drop(patient, before, after)
-    if drop.value <= allowed + gate.ROUNDING:  # False for what is no number
+    loss = gate.told_loss(_drop(patient, before, after), accuracy=after.accuracy, allowed=allowed)
+    if loss is None:
         return None
-    return (
-        f"after its recovery the pruned net loses {drop.value:.4f} of accuracy on the validation split "
-        f"({after.accuracy:.4f} against {before.accuracy:.4f}; 95 % interval of the loss {drop.low:.4f} to "
-        f"{drop.high:.4f}); at most {allowed:g} is allowed: nothing more is made of it"
-    )
+    when = "after its recovery" if patient.epochs else "without a recovery"
+    return f"{when} the pruned net {loss}: nothing more is made of it"

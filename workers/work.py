@@ -36,6 +36,11 @@ class Form:
         """Return the temperature, 1 where there is none."""
         return self.temperature.value if self.temperature else 1.0
 
+    @property
+    def batch_dependent(self) -> bool:
+        """Return whether an image's answer depends on the others of its batch: the ranges of both are one."""
+        return (self.made_by or {}).get("kind") == "dynamic_int8"
+
 
 @dataclass
 class Work:

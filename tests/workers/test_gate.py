@@ -182,6 +182,65 @@ def test_between_forms_that_are_equally_good_the_objective_next_to_it_decides() 
     assert choose(forms, max_accuracy_drop=0.02, objective="accuracy").default == "pruned"
 
 
+@pytest.mark.parametrize(
+    ("objective", "one", "other"),  # `one` is the better by next to nothing, `other` by what comes next
+    [
+        ("size", form(0.95, 1.5, size_bytes=998), form(0.94, 2.0, size_bytes=1000)),
+        ("size", form(0.94, 2.01, size_bytes=998), form(0.95, 2.0, size_bytes=1000)),
+        ("latency", form(0.94, 2.05), form(0.95, 2.0)),
+        ("latency", form(0.94, 2.3, speedup_interval=(1.9, 2.6)), form(0.95, 2.0, speedup_interval=(1.8, 2.1))),
+        ("accuracy", form(0.95 + 1e-12, 1.5), form(0.95, 2.0)),
+    ],
+)
+def test_what_is_nearly_as_good_is_as_good(objective: Any, one: Candidate, other: Candidate) -> None:
+    forms = {"fp32": FP32, "one": one, "other": other}
+
+    assert choose(forms, max_accuracy_drop=0.02, objective=objective).default == "other"
+
+
+@pytest.mark.parametrize(
+    ("objective", "better", "worse"),
+    [
+        ("size", form(0.94, 1.5, size_bytes=900), form(0.95, 3.0, size_bytes=1000)),
+        ("latency", form(0.94, 2.2), form(0.95, 2.0)),
+        ("accuracy", form(0.95, 1.5), form(0.949, 3.0)),
+    ],
+)
+def test_what_is_better_beyond_that_wins(objective: Any, better: Candidate, worse: Candidate) -> None:
+    forms = {"worse": worse, "better": better, "fp32": Candidate(measured(0.9), 2000, parent=None)}
+
+    assert choose(forms, max_accuracy_drop=0.02, objective=objective).default == "better"
+
+
+def test_no_reason_contradicts_itself_by_its_rounding() -> None:
+    almost = form(0.95, 1.0304, speedup_interval=(1.0296, 1.0402))
+    above = form(0.92996, 2.0, accuracy_drop=0.02004, accuracy_drop_interval=(0.01, 0.03))
+
+    verdicts = choose({"fp32": FP32, "almost": almost, "above": above}, max_accuracy_drop=0.02).verdicts
+
+    (slow,), (wrong,) = verdicts["almost"].reasons, verdicts["above"].reasons
+    assert "1.0304 times its speed (95 % interval 1.0296 to 1.0402); the whole interval must be above 1.03" in slow
+    assert wrong.startswith("loses 0.02004 of accuracy")
+
+
+def test_what_a_stopped_form_loses_is_told_once() -> None:
+    stopped = Candidate(measured(0.5, 3.0), SIZE_BYTES, stopped="the pruned net loses too much")
+
+    verdict = choose({"fp32": FP32, "pruned": stopped}, max_accuracy_drop=0.02).verdicts["pruned"]
+
+    assert verdict.reasons == ("the pruned net loses too much",)
+
+
+def test_a_form_whose_answers_depend_on_the_batch_is_never_the_default() -> None:
+    dynamic = Candidate(measured(0.95, 3.0), SIZE_BYTES, batch_dependent=True)
+
+    choice = choose({"fp32": FP32, "dynamic-int8": dynamic}, max_accuracy_drop=0.02)
+
+    assert choice.default == "fp32"
+    (reason,) = choice.verdicts["dynamic-int8"].reasons
+    assert reason.startswith("an image's answer depends on the others")
+
+
 def test_a_paired_drop_is_the_accuracy_lost_and_its_interval_knows_that_the_images_are_the_same() -> None:
     labels_N = np.random.default_rng(0).integers(0, 10, 1000)
     others_N = np.where(np.arange(1000) < 700, labels_N, (labels_N + 1) % 10)

@@ -61,3 +61,10 @@ def test_a_form_that_was_stopped_on_the_way_keeps_its_reason_on_every_provider()
 
     assert stopped.defaults["cpu"] == "fp32"
     assert stopped.measured["int8"]["cpu"]["reasons"] == ["lost too much"]
+
+
+def test_a_form_that_depends_on_the_batch_is_refused_on_every_provider() -> None:
+    told = judge(on_both(), sizes_bytes=SIZES, parents=PARENTS, compression=None, batch_dependent=["int8", "fp16"])
+
+    assert told.defaults == {"cpu": "fp32", "cuda": "fp32"}
+    assert not told.is_accepted("int8")

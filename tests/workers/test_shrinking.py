@@ -267,6 +267,7 @@ def test_a_form_that_lost_too_much_is_stopped_with_the_figures(
     pruned = table("one").cut(a_spec(part, recover=None, max_accuracy_drop=0.01), learned())["pruned"]
 
     assert pruned.stopped is not None
+    assert pruned.stopped.startswith("without a recovery the pruned net loses ")
     assert "95 % interval" in pruned.stopped
     assert "at most 0.01 is allowed" in pruned.stopped
 

@@ -5,6 +5,7 @@ made from, by more than measuring can be wrong. One that isn't is published all 
 would hide what was measured. All of it is judged on one provider: a form may be worth it on one and not on another.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,15 +22,22 @@ if TYPE_CHECKING:  # the measuring process is spared pydantic
     from models_store.spec.compression import Objective
     from models_store.spec.train import Task
 
-# N images, D distinct losses, S resamples
+# N images, S resamples
 
 BASELINE = "fp32"
 ROUNDING = 1e-9  # a drop of exactly the limit is within it, whatever binary fractions make of it
 SAMPLES = 2000  # resamples of an interval
+LEVEL_Z = 1.959964  # standard deviations on either side of the mean that hold 95 % of a normal distribution
 FASTER = 1.03
 """A form is faster when its whole interval is above this: sessions of the very same file were up to 2.5 % apart (a
 MobileNetV3 at 224 pixels, on a machine with other work), by where their weights happen to lie in memory, and rounds of
 the same sessions never average that out."""
+MOST_PLACES = 9  # of a figure in a reason
+AS_SMALL = 1.01  # files are as small as the smallest up to this factor
+BATCH_DEPENDENT = (
+    "an image's answer depends on the others that are asked with it, as the ranges of its activations are found over "
+    "the whole batch: it is never served by default; name it to have it answer"
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,9 @@ class Candidate:
     parent: str | None = BASELINE
     """the form this one was made from; None for fp32 itself"""
     stopped: str | None = None
-    """why it failed its gate on the way"""
+    """why it lost too much on the way; what its file loses is then not told again"""
+    batch_dependent: bool = False
+    """an image's answer depends on the others of the call: two calls differ, and no figure here tells it"""
 
 
 @dataclass(frozen=True)
@@ -74,22 +84,24 @@ def paired_drop(task: "Task", answered: Answers, others: Answers, targets: NDArr
     """Return the accuracy that `answered` loses against `others`, both of the same images, with its interval.
 
     The accuracies are those of `workers.training.scores`. Paired, because both see the same images: what is hard for
-    both cancels out. The interval is a percentile bootstrap over the images (Efron 1979): where no image tells them
-    apart, resampling can't either, and it is 0 to 0.
+    both cancels out. The interval is Agresti and Min's (2005, doi:10.1002/sim.1781): Wald's, with half an image more in
+    each of the four cells, which holds its level with few images too. Of numbers, whose R² is no mean over images, it is
+    a percentile bootstrap (Efron 1979).
     """
     value = scores.accuracy(task, others, targets) - scores.accuracy(task, answered, targets)
     if not np.isfinite(value):
         return Drop(value, value, value)
-    generator = np.random.default_rng(seed)
     if task == "image_regression":
+        generator = np.random.default_rng(seed)
         values_S = _lost_r2(answered, others, targets[:, 0].astype(np.float64), generator)
-    else:
-        lost_N = _right(task, others, targets) - _right(task, answered, targets)
-        lost_D, counts_D = np.unique(lost_N, return_counts=True)
-        values_S = generator.multinomial(len(lost_N), counts_D / len(lost_N), size=SAMPLES) @ lost_D / len(lost_N)
-    tail = (1 - bootstrap.LEVEL) / 2
-    low, high = np.quantile(values_S, [tail, 1 - tail])
-    return Drop(value, float(low), float(high))
+        tail = (1 - bootstrap.LEVEL) / 2
+        low, high = np.quantile([*values_S, value], [tail, 1 - tail])
+        return Drop(value, min(float(low), value), max(float(high), value))
+    lost_N = _right(task, others, targets) - _right(task, answered, targets)
+    count = len(lost_N) + 2
+    middle = float(lost_N.sum()) / count
+    half_width = LEVEL_Z * math.sqrt(max((float(np.square(lost_N).sum()) + 1) / count - middle**2, 0) / count)
+    return Drop(value, min(middle - half_width, value), max(middle + half_width, value))
 
 
 def choose(forms: Mapping[str, Candidate], *, max_accuracy_drop: float, objective: "Objective" = "latency") -> Choice:
@@ -97,23 +109,47 @@ def choose(forms: Mapping[str, Candidate], *, max_accuracy_drop: float, objectiv
 
     `forms` holds `fp32`, measured, which is always accepted. Accuracy is compared with fp32, speed with fp32 and with
     the form's parent: a form that was quantised after pruning has to be worth its last step too. The best is the
-    fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy).
+    fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy). Of those that
+    are nearly as good in that, the next of speed, accuracy and size decides.
     """
     verdicts = {name: _judge(name, candidate, max_accuracy_drop=max_accuracy_drop) for name, candidate in forms.items()}
-    worth = _WORTH[objective]
-    accepted = {
+    best = {
         name: (candidate.measurement, candidate.size_bytes)
         for name, candidate in forms.items()
         if verdicts[name].accepted and isinstance(candidate.measurement, Figures)
     }
-    # between equals, the one named first
-    return Choice(verdicts, max(accepted, key=lambda name: worth(*accepted[name])))
+    for near_the_best in _ORDER[objective]:
+        best = near_the_best(best)
+    # what is left is alike in everything: the fastest, and of those the one named first
+    return Choice(verdicts, max(best, key=lambda name: best[name][0].speedup))
 
 
-_WORTH: dict["Objective", Callable[[Figures, int], tuple[float, float]]] = {
-    "latency": lambda figures, _size_bytes: (figures.speedup, figures.accuracy["val"]),
-    "size": lambda figures, size_bytes: (-size_bytes, figures.speedup),
-    "accuracy": lambda figures, _size_bytes: (figures.accuracy["val"], figures.speedup),
+def _fast(forms: "_Forms") -> "_Forms":
+    """Return the fastest form, and those that measuring can't tell from it."""
+    fastest = max((figures for figures, _ in forms.values()), key=lambda figures: figures.speedup)
+    return {
+        name: form
+        for name, form in forms.items()
+        if FASTER * form[0].speedup >= fastest.speedup or form[0].speedup_interval[1] >= fastest.speedup_interval[0]
+    }
+
+
+def _small(forms: "_Forms") -> "_Forms":
+    smallest = min(size_bytes for _, size_bytes in forms.values())
+    return {name: form for name, form in forms.items() if form[1] <= AS_SMALL * smallest}
+
+
+def _accurate(forms: "_Forms") -> "_Forms":
+    most = max(figures.accuracy["val"] for figures, _ in forms.values())
+    return {name: form for name, form in forms.items() if form[0].accuracy["val"] >= most - ROUNDING}
+
+
+_Forms = dict[str, tuple[Figures, int]]
+"""form → what was measured, and the bytes of its file"""
+_ORDER: dict["Objective", tuple[Callable[[_Forms], _Forms], ...]] = {
+    "latency": (_fast, _accurate, _small),
+    "size": (_small, _fast, _accurate),
+    "accuracy": (_accurate, _fast, _small),
 }
 
 
@@ -121,10 +157,13 @@ def _judge(name: str, candidate: Candidate, *, max_accuracy_drop: float) -> Verd
     if name == BASELINE:
         return Verdict(accepted=True, reasons=())
     reasons = [] if candidate.stopped is None else [candidate.stopped]
+    if candidate.batch_dependent:
+        reasons.append(BATCH_DEPENDENT)
     if isinstance(candidate.measurement, Unmeasurable):
         return Verdict(accepted=False, reasons=(*reasons, candidate.measurement.reason))
     figures = candidate.measurement
-    reasons += _too_wrong(figures, max_accuracy_drop=max_accuracy_drop)
+    if candidate.stopped is None:
+        reasons += _too_wrong(figures, max_accuracy_drop=max_accuracy_drop)
     reasons += _too_slow(BASELINE, figures.speedup, figures.speedup_interval)
     if candidate.parent not in {None, BASELINE} and figures.parent_speedup_interval is not None:
         assert figures.parent_speedup is not None, "an interval is of a figure"
@@ -132,25 +171,43 @@ def _judge(name: str, candidate: Candidate, *, max_accuracy_drop: float) -> Verd
     return Verdict(accepted=not reasons, reasons=tuple(reasons))
 
 
+def told_loss(drop: Drop, *, accuracy: float, allowed: float) -> str | None:
+    """Return that a form of this accuracy loses more than is allowed, and how much; None where it doesn't."""
+    if drop.value <= allowed + ROUNDING:  # False for what is no number
+        return None
+    places = _places(drop.value, beside=allowed, least=4)
+    return (
+        f"loses {drop.value:.{places}f} of accuracy on the validation split ({accuracy:.{places}f} against "
+        f"{accuracy + drop.value:.{places}f}; 95 % interval of the loss {drop.low:.4f} to {drop.high:.4f}); at most "
+        f"{allowed:g} is allowed"
+    )
+
+
 def _too_wrong(figures: Figures, *, max_accuracy_drop: float) -> list[str]:
-    drop, (low, high) = figures.accuracy_drop, figures.accuracy_drop_interval
-    if drop <= max_accuracy_drop + ROUNDING:  # False for what is no number
-        return []
-    own = figures.accuracy["val"]
-    compared = f"{own:.4f} against {own + drop:.4f}; 95 % interval of the loss {low:.4f} to {high:.4f}"
-    return [
-        f"loses {drop:.4f} of accuracy on the validation split ({compared}); at most {max_accuracy_drop:g} is allowed"
-    ]
+    assert figures.accuracy_drop_interval is not None, "only fp32 has none, and it is not judged"
+    drop = Drop(figures.accuracy_drop, *figures.accuracy_drop_interval)
+    told = told_loss(drop, accuracy=figures.accuracy["val"], allowed=max_accuracy_drop)
+    return [] if told is None else [told]
 
 
 def _too_slow(other: str, ratio: float, interval: tuple[float, float]) -> list[str]:
     low, high = interval
     if low > FASTER:  # False for what is no number
         return []
-    measured = f"{ratio:.2f} times its speed (95 % interval {low:.2f} to {high:.2f})"
+    places = max(_places(value, beside=FASTER, least=2) for value in (low, ratio))
+    measured = f"{ratio:.{places}f} times its speed (95 % interval {low:.{places}f} to {high:.{places}f})"
     if ratio > 1:
-        return [f"is not faster than {other} beyond what measuring can be wrong: {measured}; {FASTER:g} is needed"]
+        needed = f"the whole interval must be above {FASTER:g}"
+        return [f"is not faster than {other} beyond what measuring can be wrong: {measured}; {needed}"]
     return [f"is not faster than {other}: {measured}"]
+
+
+def _places(value: float, *, beside: float, least: int) -> int:
+    """Return how many decimal places tell the value from what it is held against: `least`, MOST_PLACES at most."""
+    places = least
+    while places < MOST_PLACES and value != beside and f"{value:.{places}f}" == f"{beside:.{places}f}":
+        places += 1
+    return places
 
 
 def _right(task: "Task", answered: Answers, targets: NDArray[Any]) -> NDArray[np.float64]:
@@ -173,4 +230,4 @@ def _lost_r2(
         lost_S = worse_N[drawn_SN].sum(axis=1)
         parts.append(lost_S[whole_S > 0] / whole_S[whole_S > 0])
     values_S = np.concatenate(parts)
-    return values_S if len(values_S) else np.zeros(1)
+    return values_S
