@@ -293,7 +293,7 @@ def retry(database: Database, job_id: str, *, owner: str, settings: Settings) ->
     if earlier.parent_id is not None:
         raise ChildNotRetried(f"job {job_id} is a part of {earlier.parent_id}; retry that, when it has ended")
     if earlier.state == "succeeded":
-        raise JobFinished(f"job {job_id} succeeded; post its spec to /train to train again")
+        raise JobFinished(f"job {job_id} succeeded; {_again(earlier)}")
     if earlier.state not in TERMINAL:
         raise JobNotFinished(f"job {job_id} is {earlier.state}; cancel it first, or wait")
     spec = read_resolved(earlier.spec)
@@ -305,6 +305,19 @@ def retry(database: Database, job_id: str, *, owner: str, settings: Settings) ->
         warnings=earlier.warnings,
         errand=errand_of(earlier),
     )[0]
+
+
+def _again(job: Job) -> str:
+    """Return how the same is done once more."""
+    errand = errand_of(job)
+    if errand is None:
+        return "post its spec to /train to train again"
+    if errand.kind == "preview":
+        return "ask its dataset for a preview to have another"
+    version = f"/models/{errand.parameters.get('model')}/versions/{errand.parameters.get('version')}"
+    if errand.kind == "measure":
+        return f"POST {version}:measure measures again"
+    return f"post its spec's `compression` to {version}:compress to compress again"
 
 
 def errand_of(job: Job) -> Errand | None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -92,10 +92,19 @@ def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"the body is not JSON: {error}") from error
+        raise MalformedRequest(f"the body is not JSON: {error}{_no_numbers_told(body)}") from error
     _check_depth(given)
     json.loads(body, object_pairs_hook=_unique, parse_int=str, parse_float=str)
     return given
+
+
+def _no_numbers_told(body: bytes) -> str:
+    """Return that JSON has no NaN and no infinity, if one of them is all that is wrong."""
+    names: list[str] = []
+    with suppress(ValueError, RecursionError):  # something else is wrong, and told already
+        json.loads(body, parse_constant=names.append)
+        return f"; JSON has no {names[0]} (RFC 8259, section 6): leave the field out, or give a number" if names else ""
+    return ""
 
 
 def check(model: type[Checked], given: Any) -> Checked:  # noqa: ANN401  any JSON

@@ -53,7 +53,12 @@ def compress(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="e.g. prune.kind=structured, max_accuracy_drop=0.01"),
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="e.g. prune.kind=structured, max_accuracy_drop=0.01, quantize.0.kind=fp16, "
+            """'quantize=[{"kind":"fp16"}]'""",
+        ),
     ] = None,
     *,
     key: submitting.Key = None,

@@ -11,9 +11,17 @@ from service.cli.session import existing, refuse
 
 Document = dict[str, Any]
 
+LISTS: dict[str, list[Document]] = {"augmentation": [], "regularizers": [], "quantize": [{"kind": "static_int8"}]}
+"""Fields that hold a list of parts, with what `--set` finds there when the spec has none: the kinds of the default."""
+
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="e.g. optimizer.lr=0.01, augmentation.0.degrees=10"),
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="e.g. optimizer.lr=0.01, augmentation.0.degrees=10, "
+        """'compression.quantize=[{"kind":"fp16"}]'; a list that is not there begins with its default""",
+    ),
 ]
 
 
@@ -36,6 +44,8 @@ def read(path: Path) -> Document:
 def override(document: Document, given: str) -> None:
     """Set one value; a path goes through objects by key and through lists by position, a value is JSON or else text.
 
+    A list that is not there begins with its default; a part that comes next in a list is added to it.
+
     Raises:
         typer.Exit: if there is no such place.
     """
@@ -46,10 +56,21 @@ def override(document: Document, given: str) -> None:
     here: Any = document
     try:
         for step in above:
-            here = here[int(step)] if isinstance(here, list) else here.setdefault(step, {})
-        here[int(last) if isinstance(here, list) else last] = _value(text)
+            here = here[_place(here, step)] if isinstance(here, list) else here.setdefault(step, _made(step))
+        here[_place(here, last) if isinstance(here, list) else last] = _value(text)
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise refuse(f"--set {given}: there is no such place in the spec") from error
+
+
+def _made(field: str) -> Any:  # noqa: ANN401  any JSON
+    return [dict(part) for part in LISTS[field]] if field in LISTS else {}
+
+
+def _place(here: list[Any], step: str) -> int:
+    """Return a position in a list; the one after its end is made."""
+    if int(step) == len(here):
+        here.append({})
+    return int(step)
 
 
 def _value(text: str) -> Any:  # noqa: ANN401  any JSON

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from models_store import idempotency, jobs, reworking
+from models_store.errors import FieldError
 from models_store.spec.compression import Compression
 from models_store.spec.train import ResolvedSpec
 from service import bodies
@@ -83,9 +84,10 @@ async def compress(
     summary="Measure a version again",
     status_code=202,
     response_model=Job,
-    responses=problems(404, 409, 503),
+    responses=problems(400, 404, 409, 413, 415, 503),
 )
-def measure(
+async def measure(
+    request: Request,
     name: ModelName,
     number: VersionNumber,
     here: Here,
@@ -96,13 +98,24 @@ def measure(
     """Queue a job that measures every variant's file on the worker's host, and judges it again by the version's spec.
 
     It replaces the figures of the providers that this host has, and the default for each; files stay as they are. The
-    job's result tells what has changed.
+    job's result tells what has changed. There is nothing to choose: the body is empty, or an empty object.
     """
-    key = _key(f"{name}:{number}:measure", idempotency_key, b"", owner=owner)
+    body = await bodies.read_json(request, max_bytes=MOST_SPEC_BYTES)
+    key = _key(f"{name}:{number}:measure", idempotency_key, body, owner=owner)
+    return await run_in_threadpool(_submit_measure, here, body, model=name, number=number, owner=owner, key=key)
+
+
+def _submit_measure(
+    here: Context, body: bytes, *, model: str, number: int, owner: str, key: idempotency.Key | None
+) -> Response:
     earlier = jobs.submitted(here.database, key) if key else None
     if earlier is not None:
         return accepted(here, earlier, replayed=True)
-    taken = reworking.take_up(here.database, name, number, owner=owner)
+    given = bodies.parse(body) if body.strip() else {}
+    if given != {}:
+        message = "measuring takes no options: send no body, or {}"
+        raise bodies.InvalidBody(message, errors=[FieldError("", bodies.InvalidBody.code, message)])
+    taken = reworking.take_up(here.database, model, number, owner=owner)
     return _submit(here, taken, taken.spec, kind="measure", warnings=[], key=key)
 
 

@@ -97,7 +97,7 @@ def test_the_same_key_with_another_body_is_refused(service: Service) -> None:
 
 @pytest.mark.parametrize("path", [COMPRESS, MEASURE])
 def test_a_canceled_job_is_tried_again_as_what_it_was(service: Service, path: str) -> None:
-    job = post(service, path, {"quantize": [{"kind": "bf16"}]}).json()
+    job = post(service, path, {"quantize": [{"kind": "bf16"}]} if path == COMPRESS else {}).json()
     canceled = service.http.post(f"/jobs/{job['id']}:cancel").json()
 
     again = service.http.post(f"/jobs/{job['id']}:retry").json()
@@ -201,3 +201,41 @@ def test_verbs_on_a_version_take_nothing_but_a_post(service: Service) -> None:
     answer = service.http.put(MEASURE)
 
     assert problem_of(answer, 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("body", [b"", b" ", b"{}"])
+def test_a_measuring_takes_an_empty_body(service: Service, body: bytes) -> None:
+    assert post(service, MEASURE, body).status_code == 202
+
+
+@pytest.mark.parametrize("body", [{"objective": "size"}, [], None, 0])
+def test_a_measuring_refuses_options(service: Service, body: Any) -> None:
+    problem = problem_of(post(service, MEASURE, body), 422, "invalid_body")
+
+    assert problem["errors"][0]["message"] == "measuring takes no options: send no body, or {}"
+
+
+def test_a_measurings_key_with_another_body_is_refused(service: Service) -> None:
+    key = {"Idempotency-Key": uuid4().hex}
+
+    assert post(service, MEASURE, b"", **key).status_code == 202
+    problem_of(post(service, MEASURE, {"objective": "size"}, **key), 422, "idempotency_key_reused")
+
+
+def test_a_number_that_json_has_not_is_named(service: Service) -> None:
+    problem = problem_of(post(service, COMPRESS, b'{"max_accuracy_drop": NaN}'), 400, "malformed_request")
+
+    assert "JSON has no NaN" in problem["detail"]
+
+
+@pytest.mark.parametrize(("path", "body"), [(MEASURE, {}), (COMPRESS, {})])
+def test_a_finished_job_on_a_version_is_done_again_where_it_was_asked_for(
+    service: Service, path: str, body: dict[str, Any]
+) -> None:
+    job = post(service, path, body).json()["id"]
+    with service.context.database.write() as connection:
+        connection.execute(update(tables.job).where(tables.job.c.id == job).values(state="succeeded"))
+
+    problem = problem_of(service.http.post(f"/jobs/{job}:retry"), 409, "job_finished")
+
+    assert path in problem["detail"]

@@ -72,7 +72,7 @@ def test_overrides_reach_the_spec_at_any_depth(espalier: Espalier, spec: Path) -
     assert resolved["augmentation"][0]["direction"] == "vertical"
 
 
-@pytest.mark.parametrize("override", ["epochs", "=3", "training..epochs=3", "name.first=x", "augmentation.0.x=1"])
+@pytest.mark.parametrize("override", ["epochs", "=3", "training..epochs=3", "name.first=x", "augmentation.1.x=1"])
 def test_an_override_of_no_place_is_refused_before_anything_is_sent(
     espalier: Espalier, spec: Path, override: str
 ) -> None:
