@@ -84,9 +84,9 @@ def paired_drop(task: "Task", answered: Answers, others: Answers, targets: NDArr
     """Return the accuracy that `answered` loses against `others`, both of the same images, with its interval.
 
     The accuracies are those of `workers.training.scores`. Paired, because both see the same images: what is hard for
-    both cancels out. The interval is Agresti and Min's (2005, doi:10.1002/sim.1781): Wald's, with half an image more in
-    each of the four cells, which holds its level with few images too. Of numbers, whose R² is no mean over images, it is
-    a percentile bootstrap (Efron 1979).
+    both cancels out. The interval is Agresti and Min's (2005, doi:10.1002/sim.1781): Wald's, with half an image more
+    in each of the four cells, which holds its level with few images too. Of numbers, whose R² is no mean over images,
+    it is a percentile bootstrap (Efron 1979).
     """
     value = scores.accuracy(task, others, targets) - scores.accuracy(task, answered, targets)
     if not np.isfinite(value):
@@ -101,18 +101,23 @@ def paired_drop(task: "Task", answered: Answers, others: Answers, targets: NDArr
     count = len(lost_N) + 2
     middle = float(lost_N.sum()) / count
     half_width = LEVEL_Z * math.sqrt(max((float(np.square(lost_N).sum()) + 1) / count - middle**2, 0) / count)
-    return Drop(value, min(middle - half_width, value), max(middle + half_width, value))
+    return Drop(value, max(min(middle - half_width, value), -1.0), min(max(middle + half_width, value), 1.0))
 
 
 def choose(forms: Mapping[str, Candidate], *, max_accuracy_drop: float, objective: "Objective" = "latency") -> Choice:
     """Return which forms are accepted and why not the others; the default is the best accepted one by `objective`.
 
     `forms` holds `fp32`, measured, which is always accepted. Accuracy is compared with fp32, speed with fp32 and with
-    the form's parent: a form that was quantised after pruning has to be worth its last step too. The best is the
+    the form's parent: a form that was quantised after pruning has to be worth its last step too. For size and accuracy
+    it is enough that a form is not slower. The best is the
     fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy). Of those that
     are nearly as good in that, the next of speed, accuracy and size decides.
     """
-    verdicts = {name: _judge(name, candidate, max_accuracy_drop=max_accuracy_drop) for name, candidate in forms.items()}
+    least = FASTER if objective == "latency" else 1 / FASTER
+    verdicts = {
+        name: _judge(name, candidate, max_accuracy_drop=max_accuracy_drop, least=least)
+        for name, candidate in forms.items()
+    }
     best = {
         name: (candidate.measurement, candidate.size_bytes)
         for name, candidate in forms.items()
@@ -153,7 +158,7 @@ _ORDER: dict["Objective", tuple[Callable[[_Forms], _Forms], ...]] = {
 }
 
 
-def _judge(name: str, candidate: Candidate, *, max_accuracy_drop: float) -> Verdict:
+def _judge(name: str, candidate: Candidate, *, max_accuracy_drop: float, least: float) -> Verdict:
     if name == BASELINE:
         return Verdict(accepted=True, reasons=())
     reasons = [] if candidate.stopped is None else [candidate.stopped]
@@ -164,10 +169,12 @@ def _judge(name: str, candidate: Candidate, *, max_accuracy_drop: float) -> Verd
     figures = candidate.measurement
     if candidate.stopped is None:
         reasons += _too_wrong(figures, max_accuracy_drop=max_accuracy_drop)
-    reasons += _too_slow(BASELINE, figures.speedup, figures.speedup_interval)
+    reasons += _too_slow(BASELINE, figures.speedup, figures.speedup_interval, least=least)
     if candidate.parent not in {None, BASELINE} and figures.parent_speedup_interval is not None:
         assert figures.parent_speedup is not None, "an interval is of a figure"
-        reasons += _too_slow(str(candidate.parent), figures.parent_speedup, figures.parent_speedup_interval)
+        reasons += _too_slow(
+            str(candidate.parent), figures.parent_speedup, figures.parent_speedup_interval, least=least
+        )
     return Verdict(accepted=not reasons, reasons=tuple(reasons))
 
 
@@ -190,16 +197,17 @@ def _too_wrong(figures: Figures, *, max_accuracy_drop: float) -> list[str]:
     return [] if told is None else [told]
 
 
-def _too_slow(other: str, ratio: float, interval: tuple[float, float]) -> list[str]:
+def _too_slow(other: str, ratio: float, interval: tuple[float, float], *, least: float) -> list[str]:
     low, high = interval
-    if low > FASTER:  # False for what is no number
+    if low > least:  # False for what is no number
         return []
-    places = max(_places(value, beside=FASTER, least=2) for value in (low, ratio))
+    places = max(_places(value, beside=least, least=2) for value in (low, ratio))
     measured = f"{ratio:.{places}f} times its speed (95 % interval {low:.{places}f} to {high:.{places}f})"
-    if ratio > 1:
-        needed = f"the whole interval must be above {FASTER:g}"
-        return [f"is not faster than {other} beyond what measuring can be wrong: {measured}; {needed}"]
-    return [f"is not faster than {other}: {measured}"]
+    if ratio > min(least, 1):
+        needed = f"the whole interval must be above {least:.3g}"
+        wanted = "faster than" if least > 1 else "as fast as"
+        return [f"is not {wanted} {other} beyond what measuring can be wrong: {measured}; {needed}"]
+    return [f"is {'not faster' if least > 1 else 'slower'} than {other}: {measured}"]
 
 
 def _places(value: float, *, beside: float, least: int) -> int:
@@ -229,5 +237,4 @@ def _lost_r2(
         whole_S = np.square(drawn_true_SN - drawn_true_SN.mean(axis=1, keepdims=True)).sum(axis=1)
         lost_S = worse_N[drawn_SN].sum(axis=1)
         parts.append(lost_S[whole_S > 0] / whole_S[whole_S > 0])
-    values_S = np.concatenate(parts)
-    return values_S
+    return np.concatenate(parts)
