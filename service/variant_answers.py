@@ -40,8 +40,7 @@ class Measured(Answer):
     )
     accuracy_drop_interval: tuple[float, float] | None = Field(
         None,
-        description="95 % interval of that, over the same images; null for fp32, which is not compared with itself. 0 "
-        "to 0 where all answers are alike",
+        description="95 % interval of that, over the same images; null for fp32, which is not compared with itself",
     )
     agreement: float | None = Field(
         None,
@@ -107,6 +106,14 @@ class Variant(Answer):
     )
     standalone: bool = Field(
         default=False, description="a file to take elsewhere: it is downloaded, never measured and never served"
+    )
+    compared_images: int | None = Field(
+        None,
+        description="of a standalone file: validation images on which its answers were compared with serving's, 200 at "
+        "most; it has no accuracy of its own, see fp32's",
+    )
+    agreement_with_serving: float | None = Field(
+        None, description="of a standalone file: share of those images that it answers as `/predict` does"
     )
     accepted: bool = Field(description="it is accepted on some provider")
     default: bool = Field(

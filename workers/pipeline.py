@@ -5,6 +5,7 @@ in its staging folder, puts finished files among the blobs, and tells its superv
 left at a checkpoint and taken up by another process.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from workers.checking import check_files
 from workers.evaluation.examination import Examined
 from workers.export import sessions
 from workers.export.benchmark import benchmark
-from workers.export.figures import Measurement
+from workers.export.figures import Measurement, Unmeasurable
 from workers.export.graph import export
 from workers.image.data import ImageArrays, prepare
 from workers.learning import learn
@@ -41,12 +42,13 @@ def run(work: Work) -> None:
     forms = {"fp32": Form(work.staging / "fp32.onnx", parent=None, net=trained.classifier)}
     not_made = shrinking.cut(work, arrays, forms)
     not_made |= write_files(work, arrays, forms)
-    not_made |= quantizing.quantize_files(work, arrays, forms)
+    not_made |= quantizing.quantize_files(work, arrays, forms, missing=not_made)
     agreements, left_out = check_files(work, entries, arrays, forms)
     standalone, impossible = make_portable(work, entries, arrays, forms["fp32"])
     not_made |= left_out | impossible
     examined = evaluate_file(work, entries, arrays, forms["fp32"])
     figures = measure_files(work, arrays, forms)
+    not_made |= leave_out_what_runs_nowhere(work, forms, figures)
     card = version_card(work, trained, arrays, agreements=agreements, examined=examined, not_made=not_made)
     publish(work, trained, arrays, forms, standalone=standalone, figures=figures, examined=examined, card=card)
 
@@ -117,6 +119,22 @@ def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> di
         budget_s=work.settings.measure_s,
         report=work.reporter.progress,
     )
+
+
+def leave_out_what_runs_nowhere(
+    work: Work, forms: dict[str, Form], figures: Mapping[Provider, dict[str, Measurement]]
+) -> dict[str, str]:
+    """Take the forms that no provider of this host can run out of `forms` and `figures`; return them, and why."""
+    left_out = {}
+    for name in list(forms):
+        reasons = [each.reason for told in figures.values() if isinstance(each := told[name], Unmeasurable)]
+        if len(reasons) == len(figures):
+            left_out[name] = "; ".join(dict.fromkeys(reasons))
+            work.reporter.log(f"{name} is left out: {left_out[name]}")
+            del forms[name]
+            for told in figures.values():
+                del told[name]
+    return left_out
 
 
 def _write_file(work: Work, arrays: ImageArrays, name: str, form: Form) -> None:

@@ -34,7 +34,6 @@ def make_portable(
             path,
             fixed=fp32.path,
             files=read_members(work.blobs.local(work.assignment.images_blob), (entries[row].member for row in rows)),
-            targets=arrays.targets[rows],
             decoding=work.spec.input,
             task=aim.task,
             tolerance=0.1 * float(arrays.targets[val].std()),

@@ -95,7 +95,7 @@ def publish(
         not_made=card["not_made"],
     )
     for name, form in standalone.items():
-        metadata.stamp(form.path, form=name, metrics=_metrics({"cpu": form.facts}))
+        metadata.stamp(form.path, form=name, metrics=_comparison(form.facts))
         variants.append(_stored(work, name, form, card=form_card(name, form), accepted=False))
     work.reporter.say(
         "result",
@@ -139,3 +139,9 @@ def _metrics(measured: Mapping[Provider, Mapping[str, Any]]) -> dict[str, Any]:
         for provider, figures in measured.items()
         if "accuracy" in figures
     }
+
+
+def _comparison(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file that stands alone says of how good it is: that it answers as serving does."""
+    kept = ("compared_images", "agreement_with_serving")
+    return {name: facts[name] for name in kept if name in facts}

@@ -1,6 +1,6 @@
 """The stage in which files get smaller: each form that the spec asks for, of each file there is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # onnxruntime's quantisation takes seconds that other jobs ar
 
 NO_SOURCES = ("control", "any-size")
 JUDGED_BATCH = 64
+INHERITED = ("temperature", "pruning")  # facts of a source that are as true of what is made of it
+SEARCHED = ("target_speedup", "speedup", "probes")  # parts of `pruning` that were measured on the source's own file
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,12 @@ class Step:
         return targets.activation_of(self.work.spec.task)
 
 
-def quantize_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, str]:
+def quantize_files(
+    work: Work, arrays: ImageArrays, forms: dict[str, Form], *, missing: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Add the forms that the spec asks for, of each file; return those that could not be made, and why.
+
+    `missing` says why of the files that could not be made before: what was to be made of them is told as well.
 
     Raises:
         Drained: if a stop was asked for; the stage then begins anew.
@@ -58,9 +64,9 @@ def quantize_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> d
     work.reporter.phase("quantizing")
     sources = [(name, form) for name, form in forms.items() if form.stopped is None and name not in NO_SOURCES]
     steps = [(name, form, part) for name, form in sources for part in parts]
-    not_made = {}
+    not_made = _without_source(parts, forms, missing or {})
     for done, (name, source, part) in enumerate(steps):
-        target = asked.FORMS[part.kind] if name == "fp32" else f"{name}-{asked.FORMS[part.kind]}"
+        target = _name(part, name)
         path = work.staging / f"{target}.onnx"
         told = Stretch(work.reporter, start=done / len(steps), end=(done + 1) / len(steps))
         report = _heeding_stops(work, told.progress)
@@ -77,10 +83,33 @@ def quantize_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> d
             path,
             parent=name,
             made_by=part.model_dump(mode="json"),
-            facts=source.facts | facts,
+            facts=_inherited(source.facts) | facts,
             temperature=Temperature(**facts["temperature"]) if "temperature" in facts else source.temperature,
         )
     return not_made
+
+
+def _name(part: asked.Quantization, source: str) -> str:
+    return asked.FORMS[part.kind] if source == "fp32" else f"{source}-{asked.FORMS[part.kind]}"
+
+
+def _without_source(
+    parts: Sequence[asked.Quantization], forms: Mapping[str, Form], missing: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the forms that are not made because what they are made of was stopped, or was not made itself."""
+    reasons = {name: f"{name} was stopped: {form.stopped}" for name, form in forms.items() if form.stopped is not None}
+    reasons |= {name: f"{name} was not made: {reason}" for name, reason in missing.items()}
+    return {
+        _name(part, source): reason for source, reason in reasons.items() if source not in NO_SOURCES for part in parts
+    }
+
+
+def _inherited(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a source's facts say of a form made of it: how it is shaped and answers, not how it came to be."""
+    kept = {name: facts[name] for name in INHERITED if name in facts}
+    if "pruning" in kept:
+        kept["pruning"] = {name: value for name, value in kept["pruning"].items() if name not in SEARCHED}
+    return kept
 
 
 def _make(part: asked.Quantization, step: Step) -> dict[str, Any]:

@@ -119,12 +119,10 @@ def test_whole_files_get_the_answers_of_serving(tmp_path: Path) -> None:
         tmp_path / "any.onnx",
         fixed=fixed,
         files=(data.files[index] for index in data.val),
-        targets=data.labels_N[data.val],
         decoding=DECODING,
     )
 
     assert (found.images, found.agreement) == (len(data.val), 1.0)
-    assert found.accuracy > 0.9
 
 
 def test_a_file_that_answers_otherwise_is_told_so(tmp_path: Path) -> None:
@@ -137,7 +135,6 @@ def test_a_file_that_answers_otherwise_is_told_so(tmp_path: Path) -> None:
         tmp_path / "any.onnx",
         fixed=fixed,
         files=[a_file(flag), leaves().files[0]],
-        targets=np.array([0, 0]),
         decoding=Input(size=SIZE, fit="crop"),
     )
 

@@ -88,10 +88,39 @@ def test_nothing_is_made_of_a_stopped_form_or_of_a_control(desk: Desk) -> None:
     for name, stopped in (("pruned", None), ("control", None), ("sparse", "lost too much")):
         forms[name] = Form(a_file(desk.folder / f"{name}.onnx"), parent="fp32", stopped=stopped)
 
-    quantizing.quantize_files(desk.work(a_spec(asked.WeightsInt8())), some_arrays(), forms)
+    not_made = quantizing.quantize_files(desk.work(a_spec(asked.WeightsInt8())), some_arrays(), forms)
 
     assert set(forms) == {"fp32", "pruned", "control", "sparse", "weights-int8", "pruned-weights-int8"}
     assert forms["pruned-weights-int8"].parent == "pruned"
+    assert not_made == {"sparse-weights-int8": "sparse was stopped: lost too much"}
+
+
+def test_what_was_to_be_made_of_a_form_that_is_not_there_is_told(desk: Desk) -> None:
+    missing = {"pruned": "the net is too narrow", "control": "there is no pruned form"}
+
+    not_made = quantizing.quantize_files(
+        desk.work(a_spec(asked.WeightsInt8(), asked.Fp16())), some_arrays(), fp32(desk), missing=missing
+    )
+
+    assert not_made == dict.fromkeys(
+        ["pruned-weights-int8", "pruned-fp16"], "pruned was not made: the net is too narrow"
+    )
+
+
+def test_a_form_says_of_its_source_only_what_is_true_of_itself(desk: Desk) -> None:
+    pruning = {"ratio": 0.5, "target_speedup": 2.0, "speedup": 2.1, "probes": [{"ratio": 0.5, "speedup": 2.1}]}
+    facts = {"size_only": True, "recovery": {"epochs": 1}, "control": {"drop": 0.1}, "pruning": pruning}
+    forms = fp32(desk)
+    forms["pruned"] = Form(a_file(desk.folder / "pruned.onnx"), parent="fp32", facts=forms["fp32"].facts | facts)
+
+    quantizing.quantize_files(desk.work(a_spec(asked.StaticInt8(), asked.WeightsInt8())), some_arrays(), forms)
+
+    made = forms["pruned-int8"].facts
+    assert not {"size_only", "recovery", "control"} & set(made)
+    assert made["pruning"] == {"ratio": 0.5}
+    assert made["temperature"] == {"value": 2.0}
+    assert forms["pruned-weights-int8"].facts["size_only"]
+    assert forms["pruned"].facts["pruning"] == pruning
 
 
 def test_mixed_precision_is_judged_on_validation_images_against_fp32(desk: Desk) -> None:

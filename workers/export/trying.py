@@ -4,6 +4,7 @@ What takes its process down with it (a kernel that fails, memory that is not the
 """
 
 import multiprocessing
+import re
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -18,6 +19,12 @@ from workers.export import sessions
 from workers.export.figures import Unmeasurable
 
 # N images, H height, W width, C channel
+
+NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)")
+INSTEAD: dict[Provider, str] = {
+    "cpu": "use fp32 or int8 here, or CUDA",
+    "cuda": "use fp32 or fp16 here, or the CPU",
+}
 
 
 @dataclass(frozen=True)
@@ -62,14 +69,29 @@ def _tell_how_it_went(
         load_ms = 1000 * (time.perf_counter() - start)
         session.run(["probabilities"], {"images": sample_NHWC})
     except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base
-        told.send(_first_sentence(error))
+        told.send(_reason(error, path, provider))
     else:
         told.send(Tried(load_ms, _peak_memory_bytes(), sessions.provider(session)))
 
 
-def _first_sentence(error: Exception) -> str:
-    """Return the first line of what onnxruntime says, without the line of its source code that it came from."""
-    return f"onnxruntime refuses it: {(str(error).strip().splitlines() or [repr(error)])[0][:500]}"
+def _reason(error: Exception, path: Path, provider: Provider) -> str:
+    """Return in our words that a kernel is not there; else the first line of what onnxruntime says."""
+    said = str(error).strip()
+    if missing := NO_KERNEL.search(said):
+        return (
+            f"onnxruntime has no {_number_format(path)} kernels for {missing[1]} on this provider ({provider}); "
+            f"{INSTEAD[provider]}"
+        )
+    return f"onnxruntime refuses it: {(said.splitlines() or [repr(error)])[0][:500]}"
+
+
+def _number_format(path: Path) -> str:
+    """Return the fewest bits that the file's weights are in, by the name of the form."""
+    import onnx  # noqa: PLC0415  only a file that was refused is looked into
+
+    types = {tensor.data_type for tensor in onnx.load(path).graph.initializer}
+    formats = {onnx.TensorProto.BFLOAT16: "bf16", onnx.TensorProto.FLOAT16: "fp16", onnx.TensorProto.INT8: "int8"}
+    return next((name for data_type, name in formats.items() if data_type in types), "fp32")
 
 
 def _peak_memory_bytes() -> int:
