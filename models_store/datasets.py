@@ -172,6 +172,7 @@ def facts(dataset: Dataset) -> DatasetFacts:
         median_side=card["median_side"],
         grey=card.get("grey", False),
         grouped=card.get("grouped", False),
+        validation_count=card.get("splits", {}).get("val"),
     )
 
 

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from models_store.spec.compression_doubts import doubts_of_compression, refuse_what_the_backbone_can_not_lose
 from models_store.spec.contradiction import contradiction as _contradiction
 from models_store.spec.facts import DatasetFacts
-from models_store.spec.quantization import QatInt8, StaticInt8
 from models_store.spec.training_contradictions import doubts_of_training, refuse_contradictions_of_training
 
 if TYPE_CHECKING:
@@ -41,13 +41,7 @@ def refuse_what_contradicts_itself(spec: "TrainSpec") -> None:
     if backbone is None:
         return
     _refuse_what_the_backbone_can_not(backbone, spec)
-    is_frozen = backbone.freeze == "backbone" or (backbone.freeze is None and backbone.weights is not None)
-    if is_frozen and spec.compression and spec.compression.prune and spec.compression.recover is None:
-        raise _contradiction(
-            "compression/recover",
-            "a frozen backbone that is pruned must train on to recover; leave `recover` out, or give its epochs",
-            None,
-        )
+    refuse_what_the_backbone_can_not_lose(spec)
 
 
 def _refuse_what_the_backbone_can_not(backbone: "Network", spec: "TrainSpec") -> None:
@@ -156,6 +150,7 @@ def _doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]
         *_doubts_of_augmentation(spec),
         *doubts_of_training(spec, facts),
         *_doubts_of_the_rest(spec, facts),
+        *doubts_of_compression(spec, facts),
     ]
 
 
@@ -218,11 +213,6 @@ def _doubts_of_learning(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
 def _doubts_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]:
     backbone, training = spec.backbone, spec.training
     patience = training.early_stopping.patience if training.early_stopping else 0
-    calibrations = [
-        part.calibration_images
-        for part in (spec.compression.quantize if spec.compression else [])
-        if isinstance(part, StaticInt8 | QatInt8)
-    ]
     return [
         (
             backbone.freeze == "backbone" and bool(spec.augmentation),
@@ -256,12 +246,5 @@ def _doubts_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple
             and facts.target == "class"
             and 0 < min(facts.counts.values(), default=0) < spec.validation.folds,
             "some classes have fewer training images than there are folds: some folds will lack them",
-        ),
-        (
-            any(
-                facts.train_count < count != StaticInt8().calibration_images  # nobody asked for the default
-                for count in calibrations
-            ),
-            f"calibration_images is cut to the {facts.train_count} training images there are",
         ),
     ]

@@ -13,6 +13,7 @@ class DatasetFacts:
 
     `target` says what an image has: one class, any number of labels, or a number. `median_side` is the shorter side of
     the middle image, in pixels. `grouped`: its table has a column of groups.
+    `validation_count` are the images of the val split, as far as that is known.
     """
 
     train_count: int
@@ -21,6 +22,7 @@ class DatasetFacts:
     median_side: int = 224
     grey: bool = False
     grouped: bool = False
+    validation_count: int | None = None
 
     @property
     def class_count(self) -> int:

@@ -165,10 +165,15 @@ def model_table(models: Sequence[Document]) -> Table:
     rows = []
     for model in models:
         newest = max((version["version"] for version in model["versions"]), default=None)
-        aliases = " ".join(f"@{name}={target['version']}" for name, target in sorted(model["aliases"].items()))
+        aliases = " ".join(f"@{name}={_pinned(target)}" for name, target in sorted(model["aliases"].items()))
         row = (model["name"], str(newest or NOTHING), str(len(model["versions"])), aliases or NOTHING)
         rows.append((*row, moment(model["created_at"])))
     return table("Models", ("name", "newest", "versions", "aliases", "created"), rows, right=("newest", "versions"))
+
+
+def _pinned(target: Document) -> str:
+    """Return what an alias stands for: a version, and the variant where it pins one."""
+    return f"{target['version']}/{target['variant']}" if target.get("variant") else str(target["version"])
 
 
 def prediction_table(

@@ -16,7 +16,8 @@ TELLING = ("ratio", "target_speedup", "n", "m", "calibration", "layers", "block_
 """what of a part of the spec tells one way of making a form from another"""
 ACCURACY = ("variant", "made by", "on", "val", "test", "drop", "95 % interval", "agrees", "accepted")
 FAST = ("ms p50", "p95", "speedup", "95 %", "img/s at 1", "at 8", "at 32")
-SPEED = ("variant", "on", *FAST, "MB file", "packed", "memory")
+SPEED = ("variant", "on", *FAST, "ms load", "MB file", "packed", "memory")
+SIZE_ONLY = "made to be smaller: no runtime here gets faster by it"
 
 
 def version_card(version: Document) -> RenderableType:
@@ -113,6 +114,7 @@ def _speed(variant: Document, provider: str, measured: Document, _version: Docum
         _number(measured.get("speedup"), ".2f", "x"),
         _interval(measured.get("speedup_interval"), ".2f"),
         *(_number(throughput.get(batch), ".0f") for batch in ("1", "8", "32")),
+        _number(measured.get("load_ms"), ".0f"),
         *(_megabytes(file) for file in (variant["size_bytes"], variant.get("compressed_bytes"))),
         _megabytes(measured.get("peak_memory_bytes")),
     ]
@@ -123,16 +125,20 @@ def _verdict(variant: Document, provider: str, measured: Document, version: Docu
         return "to take elsewhere" if variant["standalone"] else "not measured"
     if version["defaults"].get(provider) == variant["name"]:
         return "[bold green]default"
-    return "not there" if measured.get("unmeasurable") else _yes(measured["accepted"])
+    if measured.get("unmeasurable"):
+        return "not there"
+    return "size only" if variant.get("size_only") and not measured["accepted"] else _yes(measured["accepted"])
 
 
 def _refusals(lines: list[tuple[Document, str, Document]], not_made: Mapping[str, str]) -> list[RenderableType]:
     """Return why variants were not accepted, and why forms could not be made."""
+    variants = {variant["name"]: variant for variant, _, _ in lines}.values()
     told = [
         (f"{variant['name']} on {provider}", reason)
         for variant, provider, measured in lines
         for reason in ([measured["unmeasurable"]] if measured.get("unmeasurable") else measured.get("reasons", []))
     ]
+    told += [(f"{variant['name']}: size only", SIZE_ONLY) for variant in variants if variant.get("size_only")]
     parts = [("Not accepted, and why", told), ("Not made, and why", list(not_made.items()))]
     return [_words(title, rows) for title, rows in parts if rows]
 
@@ -149,8 +155,13 @@ def _made_by(variant: Document) -> str:
     if part is None:
         return "training" if parent is None else f"of {escape(parent)}"
     of = f" of {escape(parent)}" if parent not in {None, "fp32"} else ""
-    facts = [f"{name} {part[name]}" for name in TELLING if part.get(name) is not None]
-    return escape(", ".join([f"{part.get('kind', '')}{of}", *facts]))
+    facts = [_told(name, part[name]) for name in TELLING if part.get(name) is not None]
+    made = f"{part['kind']}{of}" if "kind" in part else variant["name"]  # the control is made by a recovery, of no kind
+    return escape(", ".join([made, *facts]))
+
+
+def _told(name: str, value: Any) -> str:  # noqa: ANN401  any JSON
+    return f"{value} epoch{'s' if value != 1 else ''}" if name == "epochs" else f"{name} {value}"
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:

@@ -71,3 +71,10 @@ def test_a_dataset_of_numbers_shows_where_they_lie_and_how_many_images_there_are
     text = shown(output.dataset_card(dataset))
 
     assert [part for part in ("80", "11", "9", "3.5 to 90, mean 41.25") if part not in text] == []
+
+
+def test_a_model_is_shown_with_what_its_aliases_pin() -> None:
+    aliases = {"best": {"version": 2, "variant": "int8"}, "default": {"version": 1, "variant": None}}
+    model = {"name": "leaves", "versions": [{"version": 2}], "aliases": aliases, "created_at": None}
+
+    assert "@best=2/int8 @default=1 " in shown(output.model_table([model]))

@@ -28,6 +28,7 @@ def figures(speedup: float, *, device: str = CPU, **changes: Any) -> dict[str, A
         "throughput": {"1": 1923.3, "8": 2400.0, "32": 12600.0},
         "speedup": speedup,
         "speedup_interval": [speedup - 0.05, speedup + 0.07],
+        "load_ms": 84.3,
         "peak_memory_bytes": 1_210_000_000,
         "unmeasurable": None,
         "accepted": True,
@@ -85,7 +86,7 @@ def test_every_figure_of_a_variant_stands_on_its_line() -> None:
         *("structured,", "ratio", "0.3", "0.9412", "0.9398", "+0.0012", "-0.0031", "…", "+0.0062", "0.9912", "no"),
     ]
     assert speed[1:] == [
-        *("12.52", "13.61", "0.92x", "0.87", "…", "0.99", "1923", "2400", "12600", "13.4", "412", "1210"),
+        *("12.52", "13.61", "0.92x", "0.87", "…", "0.99", "1923", "2400", "12600", "84", "13.4", "412", "1210"),
     ]
 
 
@@ -161,3 +162,24 @@ def test_a_measuring_shows_what_it_has_changed() -> None:
     assert "default on cpu: int8 → fp32" in text
     assert line_of(text, "int8")[2:] == ["12.52", "→", "12.52", "2.00x", "→", "0.90x", "yes", "→", "no"]
     assert line_of(text, "fp16")[2:] == ["-", "→", "-", "-", "→", "-", "-", "→", "-"]
+
+
+def test_what_only_makes_a_file_smaller_is_told_apart_with_the_reason() -> None:
+    made: dict[str, Any] = {
+        "made_by": {"kind": "weights_int8"},
+        "measured": {"cpu": figures(0.92, accepted=False, reasons=[TOO_SLOW])},
+    }
+    version = VERSION | {"variants": [variant("weights-int8", size_only=True, **made)], "not_made": {}}
+
+    text = shown(variants.version_card(version))
+
+    assert line_of(text, "weights-int8")[-2:] == ["size", "only"]
+    assert f"weights-int8: size only {variants.SIZE_ONLY}" in " ".join(text.split())
+
+
+def test_the_control_is_made_by_its_epochs() -> None:
+    control = variant("control", made_by={"epochs": 1, "lr_scale": 0.1}, measured={"cpu": figures(1.0)})
+
+    text = shown(variants.version_card(VERSION | {"variants": [control], "not_made": {}}))
+
+    assert line_of(text, "control")[1:4] == ["control,", "1", "epoch"]

@@ -1,0 +1,90 @@
+"""What a compression is warned of, and what it is refused, beside its backbone and its dataset."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from models_store.spec.facts import DatasetFacts
+from models_store.spec.train import TrainSpec, resolve
+from tests.samples import DATASET_ID
+
+FACTS = DatasetFacts(train_count=4000, counts={"blue": 2000, "red": 2000}, validation_count=500)
+CUT = {"kind": "structured"}
+
+
+def warnings(
+    compression: dict[str, Any] | None, facts: DatasetFacts = FACTS, *, backbone: str = "resnet18"
+) -> list[str]:
+    """Return what a spec is warned of on account of its compression."""
+    plain = {"name": "leaves", "dataset": DATASET_ID, "backbone": {"kind": backbone}}
+    without = resolve(TrainSpec.model_validate(plain | {"compression": None}), facts)[1]
+    found = resolve(TrainSpec.model_validate(plain | {"compression": compression}), facts)[1]
+    return [each for each in found if each not in without]
+
+
+@pytest.mark.parametrize(
+    ("compression", "beginning"),
+    [
+        ({"quantize": [{"kind": "static_int8", "percentile": 99.9}]}, "static_int8: `percentile`"),
+        ({"prune": {**CUT, "steps": 4}, "recover": {"epochs": 3}, "quantize": []}, "prune.steps 4 share 3 epochs"),
+        ({"prune": {**CUT, "round_to": 4}, "quantize": []}, "prune.round_to 4: unaligned"),
+        ({"quantize": [{"kind": "dynamic_int8", "layers": "all"}]}, "dynamic_int8 with `layers: all`"),
+        ({"prune": {"kind": "n_m"}, "quantize": []}, "n_m is for size only"),
+        ({"quantize": [{"kind": "fp16"}, {"kind": "bf16"}]}, "fp16 and bf16: made for GPUs"),
+        ({"quantize": [{"kind": "static_int8", "calibration_images": 9000}]}, "calibration_images is cut to the 4000"),
+    ],
+)
+def test_what_is_hardly_meant_is_warned_of(compression: dict[str, Any], beginning: str) -> None:
+    (warning,) = warnings(compression)
+
+    assert warning.startswith(beginning)
+
+
+def test_steps_that_nothing_recovers_between_are_warned_of() -> None:
+    asked: dict[str, Any] = {"prune": {**CUT, "steps": 2}, "recover": None, "quantize": []}
+    spec = {"name": "a", "dataset": DATASET_ID, "backbone": {"kind": "small_cnn"}, "compression": asked}
+
+    _, found = resolve(TrainSpec.model_validate(spec), FACTS)
+
+    assert any(warning.startswith("prune.steps 2 with `recover: null`") for warning in found)
+
+
+@pytest.mark.parametrize(
+    "compression",
+    [
+        {},
+        None,
+        {"prune": {**CUT, "steps": 3}, "recover": {"epochs": 3}},
+        {"quantize": [{"kind": "static_int8", "calibration": "percentile", "percentile": 99.9}]},
+        {"quantize": [{"kind": "dynamic_int8"}]},
+    ],
+)
+def test_what_is_usual_is_not_warned_of(compression: dict[str, Any] | None) -> None:
+    assert warnings(compression) == []
+
+
+def test_dynamic_quantisation_of_a_transformer_is_not_warned_of() -> None:
+    asked = {"quantize": [{"kind": "dynamic_int8", "layers": "all"}]}
+
+    assert warnings(asked, backbone="vit_b_16") == []
+
+
+@pytest.mark.parametrize(("asked", "count"), [({}, 1), ({"quantize": []}, 0)])
+def test_a_gate_of_few_images_is_warned_of(asked: dict[str, Any], count: int) -> None:
+    found = warnings(asked, replace(FACTS, validation_count=60))
+
+    assert len([each for each in found if "on 60 validation images alone" in each]) == count
+
+
+def test_scales_of_a_norm_that_is_not_there_rank_nothing() -> None:
+    spec = {"name": "a", "dataset": DATASET_ID, "backbone": {"kind": "small_cnn", "batch_norm": False}}
+    asked = {"prune": {**CUT, "importance": "bn_scale"}}
+
+    with pytest.raises(ValidationError) as caught:
+        TrainSpec.model_validate(spec | {"compression": asked})
+
+    (error,) = caught.value.errors()
+    assert error["ctx"]["pointer"] == "compression/prune/importance"
+    assert error["ctx"]["allowed"] == ["l2", "l1", "taylor", "random"]
