@@ -49,6 +49,7 @@ def run(work: Work) -> None:
     examined = evaluate_file(work, entries, arrays, forms["fp32"])
     figures = measure_files(work, arrays, forms)
     not_made |= leave_out_what_runs_nowhere(work, forms, figures)
+    agreements = {name: each for name, each in agreements.items() if name in forms}
     card = version_card(work, trained, arrays, agreements=agreements, examined=examined, not_made=not_made)
     publish(work, trained, arrays, forms, standalone=standalone, figures=figures, examined=examined, card=card)
 

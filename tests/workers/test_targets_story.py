@@ -4,12 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import onnx
 import pytest
 
 from models_store.blobs import Blobs
 from models_store.settings import Settings
 from tests.models_store.dataset_stores import Files
 from tests.workers.stories import Story, a_picture, tell_story
+from workers.export import metadata
 
 pytestmark = pytest.mark.slow  # the exporter, the quantiser and a measuring process, each twice
 
@@ -59,6 +61,8 @@ def test_images_with_labels_become_a_model_that_names_them(tell: Callable[..., S
     assert card["agreement"]["fp32"]["share"] == 1.0
     assert story.variant("fp32")["card"]["measured"]["cpu"]["accuracy"]["test"] > 0.95
     assert story.variant("any-size")["card"]["agreement_with_serving"] == 1.0
+    said = metadata.read(onnx.load(story.blobs.local(story.variant("any-size")["blob"])))["espalier.metrics"]
+    assert set(said) == {"compared_images", "agreement_with_serving"}  # and no accuracy on some of the images
     assert {"val_loss", "val_accuracy", "val_balanced_accuracy"} <= story.history[-1].keys()
 
 
