@@ -81,6 +81,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     routers.append(docs_page.router)
     app.include_router(docs_page.router)
     app.state.methods_at = openapi.methods_of(routers)
+    app.state.verbs_at = openapi.verbs_of(routers)
     openapi.install(app)
     problems.install(app)
     app.add_middleware(CountRequests, metrics=context.metrics)  # outermost: it sees every answer

@@ -103,6 +103,18 @@ def methods_of(routers: Sequence[APIRouter]) -> Callable[[str], list[str]]:
     return methods_at
 
 
+def verbs_of(routers: Sequence[APIRouter]) -> Callable[[str], list[str]]:
+    """Return a function that tells which verbs (`:cancel`) there are for what a path names before its last colon."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    pairs = [(route.path.rpartition("}:")[2], route.path_regex) for route in routes if "}:" in route.path]
+
+    def verbs_at(path: str) -> list[str]:
+        named = path.rpartition(":")[0]
+        return sorted({verb for verb, regex in pairs if named and regex.match(f"{named}:{verb}")})
+
+    return verbs_at
+
+
 def _rename_object_defaults(node: Any) -> None:  # noqa: ANN401  any JSON
     """Say `x-default` where a default is an object: client generators drop the whole schema for it."""
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():

@@ -144,7 +144,9 @@ def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = error.errors()
     if all(fault["loc"][0] == "path" for fault in faults):
-        return respond(NoSuchRoute(f"{request.url.path} names nothing that is here"), instance=request.url.path)
+        wrong = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in faults)
+        refusal = _no_such_verb(request) or NoSuchRoute(f"{request.url.path} names nothing that is here ({wrong})")
+        return respond(refusal, instance=request.url.path)
     errors = [
         FieldError(f"{fault['loc'][0]}:{fault['loc'][-1]}", fault["type"], fault["msg"], fault.get("ctx") or None)
         for fault in faults
@@ -156,6 +158,9 @@ def _validation_error(request: Request, error: Exception) -> Response:
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
+    unknown = _no_such_verb(request)
+    if unknown is not None and error.status_code in {NoSuchRoute.status, MethodNotAllowed.status}:
+        return respond(unknown, instance=path)
     if error.status_code == NoSuchRoute.status:
         return respond(NoSuchRoute(f"nothing is served at {path}; /docs lists what is"), instance=path)
     if error.status_code == MethodNotAllowed.status:
@@ -172,6 +177,15 @@ def _http_error(request: Request, error: Exception) -> Response:
         "instance": path,
     }
     return document(problem, headers=error.headers)
+
+
+def _no_such_verb(request: Request) -> NoSuchRoute | None:
+    """Return the refusal of a verb that there is not for what the path names, if that is what is wrong."""
+    path = request.url.path
+    verb, known = path.rpartition(":")[2], request.app.state.verbs_at(path)
+    return (
+        NoSuchRoute(f"there is no verb {verb!r} here; {nearest(verb, known)}") if known and verb not in known else None
+    )
 
 
 def _disconnected(request: Request, _error: Exception) -> Response:

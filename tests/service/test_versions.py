@@ -198,6 +198,22 @@ def test_the_same_content_sent_again_stands_for_a_deleted_dataset(service: Servi
     assert (job["dataset"], job["spec"]["dataset"]) == (again["id"], again["id"])
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_verb_that_there_is_not_is_told_those_that_there_are(service: Service, method: str) -> None:
+    shrink, misspelt = (
+        service.http.request(method, f"/models/colours/versions/1:{verb}") for verb in ("zzz", "mesure")
+    )
+
+    assert problem_of(shrink, 404, "route_not_found")["detail"].endswith("there are compress, measure")
+    assert problem_of(misspelt, 404, "route_not_found")["detail"].endswith("did you mean 'measure'?")
+
+
+def test_a_number_that_no_version_has_is_told_why(service: Service) -> None:
+    answer = service.http.post("/models/colours/versions/0:measure")
+
+    assert "number: Input should be greater than or equal to 1" in problem_of(answer, 404, "route_not_found")["detail"]
+
+
 def test_verbs_on_a_version_take_nothing_but_a_post(service: Service) -> None:
     answer = service.http.put(MEASURE)
 

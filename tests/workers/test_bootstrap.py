@@ -91,3 +91,20 @@ def test_ten_of_ten_are_no_certainty(right: bool, low: float, high: float) -> No
     assert accuracy is not None
     assert (accuracy["low"], accuracy["high"]) == pytest.approx((low, high), abs=1e-3)
     assert intervals["roc_auc_macro"] is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_small_calibration_error_lies_in_its_interval_though_draws_make_it_larger(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    scores_NK = generator.dirichlet(np.ones(3), 300)
+    labels_N = (scores_NK.cumsum(axis=1) < generator.random((300, 1))).sum(axis=1)  # as likely as they are said to be
+    error = evaluate(scores_NK, labels_N, list("abc"))["expected_calibration_error"]
+
+    found = bootstrap.classification(scores_NK, labels_N, samples=500, seed=0)["expected_calibration_error"]
+
+    assert found is not None
+    assert 0 <= found["low"] < error < found["high"]
+
+
+def test_values_are_moved_by_their_bias() -> None:
+    assert bootstrap.without_bias(np.array([0.01, 0.05, 0.06]), 0.03) == pytest.approx([0.0, 0.04, 0.05])

@@ -122,7 +122,8 @@ def intervals(probabilities_NK: Scores, members_NK: Members, *, samples: int, se
     sums = ("precision_micro", "recall_micro", "f1_micro", "f1_macro", "expected_calibration_error")
     names = ("accuracy", "exact_match", "loss", *sums)
     possible = bootstrap.affordable(samples, cost_of_one=count * (label_count + 5))
-    found = bootstrap.collect(names, count=count, samples=possible, generator=generator, of=figures)
+    biased = {"expected_calibration_error": float(np.abs(gaps_NM.sum(axis=0)).sum() / count)}
+    found = bootstrap.collect(names, count=count, samples=possible, generator=generator, of=figures, biased=biased)
     areas = bootstrap.of_rankings(probabilities_NK, members_NK, samples=samples, generator=generator)
     areas["mean_average_precision"] = areas.pop("average_precision_macro")
     return found | areas
