@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
 from models_store.errors import Invalid
 from models_store.spec import quantization as asked
 from workers.compression import gate
@@ -15,15 +12,13 @@ from workers.evaluation.calibration import Temperature
 from workers.export import sessions
 from workers.image.data import ImageArrays
 from workers.progress import Drained, Reporter, Stretch
-from workers.training import scores, targets
+from workers.training import targets
 from workers.work import Form, Work
 
 if TYPE_CHECKING:  # onnxruntime's quantisation takes seconds that other jobs are spared
     from workers.compression.quantization.calibration import CalibrationImages
-    from workers.compression.quantization.mixed import Judge
 
 NO_SOURCES = ("control", "any-size")
-JUDGED_BATCH = 64
 INHERITED = ("temperature", "pruning")  # facts of a source that are as true of what is made of it
 SEARCHED = ("target_speedup", "speedup", "probes")  # parts of `pruning` that were measured on the source's own file
 
@@ -134,6 +129,7 @@ def _make(part: asked.Quantization, step: Step) -> dict[str, Any]:
 def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict[str, Any]:
     """Write a form whose activations have ranges read on images."""
     from workers.compression import quantization_aware  # noqa: PLC0415  as above
+    from workers.compression.quantization.accuracy import judge_of  # noqa: PLC0415  as above
     from workers.compression.quantization.mixed import quantize_mixed  # noqa: PLC0415  as above
     from workers.compression.quantization.static import quantize_static  # noqa: PLC0415  as above
 
@@ -145,7 +141,7 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
                 work, step.arrays, source=step.source, part=part, images=images, target=path, reporter=step.reporter
             )
         case asked.MixedInt8():
-            judge = _judge(step)
+            judge = judge_of(work.spec.task, step.arrays)
             drop = work.spec.compression.max_accuracy_drop if work.spec.compression else 0.0
             return quantize_mixed(
                 source,
@@ -173,22 +169,6 @@ def _calibration_images(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> "
     labels_N = arrays.labels_N if spec.task == "image_classification" else None
     indexes = calibration_indexes(labels_N, arrays.split("train"), count=part.calibration_images, seed=spec.seed)
     return CalibrationImages(arrays.images_NHWC, indexes)
-
-
-def _judge(step: Step) -> "Judge":
-    """Return what tells a file's accuracy on the validation split, answered by the CPU: 8-bit files are made for it."""
-    task, arrays = step.work.spec.task, step.arrays
-    rows = arrays.split("val")
-
-    def accuracy(path: Path, report: Callable[[float], None]) -> float:
-        session = sessions.open_session(path, device="cpu", threads=torch.get_num_threads())
-        answered = []
-        for answers_NK in sessions.probabilities(session, arrays.images_NHWC, rows, batch_size=JUDGED_BATCH):
-            answered.append(scores.answers(task, answers_NK))
-            report(min(len(answered) * JUDGED_BATCH / len(rows), 1.0))
-        return scores.accuracy(task, np.concatenate(answered), arrays.targets[rows])
-
-    return accuracy
 
 
 def _require_loadable(path: Path, part: asked.Quantization) -> None:

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +139,24 @@ def test_what_is_told_and_written_is_of_one_whole_form(desk: tuple[Desk, Recorde
     assert facts["epochs"] == 2
     assert facts["best_epoch"] in {1, 2}
     assert facts["per_channel"] is False
+    assert facts["simulated"] == facts["rounded"] > 0
     assert facts["calibration_images"] == len(IMAGES)
     assert [row["qat_int8_epoch"] for row in reporter.rows] == [1, 2]
     assert reporter.fractions == sorted(reporter.fractions)
     assert properties == {"espalier.labels", "espalier.card"}
     assert list(made_at.folder.glob("*.onnx")) == [made_at.folder / "qat-int8.onnx"]
+
+
+def test_a_training_that_spoils_the_file_leaves_its_start(sensitive: Classifier, tmp_path: Path) -> None:
+    at, reporter = Desk(tmp_path, classes=LABELS), Recorder()
+    spec = a_spec(optimizer={"kind": "adamw", "lr": 0.5})
+
+    facts = made(at, sensitive, spec, part=QatInt8(epochs=1, lr_scale=10.0), reporter=reporter)
+
+    assert facts["best_epoch"] == 0
+    assert facts["val_accuracy_after"] == facts["val_accuracy_before"]
+    assert facts["val_accuracy_after"] == pytest.approx(accuracy(tmp_path / "qat-int8.onnx"))
+    assert any("which is kept" in line for line in reporter.lines)
 
 
 def test_a_resumed_training_ends_with_the_very_file_of_one_that_did_not_stop(
@@ -203,6 +217,18 @@ def simulated(net: Classifier, path: Path, **options: Any) -> Simulated:
     found = simulate(folded, EXAMPLE_BCHW, rounding, kept={})
     assert len(found.activations) == len(rounding.ranges)
     return found
+
+
+def test_a_file_that_rounds_what_training_would_not_see_is_refused(tmp_path: Path) -> None:
+    folded = fold_norms(a_net(**SMALL), EXAMPLE_BCHW)
+    floats = export_net(folded, tmp_path / "fp32.onnx")
+    quantize_static(floats, tmp_path / "int8.onnx", part=StaticInt8(), images=IMAGES)
+    with graphs.prepared(floats, beside=tmp_path / "int8.onnx") as prepared:
+        rounding = rounding_of(onnx.load(tmp_path / "int8.onnx"), onnx.load(prepared), per_channel=True)
+    told_apart = dict(list(rounding.ranges.items())[:-2])
+
+    with pytest.raises(QuantizationImpossible, match=r"at least 90% are needed.*`mixed_int8`"):
+        simulate(folded, EXAMPLE_BCHW, replace(rounding, ranges=told_apart), kept={})
 
 
 def logits(net: nn.Module, classifier: Classifier) -> torch.Tensor:
@@ -295,7 +321,27 @@ def test_attention_is_refused_with_what_can_be_had_instead_and_fails_its_own_for
 
     assert list(forms) == ["fp32"]
     assert "dynamic_int8" in not_made["qat-int8"]
+    assert "attention" in not_made["qat-int8"]
     assert not list(tmp_path.glob("*.onnx"))
+
+
+class Mixing(nn.Module):
+    """A backbone whose linear layers run over each place of an image, as a ConvNeXt's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.widen = nn.Linear(8, 8)
+
+    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        return self.widen(self.stem(images_BCHW).permute(0, 2, 3, 1)).relu().mean(dim=(1, 2))
+
+
+def test_layers_that_are_not_simulated_are_named(tmp_path: Path) -> None:
+    net = Classifier(Mixing(), nn.Linear(8, len(LABELS)), mean=(0.5,) * 3, std=(0.5,) * 3, size=SIZE).eval()
+
+    with pytest.raises(QuantizationImpossible, match=r"1 linear layers? over more than two dimensions \('.*widen'\)"):
+        simulated(net, tmp_path / "int8.onnx")
 
 
 def test_weights_that_are_no_numbers_are_refused() -> None:

@@ -8,7 +8,8 @@ arXiv:1308.3432).
 
 # B batch, C channel, H height, W width, O output
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -23,6 +24,8 @@ from workers.compression.quantization.failures import QuantizationImpossible
 
 MOMENTUM = 0.01  # of a batch in a range, as in torch's own moving average
 LEVELS = 255  # steps between the lowest and the highest of unsigned 8 bits
+LEAST_SIMULATED = 0.9  # of what the file rounds, or training is for another file
+NAMED = 3  # layers in an error
 LARGEST = 127  # of signed 8 bits, with as many below zero as above
 
 aten = torch.ops.aten
@@ -33,7 +36,10 @@ PRODUCTS = (aten.matmul.default, aten.bmm.default, aten.scaled_dot_product_atten
 class Rounding:
     """What an int8 file rounds: activations, each with its lowest and highest value, and layers' weights."""
 
+    tensors: dict[Origin, int]
+    """how many of the file's tensors are rounded, by where they come from"""
     ranges: dict[Origin, tuple[float, float]]
+    """of tensors that their origin tells apart"""
     layers: list[str]
     float_layers: list[str]
     per_channel: bool
@@ -45,6 +51,10 @@ class Simulated:
 
     net: fx.GraphModule
     activations: "dict[Origin, RoundedActivation]"
+
+    def places_of(self, rounding: Rounding) -> int:
+        """Return how many of the tensors that the file rounds are rounded here too."""
+        return sum(rounding.tensors[origin] for origin in self.activations)
 
 
 class RoundedActivation(nn.Module):
@@ -100,16 +110,18 @@ def rounding_of(quantised: onnx.ModelProto, prepared: onnx.ModelProto, *, per_ch
     names = origins.layer_names(prepared.graph)
     tensors = origins.in_file(prepared.graph)
     found: dict[Origin, set[tuple[float, float]]] = {}
+    counts: Counter[Origin] = Counter()
     for node in quantised.graph.node:
         if node.op_type == "QuantizeLinear" and node.input[0] in tensors:
             scale, zero_point = (numpy_helper.to_array(constants[name]).item() for name in node.input[1:3])
             bounds = (-zero_point * scale, (LEVELS - zero_point) * scale)
             found.setdefault(tensors[node.input[0]], set()).add(bounds)
+            counts[tensors[node.input[0]]] += 1
     # what only moves a tensor has its range; with several ranges, tensors of one origin can't be told apart
     ranges = {origin: bounds.pop() for origin, bounds in found.items() if len(bounds) == 1}
     in_float = [names[node.name] for node in quantised.graph.node if node.name in names and node.input[1] in constants]
     layers = [name for name in names.values() if name not in in_float]
-    return Rounding(ranges, layers, in_float, per_channel=per_channel)
+    return Rounding(dict(counts), ranges, layers, in_float, per_channel=per_channel)
 
 
 def simulate(folded: nn.Module, example_BCHW: Tensor, rounding: Rounding, *, kept: Mapping[str, Tensor]) -> Simulated:
@@ -120,18 +132,12 @@ def simulate(folded: nn.Module, example_BCHW: Tensor, rounding: Rounding, *, kep
     rest stays zero.
 
     Raises:
-        QuantizationImpossible: if a layer's rounding can't be simulated, or the net multiplies activations by each
-            other, as attention does.
+        QuantizationImpossible: if a layer's rounding can't be simulated, too little of all that the file rounds can,
+            or the net multiplies activations by each other, as attention does.
     """
     net = traced(folded, example_BCHW)
     layers = {origins.layer_name(node): node for node in net.graph.nodes if node.target in LAYERS}
-    missing = [name for name in rounding.layers if name not in layers]
-    if missing or any(node.target in PRODUCTS for node in net.graph.nodes):
-        raise QuantizationImpossible(
-            "rounding is simulated in training for convolutions, linear layers on features, and what lies between; "
-            f"this net has {f'{len(missing)} layers' if missing else 'products of activations (attention)'} beyond "
-            "that: take `static_int8`, `dynamic_int8` or `weights_int8`, or a backbone of convolutions"
-        )
+    _refuse_what_is_not_simulated(net.graph, [name for name in rounding.layers if name not in layers])
     if not rounding.layers:
         raise QuantizationImpossible("no layer of this net works in 8 bits in its file: there is nothing to train for")
     activations: dict[Origin, RoundedActivation] = {}
@@ -144,7 +150,41 @@ def simulate(folded: nn.Module, example_BCHW: Tensor, rounding: Rounding, *, kep
         _insert_after(net, weight, f"rounded.weight{number}", rounded)
     net.graph.lint()
     net.recompile()
-    return Simulated(net.to(example_BCHW.device), activations)
+    simulated = Simulated(net.to(example_BCHW.device), activations)
+    total, places = sum(rounding.tensors.values()), simulated.places_of(rounding)
+    if places < LEAST_SIMULATED * total:
+        raise QuantizationImpossible(
+            f"the int8 file of this net rounds {total} tensors, and training can simulate {places} of them "
+            f"({places / total:.0%}; at least {LEAST_SIMULATED:.0%} are needed): it would train for another file. Take "
+            "`mixed_int8` or `static_int8`, or a backbone that does not split and shuffle its channels"
+        )
+    return simulated
+
+
+def _refuse_what_is_not_simulated(graph: fx.Graph, missing: Sequence[str]) -> None:
+    """Refuse a net of which layers (`missing`, as its file names them) or products can't be simulated, by what it has.
+
+    Raises:
+        QuantizationImpossible: naming what does not fit.
+    """
+    if any(node.target in PRODUCTS for node in graph.nodes):
+        found = "attention, which multiplies activations by each other"
+    elif missing:
+        on_rows = [
+            origins.layer_name(node)
+            for node in graph.nodes
+            if node.target is aten.linear.default and node.meta["val"].ndim > len("BC")
+        ]
+        names = on_rows or missing
+        listed = ", ".join(repr(name) for name in names[:NAMED]) + (" …" if len(names) > NAMED else "")
+        what = "linear layers over more than two dimensions" if on_rows else "layers of another kind"
+        found = f"{len(names)} {what} ({listed})"
+    else:
+        return
+    raise QuantizationImpossible(
+        "rounding is simulated in training for convolutions, linear layers on features, and what lies between; this "
+        f"net has {found}: take `static_int8`, `dynamic_int8` or `weights_int8`, or a backbone without them"
+    )
 
 
 def _places(tensors: Mapping[fx.Node, Origin], rounding: Rounding) -> Iterator[tuple[fx.Node, Origin]]:

@@ -22,7 +22,7 @@ import onnx
 import torch
 from onnxruntime.quantization import TensorsData
 from onnxruntime.quantization.calibrate import TensorData
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from models_store.spec.quantization import QatInt8, StaticInt8
 from workers import examining
@@ -31,15 +31,17 @@ from workers.compression.fake_quantization import RoundedActivation, Rounding, r
 from workers.compression.folding import fold_norms
 from workers.compression.origins import Origin
 from workers.compression.quantization import graphs
+from workers.compression.quantization.accuracy import judge_of
 from workers.compression.quantization.calibration import CalibrationImages, read_ranges
 from workers.compression.quantization.positions import QUANTISED, kept_in_float
 from workers.compression.quantization.static import calibration_facts, rounded
+from workers.evaluation.calibration import Temperature
 from workers.export.graph import export
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
 from workers.learning import train_stage
 from workers.progress import Reporter, Stretch
-from workers.training import selection, targets
+from workers.training import targets
 from workers.training.derived_specs import recovery
 from workers.training.feeds import RawFeed, infer
 from workers.training.precision import Precision
@@ -63,9 +65,10 @@ def make(
 ) -> dict[str, Any]:
     """Write the int8 file of a form's net, trained on with simulated rounding; return what its card says.
 
-    The checkpoints' stage is the file's name. Zeros of a net that was pruned for size stay zeros. When no epoch
-    validates better than the start, which is what static quantisation gives, the start is kept, as epoch 0. The file
-    has a temperature of its own.
+    The checkpoints' stage is the file's name. Zeros of a net that was pruned for size stay zeros. When the file of the
+    trained net has no better validation accuracy than that of the start, which is what static quantisation gives, the
+    start is kept, as epoch 0; where both are alike, the simulation's loss decides. The file has a temperature of its
+    own.
 
     Raises:
         QuantizationImpossible: if the net can't be traced or folded, or its rounding is not simulated.
@@ -86,15 +89,58 @@ def make(
     kept = sparsity.zeros_of(folded) if (source.made_by or {}).get("kind") in SPARSE else {}
     simulated = simulate(folded.to(work.device), example_BCHW.to(work.device), rounding, kept=kept)
     student = _Student(simulated.net, of=source.net)
+    judge = judge_of(work.spec.task, arrays)
+    start = _Candidate(
+        {name: tensor.detach().to("cpu", copy=True) for name, tensor in student.state_dict().items()},
+        accuracy=judge(target, lambda _: reporter.progress(PREPARED)),
+        loss=_loss(work, arrays, student),
+        best_epoch=0,
+    )
     told = Stretch(reporter, start=PREPARED, end=TRAINED, prefix=f"{target.stem.replace('-', '_')}_")
-    facts = _train(work, arrays, student, part=part, stage=target.stem, reporter=told)
-    _take_back(folded, simulated.net, kept)
-    temperature = examining.temperature_of(work, student, arrays)
-    if temperature is not None:
-        facts["temperature"] = temperature.as_card()
-    files.write(folded, trained=simulated.activations, divisor=temperature.value if temperature else 1.0)
-    layers = {"layers": len(rounding.layers) + len(rounding.float_layers), "float_layers": rounding.float_layers}
-    return calibration_facts(static, len(images)) | layers | facts
+    spec = recovery(work.spec, epochs=part.epochs, lr_scale=part.lr_scale)
+    best_epoch = train_stage(work, student, arrays, spec=spec, stage=target.stem, reporter=told).best_epoch
+
+    def write() -> Temperature | None:
+        _take_back(folded, simulated.net, kept)
+        temperature = examining.temperature_of(work, student, arrays)
+        files.write(folded, trained=simulated.activations, divisor=temperature.value if temperature else 1.0)
+        return temperature
+
+    temperature = write()
+    trained = _Candidate(
+        student.state_dict(),
+        accuracy=judge(target, lambda done: reporter.progress(TRAINED + (1 - TRAINED) * done)),
+        loss=_loss(work, arrays, student),
+        best_epoch=best_epoch,
+    )
+    chosen = trained
+    if (start.accuracy, -start.loss) > (trained.accuracy, -trained.loss):
+        reporter.log(
+            f"{target.stem}: trained with simulated rounding, the file is no better on the validation split "
+            f"({trained.accuracy:.4f}) than before it ({start.accuracy:.4f}), which is kept; another `lr_scale` or "
+            "more epochs might change that"
+        )
+        chosen = start
+        student.load_state_dict(start.state)
+        temperature = write()
+    return (
+        calibration_facts(static, len(images))
+        | {"layers": len(rounding.layers) + len(rounding.float_layers), "float_layers": rounding.float_layers}
+        | {"rounded": sum(rounding.tensors.values()), "simulated": simulated.places_of(rounding)}
+        | {"epochs": part.epochs, "best_epoch": chosen.best_epoch}
+        | {"val_accuracy_before": start.accuracy, "val_accuracy_after": chosen.accuracy}
+        | ({"temperature": temperature.as_card()} if temperature else {})
+    )
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """The simulated net's state, how its file validates, and the loss of the simulation there."""
+
+    state: Mapping[str, Tensor]
+    accuracy: float
+    loss: float
+    best_epoch: int
 
 
 class _Student(Classifier):
@@ -163,35 +209,9 @@ def _take_back(folded: nn.Module, net: nn.Module, kept: sparsity.Masks) -> None:
     folded.load_state_dict(state | {name: state[name] * mask.to(device) for name, mask in kept.items()})
 
 
-def _train(
-    work: Work, arrays: ImageArrays, student: Classifier, *, part: QatInt8, stage: str, reporter: Reporter
-) -> dict[str, Any]:
-    """Train the simulated net; leave the better of it and its start, with its ranges."""
-    student.to(work.device)
-    start = {name: tensor.detach().to("cpu", copy=True) for name, tensor in student.state_dict().items()}
-    before = _validate(work, arrays, student)
-    spec = recovery(work.spec, epochs=part.epochs, lr_scale=part.lr_scale)
-    best_epoch = train_stage(work, student, arrays, spec=spec, stage=stage, reporter=reporter).best_epoch
-    after = _validate(work, arrays, student)
-    monitor = spec.training.monitor
-    if (selection.value(before, monitor), -before["val_loss"]) > (selection.value(after, monitor), -after["val_loss"]):
-        reporter.log(
-            f"{stage}: no epoch with simulated rounding validates better than its start "
-            f"({before['val_accuracy']:.4f}), which is kept; another `lr_scale` or more epochs might change that"
-        )
-        student.load_state_dict(start)
-        best_epoch, after = 0, before
-    return {
-        "epochs": part.epochs,
-        "best_epoch": best_epoch,
-        "val_accuracy_before": before["val_accuracy"],
-        "val_accuracy_after": after["val_accuracy"],
-    }
-
-
-def _validate(work: Work, arrays: ImageArrays, student: Classifier) -> dict[str, float]:
-    """Return the metrics of the validation split, as the file will answer it."""
+def _loss(work: Work, arrays: ImageArrays, student: Classifier) -> float:
+    """Return the simulation's loss on the validation split."""
     rows, aim = arrays.split("val"), targets.build(work.spec.task, arrays)
-    feed = RawFeed(student, arrays, device=work.device)
+    feed = RawFeed(student.to(work.device), arrays, device=work.device)
     logits_NK = infer(feed, rows, batch_size=BATCH, precision=Precision("fp32", work.device))
-    return aim.epoch_metrics(logits_NK.cpu(), aim.of(rows))
+    return aim.epoch_metrics(logits_NK.cpu(), aim.of(rows))["val_loss"]
