@@ -28,13 +28,15 @@ ELSEWHERE = {
     "measured",
     "temperature",
     "stopped",
+    "batch_dependent",
 }
 """what a card says that stands in other columns, or in other parts of the report"""
 READING = (
     "Each file was measured by onnxruntime, in turns with fp32, after a warm-up. Accuracy is judged on the validation "
     "split, by which forms were chosen; the test split tells what that is worth. In brackets: 95 % intervals, of the "
     "accuracy lost over the same images answered by both, of the speedup over the rounds. A form is accepted when it "
-    "loses no more than the spec allows, and is faster than fp32 and than the form it was made of, beyond the noise. "
+    "loses no more than the spec allows, and is faster than fp32 and than the form it was made of, beyond the noise "
+    "(with the objectives size and accuracy: not slower). "
     "Of the accepted ones the spec's objective picks the default."
 )
 
