@@ -143,7 +143,7 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
         case asked.MixedInt8():
             judge = judge_of(work.spec.task, step.arrays)
             drop = work.spec.compression.max_accuracy_drop if work.spec.compression else 0.0
-            return quantize_mixed(
+            facts = quantize_mixed(
                 source,
                 path,
                 part=part,
@@ -153,6 +153,13 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
                 activation=step.activation,
                 report=step.report,
             )
+            if not facts["gate_held"] and not facts["float_layers_allowed"]:
+                work.reporter.log(
+                    f"{path.stem}: `max_float_share` {part.max_float_share:g} leaves room for no layer in float beside "
+                    f"the {len(facts['float_layers'])} of {facts['layers']} that are so in every 8-bit form: it is "
+                    "plain static quantisation, and misses the accuracy gate; raise the share"
+                )
+            return facts
         case asked.StaticInt8():
             return quantize_static(
                 source, path, part=part, images=images, activation=step.activation, report=step.report

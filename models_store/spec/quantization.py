@@ -22,7 +22,7 @@ class StaticInt8(Part):
         99.99,
         ge=90,
         le=100,
-        description="of `calibration: percentile`: share of the seen values inside the range, in percent",
+        description="of `calibration: percentile`: share of the seen values inside the range, in percent; zeros, of which ReLU makes many and every range holds them, don't count",
     )
     per_channel: bool = Field(
         default=True, description="one scale per output channel; one per tensor is smaller by little and worse by much"
@@ -34,7 +34,10 @@ class MixedInt8(StaticInt8):
 
     kind: Literal["mixed_int8"] = "mixed_int8"  # type: ignore[assignment]  # the discriminator of its own
     max_float_share: float = Field(
-        0.5, gt=0, le=1, description="largest share of the layers with weights that may be left in float"
+        0.5,
+        gt=0,
+        le=1,
+        description="largest share of the layers with weights that may be in float, with those that are so in every 8-bit form",
     )
 
 

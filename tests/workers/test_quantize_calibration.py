@@ -12,6 +12,7 @@ from workers.compression.quantization.calibration import CalibrationImages, cali
 from workers.compression.quantization.failures import QuantizationImpossible
 from workers.compression.quantization.histograms import BINS
 from workers.compression.quantization.static import quantize_static
+from workers.export.sessions import open_session
 
 ALL = np.arange(24)
 
@@ -31,6 +32,15 @@ def largest_of(path: Path, tensor: str) -> float:
     """Return the largest value that the rounding of a tensor of no negative values keeps."""
     scales = {each.name: each for each in onnx.load(path).graph.initializer}
     return 255 * float(numpy_helper.to_array(scales[f"{tensor}_scale"]))
+
+
+def observed(source: Path, path: Path, tensor: str, images_NHWC: np.ndarray | None = None) -> np.ndarray:
+    """Return what a tensor of the file is on all images; `path` is for a file that gives it."""
+    model = onnx.load(source)
+    model.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
+    onnx.save_model(model, path)
+    given = some_images(channels=1) if images_NHWC is None else images_NHWC
+    return open_session(path, device="cpu", threads=1).run([tensor], {"images": given})[0]
 
 
 def with_a_rare_peak() -> np.ndarray:
@@ -70,7 +80,21 @@ def test_every_batch_counts_towards_a_histogram(source: Path, tmp_path: Path) ->
 
     counts = histograms.collect(_beside(source, tmp_path), {"stem_active": 10.0}, images.feeds(batch=5))
 
-    assert counts["stem_active"].sum() == 24 * 8 * 8 * 8  # images x channels x height x width
+    assert counts["stem_active"].sum() == (observed(source, tmp_path / "observed.onnx", "stem_active") != 0).sum()
+    assert 0 < counts["stem_active"].sum() < 24 * 8 * 8 * 8  # images x channels x height x width
+
+
+def test_a_percentile_of_a_tensor_that_is_nearly_all_zeros_is_of_what_is_not(source: Path, tmp_path: Path) -> None:
+    dark_NHWC = np.zeros_like(some_images(channels=1))
+    dark_NHWC[0, 4, 4] = 255
+    images, part = CalibrationImages(dark_NHWC, ALL), StaticInt8(calibration="percentile", percentile=95.0)
+
+    quantize_static(source, tmp_path / "whole.onnx", part=StaticInt8(), images=images)
+    quantize_static(source, tmp_path / "cut.onnx", part=part, images=images)
+
+    seen = observed(source, tmp_path / "observed.onnx", "stem_active", dark_NHWC)
+    assert np.mean(seen == 0) > 0.95
+    assert largest_of(tmp_path / "cut.onnx", "copied") > 0.5 * largest_of(tmp_path / "whole.onnx", "copied")
 
 
 def test_a_percentile_is_the_end_of_the_bin_that_reaches_it() -> None:

@@ -111,10 +111,28 @@ def test_a_gate_that_no_share_meets_is_told_with_the_largest_share(sensitive: Pa
     )
 
     assert not facts["gate_held"]
-    assert facts["tried"] == {"0": 0.3, "2": 0.3}  # half of the five that may be quantised
+    assert facts["tried"] == {"0": 0.3, "2": 0.3}  # half of the six, of which the first is in float anyway
+    assert facts["float_layers_allowed"] == 2
     assert len(facts["float_layers"]) == 3
     assert fractions == sorted(fractions)
     assert 0 <= fractions[0] < fractions[-1] <= 1
+
+
+@pytest.mark.parametrize(("share", "allowed"), [(0.1, 0), (0.33, 0), (0.34, 1), (0.99, 4), (1.0, 5)])
+def test_the_share_is_of_all_layers_with_those_that_are_in_float_anyway(
+    sensitive: Path, tmp_path: Path, share: float, allowed: int
+) -> None:
+    facts = quantize_mixed(
+        sensitive,
+        tmp_path / "mixed.onnx",
+        part=MixedInt8(max_float_share=share),
+        images=IMAGES,
+        judge=lambda *_: 0.0,
+        least_accuracy=1.0,
+    )
+
+    assert facts["float_layers_allowed"] == allowed
+    assert len(facts["float_layers"]) == 1 + allowed
 
 
 def test_what_only_passes_on_a_layers_values_stays_in_float_with_it() -> None:

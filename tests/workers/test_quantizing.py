@@ -11,6 +11,7 @@ from tests.workers.desk import Desk
 from tests.workers.small_runs import Recorder
 from tests.workers.tiny_graphs import Graph, some_images
 from workers import quantizing
+from workers.compression.quantization import accuracy as quantizing_accuracy
 from workers.image.data import ImageArrays
 from workers.progress import Drained
 from workers.work import Form
@@ -132,6 +133,17 @@ def test_mixed_precision_is_judged_on_validation_images_against_fp32(desk: Desk)
     assert facts["gate_held"]
     assert list(facts["tried"]) == ["0"]
     assert facts["tried"]["0"] * 8 == pytest.approx(round(facts["tried"]["0"] * 8))  # a share of 8 images
+
+
+def test_a_share_that_leaves_room_for_no_layer_in_float_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, answered = Recorder(), iter([1.0, 0.0])  # fp32's accuracy, and that of the form in 8 bits
+    monkeypatch.setattr(quantizing_accuracy, "judge_of", lambda *_: lambda *_: next(answered))
+    spec = a_spec(asked.MixedInt8(max_float_share=0.1))
+
+    quantizing.quantize_files(desk.work(spec, reporter=recorder), some_arrays(), forms := fp32(desk))
+
+    assert forms["mixed-int8"].facts["float_layers_allowed"] == 0
+    assert any("`max_float_share` 0.1 leaves room for no layer" in line for line in recorder.lines)
 
 
 def test_progress_rises_to_the_end(desk: Desk) -> None:

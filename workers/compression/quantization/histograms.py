@@ -1,6 +1,7 @@
 """Where the range of an activation is cut, when its rarest large values may be lost: read from a histogram of sizes.
 
-A histogram counts the sizes |x| of a tensor's values in `BINS` equal bins from 0 to the largest one.
+A histogram counts the sizes |x| of a tensor's values in `BINS` equal bins from 0 to the largest one. Zeros, of which
+ReLU makes many, are not counted: every range holds them exactly, and a share of all values would be one of them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,12 +38,13 @@ def collect(
     counts = {name: np.zeros(BINS, dtype=np.int64) for name in largest}
     for feed in feeds:
         for name, values in zip(largest, session.run(list(largest), feed), strict=True):
-            counts[name] += np.histogram(np.abs(values), bins=BINS, range=(0, largest[name]))[0]
+            sizes = np.abs(values[values != 0])
+            counts[name] += np.histogram(sizes, bins=BINS, range=(0, largest[name]))[0]
     return counts
 
 
 def percentile_cut(counts: Histogram, *, percent: float) -> float:
-    """Return the share of the histogram's range below which `percent` of the values lie, to the end of a bin."""
+    """Return the share of the histogram's range below which `percent` of its values lie, to the end of a bin."""
     wanted = np.ceil(percent / 100 * counts.sum() - ROUNDING)
     return min(int(np.searchsorted(np.cumsum(counts), wanted)) + 1, BINS) / BINS
 

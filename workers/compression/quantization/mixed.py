@@ -45,7 +45,9 @@ def quantize_mixed(
     """Write the form to `target`, and return what was done to it.
 
     Layers are ranked by how far the answers move when one alone works in 8 bits. The fewest of the first of them that
-    keep `least_accuracy` stay in float; where `part.max_float_share` of the layers are too few, that many do.
+    keep `least_accuracy` stay in float, with those that do in every 8-bit form; where `part.max_float_share` of all
+    layers with weights are too few, that many do. `float_layers_allowed` says how many that is of the ranked ones: with
+    0, the form is that of plain static quantisation.
 
     Raises:
         QuantizationImpossible: if weights or activations are not finite, or onnxruntime can't quantise the graph.
@@ -54,7 +56,9 @@ def quantize_mixed(
         ranges = read_ranges(prepared, images, part=part, operators=QUANTISED, report=lambda done: report(0.2 * done))
         model = onnx.load(prepared)
         fixed = kept_in_float(model.graph, activation)
-        layers = [node for node in graphs.layers(model.graph) if node.name not in fixed]
+        everything = graphs.layers(model.graph)
+        layers = [node for node in everything if node.name not in fixed]
+        allowed = max(int(part.max_float_share * len(everything)) - (len(everything) - len(layers)), 0)
         ranked = _by_sensitivity(
             model, ranges, layers, part=part, images=images, activation=activation,
             path=prepared.with_name("one.onnx"), report=lambda done: report(0.2 + 0.4 * done),
@@ -70,14 +74,13 @@ def quantize_mixed(
             tried[count] = judge(path, lambda done: report(begun + 0.4 / tries * done))
             return tried[count]
 
-        count = _fewest(
-            lambda count: accuracy_with(count) >= least_accuracy, most=int(part.max_float_share * len(ranked))
-        )
+        count = _fewest(lambda count: accuracy_with(count) >= least_accuracy, most=allowed)
         prepared.with_name(f"{count}.onnx").replace(target)
     kept = fixed | set(ranked[:count])
     return calibration_facts(part, len(images)) | {
-        "layers": len(graphs.layers(model.graph)),
-        "float_layers": [graphs.layer_name(node) for node in graphs.layers(model.graph) if node.name in kept],
+        "layers": len(everything),
+        "float_layers": [graphs.layer_name(node) for node in everything if node.name in kept],
+        "float_layers_allowed": allowed,
         "tried": {str(number): accuracy for number, accuracy in sorted(tried.items())},
         "gate_held": bool(tried[count] >= least_accuracy),
     }
