@@ -47,7 +47,8 @@ def _win_back(setup: Setup, trained: jobs.Made, shown: Shown) -> None:
 
 
 def _pass_the_gate(setup: Setup, trained: jobs.Made, shown: Shown) -> None:
-    forms = [{"kind": kind, "per_channel": False} for kind in ("static_int8", "mixed_int8")]
+    mixed = {"kind": "mixed_int8", "per_channel": False, "max_float_share": 0.6}
+    forms = [{"kind": "static_int8", "per_channel": False}, mixed]
     made = jobs.compress(
         setup.clothes,
         trained,

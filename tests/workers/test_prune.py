@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from models_store.spec.pruning import StructuredPruning
 from tests.workers.coloured_leaves import LABELS, SIZE, a_learned_net, a_net, export_net, leaves, torch_probabilities
-from workers.compression.prune import PruningImpossible, prune, restructure
+from workers.compression.prune import PruningImpossible, prune, remove, restructure
 from workers.export.sessions import open_session
 from workers.image.task import Classifier
 from workers.training.targets import Affine
@@ -258,8 +258,18 @@ class WithItsWidthWrittenDown(nn.Module):
 
 
 def test_a_net_that_would_not_run_after_the_cut_is_refused() -> None:
-    with pytest.raises(PruningImpossible, match="another backbone"):
+    with pytest.raises(PruningImpossible, match="another backbone") as caught:
         prune(WithItsWidthWrittenDown(), StructuredPruning(), size=SIZE, channels=3)
+
+    assert "`unstructured_l1`" in caught.value.detail
+    assert "[" not in caught.value.detail  # of a library's shapes
+
+
+def test_a_cut_that_leaves_a_layer_without_a_channel_is_refused_by_its_name() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 30 * 30, 3))
+
+    with pytest.raises(PruningImpossible, match=r"2 of its layers would have none left \('0', '3'\)"):
+        remove(net, {"0": list(range(8))}, size=SIZE, channels=3)
 
 
 def a_vision_transformer() -> nn.Module:

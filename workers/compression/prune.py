@@ -35,6 +35,14 @@ Choose = Callable[[Sequence[Studied]], Widths]
 """the bundles as they were found → how many units of each stay"""
 
 
+INSTEAD = (
+    "choose another backbone (a ResNet, MobileNet or EfficientNet can be cut), remove single weights "
+    "(`unstructured_l1`), or set `compression.prune` to null and quantise alone"
+)
+"""what to do about a net of which no channels can be removed"""
+NAMED = 3  # layers in an error
+
+
 class PruningImpossible(Invalid):
     """Nothing of this net can be removed as asked."""
 
@@ -168,7 +176,7 @@ def remove(classifier: Net, cut: Cut, *, size: int, channels: int) -> Net:
     """Return a copy of the net, as `prune` has it, without the units of the cut.
 
     Raises:
-        PruningImpossible: if the net can't be traced, or does not run without them.
+        PruningImpossible: if the net can't be traced, a layer has nothing left, or it does not run without them.
     """
     net = _trainable_copy(classifier)
     example_NCHW = torch.zeros(1, channels, size, size)
@@ -176,6 +184,7 @@ def remove(classifier: Net, cut: Cut, *, size: int, channels: int) -> Net:
         for bundle in bundles.find(net, example_NCHW):
             if cut.get(bundle.name):
                 bundle.remove(cut[bundle.name])
+                _refuse_empty_layers(net)
         net.zero_grad(set_to_none=True)
         with torch.no_grad():
             net(example_NCHW)
@@ -231,16 +240,34 @@ def _refuse_what_can_not_be_ranked(net: nn.Module, part: StructuredPruning) -> N
 
 @contextmanager
 def told_in_our_words() -> Iterator[None]:
-    """Turn what the libraries say of a net that they can't cut, or that does not run after it, into our error."""
+    """Turn what the libraries say of a net that they can't cut, or that does not run after it, into our error.
+
+    What they say is of their own insides, and kept as the error's cause.
+    """
     try:
         yield
     except Invalid:
         raise  # ours already
     except Exception as error:  # the library fails on structures that it does not know in any way
         raise PruningImpossible(
-            f"channels can't be removed from this net ({str(error)[:200] or type(error).__name__}); "
-            "set `compression.prune` to null, or choose another backbone"
+            "channels can't be removed from this net: what hangs on which of them can't be followed, or it does not "
+            f"run without them, as where channels are split and shuffled or their number is written down; {INSTEAD}"
         ) from error
+
+
+def _refuse_empty_layers(net: nn.Module) -> None:
+    """Refuse a cut after which a layer has nothing left.
+
+    Raises:
+        PruningImpossible: naming the first such layers.
+    """
+    empty = [name for name, module in net.named_modules() if 0 in getattr(getattr(module, "weight", None), "shape", ())]
+    if empty:
+        listed = ", ".join(repr(name) for name in empty[:NAMED]) + (" …" if len(empty) > NAMED else "")
+        raise PruningImpossible(
+            f"channels can't be removed from this net as asked: {len(empty)} of its layers would have none left "
+            f"({listed}), for what hangs on them is removed more than once; lower `ratio`, or {INSTEAD}"
+        )
 
 
 def _trainable_copy(classifier: Net) -> Net:
