@@ -4,7 +4,8 @@ A later attempt takes up what is in the checkpoints: the measurements of a searc
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -62,6 +63,7 @@ class _Operation:
         assert size is not None, "the spec is resolved"
         self.size = size
         self.state: dict[str, Any] = self.work.checkpoints.load("pruning") or {}
+        self.done = 0.0  # of the progress
 
     def perform(self) -> tuple[Recovered, dict[str, Any]]:
         if "goal" not in self.state:
@@ -73,6 +75,7 @@ class _Operation:
         for number, epochs in enumerate(shares(self.patient.epochs, steps), 1):
             if number < self.state.get("round", 0):
                 continue
+            self.done = begin + each * (number - 1)
             net = self._cut(net, number)
             stage = f"recovery_{number}"
             told = Stretch(
@@ -83,7 +86,9 @@ class _Operation:
             net = recovered.net
             if number < steps:
                 self.work.checkpoints.forget(stage)
-        facts = compare(self.parent, net, size=self.size, channels=self.channels).as_card()
+        self.done = 1.0
+        with self._alive():
+            facts = compare(self.parent, net, size=self.size, channels=self.channels).as_card()
         validated = {"val_accuracy_before": first, "val_accuracy_after": recovered.after.accuracy}
         return recovered, {
             "pruning": facts | {"steps": steps, "ratio": self._removed_share()} | self.state["facts"],
@@ -212,7 +217,8 @@ class _Operation:
     def _cut(self, net: Classifier, number: int) -> Classifier:
         """Return the net of a round as its recovery starts; an earlier attempt's is taken up, not made anew."""
         if self.state.get("round") == number:
-            net = restructure(self.parent, self.state["cuts"], size=self.size, channels=self.channels)
+            with self._alive():
+                net = restructure(self.parent, self.state["cuts"], size=self.size, channels=self.channels)
             net.load_state_dict(self.state["weights"])
             return net
         found = self._study(net)
@@ -235,13 +241,16 @@ class _Operation:
 
     def _study(self, net: Classifier) -> list[Studied]:
         seed = self.work.spec.seed
-        return study(net, self.part, size=self.size, channels=self.channels, seed=seed, backward=self._backward)
+        with self._alive():
+            return study(net, self.part, size=self.size, channels=self.channels, seed=seed, backward=self._backward)
 
     def _remove(self, net: Classifier, cut: Cut) -> Classifier:
-        return remove(net, cut, size=self.size, channels=self.channels)
+        with self._alive():
+            return remove(net, cut, size=self.size, channels=self.channels)
 
     def _macs(self, net: Classifier) -> int:
-        return compare(net, net, size=self.size, channels=self.channels).macs_after
+        with self._alive():
+            return compare(net, net, size=self.size, channels=self.channels).macs_after
 
     def _backward(self, net: nn.Module) -> None:
         """Leave the gradient of the task's plain loss on some training images, drawn by the spec's seed."""
@@ -266,4 +275,12 @@ class _Operation:
         """Tell that the search is alive, and leave it where that is asked for."""
         if self.reporter.stop_requested():
             raise Drained
-        self.reporter.progress(SEARCH_SHARE * len(self.state.get("probes", {})) / speed_search.MOST_PROBES)
+        self.done = SEARCH_SHARE * len(self.state.get("probes", {})) / speed_search.MOST_PROBES
+        self.reporter.progress(self.done)
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        """Tell before and after what takes seconds in a net of many layers: a silent job is taken for a stuck one."""
+        self.reporter.progress(self.done)
+        yield
+        self.reporter.progress(self.done)

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
 from tests.samples import DATASET_ID, a_train_spec
 from tests.workers.small_runs import CLASSES, CPU, a_classifier, run, same_weights, some_arrays
-from workers import cutting, shrinking
+from workers import cutting, reporting, shrinking
 from workers.assignment import Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.image.task import Classifier
@@ -207,6 +208,31 @@ def test_a_stage_that_was_left_ends_as_one_that_was_not(
         assert right.net is not None
         assert same_weights(left.net, right.net)
         assert left.facts == right.facts
+
+
+def test_a_cut_tells_that_it_is_alive_before_and_after_each_of_its_long_steps(
+    table: Callable[[str], Table], learned: Callable[[], Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, told = table("one"), []
+    monkeypatch.setattr(reporting, "LEAST_S", 0.0)
+
+    def noted(step: Callable[..., Any]) -> Callable[..., Any]:
+        def perform(*given: Any, **options: Any) -> Any:
+            told.append((bench.folder / "reports").read_text().count("phase_fraction"))
+            return step(*given, **options)
+
+        return perform
+
+    for name in ("study", "remove", "compare"):
+        monkeypatch.setattr(cutting, name, noted(getattr(cutting, name)))
+
+    bench.cut(a_spec(CUT | {"steps": 2}, recover=None), learned())
+
+    fractions = [line["phase_fraction"] for line in bench.said("progress")]
+    assert len(told) == 6  # the goal's study, two rounds of study and cut, and the comparison
+    assert told[0] >= 1
+    assert all(later - earlier >= 2 for earlier, later in pairwise(told))
+    assert fractions == sorted(fractions)
 
 
 def test_what_validates_better_than_every_epoch_is_kept(
