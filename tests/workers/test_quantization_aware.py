@@ -344,6 +344,26 @@ def test_layers_that_are_not_simulated_are_named(tmp_path: Path) -> None:
         simulated(net, tmp_path / "int8.onnx")
 
 
+class Scaling(nn.Module):
+    """A backbone with a factor behind a convolution, as a ConvNeXt's layer scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.body = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1)
+        self.gamma = nn.Parameter(torch.full((8, 1, 1), 0.5))
+
+    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        stem_BCHW = self.stem(images_BCHW).relu()
+        return (stem_BCHW + self.body(stem_BCHW) * self.gamma).mean(dim=(2, 3))
+
+
+def test_layers_with_a_factor_in_their_weights_are_named(tmp_path: Path) -> None:
+    net = Classifier(Scaling(), nn.Linear(8, len(LABELS)), mean=(0.5,) * 3, std=(0.5,) * 3, size=SIZE).eval()
+
+    with pytest.raises(QuantizationImpossible, match=r"1 layers with a factor behind them .*\('backbone\.body'\)"):
+        simulated(net, tmp_path / "int8.onnx")
+
+
 def test_weights_that_are_no_numbers_are_refused() -> None:
     net = a_net(**SMALL)
     with torch.no_grad():

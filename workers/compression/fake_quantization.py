@@ -175,9 +175,12 @@ def _refuse_what_is_not_simulated(graph: fx.Graph, missing: Sequence[str]) -> No
             for node in graph.nodes
             if node.target is aten.linear.default and node.meta["val"].ndim > len("BC")
         ]
-        names = on_rows or missing
+        scaled = [name.partition("classifier.")[2] for name in missing if "MulFusion" in name]
+        names = scaled or on_rows or missing
         listed = ", ".join(repr(name) for name in names[:NAMED]) + (" …" if len(names) > NAMED else "")
         what = "linear layers over more than two dimensions" if on_rows else "layers of another kind"
+        if scaled:
+            what = "layers with a factor behind them (layer scale), which in the file is part of their weights"
         found = f"{len(names)} {what} ({listed})"
     else:
         return
