@@ -92,10 +92,13 @@ def test_a_file_for_elsewhere_is_downloaded_and_never_served(service: LiveServic
     served = service.http.post("/predict", **raw).raise_for_status().json()["predictions"][0]
     refused = service.http.post("/predict", **raw | {"params": {"model": "colours/any-size"}})
 
-    assert (variant["standalone"], variant["accepted"], variant["agreement"]) == (True, False, 1.0)
+    assert (variant["standalone"], variant["accepted"], variant["agreement_with_serving"]) == (True, False, 1.0)
     said = metadata_of(content)
     assert said["espalier.labels"][int(probabilities_K.argmax())] == served["label"] == "red"
-    assert said["espalier.metrics"]["cpu"] == {"accuracy": variant["accuracy"], "agreement": 1.0}
+    assert said["espalier.metrics"] == {
+        "compared_images": variant["compared_images"],
+        "agreement_with_serving": 1.0,
+    }
     assert said["espalier.card"]["spec_sha256"]
     assert (refused.status_code, refused.json()["code"]) == (409, "variant_not_served_here"), refused.text
 
