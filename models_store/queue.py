@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
 WAKE_UP = "espalier.wake_up"
+QUEUE = "espalier"
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 def celery_app(settings: Settings, *, socket_timeout_s: float = 10, connect_timeout_s: float = 5) -> "Celery":
     """Return a Celery app on the settings' broker."""
     from celery import Celery  # noqa: PLC0415  0.3 s that a process which never announces is spared
+    from kombu import Queue  # noqa: PLC0415  as above
 
     app = Celery("espalier", broker=settings.broker_url)
     app.conf.update(
@@ -30,7 +32,10 @@ def celery_app(settings: Settings, *, socket_timeout_s: float = 10, connect_time
         task_reject_on_worker_lost=False,
         task_serializer="json",
         accept_content=["json"],
-        task_default_queue="espalier",
+        task_default_queue=QUEUE,
+        # A wake-up that is lost is sent again, so that none is acknowledged: one whose acknowledgement failed, as the
+        # broker went down, would count as under way for good, and its worker would hear of no other.
+        task_queues=[Queue(QUEUE, routing_key=QUEUE, no_ack=True)],
         task_publish_retry=False,
         broker_pool_acquire_timeout=2,
         broker_connection_retry_on_startup=True,
