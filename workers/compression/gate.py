@@ -1,13 +1,15 @@
 """Decides which of the measured forms are good enough to be served, and which one is served by default.
 
 A form is accepted when it keeps its accuracy within the spec's limit and is faster than fp32 and than the form it was
-made from, by more than measuring can be wrong. One that isn't is published all the same, with the reasons: hiding it
-would hide what was measured. All of it is judged on one provider: a form may be worth it on one and not on another.
+made from, by more than measuring can be wrong (where size or accuracy is wanted: when it is not slower). One that isn't
+is published all the same, with the reasons: hiding it would hide what was measured. All of it is judged on one
+provider: a form may be worth it on one and not on another.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +29,7 @@ if TYPE_CHECKING:  # the measuring process is spared pydantic
 BASELINE = "fp32"
 ROUNDING = 1e-9  # a drop of exactly the limit is within it, whatever binary fractions make of it
 SAMPLES = 2000  # resamples of an interval
-LEVEL_Z = 1.959964  # standard deviations on either side of the mean that hold 95 % of a normal distribution
+LEVEL_Z = NormalDist().inv_cdf((1 + bootstrap.LEVEL) / 2)  # standard deviations on either side of a normal mean
 FASTER = 1.03
 """A form is faster when its whole interval is above this: sessions of the very same file were up to 2.5 % apart (a
 MobileNetV3 at 224 pixels, on a machine with other work), by where their weights happen to lie in memory, and rounds of
