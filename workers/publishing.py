@@ -21,9 +21,6 @@ from workers.judging import judge
 from workers.training.loop import Trained
 from workers.work import Form, Work, identity
 
-SIZE_ONLY = {"unstructured_l1", "n_m", "weights_int8"}
-"""ways of making a form that no runtime here computes faster for: what they are worth is the size of the file"""
-
 
 def version_card(
     work: Work,
@@ -112,14 +109,13 @@ def publish(
 
 def form_card(name: str, form: Form) -> dict[str, Any]:
     """Return what a variant's card says of the file, beside what was measured on it."""
-    made_by = form.made_by or {}
     return {
         "kind": name,
         "parent": form.parent,
         "made_by": form.made_by,
         "size_bytes": form.path.stat().st_size,
         "compressed_bytes": compressed_bytes(form.path),
-        "size_only": made_by.get("kind") in SIZE_ONLY,
+        "size_only": False,  # what makes such a form says so in its facts
         "batch_dependent": form.batch_dependent,
         **({} if form.stopped is None else {"stopped": form.stopped}),
         **form.facts,
