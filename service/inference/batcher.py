@@ -111,6 +111,10 @@ class Batcher:
         """Return how many images wait for a lane."""
         return len(self._queue)
 
+    def would_wait(self, count: int) -> bool:
+        """Tell whether some of so many images would wait for more than one batch to end."""
+        return bool(self._queue) or count > self._most
+
     async def predict(self, images: Sequence[Encoded], *, pointers: Sequence[str]) -> Answer:
         """Return the probabilities of every image, in order. Cancelling it withdraws what still waits.
 

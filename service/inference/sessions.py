@@ -52,10 +52,12 @@ class Sessions:
         done = (task for task in self._loading.values() if task.done() and not task.cancelled())
         return [task.result() for task in done if task.exception() is None]
 
-    def is_queuing(self, served: Served) -> bool:
-        """Tell whether a request for this model would have to wait now: for the model, or for a lane."""
+    def would_wait(self, served: Served, count: int) -> bool:
+        """Tell whether so many images for this model would have to wait now: for the model, or for several batches."""
         task = self._loading.get(served.blob)
-        return task is None or not task.done() or task.exception() is not None or task.result().batcher.waiting > 0
+        if task is None or not task.done() or task.exception() is not None:
+            return True
+        return task.result().batcher.would_wait(count)
 
     async def predict(self, served: Served, images: list[Encoded], *, pointers: list[str]) -> tuple[Answer, Loaded]:
         """Load the model when it is not, and return what it says of the images.

@@ -140,7 +140,7 @@ async def create(request: Request) -> Response:
     if served is None:
         served = await run_in_threadpool(here.references.resolve, asked.model, owner=owner)
     predicting = here.sessions.predict(served, asked.images, pointers=asked.pointers)
-    if here.sessions.is_queuing(served):  # else it is on a lane at once, and there is nothing to withdraw
+    if here.sessions.would_wait(served, len(asked.images)):  # else the next batch takes it: too soon to withdraw
         predicting = _unless_left(request, predicting)
     answer, loaded = await predicting
     here.metrics.images.labels(loaded.provider).inc(len(asked.images))

@@ -3,8 +3,7 @@
 import asyncio
 import base64
 import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -384,13 +383,12 @@ def test_the_images_of_a_client_that_hangs_up_are_withdrawn(tmp_path: Path) -> N
         service.publish("slow", write_colour_net(tmp_path / "slow.onnx", size=256, rounds=40), **A_LARGE_INPUT)
         image = as_text(a_plain_image(RED))
         assert ask(service, model="slow", inputs=[image]).status_code == 200
-        batcher = service.context.sessions.loaded[0].batcher
 
         with pytest.raises(httpx.ReadTimeout):
             service.http.post("/predict", json={"model": "slow", "inputs": [image] * 250}, timeout=0.3)
-        wait_until(lambda: batcher.waiting == 0)
+        assert ask(service, model="slow", inputs=[image]).status_code == 200  # after whatever is left of them
 
-        assert sum(metric_of(service, "espalier_predicted_images_total")) == 1
+        assert sum(metric_of(service, "espalier_predicted_images_total")) == 2
 
 
 A_LARGE_INPUT = {"input": {"size": 256, "channels": 3, "fit": "crop"}}
@@ -399,13 +397,6 @@ A_LARGE_INPUT = {"input": {"size": 256, "channels": 3, "fit": "crop"}}
 def metric_of(service: Service, name: str) -> list[float]:
     lines = service.http.get("/metrics").text.splitlines()
     return [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline, "waited 20 s in vain"
-        time.sleep(0.02)
 
 
 def test_a_model_of_labels_answers_those_that_are_likely_and_all_probabilities(
