@@ -4,8 +4,8 @@
 
 DIR holds the four published files (`train-images-idx3-ubyte.gz`, …). A tenth of the 60,000 training images, drawn
 evenly over the classes, is the validation split that picks the best epoch; the 10,000 test images are looked at once.
-`--long` takes hours on two cores: 40 epochs of a ResNet-18 for small images. Published, by the authors' list: two
-convolutions with batch normalisation 0.934, ResNet-18 0.949, MobileNet 0.950, WRN-40-4 0.967, people 0.835.
+`--long` takes half an hour: the same net for 40 epochs, with erasing and averaged weights. Published, by the authors'
+list: two convolutions with batch normalisation 0.934, ResNet-18 0.949, MobileNet 0.950, WRN-40-4 0.967, people 0.835.
 """
 
 import argparse
@@ -42,9 +42,8 @@ SHORT: Document = {
     "training": {"epochs": 12, "batch_size": 128, "monitor": "val_accuracy"},
 }
 LONG: Document = SHORT | {
-    "backbone": {"kind": "cifar_resnet18", "width": 64},
     "augmentation": [*SHORT["augmentation"], {"kind": "random_erasing"}],
-    "regularizers": [{"kind": "ema", "decay": 0.999}],
+    "regularizers": [*SHORT["regularizers"], {"kind": "ema", "decay": 0.999}],
     "training": SHORT["training"] | {"epochs": 40},
 }
 
@@ -75,9 +74,9 @@ def main() -> None:
         "train_s": judged.train_s,
         "images_per_s": spec.training.epochs * train_count / judged.train_s,
     }
-    goals = [Goal("test_accuracy", "at least", 0.94), Goal("train_s", "at most", LIMIT_S)]
-    if options.long:
-        goals = [Goal("test_accuracy", "at least", 0.949)]
+    goals = [Goal("test_accuracy", "at least", 0.94)]
+    if not options.long:
+        goals.append(Goal("train_s", "at most", LIMIT_S))
     conclude("fashion_mnist", figures, goals=goals, binding=not options.quick)
 
 
