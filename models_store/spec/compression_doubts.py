@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from models_store.spec.contradiction import contradiction
-from models_store.spec.pruning import NM, StructuredPruning, UnstructuredL1
+from models_store.spec.pruning import NM, Recovery, StructuredPruning, UnstructuredL1
 from models_store.spec.quantization import Bf16, DynamicInt8, Fp16, QatInt8, StaticInt8
 
 if TYPE_CHECKING:
@@ -67,7 +67,12 @@ def _of_pruning(compression: "Compression") -> Doubts:
             (compression.objective == "latency", f"{zeros}; with `objective: latency` it is never the default"),
         ]
     if cut is None:
-        return []
+        return [
+            (
+                recover not in (None, Recovery()),
+                "recover without `prune`: nothing is cut, and nothing recovers; `training` says how the net trains",
+            )
+        ]
     return [
         (
             recover is not None and cut.steps > recover.epochs,

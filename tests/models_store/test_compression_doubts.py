@@ -30,6 +30,7 @@ def warnings(
         ({"quantize": [{"kind": "static_int8", "percentile": 99.9}]}, "static_int8: `percentile`"),
         ({"prune": {**CUT, "steps": 4}, "recover": {"epochs": 3}, "quantize": []}, "prune.steps 4 share 3 epochs"),
         ({"prune": {**CUT, "round_to": 4}, "quantize": []}, "prune.round_to 4: unaligned"),
+        ({"recover": {"epochs": 5}, "quantize": []}, "recover without `prune`: nothing is cut"),
         ({"quantize": [{"kind": "dynamic_int8", "layers": "all"}]}, "dynamic_int8 with `layers: all`"),
         ({"prune": {"kind": "n_m"}, "quantize": []}, "n_m is for size only"),
         ({"quantize": [{"kind": "fp16"}, {"kind": "bf16"}]}, "fp16 and bf16: made for GPUs"),
