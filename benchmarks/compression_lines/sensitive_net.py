@@ -6,7 +6,8 @@ from benchmarks import jobs, sensitive
 from benchmarks.compression_lines.setup import Setup, Shown
 from workers.image import task
 
-RUINOUS, HARMFUL = 3.0, 2.25  # octaves: most answers are lost, and a few points
+RUINOUS = 3.0  # octaves: most answers are lost
+HARMFUL = (2.25, 2.375, 2.5, 2.625)  # the first is taken that costs static int8 more than the gate allows
 GATE = 0.015
 SMALL: dict[str, Any] = {
     "input": {"size": 28, "channels": 1},
@@ -48,15 +49,13 @@ def _win_back(setup: Setup, trained: jobs.Made, shown: Shown) -> None:
 
 def _pass_the_gate(setup: Setup, trained: jobs.Made, shown: Shown) -> None:
     mixed = {"kind": "mixed_int8", "per_channel": False, "max_float_share": 0.6}
-    forms = [{"kind": "static_int8", "per_channel": False}, mixed]
-    made = jobs.compress(
-        setup.clothes,
-        trained,
-        {"quantize": forms, "max_accuracy_drop": GATE},
-        weights=_spread(setup, trained, octaves=HARMFUL),
-    )
-    jobs.show(made, f"small_cnn, channels spread by {HARMFUL:g} octaves: a gate of {100 * GATE:g} points")
-    lost = {form: 100 * made.on_cpu(form)["accuracy_drop"] for form in ("int8", "mixed-int8")}
+    asked = {"quantize": [{"kind": "static_int8", "per_channel": False}, mixed], "max_accuracy_drop": GATE}
+    for octaves in HARMFUL:
+        made = jobs.compress(setup.clothes, trained, asked, weights=_spread(setup, trained, octaves=octaves))
+        jobs.show(made, f"small_cnn, channels spread by {octaves:g} octaves: a gate of {100 * GATE:g} points")
+        lost = {form: 100 * made.on_cpu(form)["accuracy_drop"] for form in ("int8", "mixed-int8")}
+        if lost["int8"] > 100 * GATE:
+            break
     shown.at_least("sensitive: static int8, points lost at the gate", lost["int8"], goal=100 * GATE)
     shown.at_most("sensitive: mixed-int8, points lost at the gate", lost["mixed-int8"], goal=100 * GATE)
     shown.at_least("sensitive: mixed-int8, times faster", made.on_cpu("mixed-int8")["speedup"], goal=1.0)

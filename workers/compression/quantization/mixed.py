@@ -44,10 +44,14 @@ def quantize_mixed(
 ) -> dict[str, Any]:
     """Write the form to `target`, and return what was done to it.
 
-    Layers are ranked by how far the answers move when one alone works in 8 bits. The fewest of the first of them that
-    keep `least_accuracy` stay in float, with those that do in every 8-bit form; where `part.max_float_share` of all
-    layers with weights are too few, that many do. `float_layers_allowed` says how many that is of the ranked ones: with
-    0, the form is that of plain static quantisation.
+    Where plain rounding fails the gate, layers are ranked by how far the answers move when one alone works in 8 bits,
+    or by how far they come back when it alone does not, whichever is more: either misleads by itself. Where the first
+    layer's rounding ruins what the others make of it, only the second tells; where two layers undo each other's, only
+    the first.
+
+    The fewest of the first that keep `least_accuracy` stay in float, with those that do in every 8-bit form; where
+    `part.max_float_share` of all layers with weights are too few, that many do. `float_layers_allowed` says how many
+    that is of the ranked ones: with 0, the form is that of plain static quantisation.
 
     Raises:
         QuantizationImpossible: if weights or activations are not finite, or onnxruntime can't quantise the graph.
@@ -59,22 +63,27 @@ def quantize_mixed(
         everything = graphs.layers(model.graph)
         layers = [node for node in everything if node.name not in fixed]
         allowed = max(int(part.max_float_share * len(everything)) - (len(everything) - len(layers)), 0)
-        ranked = _by_sensitivity(
-            model, ranges, layers, part=part, images=images, activation=activation,
-            path=prepared.with_name("one.onnx"), report=lambda done: report(0.2 + 0.4 * done),
-        )  # fmt: skip
-        tries = 2 + len(ranked).bit_length()
+        ranked: list[str] = []
         tried: dict[int, float] = {}
 
-        def accuracy_with(count: int) -> float:
+        def holds(count: int, *, begin: float, end: float) -> bool:
             path = prepared.with_name(f"{count}.onnx")
             in_float = fixed | left_in_float(model.graph, set(ranked[:count]))
             graphs.save(rounded(model, ranges, in_float=in_float, part=part), path, source=source)
-            begun = 0.6 + 0.4 * min(len(tried) / tries, 1.0)
-            tried[count] = judge(path, lambda done: report(begun + 0.4 / tries * done))
-            return tried[count]
+            tried[count] = judge(path, lambda done: report(begin + (end - begin) * done))
+            return tried[count] >= least_accuracy
 
-        count = _fewest(lambda count: accuracy_with(count) >= least_accuracy, most=allowed)
+        count = 0
+        if not holds(0, begin=0.2, end=0.3) and allowed:
+            ranked += _by_sensitivity(
+                model, ranges, layers, fixed=fixed, part=part, images=images, activation=activation,
+                path=prepared.with_name("one.onnx"), report=lambda done: report(0.3 + 0.4 * done),
+            )  # fmt: skip
+            each = 0.3 / (1 + allowed.bit_length())
+            count = _fewest(
+                lambda count: holds(count, begin=0.7 + each * (len(tried) - 1), end=0.7 + each * len(tried)),
+                most=allowed,
+            )
         prepared.with_name(f"{count}.onnx").replace(target)
     kept = fixed | set(ranked[:count])
     return calibration_facts(part, len(images)) | {
@@ -91,50 +100,64 @@ def _by_sensitivity(
     ranges: TensorsData,
     layers: list[onnx.NodeProto],
     *,
+    fixed: set[str],
     part: MixedInt8,
     images: CalibrationImages,
     activation: "Activation",
     path: Path,
     report: Report,
 ) -> list[str]:
-    """Return the layers' names, first the one that moves the answers most when it alone works in 8 bits."""
+    """Return the layers' names, first the one whose rounding moves the answers most."""
     onnx.save_model(model, path)
     session = open_session(path, device="cpu", threads=0)
     feeds = list(images.first(MOST_IMAGES).feeds(batch=LEAST_IMAGES))
     started = time.monotonic()
-    _logits(session, feeds[:1], activation=activation)
+    _answers(session, feeds[:1])
     once_s = time.monotonic() - started
-    feeds = feeds[: max(1, int(RANKING_S / (max(len(layers), 1) * once_s)))]
-    exact = _logits(session, feeds, activation=activation)
+    feeds = feeds[: max(1, int(RANKING_S / (2 * max(len(layers), 1) * once_s)))]
+    exact_NK = _answers(session, feeds)
+
+    def moved(in_float: set[str]) -> float:
+        onnx.save_model(rounded(model, ranges, in_float=in_float, part=part), path)
+        return distance(exact_NK, _answers(open_session(path, device="cpu", threads=0), feeds), activation=activation)
+
     everything = {node.name for node in model.graph.node}
-    errors = {}
+    rounded_all = moved(fixed)
+    effects = {}
     for done, layer in enumerate(layers):
         report(done / len(layers))
-        alone = rounded(model, ranges, in_float=everything - {layer.name}, part=part)
-        onnx.save_model(alone, path)
-        near = _logits(open_session(path, device="cpu", threads=0), feeds, activation=activation)
-        errors[layer.name] = float(np.square(near - exact).mean())
-    return sorted(errors, key=lambda name: errors[name], reverse=True)
+        alone = moved(everything - {layer.name})
+        restored = moved(fixed | left_in_float(model.graph, {layer.name}))
+        effects[layer.name] = max(alone, rounded_all - restored)
+    return sorted(effects, key=lambda name: effects[name], reverse=True)
 
 
-def _logits(
-    session: onnxruntime.InferenceSession, feeds: list[dict[str, NDArray[np.uint8]]], *, activation: "Activation"
-) -> NDArray[np.float32]:
-    """Return the answers before their activation, to a constant of each image: there, no certainty hides a change."""
+def _answers(session: onnxruntime.InferenceSession, feeds: list[dict[str, NDArray[np.uint8]]]) -> NDArray[np.float32]:
     with told_in_our_words("run the quantised graph"):
-        answers: NDArray[np.float32] = np.concatenate([session.run(["probabilities"], feed)[0] for feed in feeds])
+        return np.concatenate([session.run(["probabilities"], feed)[0] for feed in feeds])
+
+
+def distance(exact_NK: NDArray[np.float32], near_NK: NDArray[np.float32], *, activation: "Activation") -> float:
+    """Return how far answers (N, K) are from exact ones: the mean Kullback-Leibler divergence; of numbers, the square.
+
+    What a class that nobody expected loses or gains counts for nothing, as it does for what is right.
+    """
     if activation == "identity":
-        return answers
-    logits: NDArray[np.float32] = np.log(np.maximum(answers, LEAST_PROBABILITY))
+        return float(np.square(near_NK - exact_NK).mean())
+    divergences_NK = _divergences(exact_NK, near_NK)
     if activation == "sigmoid":
-        logits -= np.log(np.maximum(1 - answers, LEAST_PROBABILITY))
-    return logits
+        divergences_NK += _divergences(1 - exact_NK, 1 - near_NK)
+    return float(divergences_NK.sum(axis=1).mean())
+
+
+def _divergences(exact_NK: NDArray[np.float32], near_NK: NDArray[np.float32]) -> NDArray[np.float32]:
+    logs_NK = np.log(np.maximum(exact_NK, LEAST_PROBABILITY)) - np.log(np.maximum(near_NK, LEAST_PROBABILITY))
+    divergences_NK: NDArray[np.float32] = exact_NK * logs_NK
+    return divergences_NK
 
 
 def _fewest(holds: Callable[[int], bool], *, most: int) -> int:
-    """Return the least count that holds, found by halving (it does where a lesser one does); `most` where none does."""
-    if holds(0) or most == 0:
-        return 0
+    """Return the least of 1 … `most` that holds, found by halving (it does where a lesser one does), or `most`."""
     if not holds(most):
         return most
     failing, holding = 0, most
