@@ -4,7 +4,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from models_store import claims, queue, registry, scratch
+from sqlalchemy import select
+
+from models_store import claims, queue, scratch, tables
 from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.settings import Settings
@@ -37,11 +39,27 @@ def make_round(database: Database, *, settings: Settings, idle: bool) -> None:
 def sweep(database: Database, blobs: Blobs, *, settings: Settings) -> int:
     """Delete old blobs that no row names, and what dead processes left half-written; return how many."""
     candidates = set(blobs.older_than(settings.blob_grace_s))
-    unnamed = candidates - registry.named_blobs(database)  # in this order: what is named meanwhile stays
+    unnamed = candidates - named_blobs(database)  # in this order: what is named meanwhile stays
     still_old = unnamed & set(blobs.older_than(settings.blob_grace_s))  # whoever stores a blob again makes it young
     for sha256 in still_old:
         blobs.delete(sha256)
     return len(still_old) + scratch.sweep(settings.scratch)
+
+
+def named_blobs(database: Database) -> set[str]:
+    """Return the digest of every blob that a row names: the rest may be swept when old."""
+    with database.read() as connection:
+        named = set(connection.execute(select(tables.variant.c.blob)).scalars())
+        named |= set(connection.execute(select(tables.dataset.c.images_blob)).scalars())
+        named |= set(connection.execute(select(tables.dataset.c.manifest_blob)).scalars())
+        named |= set(connection.execute(select(tables.weights.c.blob)).scalars())
+        named |= {name for name in connection.execute(select(tables.version.c.weights_blob)).scalars() if name}
+        for files in connection.execute(select(tables.job.c.files).where(tables.job.c.files.is_not(None))).scalars():
+            named |= set((files or {}).values())
+        running = tables.job.c.state.in_(("queued", "running"))
+        for checkpoints in connection.execute(select(tables.job.c.checkpoints).where(running)).scalars():
+            named |= set(checkpoints)
+    return named
 
 
 class Patrol:

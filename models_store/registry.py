@@ -1,25 +1,23 @@
 """models, versions, variants, aliases: what was made, and which of it answers to a name.
 
-A model exists only if its row does. A reference is `name`, `name@alias`, `name:version`, each with an optional
-`/variant`; a bare name means the alias `default` when it is set, else the newest version. Where no variant is named,
-the version's default for the provider that serves answers.
+A model exists only if its row does; `publications` adds to them. A reference is `name`, `name@alias`, `name:version`,
+each with an optional `/variant`; a bare name means the alias `default` when it is set, else the newest version. Where
+no variant is named, the version's default for the provider that serves answers.
 
 ModelNotFound  404
 NotServedHere  409  the variant was never measured for the provider that serves, or is a file to take elsewhere
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from models_store import claims, tables
+from models_store import tables
 from models_store.database import Database, now
 from models_store.errors import Conflict, NotFound
-from models_store.ids import new_id
 from models_store.providers import Provider
 
 REFERENCE = re.compile(
@@ -113,69 +111,6 @@ class Served:
     blob: str
     card: dict[str, Any]
     variant_card: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What a finished job hands over; the variants' files are blobs already."""
-
-    card: dict[str, Any]
-    default_variant: str
-    """the default on the host that made it"""
-    variants: Sequence[Variant]
-    weights_blob: str | None = None
-    """the trained net as safetensors"""
-    files: dict[str, str] | None = None
-    """made besides the model: `report`, `answers` … → blob; the job's row names them"""
-    defaults: dict[Provider, str] = field(default_factory=dict)
-    """provider → default there; none is named for a provider that nothing was measured on"""
-
-
-def publish(database: Database, claim: claims.Claim, publication: Publication) -> int:
-    """Add a version and end the job well, in one fenced transaction; return the version's number.
-
-    Raises:
-        claims.Stale: if the claim is no longer ours, or its owner has asked for a cancel; nothing is published.
-    """
-    job = claim.job
-    with database.write() as connection:
-        _insert_ignoring(connection, tables.model, {"owner": job.owner, "name": job.name, "created_at": now()})
-        model = tables.model
-        connection.execute(
-            select(model.c.name).where(model.c.owner == job.owner, model.c.name == job.name).with_for_update()
-        )
-        number = connection.execute(
-            select(func.coalesce(func.max(tables.version.c.number), 0) + 1).where(
-                _of(tables.version, job.owner, job.name)
-            )
-        ).scalar_one()
-        version_id = new_id("ver")
-        connection.execute(
-            insert(tables.version).values(
-                id=version_id,
-                owner=job.owner,
-                model=job.name,
-                number=number,
-                job_id=job.id,
-                dataset_id=job.dataset_id,
-                default_variant=publication.default_variant,
-                defaults=publication.defaults,
-                weights_blob=publication.weights_blob,
-                card=publication.card,
-                created_at=now(),
-            )
-        )
-        for variant in publication.variants:
-            row = {
-                "name": variant.name,
-                "blob": variant.blob,
-                "size_bytes": variant.size_bytes,
-                "card": variant.card,
-                "accepted": variant.accepted,
-            }
-            connection.execute(insert(tables.variant).values(version_id=version_id, **row))
-        claims.succeed(connection, claim, {"model": job.name, "version": number}, files=publication.files)
-    return int(number)
 
 
 def models(
@@ -302,22 +237,6 @@ def remove_alias(database: Database, name: str, alias: str, *, owner: str) -> No
         raise ModelNotFound(f"{name!r} has no alias {alias!r}; GET /models/{name} lists its aliases")
 
 
-def named_blobs(database: Database) -> set[str]:
-    """Return the digest of every blob that a row names: the rest may be swept when old."""
-    with database.read() as connection:
-        named = set(connection.execute(select(tables.variant.c.blob)).scalars())
-        named |= set(connection.execute(select(tables.dataset.c.images_blob)).scalars())
-        named |= set(connection.execute(select(tables.dataset.c.manifest_blob)).scalars())
-        named |= set(connection.execute(select(tables.weights.c.blob)).scalars())
-        named |= {name for name in connection.execute(select(tables.version.c.weights_blob)).scalars() if name}
-        for files in connection.execute(select(tables.job.c.files).where(tables.job.c.files.is_not(None))).scalars():
-            named |= set((files or {}).values())
-        running = tables.job.c.state.in_(("queued", "running"))
-        for checkpoints in connection.execute(select(tables.job.c.checkpoints).where(running)).scalars():
-            named |= set(checkpoints)
-    return named
-
-
 def _aliased(connection: Connection, name: str, alias: str | None, *, owner: str) -> tuple[int, str | None]:
     version = tables.version
     query = select(version.c.number, tables.alias.c.variant).join(
@@ -421,8 +340,3 @@ def _versions() -> Any:  # noqa: ANN401  a select of as many columns as Version 
 
 def _of(table: Any, owner: str, name: str) -> Any:  # noqa: ANN401  SQLAlchemy's own types
     return (table.c.owner == owner) & (table.c.model == name)
-
-
-def _insert_ignoring(connection: Connection, table: Any, values: dict[str, Any]) -> None:  # noqa: ANN401  SQLAlchemy's
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())

@@ -21,8 +21,8 @@ from pydantic.json_schema import models_json_schema
 from models_store.spec.compression import Compression
 from models_store.spec.preview import Preview
 from models_store.spec.train import TrainSpec
-from service.answers import AliasTarget
 from service.auth import SECURITY_SCHEMES
+from service.model_answers import AliasTarget
 from service.predictions import PredictRequest
 from service.problems import MEDIA_TYPE
 from service.routes import datasets, predict

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from models_store import claims, measurements, registry, tables
+from models_store import claims, measurements, publications, registry, tables
 from models_store.blobs import Blobs
 from models_store.claims import Claim, Stale
 from models_store.database import Database
@@ -221,7 +221,7 @@ class _Watch:
     def _publish(self, result: dict[str, Any]) -> int:
         """Publish a version and return its number."""
         variants = [registry.Variant(**variant) for variant in result["variants"]]
-        publication = registry.Publication(
+        publication = publications.Publication(
             result["card"],
             result["default_variant"],
             variants,
@@ -229,7 +229,7 @@ class _Watch:
             files=result.get("files"),
             defaults=result["defaults"],
         )
-        return registry.publish(self._database, self._claim, publication)
+        return publications.publish(self._database, self._claim, publication)
 
     def _confirm_cancel(self) -> str:
         """End the job as canceled, when that is why its outcome was refused.

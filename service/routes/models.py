@@ -11,10 +11,10 @@ from models_store.blobs import BlobMissing
 from models_store.errors import EspalierError
 from models_store.registry import ModelNotFound
 from service import bodies
-from service.answers import Alias, AliasTarget, Model, ModelList, Version
 from service.auth import Owner
 from service.context import Here
 from service.inference.sessions import unusable
+from service.model_answers import Alias, AliasTarget, Model, ModelList, Version
 from service.routes.requests import (
     KNOWN_QUERY,
     AliasName,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from models_store import claims, jobs, measurements, registry
+from models_store import claims, jobs, measurements, publications, registry
 from models_store.claims import Stale
 from models_store.database import Database
 from models_store.settings import Settings
@@ -27,10 +27,10 @@ def version(database: Database, settings: Settings) -> registry.Version:
         registry.Variant("fp32", "a" * 64, 9, {"kind": "fp32", "measured": {"cpu": FAST, "cuda": FAST}}, accepted=True),
         registry.Variant("int8", "b" * 64, 3, card | {"measured": {"cpu": FAST}}, accepted=True),
     ]
-    publication = registry.Publication(
+    publication = publications.Publication(
         {"labels": ["x", "y"]}, "int8", variants, defaults={"cpu": "int8", "cuda": "fp32"}
     )
-    registry.publish(database, claim, publication)
+    publications.publish(database, claim, publication)
     return registry.version(database, "leaves", 1, owner=OWNER)
 
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from models_store import claims, jobs, registry
+from models_store import claims, jobs, patrol, publications, registry
 from models_store.database import Database
 from models_store.providers import Provider
 from models_store.settings import Settings
@@ -25,20 +25,20 @@ def a_claim(database: Database, settings: Settings, name: str = "leaves") -> cla
     return claim
 
 
-def a_publication() -> registry.Publication:
+def a_publication() -> publications.Publication:
     variants = [
         registry.Variant("fp32", "a" * 64, 1000, {"kind": "fp32", "measured": {"cpu": FIGURES}}, accepted=True),
         registry.Variant("int8", "b" * 64, 300, {"kind": "int8", "measured": {"cpu": FIGURES}}, accepted=True),
         registry.Variant("bf16", "c" * 64, 500, {"kind": "bf16", "measured": {"cpu": NO_KERNEL}}, accepted=False),
         registry.Variant("any-size", "d" * 64, 1100, {"kind": "any-size", "standalone": True}, accepted=False),
     ]
-    return registry.Publication({"labels": ["x", "y"]}, "int8", variants, defaults={"cpu": "int8"})
+    return publications.Publication({"labels": ["x", "y"]}, "int8", variants, defaults={"cpu": "int8"})
 
 
 def test_publishing_adds_a_version_and_ends_the_job_in_one_step(database: Database, settings: Settings) -> None:
     claim = a_claim(database, settings)
 
-    number = registry.publish(database, claim, a_publication())
+    number = publications.publish(database, claim, a_publication())
 
     job = jobs.find(database, claim.job.id, owner=OWNER)
     assert (number, job.state, job.result) == (1, "succeeded", {"model": "leaves", "version": 1})
@@ -50,10 +50,10 @@ def test_what_a_job_made_besides_its_model_is_named_by_its_row_and_not_swept(
     claim = a_claim(database, settings)
     publication = replace(a_publication(), files={"report": "f" * 64})
 
-    registry.publish(database, claim, publication)
+    publications.publish(database, claim, publication)
 
     assert jobs.find(database, claim.job.id, owner=OWNER).files == {"report": "f" * 64}
-    assert "f" * 64 in registry.named_blobs(database)
+    assert "f" * 64 in patrol.named_blobs(database)
 
 
 def test_a_stale_claim_publishes_nothing(database: Database, settings: Settings) -> None:
@@ -61,7 +61,7 @@ def test_a_stale_claim_publishes_nothing(database: Database, settings: Settings)
     claims.release(database, claim)
 
     with pytest.raises(claims.Stale):
-        registry.publish(database, claim, a_publication())
+        publications.publish(database, claim, a_publication())
 
     assert registry.models(database, owner=OWNER) == ([], None)
 
@@ -71,7 +71,7 @@ def test_a_cancel_that_came_first_wins_over_publishing(database: Database, setti
     jobs.cancel(database, claim.job.id, owner=OWNER)
 
     with pytest.raises(claims.Stale):
-        registry.publish(database, claim, a_publication())
+        publications.publish(database, claim, a_publication())
 
     assert registry.models(database, owner=OWNER) == ([], None)
 
@@ -91,7 +91,7 @@ def test_a_reference_means_one_file(
     database: Database, settings: Settings, reference: str, meaning: tuple[int, str]
 ) -> None:
     for _ in range(2):
-        registry.publish(database, a_claim(database, settings), a_publication())
+        publications.publish(database, a_claim(database, settings), a_publication())
     registry.set_alias(database, "leaves", "live", owner=OWNER, number=1, variant="fp32")
 
     served = registry.resolve(database, reference, owner=OWNER, provider="cpu")
@@ -103,7 +103,7 @@ def test_a_reference_means_one_file(
 def test_where_nothing_was_measured_for_the_provider_fp32_answers_a_bare_name(
     database: Database, settings: Settings, reference: str
 ) -> None:
-    registry.publish(database, a_claim(database, settings), a_publication())
+    publications.publish(database, a_claim(database, settings), a_publication())
     registry.set_alias(database, "leaves", "live", owner=OWNER, number=1)
 
     assert registry.resolve(database, reference, owner=OWNER, provider="cuda").variant == "fp32"
@@ -111,7 +111,7 @@ def test_where_nothing_was_measured_for_the_provider_fp32_answers_a_bare_name(
 
 def test_each_provider_has_a_default_of_its_own(database: Database, settings: Settings) -> None:
     publication = replace(a_publication(), defaults={"cpu": "int8", "cuda": "fp32"})
-    registry.publish(database, a_claim(database, settings), publication)
+    publications.publish(database, a_claim(database, settings), publication)
 
     meant = [registry.resolve(database, "leaves", owner=OWNER, provider=each).variant for each in ("cpu", "cuda")]
 
@@ -131,7 +131,7 @@ def test_each_provider_has_a_default_of_its_own(database: Database, settings: Se
 def test_a_variant_that_is_not_served_here_is_refused_with_those_that_are(
     database: Database, settings: Settings, reference: str, provider: Provider, why: str
 ) -> None:
-    registry.publish(database, a_claim(database, settings), a_publication())
+    publications.publish(database, a_claim(database, settings), a_publication())
     registry.set_alias(database, "leaves", "quick", owner=OWNER, number=1, variant="int8")
 
     with pytest.raises(registry.NotServedHere) as caught:
@@ -143,7 +143,7 @@ def test_a_variant_that_is_not_served_here_is_refused_with_those_that_are(
 
 def test_a_bare_name_follows_the_alias_default_when_it_is_set(database: Database, settings: Settings) -> None:
     for _ in range(2):
-        registry.publish(database, a_claim(database, settings), a_publication())
+        publications.publish(database, a_claim(database, settings), a_publication())
 
     registry.set_alias(database, "leaves", "default", owner=OWNER, number=1)
 
@@ -152,7 +152,7 @@ def test_a_bare_name_follows_the_alias_default_when_it_is_set(database: Database
 
 @pytest.mark.parametrize("reference", ["nothing", "leaves:7", "leaves@no", "leaves/no", "../leaves", "", "leaves:1:2"])
 def test_an_unknown_reference_says_what_there_is(database: Database, settings: Settings, reference: str) -> None:
-    registry.publish(database, a_claim(database, settings), a_publication())
+    publications.publish(database, a_claim(database, settings), a_publication())
 
     with pytest.raises(registry.ModelNotFound) as caught:
         registry.resolve(database, reference, owner=OWNER, provider="cpu")
@@ -162,7 +162,7 @@ def test_an_unknown_reference_says_what_there_is(database: Database, settings: S
 
 def test_an_alias_is_moved_and_removed(database: Database, settings: Settings) -> None:
     for _ in range(2):
-        registry.publish(database, a_claim(database, settings), a_publication())
+        publications.publish(database, a_claim(database, settings), a_publication())
     registry.set_alias(database, "leaves", "live", owner=OWNER, number=1)
 
     registry.set_alias(database, "leaves", "live", owner=OWNER, number=2)
@@ -174,8 +174,8 @@ def test_an_alias_is_moved_and_removed(database: Database, settings: Settings) -
 
 
 def test_what_a_row_names_is_not_swept(database: Database, settings: Settings) -> None:
-    registry.publish(database, a_claim(database, settings), a_publication())
+    publications.publish(database, a_claim(database, settings), a_publication())
     claim = a_claim(database, settings, name="other")
     claims.keep_checkpoint(database, claim, "e" * 64)
 
-    assert registry.named_blobs(database) == {letter * 64 for letter in "abcde12"}
+    assert patrol.named_blobs(database) == {letter * 64 for letter in "abcde12"}

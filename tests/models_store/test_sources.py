@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from models_store import claims, jobs, registry, sources
+from models_store import claims, jobs, publications, registry, sources
 from models_store.database import Database
 from models_store.settings import Settings
 from models_store.sources import SourceNotFound, SourceUnfit
@@ -26,8 +26,8 @@ def publish(database: Database, settings: Settings, *, weights_blob: str | None 
     claim = claims.claim(database, settings=settings)
     assert claim is not None
     fp32 = registry.Variant("fp32", "a" * 64, 1000, {"kind": "fp32"}, accepted=True)
-    publication = registry.Publication({"labels": CLASSES}, "fp32", [fp32], weights_blob=weights_blob)
-    return registry.publish(database, claim, publication)
+    publication = publications.Publication({"labels": CLASSES}, "fp32", [fp32], weights_blob=weights_blob)
+    return publications.publish(database, claim, publication)
 
 
 def pin(database: Database, *, classes: list[str] = CLASSES, **spec: Any) -> ResolvedSpec:

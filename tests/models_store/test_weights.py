@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from models_store import jobs, registry, safetensors_header, weights
+from models_store import jobs, patrol, safetensors_header, weights
 from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.safetensors_header import NotSafetensors
@@ -121,7 +121,7 @@ def test_a_file_is_found_listed_and_named_as_a_blob(tmp_path: Path, database: Da
     assert weights.find(database, first.id, owner=OWNER) == first
     assert weights.listing(database, owner=OWNER, limit=1) == ([second], second.id)
     assert weights.listing(database, owner=OWNER, cursor=second.id) == ([first], None)
-    assert {first.blob, second.blob} <= registry.named_blobs(database)
+    assert {first.blob, second.blob} <= patrol.named_blobs(database)
     assert blobs.exists(first.blob)
 
 

@@ -15,7 +15,7 @@ import uvicorn
 from PIL import Image
 from sqlalchemy import update
 
-from models_store import claims, jobs, registry, tables
+from models_store import claims, jobs, publications, registry, tables
 from models_store.settings import Settings
 from service.app import create_app
 from service.context import Context
@@ -70,8 +70,8 @@ class Service:
             "metrics": {"test": {"accuracy": 0.9}},
         }
         claim = claims.Claim(job, job.fence)
-        publication = registry.Publication(known | card, variants[0], made, defaults={"cpu": variants[0]})
-        return registry.publish(here.database, claim, publication)
+        publication = publications.Publication(known | card, variants[0], made, defaults={"cpu": variants[0]})
+        return publications.publish(here.database, claim, publication)
 
     def upload(self, name: str = "images", **query: Any) -> dict[str, Any]:
         """Upload an archive of three classes and return the dataset."""

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner
 
-from models_store import claims, jobs, registry, tables
+from models_store import claims, jobs, publications, registry, tables
 from service.cli.main import app
 from service.report_answers import JobReport
 from tests import samples
@@ -23,8 +23,8 @@ def finished(service: Service, tmp_path_factory: pytest.TempPathFactory) -> dict
     sha256 = service.context.blobs.put(path).sha256
     job = running(service)
     variant = registry.Variant("fp32", "f" * 64, 1, {"kind": "fp32"}, accepted=True)
-    publication = registry.Publication({"labels": ["x"]}, "fp32", [variant], files={"report": sha256})
-    registry.publish(service.context.database, claims.Claim(job, job.fence), publication)
+    publication = publications.Publication({"labels": ["x"]}, "fp32", [variant], files={"report": sha256})
+    publications.publish(service.context.database, claims.Claim(job, job.fence), publication)
     return {"id": job.id, "document": document, "sha256": sha256}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models_store import claims, jobs, registry, weights
+from models_store import claims, jobs, publications, registry, weights
 from models_store.blobs import Blobs
 from models_store.claims import Claim
 from models_store.database import Database
@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-def publication(blobs: Blobs, tmp_path: Path) -> registry.Publication:
+def publication(blobs: Blobs, tmp_path: Path) -> publications.Publication:
     report = tmp_path / "report.zip"
     with zipfile.ZipFile(report, "w") as archive:
         archive.writestr("report.json", json.dumps({"history": HISTORY}))
@@ -41,7 +41,7 @@ def publication(blobs: Blobs, tmp_path: Path) -> registry.Publication:
     ]
     card = {"labels": ["x", "y"], "training": TRAINING}
     files = {"report": blobs.put(report).sha256}
-    return registry.Publication(card, "fp32", variants, weights_blob="c" * 64, files=files)
+    return publications.Publication(card, "fp32", variants, weights_blob="c" * 64, files=files)
 
 
 def claimed(store: Database, settings: Settings, *, errand: jobs.Errand | None = None, **spec: Any) -> Claim:
@@ -52,9 +52,9 @@ def claimed(store: Database, settings: Settings, *, errand: jobs.Errand | None =
 
 
 def test_a_compression_is_told_the_versions_weights_and_how_they_were_trained(
-    store: Database, blobs: Blobs, settings: Settings, publication: registry.Publication, tmp_path: Path
+    store: Database, blobs: Blobs, settings: Settings, publication: publications.Publication, tmp_path: Path
 ) -> None:
-    registry.publish(store, claimed(store, settings), publication)
+    publications.publish(store, claimed(store, settings), publication)
     claim = claimed(store, settings, errand=jobs.Errand("compress", {"model": "leaves", "version": 1}))
 
     told = assign(store, blobs, claim, staging=tmp_path)
@@ -65,9 +65,9 @@ def test_a_compression_is_told_the_versions_weights_and_how_they_were_trained(
 
 
 def test_a_measuring_is_told_the_files_that_are_served(
-    store: Database, blobs: Blobs, settings: Settings, publication: registry.Publication, tmp_path: Path
+    store: Database, blobs: Blobs, settings: Settings, publication: publications.Publication, tmp_path: Path
 ) -> None:
-    registry.publish(store, claimed(store, settings), publication)
+    publications.publish(store, claimed(store, settings), publication)
     claim = claimed(store, settings, errand=jobs.Errand("measure", {"model": "leaves", "version": 1}))
 
     told = assign(store, blobs, claim, staging=tmp_path)
@@ -77,10 +77,10 @@ def test_a_measuring_is_told_the_files_that_are_served(
 
 
 def test_what_a_version_once_started_from_may_be_gone_when_it_is_compressed(
-    store: Database, blobs: Blobs, settings: Settings, publication: registry.Publication, tmp_path: Path
+    store: Database, blobs: Blobs, settings: Settings, publication: publications.Publication, tmp_path: Path
 ) -> None:
     own = {"backbone": {"kind": "small_cnn", "weights": "wt_gone000000", "freeze": "none"}}
-    registry.publish(store, claimed(store, settings), publication)
+    publications.publish(store, claimed(store, settings), publication)
     errand = jobs.Errand("compress", {"model": "leaves", "version": 1})
 
     claim = claimed(store, settings, errand=errand, **own)
@@ -91,9 +91,9 @@ def test_what_a_version_once_started_from_may_be_gone_when_it_is_compressed(
 
 
 def test_a_version_without_a_report_is_not_compressed(
-    store: Database, blobs: Blobs, settings: Settings, publication: registry.Publication, tmp_path: Path
+    store: Database, blobs: Blobs, settings: Settings, publication: publications.Publication, tmp_path: Path
 ) -> None:
-    registry.publish(store, claimed(store, settings), replace(publication, files=None))
+    publications.publish(store, claimed(store, settings), replace(publication, files=None))
     claim = claimed(store, settings, errand=jobs.Errand("compress", {"model": "leaves", "version": 1}))
 
     with pytest.raises(NotFound, match="before there were reports"):

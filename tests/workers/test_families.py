@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from models_store import children, claims, events, jobs, registry, tables
+from models_store import children, claims, events, jobs, publications, registry, tables
 from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.families import FAMILIES
@@ -55,7 +55,7 @@ def drive(database: Database, blobs: Blobs, settings: Settings, tmp_path: Path) 
         elif problem is not None:
             claims.fail(database, claim, problem)
         elif claim.job.kind == "train":
-            registry.publish(database, claim, a_publication())
+            publications.publish(database, claim, a_publication())
         else:
             result, files = outcome(claim.job, blobs, tmp_path)
             with database.write() as connection:
@@ -77,8 +77,8 @@ def drive(database: Database, blobs: Blobs, settings: Settings, tmp_path: Path) 
     return run
 
 
-def a_publication() -> registry.Publication:
-    return registry.Publication(
+def a_publication() -> publications.Publication:
+    return publications.Publication(
         {"labels": ["x", "y"]}, "fp32", [registry.Variant("fp32", "b" * 64, 1, {"kind": "fp32"}, accepted=True)]
     )
 

@@ -1,0 +1,79 @@
+"""How a finished job becomes a version of a model: all of it in the transaction that ends the job, or nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from models_store import claims, tables
+from models_store.database import Database, now
+from models_store.ids import new_id
+from models_store.providers import Provider
+from models_store.registry import Variant
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a finished job hands over; the variants' files are blobs already."""
+
+    card: dict[str, Any]
+    default_variant: str
+    """the default on the host that made it"""
+    variants: Sequence[Variant]
+    weights_blob: str | None = None
+    """the trained net as safetensors"""
+    files: dict[str, str] | None = None
+    """made besides the model: `report`, `answers` … → blob; the job's row names them"""
+    defaults: dict[Provider, str] = field(default_factory=dict)
+    """provider → default there; none is named for a provider that nothing was measured on"""
+
+
+def publish(database: Database, claim: claims.Claim, publication: Publication) -> int:
+    """Add a version and end the job well, in one fenced transaction; return the version's number.
+
+    Raises:
+        claims.Stale: if the claim is no longer ours, or its owner has asked for a cancel; nothing is published.
+    """
+    job = claim.job
+    with database.write() as connection:
+        model = tables.model
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        named = {"owner": job.owner, "name": job.name, "created_at": now()}
+        connection.execute(dialect.insert(model).values(named).on_conflict_do_nothing())
+        connection.execute(
+            select(model.c.name).where(model.c.owner == job.owner, model.c.name == job.name).with_for_update()
+        )
+        number = connection.execute(
+            select(func.coalesce(func.max(tables.version.c.number), 0) + 1).where(
+                tables.version.c.owner == job.owner, tables.version.c.model == job.name
+            )
+        ).scalar_one()
+        version_id = new_id("ver")
+        connection.execute(
+            insert(tables.version).values(
+                id=version_id,
+                owner=job.owner,
+                model=job.name,
+                number=number,
+                job_id=job.id,
+                dataset_id=job.dataset_id,
+                default_variant=publication.default_variant,
+                defaults=publication.defaults,
+                weights_blob=publication.weights_blob,
+                card=publication.card,
+                created_at=now(),
+            )
+        )
+        for variant in publication.variants:
+            row = {
+                "name": variant.name,
+                "blob": variant.blob,
+                "size_bytes": variant.size_bytes,
+                "card": variant.card,
+                "accepted": variant.accepted,
+            }
+            connection.execute(insert(tables.variant).values(version_id=version_id, **row))
+        claims.succeed(connection, claim, {"model": job.name, "version": number}, files=publication.files)
+    return int(number)
