@@ -20,7 +20,8 @@ Measured = Mapping[str, Mapping[Provider, dict[str, Any]]]
 def record(database: Database, claim: Claim, *, measured: Measured, defaults: Mapping[Provider, str]) -> dict[str, Any]:
     """Replace the figures of the providers that were measured, and the defaults there; end the job with what changed.
 
-    Figures of other providers stay, and so does everything else of the version. Returns the job's result.
+    Figures of other providers stay, and so does everything else of the version; `default_variant` goes along with the
+    provider whose default it is. Returns the job's result.
 
     Raises:
         claims.Stale: if the claim is no longer ours, or its owner has asked for a cancel; nothing is changed.
@@ -30,9 +31,11 @@ def record(database: Database, claim: Claim, *, measured: Measured, defaults: Ma
     table = tables.version
     which = (table.c.owner == claim.job.owner, table.c.model == model, table.c.number == number)
     with database.write() as connection:
-        row = connection.execute(select(table.c.id, table.c.defaults).where(*which).with_for_update()).one()
+        columns = (table.c.id, table.c.defaults, table.c.default_variant)
+        row = connection.execute(select(*columns).where(*which).with_for_update()).one()
         after = {**row.defaults, **defaults}
-        connection.execute(update(table).where(table.c.id == row.id).values(defaults=after))
+        default = after[_followed(row.defaults, row.default_variant, among=after)]
+        connection.execute(update(table).where(table.c.id == row.id).values(defaults=after, default_variant=default))
         changes = [_replace(connection, row.id, name, by_provider) for name, by_provider in measured.items()]
         result = {
             "model": model,
@@ -42,6 +45,11 @@ def record(database: Database, claim: Claim, *, measured: Measured, defaults: Ma
         }
         claims.succeed(connection, claim, result)
     return result
+
+
+def _followed(before: Mapping[Provider, str], default_variant: str, *, among: Mapping[Provider, str]) -> Provider:
+    """Return the provider whose default `default_variant` is: the CPU where several have it, or none has."""
+    return min([provider for provider, variant in before.items() if variant == default_variant] or among)
 
 
 def _replace(

@@ -78,6 +78,7 @@ class Version:
     job_id: str
     dataset_id: str
     default_variant: str
+    """answers on the host that made it; once both providers have had the same default, what answers on a CPU"""
     weights_blob: str | None
     card: dict[str, Any]
     created_at: float

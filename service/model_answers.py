@@ -20,7 +20,10 @@ class Version(Answer):
     job: str
     dataset: str
     created_at: datetime
-    default_variant: str = Field(description="answers on the host that made it when no variant is named")
+    default_variant: str = Field(
+        description="answers on the host that made it when no variant is named; once CPU and CUDA have had the same "
+        "default, it is what answers on a CPU"
+    )
     defaults: dict[str, str] = Field(
         description="provider (cpu, cuda) → variant that answers there when none is named; on a provider that is not "
         "here, fp32"

@@ -98,7 +98,7 @@ class Variant(Answer):
     sha256: str = Field(description="digest of the file, which is also the ETag of its download")
     size_bytes: int
     compressed_bytes: int | None = Field(None, description="size of the file after zlib at level 6")
-    size_only: bool = Field(default=False, description="made to be smaller: no runtime here gets faster by it")
+    size_only: bool = Field(default=False, description="made for size, not for speed")
     batch_dependent: bool = Field(
         default=False,
         description="an image's answer depends on the other images of its batch, over all of which the ranges of its "
@@ -117,7 +117,7 @@ class Variant(Answer):
     )
     accepted: bool = Field(description="it is accepted on some provider")
     default: bool = Field(
-        description="it answers on the host that made it when no variant is named; see the version's `defaults`"
+        description="it is the version's `default_variant`; what answers on each provider is in its `defaults`"
     )
     kind: str | None = Field(None, description="name of the form", examples=["int8"])
     parent: str | None = Field(None, description="the form that it was made from; null: the trained net")

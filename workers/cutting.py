@@ -3,6 +3,7 @@
 A later attempt takes up what is in the checkpoints: the measurements of a search, and the net of the round under way.
 """
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -161,10 +162,12 @@ class _Operation:
         fastest = max(probes, key=lambda probe: probe.speedup)
         if fastest.speedup < target:
             limit = "all that can leave" if is_all(fastest) else "what was tried"
+            within_reach = math.floor(95 * fastest.speedup) / 100
+            advice = f"ask for at most {within_reach:g}, " if within_reach > 1 else ""
             return PruningImpossible(
                 f"`target_speedup` {target:g} is out of reach: without {share(fastest.count):.1%} of its channels, "
                 f"{limit} at `round_to` {self.part.round_to}, the net is {fastest.speedup:.2f} times as fast, the best "
-                f"there is; ask for at most {0.95 * fastest.speedup:.2g}, lower `round_to`, or choose another backbone"
+                f"there is; {advice}lower `round_to`, or choose another backbone"
             )
         below = max(
             (probe for probe in [Probe(0, 1.0), *probes] if probe.speedup < target), key=lambda probe: probe.speedup

@@ -45,6 +45,7 @@ def judge(
     what else is asked with it.
     """
     limits = compression or Compression()
+    sparse = _sparse(limits, parents)
     measured: dict[str, dict[Provider, dict[str, Any]]] = {form: {} for form in sizes_bytes}
     defaults: dict[Provider, str] = {}
     for provider, forms in figures.items():
@@ -55,6 +56,7 @@ def judge(
                 parent=parents[name],
                 stopped=stopped.get(name) if stopped else None,
                 batch_dependent=name in batch_dependent,
+                sparse=name in sparse,
             )
             for name, each in forms.items()
         }
@@ -65,3 +67,10 @@ def judge(
             judged = {"accepted": verdict.accepted, "reasons": list(verdict.reasons)}
             measured[name][provider] = each.as_card() | ({} if isinstance(each, Unmeasurable) else judged)
     return Judged(measured, defaults)
+
+
+def _sparse(compression: Compression, parents: Mapping[str, str | None]) -> set[str]:
+    """Return the forms with single weights at zero: the pruned one and what was made of it, unless channels left."""
+    if compression.prune is None or compression.prune.kind == "structured":
+        return set()
+    return {name for name, parent in parents.items() if "pruned" in {name, parent}}

@@ -6,7 +6,8 @@ export async function load(url) {
   return { session: await ort.InferenceSession.create(file), labels: labelsOf(file) };
 }
 
-// Every label with its probability, the likeliest first; `photo` is a Blob or File.
+// Every label with its probability, the likeliest first; of a model of numbers, "value" and the number.
+// `photo` is a Blob or File.
 export async function predict({ session, labels }, photo) {
   const images = await pixels(photo, session.inputMetadata[0].shape[3]);
   const { probabilities } = await session.run({ images });
@@ -32,11 +33,12 @@ async function pixels(photo, channels) {
   return new ort.Tensor("uint8", data, [1, height, width, channels]);
 }
 
-// onnxruntime-web does not show a file's metadata: a key and its value, each after its length, at the end of the file.
+// onnxruntime-web does not show a file's metadata: a key and its value, each after a tag and its length, at the end.
 function labelsOf(file) {
-  const end = file.subarray(-(1 << 20));
-  let at = new TextDecoder("latin1").decode(end).lastIndexOf("espalier.labels") + "espalier.labels".length + 1;
+  const key = new TextEncoder().encode("\n\x0fespalier.labels\x12"); // in no label: JSON escapes the first two bytes
+  let at = file.findLastIndex((_, from) => key.every((byte, k) => file[from + k] === byte)) + key.length;
   let length = 0, shift = 0;
-  do { length |= (end[at] & 127) << shift; shift += 7; } while (end[at++] & 128);
-  return JSON.parse(new TextDecoder().decode(end.subarray(at, at + length)));
+  do { length |= (file[at] & 127) << shift; shift += 7; } while (file[at++] & 128);
+  const labels = JSON.parse(new TextDecoder().decode(file.subarray(at, at + length)));
+  return labels.length ? labels : ["value"];
 }

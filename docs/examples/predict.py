@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 
 def predict(session: onnxruntime.InferenceSession, path: str) -> list[tuple[str, float]]:
-    """Return every label with its probability, the likeliest first."""
+    """Return every label with its probability, the likeliest first; of a model of numbers, "value" and the number."""
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")  # upright, as people see it
     page = Image.new("RGBA", image.size, "white")
     page.alpha_composite(image)  # what is transparent lies on white
@@ -22,7 +22,7 @@ def predict(session: onnxruntime.InferenceSession, path: str) -> list[tuple[str,
     pixels = np.asarray(page.convert("RGB").convert("L") if channels == 1 else page)
     pixels = pixels.reshape(1, image.height, image.width, -1)[..., :channels]
     probabilities = session.run(["probabilities"], {"images": np.ascontiguousarray(pixels)})[0][0]
-    labels = json.loads(session.get_modelmeta().custom_metadata_map["espalier.labels"])
+    labels = json.loads(session.get_modelmeta().custom_metadata_map["espalier.labels"]) or ["value"]
     return sorted(zip(labels, probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
 
 

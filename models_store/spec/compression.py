@@ -38,7 +38,7 @@ class Compression(Part):
     )
     objective: Objective = Field(
         "latency",
-        description="which accepted form is served by default: the fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy). Of forms that are nearly as good in that, the next in line decides: latency (speedups within 3 %, or whose 95 % intervals overlap), then accuracy, then size; size (files within 1 %), then speed, then accuracy; accuracy (equal but for rounding), then speed, then size. With `latency` a form must be faster than fp32 and than its parent beyond what measuring can be wrong, else not slower. None is accepted whose answers depend on the batch (`dynamic_int8`)",
+        description="which accepted form is served by default: the fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy). Of forms that are nearly as good in that, the next in line decides: latency (speedups within 3 %, or whose 95 % intervals overlap), then accuracy, then size; size (files within 1 %), then speed, then accuracy; accuracy (equal but for rounding), then speed, then size. With `latency` a form must be faster than fp32 and than its parent beyond what measuring can be wrong, else not slower; with `size` its file must be more than 1 % smaller than fp32's. None is accepted whose answers depend on the batch (`dynamic_int8`), nor is the control",
     )
 
     @model_validator(mode="after")

@@ -68,7 +68,7 @@ class StructuredPruning(Part):
 
 
 class UnstructuredL1(Part):
-    """Set single weights of the smallest size to zero, over all layers together (Han et al. 2015, arXiv:1506.02626). Size only: the compressed file shrinks, no runtime here gets faster."""
+    """Set single weights of the smallest size to zero, over all layers together (Han et al. 2015, arXiv:1506.02626). For size alone: the compressed file shrinks, the file itself does not, and no kernel here skips zeros."""
 
     kind: Literal["unstructured_l1"] = "unstructured_l1"
     ratio: float = Field(

@@ -73,7 +73,7 @@ class DynamicInt8(Part):
 
 
 class WeightsInt8(Part):
-    """8-bit weights with a scale per output channel, computing in float. Size only: no runtime here gets faster. Form `weights-int8`."""
+    """8-bit weights with a scale per output channel, computing in float. For size: the work stays the same. Form `weights-int8`."""
 
     kind: Literal["weights_int8"] = "weights_int8"
 

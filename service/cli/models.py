@@ -169,4 +169,12 @@ def _find(client: "Client", reference: str) -> tuple[dict[str, Any], str]:
         number = named["version"] if named else max(version["version"] for version in model["versions"])
         variant = variant or (named["variant"] if named else None)
     version = client.get(f"/models/{name}/versions/{number}")
-    return version, variant or version["default_variant"]
+    return version, variant or _default(version)
+
+
+def _default(version: dict[str, Any]) -> str:
+    """Return the variant to fetch when none is named: what answers on a CPU, or else on the only provider."""
+    defaults: dict[str, str] = version["defaults"]
+    if "cpu" not in defaults and len(defaults) != 1:
+        return str(version["default_variant"])
+    return defaults.get("cpu") or next(iter(defaults.values()))

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from models_store.pixels import EXIF_ORIENTATION
+from tests.service import onnx_files
 from workers.export import metadata
 
 SIZE, CELLS = 32, 4
@@ -47,6 +48,21 @@ def write_looking_net(path: Path, *, channels: int = 3) -> list[str]:
     metadata.write(model, {metadata.LABELS_KEY: labels})
     onnx.save_model(model, path)
     return labels
+
+
+def write_measuring_net(path: Path, *, channels: int = 3) -> list[str]:
+    """Write a net that says how red an image is, a number; return its labels, of which it has none."""
+    assert channels == len(onnx_files.LABELS), channels
+    onnx_files.write_colour_net(path, size=SIZE, activation="Identity", outputs=1)
+    label_outputs(path, [])
+    return []
+
+
+def label_outputs(path: Path, labels: list[str]) -> None:
+    """Let the file at `path` call its outputs by these names."""
+    model = onnx.load_model(path)
+    metadata.write(model, metadata.read(model) | {metadata.LABELS_KEY: labels})
+    onnx.save_model(model, path)
 
 
 def a_photograph(width: int, height: int, *, seed: int) -> Image.Image:

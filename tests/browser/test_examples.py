@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks import browser
-from tests.browser.photographs import SIZE, photographs, write_looking_net
+from tests.browser.photographs import SIZE, label_outputs, photographs, write_looking_net, write_measuring_net
 from tests.samples import quick_settings
 from tests.service.conftest import running
 from workers.export import any_size
@@ -37,10 +38,10 @@ TYPE_A_PHOTOGRAPH = """
 class Portable:
     """A model as a file for elsewhere, and as the file that is served."""
 
-    def __init__(self, folder: Path, *, channels: int) -> None:
+    def __init__(self, folder: Path, *, channels: int, write_net: Callable[..., list[str]] = write_looking_net) -> None:
         self.folder, self.channels = folder, channels
         self.fixed, self.path = folder / "fp32.onnx", folder / "any-size.onnx"
-        self.labels = write_looking_net(self.fixed, channels=channels)
+        self.labels = write_net(self.fixed, channels=channels)
         any_size.write_any_size(self.fixed, self.path, fit="crop")
 
     def in_python(self, images: dict[str, bytes]) -> list[tuple[str, float]]:
@@ -59,9 +60,12 @@ class Portable:
     def by_the_service(self, images: dict[str, bytes]) -> list[tuple[str, float]]:
         with running(quick_settings(self.folder / "home")) as service:
             shape = {"size": SIZE, "channels": self.channels, "fit": "crop"}
-            service.publish("looking", self.fixed, labels=self.labels, input=shape)
+            task = "image_classification" if self.labels else "image_regression"
+            service.publish("looking", self.fixed, task=task, labels=self.labels, input=shape)
             files = [("files", (name, data)) for name, data in images.items()]
             said = service.http.post("/predict", data={"model": "looking/fp32"}, files=files).raise_for_status().json()
+        if not self.labels:
+            return [("value", each["value"]) for each in said["predictions"]]
         return [(each["label"], each["probability"]) for each in said["predictions"]]
 
 
@@ -76,6 +80,44 @@ def test_python_gives_the_answers_of_the_service(tmp_path: Path) -> None:
     model, images = Portable(tmp_path, channels=3), photographs()
 
     assert [label for label, _ in model.in_python(images)] == [label for label, _ in model.by_the_service(images)]
+
+
+def test_python_gives_the_number_of_a_model_of_numbers(tmp_path: Path) -> None:
+    model, images = Portable(tmp_path, channels=3, write_net=write_measuring_net), photographs()
+
+    said, served = model.in_python(images), model.by_the_service(images)
+
+    assert {name for name, _ in said} == {"value"}
+    assert [number for _, number in said] == pytest.approx([number for _, number in served], abs=0.05)
+
+
+@in_a_browser
+def test_a_browser_gives_the_number_of_a_model_of_numbers(tmp_path: Path) -> None:
+    model, images = Portable(tmp_path, channels=3, write_net=write_measuring_net), photographs()
+    (served,) = model.by_the_service({"odd.png": images["odd.png"]})
+
+    (said,) = browser.predict(model.path, [images["odd.png"]])
+
+    assert [tuple(pair) for pair in said] == [("value", pytest.approx(served[1], abs=0.05))]
+
+
+@in_a_browser
+@pytest.mark.parametrize(
+    "label",
+    [
+        pytest.param("espalier.labels", id="the key of the labels"),
+        pytest.param("\n\x0fespalier.labels\x12", id="the key as it stands in the file"),
+        pytest.param("ä" * (1 << 20), id="two megabytes"),
+    ],
+)
+def test_a_browser_finds_the_labels_whatever_a_class_is_called(label: str, tmp_path: Path) -> None:
+    model = Portable(tmp_path, channels=3)
+    labels = [label, *model.labels[1:]]
+    label_outputs(model.path, labels)
+
+    (said,) = browser.predict(model.path, [photographs()["odd.png"]])
+
+    assert sorted(name for name, _ in said) == sorted(labels)
 
 
 @in_a_browser

@@ -30,6 +30,8 @@ def warnings(
         ({"quantize": [{"kind": "static_int8", "percentile": 99.9}]}, "static_int8: `percentile`"),
         ({"prune": {**CUT, "steps": 4}, "recover": {"epochs": 3}, "quantize": []}, "prune.steps 4 share 3 epochs"),
         ({"prune": {**CUT, "round_to": 4}, "quantize": []}, "prune.round_to 4: unaligned"),
+        ({"prune": {**CUT, "round_to": 12}, "quantize": []}, "prune.round_to 12: unaligned"),
+        ({"max_accuracy_drop": 0.6}, "max_accuracy_drop 0.6: a form that is mostly wrong"),
         ({"recover": {"epochs": 5}, "quantize": []}, "recover without `prune`: nothing is cut"),
         ({"quantize": [{"kind": "dynamic_int8", "layers": "all"}]}, "dynamic_int8 with `layers: all`"),
         ({"prune": {"kind": "n_m"}, "quantize": []}, "n_m is for size only"),
@@ -72,7 +74,7 @@ def test_dynamic_quantisation_of_a_transformer_is_not_warned_of() -> None:
     assert warnings(asked, backbone="vit_b_16") == []
 
 
-@pytest.mark.parametrize(("asked", "count"), [({}, 1), ({"quantize": []}, 0)])
+@pytest.mark.parametrize(("asked", "count"), [({}, 1), ({"quantize": []}, 0), ({"max_accuracy_drop": 0.3}, 0)])
 def test_a_gate_of_few_images_is_warned_of(asked: dict[str, Any], count: int) -> None:
     found = warnings(asked, replace(FACTS, validation_count=60))
 

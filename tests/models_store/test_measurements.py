@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from models_store import claims, jobs, measurements, publications, registry
+from models_store import claims, jobs, measurements, publications, registry, tables
 from models_store.claims import Stale
 from models_store.database import Database
 from models_store.settings import Settings
@@ -59,7 +60,42 @@ def test_the_figures_of_a_provider_are_replaced_and_those_of_another_stay(
     assert cards["fp32"]["measured"] == {"cpu": FAST | {"host": "another"}, "cuda": FAST}
     assert {variant.name: variant.accepted for variant in found.variants} == {"fp32": True, "int8": False}
     assert found.defaults == {"cpu": "fp32", "cuda": "fp32"}
-    assert (found.default_variant, found.card, found.created_at) == ("int8", version.card, version.created_at)
+    assert (found.card, found.created_at) == (version.card, version.created_at)
+
+
+@pytest.mark.usefixtures("version")
+@pytest.mark.parametrize(
+    ("measured_again", "default_variant"),
+    [
+        ([{"cpu": "fp32"}], "fp32"),
+        ([{"cuda": "fp16"}], "int8"),  # the version was made on a CPU
+        ([{"cpu": "fp32", "cuda": "fp16"}], "fp32"),
+        ([{"cuda": "int8"}, {"cpu": "fp32"}], "fp32"),
+        ([{"cuda": "int8"}, {"cuda": "fp16"}], "int8"),
+    ],
+)
+def test_the_default_variant_goes_along_with_the_default_of_the_provider_that_it_was_made_on(
+    database: Database, settings: Settings, measured_again: list[dict[Any, str]], default_variant: str
+) -> None:
+    for defaults in measured_again:
+        measurements.record(database, a_measuring(database, settings), measured={}, defaults=defaults)
+
+    found = registry.version(database, "leaves", 1, owner=OWNER)
+    assert found.default_variant == default_variant
+    assert registry.model(database, "leaves", owner=OWNER).versions[0].default_variant == default_variant
+
+
+@pytest.mark.usefixtures("version")
+def test_the_default_variant_of_a_version_made_on_a_gpu_is_not_changed_by_a_measuring_on_a_cpu(
+    database: Database, settings: Settings
+) -> None:
+    with database.write() as connection:
+        made = {"default_variant": "fp16", "defaults": {"cpu": "int8", "cuda": "fp16"}}
+        connection.execute(update(tables.version).values(**made))
+
+    measurements.record(database, a_measuring(database, settings), **MEASURED)
+
+    assert registry.version(database, "leaves", 1, owner=OWNER).default_variant == "fp16"
 
 
 @pytest.mark.usefixtures("version")

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from models_store import tables
+from models_store import claims, jobs, measurements, tables
 from tests import samples
-from tests.service.conftest import Service, problem_of
+from tests.service.conftest import OWNER, Service, problem_of
 from tests.service.onnx_files import write_colour_net
 
 COMPRESS = "/models/colours/versions/1:compress"
@@ -256,3 +256,19 @@ def test_a_finished_job_on_a_version_is_done_again_where_it_was_asked_for(
     problem = problem_of(service.http.post(f"/jobs/{job}:retry"), 409, "job_finished")
 
     assert path in problem["detail"]
+
+
+def test_what_is_told_of_a_version_names_the_new_default_after_a_measuring(service: Service, tmp_path: Path) -> None:
+    service.publish("remeasured", write_colour_net(tmp_path / "net.onnx"), variants=("fp16", "fp32"))
+    here = service.context
+    errand = jobs.Errand("measure", {"model": "remeasured", "version": 1})
+    job, _ = jobs.submit(here.database, owner=OWNER, spec=samples.a_train_spec(), settings=here.settings, errand=errand)
+    with here.database.write() as connection:
+        connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(state="running"))
+
+    measurements.record(here.database, claims.Claim(job, job.fence), measured={}, defaults={"cpu": "fp32"})
+
+    version = service.http.get("/models/remeasured/versions/1").json()
+    assert (version["default_variant"], version["defaults"]) == ("fp32", {"cpu": "fp32"})
+    assert [each["name"] for each in version["variants"] if each["default"]] == ["fp32"]
+    assert service.http.get("/models/remeasured").json()["versions"][0]["default_variant"] == "fp32"

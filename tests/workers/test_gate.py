@@ -207,7 +207,7 @@ def test_between_forms_that_are_equally_good_the_objective_next_to_it_decides() 
     ],
 )
 def test_what_is_nearly_as_good_is_as_good(objective: Any, one: Candidate, other: Candidate) -> None:
-    forms = {"fp32": FP32, "one": one, "other": other}
+    forms = {"fp32": Candidate(measured(RIGHT_OF_FP32), 2 * SIZE_BYTES, parent=None), "one": one, "other": other}
 
     assert choose(forms, max_accuracy_drop=0.02, objective=objective).default == "other"
 
@@ -253,6 +253,49 @@ def test_a_form_whose_answers_depend_on_the_batch_is_never_the_default() -> None
     assert choice.default == "fp32"
     (reason,) = choice.verdicts["dynamic-int8"].reasons
     assert reason.startswith("an image's answer depends on the others")
+
+
+@pytest.mark.parametrize("objective", ["latency", "size", "accuracy"])
+def test_the_control_is_never_the_default_however_well_it_measures(objective: Any) -> None:
+    control = form(0.99, 3.0, size_bytes=SIZE_BYTES // 2)
+
+    choice = choose({"fp32": FP32, "control": control}, max_accuracy_drop=0.02, objective=objective)
+
+    assert choice.default == "fp32"
+    (reason,) = choice.verdicts["control"].reasons
+    assert reason.startswith("is the yardstick of the pruned form")
+
+
+@pytest.mark.parametrize(("size_bytes", "accepted"), [(539_267, False), (534_000, False), (533_000, True)])
+def test_where_size_is_wanted_a_form_is_smaller_than_fp32_beyond_what_is_as_small(
+    size_bytes: int, *, accepted: bool
+) -> None:
+    fp32 = Candidate(measured(RIGHT_OF_FP32), 539_249, parent=None)
+
+    choice = choose({"fp32": fp32, "fp16": form(0.96, size_bytes=size_bytes)}, max_accuracy_drop=0.02, objective="size")
+
+    assert choice.verdicts["fp16"].accepted is accepted
+    assert choice.default == ("fp16" if accepted else "fp32")
+    if not accepted:
+        told = f"is not smaller than fp32 by more than 1 %: its file has {size_bytes:,} bytes, fp32's 539,249"
+        assert choice.verdicts["fp16"].reasons == (told,)
+
+
+def test_of_a_sparse_form_that_is_not_smaller_it_is_told_where_its_zeros_show() -> None:
+    sparse = Candidate(measured(0.96), SIZE_BYTES + 18, sparse=True)
+
+    choice = choose({"fp32": FP32, "pruned": sparse}, max_accuracy_drop=0.02, objective="size")
+
+    assert choice.verdicts["fp32"].accepted
+    (reason,) = choice.verdicts["pruned"].reasons
+    assert reason.endswith("1,018 bytes, fp32's 1,000; its zeros show only when the file is compressed")
+
+
+@pytest.mark.parametrize("objective", ["latency", "accuracy"])
+def test_where_size_is_not_wanted_a_larger_file_is_accepted(objective: Any) -> None:
+    forms = {"fp32": FP32, "pruned": form(0.96, 2.0, size_bytes=2 * SIZE_BYTES)}
+
+    assert choose(forms, max_accuracy_drop=0.02, objective=objective).default == "pruned"
 
 
 def test_a_paired_drop_is_the_accuracy_lost_and_its_interval_knows_that_the_images_are_the_same() -> None:

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from models_store.providers import Provider
 from models_store.spec.compression import Compression
 from tests.workers.test_gate import measured
@@ -68,3 +70,17 @@ def test_a_form_that_depends_on_the_batch_is_refused_on_every_provider() -> None
 
     assert told.defaults == {"cpu": "fp32", "cuda": "fp32"}
     assert not told.is_accepted("int8")
+
+
+@pytest.mark.parametrize(("kind", "is_told"), [("unstructured_l1", True), ("n_m", True), ("structured", False)])
+def test_the_zeros_of_a_pruned_form_are_told_where_it_was_cut_to_single_weights(kind: str, *, is_told: bool) -> None:
+    figures: dict[Provider, dict[str, Measurement]] = {"cpu": {"fp32": measured(0.95), "pruned": measured(0.95, 2.0)}}
+    told = judge(
+        figures,
+        sizes_bytes={"fp32": 1000, "pruned": 1000},
+        parents={"fp32": None, "pruned": "fp32"},
+        compression=Compression.model_validate({"prune": {"kind": kind}, "objective": "size"}),
+    )
+
+    (reason,) = told.measured["pruned"]["cpu"]["reasons"]
+    assert ("its zeros show only when the file is compressed" in reason) is is_told

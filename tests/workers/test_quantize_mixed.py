@@ -7,7 +7,9 @@ import pytest
 
 from models_store.spec.quantization import MixedInt8, StaticInt8
 from tests.workers.tiny_graphs import Graph, some_images
+from workers.compression.quantization import mixed
 from workers.compression.quantization.calibration import CalibrationImages
+from workers.compression.quantization.failures import QuantizationImpossible
 from workers.compression.quantization.mixed import distance, quantize_mixed
 from workers.compression.quantization.positions import left_in_float
 from workers.compression.quantization.static import quantize_static
@@ -139,7 +141,7 @@ def test_a_gate_that_no_share_meets_is_told_with_the_largest_share(sensitive: Pa
     assert 0 <= fractions[0] < fractions[-1] <= 1
 
 
-@pytest.mark.parametrize(("share", "allowed"), [(0.1, 0), (0.33, 0), (0.34, 1), (0.99, 4), (1.0, 5)])
+@pytest.mark.parametrize(("share", "allowed"), [(0.1, 0), (0.33, 0), (0.34, 1), (0.99, 4), (1.0, 4)])
 def test_the_share_is_of_all_layers_with_those_that_are_in_float_anyway(
     sensitive: Path, tmp_path: Path, share: float, allowed: int
 ) -> None:
@@ -178,3 +180,32 @@ def _layers_in_float(path: Path) -> int:
     graph = onnx.load(path).graph
     floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     return sum(node.op_type in {"Conv", "Gemm"} and node.input[1] in floats for node in graph.node)
+
+
+def test_the_few_images_that_there_is_time_for_are_of_all_classes(
+    sensitive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(mixed, "RANKING_S", 0.0)
+    monkeypatch.setattr(CalibrationImages, "first", lambda self, count: asked.append(count) or _first(self, count))
+
+    quantize_mixed(
+        sensitive, tmp_path / "m.onnx", part=MixedInt8(), images=IMAGES, judge=lambda *_: 0.3, least_accuracy=0.9
+    )
+
+    assert set(asked) == {mixed.LEAST_IMAGES}
+    assert _first(IMAGES, mixed.LEAST_IMAGES).indexes.tolist() == [0, 8, 15, 23]
+
+
+_first = CalibrationImages.first
+
+
+def test_a_file_that_can_not_be_run_says_so_in_our_words(sensitive: Path, tmp_path: Path) -> None:
+    def judge(path: Path, _: Report) -> float:
+        path.write_bytes(b"no graph")
+        open_session(path, device="cpu", threads=1)
+        return 1.0
+
+    with pytest.raises(QuantizationImpossible, match="could not run the quantised graph"):
+        quantize_mixed(sensitive, tmp_path / "m.onnx", part=MixedInt8(), images=IMAGES, judge=judge, least_accuracy=0.9)
+    assert list(tmp_path.iterdir()) == []

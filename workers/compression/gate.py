@@ -1,9 +1,9 @@
 """Decides which of the measured forms are good enough to be served, and which one is served by default.
 
 A form is accepted when it keeps its accuracy within the spec's limit and is faster than fp32 and than the form it was
-made from, by more than measuring can be wrong (where size or accuracy is wanted: when it is not slower). One that isn't
-is published all the same, with the reasons: hiding it would hide what was measured. All of it is judged on one
-provider: a form may be worth it on one and not on another.
+made from, by more than measuring can be wrong (where size or accuracy is wanted: when it is not slower; where size is
+wanted: and its file is smaller). One that isn't is published all the same, with the reasons: hiding it would hide what
+was measured. All of it is judged on one provider: a form may be worth it on one and not on another.
 """
 
 import math
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # the measuring process is spared pydantic
 # N images, S resamples
 
 BASELINE = "fp32"
+CONTROL = "control"
 ROUNDING = 1e-9  # a drop of exactly the limit is within it, whatever binary fractions make of it
 SAMPLES = 2000  # resamples of an interval
 LEVEL_Z = NormalDist().inv_cdf((1 + bootstrap.LEVEL) / 2)  # standard deviations on either side of a normal mean
@@ -40,6 +41,7 @@ BATCH_DEPENDENT = (
     "an image's answer depends on the others that are asked with it, as the ranges of its activations are found over "
     "the whole batch: it is never served by default; name it to have it answer"
 )
+YARDSTICK = "is the yardstick of the pruned form, the same net trained on: not a smaller form"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Candidate:
     """why it lost too much on the way; what its file loses is then not told again"""
     batch_dependent: bool = False
     """an image's answer depends on the others of the call: two calls differ, and no figure here tells it"""
+    sparse: bool = False
+    """single weights of it are zero, which take as many bytes in the file as others"""
 
 
 @dataclass(frozen=True)
@@ -111,13 +115,14 @@ def choose(forms: Mapping[str, Candidate], *, max_accuracy_drop: float, objectiv
 
     `forms` holds `fp32`, measured, which is always accepted. Accuracy is compared with fp32, speed with fp32 and with
     the form's parent: a form that was quantised after pruning has to be worth its last step too. For size and accuracy
-    it is enough that a form is not slower. The best is the
+    it is enough that a form is not slower; for size its file has to be smaller than fp32's. The best is the
     fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy). Of those that
     are nearly as good in that, the next of speed, accuracy and size decides.
     """
     least = FASTER if objective == "latency" else 1 / FASTER
+    below_bytes = forms[BASELINE].size_bytes if objective == "size" else None
     verdicts = {
-        name: _judge(name, candidate, max_accuracy_drop=max_accuracy_drop, least=least)
+        name: _judge(name, candidate, max_accuracy_drop=max_accuracy_drop, least=least, below_bytes=below_bytes)
         for name, candidate in forms.items()
     }
     best = {
@@ -160,12 +165,16 @@ _ORDER: dict["Objective", tuple[Callable[[_Forms], _Forms], ...]] = {
 }
 
 
-def _judge(name: str, candidate: Candidate, *, max_accuracy_drop: float, least: float) -> Verdict:
+def _judge(
+    name: str, candidate: Candidate, *, max_accuracy_drop: float, least: float, below_bytes: int | None
+) -> Verdict:
     if name == BASELINE:
         return Verdict(accepted=True, reasons=())
     reasons = [] if candidate.stopped is None else [candidate.stopped]
     if candidate.batch_dependent:
         reasons.append(BATCH_DEPENDENT)
+    if name == CONTROL:
+        reasons.append(YARDSTICK)
     if isinstance(candidate.measurement, Unmeasurable):
         return Verdict(accepted=False, reasons=(*reasons, candidate.measurement.reason))
     figures = candidate.measurement
@@ -177,6 +186,8 @@ def _judge(name: str, candidate: Candidate, *, max_accuracy_drop: float, least: 
         reasons += _too_slow(
             str(candidate.parent), figures.parent_speedup, figures.parent_speedup_interval, least=least
         )
+    if below_bytes is not None:
+        reasons += _too_large(candidate, below_bytes=below_bytes)
     return Verdict(accepted=not reasons, reasons=tuple(reasons))
 
 
@@ -210,6 +221,16 @@ def _too_slow(other: str, ratio: float, interval: tuple[float, float], *, least:
         wanted = "faster than" if least > 1 else "as fast as"
         return [f"is not {wanted} {other} beyond what measuring can be wrong: {measured}; {needed}"]
     return [f"is {'not faster' if least > 1 else 'slower'} than {other}: {measured}"]
+
+
+def _too_large(candidate: Candidate, *, below_bytes: int) -> list[str]:
+    if AS_SMALL * candidate.size_bytes < below_bytes:
+        return []
+    told = (
+        f"is not smaller than {BASELINE} by more than {100 * (AS_SMALL - 1):.0f} %: its file has "
+        f"{candidate.size_bytes:,} bytes, {BASELINE}'s {below_bytes:,}"
+    )
+    return [f"{told}; its zeros show only when the file is compressed" if candidate.sparse else told]
 
 
 def _places(value: float, *, beside: float, least: int) -> int:

@@ -56,6 +56,16 @@ def processes_of(home: Path) -> dict[int, str]:
     return found
 
 
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> Iterator[None]:
+    """What a shell runs in its background ignores SIGINT, and so would every stack that the tests start."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "home"

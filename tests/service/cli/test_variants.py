@@ -177,6 +177,17 @@ def test_what_only_makes_a_file_smaller_is_told_apart_with_the_reason() -> None:
     assert f"weights-int8: size only {variants.SIZE_ONLY}" in " ".join(text.split())
 
 
+def test_what_was_made_for_size_and_is_accepted_is_not_listed_among_the_refused() -> None:
+    both = {"cpu": figures(1.2), "cuda": figures(0.9, device=GPU, accepted=False, reasons=[TOO_SLOW])}
+    small = variant("weights-int8", size_only=True, made_by={"kind": "weights_int8"}, measured=both)
+    version = VERSION | {"variants": [small], "not_made": {}, "defaults": {"cpu": "weights-int8", "cuda": "fp32"}}
+
+    text = " ".join(shown(variants.version_card(version)).split())
+
+    assert variants.SIZE_ONLY not in text
+    assert f"weights-int8 on cuda {TOO_SLOW}" in text
+
+
 def test_the_control_is_made_by_its_epochs() -> None:
     control = variant("control", made_by={"epochs": 1, "lr_scale": 0.1}, measured={"cpu": figures(1.0)})
 

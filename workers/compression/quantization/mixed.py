@@ -27,7 +27,8 @@ Judge = Callable[[Path, Report], float]
 """the accuracy of a file on the validation split, told as it goes"""
 
 MOST_IMAGES, LEAST_IMAGES = 64, 4  # on which a layer's effect is measured
-RANKING_S = 60.0  # about what all layers' effects may take together, beyond the work that each needs
+RANKING_S = 60.0  # about what running the net may take for all layers' effects, beyond the rounding of each
+ROUNDING = 1e-9
 LEAST_PROBABILITY = 1e-6  # a smaller one says nothing more
 
 
@@ -50,8 +51,9 @@ def quantize_mixed(
     the first.
 
     The fewest of the first that keep `least_accuracy` stay in float, with those that do in every 8-bit form; where
-    `part.max_float_share` of all layers with weights are too few, that many do. `float_layers_allowed` says how many
-    that is of the ranked ones: with 0, the form is that of plain static quantisation.
+    `part.max_float_share` of all layers with weights are too few, that many do; one at least is in 8 bits, for else it
+    would be fp32 by another name. `float_layers_allowed` says how many may be of the ranked ones: with 0, the form is
+    that of plain static quantisation.
 
     Raises:
         QuantizationImpossible: if weights or activations are not finite, or onnxruntime can't quantise the graph.
@@ -62,7 +64,8 @@ def quantize_mixed(
         fixed = kept_in_float(model.graph, activation)
         everything = graphs.layers(model.graph)
         layers = [node for node in everything if node.name not in fixed]
-        allowed = max(int(part.max_float_share * len(everything)) - (len(everything) - len(layers)), 0)
+        share = int(part.max_float_share * len(everything) + ROUNDING)
+        allowed = max(min(share - len(everything) + len(layers), len(layers) - 1), 0)
         ranked: list[str] = []
         tried: dict[int, float] = {}
 
@@ -70,7 +73,8 @@ def quantize_mixed(
             path = prepared.with_name(f"{count}.onnx")
             in_float = fixed | left_in_float(model.graph, set(ranked[:count]))
             graphs.save(rounded(model, ranges, in_float=in_float, part=part), path, source=source)
-            tried[count] = judge(path, lambda done: report(begin + (end - begin) * done))
+            with told_in_our_words("run the quantised graph"):
+                tried[count] = judge(path, lambda done: report(begin + (end - begin) * done))
             return tried[count] >= least_accuracy
 
         count = 0
@@ -109,25 +113,30 @@ def _by_sensitivity(
 ) -> list[str]:
     """Return the layers' names, first the one whose rounding moves the answers most."""
     onnx.save_model(model, path)
-    session = open_session(path, device="cpu", threads=0)
-    feeds = list(images.first(MOST_IMAGES).feeds(batch=LEAST_IMAGES))
+    with told_in_our_words("run the graph"):
+        session = open_session(path, device="cpu", threads=0)
+    few = list(images.first(LEAST_IMAGES).feeds(batch=LEAST_IMAGES))
+    _answers(session, few)  # the first run is no measure of the others
     started = time.monotonic()
-    _answers(session, feeds[:1])
+    _answers(session, few)
     once_s = time.monotonic() - started
-    feeds = feeds[: max(1, int(RANKING_S / (2 * max(len(layers), 1) * once_s)))]
+    batches = max(1, int(RANKING_S / (2 * max(len(layers), 1) * once_s)))
+    feeds = list(images.first(min(LEAST_IMAGES * batches, MOST_IMAGES)).feeds(batch=LEAST_IMAGES))  # of all classes
     exact_NK = _answers(session, feeds)
 
     def moved(in_float: set[str]) -> float:
         onnx.save_model(rounded(model, ranges, in_float=in_float, part=part), path)
-        return distance(exact_NK, _answers(open_session(path, device="cpu", threads=0), feeds), activation=activation)
+        with told_in_our_words("run the quantised graph"):
+            quantised = open_session(path, device="cpu", threads=0)
+        return distance(exact_NK, _answers(quantised, feeds), activation=activation)
 
     everything = {node.name for node in model.graph.node}
     rounded_all = moved(fixed)
     effects = {}
     for done, layer in enumerate(layers):
         report(done / len(layers))
-        alone = moved(everything - {layer.name})
-        restored = moved(fixed | left_in_float(model.graph, {layer.name}))
+        with_it = left_in_float(model.graph, {layer.name})
+        alone, restored = moved(fixed | (everything - with_it)), moved(fixed | with_it)
         effects[layer.name] = max(alone, rounded_all - restored)
     return sorted(effects, key=lambda name: effects[name], reverse=True)
 

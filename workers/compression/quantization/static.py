@@ -63,7 +63,7 @@ def rounded(
             reduce_range=False,
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QUInt8,
-            tensors_range=ranges,
+            tensors_range=copy.deepcopy(ranges),  # it narrows them to what the operators leave of each tensor
             nodes_to_quantize=[],
             nodes_to_exclude=sorted(in_float),
             op_types_to_quantize=list(QUANTISED),

@@ -1,4 +1,4 @@
-"""Weights in fewer bits, computing in float: the file gets smaller, and no runtime here gets faster."""
+"""Weights in fewer bits, computing in float: the file gets smaller, and the work stays the same."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
