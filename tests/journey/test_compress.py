@@ -38,7 +38,7 @@ TINY = PLAIN | {
 }
 COMPRESSION = {
     "prune": {"kind": "structured", "ratio": 0.5},
-    "recover": {"epochs": 8},
+    "recover": {"epochs": 40},
     "quantize": [{"kind": "fp16"}, {"kind": "dynamic_int8", "layers": "all"}],
     "max_accuracy_drop": 1.0,
 }
