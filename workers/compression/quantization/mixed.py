@@ -28,7 +28,7 @@ Judge = Callable[[Path, Report], float]
 
 MOST_IMAGES, LEAST_IMAGES = 64, 4  # on which a layer's effect is measured
 RANKING_S = 60.0  # about what running the net may take for all layers' effects, beyond the rounding of each
-ROUNDING = 1e-9
+ROUNDING = 1e-9  # a share of exactly so many layers is as many, whatever binary fractions make of it
 LEAST_PROBABILITY = 1e-6  # a smaller one says nothing more
 
 
