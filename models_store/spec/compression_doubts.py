@@ -16,6 +16,7 @@ FEW_IMAGES = 100
 FEW_MISTAKES = 10
 """more than fp32 makes: on few images, a loss of fewer is hardly told from chance"""
 MUCH = 0.5
+"""accuracy whose loss says that the gate was hardly meant"""
 ALIGNED = 8
 """floats that a vector register of AVX2 holds"""
 TRANSFORMERS = ("vit_", "deit_", "swin_")

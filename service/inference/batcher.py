@@ -112,7 +112,7 @@ class Batcher:
         return len(self._queue)
 
     def would_wait(self, count: int) -> bool:
-        """Tell whether some of so many images would wait for more than one batch to end."""
+        """Tell whether some of so many images would wait: for those of others, or as more than one batch holds."""
         return bool(self._queue) or count > self._most
 
     async def predict(self, images: Sequence[Encoded], *, pointers: Sequence[str]) -> Answer:
