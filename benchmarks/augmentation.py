@@ -28,6 +28,7 @@ from models_store.spec.augmentation import (
 )
 from models_store.spec.part import Part
 from workers.image.augmentations import augment, mix
+from workers.training.allocator import keeping_freed_memory
 
 SIZE, BATCH = 224, 16
 PARTS: Sequence[type[Part]] = get_args(get_args(Augmentation)[0])
@@ -60,9 +61,10 @@ def main() -> None:
         "5 geometric parts again": geometry["5 geometric parts"],
         "torchvision's 5": functools.partial(seconds_of_torchvision, batch=batch),
     }
-    for run in (*geometry.values(), *others.values()):
-        run()  # the first of each pays for memory
-    measured = interleaved(geometry, rounds=rounds) | interleaved(others, rounds=max(2, rounds // 10))
+    with keeping_freed_memory():  # as the loop has it
+        for run in (*geometry.values(), *others.values()):
+            run()  # the first of each pays for memory
+        measured = interleaved(geometry, rounds=rounds) | interleaved(others, rounds=max(2, rounds // 10))
 
     figures = {f"{name}, ms an image": 1000 * float(np.median(values)) / batch for name, values in measured.items()}
     one = measured["1 geometric part"]

@@ -22,6 +22,7 @@ import torch
 from models_store.spec.train import ResolvedSpec
 from workers.progress import Checkpoints, Drained, Reporter
 from workers.training import checkpoint, optimizers, preparation, sampling, schedules, selection, targets, transfer
+from workers.training.allocator import keeping_freed_memory
 from workers.training.averaging import renew_statistics
 from workers.training.checkpoint import Position
 from workers.training.failures import NothingToTrainOn, TrainingDiverged, told_in_our_words
@@ -92,7 +93,8 @@ def train(
             checkpoint_s=checkpoint_s,
             teacher=teacher,
         )
-        run.to_the_end()
+        with keeping_freed_memory():
+            run.to_the_end()
     return Trained(
         classifier, run.position.history, run.best_epoch, run.precision.name, run.resumed_from, run.sizes.batch
     )

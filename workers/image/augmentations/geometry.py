@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from models_store.spec.augmentation import (
     RandomCrop,
@@ -201,32 +202,25 @@ def perspective_maps(corners_B42: Tensor) -> Tensor:
     The map from the square to four points is Heckbert's (Fundamentals of Texture Mapping and Image Warping, 1989); it
     is inverted, for a map says where a pixel is read.
     """
-    x_4B, y_4B = corners_B42.permute(2, 1, 0)
-    (x0_B, x1_B, x2_B, x3_B), (y0_B, y1_B, y2_B, y3_B) = x_4B, y_4B
-    rest_x_B, rest_y_B = x0_B - x1_B + x2_B - x3_B, y0_B - y1_B + y2_B - y3_B
-    divisor_B = (x1_B - x2_B) * (y3_B - y2_B) - (x3_B - x2_B) * (y1_B - y2_B)
-    g_B = (rest_x_B * (y3_B - y2_B) - (x3_B - x2_B) * rest_y_B) / divisor_B
-    h_B = ((x1_B - x2_B) * rest_y_B - rest_x_B * (y1_B - y2_B)) / divisor_B
-    rows = [
-        torch.stack([x1_B - x0_B + g_B * x1_B, x3_B - x0_B + h_B * x3_B, x0_B], 1),
-        torch.stack([y1_B - y0_B + g_B * y1_B, y3_B - y0_B + h_B * y3_B, y0_B], 1),
-        torch.stack([g_B, h_B, torch.ones_like(g_B)], 1),
-    ]
-    from_unit_B33 = torch.stack(rows, 1)  # from places 0 to 1
-    inverse_B33 = torch.linalg.inv_ex(from_unit_B33).inverse
-    halves_33 = torch.tensor([[2.0, 0, -1], [0, 2, -1], [0, 0, 1]], device=corners_B42.device)  # 0 to 1 → -1 to 1
-    return after(halves_33.expand_as(inverse_B33), inverse_B33)
+    first_B3, second_B3, third_B3, fourth_B3 = functional.pad(corners_B42, (0, 1), value=1.0).unbind(1)
+    sides_B32 = torch.stack([second_B3 - third_B3, fourth_B3 - third_B3], 2)
+    rests_B3 = first_B3 - second_B3 + third_B3 - fourth_B3
+    g_B1, h_B1 = torch.linalg.solve_ex(sides_B32[:, :2], rests_B3[:, :2]).result.split(1, dim=1)
+    halves_of_x_B3 = ((1 + g_B1) * second_B3 - first_B3) / 2
+    halves_of_y_B3 = ((1 + h_B1) * fourth_B3 - first_B3) / 2
+    from_square_B33 = torch.stack([halves_of_x_B3, halves_of_y_B3, first_B3 + halves_of_x_B3 + halves_of_y_B3], 2)
+    to_square_B33: Tensor = torch.linalg.inv_ex(from_square_B33).inverse
+    return to_square_B33
 
 
 def matrices(*entries: Tensor | float) -> Tensor:
     """Return maps (B, 3, 3) whose first two rows have these six entries: tensors (B,), as the first is, or numbers."""
     first, *_ = entries
     assert isinstance(first, Tensor)
-    maps_B33 = first.new_zeros(len(first), 3, 3)
-    for place, entry in enumerate(entries):
-        maps_B33[:, place // 3, place % 3] = entry
-    maps_B33[:, 2, 2] = 1
-    return maps_B33
+    columns = [
+        entry if isinstance(entry, Tensor) else first.new_full(first.shape, entry) for entry in (*entries, 0, 0, 1)
+    ]
+    return torch.stack(columns, 1).view(-1, 3, 3)
 
 
 def after(outer_B33: Tensor, inner_B33: Tensor) -> Tensor:

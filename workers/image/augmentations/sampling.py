@@ -19,8 +19,8 @@ def affine_places(maps_B33: Tensor, height: int, width: int) -> Tensor:
 
 def projective_places(maps_B33: Tensor, height: int, width: int) -> Tensor:
     """Return where each new pixel is read, (B, H, W, 2), divided by what the maps' last rows give."""
-    products_B3HW = _products(maps_B33, height, width)
-    return products_B3HW[:, :2].div_(products_B3HW[:, 2:].clamp_(min=HORIZON)).permute(0, 2, 3, 1)
+    nearness_B1HW = _products(maps_B33[:, 2:], height, width).clamp_(min=HORIZON).reciprocal_()
+    return _products(maps_B33[:, :2], height, width).mul_(nearness_B1HW).permute(0, 2, 3, 1)
 
 
 def _products(rows_BR3: Tensor, height: int, width: int) -> Tensor:
