@@ -114,7 +114,8 @@ def _tell(opened: Opened, spec: ResolvedSpec, warnings: Sequence[str]) -> None:
 
 def _show(results: dict[str, list[Judged]]) -> None:
     table = Table(title="defaults alone, test images", title_justify="left")
-    for column in ("data", "accuracy", "95 % interval (first seed)", "lowest to highest", "seconds", "published"):
+    spread = ("95 % interval (first seed)", "lowest to highest", "best epochs")
+    for column in ("data", "accuracy", *spread, "seconds", "published"):
         table.add_column(column)
     for name, judged in results.items():
         accuracies = [each.accuracy for each in judged]
@@ -124,10 +125,11 @@ def _show(results: dict[str, list[Judged]]) -> None:
             f"{np.mean(accuracies):.4f}",
             f"{low:.4f} to {high:.4f}",
             f"{min(accuracies):.4f} to {max(accuracies):.4f} of {len(judged)}",
+            ", ".join(str(each.best_epoch) for each in judged),
             f"{np.mean([each.train_s for each in judged]):,.0f}",
             PUBLISHED.get(name, ""),
         )
-    Console(width=140).print(table)
+    Console(width=160).print(table)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,7 @@ def write_report(
         "backbone": spec.backbone.kind,
         "dataset": assignment.dataset_id,
         "classes": arrays.classes,
+        "monitor": spec.training.monitor,
     }
     document, pictures = report.assemble(
         identity,

@@ -12,7 +12,7 @@ from workers.image import task
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
 from workers.progress import Reporter, Stretch
-from workers.training import targets
+from workers.training import selection, targets
 from workers.training.derived_specs import probing
 from workers.training.loop import Trained, train
 from workers.work import Work
@@ -50,11 +50,11 @@ def _better(
     probed: Trained[Classifier], trained: Trained[Classifier], *, monitor: Monitor, tell: Callable[[str], None]
 ) -> Trained[Classifier]:
     """Return what validates better: the head alone, or everything trained after it."""
-    probed_value, value = (run.history[run.best_epoch - 1][monitor] for run in (probed, trained))
-    if probed_value < value if monitor == "val_loss" else probed_value > value:
+    probed_row, row = (run.history[run.best_epoch - 1] for run in (probed, trained))
+    if selection.value(probed_row, monitor) > selection.value(row, monitor):
         tell(
-            f"the head alone had {monitor} {probed_value:.4g}, and {value:.4g} is the best since the rest trained too: "
-            "the head's run is kept; a lower `optimizer.lr` or more epochs might change that"
+            f"the head alone had {monitor} {probed_row[monitor]:.4g}, and {row[monitor]:.4g} is the best since the "
+            "rest trained too: the head's run is kept; a lower `optimizer.lr` or more epochs might change that"
         )
         return probed
     return trained

@@ -55,7 +55,7 @@ def trial_of(
 
 def direction_of(monitor: str) -> Direction:
     """Return which way the watched figure gets better."""
-    return "minimize" if monitor == "val_loss" else "maximize"
+    return "minimize" if monitor.endswith("_loss") else "maximize"
 
 
 def suggest(search: Search, trials: Sequence[Trial], *, seed: int, direction: Direction) -> Parameters:

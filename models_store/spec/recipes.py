@@ -69,6 +69,7 @@ def fill(document: Document, facts: DatasetFacts, *, rate_is_left_out: bool = Fa
     batch_size = training["batch_size"] or _batch_size(way, facts, parts=training["accumulate_steps"])
     steps_per_epoch = _steps_per_epoch(batch_size, facts)
     epochs = training["epochs"] or _epochs(way, size, steps_per_epoch, facts)
+    loss = document["loss"] or _loss(task, way, facts)
     decided: Document = {
         "task": task,
         "backbone": part.model_dump() | {"freeze": part.freeze or _freeze(way, part, size)},
@@ -77,14 +78,14 @@ def fill(document: Document, facts: DatasetFacts, *, rate_is_left_out: bool = Fa
         | {
             "epochs": epochs,
             "batch_size": batch_size,
-            "monitor": training["monitor"] or _monitor(task, way, facts),
+            "monitor": training["monitor"] or _monitor(task, way, facts, is_balanced=_is_balanced(loss, training)),
         },
     }
     left_out: Document = {
         "transfer": Transfer().model_dump() | (_probing(part, document, facts) if way == "fine_tune" else {}),
         "augmentation": _augmentation(way, facts),
         "regularizers": _regularizers(way, document, epochs * steps_per_epoch),
-        "loss": _loss(task, way, facts),
+        "loss": loss,
         "optimizer": _optimizer(way, part, facts),
         "schedule": _schedule(way, document),
     }
@@ -184,9 +185,21 @@ def _epochs(way: Way, size: int, steps_per_epoch: int, facts: DatasetFacts) -> i
     return max(epochs, min(MOST_EPOCHS, math.ceil(LEAST_STEPS[way] / steps_per_epoch)))
 
 
-def _monitor(task: str, way: Way, facts: DatasetFacts) -> str:
-    if task != "image_classification" or way == "head" or facts.train_count < MANY:
+def _is_balanced(loss: Document, training: Document) -> bool:
+    """Tell whether all classes count alike in training."""
+    return loss.get("class_weights") == "balanced" or training["sampling"] == "balanced"
+
+
+def _monitor(task: str, way: Way, facts: DatasetFacts, *, is_balanced: bool) -> str:
+    """Return what picks the best epoch: few images tell losses apart better than accuracies.
+
+    A net that learns all classes alike answers the rare ones more often than they come, and a loss that counts images
+    alike would pick it before it has learned that, some epochs after its beginning.
+    """
+    if task != "image_classification":
         return "val_loss"
+    if way == "head" or facts.train_count < MANY:
+        return "val_balanced_loss" if is_balanced else "val_loss"
     return "val_balanced_accuracy" if is_uneven(facts) else "val_accuracy"
 
 

@@ -9,7 +9,9 @@ from models_store.spec.part import Part
 LARGEST_PROBED_BATCH = 512
 """images a step that `batch_size: auto` takes at most"""
 
-Monitor = Literal["val_accuracy", "val_balanced_accuracy", "val_loss"]
+Monitor = Literal["val_accuracy", "val_balanced_accuracy", "val_balanced_loss", "val_loss"]
+BALANCED: set[Monitor] = {"val_balanced_accuracy", "val_balanced_loss"}
+"""those in which all classes count alike, however rare"""
 BatchSize = Annotated[int, Field(ge=1, le=65_536)] | Literal["auto", "full"]
 
 
@@ -53,7 +55,7 @@ class Training(Part):
     )
     monitor: Monitor | None = Field(
         None,
-        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: the recipe's, which is val_loss for labels and numbers, for frozen backbones and below 10,000 images, and else the accuracy (balanced, when classes are uneven)",
+        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: the recipe's, which is val_loss for labels and numbers; for frozen backbones and below 10,000 images it is val_loss too, or val_balanced_loss (the mean of the classes' own means) where the loss or the sampling is balanced; else it is the accuracy (balanced, when classes are uneven)",
     )
     early_stopping: EarlyStopping | None = Field(None, description="null: train all epochs")
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from models_store.spec.contradiction import contradiction
+from models_store.spec.training import BALANCED
 from models_store.spec.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ def _refuse_what_numbers_have_not(spec: "TrainSpec") -> None:
         return
     metrics = ["val_accuracy", "val_loss"]
     stopping = spec.training.early_stopping
-    if spec.training.monitor == "val_balanced_accuracy":
+    if spec.training.monitor in BALANCED:
         raise contradiction("training/monitor", "numbers have no classes to balance", metrics)
-    if stopping is not None and stopping.metric == "val_balanced_accuracy":
+    if stopping is not None and stopping.metric in BALANCED:
         raise contradiction("training/early_stopping/metric", "numbers have no classes to balance", metrics)
     if spec.training.sampling == "balanced":
         raise contradiction("training/sampling", "numbers have no classes to balance", ["shuffle"])

@@ -119,6 +119,31 @@ def test_no_default_changes_an_image_into_one_with_a_black_border(data: str) -> 
     assert all(getattr(part, "padding", 0) == 0 for part in spec.augmentation)
 
 
+@pytest.mark.parametrize(
+    ("data", "asked", "monitor"),
+    [
+        ("small grey images", {}, "val_balanced_loss"),
+        ("small grey images", {"loss": {"kind": "cross_entropy"}}, "val_loss"),
+        ("small grey images", {"loss": {"kind": "focal", "class_weights": "balanced"}}, "val_balanced_loss"),
+        (
+            "small grey images",
+            {"loss": {"kind": "cross_entropy"}, "training": {"sampling": "balanced"}},
+            "val_balanced_loss",
+        ),
+        ("few photographs", {}, "val_loss"),
+        ("few photographs", {"training": {"sampling": "balanced"}}, "val_balanced_loss"),
+        ("labels", {"loss": {"kind": "binary_cross_entropy", "class_weights": "balanced"}}, "val_loss"),
+        ("numbers", {}, "val_loss"),
+        ("small colour images", {}, "val_accuracy"),
+        ("small grey images", {"training": {"monitor": "val_accuracy"}}, "val_accuracy"),
+    ],
+)
+def test_what_picks_the_best_epoch_counts_classes_as_the_training_does(
+    data: str, asked: dict[str, Any], monitor: str
+) -> None:
+    assert chosen(data, **asked).training.monitor == monitor
+
+
 @pytest.mark.parametrize(("counts", "weights"), [((1_214, 3_494), "balanced"), ((500, 600), None), ((0, 600), None)])
 def test_the_loss_weighs_classes_when_one_is_much_rarer(counts: tuple[int, int], weights: str | None) -> None:
     facts = DatasetFacts(sum(counts), dict(zip(("normal", "ill"), counts, strict=True)), median_side=28, grey=True)

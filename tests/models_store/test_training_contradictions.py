@@ -51,6 +51,7 @@ def test_what_rules_itself_out_is_refused_where_it_stands(asked: dict[str, Any],
     ("asked", "pointer"),
     [
         ({"training": {"monitor": "val_balanced_accuracy"}}, "training/monitor"),
+        ({"training": {"monitor": "val_balanced_loss"}}, "training/monitor"),
         ({"training": {"early_stopping": {"metric": "val_balanced_accuracy"}}}, "training/early_stopping/metric"),
         ({"training": {"sampling": "balanced"}}, "training/sampling"),
         ({"regularizers": [{"kind": "confidence_penalty"}]}, "regularizers/0"),

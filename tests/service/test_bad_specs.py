@@ -132,7 +132,11 @@ CASES = [
     case("/training/accumulate_steps", {"minimum": 1, "maximum": 1024}, training={"accumulate_steps": 0}),
     case("/training/clip_grad_norm", {"exclusiveMinimum": 0}, training={"clip_grad_norm": 0}),
     case("/training/precision", ["auto", "fp32", "bf16", "fp16"], training={"precision": "fp8"}),
-    case("/training/monitor", ["val_accuracy", "val_balanced_accuracy", "val_loss"], training={"monitor": "accuracy"}),
+    case(
+        "/training/monitor",
+        ["val_accuracy", "val_balanced_accuracy", "val_balanced_loss", "val_loss"],
+        training={"monitor": "accuracy"},
+    ),
     case("/training/early_stopping/patience", {"minimum": 1}, training={"early_stopping": {"patience": 0}}),
     # evaluation, validation, search
     case("/evaluation/bootstrap_samples", {"minimum": 100}, evaluation={"bootstrap_samples": 10}),

@@ -50,6 +50,7 @@ def a_report(path: Path, *, count: int = 60) -> tuple[dict[str, Any], list[Pictu
             "backbone": "small_cnn",
             "dataset": "ds_0000000000",
             "classes": CLASSES,
+            "monitor": "val_loss",
         },
         splits,
         history=HISTORY,

@@ -305,17 +305,19 @@ def test_each_epoch_tells_what_a_run_may_be_steered_by() -> None:
 
     run(a_train_spec(), some_arrays(), reporter=reporter)
 
-    measured = {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy"}
+    measured = {"train_loss", "train_accuracy", "val_loss", "val_accuracy"}
+    measured |= {"val_balanced_loss", "val_balanced_accuracy"}
     assert all(set(row) == {"epoch", "lr"} | measured for row in reporter.rows)
 
 
-def test_the_balanced_accuracy_can_pick_the_best_epoch() -> None:
-    training = {"epochs": 6, "batch_size": 8, "precision": "fp32", "monitor": "val_balanced_accuracy"}
+@pytest.mark.parametrize("monitor", ["val_balanced_accuracy", "val_balanced_loss"])
+def test_a_balanced_metric_can_pick_the_best_epoch(monitor: str) -> None:
+    training = {"epochs": 6, "batch_size": 8, "precision": "fp32", "monitor": monitor}
 
     trained = run(a_train_spec(training=training), some_arrays())
 
-    reached = [row["val_balanced_accuracy"] for row in trained.history]
-    assert reached[trained.best_epoch - 1] == max(reached)
+    reached = [row[monitor] for row in trained.history]
+    assert reached[trained.best_epoch - 1] == (min if monitor == "val_balanced_loss" else max)(reached)
 
 
 def test_early_stopping_may_watch_another_metric_than_the_one_that_picks_the_best() -> None:

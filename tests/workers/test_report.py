@@ -275,6 +275,19 @@ def test_a_run_without_epochs_has_no_curves_and_one_that_went_astray_has_gaps() 
     assert training.curves([{"epoch": 1, "lr": 0.1, "train_loss": 1.0}], best_epoch=1) is not None
 
 
+@pytest.mark.parametrize(
+    ("monitor", "lines"), [("val_loss", 0), ("val_balanced_loss", 1), ("val_balanced_accuracy", 1)]
+)
+def test_a_balanced_metric_that_picked_the_epoch_is_drawn_too(monitor: str, lines: int) -> None:
+    history = [row | {"val_balanced_loss": 0.5, "val_balanced_accuracy": 0.6} for row in HISTORY]
+
+    picture = training.curves(history, best_epoch=2, monitor=monitor)
+
+    assert picture is not None
+    assert picture.content.decode().count(">validation, classes alike</text>") == lines
+    assert f"the best by {monitor}" in picture.text
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 def test_grey_and_transparent_images_have_thumbnails(channels: int) -> None:
     outputs, labels = answers(40, 3)

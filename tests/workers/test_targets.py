@@ -70,6 +70,8 @@ def test_metrics_of_classes_weigh_images_alike_and_balanced_ones_classes() -> No
     assert row["val_accuracy"] == 0.5
     assert row["val_balanced_accuracy"] == pytest.approx((1 + 1 / 3) / 2)
     assert row["val_loss"] == pytest.approx(float(functional.cross_entropy(logits, torch.tensor([0, 2, 2, 2]))))
+    losses = functional.cross_entropy(logits, torch.tensor([0, 2, 2, 2]), reduction="none").tolist()
+    assert row["val_balanced_loss"] == pytest.approx((losses[0] + sum(losses[1:]) / 3) / 2)
 
 
 def test_metrics_of_labels_count_each_label_of_each_image() -> None:
@@ -80,6 +82,7 @@ def test_metrics_of_labels_count_each_label_of_each_image() -> None:
 
     assert row["val_accuracy"] == 6 / 8
     assert row["val_balanced_accuracy"] == 0.5  # each label: one of its two sides is always right, the other never
+    assert row["val_balanced_loss"] == pytest.approx(math.log1p(math.exp(-5)) + 2.5)  # both ways, means of 0 and 5 more
 
 
 def test_metrics_of_numbers_are_r2_and_the_error_in_units_of_the_train_variance() -> None:
@@ -91,6 +94,7 @@ def test_metrics_of_numbers_are_r2_and_the_error_in_units_of_the_train_variance(
     assert row["val_accuracy"] == pytest.approx(1 - 25 / 200)
     assert row["val_loss"] == pytest.approx(12.5 / np.var(YEARS[:3]))
     assert "val_balanced_accuracy" not in row
+    assert "val_balanced_loss" not in row
 
 
 @pytest.mark.parametrize("task", ["image_classification", "multilabel_classification", "image_regression"])

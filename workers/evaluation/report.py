@@ -39,12 +39,12 @@ def assemble(
 ) -> tuple[dict[str, Any], list[Picture]]:
     """Return the report as JSON, and its pictures.
 
-    `identity` says what the run was (job, model, task, backbone, dataset, classes); `examined` is by split, `made`
-    what is known of each form (its variant's card), `defaults` the form that each provider serves, `not_made` why a
-    form that was asked for could not be made.
+    `identity` says what the run was (job, model, task, backbone, dataset, classes, and the monitor that picked the best
+    epoch); `examined` is by split, `made` what is known of each form (its variant's card), `defaults` the form that
+    each provider serves, `not_made` why a form that was asked for could not be made.
     """
     metric = "R²" if identity["task"] == "image_regression" else "accuracy"
-    curves = training.curves(history, best_epoch=best_epoch, metric=metric)
+    curves = training.curves(history, best_epoch=best_epoch, metric=metric, monitor=identity["monitor"])
     pictures = [curves] if curves else []
     for each in examined.values():
         pictures += each.pictures

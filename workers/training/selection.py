@@ -11,7 +11,7 @@ from workers.training.checkpoint import Best, Position
 
 def value(row: Mapping[str, float], metric: Monitor) -> float:
     """Return a metric of an epoch so that higher is better."""
-    return -row["val_loss"] if metric == "val_loss" else row[metric]
+    return -row[metric] if metric.endswith("_loss") else row[metric]
 
 
 def values(history: list[dict[str, float]], metric: Monitor) -> list[float]:

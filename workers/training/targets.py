@@ -65,18 +65,22 @@ class Targets(ABC):
         return loss
 
     def epoch_metrics(self, logits_NK: Tensor, targets: Tensor) -> dict[str, float]:
-        """Return `val_loss`, `val_accuracy` and (not for numbers) `val_balanced_accuracy` of a whole split.
+        """Return `val_loss` and `val_accuracy` of a whole split, and (not for numbers) both with all classes alike.
 
+        Those are `val_balanced_loss` and `val_balanced_accuracy`: means of the classes' own means.
         For numbers `val_loss` is the mean squared error in units of the train split's variance, and `val_accuracy` is
         R² (below 0 where answering the split's mean were better). Both may be NaN or infinite where logits are.
         """
         answered = scores.answers(self.task, self.outputs(logits_NK).float().cpu().numpy())
         true = targets.cpu().numpy()
-        balanced = scores.balanced_accuracy(self.task, answered, true)
+        balanced = {
+            "val_balanced_loss": self.balanced_loss(logits_NK, targets),
+            "val_balanced_accuracy": scores.balanced_accuracy(self.task, answered, true),
+        }
         return {
             "val_loss": float(self.validation_loss(logits_NK, targets)),
             "val_accuracy": scores.accuracy(self.task, answered, true),
-        } | ({} if balanced is None else {"val_balanced_accuracy": balanced})
+        } | {name: float(value) for name, value in balanced.items() if value is not None}
 
     @property
     def rounding(self) -> float:
@@ -103,6 +107,10 @@ class Targets(ABC):
     def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """Return the task's plain loss, without the weights and smoothing of the spec's: comparable between specs."""
 
+    @abstractmethod
+    def balanced_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor | None:
+        """Return it with all classes alike (as `scores.balanced_accuracy` has the accuracy); None for numbers."""
+
 
 class ClassTargets(Targets):
     """One class of each image: int64 (N,)."""
@@ -127,6 +135,12 @@ class ClassTargets(Targets):
         """Return the cross-entropy."""
         return functional.cross_entropy(logits_NK, targets)
 
+    def balanced_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean over the classes that there are of their images' mean cross-entropy."""
+        counts_K = torch.bincount(targets, minlength=self.output_count)
+        losses_N = functional.cross_entropy(logits_NK, targets, reduction="none")
+        return (losses_N / counts_K[targets]).sum() / (counts_K > 0).sum()
+
 
 class LabelTargets(Targets):
     """Any number of labels of each image: float32 (N, K) of 0 and 1."""
@@ -149,6 +163,15 @@ class LabelTargets(Targets):
     def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """Return the binary cross-entropy, the mean over rows and labels."""
         return functional.binary_cross_entropy_with_logits(logits_NK, targets)
+
+    def balanced_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean over labels: of each, the mean of its loss where it is and of that where it is not."""
+        losses_NK = functional.binary_cross_entropy_with_logits(logits_NK, targets, reduction="none")
+        borne_NK = targets >= scores.THRESHOLD
+        sides_2NK = torch.stack([borne_NK, ~borne_NK])
+        counts_2K = sides_2NK.sum(dim=1)
+        means_2K = (losses_NK * sides_2NK).sum(dim=1) / counts_2K.clamp(min=1)
+        return (means_2K.sum(dim=0) / (counts_2K > 0).sum(dim=0)).mean()
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +212,9 @@ class NumberTargets(Targets):
     def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """Return the mean squared error in units of the train split's variance."""
         return ((logits_NK - targets) / self.std).square().mean()
+
+    def balanced_loss(self, logits_NK: Tensor, targets: Tensor) -> None:
+        """Return None."""
 
 
 KINDS: Mapping[Task, type[Targets]] = {kind.task: kind for kind in (ClassTargets, LabelTargets, NumberTargets)}

@@ -10,10 +10,12 @@ FEW_EPOCHS = 30  # a marker each
 
 
 @in_style
-def curves(history: Sequence[dict[str, float]], *, best_epoch: int | None, metric: str = "accuracy") -> Picture | None:
+def curves(
+    history: Sequence[dict[str, float]], *, best_epoch: int | None, metric: str = "accuracy", monitor: str = "val_loss"
+) -> Picture | None:
     """Return loss, accuracy and learning rate over the epochs, None without an epoch; `best_epoch` is marked.
 
-    `metric` is what the task's accuracy is called.
+    `metric` is what the task's accuracy is called; a balanced `monitor`, which picked the best epoch, is a dashed line.
     """
     if not history:
         return None
@@ -31,6 +33,10 @@ def curves(history: Sequence[dict[str, float]], *, best_epoch: int | None, metri
             values = [_finite(row.get(name)) for row in history]
             label = {"train": "train", "val": "validation"}.get(name.partition("_")[0], name)
             axes.plot(epochs, values, color=colour, label=label, marker=marker, markersize=3)
+        if monitor == f"val_balanced_{quantity}":
+            values = [_finite(row.get(monitor)) for row in history]
+            axes.plot(epochs, values, color=LABELS["val"], label="validation, classes alike", linestyle="--")
+            axes.legend()
         if best_epoch is not None and len(history) > 1:
             axes.axvline(best_epoch, color=FAINT, linewidth=1, linestyle=":")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -39,7 +45,8 @@ def curves(history: Sequence[dict[str, float]], *, best_epoch: int | None, metri
     last = history[-1]
     names = {"train_loss": "train loss", "val_loss": "validation loss", "val_accuracy": f"validation {metric}"}
     told = ", ".join(f"{words} {last[name]:.4g}" for name, words in names.items() if name in last)
-    best = f"; the weights of epoch {best_epoch} are kept (dotted line)" if best_epoch is not None else ""
+    kept = f"; the weights of epoch {best_epoch} are kept (dotted line), the best by {monitor}"
+    best = kept if best_epoch is not None else ""
     text = f"After epoch {last['epoch']:g}: {told}{best}."
     return drawing.svg("curves", title=f"Loss, {metric} and learning rate", text=text)
 
