@@ -196,10 +196,8 @@ def _monitor(task: str, way: Way, facts: DatasetFacts, *, is_balanced: bool) -> 
     A net that learns all classes alike answers the rare ones more often than they come, and a loss that counts images
     alike would pick it before it has learned that, some epochs after its beginning.
     """
-    if task != "image_classification":
-        return "val_loss"
-    if way == "head" or facts.train_count < MANY:
-        return "val_balanced_loss" if is_balanced else "val_loss"
+    if task != "image_classification" or way == "head" or facts.train_count < MANY:
+        return "val_balanced_loss" if is_balanced and task != "image_regression" else "val_loss"
     return "val_balanced_accuracy" if is_uneven(facts) else "val_accuracy"
 
 

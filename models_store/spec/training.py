@@ -55,7 +55,7 @@ class Training(Part):
     )
     monitor: Monitor | None = Field(
         None,
-        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: the recipe's, which is val_loss for labels and numbers; for frozen backbones and below 10,000 images it is val_loss too, or val_balanced_loss (the mean of the classes' own means) where the loss or the sampling is balanced; else it is the accuracy (balanced, when classes are uneven)",
+        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: the recipe's, which for numbers, labels, frozen backbones and below 10,000 images is val_loss, or val_balanced_loss (the mean of the classes' own means) where the loss or the sampling is balanced; else it is the accuracy (balanced, when classes are uneven)",
     )
     early_stopping: EarlyStopping | None = Field(None, description="null: train all epochs")
 
