@@ -19,7 +19,7 @@ Splits = npt.NDArray[np.str_]
 
 VAL_SHARE = 10  # one in ten of what is not held out picks the best epoch
 LEAST_PARTS = 2
-WITHOUT_END = {"loss", "mae", "rmse", "median_absolute_error", "images"}
+WITHOUT_END = {"loss", "balanced_loss", "mae", "rmse", "median_absolute_error", "images"}
 """figures that are 0 or more; the others are shares, and R²"""
 
 

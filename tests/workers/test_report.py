@@ -285,7 +285,17 @@ def test_a_balanced_metric_that_picked_the_epoch_is_drawn_too(monitor: str, line
 
     assert picture is not None
     assert picture.content.decode().count(">validation, classes alike</text>") == lines
-    assert f"the best by {monitor}" in picture.text
+    assert f"the best by {monitor} ({history[1][monitor]:.4g})" in picture.text
+
+
+def test_without_validation_images_no_figure_picked_the_epoch() -> None:
+    picture = training.curves(
+        [{"epoch": 1, "lr": 0.1, "train_loss": 1.0}] * 2, best_epoch=2, monitor="val_balanced_loss"
+    )
+
+    assert picture is not None
+    assert "best by" not in picture.text
+    assert b"classes alike" not in picture.content
 
 
 @pytest.mark.parametrize("channels", [1, 4])

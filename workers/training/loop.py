@@ -81,7 +81,7 @@ def train(
     if len(arrays.split("train")) == 0:
         raise NothingToTrainOn("the dataset's train split has no image; give a dataset with training images")
     assert (teacher is None) == (spec.distillation is None), "a teacher comes with `distillation`"
-    with told_in_our_words(spec):
+    with told_in_our_words(spec), keeping_freed_memory():
         run = _Run(
             classifier,
             arrays,
@@ -93,11 +93,12 @@ def train(
             checkpoint_s=checkpoint_s,
             teacher=teacher,
         )
-        with keeping_freed_memory():
-            run.to_the_end()
-    return Trained(
-        classifier, run.position.history, run.best_epoch, run.precision.name, run.resumed_from, run.sizes.batch
-    )
+        run.to_the_end()
+        trained = Trained(
+            classifier, run.position.history, run.best_epoch, run.precision.name, run.resumed_from, run.sizes.batch
+        )
+        del run  # what it held is given back as well
+    return trained
 
 
 class _Run:

@@ -67,9 +67,9 @@ class Targets(ABC):
     def epoch_metrics(self, logits_NK: Tensor, targets: Tensor) -> dict[str, float]:
         """Return `val_loss` and `val_accuracy` of a whole split, and (not for numbers) both with all classes alike.
 
-        Those are `val_balanced_loss` and `val_balanced_accuracy`: means of the classes' own means.
-        For numbers `val_loss` is the mean squared error in units of the train split's variance, and `val_accuracy` is
-        R² (below 0 where answering the split's mean were better). Both may be NaN or infinite where logits are.
+        The latter, `val_balanced_loss` and `val_balanced_accuracy`, are means of the classes' own means. For numbers
+        `val_loss` is the mean squared error in units of the train split's variance, and `val_accuracy` is R² (below 0
+        where answering the split's mean were better). All may be NaN or infinite where logits are.
         """
         answered = scores.answers(self.task, self.outputs(logits_NK).float().cpu().numpy())
         true = targets.cpu().numpy()
@@ -109,7 +109,7 @@ class Targets(ABC):
 
     @abstractmethod
     def balanced_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor | None:
-        """Return it with all classes alike (as `scores.balanced_accuracy` has the accuracy); None for numbers."""
+        """Return the plain loss with all classes alike, as `scores.balanced_accuracy` has it; None for numbers."""
 
 
 class ClassTargets(Targets):

@@ -33,7 +33,7 @@ def curves(
             values = [_finite(row.get(name)) for row in history]
             label = {"train": "train", "val": "validation"}.get(name.partition("_")[0], name)
             axes.plot(epochs, values, color=colour, label=label, marker=marker, markersize=3)
-        if monitor == f"val_balanced_{quantity}":
+        if monitor == f"val_balanced_{quantity}" and monitor in history[-1]:
             values = [_finite(row.get(monitor)) for row in history]
             axes.plot(epochs, values, color=LABELS["val"], label="validation, classes alike", linestyle="--")
             axes.legend()
@@ -45,8 +45,8 @@ def curves(
     last = history[-1]
     names = {"train_loss": "train loss", "val_loss": "validation loss", "val_accuracy": f"validation {metric}"}
     told = ", ".join(f"{words} {last[name]:.4g}" for name, words in names.items() if name in last)
-    kept = f"; the weights of epoch {best_epoch} are kept (dotted line), the best by {monitor}"
-    best = kept if best_epoch is not None else ""
+    why = f", the best by {monitor} ({history[best_epoch - 1][monitor]:.4g})" if best_epoch and monitor in last else ""
+    best = f"; the weights of epoch {best_epoch} are kept (dotted line){why}" if best_epoch is not None else ""
     text = f"After epoch {last['epoch']:g}: {told}{best}."
     return drawing.svg("curves", title=f"Loss, {metric} and learning rate", text=text)
 

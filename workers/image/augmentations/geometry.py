@@ -199,8 +199,9 @@ def shear_maps(x_degrees_B: Tensor, y_degrees_B: Tensor) -> Tensor:
 def perspective_maps(corners_B42: Tensor) -> Tensor:
     """Return maps (B, 3, 3) that move each image's corners: where top left, top right, bottom right, bottom left go.
 
-    The map from the square to four points is Heckbert's (Fundamentals of Texture Mapping and Image Warping, 1989); it
-    is inverted, for a map says where a pixel is read.
+    The map from the square to four points is Heckbert's (Fundamentals of Texture Mapping and Image Warping, 1989), with
+    the columns (1 + g) p₂ - p₁, (1 + h) p₄ - p₁ and p₁ for places from 0 to 1; here they are from -1 to 1. It is
+    inverted, for a map says where a pixel is read.
     """
     first_B3, second_B3, third_B3, fourth_B3 = functional.pad(corners_B42, (0, 1), value=1.0).unbind(1)
     sides_B32 = torch.stack([second_B3 - third_B3, fourth_B3 - third_B3], 2)
