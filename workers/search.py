@@ -16,6 +16,7 @@ import numpy as np
 from models_store.families import TERMINAL
 from models_store.spec.search import Distribution, Grid, Random, Search, SuccessiveHalving, Tpe
 from models_store.spec.space import Parameters, grid_values
+from models_store.spec.training import FALLING
 
 if TYPE_CHECKING:
     import optuna
@@ -55,7 +56,7 @@ def trial_of(
 
 def direction_of(monitor: str) -> Direction:
     """Return which way the watched figure gets better."""
-    return "minimize" if monitor.endswith("_loss") else "maximize"
+    return "minimize" if monitor in FALLING else "maximize"
 
 
 def suggest(search: Search, trials: Sequence[Trial], *, seed: int, direction: Direction) -> Parameters:

@@ -12,6 +12,8 @@ LARGEST_PROBED_BATCH = 512
 Monitor = Literal["val_accuracy", "val_balanced_accuracy", "val_balanced_loss", "val_loss"]
 BALANCED: set[Monitor] = {"val_balanced_accuracy", "val_balanced_loss"}
 """those in which all classes count alike, however rare"""
+FALLING: set[str] = {"val_balanced_loss", "val_loss"}
+"""those of which less is better"""
 BatchSize = Annotated[int, Field(ge=1, le=65_536)] | Literal["auto", "full"]
 
 

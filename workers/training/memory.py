@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from models_store.spec.training import LARGEST_PROBED_BATCH
-from workers.training.allocator import give_back
 
 PROBES = (8, 32)  # examples in the two steps
 SHARE = 0.7  # of what is free; the rest is left to what a probe does not see: other jobs, fragments, validation
@@ -29,7 +28,6 @@ def largest_batch(
     weights_bytes = sum(weight.nbytes for weight in net.parameters())
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         probe = copy.deepcopy(net).train()
-        give_back()  # else what an earlier stage freed would serve the probe, and count as nothing
         before = _used_bytes(device)
         peaks = {size: _peak_bytes(probe, sample(size), device=device) - before for size in sizes}
     return affordable(peaks, free=free - COPIES_OF_WEIGHTS * weights_bytes, most=most)

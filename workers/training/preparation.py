@@ -9,6 +9,7 @@ from models_store.spec.distillation import Distillation
 from models_store.spec.train import ResolvedSpec
 from workers.progress import Reporter
 from workers.training import losses, memory
+from workers.training.allocator import give_back
 from workers.training.checkpoint import State
 from workers.training.distillation import Distiller, Teacher, widths
 from workers.training.feeds import FeatureFeed, Feed, RawFeed, batches, compute_features
@@ -105,6 +106,7 @@ def _sizes(spec: ResolvedSpec, raw: RawFeed, rows: Rows, *, saved: State | None,
     wanted = spec.training.batch_size
     if isinstance(wanted, int):
         return Sizes(wanted, None)
+    give_back()  # else what an earlier stage freed would count as taken, and serve the probe for nothing
     fitting = memory.largest_batch(
         raw.net,
         lambda count: raw.batch(rows[:count], None),

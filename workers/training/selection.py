@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from models_store.spec.training import EarlyStopping, Monitor
+from models_store.spec.training import FALLING, EarlyStopping, Monitor
 from workers.training.checkpoint import Best, Position
 
 
 def value(row: Mapping[str, float], metric: Monitor) -> float:
     """Return a metric of an epoch so that higher is better."""
-    return -row[metric] if metric.endswith("_loss") else row[metric]
+    return -row[metric] if metric in FALLING else row[metric]
 
 
 def values(history: list[dict[str, float]], metric: Monitor) -> list[float]:
