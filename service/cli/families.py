@@ -9,6 +9,8 @@ from service.cli.session import session_of
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from service.cli.tables import Sheet
+
 Document = dict[str, Any]
 
 MOST = 1001  # of a search's trials, and its last job
@@ -33,11 +35,12 @@ def trials(
         session.console.print(findings(parent["result"]))
 
 
-def trial_table(items: list[Document], parent: Document) -> "RenderableType":
+def trial_table(items: list[Document], parent: Document) -> "Sheet":
     """Return one line per child, the best one marked."""
     from rich.markup import escape  # noqa: PLC0415  `--help` is spared rich
 
-    from service.cli.output import NOTHING, styled_state, table  # noqa: PLC0415  as above
+    from service.cli.output import NOTHING, styled_state  # noqa: PLC0415  as above
+    from service.cli.tables import sheet  # noqa: PLC0415  as above
 
     best = ((parent["result"] or {}).get("best") or {}).get("number")
     rows = [
@@ -55,7 +58,8 @@ def trial_table(items: list[Document], parent: Document) -> "RenderableType":
     ]
     watched = parent["spec"]["training"]["monitor"]
     columns = ("number", "kind", "state", watched, "epochs", "parameters", "problem", "job")
-    return table(f"{parent['kind']} {parent['id']}", columns, rows, right=("number", watched, "epochs"))
+    title, right = f"{parent['kind']} {parent['id']}", ("number", watched, "epochs")
+    return sheet(title, columns, rows, right=right, prose=("parameters", "problem"))
 
 
 def findings(result: Document) -> "RenderableType":
@@ -81,9 +85,10 @@ def findings(result: Document) -> "RenderableType":
     return Group(*parts)
 
 
-def spread_table(summary: Document) -> "RenderableType":
+def spread_table(summary: Document) -> "Sheet":
     """Return one line per figure of several runs: mean, standard deviation, interval."""
-    from service.cli.output import NOTHING, table  # noqa: PLC0415  `--help` is spared rich
+    from service.cli.output import NOTHING  # noqa: PLC0415  `--help` is spared rich
+    from service.cli.tables import sheet  # noqa: PLC0415  as above
 
     rows = [
         (
@@ -97,7 +102,7 @@ def spread_table(summary: Document) -> "RenderableType":
         for name, spread in figures.items()
     ]
     columns = ("figure", "mean", "standard deviation", "95 % interval of the mean", "runs")
-    return table("Over all runs", columns, rows, right=columns[1:])
+    return sheet("Over all runs", columns, rows, right=columns[1:])
 
 
 def _short(value: Any) -> str:  # noqa: ANN401  any JSON

@@ -25,11 +25,10 @@ class Commands(TyperGroup):
             if not isinstance(error, ClientError):
                 raise
             if isinstance(error, Refused):
-                from rich.console import Console  # noqa: PLC0415  as above
-
                 from service.cli.output import print_problem  # noqa: PLC0415  as above
+                from service.cli.screen import Screen  # noqa: PLC0415  as above
 
-                print_problem(Console(stderr=True, highlight=False), error.problem)
+                print_problem(Screen(stderr=True), error.problem)
             else:
                 typer.secho(f"error: {error}", fg="red", err=True)
             raise typer.Exit(1) from error

@@ -1,14 +1,14 @@
 """Documents of the service as tables and words for people."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
+
+from service.cli.tables import Sheet, facts, sheet
 
 Document = dict[str, Any]
 
@@ -21,16 +21,6 @@ STATE_STYLES = {
     "queued": "dim",
 }
 NOTHING = "-"
-
-
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> Table:
-    """Return a table; the columns named in `right` are set flush right."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*row)
-    return made
 
 
 def print_problem(console: Console, problem: Document) -> None:
@@ -54,12 +44,12 @@ def allowed(limits: Any) -> str:  # noqa: ANN401  any JSON
     return json.dumps(limits)
 
 
-def job_table(jobs: Sequence[Document]) -> Table:
+def job_table(jobs: Sequence[Document]) -> Sheet:
     """Return one line per job."""
     rows = [
         (
             job["id"],
-            job["name"],
+            escape(job["name"]),
             job["kind"],
             styled_state(job["state"]),
             job.get("phase") or NOTHING if job["state"] in {"running", "waiting"} else NOTHING,
@@ -70,13 +60,13 @@ def job_table(jobs: Sequence[Document]) -> Table:
         for job in jobs
     ]
     columns = ("id", "name", "kind", "state", "phase", "done", "outcome", "created")
-    return table("Jobs", columns, rows, right=("done",))
+    return sheet("Jobs", columns, rows, right=("done",))
 
 
 def job_card(job: Document) -> RenderableType:
     """Return everything worth knowing of one job."""
-    facts = [
-        ("name", job["name"]),
+    told = [
+        ("name", escape(job["name"])),
         ("kind", job["kind"]),
         *((("part of", f"{job['parent']}, number {job['number']}"),) if job["parent"] else ()),
         ("dataset", job["dataset"]),
@@ -96,9 +86,7 @@ def job_card(job: Document) -> RenderableType:
     steps = [
         (step["name"], step["state"], moment(step["started_at"]), moment(step["ended_at"])) for step in job["steps"]
     ]
-    return Group(
-        table(f"Job {job['id']}", ("", ""), facts), table("Steps", ("step", "state", "started", "ended"), steps)
-    )
+    return Group(facts(f"Job {job['id']}", told), sheet("Steps", ("step", "state", "started", "ended"), steps))
 
 
 def styled_state(state: str) -> str:
@@ -120,7 +108,7 @@ def outcome(job: Document) -> str:
     return NOTHING
 
 
-def dataset_table(datasets: Sequence[Document]) -> Table:
+def dataset_table(datasets: Sequence[Document]) -> Sheet:
     """Return one line per dataset."""
     rows = [
         (
@@ -135,10 +123,10 @@ def dataset_table(datasets: Sequence[Document]) -> Table:
         for dataset in datasets
     ]
     columns = ("id", "name", "images", "classes", "size", "warnings", "created")
-    return table("Datasets", columns, rows, right=("images", "classes", "size", "warnings"))
+    return sheet("Datasets", columns, rows, right=("images", "classes", "size", "warnings"))
 
 
-def dataset_card(dataset: Document) -> Table:
+def dataset_card(dataset: Document) -> Sheet:
     """Return one dataset: how many images of each class or label are in each split; of numbers, where they lie."""
     counts = dataset["counts"]
     rows = [(escape(label), *(str(counts[split].get(label, 0)) for split in counts)) for label in dataset["classes"]]
@@ -148,19 +136,20 @@ def dataset_card(dataset: Document) -> Table:
     values = dataset["values"]
     if values is not None:
         title += f" · {values['minimum']:g} to {values['maximum']:g}, mean {values['mean']:g}"
-    return table(title, ({"labels": "label"}.get(dataset["target"], "class"), *counts), rows, right=tuple(counts))
+    return sheet(title, ({"labels": "label"}.get(dataset["target"], "class"), *counts), rows, right=tuple(counts))
 
 
-def report_table(report: Document) -> Table:
+def report_table(report: Document) -> Sheet:
     """Return one line per finding of a dataset's checks."""
     rows = [
         (check["severity"], check["check"], str(check["count"]), escape(check["message"]), _some(check["files"]))
         for check in report["checks"]
     ]
-    return table("Checks", ("severity", "check", "count", "finding", "files"), rows, right=("count",))
+    columns = ("severity", "check", "count", "finding", "files")
+    return sheet("Checks", columns, rows, right=("count",), prose=("finding",), keys=2)
 
 
-def model_table(models: Sequence[Document]) -> Table:
+def model_table(models: Sequence[Document]) -> Sheet:
     """Return one line per model."""
     rows = []
     for model in models:
@@ -168,7 +157,8 @@ def model_table(models: Sequence[Document]) -> Table:
         aliases = " ".join(f"@{name}={_pinned(target)}" for name, target in sorted(model["aliases"].items()))
         row = (model["name"], str(newest or NOTHING), str(len(model["versions"])), aliases or NOTHING)
         rows.append((*row, moment(model["created_at"])))
-    return table("Models", ("name", "newest", "versions", "aliases", "created"), rows, right=("newest", "versions"))
+    columns = ("name", "newest", "versions", "aliases", "created")
+    return sheet("Models", columns, rows, right=("newest", "versions"), prose=("aliases",))
 
 
 def _pinned(target: Document) -> str:
@@ -178,7 +168,7 @@ def _pinned(target: Document) -> str:
 
 def prediction_table(
     answer: Document, files: Sequence[str], samples: Sequence[Document] | None = None, *, title: str | None = None
-) -> Table:
+) -> Sheet:
     """Return one line per image; with `samples`, whether what is said is so."""
     rows = []
     for position, (file, prediction) in enumerate(zip(files, answer["predictions"], strict=True)):
@@ -188,9 +178,8 @@ def prediction_table(
         rows.append(row)
     columns = ("file", "answer", "probability", "next")
     heading = title or f"{answer['model']}:{answer['version']}/{answer['variant']} · {answer['provider']}"
-    return table(
-        heading, columns if samples is None else (*columns[:2], "", *columns[2:]), rows, right=("probability",)
-    )
+    shown = columns if samples is None else (*columns[:2], "judged", *columns[2:])
+    return sheet(heading, shown, rows, right=("probability",), prose=("next",))
 
 
 def _said(prediction: Document) -> tuple[str, str, str]:
@@ -215,7 +204,7 @@ def _judged(prediction: Document, sample: Document) -> str:
     return "[green]right[/]" if right else f"[red]wrong: {escape(true)}[/]"
 
 
-def weights_table(files: Sequence[Document]) -> Table:
+def weights_table(files: Sequence[Document]) -> Sheet:
     """Return one line per file of weights."""
     rows = [
         (
@@ -230,7 +219,7 @@ def weights_table(files: Sequence[Document]) -> Table:
         for file in files
     ]
     columns = ("id", "name", "tensors", "parameters", "types", "size", "created")
-    return table("Weights", columns, rows, right=("tensors", "parameters", "size"))
+    return sheet("Weights", columns, rows, right=("tensors", "parameters", "size"))
 
 
 def size(size_bytes: int) -> str:

@@ -8,7 +8,7 @@ import typer
 from service.cli.session import session_of
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from service.cli.tables import Sheet
 
 SPLITS = {"val": "validation", "test": "test"}
 
@@ -34,11 +34,11 @@ def report(
         typer.launch(target.resolve().as_uri())
 
 
-def headline_table(document: dict[str, Any]) -> "Table":
+def headline_table(document: dict[str, Any]) -> "Sheet":
     """Return one line per figure, a column per split; below each the reason where there is none."""
     from rich.markup import escape  # noqa: PLC0415  `--help` is spared rich
 
-    from service.cli.output import table  # noqa: PLC0415  as above
+    from service.cli.tables import sheet  # noqa: PLC0415  as above
 
     splits = document["splits"]
     names = list(dict.fromkeys(name for section in splits.values() for name in section["headline"]))
@@ -48,7 +48,7 @@ def headline_table(document: dict[str, Any]) -> "Table":
     ]
     counts = (f"{SPLITS.get(split, split)}, {section['images']} images" for split, section in splits.items())
     title = f"{escape(document['model'])} · {document['job']} · the fp32 file · with 95 % intervals"
-    return table(title, ("", *counts), rows)
+    return sheet(title, ("figure", *counts), rows)
 
 
 def _with_interval(section: dict[str, Any], name: str) -> str:

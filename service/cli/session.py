@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from service.cli.client import Client
 
-UNWATCHED_WIDTH = 120
 USUAL_URL = "http://127.0.0.1:8000"
 
 
@@ -30,9 +29,9 @@ class Session:
     @cached_property
     def console(self) -> "Console":
         """Return where tables and progress go."""
-        from rich.console import Console  # noqa: PLC0415  0.1 s that `espalier --help` is spared
+        from service.cli.screen import Screen  # noqa: PLC0415  0.1 s that `espalier --help` is spared
 
-        return Console(highlight=False, width=None if sys.stdout.isatty() else UNWATCHED_WIDTH)
+        return Screen()
 
     @cached_property
     def client(self) -> "Client":

@@ -6,22 +6,22 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
 
-from service.cli.output import NOTHING, table
+from service.cli.output import NOTHING
+from service.cli.tables import Sheet, facts, sheet
 
 Document = dict[str, Any]
 
 TELLING = ("ratio", "target_speedup", "n", "m", "calibration", "layers", "block_size", "epochs")
 """what of a part of the spec tells one way of making a form from another"""
-ACCURACY = ("variant", "made by", "on", "val", "test", "drop", "95 % interval", "agrees", "accepted")
+ACCURACY = ("variant", "on", "made by", "val", "test", "drop", "95 % interval", "agrees", "accepted")
 FAST = ("ms p50", "p95", "speedup", "95 %", "img/s at 1", "at 8", "at 32")
 SPEED = ("variant", "on", *FAST, "ms load", "MB file", "packed", "memory")
 SIZE_ONLY = "made for size, not for speed"
 
 
 def version_card(version: Document) -> RenderableType:
-    """Return everything that was measured of a version's variants, a line for each provider; 120 columns take it."""
+    """Return everything that was measured of a version's variants, a line for each provider."""
     lines = list(_lines(version))
     providers = dict.fromkeys(provider for _, provider, _ in lines if provider != NOTHING)
     heading = f"{version['model']}:{version['version']}"
@@ -38,7 +38,7 @@ def version_card(version: Document) -> RenderableType:
     return Group(*parts, *_refusals(lines, version["not_made"]))
 
 
-def change_table(result: Document) -> Table:
+def change_table(result: Document) -> Sheet:
     """Return what a measuring job has replaced, a line for each variant and provider."""
     rows = []
     for each in result["measured"]:
@@ -55,7 +55,7 @@ def change_table(result: Document) -> Table:
         for provider, variant in defaults["after"].items()
     )
     columns = ("variant", "on", "ms p50", "speedup", "accepted")
-    return table(f"Measured again · default on {moved}", columns, rows, right=columns[2:4])
+    return sheet(f"Measured again · default on {moved}", columns, rows, right=columns[2:4], keys=2)
 
 
 def _lines(version: Document) -> Iterator[tuple[Document, str, Document]]:
@@ -77,24 +77,21 @@ def _told_host(version: Document, provider: str) -> str:
     return f"{provider} ({escape(device)})" if device else provider
 
 
-def _table(title: str, columns: tuple[str, ...], rows: list[list[str]], *, left: int, tells_provider: bool) -> Table:
-    """Return the table; where all was measured on one provider, without the column that would say so in each line."""
+def _table(title: str, columns: tuple[str, ...], rows: list[list[str]], *, left: int, tells_provider: bool) -> Sheet:
+    """Return the table; where all was measured on one provider, without the column that names it in each line."""
     kept = [number for number, name in enumerate(columns) if name != "on" or tells_provider]
     right = tuple(columns[number] for number in kept if number >= left and columns[number] != "accepted")
     shown = [[row[number] for number in kept] for row in rows]
-    made = table(title, [columns[number] for number in kept], shown, right=right)
-    made.collapse_padding = True
-    for column in made.columns:
-        column.no_wrap = column.header != "made by"
-    return made
+    keys = 2 if tells_provider else 1
+    return sheet(title, [columns[number] for number in kept], shown, right=right, prose=("made by",), keys=keys)
 
 
 def _accuracy(variant: Document, provider: str, measured: Document, version: Document) -> list[str]:
     accuracy = measured.get("accuracy") or {}
     return [
         variant["name"],
-        _made_by(variant),
         provider,
+        _made_by(variant),
         _number(accuracy.get("val"), ".4f"),
         _number(accuracy.get("test"), ".4f"),
         _number(measured.get("accuracy_drop"), "+.4f"),
@@ -144,13 +141,7 @@ def _refusals(lines: list[tuple[Document, str, Document]], not_made: Mapping[str
         if variant.get("size_only") and not any(each.get("accepted") for each in variant["measured"].values())
     ]
     parts = [("Not accepted, and why", told), ("Not made, and why", list(not_made.items()))]
-    return [_words(title, rows) for title, rows in parts if rows]
-
-
-def _words(title: str, rows: list[tuple[str, str]]) -> Table:
-    made = table(title, ("", ""), [(escape(name), escape(why)) for name, why in rows])
-    made.show_header = False
-    return made
+    return [facts(title, [(escape(name), escape(why)) for name, why in rows]) for title, rows in parts if rows]
 
 
 def _made_by(variant: Document) -> str:

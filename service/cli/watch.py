@@ -3,15 +3,30 @@
 from collections.abc import Callable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.measure import Measurement
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column
+from rich.text import Text
 
 from service.cli.client import Client, Event
 from service.cli.output import STATE_STYLES, print_problem
 
 Document = dict[str, Any]
 
+BAR_WIDTH = 20
+SEPARATOR = " · "
 NOT_FACTS = ("fraction", "phase_fraction", "phase", "children", "ended")
 
 
@@ -20,10 +35,10 @@ def watch(client: Client, job_id: str, *, console: Console, meanwhile: Callable[
     columns = (
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(BAR_WIDTH, table_column=Column(no_wrap=True)),
         TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[facts]}"),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        FactsColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bars = _Bars(progress)
@@ -34,6 +49,32 @@ def watch(client: Client, job_id: str, *, console: Console, meanwhile: Callable[
     if job["problem"]:
         print_problem(console, job["problem"])
     return job
+
+
+class FactsColumn(ProgressColumn):
+    """As many of a task's facts as the rest of the line takes, each of them whole."""
+
+    def render(self, task: Task) -> "WholeFacts":
+        """Return the facts of the task."""
+        return WholeFacts(task.fields["facts"])
+
+
+class WholeFacts:
+    """Facts separated by dots, of which the last are left out where the line is too short for them."""
+
+    def __init__(self, text: str) -> None:
+        self._facts = text.split(SEPARATOR)
+
+    def __rich_measure__(self, _console: Console, options: ConsoleOptions) -> Measurement:
+        """Return that any width will do, and which one takes all facts."""
+        return Measurement(0, min(len(SEPARATOR.join(self._facts)), options.max_width))
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the facts that fit."""
+        shown = list(self._facts)
+        while shown and Text.from_markup(SEPARATOR.join(shown)).cell_len > options.max_width:
+            shown.pop()
+        yield Text.from_markup(SEPARATOR.join(shown), overflow="ignore")
 
 
 class _Bars:
@@ -86,7 +127,7 @@ class _Bars:
         elif state == "queued" and self._phase is not None:  # given back, or its worker was lost: it starts anew
             self._progress.remove_task(self._phase)
             self._phase = None
-        facts = " · ".join([state, *(str(data[key]) for key in ("reason",) if data.get(key))])
+        facts = SEPARATOR.join([state, *(str(data[key]) for key in ("reason",) if data.get(key))])
         self._progress.update(self._whole, facts=escape(facts))
 
     def _finish_phase(self) -> None:
@@ -109,7 +150,7 @@ def _facts(data: Document) -> str:
     facts = {name: value for name, value in data.items() if name not in NOT_FACTS and value is not None}
     if "epoch" in facts and "epochs" in facts:
         facts["epoch"] = f"{facts['epoch']:.0f}/{facts.pop('epochs'):.0f}"
-    return escape(" · ".join(f"{name} {_short(value)}" for name, value in facts.items()))
+    return escape(SEPARATOR.join(f"{name} {_short(value)}" for name, value in facts.items()))
 
 
 def _short(value: Any) -> str:  # noqa: ANN401  any JSON

@@ -45,7 +45,7 @@ GAIN = {
 
 
 def shown(what: Any) -> str:
-    console = Console(file=io.StringIO(), width=200)
+    console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
     console.print(what)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -140,7 +140,7 @@ class Told(Client):
 
 
 def test_whoever_watches_a_search_sees_each_childs_end() -> None:
-    console = Console(file=io.StringIO(), width=120)
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
 
     watch(Told(), "job_0", console=console)
 

@@ -10,7 +10,7 @@ from service.cli import output
 
 
 def shown(table: Any) -> str:
-    console = Console(file=io.StringIO(), width=200)
+    console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
     console.print(table)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
