@@ -14,5 +14,7 @@ class Screen(Console):
         super().__init__(stderr=stderr, highlight=False, soft_wrap=not is_watched)
 
     def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401  rich's signature
-        """Print objects; what is wider than the terminal goes on in its next line."""
-        super().print(*objects, **{"crop": False, "overflow": "ignore"} | options)
+        """Print objects; what is wider than the terminal goes on in its next line, and no word is broken."""
+        words = " ".join(each for each in objects if isinstance(each, str)).split()
+        is_too_long = any(len(word) > self.width for word in words)
+        super().print(*objects, **{"crop": False, "soft_wrap": is_too_long or None} | options)
