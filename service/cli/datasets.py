@@ -1,6 +1,7 @@
 """`espalier datasets`: list, show, report, upload, preview, delete."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,19 +53,23 @@ def report(context: typer.Context, dataset: DatasetId) -> None:
 @app.command()
 def upload(
     context: typer.Context,
-    archive: Annotated[Path, typer.Argument(help="zip, tar or tar.gz of class folders, or with a labels.csv")],
-    name: Annotated[str | None, typer.Option(help="a name for people; else the file's")] = None,
+    data: Annotated[
+        Path, typer.Argument(help="zip, tar or tar.gz of class folders, or with a labels.csv; or a folder of the same")
+    ],
+    name: Annotated[str | None, typer.Option(help="a name for people; else the file's or the folder's")] = None,
     *,
     skip_undecodable: Annotated[
         bool, typer.Option("--skip-undecodable", help="leave out images that can't be decoded, instead of refusing")
     ] = False,
 ) -> None:
-    """Upload an archive of labelled images."""
-    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+    """Upload an archive of labelled images, or a folder, which is packed first."""
+    from service.cli import output, packing  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
     undecodable = "skip" if skip_undecodable else "refuse"
-    document = send(session.client, existing(archive), name=name, undecodable=undecodable, session=session)
+    with packing.packed(data, session=session) if data.is_dir() else nullcontext(existing(data)) as archive:
+        label = name or (data.resolve().name if data.is_dir() else None)
+        document = send(session.client, archive, name=label, undecodable=undecodable, session=session)
     session.show(document, output.dataset_card(document))
 
 

@@ -1,11 +1,12 @@
 """`espalier`: the command line. an HTTP client of the service, and the local stack. Slow imports wait."""
 
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
-from service.cli import datasets, jobs, local, models, train, weights
+from service.cli import datasets, jobs, local, models, predicting, train, weights
 from service.cli.session import Session
 
 
@@ -34,6 +35,12 @@ class Commands(TyperGroup):
             raise typer.Exit(1) from error
 
 
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer's signature
+    if wanted:
+        typer.echo(f"espalier {version('espalier')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
@@ -54,6 +61,9 @@ def espalier(
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON, for machines")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and leave")
+    ] = False,
 ) -> None:
     """Train, shrink and serve deep-learning models. Start with `espalier demo`, or `espalier up`."""
     context.obj = Session(url=url, api_key=api_key, as_json=as_json)
@@ -62,7 +72,7 @@ def espalier(
 app.command("up")(local.up)
 app.command("demo")(local.demo)
 app.command("train")(train.train)
-app.command("predict")(models.predict)
+app.command("predict")(predicting.predict)
 app.add_typer(jobs.app, name="jobs", help="Look at jobs, follow them, cancel them.")
 app.add_typer(models.app, name="models", help="Look at models, download them, name them.")
 app.add_typer(datasets.app, name="datasets", help="Upload datasets and look at them.")

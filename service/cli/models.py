@@ -1,4 +1,4 @@
-"""`espalier models`: list, show, compress, measure, download, alias; and `espalier predict`."""
+"""`espalier models`: list, show, compress, measure, download, alias."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli import specs, submitting
-from service.cli.session import existing, refuse, session_of
+from service.cli.session import refuse, session_of
 
 if TYPE_CHECKING:
     from service.cli.client import Client
@@ -129,21 +129,6 @@ def alias(
     else:
         answer = session.client.put(path, {"version": version, "variant": variant})
         session.show(answer, f"{name}@{alias} is {name}:{version}{f'/{variant}' if variant else ''}")
-
-
-def predict(
-    context: typer.Context,
-    model: Reference,
-    files: Annotated[list[Path], typer.Argument(help="image files")],
-    top_k: Annotated[int, typer.Option(min=1, help="most likely classes or labels to show")] = 3,
-) -> None:
-    """Say the class, the labels or the number of image files."""
-    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
-
-    session = session_of(context)
-    images = [(file.name, existing(file).read_bytes()) for file in files]
-    answer = session.client.predict(model, images, top_k=top_k)
-    session.show(answer, output.prediction_table(answer, [str(file) for file in files]))
 
 
 def _path(client: "Client", reference: str) -> str:

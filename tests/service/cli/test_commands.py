@@ -1,3 +1,4 @@
+import importlib.metadata
 import io
 import json
 import zipfile
@@ -136,6 +137,7 @@ def test_a_training_job_ends_in_a_model_that_predicts_and_downloads(
     answer = json.loads(espalier("--json", "predict", "colours", tmp_path / "green/03.png", "--top-k", "2").stdout)
     downloaded = espalier("models", "download", "colours:1/fp32", "-o", tmp_path / "model.onnx")
     espalier("models", "alias", "colours", "stable", "1", "--variant", "fp32")
+    many = espalier("--json", "predict", "colours", a_folder_of_images(tmp_path / "many", count=70, broken="red/7.png"))
 
     assert trained.exit_code == 0, trained.output
     assert "fp32" in trained.output
@@ -143,6 +145,41 @@ def test_a_training_job_ends_in_a_model_that_predicts_and_downloads(
     assert downloaded.exit_code == 0
     assert (tmp_path / "model.onnx").stat().st_size > 10_000
     assert json.loads(espalier("--json", "models", "show", "colours@stable").stdout)["version"] == 1
+    answered = json.loads(many.stdout)
+    assert len(answered["predictions"]) == len(answered["files"]) == 69
+    assert [Path(each["file"]).name for each in answered["refused"]] == ["7.png"]
+    assert "red/7.png" in many.stderr
+    assert many.exit_code == 1
+
+
+def a_folder_of_images(folder: Path, *, count: int, broken: str) -> Path:
+    (folder / "red").mkdir(parents=True)
+    for index in range(count):
+        (folder / "red" / f"{index}.png").write_bytes(a_png(seed=index))
+    (folder / broken).write_bytes(a_png()[:100])
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def test_a_folder_is_uploaded_as_its_archive_would_be(
+    espalier: Espalier, archive: Path, dataset: str, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(tmp_path / "colours")
+
+    uploaded = json.loads(espalier("--json", "datasets", "upload", tmp_path / "colours").stdout)
+
+    assert uploaded["id"] == dataset
+
+
+def test_a_folder_without_a_file_is_refused(espalier: Espalier, tmp_path: Path) -> None:
+    for words in (("datasets", "upload", tmp_path), ("predict", "colours", tmp_path)):
+        assert str(tmp_path) in (refused := espalier(*words)).output
+        assert refused.exit_code == 1
+
+
+def test_the_version_is_printed(espalier: Espalier) -> None:
+    assert espalier("--version").output == f"espalier {importlib.metadata.version('espalier')}\n"
 
 
 def test_weights_are_added_listed_and_removed(espalier: Espalier, tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""A folder as a tar archive of its files, in a temporary file."""
+
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from service.cli.session import Session, is_interactive, refuse
+
+
+@contextmanager
+def packed(folder: Path, *, session: Session) -> Iterator[Path]:
+    """Yield the archive of a folder; it is deleted at the end. Linked files are packed as files.
+
+    Raises:
+        typer.Exit: if there is no file in the folder.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    if not files:
+        raise refuse(f"{folder}: there is no file in this folder")
+    columns = (TextColumn("packing {task.fields[folder]}"), BarColumn(), MofNCompleteColumn())
+    shown = is_interactive() and not session.as_json
+    with tempfile.TemporaryDirectory(prefix="espalier-") as place:
+        archive = Path(place, "folder.tar")
+        with (
+            Progress(*columns, console=session.console, disable=not shown, transient=True) as progress,
+            tarfile.open(archive, "w", dereference=True) as packing,
+        ):
+            bar = progress.add_task("pack", total=len(files), folder=folder.name)
+            for path in files:
+                packing.add(path, path.relative_to(folder).as_posix(), recursive=False)
+                progress.advance(bar)
+        yield archive

@@ -1,0 +1,85 @@
+"""Images of `espalier predict` in requests: their number, their size, and what is done when one is refused."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.cli import predicting
+from service.cli.client import Refused
+from service.cli.session import Session
+
+
+class Service:
+    """A service that takes a few images at a time, and can't read some of them."""
+
+    def __init__(self, *, most: int, broken: Sequence[str] = ()) -> None:
+        self.most, self.broken = most, broken
+        self.asked: list[tuple[str, list[str]]] = []
+
+    def predict(self, model: str, images: Sequence[tuple[str, bytes]], *, top_k: int) -> dict[str, Any]:
+        names = [name for name, _ in images]
+        if len(names) > self.most:
+            raise Refused({"code": "invalid_body", "errors": [{"pointer": "/files", "code": "too_many_inputs"}]})
+        for position, name in enumerate(names):
+            if name in self.broken:
+                raise Refused({"errors": [{"pointer": f"/files/{position}", "message": "cut short"}]})
+        self.asked.append((model, names))
+        answer = {"model": "leaves", "version": 3, "variant": "int8", "provider": "cpu"}
+        return answer | {"predictions": [{"label": name, "top": top_k} for name in names]}
+
+
+def ask(service: Service, images: list[Path]) -> predicting.Answers:
+    session = Session(url=None, api_key=None, as_json=True)
+    session.__dict__["client"] = service
+    return predicting.ask(session, "leaves", images, top_k=1)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{number}.png" for number in range(10)]
+    for path in paths:
+        path.write_bytes(b"x" * 100)
+    return paths
+
+
+def test_a_request_that_is_too_much_is_sent_in_halves(images: list[Path]) -> None:
+    service = Service(most=3)
+
+    answers = ask(service, images)
+
+    assert answers.files == [str(path) for path in images]
+    assert [prediction["label"] for prediction in answers.predictions] == [path.name for path in images]
+    assert max(len(names) for _, names in service.asked) <= 3
+
+
+def test_what_can_not_be_read_is_named_and_the_others_are_answered(images: list[Path]) -> None:
+    answers = ask(Service(most=10, broken=["2.png", "7.png"]), images)
+
+    assert answers.refused == [{"file": str(images[number]), "message": "cut short"} for number in (2, 7)]
+    assert len(answers.predictions) == 8
+
+
+def test_all_requests_are_answered_by_the_file_that_answered_the_first(images: list[Path]) -> None:
+    service = Service(most=4)
+
+    ask(service, images)
+
+    assert [model for model, _ in service.asked][:1] == ["leaves"]
+    assert {model for model, _ in service.asked[1:]} == {"leaves:3/int8"}
+
+
+def test_a_refusal_of_one_image_alone_is_not_tried_for_ever(images: list[Path]) -> None:
+    with pytest.raises(Refused):
+        ask(Service(most=0), images)
+
+
+def test_requests_are_bounded_in_number_and_bytes(images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predicting, "MOST_FILES", 4)
+    monkeypatch.setattr(predicting, "MOST_BYTES", 350)
+    images[5].write_bytes(b"x" * 1000)
+
+    sizes = [len(batch) for batch in predicting.batches(images)]
+
+    assert sizes == [3, 2, 1, 3, 1]
