@@ -25,6 +25,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from models_store import orientation
 from models_store.errors import Invalid
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -79,13 +80,13 @@ def decode(
     assert channels in {GREY, RGB, RGBA}, channels
     if _is_jpeg(data):
         colours = min(channels, RGB)
-        image, orientation = _decode_jpeg(data, smallest_side=DETAIL * size, channels=colours, max_pixels=max_pixels)
+        image, turn = _decode_jpeg(data, smallest_side=DETAIL * size, channels=colours, max_pixels=max_pixels)
     else:
-        image, orientation, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
+        image, turn, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
     pixels = _scaled(image, size=size, fit=fit)
     if pixels.shape[2] < channels:
         pixels = np.concatenate([pixels, np.full((size, size, 1), OPAQUE, np.uint8)], axis=2)
-    return np.ascontiguousarray(_upright(pixels, orientation))
+    return np.ascontiguousarray(_upright(pixels, turn))
 
 
 def decode_whole(data: bytes, *, channels: int, max_pixels: int = 64_000_000) -> Pixels:
@@ -94,9 +95,9 @@ def decode_whole(data: bytes, *, channels: int, max_pixels: int = 64_000_000) ->
     Raises:
         UndecodableImage: as `decode`.
     """
-    image, orientation, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
+    image, turn, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
     pixels = np.asarray(image).reshape(image.height, image.width, channels)
-    return np.ascontiguousarray(_upright(pixels, orientation))
+    return np.ascontiguousarray(_upright(pixels, turn))
 
 
 def inspect(data: bytes, *, max_pixels: int = 64_000_000) -> ImageFacts:
@@ -107,12 +108,12 @@ def inspect(data: bytes, *, max_pixels: int = 64_000_000) -> ImageFacts:
     """
     if _is_jpeg(data):
         width, height = _jpeg_size(data, max_pixels) or _pillow_size(data, max_pixels)
-        _, orientation = _decode_jpeg(data, smallest_side=1, channels=GREY, max_pixels=max_pixels)
+        _, turn = _decode_jpeg(data, smallest_side=1, channels=GREY, max_pixels=max_pixels)
         format_ = "JPEG"
     else:
-        image, orientation, format_ = _decode_by_pillow(data, channels=RGB, max_pixels=max_pixels)
+        image, turn, format_ = _decode_by_pillow(data, channels=RGB, max_pixels=max_pixels)
         width, height = image.size
-    if orientation in UPRIGHT and UPRIGHT[orientation][0]:
+    if turn in UPRIGHT and UPRIGHT[turn][0]:
         width, height = height, width
     return ImageFacts(width, height, format_, grey=_is_grey(data, max_pixels))
 
@@ -155,11 +156,11 @@ def _scaled(image: Image.Image, *, size: int, fit: Literal["crop", "stretch"]) -
     return np.asarray(image).reshape(size, size, -1)
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
+def _upright(pixels: Pixels, turn: int) -> Pixels:
     """Turn the pixels; a centre crop is the same square before and after."""
-    if orientation not in UPRIGHT:
+    if turn not in UPRIGHT:
         return pixels
-    transposed, rows, columns = UPRIGHT[orientation]
+    transposed, rows, columns = UPRIGHT[turn]
     turned = pixels.transpose(1, 0, 2) if transposed else pixels
     return turned[:: -1 if rows else 1, :: -1 if columns else 1]
 
@@ -180,9 +181,9 @@ def _decode_jpeg(data: bytes, *, smallest_side: int, channels: int, max_pixels: 
             pass  # Pillow tolerates more, and says what is wrong
         else:
             image = Image.fromarray(pixels if channels == RGB else pixels[:, :, 0])
-            return image, _jpeg_orientation(data)
-    image, orientation, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
-    return image, orientation
+            return image, orientation.of_jpeg(data)
+    image, turn, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
+    return image, turn
 
 
 def _jpeg_size(data: bytes, max_pixels: int) -> tuple[int, int] | None:
@@ -195,18 +196,10 @@ def _jpeg_size(data: bytes, max_pixels: int) -> tuple[int, int] | None:
     return (width, height) if colours in {"YCbCr", "Gray", "RGB"} else None
 
 
-def _jpeg_orientation(data: bytes) -> int:
-    head = data[: 1 << 17]  # application segments are of 64 KiB at most, and these two come first
-    if b"Exif\x00\x00" not in head and b"tiff:Orientation" not in head:
-        return 1
-    try:
-        with Image.open(BytesIO(data), formats=["JPEG"]) as image:
-            return _orientation(image)
-    except Exception:  # noqa: BLE001  damaged metadata can fail in any way; the pixels were decoded
-        return 1
-
-
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, data: bytes) -> int:
+    """Return the EXIF orientation of an image that Pillow has opened."""
+    if _is_jpeg(data):
+        return orientation.of_jpeg(data)
     try:
         value = image.getexif().get(EXIF_ORIENTATION, 1)
     except Exception:  # noqa: BLE001  damaged metadata can fail in any way, and is no reason to lose the image
@@ -241,13 +234,13 @@ def _decode_by_pillow(data: bytes, *, channels: int, max_pixels: int) -> tuple[I
     format_ = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG with more pictures behind it
     try:
         image.load()
-        orientation = _orientation(image)  # after loading: Pillow turns a TIFF by itself, and takes the tag away
+        turn = _orientation(image, data)  # after loading: Pillow turns a TIFF by itself, and takes the tag away
         converted = _converted(image, MODES[channels])
     except UndecodableImage:
         raise
     except Exception as error:  # Pillow's decoders fail on damaged pixels in any way
         raise UndecodableImage(f"the {format_} image is damaged or cut off ({_said(error)}); save it anew") from error
-    return converted, orientation, format_
+    return converted, turn, format_
 
 
 def _converted(image: Image.Image, mode: Literal["L", "RGB", "RGBA"]) -> Image.Image:
