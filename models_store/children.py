@@ -67,12 +67,17 @@ def standings(database: Database, parent_id: str) -> list[Standing]:
         return [Standing(*row) for row in connection.execute(query)]
 
 
-def counts(database: Database, parent_id: str) -> dict[str, int]:
-    """Return how many children are in each state that one is in."""
+def counts(database: Database, parent_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return parent → how many children are in each state that one is in; a parent without children is left out."""
+    if not parent_ids:
+        return {}
     job = tables.job
-    query = select(job.c.state, func.count()).where(job.c.parent_id == parent_id).group_by(job.c.state)
+    query = select(job.c.parent_id, job.c.state, func.count()).where(job.c.parent_id.in_(parent_ids))
+    found: dict[str, dict[str, int]] = {}
     with database.read() as connection:
-        return {row.state: int(row[1]) for row in connection.execute(query)}
+        for parent_id, state, count in connection.execute(query.group_by(job.c.parent_id, job.c.state)):
+            found.setdefault(parent_id, {})[state] = int(count)
+    return found
 
 
 def metrics(database: Database, parent_id: str) -> dict[str, list[dict[str, Any]]]:

@@ -7,7 +7,7 @@ that touches no row means "somebody else has the job now": it raises Stale, and 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from models_store import events, families, tables
 from models_store.database import Database, now
@@ -40,13 +40,11 @@ class Orders:
 def claim(database: Database, *, settings: Settings) -> Claim | None:
     """Take the next due job, highest priority first, oldest first; None when nothing waits."""
     job, worker = tables.job, this_process()
-    due = select(*COLUMNS).where(job.c.state == "queued", job.c.not_before <= now())
-    due = due.order_by(job.c.priority.desc(), job.c.id).limit(1).with_for_update(skip_locked=True)
+    due = select(job.c.id, job.c.fence).where(*_is_due()).order_by(*_TURN).limit(1).with_for_update(skip_locked=True)
     with database.write() as connection:
-        row = connection.execute(due).first()
-        if row is None:
+        found = connection.execute(due).first()
+        if found is None:
             return None
-        found = job_of(row)
         taken = connection.execute(
             update(job)
             .where(job.c.id == found.id, job.c.state == "queued", job.c.fence == found.fence)
@@ -55,7 +53,7 @@ def claim(database: Database, *, settings: Settings) -> Claim | None:
                 fence=job.c.fence + 1,
                 lease_owner=worker.name,
                 lease_expires_at=now() + settings.lease_s,
-                started_at=found.started_at or now(),
+                started_at=func.coalesce(job.c.started_at, now()),
             )
             .returning(*COLUMNS)
         ).one()
@@ -268,15 +266,10 @@ def reap(database: Database, *, settings: Settings) -> list[str]:
 
 
 def due_for_wake_up(database: Database, *, older_than_s: float) -> list[str]:
-    """Return queued jobs that are due and whose last wake-up is older than that, or was never sent."""
+    """Return queued jobs that are due and whose last wake-up is older than that, or was never sent; next ones first."""
     job = tables.job
     stale_wake = or_(job.c.wake_sent_at.is_(None), job.c.wake_sent_at < now() - older_than_s)
-    query = (
-        select(job.c.id)
-        .where(job.c.state == "queued", job.c.not_before <= now(), stale_wake)
-        .order_by(job.c.id)
-        .limit(100)
-    )
+    query = select(job.c.id).where(*_is_due(), stale_wake).order_by(*_TURN).limit(100)
     with database.read() as connection:
         return list(connection.execute(query).scalars())
 
@@ -285,6 +278,15 @@ def note_wake_up(database: Database, job_id: str) -> None:
     """Remember that the queue took a wake-up for the job."""
     with database.write() as connection:
         connection.execute(update(tables.job).where(tables.job.c.id == job_id).values(wake_sent_at=now()))
+
+
+_TURN = (tables.job.c.priority.desc(), tables.job.c.id)
+"""the order in which jobs are claimed; the index `ix_job_claimed` has it"""
+
+
+def _is_due() -> tuple[ColumnElement[bool], ...]:
+    moment = select(now()).scalar_subquery()  # read once, so that PostgreSQL looks for it in the index
+    return tables.job.c.state == "queued", tables.job.c.not_before <= moment
 
 
 def _count_crash(connection: Connection, job: Job, *, settings: Settings, reason: str) -> None:

@@ -5,12 +5,14 @@ whatever the timeout); keep it under 50 ms and do no I/O in it. Times in the dat
 the database's own clock (`now`), so that leases of several hosts compare.
 """
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Double, Engine, create_engine, event, make_url, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -98,7 +100,9 @@ def _server_engine(url: str) -> Engine:
         "keepalives_count": 3,
         "options": "-c statement_timeout=20000 -c lock_timeout=15000",
     }
-    return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args=bounded)
+    return create_engine(
+        parsed, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args=bounded, json_deserializer=_read_json
+    )
 
 
 def _sqlite_engine(url: str) -> Engine:
@@ -115,7 +119,8 @@ def _sqlite_engine(url: str) -> Engine:
     path = make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, module=driver, connect_args={"timeout": 30, "check_same_thread": False})
+    options = {"timeout": 30, "check_same_thread": False}
+    engine = create_engine(url, module=driver, connect_args=options, json_deserializer=_read_json)
 
     @event.listens_for(engine, "connect")
     def _set_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401  a DB-API connection
@@ -129,3 +134,11 @@ def _sqlite_engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _read_json(text: str | bytes) -> Any:  # noqa: ANN401  any JSON
+    """Return what a JSON column holds; most of the time of reading a page of jobs goes here."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)  # NaN, which earlier releases could store in SQLite

@@ -38,8 +38,8 @@ from models_store.dataset_manifest import (
 )
 from models_store.dataset_splits import complete
 from models_store.errors import Conflict, Invalid, NotFound, StorageFull
+from models_store.families import UNFINISHED
 from models_store.ids import new_id
-from models_store.jobs import TERMINAL
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts, Target
 
@@ -197,7 +197,7 @@ def delete(database: Database, dataset_id: str, *, owner: str) -> None:
         DatasetInUse: if a job that has not ended trains on it.
     """
     job = tables.job
-    using = select(job.c.id).where(job.c.dataset_id == dataset_id, job.c.state.not_in(TERMINAL)).order_by(job.c.id)
+    using = select(job.c.id).where(job.c.dataset_id == dataset_id, job.c.state.in_(UNFINISHED))
     with database.write() as connection:
         locked = select(tables.dataset.c.id).where(_is(dataset_id, owner)).with_for_update()
         if connection.execute(locked).one_or_none() is None:

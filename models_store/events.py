@@ -1,9 +1,10 @@
 """progress: append, follow. A job's events are numbered from 1 without gaps, so a reader can go on where it stopped."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, literal, select, update
 
 from models_store import tables
 from models_store.database import Database, now
@@ -25,6 +26,19 @@ def append(connection: Connection, job_id: str, kind: str, data: dict[str, Any])
     seq = connection.execute(number.returning(tables.job.c.event_seq)).scalar_one()
     connection.execute(insert(tables.job_event).values(job_id=job_id, seq=seq, kind=kind, data=data, created_at=now()))
     return int(seq)
+
+
+def phases_entered(database: Database, job_ids: Sequence[str]) -> dict[str, list[tuple[str, float]]]:
+    """Return job → each phase that it entered, and when, oldest first; a job that has entered none is left out."""
+    event = tables.job_event
+    kind = literal("phase", literal_execute=True)  # written out, or the partial index is not used
+    query = select(event.c.job_id, event.c.data, event.c.created_at)
+    query = query.where(event.c.job_id.in_(job_ids), event.c.kind == kind).order_by(event.c.job_id, event.c.seq)
+    entered: dict[str, list[tuple[str, float]]] = {}
+    with database.read() as connection:
+        for job_id, data, created_at in connection.execute(query).all():
+            entered.setdefault(job_id, []).append((data["phase"], created_at))
+    return entered
 
 
 def after(database: Database, job_id: str, seq: int, *, kinds: tuple[str, ...] = (), limit: int = 1000) -> list[Event]:

@@ -21,6 +21,7 @@ FAMILIES = ("search", "k_fold", "repeats")
 TRIED = ("trial", "fold", "repeat")
 """kinds of children that train and evaluate, and publish nothing"""
 TERMINAL = ("succeeded", "failed", "canceled")
+UNFINISHED = ("queued", "running", "waiting")
 
 
 def lock_parent(connection: Connection, job_id: str) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from models_store import events, families, idempotency, tables, weights
 from models_store.database import Database, now
@@ -249,7 +249,7 @@ def listing(
     if cursor:
         query = query.where(tables.job.c.id < cursor)
     with database.read() as connection:
-        found = [job_of(row) for row in connection.execute(query)]
+        found = [job_of(row) for row in connection.execute(query).all()]
     return found[:limit], found[limit - 1].id if len(found) > limit else None
 
 
@@ -326,7 +326,9 @@ def errand_of(job: Job) -> Errand | None:
     return None if kind is None else Errand(kind, job.parameters or {})
 
 
-def attempts(database: Database, job_id: str) -> int:
-    """Return how often workers have claimed the job."""
+def attempts(database: Database, job_ids: Sequence[str]) -> dict[str, int]:
+    """Return job → how often workers have claimed it; a job that none has claimed is left out."""
+    attempt = tables.attempt
+    query = select(attempt.c.job_id, func.count()).where(attempt.c.job_id.in_(job_ids)).group_by(attempt.c.job_id)
     with database.read() as connection:
-        return len(connection.execute(select(tables.attempt.c.fence).where(tables.attempt.c.job_id == job_id)).all())
+        return {job_id: int(count) for job_id, count in connection.execute(query)}

@@ -56,8 +56,8 @@ def named_blobs(database: Database) -> set[str]:
         named |= {name for name in connection.execute(select(tables.version.c.weights_blob)).scalars() if name}
         for files in connection.execute(select(tables.job.c.files).where(tables.job.c.files.is_not(None))).scalars():
             named |= set((files or {}).values())
-        running = tables.job.c.state.in_(("queued", "running"))
-        for checkpoints in connection.execute(select(tables.job.c.checkpoints).where(running)).scalars():
+        begun = (tables.job.c.state.in_(("queued", "running")), tables.job.c.fence > 0)
+        for checkpoints in connection.execute(select(tables.job.c.checkpoints).where(*begun)).scalars():
             named |= set(checkpoints)
     return named
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from models_store import events, families
+from models_store import families
 from models_store.jobs import TERMINAL, Job
 
 PHASES = (
@@ -40,19 +40,18 @@ def of_kind(kind: str, spec: dict[str, Any]) -> tuple[Sequence[str], set[str]]:
     return tuple(name for name in PHASES if kind != "compress" or name != "training"), left_out
 
 
-def steps(job: Job, phase_events: Sequence[events.Event]) -> list[dict[str, Any]]:
+def steps(job: Job, entered: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
     """Return each phase with its state and times, in the order of the pipeline.
 
-    `phase_events` are the job's events of kind `phase`, oldest first.
+    `entered` are the phases that it has entered and when, oldest first, as `events.phases_entered` has them.
     """
     started: dict[str, float] = {}
     order: list[str] = []
-    for event in phase_events:
-        name = event.data["phase"]
+    for name, entered_at in entered:
         if name in order:  # a resumed job starts over at an earlier phase
             order = order[: order.index(name)]
         order.append(name)
-        started[name] = event.created_at
+        started[name] = entered_at
     phases, left_out = of_kind(job.kind, job.spec)
     last = order[-1] if order else None
     documents = []

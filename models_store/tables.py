@@ -74,10 +74,18 @@ job = Table(
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
-    Index(None, "state", "not_before"),
-    Index(None, "owner", "id"),
     Index(None, "parent_id", "number", unique=True),  # no child is submitted twice, whoever does it
+    Index(None, "parent_id", "id"),
+    Index(None, "dataset_id", "state"),
 )
+
+# In the order in which jobs are claimed, with all that a claim and a wake-up ask of a row: nothing is sorted, and rows
+# that wait for a retry are passed over without being read.
+Index("ix_job_claimed", job.c.state, job.c.priority.desc(), job.c.id, job.c.not_before, job.c.wake_sent_at)
+# Lists leave children out: a search may have a thousand of them between two jobs of a page.
+_no_child = job.c.parent_id.is_(None)
+Index("ix_job_listed", job.c.owner, job.c.id, sqlite_where=_no_child, postgresql_where=_no_child)
+Index("ix_job_listed_by_state", job.c.owner, job.c.state, job.c.id, sqlite_where=_no_child, postgresql_where=_no_child)
 
 attempt = Table(
     "attempt",
@@ -104,6 +112,10 @@ job_event = Table(
     Column("created_at", Double, nullable=False),
     PrimaryKeyConstraint("job_id", "seq"),
 )
+
+# A job has some ten phases among thousands of other events.
+_is_phase = job_event.c.kind == "phase"
+Index("ix_job_event_phase", job_event.c.job_id, job_event.c.seq, sqlite_where=_is_phase, postgresql_where=_is_phase)
 
 idempotency = Table(
     "idempotency",

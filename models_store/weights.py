@@ -14,10 +14,10 @@ from models_store import safetensors_header, tables
 from models_store.blobs import Blobs
 from models_store.database import Database, now
 from models_store.errors import Conflict, NotFound
+from models_store.families import UNFINISHED
 from models_store.ids import new_id
 
 PREFIX = "wt_"
-ENDED = ("succeeded", "failed", "canceled")
 
 
 class WeightsNotFound(NotFound):
@@ -113,7 +113,7 @@ def remove(database: Database, weights_id: str, *, owner: str) -> None:
     """
     job = tables.job
     naming = cast(job.c.spec, Text).contains(weights_id, autoescape=True)  # in a search, a trial may
-    using = select(job.c.id).where(job.c.owner == owner, job.c.state.not_in(ENDED), naming).order_by(job.c.id)
+    using = select(job.c.id).where(job.c.owner == owner, job.c.state.in_(UNFINISHED), naming).order_by(job.c.id)
     with database.write() as connection:
         locked = select(tables.weights.c.id).where(*_is(weights_id, owner)).with_for_update()
         if connection.execute(locked).one_or_none() is None:

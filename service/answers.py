@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from models_store import datasets, events, jobs, phases
+from models_store import datasets
 from models_store.spec.facts import Target
-from service.answer import Answer, moment
+from service.answer import Answer
 from service.outcomes import Children, Kind, Outcome, State
 
 
@@ -194,43 +194,6 @@ class Job(Answer):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-
-    @classmethod
-    def of(
-        cls, job: jobs.Job, entered: list[events.Event], *, attempts: int, children: dict[str, int] | None = None
-    ) -> "Job":
-        """Return the answer for a stored job; `entered` are its events of kind `phase`, oldest first.
-
-        `children` are, of a parent, how many it has in each state.
-        """
-        steps = [
-            {**step, "started_at": moment(step["started_at"]), "ended_at": moment(step["ended_at"])}
-            for step in phases.steps(job, entered)
-        ]
-        return cls(
-            id=job.id,
-            kind=job.kind,
-            parent=job.parent_id,
-            number=job.number,
-            parameters=job.parameters,
-            children=None if children is None else Children.model_validate(children),
-            name=job.name,
-            dataset=job.dataset_id,
-            state=job.state,
-            phase=job.phase,
-            progress=Progress.model_validate(job.progress),
-            steps=[Step.model_validate(step) for step in steps],
-            cancel_requested=job.cancel_requested_at is not None,
-            attempts=attempts,
-            crashes=job.crashes,
-            result=None if job.result is None else Outcome.model_validate(job.result),
-            problem=job.problem,
-            warnings=job.warnings,
-            spec=job.spec,
-            created_at=datetime.fromtimestamp(job.created_at, UTC),
-            started_at=moment(job.started_at),
-            finished_at=moment(job.finished_at),
-        )
 
 
 class DryRun(Answer):

@@ -12,13 +12,14 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.background import BackgroundTask
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
-from models_store import children, events, families, jobs, patrol
+from models_store import events, jobs, patrol
 from models_store.database import Database
 from service.answers import Job, JobList
 from service.auth import Owner
 from service.context import Context, Here
+from service.job_answers import all_described, described, respond
 from service.outcomes import State
-from service.routes.requests import KNOWN_QUERY, Cursor, JobId, Limit, answer, problems
+from service.routes.requests import KNOWN_QUERY, Cursor, JobId, Limit, problems
 
 POLL_S = 0.5
 HEARTBEAT_S = 15
@@ -27,24 +28,14 @@ PAGE = 1000
 router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
 
 
-def described(database: Database, job: jobs.Job) -> Job:
-    """Return the answer for a job, with its steps and attempts read from the store."""
-    phases = events.after(database, job.id, 0, kinds=("phase",))
-    born = None
-    if job.kind in families.FAMILIES:
-        counts = children.counts(database, job.id)
-        born = {"planned": max(job.progress.get("children", 0), sum(counts.values())), **counts}
-    return Job.of(job, phases, attempts=jobs.attempts(database, job.id), children=born)
-
-
 def accepted(here: Context, job: jobs.Job, *, replayed: bool = False) -> Response:
     """Return the answer for a job that was queued, or that the same request had queued before; wake a worker for it."""
     headers = {"Location": f"/jobs/{job.id}"} | ({"Idempotency-Replayed": "true"} if replayed else {})
     wake = None if replayed else BackgroundTask(patrol.wake, here.database, job.id, settings=here.settings)
-    return answer(described(here.database, job), status=202, headers=headers, background=wake)
+    return respond(described(here.database, job), status=202, headers=headers, background=wake)
 
 
-@router.get("/jobs", operation_id="job_list", summary="List jobs", responses=problems())
+@router.get("/jobs", operation_id="job_list", summary="List jobs", response_model=JobList, responses=problems())
 def listing(
     here: Here,
     owner: Owner,
@@ -59,30 +50,37 @@ def listing(
     ] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
-) -> JobList:
+) -> Response:
     """Return your jobs, newest first."""
     found, following = jobs.listing(here.database, owner=owner, state=state, parent=parent, limit=limit, cursor=cursor)
-    return JobList(items=[described(here.database, job) for job in found], next=following)
+    return respond({"items": all_described(here.database, found), "next": following})
 
 
-@router.get("/jobs/{job_id}", operation_id="job_get", summary="Describe a job", responses=problems(404))
-def get(job_id: JobId, here: Here, owner: Owner) -> Job:
+@router.get(
+    "/jobs/{job_id}",
+    operation_id="job_get",
+    summary="Describe a job",
+    response_model=Job,
+    responses=problems(404),
+)
+def get(job_id: JobId, here: Here, owner: Owner) -> Response:
     """Return the job with its steps, progress, and its result or its problem."""
-    return described(here.database, jobs.find(here.database, job_id, owner=owner))
+    return respond(described(here.database, jobs.find(here.database, job_id, owner=owner)))
 
 
 @router.post(
     "/jobs/{job_id}:cancel",
     operation_id="job_cancel",
     summary="Cancel a job",
+    response_model=Job,
     responses=problems(404, 409),
 )
-def cancel(job_id: JobId, here: Here, owner: Owner) -> Job:
+def cancel(job_id: JobId, here: Here, owner: Owner) -> Response:
     """Cancel a waiting job at once, a running one within seconds. Doing it twice changes nothing.
 
     A parent's children are canceled with it. A canceled child counts as failed, and its parent goes on.
     """
-    return described(here.database, jobs.cancel(here.database, job_id, owner=owner))
+    return respond(described(here.database, jobs.cancel(here.database, job_id, owner=owner)))
 
 
 @router.post(

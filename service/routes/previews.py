@@ -16,9 +16,9 @@ from service import bodies
 from service.answers import Job
 from service.auth import Owner
 from service.context import Context, Here
+from service.job_answers import described, respond
 from service.problems import document
-from service.routes.jobs import described
-from service.routes.requests import KNOWN_QUERY, DatasetId, JobId, answer, problems
+from service.routes.requests import KNOWN_QUERY, DatasetId, JobId, problems
 
 MOST_BYTES = 1 << 20
 POLL_S = 0.2
@@ -84,7 +84,7 @@ async def preview(
     if job.state in jobs.TERMINAL:
         return _picture(here, job)
     found = await run_in_threadpool(described, here.database, job)
-    return answer(found, status=202, headers={"Location": f"/jobs/{job.id}"})
+    return respond(found, status=202, headers={"Location": f"/jobs/{job.id}"})
 
 
 @router.get(

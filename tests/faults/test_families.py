@@ -124,9 +124,9 @@ def farm(tmp_path: Path, archive: Path) -> Farm:
 
 
 def attempts(farm: Farm, parent: jobs.Job) -> dict[int, int]:
-    return {
-        child.number or 0: jobs.attempts(farm.database, child.id) for child in children.of(farm.database, parent.id)
-    }
+    found = children.of(farm.database, parent.id)
+    claimed = jobs.attempts(farm.database, [child.id for child in found])
+    return {child.number or 0: claimed.get(child.id, 0) for child in found}
 
 
 def test_a_search_of_12_trials_with_a_worker_killed_midway_ends_with_12_accounted_trials(farm: Farm) -> None:

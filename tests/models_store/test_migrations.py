@@ -9,9 +9,10 @@ import sqlalchemy
 from alembic import command
 from alembic.config import Config
 
+from models_store import claims, jobs, registry, tables
 from models_store import database as database_module
-from models_store import registry, tables
 from models_store.database import Database
+from models_store.settings import Settings
 
 FLAT = {
     "kind": "int8",
@@ -116,3 +117,21 @@ def test_the_change_can_be_taken_back(migrated: Database) -> None:
             tables.variant.select().with_only_columns(tables.variant.c.card).where(tables.variant.c.name == "int8")
         ).scalar_one()
     assert card == FLAT
+
+
+def test_jobs_of_an_earlier_release_are_claimed_and_listed(database: Database, settings: Settings) -> None:
+    to_revision(database, "0003")
+    row = {
+        "owner": "ada", "name": "leaves", "dataset_id": "ds_1", "spec": "{}", "warnings": "[]", "spec_sha256": "5" * 64,
+        "state": "queued", "not_before": 1.0, "fence": 0, "crashes": 0, "max_crashes": 3, "progress": "{}",
+        "checkpoints": "[]", "event_seq": 0, "created_at": 0.0,
+    }  # fmt: skip
+    rows = [row | {"id": f"job_{number}", "priority": priority} for number, priority in enumerate((0, 0, 100))]
+    with database.write() as connection:
+        connection.execute(sqlalchemy.table("job", *map(sqlalchemy.column, rows[0])).insert(), rows)
+
+    to_revision(database, "head")
+
+    order = [claim.job.id for _ in range(3) if (claim := claims.claim(database, settings=settings))]
+    assert order == ["job_2", "job_0", "job_1"]
+    assert [job.id for job in jobs.listing(database, owner="ada")[0]] == ["job_2", "job_1", "job_0"]
