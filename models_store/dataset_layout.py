@@ -1,7 +1,7 @@
 """Which label (or labels, or number) and split each image has: from its folders, or from a `labels.csv`.
 
-- `class/…` or `train|val|valid|validation|test/class/…`; folders below a class belong to it; one folder around
-  everything (or several, one in the other) is peeled off.
+- `class/…`, `split/class/…` or `class/split/…` (see `dataset_folders`); folders below a class belong to it; one folder
+  around everything (or several, one in the other) is peeled off.
 - `labels.csv` beside the images or in the one folder at the top (see `dataset_table`). With a table, folders mean
   nothing.
 """
@@ -14,10 +14,12 @@ from pathlib import PurePosixPath
 
 from models_store import dataset_table
 from models_store.dataset_checks import Check
+from models_store.dataset_folders import Folders, LayoutChoice, read_folders
 from models_store.dataset_intake import Intake, Picture
 from models_store.dataset_manifest import ManifestEntry
-from models_store.dataset_table import LONGEST_LABEL, SPLIT_NAMES, Row, is_fit, label_of
+from models_store.dataset_table import LONGEST_LABEL, Row, is_fit, label_of
 from models_store.spec.facts import Target
+from models_store.split_names import CANONICAL
 
 
 @dataclass(frozen=True)
@@ -36,51 +38,42 @@ class Layout:
     target: Target = "class"
 
 
-def arrange(intake: Intake) -> Layout:
-    """Return what the archive says about its images."""
+def arrange(intake: Intake, *, layout: LayoutChoice = "auto") -> Layout:
+    """Return what the archive says about its images; `layout` is how its owner says that folders are meant."""
     if intake.tables:
         depth = min(name.count("/") for name in intake.tables)
         names = sorted(name for name in intake.tables if name.count("/") == depth)
         if len(names) == 1:
-            return _by_table(intake, names[0])
+            return _by_table(intake, names[0], layout=layout)
         message = "there are several tables of labels; keep one, beside the images"
         return Layout([], [], intake.undecodable, [Check("labels_csv_several", "error", message, names)])
-    return _by_folders(intake)
+    return _by_folders(intake, layout=layout)
 
 
-def _by_folders(intake: Intake) -> Layout:
+def _by_folders(intake: Intake, *, layout: LayoutChoice) -> Layout:
     usable = [picture.file for picture in intake.pictures]
     top = _peeled([*usable, *intake.undecodable], intake)
     parts = {file: file[len(top) :].split("/") for file in [*usable, *intake.undecodable]}
-    spellings = _split_folders(parts.values())
-    if spellings is None:
-        message = (
-            "some folders at the top are splits and others are not; use class folders alone, "
-            "or train, val and test with class folders in each"
-        )
-        names = sorted({path[0] for path in parts.values() if len(path) > 1})
-        return Layout([], [], intake.undecodable, [Check("mixed_layout", "error", message, names)])
-    depth = 1 if spellings else 0  # of the class's folder
-    unlabelled = [file for file, path in parts.items() if len(path) < depth + 2]
-    checks, left_out = _check_unlabelled(unlabelled, parts, spellings)
+    read = read_folders(parts.values(), layout=layout)
+    if any(check.severity == "error" for check in read.checks):
+        return Layout([], [], intake.undecodable, read.checks)
+    unlabelled = [file for file, path in parts.items() if len(path) < read.depth]
+    checks, left_out = _check_unlabelled(unlabelled, parts, read)
     entries = [
         _entry(
             picture,
-            label=label_of(parts[picture.file][depth]),
-            split=SPLIT_NAMES[parts[picture.file][0].lower()] if spellings else "",
+            label=label_of(parts[picture.file][read.class_at]),
+            split=read.split_of(parts[picture.file]),
         )
         for picture in intake.pictures
-        if len(parts[picture.file]) >= depth + 2
+        if len(parts[picture.file]) >= read.depth
     ]
     folders = (folder[len(top) :].split("/") for folder in intake.folders if folder.startswith(top))
-    folded = {path[depth] for path in folders if len(path) > depth and path[0]}
-    folded |= {parts[entry.file][depth] for entry in entries}
+    folded = {path[read.class_at] for path in folders if len(path) > read.class_at and path[0]}
+    folded |= {parts[entry.file][read.class_at] for entry in entries}
     classes = {label_of(name) for name in folded}
-    checks += _check_folder_names(folded)
+    checks += [*read.checks, *_check_folder_names(folded)]
     undecodable = {file: reason for file, reason in intake.undecodable.items() if file not in left_out}
-    if len(set(spellings.values())) < len(spellings):
-        message = "two folders name the same split; join them"
-        checks.append(Check("split_names_collide", "error", message, sorted(spellings)))
     return Layout(entries, sorted(classes), undecodable, checks)
 
 
@@ -112,7 +105,7 @@ def _peeled(images: Sequence[str], intake: Intake) -> str:
         if len(firsts) != 1 or shallowest < 2:  # noqa: PLR2004  the folder to peel, and its class
             return top
         (first,) = firsts
-        if first.lower() in SPLIT_NAMES:
+        if first.lower() in CANONICAL:
             return top
         siblings = {
             folder for folder in intake.folders if folder.startswith(top) and folder.count("/") == top.count("/")
@@ -132,23 +125,12 @@ def _with_parents(folders: Iterable[str]) -> set[str]:
     return known
 
 
-def _split_folders(paths: Iterable[list[str]]) -> dict[str, str] | None:
-    """Return folder → split; {} when the folders at the top are classes; None when they are some of both."""
-    names = {path[0] for path in paths if len(path) > 1}
-    splits = {name: SPLIT_NAMES[name.lower()] for name in sorted(names) if name.lower() in SPLIT_NAMES}
-    if splits and len(splits) == len(names):
-        return splits
-    return None if len(set(splits.values())) > 1 else {}
-
-
-def _check_unlabelled(
-    files: Sequence[str], parts: dict[str, list[str]], spellings: dict[str, str]
-) -> tuple[list[Check], set[str]]:
+def _check_unlabelled(files: Sequence[str], parts: dict[str, list[str]], read: Folders) -> tuple[list[Check], set[str]]:
     """Judge images outside of a class: a whole val or test split without labels is left out, anything else refused."""
     labelled_splits = {path[0] for path in parts.values() if len(path) > 2}  # noqa: PLR2004  split, class, file
     bare = {
         name
-        for name, split in spellings.items()
+        for name, split in (read.splits.items() if read.split_at == 0 else ())
         if split != "train" and name not in labelled_splits and labelled_splits
     }
     left_out = {file for file in files if parts[file][0] in bare and len(parts[file]) > 1}
@@ -166,7 +148,7 @@ def _check_unlabelled(
     return checks, left_out
 
 
-def _by_table(intake: Intake, name: str) -> Layout:
+def _by_table(intake: Intake, name: str, *, layout: LayoutChoice) -> Layout:
     folder = name[: -len(PurePosixPath(name).name)]
     try:
         table = dataset_table.read(intake.tables[name], folder, images=len(intake.pictures) + len(intake.undecodable))
@@ -174,6 +156,9 @@ def _by_table(intake: Intake, name: str) -> Layout:
         check = Check("labels_csv_unreadable", "error", f"{name} can't be read: {error}", [name])
         return Layout([], [], intake.undecodable, [check])
     checks, rows = [*table.checks], table.rows
+    if layout != "auto":
+        message = f"{name} says what each image is: folders mean nothing beside it, and `layout={layout}` neither"
+        checks.append(Check("layout_unused", "warning", message, [name]))
     pictures = {unicodedata.normalize("NFC", picture.file): picture for picture in intake.pictures}
     undecodable = {unicodedata.normalize("NFC", file): file for file in intake.undecodable}
     missing = sorted(file for file in rows if file not in pictures and file not in undecodable)

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from models_store.dataset_checks import Check
 from models_store.spec.facts import Target
+from models_store.split_names import CANONICAL, splits_of
 
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 TARGETS: dict[str, Target] = {"label": "class", "labels": "labels", "value": "number"}  # by column
 OPTIONAL = ("split", "group")
 ALLOWED = "allowed are file,label or file,labels or file,value, each with split and group or without"
@@ -154,8 +154,9 @@ def _check_rows(rows: Sequence[Row], target: Target) -> tuple[list[Check], dict[
         by_file[row.file].append(row)
     repeated = sorted(file for file, group in by_file.items() if len(group) > 1 and len(set(group)) == 1)
     contradicting = sorted(file for file, group in by_file.items() if len(set(group)) > 1)
-    unknown = sorted({row.file for row in rows if row.split and row.split.lower() not in SPLIT_NAMES})
-    names = ", ".join(sorted({row.split for row in rows if row.split.lower() not in SPLIT_NAMES} - {""})[:5])
+    splits = splits_of({row.split for row in rows} - {""})
+    unknown = sorted({row.file for row in rows if row.split and row.split not in splits})
+    names = ", ".join(sorted({row.split for row in rows} - set(splits) - {""})[:5])
     found: list[tuple[str, str, list[str]]] = [
         (
             "labels_csv_contradicts_itself",
@@ -164,7 +165,7 @@ def _check_rows(rows: Sequence[Row], target: Target) -> tuple[list[Check], dict[
         ),
         (
             "labels_csv_unknown_split",
-            f"labels.csv has splits named {names}; allowed are {', '.join(SPLIT_NAMES)}, or none at all",
+            f"labels.csv has splits named {names}; allowed are {', '.join(CANONICAL)}, or none at all",
             unknown,
         ),
         (
@@ -198,9 +199,7 @@ def _check_rows(rows: Sequence[Row], target: Target) -> tuple[list[Check], dict[
     if repeated:
         message = "labels.csv lists some files more than once, always alike; each counts once"
         checks.append(Check("labels_csv_repeated_rows", "warning", message, repeated))
-    return checks, {
-        file: replace(group[0], split=SPLIT_NAMES.get(group[0].split.lower(), "")) for file, group in by_file.items()
-    }
+    return checks, {file: replace(group[0], split=splits.get(group[0].split, "")) for file, group in by_file.items()}
 
 
 def _check_values(rows: Sequence[Row]) -> list[Check]:

@@ -25,6 +25,7 @@ from models_store import scratch, tables
 from models_store.blobs import Blobs
 from models_store.database import Database, now
 from models_store.dataset_checks import Check, DatasetUnusable, check_classes, check_entries, report
+from models_store.dataset_folders import LayoutChoice
 from models_store.dataset_intake import Intake, take_in, without_leftovers
 from models_store.dataset_layout import arrange
 from models_store.dataset_manifest import (
@@ -102,6 +103,7 @@ def ingest(
     owner: str,
     name: str,
     undecodable: Literal["refuse", "skip"],
+    layout: LayoutChoice = "auto",
     database: Database,
     blobs: Blobs,
     settings: Settings,
@@ -119,7 +121,7 @@ def ingest(
     name = _checked_name(name)
     with _staging(settings.scratch) as staging:
         intake = take_in(archive, staging, settings)
-        judged = _judged(intake, undecodable)
+        judged = _judged(intake, undecodable, layout=layout)
         entries = judged.entries
         digest = digest_of(entries)
         earlier = with_digest(database, digest, owner=owner)
@@ -221,29 +223,29 @@ class _Judged:
     checks: list[Check]
 
 
-def _judged(intake: Intake, undecodable: Literal["refuse", "skip"]) -> _Judged:
+def _judged(intake: Intake, undecodable: Literal["refuse", "skip"], *, layout: LayoutChoice) -> _Judged:
     """Return what the archive holds and what was found; raise if one finding is an error."""
-    layout = arrange(intake)
-    checks = [*layout.checks]
-    if layout.undecodable:
+    arranged = arrange(intake, layout=layout)
+    checks = [*arranged.checks]
+    if arranged.undecodable:
         severity: Literal["error", "warning"] = "error" if undecodable == "refuse" else "warning"
         done = "repair or remove them, or ask for undecodable=skip" if undecodable == "refuse" else "they were left out"
-        message = f"{len(layout.undecodable)} images can't be decoded ({next(iter(layout.undecodable))} …); {done}"
-        checks.append(Check("undecodable", severity, message, sorted(layout.undecodable), layout.undecodable))
+        message = f"{len(arranged.undecodable)} images can't be decoded ({next(iter(arranged.undecodable))} …); {done}"
+        checks.append(Check("undecodable", severity, message, sorted(arranged.undecodable), arranged.undecodable))
     if intake.ignored:
         message = f"{len(intake.ignored)} files are no images, and were passed over"
         checks.append(Check("ignored_files", "info", message, sorted(intake.ignored)))
-    entries, origin = layout.entries, "made"
+    entries, origin = arranged.entries, "made"
     if entries or not any(check.severity == "error" for check in checks):
-        checks += check_classes(layout.classes, layout.entries, layout.target)
+        checks += check_classes(arranged.classes, arranged.entries, arranged.target)
     if entries:
         splits = complete(entries)
         entries, origin = splits.entries, splits.origin
         filled = {name for entry in entries for name in entry.names}
-        checks += [*splits.checks, *check_entries(entries, [label for label in layout.classes if label in filled])]
+        checks += [*splits.checks, *check_entries(entries, [label for label in arranged.classes if label in filled])]
     if any(check.severity == "error" for check in checks):
         raise DatasetUnusable(checks)
-    return _Judged(sorted(entries, key=order), layout.classes, layout.target, origin, checks)
+    return _Judged(sorted(entries, key=order), arranged.classes, arranged.target, origin, checks)
 
 
 def _card(judged: _Judged, intake: Intake) -> dict[str, Any]:

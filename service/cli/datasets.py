@@ -2,6 +2,7 @@
 
 import json
 from contextlib import nullcontext
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 DatasetId = Annotated[str, typer.Argument(help="id of the dataset", metavar="DATASET")]
+
+
+class Layout(StrEnum):
+    """What the folders at the top of an archive are."""
+
+    AUTO = "auto"
+    CLASSES = "classes"
+    SPLITS = "splits"
 
 
 @app.command("list")
@@ -57,6 +66,9 @@ def upload(
         Path, typer.Argument(help="zip, tar or tar.gz of class folders, or with a labels.csv; or a folder of the same")
     ],
     name: Annotated[str | None, typer.Option(help="a name for people; else the file's or the folder's")] = None,
+    layout: Annotated[
+        Layout, typer.Option(help="what the folders at the top are; auto: their names decide")
+    ] = Layout.AUTO,
     *,
     skip_undecodable: Annotated[
         bool, typer.Option("--skip-undecodable", help="leave out images that can't be decoded, instead of refusing")
@@ -69,7 +81,9 @@ def upload(
     undecodable = "skip" if skip_undecodable else "refuse"
     with packing.packed(data, session=session) if data.is_dir() else nullcontext(existing(data)) as archive:
         label = name or (data.resolve().name if data.is_dir() else None)
-        document = send(session.client, archive, name=label, undecodable=undecodable, session=session)
+        document = send(
+            session.client, archive, name=label, undecodable=undecodable, layout=layout.value, session=session
+        )
     session.show(document, output.dataset_card(document))
 
 
@@ -116,7 +130,11 @@ def _augmentation(path: Path) -> Any:  # noqa: ANN401  the service judges what i
     return document.get("augmentation") or [] if isinstance(document, dict) else document
 
 
-def send(client: "Client", archive: Path, *, name: str | None, undecodable: str, session: Session) -> dict[str, Any]:
+def send(
+    client: "Client", archive: Path, *, name: str | None, undecodable: str, session: Session, layout: str = "auto"
+) -> dict[str, Any]:
     """Upload an archive with a progress bar where somebody watches; return the dataset."""
     label = name or archive.name.partition(".")[0]
-    return sending.send(client, "/datasets", archive, session=session, name=label, undecodable=undecodable)
+    return sending.send(
+        client, "/datasets", archive, session=session, name=label, undecodable=undecodable, layout=layout
+    )

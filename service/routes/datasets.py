@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from models_store import datasets
+from models_store.dataset_folders import LayoutChoice
 from service import uploads
 from service.answers import Dataset, DatasetList, Report, Sample, Samples
 from service.auth import Owner
@@ -24,7 +25,8 @@ FORM: dict[str, Any] = {
 }
 BODY: dict[str, Any] = {
     "required": True,
-    "description": "A zip, tar or tar.gz of class folders (`class/…` or `train|val|test/class/…`), "
+    "description": "A zip, tar or tar.gz of class folders (`class/…`, `train|val|test/class/…` or "
+    "`class/train|val|test/…`), "
     "or with a `labels.csv`: `file,label`, or `file,labels` (separated by `;` or `|`, maybe none), or `file,value` "
     "(numbers), each with `split` and `group` columns or without; images of one group stay in one split.",
     "content": {
@@ -53,6 +55,7 @@ async def create(
     request: Request,
     here: Here,
     owner: Owner,
+    *,
     name: Annotated[
         str | None,
         Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="left out: the file's name"),
@@ -61,12 +64,25 @@ async def create(
         Literal["refuse", "skip"],
         Query(description="what an image that can't be decoded does: refuse the archive, or be left out"),
     ] = "refuse",
+    layout: Annotated[
+        LayoutChoice,
+        Query(
+            description="what the folders at the top are; auto: their names decide, and the answer is a question where "
+            "they don't; classes; splits: each has class folders in it"
+        ),
+    ] = "auto",
 ) -> Response:
     """Stream an archive in, check it, split it where it is not split, and store it under its content's digest."""
     with uploads.scratch_file(here.settings.scratch) as (archive, file):
         file_name = await uploads.receive(request, file, max_bytes=here.settings.upload_max_bytes)
         dataset, created = await run_in_threadpool(
-            _ingest, here, archive, owner=owner, name=name or _name_of(file_name), undecodable=undecodable
+            _ingest,
+            here,
+            archive,
+            owner=owner,
+            name=name or _name_of(file_name),
+            undecodable=undecodable,
+            layout=layout,
         )
     location = {"Location": f"/datasets/{dataset.id}"}
     return answer(Dataset.of(dataset), status=201 if created else 200, headers=location)
@@ -137,7 +153,13 @@ def delete(dataset_id: DatasetId, here: Here, owner: Owner) -> None:
 
 
 def _ingest(
-    here: Here, archive: Path, *, owner: str, name: str, undecodable: Literal["refuse", "skip"]
+    here: Here,
+    archive: Path,
+    *,
+    owner: str,
+    name: str,
+    undecodable: Literal["refuse", "skip"],
+    layout: LayoutChoice,
 ) -> tuple[datasets.Dataset, bool]:
     with uploads.disk_full_told():
         return datasets.ingest(
@@ -145,6 +167,7 @@ def _ingest(
             owner=owner,
             name=name,
             undecodable=undecodable,
+            layout=layout,
             database=here.database,
             blobs=here.blobs,
             settings=here.settings,

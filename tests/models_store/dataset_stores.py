@@ -54,13 +54,17 @@ class Store:
     settings: Settings
     upload: Path
 
-    def ingest(
-        self, content: Files | bytes, *, name: str = "leaves", owner: str = OWNER, undecodable: Any = "refuse"
-    ) -> Dataset:
-        return self.ingest_again(content, name=name, owner=owner, undecodable=undecodable)[0]
+    def ingest(self, content: Files | bytes, *, name: str = "leaves", owner: str = OWNER, **how: Any) -> Dataset:
+        return self.ingest_again(content, name=name, owner=owner, **how)[0]
 
     def ingest_again(
-        self, content: Files | bytes, *, name: str = "leaves", owner: str = OWNER, undecodable: Any = "refuse"
+        self,
+        content: Files | bytes,
+        *,
+        name: str = "leaves",
+        owner: str = OWNER,
+        undecodable: Any = "refuse",
+        layout: Any = "auto",
     ) -> tuple[Dataset, bool]:
         self.upload.write_bytes(a_zip(content) if isinstance(content, dict) else content)
         return datasets.ingest(
@@ -68,14 +72,15 @@ class Store:
             owner=owner,
             name=name,
             undecodable=undecodable,
+            layout=layout,
             database=self.database,
             blobs=self.blobs,
             settings=self.settings,
         )
 
-    def refusal(self, content: Files | bytes) -> DatasetUnusable:
+    def refusal(self, content: Files | bytes, **how: Any) -> DatasetUnusable:
         with pytest.raises(DatasetUnusable) as refusal:
-            self.ingest(content)
+            self.ingest(content, **how)
         return refusal.value
 
     def manifest(self, dataset: Dataset) -> list[ManifestEntry]:

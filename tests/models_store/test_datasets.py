@@ -384,7 +384,7 @@ def test_a_table_may_give_the_splits(store: Store) -> None:
         ("file,label\n" + ROWS + "images/99.png,odd\n", "labels_csv_missing_files", "images/99.png"),
         ("file,label\n" + ROWS + "images/3.png,even\n", "labels_csv_contradicts_itself", "images/3.png"),
         ("file,label\n" + ROWS.replace("3.png,odd", "3.png,"), "labels_csv_label_unfit", "images/3.png"),
-        ("file,label,split\n" + ROWS.replace("\n", ",dev\n"), "labels_csv_unknown_split", "images/0.png"),
+        ("file,label,split\n" + ROWS.replace("\n", ",fold7\n"), "labels_csv_unknown_split", "images/0.png"),
         (
             "file,label,split\n" + ROWS.replace("\n", ",\n").replace("1.png,odd,", "1.png,odd,train"),
             "labels_csv_split_missing",
