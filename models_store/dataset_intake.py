@@ -15,6 +15,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from models_store import pixels
 from models_store.archive_rules import Limits, Member
 from models_store.archives import read_archive
+from models_store.dataset_table import split_of_table
 from models_store.settings import Settings
 
 IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"])
@@ -23,7 +24,6 @@ OTHER_IMAGE_SUFFIXES = frozenset(
 )
 """Images that are not read: a user means them, so they are reported as undecodable and not passed over."""
 SYSTEM_NAMES = frozenset(["__macosx", "thumbs.db", "desktop.ini"])
-TABLE_NAME = "labels.csv"
 TABLE_DEPTH = 2  # at the top, or in the one folder at the top
 WORTH_A_THREAD_BYTES = 1 << 14
 MOST_WAITING = 16
@@ -54,7 +54,7 @@ class Intake:
     undecodable: dict[str, str] = field(default_factory=dict)  # file → why
     ignored: list[str] = field(default_factory=list)
     folders: set[str] = field(default_factory=set)  # of any file, and those without one
-    tables: dict[str, Path] = field(default_factory=dict)  # files named labels.csv → a copy
+    tables: dict[str, Path] = field(default_factory=dict)  # files named like tables of labels → a copy
 
 
 def take_in(archive: Path, staging: Path, settings: Settings) -> Intake:
@@ -77,7 +77,7 @@ def take_in(archive: Path, staging: Path, settings: Settings) -> Intake:
             path = PurePosixPath(member.name)
             if _is_systems(path):
                 continue
-            if path.name.lower() == TABLE_NAME and len(path.parts) <= TABLE_DEPTH:
+            if split_of_table(path.name) is not None and len(path.parts) <= TABLE_DEPTH:
                 intake.tables[member.name] = _copied(member, staging / f"table-{len(intake.tables)}.csv")
             elif not _is_image(path, member.head):
                 intake.ignored.append(member.name)

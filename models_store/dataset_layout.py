@@ -8,7 +8,7 @@
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -40,14 +40,32 @@ class Layout:
 
 def arrange(intake: Intake, *, layout: LayoutChoice = "auto") -> Layout:
     """Return what the archive says about its images; `layout` is how its owner says that folders are meant."""
-    if intake.tables:
-        depth = min(name.count("/") for name in intake.tables)
-        names = sorted(name for name in intake.tables if name.count("/") == depth)
-        if len(names) == 1:
-            return _by_table(intake, names[0], layout=layout)
-        message = "there are several tables of labels; keep one, beside the images"
-        return Layout([], [], intake.undecodable, [Check("labels_csv_several", "error", message, names)])
-    return _by_folders(intake, layout=layout)
+    names, unused = _tables(intake)
+    arranged = _by_table(intake, names, layout=layout) if names else None
+    if arranged is None:
+        arranged = _by_folders(intake, layout=layout)
+        unused = sorted({*unused, *names})
+    if unused:
+        message = (
+            "tables were seen and not used: labels.csv (or train.csv, test.csv …, with the same columns) is read at "
+            f"the top or in the one folder there; {dataset_table.ALLOWED}"
+        )
+        arranged.checks.append(Check("labels_csv_ignored", "warning", message, unused))
+    return arranged
+
+
+def _tables(intake: Intake) -> tuple[list[str], list[str]]:
+    """Return the tables that count, and the others: those called labels.csv before the splits', the highest first."""
+    deeper = [name for name in intake.ignored if dataset_table.split_of_table(PurePosixPath(name).name) == ""]
+    ranks = {
+        name: (dataset_table.split_of_table(PurePosixPath(name).name) != "", name.count("/")) for name in intake.tables
+    }
+    best = min(ranks.values(), default=None)
+    chosen = sorted(name for name, rank in ranks.items() if rank == best)
+    of_splits = bool(best and best[0])
+    if of_splits and not any(dataset_table.split_of_table(PurePosixPath(name).name) == "train" for name in chosen):
+        chosen = []  # a test.csv beside class folders is about something else
+    return chosen, sorted({*deeper, *(name for name in intake.tables if name not in chosen)})
 
 
 def _by_folders(intake: Intake, *, layout: LayoutChoice) -> Layout:
@@ -148,19 +166,29 @@ def _check_unlabelled(files: Sequence[str], parts: dict[str, list[str]], read: F
     return checks, left_out
 
 
-def _by_table(intake: Intake, name: str, *, layout: LayoutChoice) -> Layout:
-    folder = name[: -len(PurePosixPath(name).name)]
+def _by_table(intake: Intake, names: Sequence[str], *, layout: LayoutChoice) -> Layout | None:
+    """Return what the tables say; None when they are those of splits by name, and no tables of labels."""
+    name = ", ".join(names)
+    splits = {each: dataset_table.split_of_table(PurePosixPath(each).name) or "" for each in names}
+    if len(set(splits.values())) < len(splits):
+        message = "there are several tables of labels; keep one, beside the images"
+        return Layout([], [], intake.undecodable, [Check("labels_csv_several", "error", message, list(names))])
     try:
-        table = dataset_table.read(intake.tables[name], folder, images=len(intake.pictures) + len(intake.undecodable))
+        table = _read(intake, splits)
     except dataset_table.TableUnreadable as error:
-        check = Check("labels_csv_unreadable", "error", f"{name} can't be read: {error}", [name])
+        if any(splits.values()):
+            return None
+        check = Check("labels_csv_unreadable", "error", f"{name} can't be read: {error}", list(names))
         return Layout([], [], intake.undecodable, [check])
     checks, rows = [*table.checks], table.rows
     if layout != "auto":
         message = f"{name} says what each image is: folders mean nothing beside it, and `layout={layout}` neither"
-        checks.append(Check("layout_unused", "warning", message, [name]))
+        checks.append(Check("layout_unused", "warning", message, list(names)))
     pictures = {unicodedata.normalize("NFC", picture.file): picture for picture in intake.pictures}
     undecodable = {unicodedata.normalize("NFC", file): file for file in intake.undecodable}
+    if any(splits.values()):
+        message = f"{name} are read as tables of labels"
+        checks.append(Check("labels_csv_names", "info", message, list(names)))
     missing = sorted(file for file in rows if file not in pictures and file not in undecodable)
     unlisted = sorted(picture.file for file, picture in pictures.items() if file not in rows)
     if missing:
@@ -173,6 +201,27 @@ def _by_table(intake: Intake, name: str, *, layout: LayoutChoice) -> Layout:
     listed = {file: intake.undecodable[file] for folded, file in undecodable.items() if folded in rows}
     classes = sorted({label for row in rows.values() for label in row.names})
     return Layout(entries, classes, listed, checks, table.target)
+
+
+def _read(intake: Intake, splits: Mapping[str, str]) -> dataset_table.Table:
+    """Return the table, or those of the splits as one; a test.csv without labels is left out.
+
+    Raises:
+        TableUnreadable: if the only one can't be read, or that of the train split.
+    """
+    images = len(intake.pictures) + len(intake.undecodable)
+    tables: dict[str, tuple[str, dataset_table.Table]] = {}
+    for name, split in splits.items():
+        folder = name[: -len(PurePosixPath(name).name)]
+        try:
+            tables[name] = (split, dataset_table.read(intake.tables[name], folder, images=images))
+        except dataset_table.TableUnreadable:
+            if split in {"", "train"}:
+                raise
+            intake.ignored.append(name)
+    if len(tables) == 1:
+        return next(iter(tables.values()))[1]
+    return dataset_table.joined(tables)
 
 
 def _listed(picture: Picture, row: Row) -> ManifestEntry:
