@@ -1,6 +1,9 @@
-"""progress: append, follow. A job's events are numbered from 1 without gaps, so a reader can go on where it stopped."""
+"""Progress of jobs: append and follow.
 
-from collections.abc import Sequence
+A job's events are numbered from 1 without gaps, so a reader can go on where it stopped.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +11,8 @@ from sqlalchemy import Connection, insert, literal, select, update
 
 from models_store import tables
 from models_store.database import Database, now
+
+IDS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,15 @@ class Event:
     kind: str
     data: dict[str, Any]
     created_at: float
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of a job's events, and how far it was when they were read: its state, and the number of its newest event."""
+
+    state: str
+    newest: int
+    events: list[Event]
 
 
 def append(connection: Connection, job_id: str, kind: str, data: dict[str, Any]) -> int:
@@ -43,10 +57,44 @@ def phases_entered(database: Database, job_ids: Sequence[str]) -> dict[str, list
 
 def after(database: Database, job_id: str, seq: int, *, kinds: tuple[str, ...] = (), limit: int = 1000) -> list[Event]:
     """Return up to `limit` events numbered above `seq`, oldest first; of the given kinds, or all."""
+    with database.read() as connection:
+        return _after(connection, job_id, seq, kinds=kinds, limit=limit)
+
+
+def page(database: Database, job_id: str, seq: int, *, limit: int, owner: str | None = None) -> Page | None:
+    """Return up to `limit` events numbered above `seq`; None when there is no such job, or it is not this owner's."""
+    job = tables.job
+    query = select(job.c.state, job.c.event_seq).where(job.c.id == job_id)
+    if owner is not None:
+        query = query.where(job.c.owner == owner)
+    with database.read() as connection:
+        row = connection.execute(query).first()  # before the events: what it says has happened is then among them
+        if row is None:
+            return None
+        found = _after(connection, job_id, seq, limit=limit) if row.event_seq > seq else []
+        return Page(row.state, row.event_seq, found)
+
+
+def news(database: Database, known: Mapping[str, int], *, limit: int) -> dict[str, Page | None]:
+    """Return the jobs with events above the number known of each, with up to `limit` of them; None: the job is gone."""
+    job, found = tables.job, dict[str, Page | None]()
+    job_ids = list(known)
+    with database.read() as connection:
+        for start in range(0, len(job_ids), IDS_PER_QUERY):
+            some = job_ids[start : start + IDS_PER_QUERY]
+            rows = connection.execute(select(job.c.id, job.c.state, job.c.event_seq).where(job.c.id.in_(some))).all()
+            found |= dict.fromkeys(set(some) - {row.id for row in rows})
+            for row in rows:
+                if row.event_seq > known[row.id]:
+                    events = _after(connection, row.id, known[row.id], limit=limit)
+                    found[row.id] = Page(row.state, row.event_seq, events)
+    return found
+
+
+def _after(connection: Connection, job_id: str, seq: int, *, limit: int, kinds: tuple[str, ...] = ()) -> list[Event]:
     event = tables.job_event
     query = select(event.c.seq, event.c.kind, event.c.data, event.c.created_at)
     query = query.where(event.c.job_id == job_id, event.c.seq > seq).order_by(event.c.seq).limit(limit)
     if kinds:
         query = query.where(event.c.kind.in_(kinds))
-    with database.read() as connection:
-        return [Event(*row) for row in connection.execute(query)]
+    return [Event(*row) for row in connection.execute(query)]

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from models_store import claims, queue, scratch, tables
 from models_store.blobs import Blobs
@@ -17,10 +18,16 @@ log = logging.getLogger(__name__)
 
 
 def wake(database: Database, job_id: str, *, settings: Settings) -> bool:
-    """Announce a queued job and note that it was done; False when the broker is down, which loses nothing."""
+    """Announce a queued job and note that it was done; False when the broker is down, which loses nothing.
+
+    A note that the database does not take loses nothing either: the job is announced once more.
+    """
     if not queue.announce(settings, job_id):
         return False
-    claims.note_wake_up(database, job_id)
+    try:
+        claims.note_wake_up(database, job_id)
+    except SQLAlchemyError as error:
+        log.warning("the wake-up for %s was sent and not noted: %s", job_id, type(error).__name__)
     return True
 
 

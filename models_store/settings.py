@@ -38,6 +38,12 @@ class Settings(BaseSettings):
     inference_lanes: int = Field(0, ge=0, description="threads that run one model; 0: one per CPU core (one on CUDA)")
     loaded_models: int = Field(8, gt=0, description="models kept loaded; the least recently used leaves first")
 
+    database_wait_s: float = Field(
+        5, gt=0, le=60, description="how long a call waits for a lock or a free connection before 503, in seconds"
+    )
+    event_streams_per_owner: int = Field(
+        2000, gt=0, description="event streams that one owner may hold open in one API process before 429"
+    )
     lease_s: float = Field(60, gt=0, description="how long a claim lasts without a heartbeat, in seconds")
     beat_s: float = Field(10, gt=0, description="time between two heartbeats, in seconds")
     beat_deadline_s: float = Field(

@@ -96,8 +96,10 @@ def _context(settings: "Settings") -> "Context":
     from service.inference.references import References  # noqa: PLC0415  the same
     from service.inference.sessions import Sessions  # noqa: PLC0415  the same
     from service.metrics import Metrics  # noqa: PLC0415  the same
+    from service.streams import Streams  # noqa: PLC0415  the same
+    from service.threads import threads  # noqa: PLC0415  the same
 
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, patience_s=settings.database_wait_s)
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
     sessions = Sessions(blobs, settings=settings)
     metrics = Metrics()
@@ -106,7 +108,9 @@ def _context(settings: "Settings") -> "Context":
         loaded=lambda: len(sessions.loaded),
     )
     references = References(database, provider=lambda: devices.serving(settings.device))
-    return Context(settings, settings.owners, database, blobs, sessions, references, metrics)
+    grouped = threads(wait_s=settings.database_wait_s)
+    streams = Streams(database, grouped.stream_readers, most_per_owner=settings.event_streams_per_owner)
+    return Context(settings, settings.owners, database, blobs, sessions, references, metrics, grouped, streams)
 
 
 @asynccontextmanager
@@ -125,6 +129,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await context.streams.close()
         await run_in_threadpool(patrol.stop)
         await context.sessions.close()
         context.database.close()

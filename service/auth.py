@@ -46,7 +46,12 @@ def owner_of(request: Request) -> str:
     return found
 
 
-Owner = Annotated[str, Depends(owner_of)]
+async def _owner(request: Request) -> str:
+    return owner_of(request)
+
+
+Owner = Annotated[str, Depends(_owner)]
+"""Asynchronous, as every dependency that only looks at the request: a plain function would wait for a free thread."""
 
 
 def _key_in(request: Request) -> str:

@@ -11,6 +11,8 @@ from models_store.settings import Settings
 from service.inference.references import References
 from service.inference.sessions import Sessions
 from service.metrics import Metrics
+from service.streams import Streams
+from service.threads import Threads
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Context:
     sessions: Sessions
     references: References
     metrics: Metrics
+    threads: Threads
+    streams: Streams
 
 
 def context_of(request: Request) -> Context:
@@ -32,4 +36,8 @@ def context_of(request: Request) -> Context:
     return context
 
 
-Here = Annotated[Context, Depends(context_of)]
+async def _context(request: Request) -> Context:
+    return context_of(request)
+
+
+Here = Annotated[Context, Depends(_context)]

@@ -13,11 +13,11 @@ import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from models_store.database import UNAVAILABLE
 from models_store.errors import EspalierError, FieldError, Invalid, NotFound, Unavailable
 from models_store.ids import new_id
 
@@ -96,13 +96,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the app with a problem document."""
+    """Answer every error of the app with a problem document; asynchronously, so that no refusal waits for a thread."""
     app.add_exception_handler(EspalierError, _espalier_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _disconnected)
-    app.add_exception_handler(OperationalError, _database_error)
-    app.add_exception_handler(InterfaceError, _database_error)
+    for unavailable in UNAVAILABLE:
+        app.add_exception_handler(unavailable, _database_error)
     app.add_middleware(LastResort)
 
 
@@ -114,12 +114,13 @@ class LastResort:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, with a 500 if nothing below did."""
-        started = False
+        started = finished = False
 
         async def watched(message: Message) -> None:
-            nonlocal started
+            nonlocal started, finished
             started = started or message["type"] == "http.response.start"
             await send(message)
+            finished = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         try:
             await self._app(scope, receive, watched)
@@ -128,18 +129,20 @@ class LastResort:
                 raise
             error_id = new_id("err")
             log.exception("unforeseen error", error_id=error_id, method=scope["method"], path=scope["path"])
+            if finished:
+                return  # the answer was whole; what failed came after it, and the client's connection stays usable
             if started:
                 raise  # the server cuts the connection: the client must not take a half answer for a whole one
             error = EspalierError(f"this is our fault; it is logged as {error_id}, quote that when you report it")
             await document(error.as_problem() | {"instance": scope["path"], "error_id": error_id})(scope, receive, send)
 
 
-def _espalier_error(request: Request, error: Exception) -> Response:
+async def _espalier_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, EspalierError)
     return respond(error, instance=request.url.path)
 
 
-def _validation_error(request: Request, error: Exception) -> Response:
+async def _validation_error(request: Request, error: Exception) -> Response:
     """Answer for a path, query or header value; bodies are read by `bodies.py`."""
     assert isinstance(error, RequestValidationError)
     faults = error.errors()
@@ -155,7 +158,7 @@ def _validation_error(request: Request, error: Exception) -> Response:
     return respond(InvalidRequest(f"{first.pointer}: {first.message}", errors=errors), instance=request.url.path)
 
 
-def _http_error(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
     unknown = _no_such_verb(request)
@@ -188,13 +191,13 @@ def _no_such_verb(request: Request) -> NoSuchRoute | None:
     )
 
 
-def _disconnected(request: Request, _error: Exception) -> Response:
+async def _disconnected(request: Request, _error: Exception) -> Response:
     """Answer nobody: the client left while it sent its body."""
     log.info("client left", method=request.method, path=request.url.path)
     return Response(status_code=400)
 
 
-def _database_error(request: Request, error: Exception) -> Response:
+async def _database_error(request: Request, error: Exception) -> Response:
     log.error("database error", path=request.url.path, error=repr(getattr(error, "orig", error)))
     refusal = DatabaseUnavailable("the database does not answer, or is too busy; nothing was changed, try again")
     return respond(refusal, instance=request.url.path)

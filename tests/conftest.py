@@ -53,15 +53,20 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         yield store
         store.close()
         return
-    server_url = request.getfixturevalue("postgresql_url")
+    yield request.getfixturevalue("postgresql_database")
+
+
+@pytest.fixture
+def postgresql_database(postgresql_url: str) -> Iterator[Database]:
+    """An empty, migrated database on a real PostgreSQL."""
     name = f"test_{uuid4().hex}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
-    store = Database(server_url.replace("/postgres?", f"/{name}?"))
+    store = Database(postgresql_url.replace("/postgres?", f"/{name}?"))
     store.migrate()
     yield store
     store.close()
-    with psycopg.connect(server_url, autocommit=True) as connection:
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

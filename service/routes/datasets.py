@@ -5,7 +5,6 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from models_store import datasets
 from models_store.dataset_folders import LayoutChoice
@@ -14,6 +13,7 @@ from service.answers import Dataset, DatasetList, Report, Sample, Samples
 from service.auth import Owner
 from service.context import Here
 from service.routes.requests import KNOWN_QUERY, Cursor, DatasetId, Limit, answer, problems
+from service.threads import writes
 
 router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
 
@@ -75,7 +75,7 @@ async def create(
     """Stream an archive in, check it, split it where it is not split, and store it under its content's digest."""
     with uploads.scratch_file(here.settings.scratch) as (archive, file):
         file_name = await uploads.receive(request, file, max_bytes=here.settings.upload_max_bytes)
-        dataset, created = await run_in_threadpool(
+        dataset, created = await here.threads.intake.run(
             _ingest,
             here,
             archive,
@@ -147,6 +147,7 @@ def samples(
     status_code=204,
     responses=problems(404, 409),
 )
+@writes
 def delete(dataset_id: DatasetId, here: Here, owner: Owner) -> None:
     """Delete the dataset; refused while a job that has not ended uses it."""
     datasets.delete(here.database, dataset_id, owner=owner)

@@ -1,16 +1,15 @@
-"""jobs as their owner sees them: state, events as they happen, logs, cancel, retry."""
+"""Jobs as their owner sees them: state, events as they happen, logs, cancel, retry."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 
-import orjson
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 from starlette.background import BackgroundTask
-from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.concurrency import iterate_in_threadpool
 
 from models_store import events, jobs, patrol
 from models_store.database import Database
@@ -19,9 +18,10 @@ from service.auth import Owner
 from service.context import Context, Here
 from service.job_answers import all_described, described, respond
 from service.outcomes import State
+from service.problems import DatabaseUnavailable
 from service.routes.requests import KNOWN_QUERY, Cursor, JobId, Limit, problems
+from service.threads import writes
 
-POLL_S = 0.5
 HEARTBEAT_S = 15
 PAGE = 1000
 
@@ -31,8 +31,22 @@ router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
 def accepted(here: Context, job: jobs.Job, *, replayed: bool = False) -> Response:
     """Return the answer for a job that was queued, or that the same request had queued before; wake a worker for it."""
     headers = {"Location": f"/jobs/{job.id}"} | ({"Idempotency-Replayed": "true"} if replayed else {})
-    wake = None if replayed else BackgroundTask(patrol.wake, here.database, job.id, settings=here.settings)
-    return respond(described(here.database, job), status=202, headers=headers, background=wake)
+    waking = None if replayed else BackgroundTask(wake, here, job.id)
+    return respond(described(here.database, job), status=202, headers=headers, background=waking)
+
+
+async def wake(here: Context, job_id: str) -> None:
+    """Wake a worker for a queued job, if there is time for it."""
+    with suppress(DatabaseUnavailable):  # too much waits to be written: the patrol announces the job soon
+        await here.threads.writers.run(patrol.wake, here.database, job_id, settings=here.settings)
+
+
+async def _stream_place(here: Here, owner: Owner) -> AsyncIterator[None]:
+    with here.streams.place(owner):
+        yield  # until the stream has ended, however it does
+
+
+StreamPlace = Annotated[None, Depends(_stream_place)]
 
 
 @router.get("/jobs", operation_id="job_list", summary="List jobs", response_model=JobList, responses=problems())
@@ -75,6 +89,7 @@ def get(job_id: JobId, here: Here, owner: Owner) -> Response:
     response_model=Job,
     responses=problems(404, 409),
 )
+@writes
 def cancel(job_id: JobId, here: Here, owner: Owner) -> Response:
     """Cancel a waiting job at once, a running one within seconds. Doing it twice changes nothing.
 
@@ -91,6 +106,7 @@ def cancel(job_id: JobId, here: Here, owner: Owner) -> Response:
     response_model=Job,
     responses=problems(404, 409),
 )
+@writes
 def retry(job_id: JobId, here: Here, owner: Owner) -> Response:
     """Queue a new job with the spec of one that failed or was canceled; a parent's begins with new children."""
     return accepted(here, jobs.retry(here.database, job_id, owner=owner, settings=here.settings))
@@ -108,13 +124,14 @@ def retry(job_id: JobId, here: Here, owner: Owner) -> Response:
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         204: {"description": "The job has ended, and nothing came after `Last-Event-ID`"},
-        **problems(404),
+        **problems(404, 429, 503),
     },
 )
 async def follow(
     job_id: JobId,
     here: Here,
     owner: Owner,
+    _place: StreamPlace,
     last_event_id: Annotated[
         str | None,
         Header(
@@ -126,10 +143,10 @@ async def follow(
 ) -> Response:
     """Stream everything that has happened to the job and will, each event with its number as `id`."""
     seen = int(last_event_id or 0)
-    job = await run_in_threadpool(jobs.find, here.database, job_id, owner=owner)
-    if job.state in jobs.TERMINAL and not await run_in_threadpool(events.after, here.database, job_id, seen, limit=1):
+    page = await here.streams.read(job_id, owner=owner, seen=seen)
+    if page.is_over and not page.frames:
         return Response(status_code=204)  # tells a browser's EventSource not to come again
-    return EventSourceResponse(_events(here.database, job_id, owner=owner, seen=seen), ping=HEARTBEAT_S, sep="\n")
+    return EventSourceResponse(here.streams.follow(job_id, page, seen=seen), ping=HEARTBEAT_S, sep="\n")
 
 
 @router.get(
@@ -145,23 +162,12 @@ def logs(job_id: JobId, here: Here, owner: Owner) -> Response:
     return StreamingResponse(iterate_in_threadpool(_log_lines(here.database, job_id)), media_type="text/plain")
 
 
-async def _events(database: Database, job_id: str, *, owner: str, seen: int) -> AsyncIterator[ServerSentEvent]:
-    while True:
-        # the state first: what it says has happened is then among the events that are read after it
-        job = await run_in_threadpool(jobs.find, database, job_id, owner=owner)
-        found = await run_in_threadpool(events.after, database, job_id, seen, limit=PAGE)
-        for event in found:
-            yield ServerSentEvent(id=str(event.seq), event=event.kind, data=orjson.dumps(event.data).decode(), sep="\n")
-            seen = event.seq
-        if job.state in jobs.TERMINAL and len(found) < PAGE:
-            return
-        if not found:
-            await asyncio.sleep(POLL_S)
-
-
 def _log_lines(database: Database, job_id: str) -> Iterator[str]:
     seen = 0
     while found := events.after(database, job_id, seen, kinds=("log",), limit=PAGE):
-        for event in found:
-            yield f"{datetime.fromtimestamp(event.created_at, UTC):%Y-%m-%dT%H:%M:%S.%fZ} {event.data['text']}\n"
-            seen = event.seq
+        lines = (
+            f"{datetime.fromtimestamp(event.created_at, UTC):%Y-%m-%dT%H:%M:%S.%fZ} {event.data['text']}\n"
+            for event in found
+        )
+        yield "".join(lines)  # a page at a time: each step of a plain iterator costs a thread
+        seen = found[-1].seq

@@ -26,6 +26,7 @@ from service.routes.requests import (
     is_named,
     problems,
 )
+from service.threads import writes
 
 MOST_ALIAS_BYTES = 10_000
 RANGE = re.compile(r"(?P<first>\d{1,18})-(?P<last>\d{0,18})|-(?P<suffix>\d{1,18})")
@@ -128,7 +129,7 @@ async def set_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner,
     target = bodies.check(AliasTarget, bodies.parse(body))
     reference = f"{name}:{target.version}" + (f"/{target.variant}" if target.variant else "")
     await here.sessions.get(await run_in_threadpool(here.references.resolve, reference, owner=owner))
-    await run_in_threadpool(
+    await here.threads.writers.run(
         registry.set_alias,
         here.database,
         name,
@@ -148,6 +149,7 @@ async def set_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner,
     status_code=204,
     responses=problems(404),
 )
+@writes
 def delete_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner) -> None:
     """Remove an alias; the version stays."""
     registry.remove_alias(here.database, name, alias, owner=owner)

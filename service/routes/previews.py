@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from models_store import datasets, jobs, patrol
+from models_store import datasets, jobs
 from models_store.errors import NotFound
 from models_store.spec.preview import Preview
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
@@ -18,6 +18,7 @@ from service.auth import Owner
 from service.context import Context, Here
 from service.job_answers import described, respond
 from service.problems import document
+from service.routes.jobs import wake
 from service.routes.requests import KNOWN_QUERY, DatasetId, JobId, problems
 
 MOST_BYTES = 1 << 20
@@ -73,8 +74,8 @@ async def preview(
     """
     given = bodies.parse(await bodies.read_json(request, max_bytes=MOST_BYTES))
     wanted = bodies.check(Preview, given)
-    job = await run_in_threadpool(_submit, here, wanted, dataset_id=dataset_id, owner=owner)
-    await run_in_threadpool(patrol.wake, here.database, job.id, settings=here.settings)
+    job = await here.threads.writers.run(_submit, here, wanted, dataset_id=dataset_id, owner=owner)
+    await wake(here, job.id)
     deadline = time.monotonic() + wait_s
     while job.state not in jobs.TERMINAL and time.monotonic() < deadline and not await request.is_disconnected():
         await asyncio.sleep(POLL_S)

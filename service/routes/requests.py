@@ -43,6 +43,7 @@ PROBLEMS: dict[int, str] = {
     415: "A content type that this call does not read",
     416: "the file does not have the part that was asked for",
     422: "What was given can't be used",
+    429: "Too many at a time: try again after Retry-After seconds",
     503: "Not now: try again after Retry-After seconds",
     507: "No room left on the disk",
 }
@@ -67,8 +68,10 @@ def is_named(if_none_match: str, sha256: str) -> bool:
     return sha256 in tags or "*" in tags
 
 
-def refuse_unknown_query(request: Request) -> None:
+async def refuse_unknown_query(request: Request) -> None:
     """Refuse a query parameter that the call does not have, or that came twice.
+
+    Asynchronous, so that no call waits for a free thread before it begins.
 
     Raises:
         UnknownQuery: naming the nearest one.

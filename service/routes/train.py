@@ -87,7 +87,7 @@ async def create(
             warnings=warnings,
         )
         return answer(meant, status=200)
-    return await run_in_threadpool(_submit, here, body, owner=owner, key=idempotency_key)
+    return await here.threads.writers.run(_submit, here, body, owner=owner, key=idempotency_key)
 
 
 def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Response:

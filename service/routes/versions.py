@@ -75,7 +75,7 @@ async def compress(
         meant = DryRun(spec=spec.model_dump(mode="json"), kind="compress", children=0, warnings=warnings)
         return answer(meant, status=200)
     key = _key(f"{name}:{number}:compress", idempotency_key, body, owner=owner)
-    return await run_in_threadpool(_submit_compress, here, body, model=name, number=number, owner=owner, key=key)
+    return await here.threads.writers.run(_submit_compress, here, body, model=name, number=number, owner=owner, key=key)
 
 
 @router.post(
@@ -102,7 +102,7 @@ async def measure(
     """
     body = await bodies.read_json(request, max_bytes=MOST_SPEC_BYTES)
     key = _key(f"{name}:{number}:measure", idempotency_key, body, owner=owner)
-    return await run_in_threadpool(_submit_measure, here, body, model=name, number=number, owner=owner, key=key)
+    return await here.threads.writers.run(_submit_measure, here, body, model=name, number=number, owner=owner, key=key)
 
 
 def _submit_measure(

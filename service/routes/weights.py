@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from models_store import weights
 from service import uploads
 from service.auth import Owner
 from service.context import Context, Here
 from service.routes.requests import KNOWN_QUERY, Cursor, Limit, WeightsId, answer, problems
+from service.threads import writes
 from service.weights_answers import Weights, WeightsList
 
 router = APIRouter(tags=["weights"], dependencies=[KNOWN_QUERY])
@@ -53,7 +53,7 @@ async def create(
     """
     with uploads.scratch_file(here.settings.scratch) as (path, file):
         await uploads.receive_bytes(request, file, max_bytes=here.settings.weights_max_bytes)
-        stored, created = await run_in_threadpool(_add, here, path, owner=owner, name=name)
+        stored, created = await here.threads.intake.run(_add, here, path, owner=owner, name=name)
     location = {"Location": f"/weights/{stored.id}"}
     return answer(Weights.of(stored), status=201 if created else 200, headers=location)
 
@@ -80,6 +80,7 @@ def get(weights_id: WeightsId, here: Here, owner: Owner) -> Weights:
     status_code=204,
     responses=problems(404, 409),
 )
+@writes
 def delete(weights_id: WeightsId, here: Here, owner: Owner) -> None:
     """Delete the file; refused while a job that has not ended starts from it. Models made from it stay."""
     weights.remove(here.database, weights_id, owner=owner)

@@ -7,7 +7,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import func, insert, select, text
 
 from models_store import tables
-from models_store.database import Database, now
+from models_store.database import UNAVAILABLE, Database, now
+from tests.locks import write_lock
 
 
 def test_the_migrations_make_the_tables_of_this_version(database: Database) -> None:
@@ -65,3 +66,53 @@ def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
 
     with database.read() as connection:
         assert connection.execute(select(func.count()).select_from(tables.model)).scalar_one() == 0
+
+
+def test_readers_are_answered_while_more_writers_wait_than_there_are_connections(database: Database) -> None:
+    url = database.engine.url.render_as_string(hide_password=False)
+    impatient = Database(url, patience_s=3)
+    refused, stranded = [], []
+    begun = threading.Barrier(61)
+
+    def write() -> None:
+        begun.wait(30)
+        try:
+            with impatient.write() as connection:
+                connection.execute(insert(tables.model).values(owner="ada", name="late", created_at=0.0))
+        except UNAVAILABLE as error:
+            refused.append(error)
+        except BaseException as error:  # noqa: BLE001  whatever else: the test fails by it
+            stranded.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(60)]
+    with write_lock(url):
+        for thread in threads:
+            thread.start()
+        begun.wait(30)
+        for _ in range(5):
+            with impatient.read() as connection:
+                connection.execute(select(func.count()).select_from(tables.model)).scalar_one()
+        were_waiting = sum(thread.is_alive() for thread in threads)
+        for thread in threads:
+            thread.join()
+    impatient.close()
+
+    assert were_waiting > 0
+    assert (len(refused), stranded) == (60, [])
+
+
+def test_a_writer_that_was_refused_writes_when_the_lock_is_free(database: Database) -> None:
+    url = database.engine.url.render_as_string(hide_password=False)
+    impatient = Database(url, patience_s=0.3)
+
+    def write() -> None:
+        with impatient.write() as connection:
+            connection.execute(insert(tables.model).values(owner="ada", name="late", created_at=0.0))
+
+    with write_lock(url), pytest.raises(UNAVAILABLE):
+        write()
+    write()
+
+    with impatient.read() as connection:
+        assert connection.execute(select(func.count()).select_from(tables.model)).scalar_one() == 1
+    impatient.close()

@@ -1,0 +1,270 @@
+"""Events of jobs for all who follow them: one watcher per process, however many streams are open.
+
+Twice a second the watcher asks the database, in one query, which of the followed jobs have news. It reads those once,
+and wakes the streams of each job a few at a time, so that other requests get their turn in between. A stream reads for
+itself only what happened before it came.
+
+TooManyStreams   429  the owner holds as many streams as one may
+NoRoomForStream  503  the process has no file descriptors to spare for one more
+"""
+
+import asyncio
+import resource
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import orjson
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sse_starlette import ServerSentEvent
+
+from models_store import events, jobs
+from models_store.database import UNAVAILABLE, Database
+from models_store.errors import EspalierError, Unavailable
+from service.problems import DatabaseUnavailable
+from service.threads import ThreadGroup
+
+POLL_S = 0.5
+WATCH_WAIT_S = 60.0
+PAGE = 200
+KEPT = 64
+"""Newest events of each followed job that are kept for its streams; one that is further behind reads for itself."""
+AT_ONCE = 16
+"""Streams woken, and events sent to one of them, before other requests get their turn."""
+OTHER_FILES = 256
+"""File descriptors kept back for everything but streams."""
+
+log = structlog.get_logger(__name__)
+
+
+class TooManyStreams(EspalierError):
+    """The owner holds as many event streams as one may."""
+
+    status = 429
+    code = "too_many_streams"
+    title = "Too many event streams"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+
+
+class NoRoomForStream(Unavailable):
+    """The process can hold no more event streams."""
+
+    code = "overloaded"
+    title = "No room for one more event stream"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An event as it is sent."""
+
+    seq: int
+    text: bytes
+
+
+@dataclass(frozen=True)
+class Page:
+    """Frames after some event, and how far the job was when they were read."""
+
+    newest: int
+    is_over: bool
+    frames: list[Frame]
+
+    @classmethod
+    def of(cls, found: events.Page) -> "Page":
+        """Return what is sent of events that were read."""
+        return cls(found.newest, found.state in jobs.TERMINAL, [_frame(event) for event in found.events])
+
+
+@dataclass
+class _Feed:
+    """What this process knows of one followed job: `known` is the newest event that it has read."""
+
+    known: int
+    is_over: bool
+    followers: int = 0
+    recent: deque[Frame] = field(default_factory=lambda: deque(maxlen=KEPT))
+    waiting: set[asyncio.Future[None]] = field(default_factory=set)
+
+    def since(self, seen: int) -> list[Frame]:
+        """Return the frames after an event, if all of them are kept."""
+        if not self.recent or self.recent[0].seq > seen + 1:
+            return []
+        return [frame for frame in self.recent if frame.seq > seen]
+
+    def take(self, page: Page | None) -> None:
+        """Keep what was read; None: the job's row is gone."""
+        if page is None:
+            self.is_over = True
+            return
+        self.recent.extend(page.frames)
+        self.known = page.frames[-1].seq if page.frames else page.newest
+        self.is_over = page.is_over and self.known >= page.newest
+
+    async def news(self) -> None:
+        """Wait until something has happened."""
+        future = asyncio.get_running_loop().create_future()
+        self.waiting.add(future)
+        try:
+            await future
+        finally:
+            self.waiting.discard(future)
+
+
+class Streams:
+    """All event streams of one app. Use within its event loop."""
+
+    def __init__(self, database: Database, readers: ThreadGroup, *, most_per_owner: int) -> None:
+        self._database = database
+        self._readers = readers
+        self._watchers_thread = ThreadGroup(1, wait_s=WATCH_WAIT_S)
+        self._most_per_owner = most_per_owner
+        self._open: Counter[str] = Counter()
+        self._feeds: dict[str, _Feed] = {}
+        self._watcher: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def place(self, owner: str) -> Iterator[None]:
+        """Hold one of the owner's places for a stream.
+
+        Raises:
+            TooManyStreams: if all of them are taken.
+            NoRoomForStream: if the process can hold no more.
+        """
+        if self._open[owner] >= self._most_per_owner:
+            raise TooManyStreams(
+                f"you follow {self._open[owner]} streams of events already, as many as one owner may "
+                "(EVENT_STREAMS_PER_OWNER); close one, then try again"
+            )
+        if self._open.total() >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OTHER_FILES:
+            raise NoRoomForStream(f"{self._open.total()} streams of events are open; try again when some have ended")
+        self._open[owner] += 1
+        try:
+            yield
+        finally:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+
+    async def read(self, job_id: str, *, owner: str, seen: int) -> Page:
+        """Return the first frames after event `seen`.
+
+        Raises:
+            JobNotFound: as jobs.find does.
+        """
+        return await self._readers.run(_first_page, self._database, job_id, owner=owner, seen=seen)
+
+    async def follow(self, job_id: str, page: Page, *, seen: int) -> AsyncIterator[bytes]:
+        """Yield what was read after event `seen`, then everything that happens, until the job has ended.
+
+        A database that does not answer delays a stream, and does not end it.
+        """
+        frames = page.frames
+        with self._joined(job_id, page) as feed:
+            while True:
+                for start in range(0, len(frames), AT_ONCE):
+                    batch = frames[start : start + AT_ONCE]
+                    yield b"".join(frame.text for frame in batch)
+                    seen = batch[-1].seq
+                    await asyncio.sleep(0)
+                if seen < feed.known:
+                    frames = feed.since(seen) or await self._read_on(job_id, seen)
+                    if not frames:
+                        return  # the job was deleted
+                elif feed.is_over:
+                    return
+                else:
+                    frames = []
+                    await feed.news()
+
+    async def close(self) -> None:
+        """End the watcher, and with it every stream."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+
+    @contextmanager
+    def _joined(self, job_id: str, page: Page) -> Iterator[_Feed]:
+        feed = self._feeds.setdefault(job_id, _Feed(page.newest, page.is_over))
+        feed.followers += 1
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch())
+        try:
+            yield feed
+        finally:
+            feed.followers -= 1
+            if not feed.followers and self._feeds.get(job_id) is feed:
+                del self._feeds[job_id]
+
+    async def _read_on(self, job_id: str, seen: int) -> list[Frame]:
+        while True:
+            try:
+                page = await self._readers.run(_page, self._database, job_id, seen=seen)
+            except (DatabaseUnavailable, *UNAVAILABLE):
+                await asyncio.sleep(POLL_S)
+            else:
+                return page.frames if page else []
+
+    async def _watch(self) -> None:
+        """Look for news as long as anybody follows; nobody waits for a watcher that has ended."""
+        is_away = False
+        try:
+            while self._feeds:
+                await asyncio.sleep(POLL_S)
+                known = {job_id: feed.known for job_id, feed in self._feeds.items()}
+                try:
+                    news = await self._watchers_thread.run(_news, self._database, known)
+                except (DatabaseUnavailable, SQLAlchemyError) as error:
+                    if not is_away:
+                        log.warning("event streams wait: the database does not answer", error=type(error).__name__)
+                    is_away = True
+                    continue
+                is_away = False
+                for job_id, page in news.items():
+                    await self._tell(job_id, page)
+        finally:
+            self._watcher = None
+            for feed in self._feeds.values():
+                feed.is_over = True
+                _wake(feed.waiting)
+            self._feeds = {}
+
+    async def _tell(self, job_id: str, page: Page | None) -> None:
+        feed = self._feeds.get(job_id)
+        if feed is None:
+            return
+        feed.take(page)
+        waiting = list(feed.waiting)
+        for start in range(0, len(waiting), AT_ONCE):
+            _wake(waiting[start : start + AT_ONCE])
+            await asyncio.sleep(0)
+
+
+def _wake(waiting: Iterable[asyncio.Future[None]]) -> None:
+    for future in waiting:
+        if not future.done():
+            future.set_result(None)
+
+
+def _frame(event: events.Event) -> Frame:
+    data = orjson.dumps(event.data).decode()
+    return Frame(event.seq, ServerSentEvent(id=str(event.seq), event=event.kind, data=data, sep="\n").encode())
+
+
+def _first_page(database: Database, job_id: str, *, owner: str, seen: int) -> Page:
+    found = events.page(database, job_id, seen, owner=owner, limit=PAGE)
+    if found is None:
+        raise jobs.JobNotFound(f"there is no job {job_id!r}; GET /jobs lists yours")
+    return Page.of(found)
+
+
+def _page(database: Database, job_id: str, *, seen: int) -> Page | None:
+    found = events.page(database, job_id, seen, limit=PAGE)
+    return None if found is None else Page.of(found)
+
+
+def _news(database: Database, known: dict[str, int]) -> dict[str, Page | None]:
+    found = events.news(database, known, limit=PAGE)
+    return {job_id: None if page is None else Page.of(page) for job_id, page in found.items()}
