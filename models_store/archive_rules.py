@@ -281,7 +281,8 @@ def _refuse_pair(first: str, second: str) -> None:
 
 def _checked_name(raw: str) -> str:
     shown, reason = shown_name(raw), None
-    if not raw.isprintable() and any(unicodedata.category(character) in {"Cc", "Cs"} for character in raw):
+    judged = raw.removesuffix("\r") if raw.endswith("Icon\r") else raw  # how macOS names a folder's icon
+    if not judged.isprintable() and any(unicodedata.category(character) in {"Cc", "Cs"} for character in judged):
         reason = "holds a NUL or another control character"
     elif "\\" in raw:
         reason = "holds a backslash; use / between folders"

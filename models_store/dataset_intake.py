@@ -13,17 +13,17 @@ from pathlib import Path, PurePosixPath
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from models_store import pixels
-from models_store.archive_rules import Limits, Member
+from models_store.archive_rules import Limits, Member, shown_name
 from models_store.archives import read_archive
 from models_store.dataset_table import split_of_table
 from models_store.settings import Settings
+from models_store.system_files import is_hidden, is_system
 
 IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"])
 OTHER_IMAGE_SUFFIXES = frozenset(
     [".heic", ".heif", ".avif", ".svg", ".jp2", ".jxl", ".psd", ".ico", ".ppm", ".pgm", ".tga", ".exr", ".dng", ".raw"]
 )
 """Images that are not read: a user means them, so they are reported as undecodable and not passed over."""
-SYSTEM_NAMES = frozenset(["__macosx", "thumbs.db", "desktop.ini"])
 TABLE_DEPTH = 2  # at the top, or in the one folder at the top
 WORTH_A_THREAD_BYTES = 1 << 14
 MOST_WAITING = 16
@@ -53,6 +53,7 @@ class Intake:
     pictures: list[Picture] = field(default_factory=list)
     undecodable: dict[str, str] = field(default_factory=dict)  # file → why
     ignored: list[str] = field(default_factory=list)
+    of_systems: list[str] = field(default_factory=list)  # left by a system or a tool, see system_files
     folders: set[str] = field(default_factory=set)  # of any file, and those without one
     tables: dict[str, Path] = field(default_factory=dict)  # files named like tables of labels → a copy
 
@@ -75,11 +76,14 @@ def take_in(archive: Path, staging: Path, settings: Settings) -> Intake:
             if member.is_folder:
                 continue
             path = PurePosixPath(member.name)
-            if _is_systems(path):
+            if is_system(path):
+                intake.of_systems.append(shown_name(member.name))
                 continue
             if split_of_table(path.name) is not None and len(path.parts) <= TABLE_DEPTH:
                 intake.tables[member.name] = _copied(member, staging / f"table-{len(intake.tables)}.csv")
-            elif not _is_image(path, member.head):
+            elif not _is_image(path, member.head) or (
+                is_hidden(path) and not pixels.looks_like_image(member.head[:32])
+            ):
                 intake.ignored.append(member.name)
             elif member.size_bytes > settings.image_max_bytes:
                 reason = f"{member.size_bytes} bytes; at most {settings.image_max_bytes} are allowed for an image"
@@ -193,13 +197,11 @@ def _copied(member: Member, target: Path) -> Path:
 
 def _note_folders(folders: set[str], member: Member) -> None:
     folder = member.name if member.is_folder else member.name.rpartition("/")[0]
-    while folder and folder not in folders and not _is_systems(PurePosixPath(folder)):
+    if is_hidden(PurePosixPath(folder)):
+        return  # a class where it holds images, and not an empty one where it holds something else
+    while folder and folder not in folders and not is_system(PurePosixPath(folder)):
         folders.add(folder)
         folder = folder.rpartition("/")[0]
-
-
-def _is_systems(path: PurePosixPath) -> bool:
-    return any(part.startswith(".") or part.lower() in SYSTEM_NAMES for part in path.parts)
 
 
 def _is_image(path: PurePosixPath, head: bytes) -> bool:

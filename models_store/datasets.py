@@ -235,6 +235,9 @@ def _judged(intake: Intake, undecodable: Literal["refuse", "skip"], *, layout: L
     if intake.ignored:
         message = f"{len(intake.ignored)} files are no images, and were passed over"
         checks.append(Check("ignored_files", "info", message, sorted(intake.ignored)))
+    if intake.of_systems:
+        message = f"{len(intake.of_systems)} files were left by a system or a tool, and were passed over"
+        checks.append(Check("system_files", "info", message, sorted(intake.of_systems)))
     entries, origin = arranged.entries, "made"
     if entries or not any(check.severity == "error" for check in checks):
         checks += check_classes(arranged.classes, arranged.entries, arranged.target)

@@ -183,20 +183,46 @@ def test_a_class_may_be_called_train(store: Store) -> None:
     assert store.ingest(class_files("bus", "train")).card["classes"] == ["bus", "train"]
 
 
-def test_system_files_are_passed_over_and_others_named(store: Store) -> None:
-    clutter = {
-        "__MACOSX/oak/._000.png": b"x",
-        ".DS_Store": b"x",
-        "oak/Thumbs.db": b"x",
-        "oak/.hidden/1.png": b"x",
-        "README.md": b"hello",
-        "oak/notes.txt": b"hello",
-    }
+SYSTEMS = [
+    "__MACOSX/oak/._000.png",
+    ".DS_Store",
+    "oak/Thumbs.db",
+    "oak/@eaDir/000.png/SYNOPHOTO_THUMB_M.jpg",
+    "$RECYCLE.BIN/S-1-5/x.png",
+    "#recycle/elm/1.png",
+    "lost+found/2.png",
+    "System Volume Information/x",
+    "oak/._001.png",
+    ".AppleDouble/oak/000.png",
+    "elm/.ipynb_checkpoints/003-checkpoint.png",
+    "elm/.@__thumb/s100003.png",
+    ".git/objects/x.png",
+    "oak/000.png:Zone.Identifier",
+    "__MACOSX/._Icon\r",
+    "oak/Icon\r",
+]
+
+
+def test_what_systems_leave_behind_is_passed_over_and_listed(store: Store) -> None:
+    clutter = {name: a_png(seed=9000 + place) for place, name in enumerate(SYSTEMS)}
 
     dataset = store.ingest(class_files("oak", "elm") | clutter)
 
-    assert checks(dataset)["ignored_files"]["files"] == ["README.md", "oak/notes.txt"]
+    assert checks(dataset)["system_files"]["files"] == sorted(ascii(x) if "\r" in x else x for x in SYSTEMS)
+    assert (dataset.card["classes"], dataset.card["images"]) == (["elm", "oak"], 20)
+
+
+def test_other_files_are_passed_over_and_named(store: Store) -> None:
+    clutter = dict.fromkeys(("README.md", "oak/notes.txt", ".config/some", "oak/.hidden/1.png"), b"hello")
+
+    dataset = store.ingest(class_files("oak", "elm") | clutter)
+
+    assert checks(dataset)["ignored_files"]["files"] == sorted(clutter)
     assert dataset.card["classes"] == ["elm", "oak"]
+
+
+def test_a_hidden_folder_of_images_is_a_class(store: Store) -> None:
+    assert store.ingest(class_files(".22LR", "9mm")).card["classes"] == [".22LR", "9mm"]
 
 
 def test_images_without_a_suffix_are_known_by_their_content(store: Store) -> None:
