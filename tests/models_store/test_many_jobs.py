@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, text, update
+from sqlalchemy import Connection, Engine, event, insert, text, update
 
 from models_store import children, claims, datasets, events, jobs, tables
 from models_store.database import Database
@@ -75,7 +75,7 @@ def crowded(database: Database) -> Database:
 
 
 @contextmanager
-def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
+def statements() -> Iterator[list[tuple[str, Any]]]:
     """Collect every statement that is sent inside, with its parameters."""
     sent: list[tuple[str, Any]] = []
 
@@ -83,11 +83,11 @@ def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
         if not statement.startswith(("BEGIN", "EXPLAIN")):
             sent.append((statement, parameters))
 
-    event.listen(database.engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", note)
     try:
         yield sent
     finally:
-        event.remove(database.engine, "before_cursor_execute", note)
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 def plan_of(database: Database, statement: str, parameters: Any) -> str:
@@ -102,7 +102,7 @@ def plan_of(database: Database, statement: str, parameters: Any) -> str:
 def test_no_sort_and_no_scan_of_all_jobs(crowded: Database, settings: Settings) -> None:
     plans = {}
     for name, read in READS.items():
-        with statements(crowded) as sent:
+        with statements() as sent:
             read(crowded, settings)
         asked = [each for each in sent if not each[0].startswith("INSERT")]
         plans[name] = "\n".join(plan_of(crowded, *each) for each in asked)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, update
+from sqlalchemy import Connection, Engine, event, update
 
 from models_store import claims, jobs, tables
 from models_store.database import Database
@@ -49,25 +49,25 @@ def some_jobs(database: Database, settings: Settings, count: int) -> list[jobs.J
 
 
 @contextmanager
-def counted(database: Database) -> Iterator[list[str]]:
+def counted() -> Iterator[list[str]]:
     sent: list[str] = []
 
     def note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         sent.append(statement)
 
-    event.listen(database.engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", note)
     try:
         yield sent
     finally:
-        event.remove(database.engine, "before_cursor_execute", note)
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 def test_a_long_page_takes_as_many_statements_as_a_short_one(database: Database, settings: Settings) -> None:
     found = some_jobs(database, settings, 20)
 
-    with counted(database) as for_two:
+    with counted() as for_two:
         all_described(database, found[:2])
-    with counted(database) as for_twenty:
+    with counted() as for_twenty:
         all_described(database, found)
 
     assert len(found) == 20
