@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from models_store import pixels
-from models_store.archive_rules import Limits, Member, shown_name
+from models_store.archive_rules import CompressionTooHigh, Limits, Member, shown_name
 from models_store.archives import read_archive
 from models_store.dataset_table import split_of_table
+from models_store.pixel_budget import PixelBudget, TooManyPixels
 from models_store.settings import Settings
 from models_store.system_files import is_hidden, is_system
 
@@ -28,6 +29,9 @@ TABLE_DEPTH = 2  # at the top, or in the one folder at the top
 WORTH_A_THREAD_BYTES = 1 << 14
 MOST_WAITING = 16
 MOST_WAITING_BYTES = 64 << 20
+FREE_PIXELS = 1_000_000_000
+MOST_PIXELS_PER_BYTE = 400
+"""Of an archive, beyond FREE_PIXELS: scanned pages in black and white have 200, and blank images thousands."""
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 SUFFIX = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "GIF": "gif", "TIFF": "tif"}
 
@@ -63,14 +67,26 @@ def take_in(archive: Path, staging: Path, settings: Settings) -> Intake:
 
     Raises:
         NotAnArchive, ArchiveRefused, UnpackedTooLarge: as `read_archive`.
+        CompressionTooHigh: if its images have far more pixels than it has bytes.
     """
+    archive_bytes = archive.stat().st_size
+    budget = PixelBudget(FREE_PIXELS + MOST_PIXELS_PER_BYTE * archive_bytes)
+    try:
+        return _taken_in(archive, staging, settings, budget=budget)
+    except TooManyPixels as error:
+        raise CompressionTooHigh(
+            f"{error.detail}: the archive has {archive_bytes} bytes, and each may hold {MOST_PIXELS_PER_BYTE} pixels"
+        ) from error
+
+
+def _taken_in(archive: Path, staging: Path, settings: Settings, *, budget: PixelBudget) -> Intake:
     intake = Intake(staging / "images.zip")
     limits = Limits(files=settings.dataset_max_files, unpacked_bytes=settings.unpacked_max_bytes)
     with (
         ZipFile(intake.images, "w", ZIP_STORED) as images,
         ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool,
     ):
-        desk = _Desk(intake, images, pool, settings)
+        desk = _Desk(intake, images, pool, settings, budget=budget)
         for member in read_archive(archive, limits):
             _note_folders(intake.folders, member)
             if member.is_folder:
@@ -118,11 +134,14 @@ class _Waiting:
 class _Desk:
     """Images between their arrival and their place in the zip: decoded in threads, put down in order of arrival."""
 
-    def __init__(self, intake: Intake, images: ZipFile, pool: ThreadPoolExecutor, settings: Settings) -> None:
+    def __init__(
+        self, intake: Intake, images: ZipFile, pool: ThreadPoolExecutor, settings: Settings, *, budget: PixelBudget
+    ) -> None:
         self._intake = intake
         self._images = images
         self._pool = pool
         self._max_pixels = settings.image_max_pixels
+        self._budget = budget
         self._known: dict[str, Picture | str | None] = {}  # content → what it is, or why not; None: still waiting
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
@@ -144,9 +163,9 @@ class _Desk:
 
     def _started(self, data: bytes) -> Callable[[], pixels.ImageFacts | str]:
         if len(data) < WORTH_A_THREAD_BYTES:
-            facts = _inspected(data, self._max_pixels)
+            facts = _inspected(data, self._max_pixels, self._budget)
             return lambda: facts
-        return self._pool.submit(_inspected, data, self._max_pixels).result
+        return self._pool.submit(_inspected, data, self._max_pixels, self._budget).result
 
     def _put_down(self) -> None:
         waiting = self._waiting.popleft()
@@ -176,9 +195,9 @@ class _Desk:
             self._intake.pictures.append(known if known.file == waiting.name else replace(known, file=waiting.name))
 
 
-def _inspected(data: bytes, max_pixels: int) -> pixels.ImageFacts | str:
+def _inspected(data: bytes, max_pixels: int, budget: PixelBudget) -> pixels.ImageFacts | str:
     try:
-        return pixels.inspect(data, max_pixels=max_pixels)
+        return pixels.inspect(data, max_pixels=max_pixels, budget=budget)
     except pixels.UndecodableImage as error:
         return error.detail
 

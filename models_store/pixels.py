@@ -12,6 +12,7 @@ The same bytes give the same pixels on every call. What is decided here, and why
   made with (torchvision's `Resize` and `CenterCrop`), and half the time of scaling everything and cutting.
 - **JPEG** by simplejpeg (libjpeg-turbo), which scales by n/8 while it decodes, never below twice the size; what its
   strict mode refuses (stray bytes between markers, as old cameras write them) and CMYK is Pillow's to decode.
+- **What costs far more than its bytes** is refused by its header: too many pixels, scans, chunks, segments or strips.
 """
 
 import functools
@@ -25,12 +26,15 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from models_store import orientation
+from models_store import image_structure, orientation
 from models_store.errors import Invalid
+from models_store.pixel_budget import PixelBudget
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MOST_JPEG_SCANS = 200
-"""A progressive JPEG has about ten; each costs a pass over all pixels, however few bytes it takes."""
+MOST_PASSES = 16
+"""A progressive JPEG has about ten scans, and each costs a pass over all pixels, however few bytes it takes: of the
+largest image so many are allowed, of a smaller one as many as take no longer, up to MOST_JPEG_SCANS."""
 GREY, RGB, RGBA = 1, 3, 4  # channels
 MODES: dict[int, Literal["L", "RGB", "RGBA"]] = {GREY: "L", RGB: "RGB", RGBA: "RGBA"}
 OPAQUE = 255
@@ -70,19 +74,28 @@ class ImageFacts:
 
 
 def decode(
-    data: bytes, *, size: int, channels: int, fit: Literal["crop", "stretch"], max_pixels: int = 64_000_000
+    data: bytes,
+    *,
+    size: int,
+    channels: int,
+    fit: Literal["crop", "stretch"],
+    max_pixels: int = 64_000_000,
+    budget: PixelBudget | None = None,
 ) -> Pixels:
     """Return the image as uint8 (size, size, channels): grey (ITU-R 601) for 1, RGB for 3, with alpha for 4.
 
     Raises:
         UndecodableImage: if the bytes are no image, a damaged one, or one of more than `max_pixels`.
+        TooManyPixels: if it is more than is left of the `budget`.
     """
     assert channels in {GREY, RGB, RGBA}, channels
     if _is_jpeg(data):
         colours = min(channels, RGB)
-        image, turn = _decode_jpeg(data, smallest_side=DETAIL * size, channels=colours, max_pixels=max_pixels)
+        image, turn = _decode_jpeg(
+            data, smallest_side=DETAIL * size, channels=colours, max_pixels=max_pixels, budget=budget
+        )
     else:
-        image, turn, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
+        image, turn, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels, budget=budget)
     pixels = _scaled(image, size=size, fit=fit)
     if pixels.shape[2] < channels:
         pixels = np.concatenate([pixels, np.full((size, size, 1), OPAQUE, np.uint8)], axis=2)
@@ -95,23 +108,23 @@ def decode_whole(data: bytes, *, channels: int, max_pixels: int = 64_000_000) ->
     Raises:
         UndecodableImage: as `decode`.
     """
-    image, turn, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
+    image, turn, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels, budget=None)
     pixels = np.asarray(image).reshape(image.height, image.width, channels)
     return np.ascontiguousarray(_upright(pixels, turn))
 
 
-def inspect(data: bytes, *, max_pixels: int = 64_000_000) -> ImageFacts:
+def inspect(data: bytes, *, max_pixels: int = 64_000_000, budget: PixelBudget | None = None) -> ImageFacts:
     """Return what the image is, after decoding all of it: a truncated one is seen here.
 
     Raises:
-        UndecodableImage: as `decode`, on the same bytes.
+        UndecodableImage, TooManyPixels: as `decode`, on the same bytes.
     """
     if _is_jpeg(data):
         width, height = _jpeg_size(data, max_pixels) or _pillow_size(data, max_pixels)
-        _, turn = _decode_jpeg(data, smallest_side=1, channels=GREY, max_pixels=max_pixels)
+        _, turn = _decode_jpeg(data, smallest_side=1, channels=GREY, max_pixels=max_pixels, budget=budget)
         format_ = "JPEG"
     else:
-        image, turn, format_ = _decode_by_pillow(data, channels=RGB, max_pixels=max_pixels)
+        image, turn, format_ = _decode_by_pillow(data, channels=RGB, max_pixels=max_pixels, budget=budget)
         width, height = image.size
     if turn in UPRIGHT and UPRIGHT[turn][0]:
         width, height = height, width
@@ -165,11 +178,13 @@ def _upright(pixels: Pixels, turn: int) -> Pixels:
     return turned[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
-def _decode_jpeg(data: bytes, *, smallest_side: int, channels: int, max_pixels: int) -> tuple[Image.Image, int]:
+def _decode_jpeg(
+    data: bytes, *, smallest_side: int, channels: int, max_pixels: int, budget: PixelBudget | None
+) -> tuple[Image.Image, int]:
     """Return the image, scaled by n/8 where that leaves both sides at `smallest_side` or more; and its orientation."""
-    if data.count(b"\xff\xda") > MOST_JPEG_SCANS:
-        raise UndecodableImage(f"a JPEG of more than {MOST_JPEG_SCANS} scans would take minutes; save it anew")
-    if _jpeg_size(data, max_pixels) is not None:
+    _check_structure(data)
+    if (size := _jpeg_size(data, max_pixels)) is not None:
+        _spend(budget, size)
         try:
             pixels = simplejpeg.decode_jpeg(
                 data,
@@ -178,11 +193,11 @@ def _decode_jpeg(data: bytes, *, smallest_side: int, channels: int, max_pixels: 
                 min_width=smallest_side,
             )
         except (ValueError, MemoryError):
-            pass  # Pillow tolerates more, and says what is wrong
+            budget = None  # it was counted; Pillow tolerates more, and says what is wrong
         else:
             image = Image.fromarray(pixels if channels == RGB else pixels[:, :, 0])
             return image, orientation.of_jpeg(data)
-    image, turn, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels)
+    image, turn, _ = _decode_by_pillow(data, channels=channels, max_pixels=max_pixels, budget=budget)
     return image, turn
 
 
@@ -193,7 +208,16 @@ def _jpeg_size(data: bytes, max_pixels: int) -> tuple[int, int] | None:
     except ValueError:
         return None
     _check_size(width, height, max_pixels)
+    _check_scans(image_structure.jpeg_scans(data), width * height, max_pixels)
     return (width, height) if colours in {"YCbCr", "Gray", "RGB"} else None
+
+
+def _check_scans(scans: int, pixels: int, max_pixels: int) -> None:
+    most = min(MOST_JPEG_SCANS, max(1, MOST_PASSES * max_pixels // pixels))
+    if scans > most:
+        raise UndecodableImage(
+            f"the image has more than {most} JPEG scans, the most that are allowed for {pixels} pixels; save it anew"
+        )
 
 
 def _orientation(image: Image.Image, data: bytes) -> int:
@@ -217,6 +241,7 @@ def _opened(data: bytes, max_pixels: int) -> Image.Image:
     _quieten_pillow()
     if not data:
         raise UndecodableImage("the image is empty (0 bytes); send the file's bytes")
+    _check_structure(data)
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -226,11 +251,25 @@ def _opened(data: bytes, max_pixels: int) -> Image.Image:
     except Exception as error:  # Pillow's parsers fail on damaged headers in any way
         raise UndecodableImage(f"the image's header is damaged ({_said(error)}); save it anew") from error
     _check_size(*image.size, max_pixels)
+    if image.format in {"JPEG", "MPO"}:
+        _check_scans(image_structure.jpeg_scans(data), image.width * image.height, max_pixels)
+    elif image.info.get("compression") in {"jpeg", "tiff_jpeg"}:
+        _check_scans(data.count(b"\xff\xda") // _tiff_parts(image), image.width * image.height, max_pixels)
     return image
 
 
-def _decode_by_pillow(data: bytes, *, channels: int, max_pixels: int) -> tuple[Image.Image, int, str]:
+def _tiff_parts(image: Any) -> int:  # noqa: ANN401  Pillow's TiffImageFile
+    """Return how many strips or tiles a TIFF's image is in."""
+    tags = image.tag_v2
+    width, height = int(tags.get(322, image.width)), int(tags.get(323, tags.get(278, image.height)))
+    return max(1, -(-int(image.width) // max(1, width)) * -(-int(image.height) // max(1, height)))
+
+
+def _decode_by_pillow(
+    data: bytes, *, channels: int, max_pixels: int, budget: PixelBudget | None
+) -> tuple[Image.Image, int, str]:
     image = _opened(data, max_pixels)
+    _spend(budget, image.size)
     format_ = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG with more pictures behind it
     try:
         image.load()
@@ -260,6 +299,16 @@ def _converted(image: Image.Image, mode: Literal["L", "RGB", "RGBA"]) -> Image.I
         image = image.convert("RGB")
         image.putalpha(alpha)
     return image if image.mode == mode else image.convert("RGB").convert(mode)
+
+
+def _check_structure(data: bytes) -> None:
+    if (excess := image_structure.excess(data)) is not None:
+        raise UndecodableImage(f"{excess}; save it anew")
+
+
+def _spend(budget: PixelBudget | None, size: tuple[int, int]) -> None:
+    if budget is not None:
+        budget.spend(size[0] * size[1])
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -34,6 +34,15 @@ class Settings(BaseSettings):
     image_max_pixels: int = Field(64_000_000, gt=0, description="most pixels (width times height) of an image")
     predict_max_bytes: int = Field(64 << 20, gt=0, description="largest body of POST /predict, in bytes")
     predict_max_inputs: int = Field(256, gt=0, description="most images in one POST /predict")
+    predict_max_pixels: int = Field(
+        512_000_000, gt=0, description="most pixels of all images in one POST /predict, together"
+    )
+    predict_timeout_s: float = Field(
+        30, gt=0, description="time for queueing, decoding and running one POST /predict before 504, in seconds"
+    )
+    bodies_max_bytes: int = Field(
+        256 << 20, gt=0, description="bytes of request bodies that one process keeps in memory at once before 503"
+    )
     predict_queue: int = Field(1024, gt=0, description="images that may wait for one model before 503")
     inference_lanes: int = Field(0, ge=0, description="threads that run one model; 0: one per CPU core (one on CUDA)")
     loaded_models: int = Field(8, gt=0, description="models kept loaded; the least recently used leaves first")

@@ -31,6 +31,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     """
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
     from service import docs_page, logs, openapi, problems  # noqa: PLC0415  the same
+    from service.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
     from service.metrics import CountRequests  # noqa: PLC0415  the same
     from service.routes import (  # noqa: PLC0415  the same
         datasets,
@@ -84,6 +85,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     app.state.verbs_at = openapi.verbs_of(routers)
     openapi.install(app)
     problems.install(app)
+    app.add_middleware(ReleaseBodies, bodies=context.bodies)
     app.add_middleware(CountRequests, metrics=context.metrics)  # outermost: it sees every answer
     return app
 
@@ -91,6 +93,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
 def _context(settings: "Settings") -> "Context":
     from models_store.blobs import Blobs  # noqa: PLC0415  see the module's docstring
     from models_store.database import Database  # noqa: PLC0415  the same
+    from service.bodies_in_flight import BodiesInFlight  # noqa: PLC0415  the same
     from service.context import Context  # noqa: PLC0415  the same
     from service.inference import devices  # noqa: PLC0415  the same
     from service.inference.references import References  # noqa: PLC0415  the same
@@ -110,7 +113,8 @@ def _context(settings: "Settings") -> "Context":
     references = References(database, provider=lambda: devices.serving(settings.device))
     grouped = threads(wait_s=settings.database_wait_s)
     streams = Streams(database, grouped.stream_readers, most_per_owner=settings.event_streams_per_owner)
-    return Context(settings, settings.owners, database, blobs, sessions, references, metrics, grouped, streams)
+    bodies = BodiesInFlight(settings.bodies_max_bytes)
+    return Context(settings, settings.owners, database, blobs, sessions, references, metrics, grouped, streams, bodies)
 
 
 @asynccontextmanager

@@ -1,7 +1,14 @@
-"""request bodies: read up to a cap, parsed strictly, checked against a model with pointers into what was given."""
+"""Request bodies: read up to a cap, parsed strictly, checked against a model with pointers into what was given.
 
+A body in memory counts against the process's limit from its first byte on, by its Content-Length where it has one; so
+it must also keep a pace.
+
+BodyTooLarge 413 · BodyTooSlow 408 · WrongContentType 415 · InvalidBody 422
+"""
+
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -9,13 +16,22 @@ from typing import Any, TypeVar
 import orjson
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
-from models_store.errors import FieldError, Invalid, TooLarge, UnsupportedType
+from models_store.errors import EspalierError, FieldError, Invalid, TooLarge, UnsupportedType
 from models_store.spec.explain import explain
+from service.context import context_of
 from service.problems import MalformedRequest
 
 DEEPEST = 64
 """Levels of nesting that a JSON body may have; a spec needs 6."""
+GRACE_S = 30.0
+LEAST_BYTES_PER_S = 16 << 10
+"""The pace of a body after GRACE_S: slower than any connection that is still in use."""
+SMALL_BYTES = 1 << 20
+VALUE_SIGNS = (b",", b"[", b"{")  # each value but the first has one of them before it
+MOST_VALUES = 10_000
+"""Values in a JSON body above SMALL_BYTES: each takes some 60 bytes of memory, and 64 MB could hold 20 million."""
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -24,6 +40,14 @@ class BodyTooLarge(TooLarge):
     """The body is over its cap."""
 
     code = "body_too_large"
+
+
+class BodyTooSlow(EspalierError):
+    """The body comes so slowly that it would hold its place for hours."""
+
+    status = 408
+    code = "body_too_slow"
+    title = "The body came too slowly"
 
 
 class WrongContentType(UnsupportedType):
@@ -37,6 +61,12 @@ class InvalidBody(Invalid):
     title = "The body can't be used"
 
 
+class TooManyValues(MalformedRequest):
+    """A large JSON body holds so many values that they would take far more memory than its bytes."""
+
+    code = "too_many_values"
+
+
 def content_type(request: Request) -> str:
     """Return the media type of the body, in lower case and without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -46,23 +76,55 @@ async def read(request: Request, *, max_bytes: int) -> bytes:
     """Return the whole body.
 
     Raises:
-        BodyTooLarge: as soon as more came than `max_bytes`, whatever Content-Length said.
+        BodyTooLarge, BodyTooSlow, TooManyBodies: as `chunks` does.
     """
-    check_length(request, max_bytes=max_bytes)
-    chunks, size_bytes = [], 0
-    async for chunk in request.stream():
-        size_bytes += len(chunk)
-        if size_bytes > max_bytes:
-            raise too_large(max_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks) if len(chunks) != 1 else chunks[0]
+    parts = [part async for part in chunks(request, max_bytes=max_bytes)]
+    return b"".join(parts) if len(parts) != 1 else parts[0]
 
 
-def check_length(request: Request, *, max_bytes: int) -> None:
-    """Refuse a body whose Content-Length is over the cap, before any of it is read."""
+async def chunks(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the body as it comes, for a caller that keeps all of it in memory.
+
+    Raises:
+        BodyTooLarge: as soon as more came than `max_bytes`, whatever Content-Length said.
+        BodyTooSlow: if it falls behind the least pace.
+        TooManyBodies: if this process holds as many bytes of bodies as it may.
+    """
+    bodies, loop = context_of(request).bodies, asyncio.get_running_loop()
+    held_bytes = check_length(request, max_bytes=max_bytes)
+    bodies.hold(request.scope, held_bytes)
+    started_s, size_bytes, more = loop.time(), 0, True
+    while more:
+        try:
+            async with asyncio.timeout_at(started_s + GRACE_S + size_bytes / LEAST_BYTES_PER_S):
+                message = await request.receive()
+        except TimeoutError as error:
+            raise BodyTooSlow(
+                f"{size_bytes} bytes of the body came in {loop.time() - started_s:.0f} s; "
+                f"send at least {LEAST_BYTES_PER_S} bytes a second"
+            ) from error
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        more = message.get("more_body", False)
+        if part := message.get("body", b""):
+            size_bytes += len(part)
+            if size_bytes > max_bytes:
+                raise too_large(max_bytes)
+            if size_bytes > held_bytes:
+                bodies.hold(request.scope, size_bytes - held_bytes)
+                held_bytes = size_bytes
+            yield part
+
+
+def check_length(request: Request, *, max_bytes: int) -> int:
+    """Return the body's Content-Length, 0 without one; refuse one over the cap, before any of it is read."""
     declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
+    if not declared.isascii() or not declared.isdigit():
+        return 0
+    size_bytes = int(declared[:20])
+    if size_bytes > max_bytes:
         raise too_large(max_bytes)
+    return size_bytes
 
 
 def too_large(max_bytes: int) -> BodyTooLarge:
@@ -89,13 +151,28 @@ def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
     Raises:
         MalformedRequest: saying what is wrong and where.
     """
+    if (
+        len(body) > SMALL_BYTES
+        and sum(_bounded_count(body, sign, MOST_VALUES) for sign in (b",", b"[", b"{")) > MOST_VALUES
+    ):
+        raise TooManyValues(f"a body of more than {SMALL_BYTES} bytes may hold at most {MOST_VALUES} values")
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedRequest(f"the body is not JSON: {error}{_no_numbers_told(body)}") from error
-    _check_depth(given)
-    json.loads(body, object_pairs_hook=_unique, parse_int=str, parse_float=str)
+    quotes = 2 * _count_strings(given)
+    if _bounded_count(body, b'"', quotes) > quotes:  # a key that is lost, or only a quote inside of a string
+        json.loads(body, object_pairs_hook=_unique, parse_int=str, parse_float=str)
     return given
+
+
+def _bounded_count(body: bytes, sign: bytes, most: int) -> int:
+    """Return how often the byte is there, at most `most` + 1; faster than `bytes.count` where it is rare."""
+    count, at = 0, body.find(sign)
+    while at >= 0 and count <= most:
+        count += 1
+        at = body.find(sign, at + 1)
+    return count
 
 
 def _no_numbers_told(body: bytes) -> str:
@@ -139,17 +216,27 @@ def _told_below(fault: FieldError, below: str) -> FieldError:
     return replace(fault, pointer="", message=f"{fault.pointer}: {fault.message}")
 
 
-def _check_depth(given: Any) -> None:  # noqa: ANN401  any JSON
-    level, depth = [given], 0
-    while level := [
-        child
-        for node in level
-        if isinstance(node, dict | list)
-        for child in (node.values() if isinstance(node, dict) else node)
-    ]:
-        depth += 1
+def _count_strings(given: Any) -> int:  # noqa: ANN401  any JSON
+    """Return how many keys and strings the document has.
+
+    Raises:
+        MalformedRequest: if it is nested too deep.
+    """
+    level, depth, strings = [given], 0, 0
+    while level:
         if depth > DEEPEST:
             raise MalformedRequest(f"the body is nested deeper than {DEEPEST} levels")
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, str):
+                strings += 1
+            elif isinstance(node, dict):
+                strings += len(node)
+                below.extend(node.values())
+            elif isinstance(node, list):
+                below.extend(node)
+        level, depth = below, depth + 1
+    return strings
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

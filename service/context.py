@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.settings import Settings
+from service.bodies_in_flight import BodiesInFlight
 from service.inference.references import References
 from service.inference.sessions import Sessions
 from service.metrics import Metrics
@@ -28,6 +29,7 @@ class Context:
     metrics: Metrics
     threads: Threads
     streams: Streams
+    bodies: BodiesInFlight
 
 
 def context_of(request: Request) -> Context:

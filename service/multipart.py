@@ -107,6 +107,7 @@ class _Reader:
         self._headers: dict[bytes, bytes] = {}
         self._name = b""
         self._value = b""
+        self._header_bytes = 0
         self.ended = False
 
     @property
@@ -123,17 +124,19 @@ class _Reader:
 
     def _begin(self) -> None:
         self._headers.clear()
+        self._header_bytes = 0
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
-        self._check_headers()
+        self._count_header(end - start)
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
-        self._check_headers()
+        self._count_header(end - start)
 
-    def _check_headers(self) -> None:
-        if len(self._name) + len(self._value) + sum(map(len, self._headers.values())) > MOST_HEADER_BYTES:
+    def _count_header(self, size_bytes: int) -> None:
+        self._header_bytes += size_bytes
+        if self._header_bytes > MOST_HEADER_BYTES:
             raise BadMultipart(f"the headers of a part are longer than {MOST_HEADER_BYTES} bytes")
 
     def _header_end(self) -> None:

@@ -22,7 +22,7 @@ from models_store.errors import EspalierError, FieldError, Invalid, NotFound, Un
 from models_store.ids import new_id
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = {"overloaded": 1}
+RETRY_AFTER_S = {"overloaded": 1, "bodies_overloaded": 1}
 RETRY_AFTER_OTHERWISE_S = 10
 
 log = structlog.get_logger(__name__)

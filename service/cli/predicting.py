@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 MOST_FILES, MOST_BYTES = 64, 16 << 20  # of one request: well below what the service takes by default
-TOO_MUCH = {"too_many_inputs", "body_too_large"}
+TOO_MUCH = {"too_many_inputs", "too_many_pixels", "body_too_large", "predict_timeout"}
 HEAD_BYTES = 32
 
 

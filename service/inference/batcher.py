@@ -22,6 +22,7 @@ import numpy.typing as npt
 import structlog
 
 from models_store.errors import EspalierError, Unavailable
+from models_store.pixel_budget import PixelBudget, TooManyPixels
 from service.inference.decode import BadInput, Encoded, Picture, decode
 
 # B batch, H height, W width, C channel, K class
@@ -72,6 +73,7 @@ class Ticket:
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[Answer]"
     submitted_s: float
+    budget: PixelBudget
     rows: list[Probabilities | None] = field(default_factory=list)
     faults: dict[int, EspalierError] = field(default_factory=dict)
     left: int = 0
@@ -120,12 +122,15 @@ class Batcher:
 
         Raises:
             BadInput: naming every image of this request that can't be used (the first 20).
+            TooManyPixels: if they have too many pixels together.
             Overloaded: if the queue has no room for all of them.
             InferenceFailed: if the model failed on the batch.
             Closed: if the model was unloaded.
         """
         loop = asyncio.get_running_loop()
-        ticket = Ticket(images, pointers, loop, loop.create_future(), time.perf_counter(), [None] * len(images))
+        budget = PixelBudget(self._picture.max_request_pixels)
+        ticket = Ticket(images, pointers, loop, loop.create_future(), time.perf_counter(), budget)
+        ticket.rows = [None] * len(images)
         ticket.left = len(images)
         self._submit(ticket)
         try:
@@ -192,9 +197,11 @@ class Batcher:
             if ticket.gone:
                 continue
             try:
-                images_BHWC[len(decoded)] = decode(ticket.images[index], self._picture, pointer=ticket.pointers[index])
+                images_BHWC[len(decoded)] = decode(
+                    ticket.images[index], self._picture, pointer=ticket.pointers[index], budget=ticket.budget
+                )
                 decoded.append(place)
-            except BadInput as error:
+            except (BadInput, TooManyPixels) as error:
                 outcomes[place] = error
             except Exception as error:  # whatever one image does stays with its request
                 log.exception("an image failed", pointer=ticket.pointers[index])
@@ -245,7 +252,7 @@ def _failure(cause: Exception) -> InferenceFailed:
 
 
 def _joined(faults: list[EspalierError]) -> EspalierError:
-    """Return one error for a request: the model's failure as it is, or every image's fault together."""
+    """Return one error for a request: what concerns all of it as it is, or every image's fault together."""
     ours = next((fault for fault in faults if not isinstance(fault, BadInput)), None)
     if ours is not None or len(faults) == 1:
         return ours or faults[0]

@@ -9,6 +9,8 @@ import pybase64
 
 from models_store import pixels
 from models_store.errors import EspalierError, FieldError, Invalid
+from models_store.pixel_budget import PixelBudget, TooManyPixels
+from models_store.settings import Settings
 
 Encoded = str | bytes
 """One image of a request: base64 text (a `data:` URL too), or the file's bytes."""
@@ -30,12 +32,14 @@ class Picture:
     fit: Literal["crop", "stretch"]
     max_bytes: int
     max_pixels: int
+    max_request_pixels: int = 512_000_000
 
     @classmethod
-    def of(cls, card: dict[str, Any], *, max_bytes: int, max_pixels: int) -> Self:
+    def of(cls, card: dict[str, Any], settings: Settings) -> Self:
         """Read the input from a version's card."""
         given = card["input"]
-        return cls(given["size"], given["channels"], given["fit"], max_bytes, max_pixels)
+        limits = settings.image_max_bytes, settings.image_max_pixels, settings.predict_max_pixels
+        return cls(given["size"], given["channels"], given["fit"], *limits)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -43,11 +47,12 @@ class Picture:
         return self.size, self.size, self.channels
 
 
-def decode(image: Encoded, picture: Picture, *, pointer: str) -> npt.NDArray[np.uint8]:
-    """Return the image as uint8 (H, W, C), as the model was trained to see it.
+def decode(image: Encoded, picture: Picture, *, pointer: str, budget: PixelBudget) -> npt.NDArray[np.uint8]:
+    """Return the image as uint8 (H, W, C), as the model was trained to see it; `budget` is its request's.
 
     Raises:
         BadInput: naming `pointer`, if it is no base64, too large, or no image that can be read whole.
+        TooManyPixels: if the request's images have too many pixels together.
     """
     data = _bytes_of(image, pointer) if isinstance(image, str) else image
     if not data:
@@ -57,8 +62,15 @@ def decode(image: Encoded, picture: Picture, *, pointer: str) -> npt.NDArray[np.
         raise bad_input(pointer, "image_too_large", f"{len(data)} bytes is above {picture.max_bytes}", allowed)
     try:
         return pixels.decode(
-            data, size=picture.size, channels=picture.channels, fit=picture.fit, max_pixels=picture.max_pixels
+            data,
+            size=picture.size,
+            channels=picture.channels,
+            fit=picture.fit,
+            max_pixels=picture.max_pixels,
+            budget=budget,
         )
+    except TooManyPixels:
+        raise  # it is the whole request's, not this image's
     except EspalierError as error:
         raise bad_input(pointer, error.code, error.detail) from error
 

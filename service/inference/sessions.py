@@ -127,9 +127,7 @@ class Sessions:
         except Exception as error:  # onnxruntime's errors share no base, a store's neither
             log.exception("a model did not load", model=name)
             raise unusable(name, "did not load") from error
-        picture = Picture.of(
-            served.card, max_bytes=self._settings.image_max_bytes, max_pixels=self._settings.image_max_pixels
-        )
+        picture = Picture.of(served.card, self._settings)
         lanes = self._settings.inference_lanes or (1 if provider == devices.CUDA else len(os.sched_getaffinity(0)))
         batcher = Batcher(
             lambda images_BHWC: _run(session, images_BHWC),

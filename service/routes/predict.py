@@ -4,29 +4,24 @@ The hottest route: it takes the bare request, past FastAPI's own reading of para
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from models_store.errors import FieldError
+from models_store.errors import EspalierError
 from models_store.registry import Served
-from models_store.settings import Settings
-from service import bodies, multipart
+from service import prediction_requests
 from service.auth import owner_of
 from service.context import context_of
 from service.inference.batcher import Answer
-from service.inference.decode import Encoded
 from service.inference.sessions import Loaded
-from service.predictions import Predictions, PredictRequest, prediction
-from service.problems import MalformedRequest, nearest
-from service.routes.requests import problems, refuse_query_besides
+from service.prediction_requests import Resolver
+from service.predictions import Predictions, prediction
+from service.routes.requests import problems
 
 
 class BareRoute(APIRoute):
@@ -66,14 +61,14 @@ DOCUMENTED: dict[str, Any] = {
             "name": "model",
             "in": "query",
             "required": False,
-            "description": "with a raw image body: " + MODEL_FIELD["description"],
+            "description": "with a raw image body or a form: " + MODEL_FIELD["description"],
             "schema": {"type": "string"},
         },
         {
             "name": "top_k",
             "in": "query",
             "required": False,
-            "description": "with a raw image body: " + TOP_K_FIELD["description"],
+            "description": "with a raw image body or a form: " + TOP_K_FIELD["description"],
             "schema": {"type": "integer", "minimum": 1, "maximum": 10_000},
         },
     ],
@@ -89,23 +84,12 @@ DOCUMENTED: dict[str, Any] = {
 }
 
 
-class Target(BaseModel):
-    """What a form's fields or a query ask for, beside the images; numbers come as text there."""
+class PredictTimeout(EspalierError):
+    """The images were not answered in time."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    model: str = Field(max_length=200)
-    top_k: int | None = Field(None, ge=1, le=10_000)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A prediction request, whatever it came as; `pointers` name the images in it."""
-
-    model: str
-    top_k: int | None
-    images: list[Encoded]
-    pointers: list[str]
+    status = 504
+    code = "predict_timeout"
+    title = "The prediction took too long"
 
 
 @router.post(
@@ -122,7 +106,7 @@ class Asked:
                 }
             }
         },
-        **problems(400, 404, 409, 413, 415, 503),
+        **problems(400, 404, 408, 409, 413, 415, 503, 504),
     },
     openapi_extra=DOCUMENTED,
 )
@@ -135,96 +119,29 @@ async def create(request: Request) -> Response:
     """
     here = context_of(request)
     owner = owner_of(request)
-    asked = await _read(request, settings=here.settings)
-    served = here.references.known(asked.model, owner=owner)
-    if served is None:
-        served = await run_in_threadpool(here.references.resolve, asked.model, owner=owner)
+    asked = await prediction_requests.read(request, Resolver(here.references, owner=owner), settings=here.settings)
+    served = asked.served
     predicting = here.sessions.predict(served, asked.images, pointers=asked.pointers)
     if here.sessions.would_wait(served, len(asked.images)):  # else the next batch takes it: too soon to withdraw
         predicting = _unless_left(request, predicting)
-    answer, loaded = await predicting
+    answer, loaded = await _in_time(predicting, timeout_s=here.settings.predict_timeout_s)
     here.metrics.images.labels(loaded.provider).inc(len(asked.images))
     return _answer(served, answer, loaded, top_k=asked.top_k)
 
 
-async def _read(request: Request, *, settings: Settings) -> Asked:
-    given = bodies.content_type(request)
-    most = settings.predict_max_bytes
-    if given == "application/json":
-        refuse_query_besides(request, set())
-        asked = _from_json(await bodies.read(request, max_bytes=most), most_images=settings.predict_max_inputs)
-    elif given == "multipart/form-data":
-        refuse_query_besides(request, set())
-        bodies.check_length(request, max_bytes=most)
-        asked = await _from_form(request, max_bytes=most, most_images=settings.predict_max_inputs)
-    elif given.startswith("image/") or given == "application/octet-stream":
-        refuse_query_besides(request, {"model", "top_k"})
-        target = bodies.check(Target, dict(request.query_params))
-        asked = Asked(target.model, target.top_k, [await bodies.read(request, max_bytes=most)], ["body"])
-    else:
-        kinds = "application/json, multipart/form-data, image/* or application/octet-stream"
-        raise bodies.WrongContentType(f"{given!r} is not read here; send {kinds}")
-    return asked
-
-
-def _from_json(body: bytes, *, most_images: int) -> Asked:
+async def _in_time(
+    predicting: Coroutine[Any, Any, tuple[Answer, Loaded]], *, timeout_s: float
+) -> tuple[Answer, Loaded]:
+    """Withdraw the images when their time is over; what a lane has begun is finished for nobody."""
     try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"the body is not JSON: {error}") from error
-    inputs = given.get("inputs") if isinstance(given, dict) else None
-    if isinstance(inputs, list) and len(inputs) > most_images:  # before each of a million is looked at
-        raise _too_many("/inputs", most_images)
-    wanted = bodies.check(PredictRequest, given)
-    images: list[Encoded] = list(wanted.inputs)
-    return Asked(wanted.model, wanted.top_k, images, [f"/inputs/{index}" for index in range(len(images))])
-
-
-def _too_many(pointer: str, most: int) -> bodies.InvalidBody:
-    message = f"at most {most} images may come at once; send the others in another request"
-    return bodies.InvalidBody(message, errors=[FieldError(pointer, "too_many_inputs", message, {"maxItems": most})])
-
-
-async def _from_form(request: Request, *, max_bytes: int, most_images: int) -> Asked:
-    fields: dict[str, multipart.TextField] = {}
-    files: list[bytearray] = []
-
-    def opener(name: str, _file_name: str | None) -> multipart.Sink:
-        if name in {"files", "file"}:
-            if len(files) == most_images:
-                raise _too_many("/files", most_images)
-            files.append(bytearray())
-            return _FileField(files[-1])
-        if name not in {"model", "top_k"}:
-            raise multipart.BadMultipart(f"the form has a field {name!r}; {nearest(name, ['model', 'top_k', 'files'])}")
-        if name in fields:
-            raise multipart.BadMultipart(f"the form has two fields {name!r}; keep one")
-        return fields.setdefault(name, multipart.TextField(name))
-
-    async def capped() -> AsyncIterator[bytes]:
-        size_bytes = 0
-        async for chunk in request.stream():
-            size_bytes += len(chunk)
-            if size_bytes > max_bytes:
-                raise bodies.too_large(max_bytes)
-            yield chunk
-
-    await multipart.receive(capped(), content_type=request.headers["content-type"], opener=opener)
-    target = bodies.check(Target, {name: field.text for name, field in fields.items()})
-    if not files:
-        message = "no image came; send one or many fields `files`"
-        raise bodies.InvalidBody(message, errors=[FieldError("/files", "missing", message)])
-    return Asked(
-        target.model, target.top_k, [bytes(file) for file in files], [f"/files/{n}" for n in range(len(files))]
-    )
-
-
-@dataclass(frozen=True)
-class _FileField:
-    data: bytearray
-
-    def write(self, data: bytes) -> None:
-        self.data.extend(data)
+        async with asyncio.timeout(timeout_s) as deadline:
+            return await predicting
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        raise PredictTimeout(
+            f"the images were not answered within {timeout_s:g} s; send fewer or smaller ones, or try again later"
+        ) from error
 
 
 async def _unless_left(

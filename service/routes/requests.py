@@ -38,6 +38,7 @@ PROBLEMS: dict[int, str] = {
     400: "The request can't be read",
     401: "An API key is needed",
     404: "No such thing, or another owner's",
+    408: "The body came too slowly",
     409: "Not possible in this state",
     413: "Too large",
     415: "A content type that this call does not read",
@@ -45,6 +46,7 @@ PROBLEMS: dict[int, str] = {
     422: "What was given can't be used",
     429: "Too many at a time: try again after Retry-After seconds",
     503: "Not now: try again after Retry-After seconds",
+    504: "Not answered in time",
     507: "No room left on the disk",
 }
 

@@ -1,0 +1,113 @@
+"""Parts of an image file, counted before anything is decoded: each costs its decoder time, however few bytes it takes.
+
+Pillow reads chunks, segments, strips and run lengths one by one in Python, and a JPEG decoder passes over all pixels
+once for each scan.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+
+MOST_PARTS = 1 << 16
+"""Chunks, segments, strips or tiles of one image; encoders write one for each 8 KiB, or for each row."""
+MOST_STRAY_BYTES = 1 << 16
+"""Bytes between a JPEG's segments that belong to none of them."""
+MOST_RUN_LENGTH_PIXELS = 1 << 23
+"""Pixels of a run-length encoded BMP, which is decoded in Python: a screen of 3840 x 2160 fits."""
+
+JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither a stuffed zero nor a restart
+START, END, SCAN, TEMPORARY = 0xD8, 0xD9, 0xDA, 0x01
+RUN_LENGTHS = {1, 2}  # a BMP's `biCompression`
+TILES_AND_STRIPS = {273, 324}  # a TIFF's StripOffsets, TileOffsets
+
+
+def jpeg_scans(data: bytes) -> int:
+    """Return how many scans the JPEG has, up to its end mark; never more than MOST_PARTS.
+
+    What lies inside segments (a thumbnail) or behind the end mark (a film, a second picture) does not count.
+    """
+    if data.count(b"\xff\xda") < 2:  # noqa: PLR2004  nearly every photograph: nothing to walk through
+        return 1
+    scans = 0
+    for number, (_, marker) in enumerate(_jpeg_segments(data)):
+        scans += marker == SCAN
+        if number == MOST_PARTS:
+            return MOST_PARTS
+    return scans
+
+
+def excess(data: bytes) -> str | None:
+    """Return why the image would take Pillow too long, or None."""
+    if data[:3] == b"\xff\xd8\xff":
+        return _jpeg_excess(data)
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return _png_excess(data)
+    if data[:2] == b"BM":
+        return _bmp_excess(data)
+    if data[:2] in {b"II", b"MM"}:
+        return _tiff_excess(data)
+    return None
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield each segment of a JPEG up to its end mark: the bytes before it that belong to none, and its marker."""
+    at = 2
+    while found := JPEG_MARKER.search(data, at):
+        marker = found[1][0]
+        if marker == END:
+            return
+        yield found.start() - at, marker
+        at = found.end()
+        if marker not in {START, TEMPORARY}:
+            at += int.from_bytes(data[at : at + 2], "big")
+
+
+def _jpeg_excess(data: bytes) -> str | None:
+    """Look at what stands before the first scan; what follows is walked through in C."""
+    stray_bytes = 0
+    for number, (stray, marker) in enumerate(_jpeg_segments(data)):
+        if marker == SCAN:
+            break
+        stray_bytes += stray
+        if stray_bytes > MOST_STRAY_BYTES:
+            return f"the JPEG has more than {MOST_STRAY_BYTES} bytes between its segments"
+        if number == MOST_PARTS:
+            return f"a JPEG of more than {MOST_PARTS} segments is not read"
+    return None
+
+
+def _png_excess(data: bytes) -> str | None:
+    at, count = 8, 0
+    while at < len(data):
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        count += 1
+        if count > MOST_PARTS:
+            return f"a PNG of more than {MOST_PARTS} chunks is not read"
+    return None
+
+
+def _bmp_excess(data: bytes) -> str | None:
+    if len(data) < 34 or int.from_bytes(data[30:34], "little") not in RUN_LENGTHS:  # noqa: PLR2004  the field's end
+        return None
+    width, height = struct.unpack_from("<ll", data, 18)
+    pixels = abs(width * height)
+    if pixels > MOST_RUN_LENGTH_PIXELS:
+        return f"a run-length encoded BMP of {pixels} pixels is not read; at most {MOST_RUN_LENGTH_PIXELS} are allowed"
+    if len(data) > 3 * pixels + MOST_PARTS:  # two bytes for a run, and every run is of a pixel at least
+        return f"the BMP has {len(data)} bytes of run lengths for {pixels} pixels"
+    return None
+
+
+def _tiff_excess(data: bytes) -> str | None:
+    """Look at the first directory alone: it describes the image that is read."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in {b"+\0", b"\0+"}
+    entry = struct.Struct(order + ("HHQ8x" if big else "HHL4x"))
+    at = int.from_bytes(data[8:16] if big else data[4:8], "little" if order == "<" else "big")
+    size = 8 if big else 2
+    entries = int.from_bytes(data[at : at + size], "little" if order == "<" else "big")
+    table = data[at + size : at + size + min(entries, MOST_PARTS) * entry.size]
+    for tag, _kind, count in entry.iter_unpack(table[: len(table) // entry.size * entry.size]):
+        if tag in TILES_AND_STRIPS and count > MOST_PARTS:
+            return f"a TIFF of {count} strips or tiles is not read; at most {MOST_PARTS} are allowed"
+    return None
