@@ -3,18 +3,19 @@
 ArchiveRefused               422  the archive breaks a rule; `code` says which
 ├── ArchiveTruncated              it ends too early
 ├── ArchiveCorrupt                a checksum, a size or a header is wrong
-├── MemberNameRefused             `..`, an absolute path, a backslash, a NUL …
+├── MemberNameRefused             `..`, an absolute path, a NUL …
 ├── MemberKindRefused             a link, a device, a pipe, a sparse file
 ├── MemberEncrypted               a password is needed
 ├── MemberNested                  an archive inside the archive
 ├── MembersOverlap                two zip entries share bytes
-├── MembersCollide                two names that are one on some file systems
+├── MembersCollide                two members of one name
 ├── CompressionTooHigh            more than 100 bytes for each byte
 └── TooManyMembers                over DATASET_MAX_FILES
 NotAnArchive                 415  neither zip nor tar
 UnpackedTooLarge             413  over UNPACKED_MAX_BYTES
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from models_store.errors import FieldError, Invalid, TooLarge, UnsupportedType
 
 CHUNK_BYTES = 1 << 16
 LONGEST_NAME = 1024
+ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
 SEND = "send a zip, or a tar (plain, gzip, bzip2 or xz)"
 PACK_ANEW = "pack the archive anew"
 SEND_AGAIN = "it was cut off on its way; send it again"
@@ -100,7 +102,7 @@ class MembersOverlap(ArchiveRefused):
 
 
 class MembersCollide(ArchiveRefused):
-    """Two members have one name, or names that some file systems take for one."""
+    """Two members have one name."""
 
     code = "archive_names_collide"
 
@@ -267,26 +269,25 @@ def shown_name(raw: str) -> str:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return unicodedata.normalize("NFC", name)
 
 
 def _refuse_pair(first: str, second: str) -> None:
     if first == second:
         raise MembersCollide(f"{first} is in the archive twice; keep one of them", member=first)
     raise MembersCollide(
-        f"{first} and {second} are one name on systems that ignore case or Unicode form; rename one of them",
+        f"{first} and {second} are one name in two Unicode forms; rename one of them",
         member=second,
     )
 
 
 def _checked_name(raw: str) -> str:
+    raw = raw.replace("\\", "/")  # between folders, as Windows' own packer writes them
     shown, reason = shown_name(raw), None
     judged = raw.removesuffix("\r") if raw.endswith("Icon\r") else raw  # how macOS names a folder's icon
     if not judged.isprintable() and any(unicodedata.category(character) in {"Cc", "Cs"} for character in judged):
         reason = "holds a NUL or another control character"
-    elif "\\" in raw:
-        reason = "holds a backslash; use / between folders"
-    elif raw.startswith("/") or raw[1:2] == ":":
+    elif ABSOLUTE.match(raw):
         reason = "is absolute; names must be relative to the archive"
     elif ".." in raw.split("/"):
         reason = "leaves the archive's folder by `..`"

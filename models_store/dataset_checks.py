@@ -99,8 +99,8 @@ def check_classes(classes: Sequence[str], entries: Sequence[ManifestEntry], targ
         message = f"{_some(empty)} without any usable image: add images, or remove the folder or label"
         checks.append(Check("empty_class", "error", message, empty))
     if same:
-        message = f"classes whose names differ only by case or spaces ({_some(same[0])}): rename or join them"
-        checks.append(Check("class_names_collide", "error", message, same))
+        message = f"classes whose names differ only by case or spaces ({_some(same[0])}): join them if they are one"
+        checks.append(Check("class_names_collide", "warning", message, same))
     return checks
 
 

@@ -19,6 +19,7 @@ from models_store.dataset_table import split_of_table
 from models_store.pixel_budget import PixelBudget, TooManyPixels
 from models_store.settings import Settings
 from models_store.system_files import is_hidden, is_system
+from models_store.zip_names import NameEncoding, NameReading
 
 IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"])
 OTHER_IMAGE_SUFFIXES = frozenset(
@@ -54,6 +55,7 @@ class Intake:
     """What came out of an archive; every path is relative to it."""
 
     images: Path  # a stored zip: one member for each different content
+    names: NameReading = field(default_factory=NameReading)
     pictures: list[Picture] = field(default_factory=list)
     undecodable: dict[str, str] = field(default_factory=dict)  # file → why
     ignored: list[str] = field(default_factory=list)
@@ -62,7 +64,7 @@ class Intake:
     tables: dict[str, Path] = field(default_factory=dict)  # files named like tables of labels → a copy
 
 
-def take_in(archive: Path, staging: Path, settings: Settings) -> Intake:
+def take_in(archive: Path, staging: Path, settings: Settings, *, names: NameEncoding = "auto") -> Intake:
     """Read the whole archive into the folder `staging`.
 
     Raises:
@@ -72,22 +74,22 @@ def take_in(archive: Path, staging: Path, settings: Settings) -> Intake:
     archive_bytes = archive.stat().st_size
     budget = PixelBudget(FREE_PIXELS + MOST_PIXELS_PER_BYTE * archive_bytes)
     try:
-        return _taken_in(archive, staging, settings, budget=budget)
+        return _taken_in(archive, staging, settings, names=names, budget=budget)
     except TooManyPixels as error:
         raise CompressionTooHigh(
             f"{error.detail}: the archive has {archive_bytes} bytes, and each may hold {MOST_PIXELS_PER_BYTE} pixels"
         ) from error
 
 
-def _taken_in(archive: Path, staging: Path, settings: Settings, *, budget: PixelBudget) -> Intake:
-    intake = Intake(staging / "images.zip")
+def _taken_in(archive: Path, staging: Path, settings: Settings, *, names: NameEncoding, budget: PixelBudget) -> Intake:
+    intake = Intake(staging / "images.zip", names=NameReading(names))
     limits = Limits(files=settings.dataset_max_files, unpacked_bytes=settings.unpacked_max_bytes)
     with (
         ZipFile(intake.images, "w", ZIP_STORED) as images,
         ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool,
     ):
         desk = _Desk(intake, images, pool, settings, budget=budget)
-        for member in read_archive(archive, limits):
+        for member in read_archive(archive, limits, names=intake.names):
             _note_folders(intake.folders, member)
             if member.is_folder:
                 continue

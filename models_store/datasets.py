@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy import delete as delete_from
@@ -43,6 +43,7 @@ from models_store.families import UNFINISHED
 from models_store.ids import new_id
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts, Target
+from models_store.zip_names import NameEncoding
 
 LONGEST_NAME = 200
 __all__ = [
@@ -104,6 +105,7 @@ def ingest(
     name: str,
     undecodable: Literal["refuse", "skip"],
     layout: LayoutChoice = "auto",
+    names: NameEncoding = "auto",
     database: Database,
     blobs: Blobs,
     settings: Settings,
@@ -120,7 +122,7 @@ def ingest(
     """
     name = _checked_name(name)
     with _staging(settings.scratch) as staging:
-        intake = take_in(archive, staging, settings)
+        intake = take_in(archive, staging, settings, names=names)
         judged = _judged(intake, undecodable, layout=layout)
         entries = judged.entries
         digest = digest_of(entries)
@@ -235,6 +237,12 @@ def _judged(intake: Intake, undecodable: Literal["refuse", "skip"], *, layout: L
     if intake.ignored:
         message = f"{len(intake.ignored)} files are no images, and were passed over"
         checks.append(Check("ignored_files", "info", message, sorted(intake.ignored)))
+    if intake.names.guessed:
+        message = (
+            f"names in the zip are not UTF-8 and were read as {intake.names.guessed}, as in {intake.names.example!r}; "
+            f"if that is wrong, send `names=` with another of {', '.join(get_args(NameEncoding)[1:])}"
+        )
+        checks.append(Check("names_guessed", "warning", message, [intake.names.example]))
     if intake.of_systems:
         message = f"{len(intake.of_systems)} files were left by a system or a tool, and were passed over"
         checks.append(Check("system_files", "info", message, sorted(intake.of_systems)))

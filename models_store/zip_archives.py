@@ -28,6 +28,7 @@ from models_store.archive_rules import (
     refuse_archive_by_content,
     too_many,
 )
+from models_store.zip_names import NameReading, names_of
 
 METHODS = {ZIP_STORED: "stored", ZIP_DEFLATED: "deflate", ZIP_BZIP2: "bzip2"}
 END = struct.Struct("<4s4H2LH")  # end of central directory
@@ -40,7 +41,7 @@ ENCRYPTED_FLAGS = 0x1 | 0x40 | 0x2000  # traditional, strong, masked headers
 DOS_FOLDER = 0x10
 
 
-def read_zip(path: Path, limits: Limits) -> Iterator[Member]:
+def read_zip(path: Path, limits: Limits, *, names: NameReading) -> Iterator[Member]:
     """Yield the members of the zip at `path` in the order in which they lie there. Every byte is checked, read or not.
 
     Raises:
@@ -53,9 +54,9 @@ def read_zip(path: Path, limits: Limits) -> Iterator[Member]:
         except (BadZipFile, NotImplementedError, ValueError, struct.error, OverflowError) as error:
             raise ArchiveCorrupt(f"the zip's directory can't be read ({error}); {PACK_ANEW}") from error
         with archive:
-            members = _admitted(archive, limits, archive_bytes=path.stat().st_size)
-            for entry, name in members:
-                if entry.is_dir():
+            members = _admitted(archive, limits, archive_bytes=path.stat().st_size, names=names)
+            for entry, name, is_folder in members:
+                if is_folder:
                     if name:
                         yield Member(name, size_bytes=0, is_folder=True, chunks=iter(()))
                     continue
@@ -107,14 +108,19 @@ def _check_directory(file: BinaryIO, limits: Limits) -> None:
         raise ArchiveCorrupt(f"the zip's directory takes {directory_bytes} bytes for {count} entries; {PACK_ANEW}")
 
 
-def _admitted(archive: ZipFile, limits: Limits, *, archive_bytes: int) -> list[tuple[ZipInfo, str]]:
+def _admitted(
+    archive: ZipFile, limits: Limits, *, archive_bytes: int, names: NameReading
+) -> list[tuple[ZipInfo, str, bool]]:
+    """Return each entry with its checked name, and whether it is a folder."""
     ledger = Ledger(limits)
     entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
-    admitted = [
-        (entry, ledger.admit(_name(entry), size_bytes=entry.file_size, is_folder=entry.is_dir())) for entry in entries
-    ]
-    for entry, name in admitted:
-        _check_kind(entry, name)
+    admitted = []
+    for entry, raw_name in zip(entries, names_of(entries, names), strict=True):
+        is_folder = raw_name.endswith(("/", "\\"))
+        name = ledger.admit(raw_name, size_bytes=entry.file_size, is_folder=is_folder)
+        admitted.append((entry, name, is_folder))
+    for entry, name, is_folder in admitted:
+        _check_kind(entry, name, is_folder=is_folder)
         if entry.file_size > max(limits.ratio_free_member_bytes, limits.ratio * entry.compress_size):
             raise CompressionTooHigh(
                 f"{name} unpacks from {entry.compress_size} to {entry.file_size} bytes; "
@@ -131,27 +137,16 @@ def _admitted(archive: ZipFile, limits: Limits, *, archive_bytes: int) -> list[t
     return admitted
 
 
-def _name(entry: ZipInfo) -> str:
-    """Return the entry's whole name; macOS writes UTF-8 without saying so, which zipfile then reads as cp437."""
-    says_utf8 = entry.flag_bits & 0x800
-    if says_utf8:
-        return entry.orig_filename
-    try:
-        return entry.orig_filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return entry.orig_filename
-
-
-def _check_kind(entry: ZipInfo, name: str) -> None:
+def _check_kind(entry: ZipInfo, name: str, *, is_folder: bool) -> None:
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
         what = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}.get(
             kind, "a device"
         )
         raise MemberKindRefused(f"{name} is {what}; only files and folders are allowed", member=name)
-    if entry.is_dir() and entry.file_size:
+    if is_folder and entry.file_size:
         raise ArchiveCorrupt(f"{name} is a folder that holds {entry.file_size} bytes; {PACK_ANEW}", member=name)
-    if kind == stat.S_IFDIR and not entry.is_dir():
+    if kind == stat.S_IFDIR and not is_folder:
         raise ArchiveCorrupt(f"{name} says that it is a folder and is named like a file; {PACK_ANEW}", member=name)
     if entry.flag_bits & ENCRYPTED_FLAGS:
         raise MemberEncrypted(f"{name} is encrypted; {PACK_ANEW} without a password", member=name)
@@ -169,10 +164,10 @@ def _check_kind(entry: ZipInfo, name: str) -> None:
         )
 
 
-def _check_apart(admitted: list[tuple[ZipInfo, str]], *, directory_at: int) -> None:
+def _check_apart(admitted: list[tuple[ZipInfo, str, bool]], *, directory_at: int) -> None:
     """Refuse entries that share bytes: 46 MB of them unpack to 4.5 PB (Fifield, "A better zip bomb", 2019)."""
-    ends = [entry.header_offset for entry, _ in admitted[1:]] + [directory_at]
-    for (entry, name), end in zip(admitted, ends, strict=False):
+    ends = [entry.header_offset for entry, _, _ in admitted[1:]] + [directory_at]
+    for (entry, name, _), end in zip(admitted, ends, strict=False):
         local_name_bytes = len(entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437"))
         if (
             entry.header_offset < 0

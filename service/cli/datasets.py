@@ -69,6 +69,9 @@ def upload(
     layout: Annotated[
         Layout, typer.Option(help="what the folders at the top are; auto: their names decide")
     ] = Layout.AUTO,
+    names: Annotated[
+        str, typer.Option(help="encoding of names that a zip does not give in UTF-8, as gbk; auto: guessed")
+    ] = "auto",
     *,
     skip_undecodable: Annotated[
         bool, typer.Option("--skip-undecodable", help="leave out images that can't be decoded, instead of refusing")
@@ -81,9 +84,8 @@ def upload(
     undecodable = "skip" if skip_undecodable else "refuse"
     with packing.packed(data, session=session) if data.is_dir() else nullcontext(existing(data)) as archive:
         label = name or (data.resolve().name if data.is_dir() else None)
-        document = send(
-            session.client, archive, name=label, undecodable=undecodable, layout=layout.value, session=session
-        )
+        how = {"undecodable": undecodable, "layout": layout.value, "names": names}
+        document = send(session.client, archive, name=label, session=session, **how)
     session.show(document, output.dataset_card(document))
 
 
@@ -130,11 +132,7 @@ def _augmentation(path: Path) -> Any:  # noqa: ANN401  the service judges what i
     return document.get("augmentation") or [] if isinstance(document, dict) else document
 
 
-def send(
-    client: "Client", archive: Path, *, name: str | None, undecodable: str, session: Session, layout: str = "auto"
-) -> dict[str, Any]:
-    """Upload an archive with a progress bar where somebody watches; return the dataset."""
+def send(client: "Client", archive: Path, *, name: str | None, session: Session, **how: str) -> dict[str, Any]:
+    """Upload an archive with a progress bar where somebody watches; return the dataset. `how` is the call's query."""
     label = name or archive.name.partition(".")[0]
-    return sending.send(
-        client, "/datasets", archive, session=session, name=label, undecodable=undecodable, layout=layout
-    )
+    return sending.send(client, "/datasets", archive, session=session, name=label, **how)

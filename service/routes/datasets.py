@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from models_store import datasets
 from models_store.dataset_folders import LayoutChoice
+from models_store.zip_names import NameEncoding
 from service import uploads
 from service.answers import Dataset, DatasetList, Report, Sample, Samples
 from service.auth import Owner
@@ -71,6 +72,10 @@ async def create(
             "they don't; classes; splits: each has class folders in it"
         ),
     ] = "auto",
+    names: Annotated[
+        NameEncoding,
+        Query(description="encoding of names that a zip does not give in UTF-8; auto: guessed from all of them"),
+    ] = "auto",
 ) -> Response:
     """Stream an archive in, check it, split it where it is not split, and store it under its content's digest."""
     with uploads.scratch_file(here.settings.scratch) as (archive, file):
@@ -83,6 +88,7 @@ async def create(
             name=name or _name_of(file_name),
             undecodable=undecodable,
             layout=layout,
+            names=names,
         )
     location = {"Location": f"/datasets/{dataset.id}"}
     return answer(Dataset.of(dataset), status=201 if created else 200, headers=location)
@@ -161,6 +167,7 @@ def _ingest(
     name: str,
     undecodable: Literal["refuse", "skip"],
     layout: LayoutChoice,
+    names: NameEncoding,
 ) -> tuple[datasets.Dataset, bool]:
     with uploads.disk_full_told():
         return datasets.ingest(
@@ -169,6 +176,7 @@ def _ingest(
             name=name,
             undecodable=undecodable,
             layout=layout,
+            names=names,
             database=here.database,
             blobs=here.blobs,
             settings=here.settings,

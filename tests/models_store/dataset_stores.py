@@ -65,6 +65,7 @@ class Store:
         owner: str = OWNER,
         undecodable: Any = "refuse",
         layout: Any = "auto",
+        names: Any = "auto",
     ) -> tuple[Dataset, bool]:
         self.upload.write_bytes(a_zip(content) if isinstance(content, dict) else content)
         return datasets.ingest(
@@ -73,6 +74,7 @@ class Store:
             name=name,
             undecodable=undecodable,
             layout=layout,
+            names=names,
             database=self.database,
             blobs=self.blobs,
             settings=self.settings,

@@ -276,7 +276,6 @@ def test_a_class_of_undecodable_files_alone_is_an_empty_class(store: Store) -> N
         (class_files("oak", "elm") | {"ash/": b""}, "empty_class", "ash"),
         (class_files("oak") | {"ash/": b""}, "empty_class", "ash"),
         (class_files("oak", "elm", top="train/") | {"train/ash/": b""}, "empty_class", "ash"),
-        (class_files("oak", "Oak ", "elm"), "class_names_collide", "Oak = oak"),
         (class_files("oak", "elm", count=2), "too_few_images", "elm"),
         ({"1.png": a_png(), "2.png": a_png(seed=1)}, "images_without_class", "1.png"),
         (class_files("oak", "elm") | {"1.png": a_png()}, "images_without_class", "1.png"),
