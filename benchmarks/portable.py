@@ -38,7 +38,7 @@ from service.app import create_app
 SAMPLE = Path(__file__).parent.parent / "samples" / "demo.zip"
 PHOTOGRAPHS, QUICK_PHOTOGRAPHS = 200, 20
 AT_ONCE = 20
-OWNER, KEY = "benchmark", "key"
+OWNER, KEY = "benchmark", "key-of-this-benchmark"
 SPEC: dict[str, Any] = {
     "input": {"size": 224},
     "backbone": {"kind": "efficientnet_lite0", "weights": "imagenet", "freeze": "backbone"},

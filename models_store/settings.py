@@ -7,11 +7,14 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models_store import access
+
 
 class Settings(BaseSettings):
     """Everything that a deployment may set, each by the environment variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(env_file=None, extra="ignore")
+    # an error must not print what was given: it may be a key or a password
+    model_config = SettingsConfigDict(env_file=None, extra="ignore", hide_input_in_errors=True)
 
     espalier_home: Path = Field(Path(".espalier"), description="folder for everything that has no URL of its own")
     database_url: str = Field("", description="SQLAlchemy URL; empty: an SQLite file in ESPALIER_HOME")
@@ -24,7 +27,22 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: CUDA where a device is really there; cuda: refuse to fall back"
     )
-    api_keys: str = Field("", description="`owner:key,owner:key`; empty: no keys, one owner")
+    api_keys: str = Field(
+        "",
+        repr=False,
+        description="`owner:key,owner:key`, each key of its own and of 16 to 512 characters; "
+        "empty: no keys, one owner, and connections from this machine only",
+    )
+    allowed_hosts: str = Field(
+        "",
+        description="host names and addresses that the API is reached by, `name,name`, beside localhost, 127.0.0.1 and "
+        "[::1]; `*` with API_KEYS: any",
+    )
+    cors_origins: str = Field(
+        "",
+        description="origins of web pages that may call the API, `https://app.example.org,http://localhost:3000`; "
+        "empty: the API's own pages only",
+    )
 
     upload_max_bytes: int = Field(4 << 30, gt=0, description="largest archive, in bytes")
     weights_max_bytes: int = Field(4 << 30, gt=0, description="largest file of weights, in bytes")
@@ -53,6 +71,11 @@ class Settings(BaseSettings):
     event_streams_per_owner: int = Field(
         2000, gt=0, description="event streams that one owner may hold open in one API process before 429"
     )
+    header_timeout_s: float = Field(
+        10, gt=0, description="a request line and its headers must arrive within this time, in seconds"
+    )
+    body_idle_s: float = Field(60, gt=0, description="longest silence of a client that sends a body, in seconds")
+
     lease_s: float = Field(60, gt=0, description="how long a claim lasts without a heartbeat, in seconds")
     beat_s: float = Field(10, gt=0, description="time between two heartbeats, in seconds")
     beat_deadline_s: float = Field(
@@ -80,10 +103,13 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"ESPALIER_HOME is {home}; it becomes part of URLs, so it can't have `#`, `?` or `%` in it"
             )
-        for pair in filter(None, map(str.strip, self.api_keys.split(","))):
-            owner, _, key = pair.partition(":")
-            if not owner or not key:
-                raise ValueError("API_KEYS is not of the form `owner:key,owner:key`: a pair lacks its owner or its key")
+        access.origins_in(self.cors_origins)
+        owners, hosts = access.owners_in(self.api_keys), access.hosts_in(self.allowed_hosts)
+        if access.ANY_HOST in hosts and not owners:
+            raise ValueError(
+                "ALLOWED_HOSTS=* needs API_KEYS: without keys, any web page could drive the service through a host "
+                "name of its own; name the hosts, or set API_KEYS"
+            )
         self.espalier_home = home
         self.database_url = self.database_url or f"sqlite:///{home / 'espalier.db'}"
         self.blobs_url = self.blobs_url or f"file://{home / 'blobs'}"
@@ -102,5 +128,4 @@ class Settings(BaseSettings):
     @property
     def owners(self) -> dict[str, str]:
         """Return key → owner; empty when the service asks for no key."""
-        pairs = (pair.strip().partition(":") for pair in self.api_keys.split(",") if pair.strip())
-        return {key: owner for owner, _, key in pairs}
+        return access.owners_in(self.api_keys)

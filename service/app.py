@@ -30,7 +30,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
         DeviceUnavailable: at start-up, if DEVICE=cuda and there is no CUDA device.
     """
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
-    from service import docs_page, logs, openapi, problems  # noqa: PLC0415  the same
+    from service import docs_page, logs, openapi, origins, problems  # noqa: PLC0415  the same
     from service.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
     from service.metrics import CountRequests  # noqa: PLC0415  the same
     from service.routes import (  # noqa: PLC0415  the same
@@ -82,10 +82,12 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     routers.append(docs_page.router)
     app.include_router(docs_page.router)
     app.state.methods_at = openapi.methods_of(routers)
+    app.state.is_verb_at = openapi.is_verb_of(routers)
     app.state.verbs_at = openapi.verbs_of(routers)
     openapi.install(app)
     problems.install(app)
     app.add_middleware(ReleaseBodies, bodies=context.bodies)
+    origins.install(app, context.settings)
     app.add_middleware(CountRequests, metrics=context.metrics)  # outermost: it sees every answer
     return app
 

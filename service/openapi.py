@@ -94,11 +94,16 @@ def build(app: FastAPI) -> dict[str, Any]:
 
 
 def methods_of(routers: Sequence[APIRouter]) -> Callable[[str], list[str]]:
-    """Return a function that tells which methods a path is served by (Starlette names the first route's alone)."""
+    """Return a function that tells which methods a path is served by (Starlette names the first route's alone).
+
+    A path that ends in a verb is that verb's alone, though `/jobs/{id}` matches `/jobs/job_1:cancel` too.
+    """
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
 
     def methods_at(path: str) -> list[str]:
-        return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
+        found = [route for route in routes if route.path_regex.match(path)]
+        of_verbs = [route for route in found if "}:" in route.path]
+        return sorted({method for route in of_verbs or found for method in route.methods or ()})
 
     return methods_at
 
@@ -113,6 +118,22 @@ def verbs_of(routers: Sequence[APIRouter]) -> Callable[[str], list[str]]:
         return sorted({verb for verb, regex in pairs if named and regex.match(f"{named}:{verb}")})
 
     return verbs_at
+
+
+def is_verb_of(routers: Sequence[APIRouter]) -> Callable[[str], bool]:
+    """Return a function that tells whether a path is that of a verb, with ids that there could be (`x` could not)."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    with_verbs = [route for route in routes if "}:" in route.path]
+
+    def is_verb_at(path: str) -> bool:
+        matches = ((route, route.path_regex.match(path)) for route in with_verbs)
+        return any(
+            not any(field.validate(match[field.alias], {}, loc=())[1] for field in route.dependant.path_params)
+            for route, match in matches
+            if match
+        )
+
+    return is_verb_at
 
 
 def _rename_object_defaults(node: Any) -> None:  # noqa: ANN401  any JSON

@@ -6,7 +6,7 @@ MalformedRequest (400)   the body can't be read at all
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -148,6 +148,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     faults = error.errors()
     if all(fault["loc"][0] == "path" for fault in faults):
         wrong = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in faults)
+        if request.app.state.is_verb_at(request.url.path):  # a route of another method matched it too, with this id
+            return _method_not_allowed(request, request.app.state.methods_at(request.url.path))
         refusal = _no_such_verb(request) or NoSuchRoute(f"{request.url.path} names nothing that is here ({wrong})")
         return respond(refusal, instance=request.url.path)
     errors = [
@@ -167,9 +169,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == NoSuchRoute.status:
         return respond(NoSuchRoute(f"nothing is served at {path}; /docs lists what is"), instance=path)
     if error.status_code == MethodNotAllowed.status:
-        allowed = ", ".join(request.app.state.methods_at(path))
-        refusal = MethodNotAllowed(f"{request.method} is not possible here; {allowed} is")
-        return respond(refusal, instance=path, headers={"Allow": allowed})
+        return _method_not_allowed(request, request.app.state.methods_at(path))
     problem = {
         "type": "about:blank",
         "title": str(error.detail),
@@ -180,6 +180,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
         "instance": path,
     }
     return document(problem, headers=error.headers)
+
+
+def _method_not_allowed(request: Request, allowed: Sequence[str]) -> Response:
+    names = ", ".join(allowed)
+    refusal = MethodNotAllowed(f"{request.method} is not possible here; {names} is")
+    return respond(refusal, instance=request.url.path, headers={"Allow": names})
 
 
 def _no_such_verb(request: Request) -> NoSuchRoute | None:

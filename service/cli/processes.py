@@ -128,8 +128,7 @@ def valkey(socket: Path, *, folder: Path) -> Recipe:
 
 def api(listening: int) -> Recipe:
     """Return one API process on a socket that listens already: restarted, it takes up the connections that wait."""
-    options = ("--fd", str(listening), "--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "5")
-    command = (sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", *options)
+    command = (sys.executable, "-m", "service.server", "--fd", str(listening))
     return Recipe("api", command, API_GRACE_S, pass_fds=(listening,))
 
 

@@ -165,8 +165,9 @@ def running(settings: Settings, *, port: int | None, tell: Tell) -> Iterator[Sta
             stack.stopping = True
             raise StopRequested
 
-    ignored = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_IGN]
-    signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}.difference(ignored)  # as nohup and a shell's `&` ask for
+    signals = {signal.SIGINT, signal.SIGTERM}  # SIGINT too where a shell's `&` set it to be ignored: it was sent to us
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup asks for
+        signals.add(signal.SIGHUP)
     before = {number: signal.signal(number, on_signal) for number in signals}
     try:
         stack.start()

@@ -33,8 +33,10 @@ BODY: dict[str, Any] = {
     "content": {
         "application/octet-stream": {"schema": ARCHIVE},
         "application/zip": {"schema": ARCHIVE},
+        "application/x-zip-compressed": {"schema": ARCHIVE},
         "application/x-tar": {"schema": ARCHIVE},
         "application/gzip": {"schema": ARCHIVE},
+        "application/x-gzip": {"schema": ARCHIVE},
         "multipart/form-data": {"schema": {"$ref": "#/components/schemas/DatasetForm"}},
     },
 }

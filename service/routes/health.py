@@ -10,12 +10,18 @@ from models_store.database import Database, now
 from service.answers import Alive, Readiness
 from service.context import Here
 from service.inference import devices
-from service.routes.requests import KNOWN_QUERY, answer
+from service.routes.requests import KNOWN_QUERY, NEEDS_NO_KEY, answer, public_problems
 
 router = APIRouter(tags=["health"], dependencies=[KNOWN_QUERY])
 
 
-@router.get("/health/live", operation_id="health_live", summary="Is it alive?")
+@router.get(
+    "/health/live",
+    operation_id="health_live",
+    summary="Is it alive?",
+    responses=public_problems(),
+    openapi_extra=NEEDS_NO_KEY,
+)
 async def live() -> Alive:
     """Answer as long as the process does; a failure means: restart it."""
     return Alive(status="ok")
@@ -26,7 +32,8 @@ async def live() -> Alive:
     operation_id="health_ready",
     summary="Is it ready?",
     response_model=Readiness,
-    responses={503: {"model": Readiness, "description": "It can't serve now"}},
+    responses={503: {"model": Readiness, "description": "It can't serve now"}, **public_problems()},
+    openapi_extra=NEEDS_NO_KEY,
 )
 def ready(here: Here) -> Response:
     """Say what the service stands on. Without the broker it is `degraded`: jobs are taken, and start a little later."""
@@ -53,8 +60,10 @@ def ready(here: Here) -> Response:
     summary="Read the counters",
     response_class=Response,
     responses={
-        200: {"description": "Prometheus's text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+        200: {"description": "Prometheus's text format", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **public_problems(),
     },
+    openapi_extra=NEEDS_NO_KEY,
 )
 def metrics(here: Here) -> Response:
     """Return the counters and timings of this process."""

@@ -53,9 +53,22 @@ PROBLEMS: dict[int, str] = {
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses for these errors (401 and 422 may always come)."""
+    return _documented({401, 422, *statuses})
+
+
+NEEDS_NO_KEY: dict[str, Any] = {"security": []}
+"""For `openapi_extra` of what everybody may read; nothing of an owner's is in it."""
+
+
+def public_problems() -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses for the errors of a call that needs no key."""
+    return _documented({422})
+
+
+def _documented(statuses: set[int]) -> dict[int | str, dict[str, Any]]:
     return {
         status: {"model": Problem, "description": PROBLEMS[status], "content": {MEDIA_TYPE: {}}}
-        for status in sorted({401, 422, *statuses})
+        for status in sorted(statuses)
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from models_store.spec.train import TrainSpec
-from service.routes.requests import KNOWN_QUERY, problems
+from service.routes.requests import KNOWN_QUERY, NEEDS_NO_KEY, public_problems
 
 router = APIRouter(tags=["train"], dependencies=[KNOWN_QUERY])
 
@@ -15,7 +15,8 @@ router = APIRouter(tags=["train"], dependencies=[KNOWN_QUERY])
     "/schema/train",
     operation_id="schema_train",
     summary="Read the spec's JSON Schema",
-    responses=problems(),
+    responses=public_problems(),
+    openapi_extra=NEEDS_NO_KEY,
 )
 def train() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a train spec."""

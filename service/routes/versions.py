@@ -100,7 +100,7 @@ async def measure(
     It replaces the figures of the providers that this host has, and the default for each; files stay as they are. The
     job's result tells what has changed. There is nothing to choose: the body is empty, or an empty object.
     """
-    body = await bodies.read_json(request, max_bytes=MOST_SPEC_BYTES)
+    body = await bodies.read_optional_json(request, max_bytes=MOST_SPEC_BYTES)
     key = _key(f"{name}:{number}:measure", idempotency_key, body, owner=owner)
     return await here.threads.writers.run(_submit_measure, here, body, model=name, number=number, owner=owner, key=key)
 

@@ -1,4 +1,4 @@
-"""A service with a store of its own, over real HTTP: real SQLite, real ONNX files, uvicorn in a thread."""
+"""A service with a store of its own, over real HTTP: real SQLite, real ONNX files, the server in a thread."""
 
 import io
 import threading
@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from PIL import Image
 from sqlalchemy import update
 
@@ -19,6 +18,7 @@ from models_store import claims, jobs, publications, registry, tables
 from models_store.settings import Settings
 from service.app import create_app
 from service.context import Context
+from service.server import listen, server_of
 from tests import samples
 from tests.service import onnx_files
 
@@ -113,13 +113,14 @@ def a_plain_image(colour: tuple[int, int, int], *, size: tuple[int, int] = (20, 
 def running(settings: Settings) -> Iterator[Service]:
     """Serve an app on a free port of the loopback interface, in a thread."""
     app = create_app(settings)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
-    thread = threading.Thread(target=server.run, daemon=True)
+    server = server_of(app, settings)
+    listening = listen("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     while not server.started:
         assert thread.is_alive(), "the service did not start"
         time.sleep(0.005)
-    port = server.servers[0].sockets[0].getsockname()[1]
     service = Service(f"http://127.0.0.1:{port}", app.state.context)
     try:
         yield service

@@ -51,6 +51,13 @@ def test_an_unknown_route_is_a_problem(service: Service) -> None:
         ("PATCH", "/models/colours/aliases/live", "DELETE, PUT"),
         ("PUT", "/datasets", "GET, POST"),
         ("POST", "/health/live", "GET"),
+        ("GET", "/jobs/job_0123456789:cancel", "POST"),
+        ("DELETE", "/jobs/job_0123456789:retry", "POST"),
+        ("DELETE", "/jobs/no_id_at_all:cancel", "POST"),
+        ("GET", "/datasets/ds_0123456789:preview", "POST"),
+        ("DELETE", "/datasets/ds_0123456789:preview", "POST"),
+        ("GET", "/models/colours/versions/1:compress", "POST"),
+        ("PUT", "/models/colours/versions/1:measure", "POST"),
     ],
 )
 def test_a_method_that_is_not_served_names_those_that_are(
@@ -120,9 +127,12 @@ def test_the_counters_name_routes_and_no_ids(service: Service) -> None:
     assert "nobody" not in text
 
 
+KEY_OF_ADA, KEY_OF_BOB = "key-of-ada-0123456789", "key-of-bob-0123456789"
+
+
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    keys = "ada:key-of-ada, bob:key-of-bob"
+    keys = f"ada:{KEY_OF_ADA}, bob:{KEY_OF_BOB}"
     with running(samples.quick_settings(tmp_path_factory.mktemp("locked") / "home", api_keys=keys)) as live:
         yield live
 
@@ -130,7 +140,12 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.mark.parametrize("path", ["/datasets", "/jobs", "/models", "/jobs/job_0123456789/events"])
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic key-of-ada"}, {"X-API-Key": "key-of-adaa"}],
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {KEY_OF_ADA}"},
+        {"X-API-Key": f"{KEY_OF_ADA}a"},
+    ],
 )
 def test_without_a_known_key_there_is_nothing(locked: Service, path: str, headers: dict[str, str]) -> None:
     answer = locked.http.get(path, headers=headers)
@@ -144,13 +159,13 @@ def test_without_a_known_key_nothing_is_taken(locked: Service, path: str) -> Non
     problem_of(locked.http.post(path, json={}), 401, "unauthorized")
 
 
-@pytest.mark.parametrize("headers", [{"Authorization": "Bearer key-of-ada"}, {"X-API-Key": "key-of-ada"}])
+@pytest.mark.parametrize("headers", [{"Authorization": f"Bearer {KEY_OF_ADA}"}, {"X-API-Key": KEY_OF_ADA}])
 def test_a_key_opens_its_owners_things(locked: Service, headers: dict[str, str]) -> None:
     assert locked.http.get("/datasets", headers=headers).status_code == 200
 
 
 def test_another_owners_things_are_not_found(locked: Service) -> None:
-    ada, bob = {"X-API-Key": "key-of-ada"}, {"X-API-Key": "key-of-bob"}
+    ada, bob = {"X-API-Key": KEY_OF_ADA}, {"X-API-Key": KEY_OF_BOB}
     made = locked.http.post(
         "/datasets", content=an_archive(), headers={"Content-Type": "application/zip"} | ada
     ).json()["id"]
@@ -191,9 +206,8 @@ def test_a_server_process_ends_on_sigterm_though_somebody_follows_a_job(tmp_path
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    arguments = ["service.app:create_app", "--factory", "--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", *arguments],
+        [sys.executable, "-m", "service.server", "--port", str(port)],
         env=os.environ | {"ESPALIER_HOME": str(tmp_path), "DEVICE": "cpu"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

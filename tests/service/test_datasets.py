@@ -192,7 +192,7 @@ def test_a_client_that_hangs_up_leaves_nothing_behind(service: Service) -> None:
     host, port = service.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(
-            b"POST /datasets?name=gone HTTP/1.1\r\nHost: x\r\nContent-Type: application/zip\r\n"
+            b"POST /datasets?name=gone HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/zip\r\n"
             b"Content-Length: 1000000\r\n\r\n" + b"x" * 200_000
         )
         wait_until(lambda: len(left_behind(service)) == 1)

@@ -11,7 +11,7 @@ from service import openapi
 from service.app import create_app
 from tests import samples
 from tests.generated_client import call, generate, shape
-from tests.service.conftest import Service
+from tests.service.conftest import Service, running
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,28 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
                 assert response["content"] == {
                     "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
                 }
+
+
+def test_a_call_asks_for_a_key_exactly_where_it_is_documented(
+    document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    settings = samples.quick_settings(tmp_path_factory.mktemp("keys") / "home", api_keys="ada:key-of-ada-0123456789")
+    names = {"name": "a", "number": 1, "variant": "fp32", "alias": "live", "picture": "a.svg"}
+    ids = {"job_id": "job_0123456789", "dataset_id": "ds_0123456789", "weights_id": "wt_0123456789"}
+    asking, documented, secured = set(), set(), set()
+    with running(settings) as live:
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                name = operation["operationId"]
+                if live.http.request(method, path.format(**names, **ids)).status_code == 401:
+                    asking.add(name)
+                if "401" in operation["responses"]:
+                    documented.add(name)
+                if operation.get("security") != []:
+                    secured.add(name)
+
+    assert asking == documented == secured
+    assert {"schema_train", "health_live", "metrics"}.isdisjoint(asking)
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

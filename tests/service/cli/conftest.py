@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-PLACES = ("ESPALIER_HOME", "ESPALIER_URL", "DATABASE_URL", "BLOBS_URL", "BROKER_URL", "WORK_DIR", "API_KEYS")
+PLACES = (
+    "ESPALIER_HOME",
+    "ESPALIER_URL",
+    "DATABASE_URL",
+    "BLOBS_URL",
+    "BROKER_URL",
+    "WORK_DIR",
+    "API_KEYS",
+    "ALLOWED_HOSTS",
+    "CORS_ORIGINS",
+)
 
 
 @dataclass

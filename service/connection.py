@@ -1,0 +1,296 @@
+"""Protocol of one client's connection: uvicorn's HTTP/1.1 on httptools, with the limits that both lack.
+
+Without them a head of any size is gathered, thousands of requests in one packet are taken apart at once, and a client
+may stay silent for ever. Here what comes is parsed in slices: a head that is too large is refused before anything looks
+at its key, a request that follows another waits unparsed for its turn, and an alarm ends what is left half-sent.
+"""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from service.refusals import (
+    MOST_HEAD_BYTES,
+    MOST_HEADERS,
+    MOST_URL_BYTES,
+    ConnectionRefusal,
+    HeadersTooLarge,
+    MalformedHttp,
+    RequestTimeout,
+    UrlTooLong,
+)
+
+SLICE_BYTES = 4 << 10
+FRAMING_PER_BYTE = 8
+"""Bytes of chunk sizes, extensions and trailers per byte of content that are let through, beside 64 KB; 1-byte chunks
+need 5."""
+LINGER_S = 5.0
+"""How long the rest of a refused request is read and dropped: a client that is still sending would not see the answer
+to a connection that is reset."""
+STALLED_READER_S = 300.0
+"""How long a client may leave an answer unread before the system ends the connection."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a client may take: for a whole head, and between two packets of a body."""
+
+    head_s: float = 10.0
+    body_idle_s: float = 60.0
+
+
+class Reading(Enum):
+    """What the next byte belongs to."""
+
+    HEAD = "head"
+    BODY = "body"
+
+
+class Flow(FlowControl):
+    """Flow control that remembers since when it has been the client's turn to send."""
+
+    open_since = 0.0
+
+    def resume_reading(self) -> None:
+        """Let more come."""
+        if self.read_paused:
+            self.open_since = asyncio.get_running_loop().time()
+        super().resume_reading()
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection; `protocol` makes the class for a server."""
+
+    patience: ClassVar[Patience] = Patience()
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, object],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.url = b""
+        self.flow: Flow
+        self._reading = Reading.HEAD
+        self._unread = b""  # came while an earlier request waits for its answer
+        self._fault: ConnectionRefusal | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._head_began_at: float | None = None
+        self._heard_at = 0.0
+        self._messages = 0
+        self._raw_bytes = 0  # of the head or the body that is being read, without the slice it began in
+        self._field_bytes = 0
+        self._fields = 0
+        self._content_bytes = 0
+        self._content_left = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a new connection; it has as long for its first request as for any head."""
+        super().connection_made(transport)
+        self.flow = Flow(transport)
+        opened: socket.socket | None = transport.get_extra_info("socket")
+        if opened is not None and opened.family in {socket.AF_INET, socket.AF_INET6}:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_READER_S * 1000))
+        self._head_began_at = self.loop.time()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        super().connection_lost(exc)
+        self._unread = b""
+        self._silence_alarm()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, as far as it is its turn."""
+        if self._fault is not None:
+            return  # it is answered, or will be; this is the rest of it
+        self._unset_keepalive_if_required()
+        self._heard_at = self.loop.time()
+        self._unread += data
+        self._parse()
+
+    def shutdown(self) -> None:
+        """End the connection as soon as its request is answered."""
+        if self._fault is not None:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._messages += 1
+        self._raw_bytes = self._field_bytes = self._fields = 0
+        if self._head_began_at is None:
+            self._head_began_at = self.loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the request line."""
+        super().on_url(url)
+        self._field_bytes += len(url)
+        if len(self.url) > MOST_URL_BYTES:
+            self._fault = self._fault or UrlTooLong()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; trailers are counted and dropped."""
+        self._fields += 1
+        self._field_bytes += len(name) + len(value) + len(": \r\n")
+        if self._fields > MOST_HEADERS or self._field_bytes > MOST_HEAD_BYTES:
+            self._fault = self._fault or HeadersTooLarge()
+        elif self._reading is Reading.HEAD:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start the request, unless it is refused."""
+        if self._fault is not None:
+            return
+        declared = dict(self.headers)
+        chunked, length = b"transfer-encoding" in declared, int(declared.get(b"content-length") or 0)
+        if self.parser.should_upgrade() and (chunked or length):
+            self._fault = MalformedHttp("a request with a body can't ask for another protocol; leave `Upgrade` out")
+            return
+        super().on_headers_complete()
+        self._reading = Reading.BODY
+        self._head_began_at = None
+        self._raw_bytes = self._field_bytes = self._fields = self._content_bytes = 0
+        self._content_left = length
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if self._fault is None:
+            self._content_bytes += len(body)
+            self._content_left -= len(body)
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request; what comes now belongs to the next."""
+        if self._fault is None:
+            super().on_message_complete()
+            self._reading = Reading.HEAD
+            self._raw_bytes = 0
+
+    def on_response_complete(self) -> None:
+        """Go on with the request that comes next, or refuse it."""
+        if self._fault is not None and not self.pipeline:
+            self._answer_fault()
+            return
+        super().on_response_complete()
+        if self._reading is Reading.BODY and self.expect_100_continue and not self._content_bytes:
+            self.transport.close()  # nobody knows whether the body that was not asked for will come
+        elif self._unread:
+            self._unset_keepalive_if_required()
+            self._parse()
+
+    def _parse(self) -> None:
+        data, position = memoryview(self._unread), 0
+        while position < len(data) and self._fault is None and not self.pipeline and not self.transport.is_closing():
+            position += self._parse_slice(data[position : position + max(SLICE_BYTES, self._content_left)])
+        self._unread = bytes(data[position:])
+        if self._fault is not None:
+            self._refuse()
+        else:
+            self._watch()
+
+    def _parse_slice(self, piece: memoryview) -> int:
+        """Parse a slice and return how many bytes of it were taken."""
+        reading, message, taken = self._reading, self._messages, len(piece)
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            taken = upgrade.args[0]  # we speak nothing else: what follows is HTTP/1.1
+        except httptools.HttpParserError:
+            self._fault = self._fault or MalformedHttp("this is not a request of HTTP/1.1 (RFC 9112)")
+        if (reading, message) == (self._reading, self._messages):
+            self._raw_bytes += taken
+            content_bytes = 0 if reading is Reading.HEAD else self._content_bytes
+            if self._raw_bytes - content_bytes > MOST_HEAD_BYTES + FRAMING_PER_BYTE * content_bytes:
+                self._fault = self._fault or HeadersTooLarge()
+        return taken
+
+    def _refuse(self) -> None:
+        """Answer with the fault as soon as the requests before it are answered."""
+        self._unread = b""
+        self._silence_alarm()
+        if self._reading is Reading.BODY and self.pipeline:
+            self.pipeline.popleft()  # this is the one that is refused
+            earlier = True
+        else:
+            earlier = self._reading is Reading.HEAD and self.cycle is not None and not self.cycle.response_complete
+        if not earlier:
+            self._answer_fault()
+
+    def _answer_fault(self) -> None:
+        assert self._fault is not None
+        self._unset_keepalive_if_required()
+        if self.transport.is_closing():
+            return
+        if self._reading is Reading.BODY:
+            begun = self.cycle.response_started
+            self.cycle.disconnected = True  # the route learns that its client is gone
+            self.cycle.message_event.set()
+            if begun:
+                self.transport.close()
+                return
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        self.transport.write(self._fault.as_response(path, headers=self.server_state.default_headers))
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _watch(self) -> None:
+        """Set the alarm for the moment by which the client must have gone on."""
+        due = self._due_at()
+        if due is None or (self._alarm is not None and self._alarm.when() > due):
+            self._silence_alarm()
+        if due is not None and self._alarm is None:
+            self._alarm = self.loop.call_at(due, self._on_alarm)
+
+    def _due_at(self) -> float | None:
+        if self._reading is Reading.BODY:
+            return max(self._heard_at, self.flow.open_since) + self.patience.body_idle_s
+        return None if self._head_began_at is None else self._head_began_at + self.patience.head_s
+
+    def _on_alarm(self) -> None:
+        self._alarm = None
+        if self._fault is not None or self.transport.is_closing():
+            return
+        if self._is_our_turn():
+            self._heard_at = self._head_began_at = self.loop.time()
+        due = self._due_at()
+        if due is None or due > self.loop.time():
+            self._watch()
+        elif self._reading is Reading.HEAD and not self._messages and not self._raw_bytes:
+            self.transport.close()  # nothing was asked, so nothing is answered
+        else:
+            self._fault = self._overdue()
+            self._refuse()
+
+    def _is_our_turn(self) -> bool:
+        """Tell whether the client may have to wait for us, or may not know that it may go on."""
+        asked_to_wait = self._reading is Reading.BODY and self.cycle.waiting_for_100_continue
+        return asked_to_wait or self.flow.read_paused or bool(self._unread)
+
+    def _overdue(self) -> RequestTimeout:
+        if self._reading is Reading.BODY:
+            return RequestTimeout(f"no byte of the body came for {self.patience.body_idle_s:g} s; send it again")
+        return RequestTimeout(f"the request's head did not arrive within {self.patience.head_s:g} s; send it at once")
+
+    def _silence_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+
+def protocol(patience: Patience) -> type[Connection]:
+    """Return the class of connections that are this patient."""
+    return type("PatientConnection", (Connection,), {"patience": patience})

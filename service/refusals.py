@@ -1,0 +1,77 @@
+"""Answers of a connection itself: no route ever saw the request, and the connection ends with them.
+
+ConnectionRefusal
+├── HeadersTooLarge     431  the head, or what surrounds the chunks of a body, is over its limits
+├── UrlTooLong          414
+├── RequestTimeout      408  half a request came, and then nothing
+└── MalformedHttp       400  it is not HTTP/1.1
+"""
+
+from collections.abc import Iterable
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from models_store.errors import EspalierError
+from service.problems import MEDIA_TYPE
+
+MOST_HEAD_BYTES = 64 << 10
+MOST_HEADERS = 100
+MOST_URL_BYTES = 8 << 10
+
+
+class ConnectionRefusal(EspalierError):
+    """The connection ends with this answer; no route ever saw the request."""
+
+    status = 400
+    code = "malformed_request"
+    title = "The request can't be read"
+
+    def as_response(self, path: str, *, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Return the whole answer, its problem document included; `headers` come first in it."""
+        body = orjson.dumps(self.as_problem() | {"instance": path[:MOST_URL_BYTES] or "/"})
+        fields = [
+            *headers,
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        lines = [name + b": " + value + b"\r\n" for name, value in fields]
+        return b"".join([STATUS_LINE[self.status], *lines, b"\r\n", body])
+
+
+class MalformedHttp(ConnectionRefusal):
+    """It is not HTTP/1.1."""
+
+
+class HeadersTooLarge(ConnectionRefusal):
+    """The head, or what surrounds the chunks of a body, is over its limits."""
+
+    status = 431
+    code = "headers_too_large"
+    title = "Request header fields too large"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"a request may have {MOST_HEADERS} headers of {MOST_HEAD_BYTES} bytes together, its line included, and "
+            "trailers and extensions of chunks within the same limits; send fewer or shorter ones"
+        )
+
+
+class UrlTooLong(ConnectionRefusal):
+    """The request line is over its limit."""
+
+    status = 414
+    code = "url_too_long"
+    title = "URL too long"
+
+    def __init__(self) -> None:
+        super().__init__(f"a URL may have {MOST_URL_BYTES} bytes; send what is long in the body")
+
+
+class RequestTimeout(ConnectionRefusal):
+    """Half a request came, and then nothing."""
+
+    status = 408
+    code = "request_timeout"
+    title = "The request did not arrive in time"

@@ -1,0 +1,134 @@
+"""Server process of the API, the only way to start it: `python -m service.server`.
+
+`espalier up` hands it a listening socket (`--fd`), a container an address (`--host`, `--port`).
+
+ServerError
+├── OpenToStrangers      the address is reachable from other machines, and there are no API keys
+└── AddressUnavailable   it can't be listened on
+"""
+
+import argparse
+import contextlib
+import resource
+import socket
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from models_store import access
+from models_store.settings import Settings
+from service.app import create_app
+from service.connection import Patience, protocol
+
+BACKLOG = 2048
+GRACE_S = 5
+KEEP_ALIVE_S = (
+    30  # longer than the pools of usual clients keep a connection: they close it, and no request meets an end
+)
+MOST_OPEN_FILES = 65_536
+
+
+class ServerError(Exception):
+    """The server can't start; the message says why and what to do."""
+
+
+class OpenToStrangers(ServerError):
+    """The address is reachable from other machines, and there are no API keys."""
+
+
+class AddressUnavailable(ServerError):
+    """The address can't be listened on."""
+
+
+def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """Return a server of the app; give its `run` or `serve` the listening sockets."""
+    patience = Patience(settings.header_timeout_s, settings.body_idle_s)
+    config = uvicorn.Config(
+        app,
+        http=protocol(patience),
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    return uvicorn.Server(config)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address.
+
+    Raises:
+        AddressUnavailable: if the address is unknown or taken.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise AddressUnavailable(f"can't listen on {host}, port {port}: {error.strerror or error}") from error
+
+
+def refuse_strangers(listening: socket.socket, settings: Settings) -> None:
+    """Refuse an address that other machines reach, unless API keys are set.
+
+    Raises:
+        OpenToStrangers: saying how to set one.
+    """
+    host = listening.getsockname()[0]
+    if not settings.owners and access.is_reachable(host):
+        raise OpenToStrangers(
+            f"listening on {host} would let everybody in, because API_KEYS is empty; set API_KEYS=owner:key "
+            "(`openssl rand -hex 16` makes a key), or listen on 127.0.0.1"
+        )
+
+
+def main() -> int:
+    """Serve until a signal comes."""
+    parser = argparse.ArgumentParser(prog="python -m service.server", description="serve the API of Espalier")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on, 0: any (default: %(default)s)")
+    parser.add_argument("--fd", type=int, help="file descriptor of a socket that listens already, instead of these")
+    arguments = parser.parse_args()
+    try:
+        settings = Settings()
+        with listen(arguments.host, arguments.port) if arguments.fd is None else _inherited(arguments.fd) as listening:
+            refuse_strangers(listening, settings)
+            _raise_open_files()
+            _serve(settings, listening)
+    except (ServerError, ValidationError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    try:
+        listening = socket.socket(
+            fileno=descriptor
+        )  # asks the system for its family: uvicorn's own --fd assumes AF_UNIX
+    except OSError as error:
+        raise AddressUnavailable(f"file descriptor {descriptor} is no socket: {error.strerror}") from error
+    if listening.family not in {socket.AF_INET, socket.AF_INET6}:
+        raise AddressUnavailable(f"file descriptor {descriptor} is no TCP socket")
+    return listening
+
+
+def _serve(settings: Settings, listening: socket.socket) -> None:
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises SIGINT again when it has ended
+        server_of(create_app(settings), settings).run(sockets=[listening])
+
+
+def _raise_open_files() -> None:
+    """Let connections not run into the usual limit of 1,024 open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
