@@ -1,4 +1,4 @@
-"""a job's life as workers see it: claim, beat, report, wait, finish, release, reap.
+"""A job's life as workers see it: claim, beat, report, wait, finish, release, reap.
 
 One claim decides, one fenced write publishes. Every write of a worker carries the fence that its claim was given; one
 that touches no row means "somebody else has the job now": it raises Stale, and the worker drops everything and leaves.
@@ -11,11 +11,10 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, selec
 
 from models_store import events, families, tables
 from models_store.database import Database, now
+from models_store.endings import count_crash, end_attempt, ended, lose_lease, requeued
 from models_store.host import Process, this_process
 from models_store.jobs import COLUMNS, TERMINAL, Job, job_of
 from models_store.settings import Settings
-
-LONGEST_BACKOFF_S = 360.0
 
 
 class Stale(Exception):
@@ -139,10 +138,10 @@ def succeed(
     _fenced(
         connection,
         claim,
-        {**_ended("succeeded"), "result": result, "files": files, "progress": {"fraction": 1.0}},
+        {**ended("succeeded"), "result": result, "files": files, "progress": {"fraction": 1.0}},
         tables.job.c.cancel_requested_at.is_(None),
     )
-    _end_attempt(connection, claim.job.id, claim.fence, "succeeded")
+    end_attempt(connection, claim.job.id, claim.fence, "succeeded")
     events.append(connection, claim.job.id, "state", {"state": "succeeded", "result": result})
     families.ended(connection, claim.job.id)
 
@@ -153,9 +152,9 @@ def wait(connection: Connection, claim: Claim, *, phase: str, progress: dict[str
     Raises:
         Stale: if the claim is no longer ours, or the owner has asked for a cancel.
     """
-    waiting = {**_requeued(), "state": "waiting", "phase": phase, "progress": progress, "crashes": 0}
+    waiting = {**requeued(), "state": "waiting", "phase": phase, "progress": progress, "crashes": 0}
     _fenced(connection, claim, waiting, tables.job.c.cancel_requested_at.is_(None))
-    _end_attempt(connection, claim.job.id, claim.fence, "waiting")
+    end_attempt(connection, claim.job.id, claim.fence, "waiting")
     if phase != claim.job.phase:
         events.append(connection, claim.job.id, "phase", {"phase": phase})
     events.append(connection, claim.job.id, "progress", progress)
@@ -170,8 +169,8 @@ def fail(database: Database, claim: Claim, problem: dict[str, Any]) -> None:
     """
     with database.write() as connection:
         families.lock_parent(connection, claim.job.id)
-        _fenced(connection, claim, {**_ended("failed"), "problem": problem})
-        _end_attempt(connection, claim.job.id, claim.fence, "failed")
+        _fenced(connection, claim, {**ended("failed"), "problem": problem})
+        end_attempt(connection, claim.job.id, claim.fence, "failed")
         events.append(connection, claim.job.id, "state", {"state": "failed", "problem": problem})
         families.ended(connection, claim.job.id)
 
@@ -187,8 +186,8 @@ def confirm_cancel(database: Database, claim: Claim) -> None:
         _cancel(connection, claim)
 
 
-def release(database: Database, claim: Claim) -> None:
-    """Give the job back to the queue, crashes unchanged: this worker is leaving. A cancel that came first ends it.
+def release(database: Database, claim: Claim, *, reason: str = "the worker is shutting down") -> None:
+    """Give the job back to the queue, crashes unchanged: no fault of the job's. A cancel that came first ends it.
 
     Raises:
         Stale: if the claim is no longer ours.
@@ -200,9 +199,9 @@ def release(database: Database, claim: Claim) -> None:
         if connection.execute(wanted).scalar_one_or_none() is not None:
             _cancel(connection, claim)
             return
-        _fenced(connection, claim, {**_requeued(), "not_before": now()})
-        _end_attempt(connection, claim.job.id, claim.fence, "released")
-        events.append(connection, claim.job.id, "state", {"state": "queued", "reason": "the worker is shutting down"})
+        _fenced(connection, claim, {**requeued(), "not_before": now()})
+        end_attempt(connection, claim.job.id, claim.fence, "released")
+        events.append(connection, claim.job.id, "state", {"state": "queued", "reason": reason})
 
 
 def crash(database: Database, claim: Claim, *, settings: Settings, reason: str) -> None:
@@ -216,7 +215,7 @@ def crash(database: Database, claim: Claim, *, settings: Settings, reason: str) 
         row = connection.execute(select(*COLUMNS).where(_holds(claim)).with_for_update()).first()
         if row is None:
             raise Stale
-        _count_crash(connection, job_of(row), settings=settings, reason=reason)
+        count_crash(connection, job_of(row), settings=settings, reason=reason)
 
 
 def forget_checkpoints(database: Database, job_id: str) -> list[str]:
@@ -228,17 +227,19 @@ def forget_checkpoints(database: Database, job_id: str) -> list[str]:
     return list(row.checkpoints) if row else []
 
 
-def reap(database: Database, *, settings: Settings) -> list[str]:
+def reap(database: Database, *, settings: Settings, grace_s: float = 0.0) -> list[str]:
     """Take back every running job whose lease ran out, or whose owner on this host is dead; return their ids.
 
-    Any number of processes may do this at the same time.
+    A lease that ran out while its owner lives, stopped or cut off from the database, is no crash. Of an owner on
+    another host nothing is known: its crash counts, until it proves to be alive (`disprove_loss`). A lease that ran out
+    less than `grace_s` ago is left alone. Any number of processes may do this at the same time.
     """
     job, attempt = tables.job, tables.attempt
     owners = select(job.c.id, attempt.c.host, attempt.c.boot_id, attempt.c.pid, attempt.c.pid_started)
     owners = owners.join(attempt, and_(attempt.c.job_id == job.c.id, attempt.c.fence == job.c.fence)).where(
         job.c.state == "running"
     )
-    overdue = (job.c.lease_expires_at < now()).label("overdue")
+    overdue = (job.c.lease_expires_at < now() - grace_s).label("overdue")
     with database.read() as connection:
         suspects = set(connection.execute(select(job.c.id).where(job.c.state == "running", overdue)).scalars())
         suspects |= {row.id for row in connection.execute(owners) if Process(*row[1:]).is_known_dead()}
@@ -255,14 +256,35 @@ def reap(database: Database, *, settings: Settings) -> list[str]:
             if row is None:
                 continue
             found = job_of(row[:-1])  # looked at again inside the transaction: another worker may have it by now
-            owner = connection.execute(owners.where(job.c.id == job_id)).one()
-            is_dead = Process(*owner[1:]).is_known_dead()
-            if not (is_dead or row.overdue):
+            owner = Process(*connection.execute(owners.where(job.c.id == job_id)).one()[1:])
+            if owner.is_known_dead():
+                count_crash(connection, found, settings=settings, reason="its worker process is gone")
+            elif not row.overdue:
                 continue
-            reason = "its worker process is gone" if is_dead else "its worker stopped sending heartbeats"
-            _count_crash(connection, found, settings=settings, reason=reason)
+            elif owner.is_known_alive():
+                lose_lease(connection, found, reason="its worker is stopped, or could not reach the database")
+            else:
+                reason = "its worker stopped sending heartbeats"
+                count_crash(connection, found, settings=settings, reason=reason, outcome="lost")
             reaped.append(job_id)
     return reaped
+
+
+def disprove_loss(database: Database, claim: Claim) -> bool:
+    """Take back the crash that was counted when this claim's lease ran out: its worker is alive, and says so.
+
+    Return whether there was one. A job that has ended by it stays as it is.
+    """
+    job, attempt = tables.job, tables.attempt
+    mine = (attempt.c.job_id == claim.job.id, attempt.c.fence == claim.fence, attempt.c.outcome == "lost")
+    with database.write() as connection:
+        if not connection.execute(update(attempt).where(*mine).values(outcome="lost_lease")).rowcount:
+            return False
+        going_on = (job.c.id == claim.job.id, job.c.crashes > 0, job.c.state.not_in(TERMINAL))
+        if connection.execute(update(job).where(*going_on).values(crashes=job.c.crashes - 1)).rowcount:
+            text = f"the worker of attempt {claim.fence} is alive: that it lost its lease no longer counts as a crash"
+            events.append(connection, claim.job.id, "log", {"text": text})
+    return True
 
 
 def due_for_wake_up(database: Database, *, older_than_s: float) -> list[str]:
@@ -289,41 +311,9 @@ def _is_due() -> tuple[ColumnElement[bool], ...]:
     return tables.job.c.state == "queued", tables.job.c.not_before <= moment
 
 
-def _count_crash(connection: Connection, job: Job, *, settings: Settings, reason: str) -> None:
-    crashes = job.crashes + 1
-    values: dict[str, Any]
-    told: dict[str, Any]
-    if job.cancel_requested_at is not None:
-        values, told = _ended("canceled"), {"state": "canceled"}
-    elif crashes >= job.max_crashes:
-        problem = {
-            "type": "urn:espalier:problem:worker_lost",
-            "title": "The worker was lost",
-            "status": 500,
-            "code": "worker_lost",
-            "detail": f"the job crashed {crashes} times, the last time because {reason}; see its logs, ask for less "
-            "memory (batch_size, input.size), then retry it",
-            "errors": [],
-        }
-        values, told = {**_ended("failed"), "problem": problem}, {"state": "failed", "problem": problem}
-    else:
-        wait_s = min(settings.backoff_s * 2**job.crashes, LONGEST_BACKOFF_S)
-        values = {**_requeued(), "not_before": now() + wait_s, "fence": job.fence + 1}
-        told = {"state": "queued", "reason": reason, "retry_in_s": wait_s}
-    connection.execute(
-        update(tables.job)
-        .where(tables.job.c.id == job.id, tables.job.c.fence == job.fence)
-        .values(**values, crashes=crashes)
-    )
-    _end_attempt(connection, job.id, job.fence, "crashed")
-    events.append(connection, job.id, "state", {**told, "crashes": crashes})
-    if values["state"] in TERMINAL:
-        families.ended(connection, job.id)
-
-
 def _cancel(connection: Connection, claim: Claim) -> None:
-    _fenced(connection, claim, _ended("canceled"))
-    _end_attempt(connection, claim.job.id, claim.fence, "canceled")
+    _fenced(connection, claim, ended("canceled"))
+    end_attempt(connection, claim.job.id, claim.fence, "canceled")
     events.append(connection, claim.job.id, "state", {"state": "canceled"})
     families.ended(connection, claim.job.id)
 
@@ -336,20 +326,3 @@ def _fenced(connection: Connection, claim: Claim, values: dict[str, Any], *guard
 def _holds(claim: Claim) -> ColumnElement[bool]:
     job = tables.job
     return and_(job.c.id == claim.job.id, job.c.fence == claim.fence, job.c.state == "running")
-
-
-def _ended(state: str) -> dict[str, Any]:
-    return {"state": state, "finished_at": now(), "lease_owner": None, "lease_expires_at": None}
-
-
-def _requeued() -> dict[str, Any]:
-    return {"state": "queued", "phase": None, "lease_owner": None, "lease_expires_at": None, "wake_sent_at": None}
-
-
-def _end_attempt(connection: Connection, job_id: str, fence: int, outcome: str) -> None:
-    attempt = tables.attempt
-    connection.execute(
-        update(attempt)
-        .where(attempt.c.job_id == job_id, attempt.c.fence == fence)
-        .values(ended_at=now(), outcome=outcome)
-    )

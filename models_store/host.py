@@ -30,6 +30,11 @@ class Process:
             return True
         return namespace == own_namespace and started(self.pid) != self.pid_started
 
+    def is_known_alive(self) -> bool:
+        """Tell whether the process surely exists, running or stopped; False for a process of another host."""
+        is_here = self.host == socket.gethostname() and self.boot_id == _boot_id()
+        return is_here and started(self.pid) == self.pid_started
+
 
 def this_process() -> Process:
     """Return the calling process."""

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from sqlalchemy import select
@@ -9,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models_store import claims, queue, scratch, tables
 from models_store.blobs import Blobs
-from models_store.database import Database
+from models_store.database import UNAVAILABLE, Database
 from models_store.settings import Settings
 
 SWEEP_EVERY_S = 3600.0
@@ -31,12 +32,13 @@ def wake(database: Database, job_id: str, *, settings: Settings) -> bool:
     return True
 
 
-def make_round(database: Database, *, settings: Settings, idle: bool) -> None:
+def make_round(database: Database, *, settings: Settings, idle: bool, grace_s: float = 0.0) -> None:
     """Take back abandoned jobs, then announce one that waits: sooner when this worker is idle.
 
-    One is enough: whoever wakes works on everything that is due. More would pile up in the queue.
+    One is enough: whoever wakes works on everything that is due. More would pile up in the queue. `grace_s` is as of
+    `claims.reap`.
     """
-    for job_id in claims.reap(database, settings=settings):
+    for job_id in claims.reap(database, settings=settings, grace_s=grace_s):
         log.warning("took back %s", job_id)
     age_s = settings.poll_s if idle else settings.reannounce_s
     for job_id in claims.due_for_wake_up(database, older_than_s=age_s)[:1]:
@@ -78,6 +80,7 @@ class Patrol:
         self._settings = settings
         self._is_idle = is_idle
         self._stopping = threading.Event()
+        self._last_round = self._away_since = self._spare_until = time.monotonic()
         self._thread = threading.Thread(target=self._walk, name="patrol", daemon=True)
 
     def start(self) -> None:
@@ -90,12 +93,25 @@ class Patrol:
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
+    def _make_round(self) -> None:
+        """Make a round; after an outage of the database, spare the leases that nobody could renew in it."""
+        settings, began = self._settings, time.monotonic()
+        grace_s = began - self._away_since if began < self._spare_until else 0.0
+        try:
+            make_round(self._database, settings=settings, idle=self._is_idle(), grace_s=grace_s)
+        except UNAVAILABLE:
+            if began >= self._spare_until:
+                self._away_since = self._last_round
+            self._spare_until = time.monotonic() + settings.lease_s
+            raise
+        self._last_round = began
+
     def _walk(self) -> None:
         waited_s = SWEEP_EVERY_S  # what a killed process left is swept at the start
         while not self._stopping.wait(self._settings.poll_s):
             waited_s += self._settings.poll_s
             try:
-                make_round(self._database, settings=self._settings, idle=self._is_idle())
+                self._make_round()
                 if waited_s >= SWEEP_EVERY_S:
                     waited_s = 0.0
                     log.info("swept %d blobs", sweep(self._database, self._blobs, settings=self._settings))

@@ -1,7 +1,8 @@
-"""claim, child process, heartbeat, cancel, finish: one job at a time, from the claim to its outcome. No torch here.
+"""Claim, child process, heartbeat, cancel, finish: one job at a time, from the claim to its outcome. No torch here.
 
 The supervisor alone talks to the database. It beats while the trainer works, passes its reports on, and ends it when
-the owner cancels, the worker leaves, the claim is lost, or nothing has moved for too long.
+the owner cancels, the worker leaves, the claim is lost, or nothing has moved for too long. An outage of the database is
+no fault of the job's: it goes on where it can, and else goes back to the queue, no crash counted.
 """
 
 import itertools
@@ -10,54 +11,37 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from models_store import claims, measurements, publications, registry, tables
 from models_store.blobs import Blobs
 from models_store.claims import Claim, Stale
-from models_store.database import Database
+from models_store.database import UNAVAILABLE, Database
 from models_store.errors import EspalierError
 from models_store.families import FAMILIES
 from models_store.settings import Settings
 from workers import orchestrator
 from workers.assigning import assign
 from workers.assignment import EXIT_DRAINED
+from workers.persistence import AwakeClock, StopFlag, persist
 from workers.trainer_process import Report, TrainerProcess
 
 PUBLISHING = ("train", "compress")
 """kinds of jobs whose result is a version"""
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
-
-
-class StopFlag:
-    """Set by SIGTERM: the worker is shutting down, and its job goes back to the queue."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-
-    @contextmanager
-    def listening(self) -> Iterator["StopFlag"]:
-        """Take SIGTERM while inside."""
-        earlier = signal.signal(signal.SIGTERM, lambda *_: self.set())
-        try:
-            yield self
-        finally:
-            signal.signal(signal.SIGTERM, earlier)
-
-    def set(self) -> None:
-        """Ask for the stop."""
-        self.is_set = True
 
 
 def work(settings: Settings, *, stop: StopFlag) -> int:
     """Work on jobs until none is due, or a stop is asked for; return how many were claimed."""
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, patience_s=settings.beat_deadline_s / 4)  # a beat that waits tries anew
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
     _drop_abandoned_staging(database, settings)
     done = 0
@@ -100,11 +84,16 @@ def supervise(
         finally:
             trainer.close()
     except Stale:
+        persist(lambda: claims.disprove_loss(database, claim), settings=settings, stop=stop)
         return "stale: another worker has the job, or it has ended"
     except EspalierError as error:
+        problem = error.as_problem()
         with suppress(Stale):
-            claims.fail(database, claim, error.as_problem())
+            persist(lambda: claims.fail(database, claim, problem), settings=settings, stop=stop)
         return f"failed: {error.detail}"
+    except UNAVAILABLE:
+        log.exception("%s: the database does not answer", claim.job.id)
+        return _give_back(database, claim, settings=settings, stop=stop)
     except Exception:  # the second of the two broad catches: a fault of ours must not take the worker down
         log.exception("%s: the supervisor failed", claim.job.id)
         with suppress(Stale, SQLAlchemyError):  # then the lease runs out
@@ -142,7 +131,8 @@ class _Watch:
         self._referee = orchestrator.Referee(database, claim.job) if claim.job.kind == "trial" else None
         self._stopped_early: dict[str, Any] | None = None  # the result of a trial that is worth no more epochs
         self._untold: list[Report] = []
-        self._last_beat = self._last_report = time.monotonic()
+        self._clock = AwakeClock()
+        self._last_beat = self._last_report = self._clock()
         self._next_beat = self._last_beat
 
     def until_the_end(self) -> str:
@@ -159,32 +149,30 @@ class _Watch:
                 self._trainer.kill()
                 self._result = {"result": self._stopped_early, "files": None}
                 return self._conclude()
-            moment = time.monotonic()
-            if moment - self._last_report > settings.stall_s:
+            if self._clock() - self._last_report > settings.stall_s:
                 self._trainer.kill()
                 return self._crash(f"it made no progress for {settings.stall_s:g} s")
         if self._is_late:
-            return f"left: no heartbeat reached the database for {settings.beat_deadline_s:g} s"
+            reason = f"no heartbeat reached the database for {settings.beat_deadline_s:g} s"
+            self._persist(lambda: claims.release(self._database, self._claim, reason=reason))
+            return f"left: {reason}"
         return self._conclude()
 
     def _guard_the_deadline(self) -> None:
         """Kill the trainer when no beat came through for too long, also while a call to the database hangs."""
         while self._trainer.exit_code() is None:
-            if time.monotonic() - self._last_beat > self._settings.beat_deadline_s:
+            if self._clock() - self._last_beat > self._settings.beat_deadline_s:
                 self._is_late = True
                 self._trainer.kill()
                 return
             time.sleep(min(0.5, self._settings.beat_s))
 
     def _conclude(self) -> str:
-        """Write down how it ended; a database that does not answer is asked again, as long as the lease can hold."""
-        while True:
-            try:
-                return self._write_down_the_end()
-            except OperationalError:
-                if time.monotonic() - self._last_beat > self._settings.beat_deadline_s:
-                    raise
-                time.sleep(min(1.0, self._settings.beat_s))
+        """Write down how it ended, as soon as the database answers."""
+        return self._persist(self._write_down_the_end)
+
+    def _persist(self, write: Callable[[], T]) -> T:
+        return persist(write, settings=self._settings, stop=self._stop)
 
     def _write_down_the_end(self) -> str:
         self._tell()
@@ -245,7 +233,7 @@ class _Watch:
 
     def _cancel(self) -> str:
         self._trainer.stop(grace_s=self._settings.stop_grace_s, take=self._take)
-        claims.confirm_cancel(self._database, self._claim)
+        self._persist(lambda: claims.confirm_cancel(self._database, self._claim))
         self._drop_checkpoints()
         return "canceled"
 
@@ -253,20 +241,20 @@ class _Watch:
         self._trainer.stop(grace_s=self._settings.stop_grace_s, take=self._take)
         if self._problem is not None or (self._result is not None and self._trainer.exit_code() == 0):
             return self._conclude()
-        claims.release(self._database, self._claim)
+        self._persist(lambda: claims.release(self._database, self._claim))
         return "released"
 
     def _crash(self, reason: str) -> str:
         tail = self._trainer.log_tail()
         if tail:
-            claims.report(self._database, self._claim, [("log", {"text": tail})])
-        claims.crash(self._database, self._claim, settings=self._settings, reason=reason)
+            self._persist(lambda: claims.report(self._database, self._claim, [("log", {"text": tail})]))
+        self._persist(lambda: claims.crash(self._database, self._claim, settings=self._settings, reason=reason))
         return f"crashed: {reason}"
 
     def _take(self, reports: list[Report]) -> None:
         """Pass the trainer's reports on; a database that does not answer gets them later."""
         if reports:
-            self._last_report = time.monotonic()
+            self._last_report = self._clock()
         for kind, data in reports:
             if kind == "result":
                 self._result = data
@@ -296,20 +284,21 @@ class _Watch:
 
     def _beat_says_cancel(self) -> bool:
         """Beat when it is time; a database that does not answer is tried again until the deadline."""
-        if time.monotonic() < self._next_beat:
+        if self._clock() < self._next_beat:
             return False
-        self._next_beat = time.monotonic() + self._settings.beat_s
+        self._next_beat = self._clock() + self._settings.beat_s
         try:
             orders = claims.beat(self._database, self._claim, settings=self._settings)
         except SQLAlchemyError:
             log.warning("%s: no heartbeat: the database does not answer", self._claim.job.id)
-            self._next_beat = time.monotonic() + min(1.0, self._settings.beat_s)
+            self._next_beat = self._clock() + min(1.0, self._settings.beat_s)
             return False
-        self._last_beat = time.monotonic()
+        self._last_beat = self._clock()
         return orders.cancel
 
     def _drop_checkpoints(self) -> None:
-        self._delete(claims.forget_checkpoints(self._database, self._claim.job.id))
+        with suppress(*UNAVAILABLE):  # the sweeper finds them: no row of a job that goes on names them
+            self._delete(claims.forget_checkpoints(self._database, self._claim.job.id))
 
     def _delete(self, names: list[str]) -> None:
         for sha256 in names:
@@ -317,6 +306,15 @@ class _Watch:
                 self._blobs.delete(sha256)
             except OSError:
                 log.warning("%s: checkpoint %s is left to the sweeper", self._claim.job.id, sha256[:12])
+
+
+def _give_back(database: Database, claim: Claim, *, settings: Settings, stop: StopFlag) -> str:
+    """Put the job back to the queue as soon as the database answers."""
+    reason = "the database did not answer"
+    with suppress(Stale, *UNAVAILABLE):
+        persist(lambda: claims.release(database, claim, reason=reason), settings=settings, stop=stop)
+        return f"released: {reason}"
+    return f"left: {reason}"
 
 
 def _how_it_ended(exit_code: int | None) -> str:

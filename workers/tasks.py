@@ -20,8 +20,7 @@ from models_store.patrol import Patrol
 from models_store.queue import WAKE_UP, celery_app
 from models_store.settings import Settings
 from workers import supervisor, tether
-
-LAST_WRITES_S = 10.0  # for a supervisor to give its job back when its trainer has ended
+from workers.persistence import LAST_WRITES_S, StopFlag
 
 settings = Settings()
 app = celery_app(settings)
@@ -32,7 +31,7 @@ def wake_up(job_id: str) -> None:
     """Work on whatever is due; `job_id` only says what prompted the message, for the logs."""
     del job_id
     tether.die_with_parent(os.getppid())
-    with supervisor.StopFlag().listening() as stop:
+    with StopFlag().listening() as stop:
         supervisor.work(settings, stop=stop)
         if stop.is_set:
             os._exit(0)  # the pool's own way out waits up to a minute for a parent that waits for us

@@ -95,6 +95,8 @@ def test_every_end_of_a_child_wakes_its_parent(database: Database, settings: Set
             elif end == "crash":
                 claims.crash(database, child, settings=once, reason="it was killed")
             else:
+                with database.write() as connection:
+                    connection.exec_driver_sql("UPDATE attempt SET host = 'elsewhere'")
                 claims.reap(database, settings=once)
         woken.append((end, state(database, parent.job.id)))
         parent = claimed(database, settings)

@@ -1,4 +1,5 @@
 import pytest
+from sqlalchemy import select
 
 from models_store import claims, datasets, events, idempotency, jobs, patrol, queue, tables
 from models_store.claims import Stale
@@ -200,19 +201,111 @@ def test_a_job_from_before_the_vocabulary_grew_is_retried_as_what_it_meant(
     assert ResolvedSpec.model_validate(spec).model_dump(mode="json") == spec
 
 
-def test_an_expired_lease_is_taken_back_and_counts_as_a_crash(database: Database, settings: Settings) -> None:
+def claimed_by(
+    database: Database, settings: Settings, *, lease_s: float = -1.0, **owner: object
+) -> tuple[jobs.Job, claims.Claim]:
+    """Submit a job and claim it with a lease that has run out; with `owner`, as if another process had claimed it."""
     job = submit(database, settings)
-    late = settings.model_copy(update={"lease_s": -1.0})
-    first = claims.claim(database, settings=late)
+    return job, claimed_again(database, settings, lease_s=lease_s, **owner)
+
+
+def claimed_again(database: Database, settings: Settings, *, lease_s: float = -1.0, **owner: object) -> claims.Claim:
+    claim = claims.claim(database, settings=settings.model_copy(update={"lease_s": lease_s, "backoff_s": 0.0}))
+    assert claim is not None
+    if owner:
+        mine = (tables.attempt.c.job_id == claim.job.id, tables.attempt.c.fence == claim.fence)
+        with database.write() as connection:
+            connection.execute(tables.attempt.update().where(*mine).values(**owner))
+    return claim
+
+
+def outcome(database: Database, claim: claims.Claim) -> str:
+    mine = (tables.attempt.c.job_id == claim.job.id, tables.attempt.c.fence == claim.fence)
+    with database.read() as connection:
+        return str(connection.execute(select(tables.attempt.c.outcome).where(*mine)).scalar_one())
+
+
+@pytest.mark.parametrize("owner", [{"host": "elsewhere"}, {"boot_id": "another container's"}, {"pid_started": "0"}])
+def test_a_lost_worker_that_is_not_known_to_live_counts_as_a_crash(
+    database: Database, settings: Settings, owner: dict[str, object]
+) -> None:
+    job, first = claimed_by(database, settings, **owner)
 
     taken_back = claims.reap(database, settings=settings)
 
-    assert first is not None
-    assert taken_back == [job.id]
     found = jobs.find(database, job.id, owner=OWNER)
-    assert (found.state, found.crashes) == ("queued", 1)
+    assert (taken_back, found.state, found.crashes) == ([job.id], "queued", 1)
     with pytest.raises(Stale):
         claims.beat(database, first, settings=settings)
+
+
+def test_a_living_worker_whose_lease_ran_out_loses_the_job_and_no_crash_counts(
+    database: Database, settings: Settings
+) -> None:
+    job, first = claimed_by(database, settings)
+    for _ in range(5):  # more often than a job may crash
+        assert claims.reap(database, settings=settings) == [job.id]
+        claimed_again(database, settings)
+
+    found = jobs.find(database, job.id, owner=OWNER)
+    assert (found.state, found.crashes, found.problem) == ("running", 0, None)
+    assert outcome(database, first) == "lost_lease"
+    with pytest.raises(Stale):
+        claims.beat(database, first, settings=settings)
+
+
+def test_a_lost_lease_of_a_job_that_is_to_be_canceled_cancels_it(database: Database, settings: Settings) -> None:
+    job, _ = claimed_by(database, settings)
+    jobs.cancel(database, job.id, owner=OWNER)
+
+    claims.reap(database, settings=settings)
+
+    found = jobs.find(database, job.id, owner=OWNER)
+    assert (found.state, found.crashes) == ("canceled", 0)
+
+
+def test_a_worker_that_proves_to_be_alive_takes_its_crash_back_once(database: Database, settings: Settings) -> None:
+    job, first = claimed_by(database, settings, host="elsewhere")
+    claims.reap(database, settings=settings)
+
+    answers = [claims.disprove_loss(database, first) for _ in range(2)]
+
+    assert (answers, jobs.find(database, job.id, owner=OWNER).crashes) == ([True, False], 0)
+    assert outcome(database, first) == "lost_lease"
+
+
+def test_a_crash_that_was_seen_is_not_disproved(database: Database, settings: Settings) -> None:
+    job, first = claimed_by(database, settings)
+    claims.crash(database, first, settings=settings, reason="it was killed")
+
+    assert not claims.disprove_loss(database, first)
+    assert jobs.find(database, job.id, owner=OWNER).crashes == 1
+
+
+@pytest.mark.parametrize("owner", [{"host": "elsewhere"}, {"pid_started": "0"}], ids=["lost", "dead"])
+def test_workers_that_are_lost_time_and_again_end_the_job_for_good(
+    database: Database, settings: Settings, owner: dict[str, object]
+) -> None:
+    quick = settings.model_copy(update={"backoff_s": 0.0})
+    job, last = claimed_by(database, settings, **owner)
+    claims.reap(database, settings=quick)
+    for _ in range(2):
+        last = claimed_again(database, settings, **owner)
+        claims.reap(database, settings=quick)
+
+    claims.disprove_loss(database, last)  # too late: terminal is final
+
+    found = jobs.find(database, job.id, owner=OWNER)
+    assert (found.state, (found.problem or {})["code"]) == ("failed", "worker_lost")
+
+
+def test_a_lease_that_ran_out_within_the_grace_is_left_alone(database: Database, settings: Settings) -> None:
+    job, _ = claimed_by(database, settings, lease_s=-30.0, host="elsewhere")
+
+    spared = claims.reap(database, settings=settings, grace_s=60)
+    reaped = claims.reap(database, settings=settings, grace_s=10)
+
+    assert (spared, reaped) == ([], [job.id])
 
 
 def test_a_living_owners_job_is_left_alone(database: Database, settings: Settings) -> None:
