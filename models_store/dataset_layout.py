@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from models_store import dataset_table
+from models_store import dataset_table, names
 from models_store.dataset_checks import Check
 from models_store.dataset_folders import Folders, LayoutChoice, read_folders
 from models_store.dataset_intake import Intake, Picture
 from models_store.dataset_manifest import ManifestEntry
-from models_store.dataset_table import LONGEST_LABEL, Row, is_fit, label_of
+from models_store.dataset_table import Row, label_of
 from models_store.spec.facts import Target
 from models_store.split_names import CANONICAL
 
@@ -95,14 +95,16 @@ def _by_folders(intake: Intake, *, layout: LayoutChoice) -> Layout:
     return Layout(entries, sorted(classes), undecodable, checks)
 
 
-def _check_folder_names(names: set[str]) -> list[Check]:
+def _check_folder_names(folders: set[str]) -> list[Check]:
     checks = []
-    unfit = sorted(name for name in names if not is_fit(label_of(name)))
+    unfit = {folder: fault for folder in sorted(folders) if (fault := names.fault(label_of(folder)))}
     if unfit:
-        message = f"class folders have names that are blank, longer than {LONGEST_LABEL} characters or not printable"
-        checks.append(Check("class_name_unfit", "error", message, unfit))
+        folder, fault = next(iter(unfit.items()))
+        message = f"class folders have names that no class may have: {folder[:50]!a} {fault}"
+        reasons = {folder: f"the name {fault}" for folder, fault in unfit.items()}
+        checks.append(Check("class_name_unfit", "error", message, list(unfit), reasons))
     by_label: defaultdict[str, list[str]] = defaultdict(list)
-    for name in names:
+    for name in folders:
         by_label[label_of(name)].append(name)
     alike = [sorted(group) for group in by_label.values() if len(group) > 1]
     if alike:

@@ -12,13 +12,14 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
 from models_store.dataset_checks import Check
+from models_store.names import fault
 from models_store.spec.facts import Target
 from models_store.split_names import CANONICAL, split_of, splits_of
 
@@ -32,7 +33,6 @@ SEPARATORS = (",", ";", "\t")
 SUSPECTS = (",", "/", "+", "&", "\t", " ")
 """what others put between labels, in the order in which it is looked for"""
 SPARE_ROWS = 1000  # of a table, beyond two for each image: more can't be meant, and would be kept in memory
-LONGEST_LABEL = 200
 MOST_LABELS = 1000  # of one image
 LARGEST_VALUE = 1e30  # what is calculated with it stays within float32
 
@@ -140,11 +140,6 @@ def joined(tables: Mapping[str, tuple[str, Table]]) -> Table:
 def label_of(raw: str) -> str:
     """Return a class's or label's name as it is kept."""
     return unicodedata.normalize("NFC", raw).strip()
-
-
-def is_fit(label: str) -> bool:
-    """Return whether a class, label or group may be called so."""
-    return 0 < len(label) <= LONGEST_LABEL and label.isprintable()
 
 
 def _columns(header: list[str]) -> list[str]:
@@ -256,8 +251,8 @@ def _check_rows(rows: Sequence[Row], target: Target) -> tuple[list[Check], dict[
         ),
         (
             "labels_csv_group_unfit",
-            f"labels.csv has groups that are longer than {LONGEST_LABEL} characters or not printable",
-            sorted({row.file for row in rows if row.group and not is_fit(row.group)}),
+            f"labels.csv has groups that can't be called so{_first_fault(row.group for row in rows if row.group)}",
+            sorted({row.file for row in rows if row.group and fault(row.group)}),
         ),
         (
             "labels_csv_too_many_labels",
@@ -266,8 +261,8 @@ def _check_rows(rows: Sequence[Row], target: Target) -> tuple[list[Check], dict[
         ),
         (
             "labels_csv_label_unfit",
-            f"labels.csv has labels that are empty, longer than {LONGEST_LABEL} characters or not printable",
-            sorted({row.file for row in rows if not all(map(is_fit, row.names))}),
+            f"labels.csv has labels that can't be called so{_first_fault(name for row in rows for name in row.names)}",
+            sorted({row.file for row in rows if any(map(fault, row.names))}),
         ),
     ]
     checks = [
@@ -282,6 +277,10 @@ def _check_rows(rows: Sequence[Row], target: Target) -> tuple[list[Check], dict[
         reasons = {file: lines[file] for file in repeated}
         checks.append(Check("labels_csv_repeated_rows", "warning", message, repeated, reasons))
     return checks, {file: replace(group[0], split=splits.get(group[0].split, "")) for file, group in by_file.items()}
+
+
+def _first_fault(given: Iterable[str]) -> str:
+    return next((f": {name[:50]!a} {wrong}" for name in given if (wrong := fault(name))), "")
 
 
 def _check_values(rows: Sequence[Row]) -> list[Check]:

@@ -21,7 +21,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import IntegrityError
 
-from models_store import scratch, tables
+from models_store import names, scratch, tables
 from models_store.blobs import Blobs
 from models_store.database import Database, now
 from models_store.dataset_checks import Check, DatasetUnusable, check_classes, check_entries, report
@@ -45,7 +45,6 @@ from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts, Target
 from models_store.zip_names import NameEncoding
 
-LONGEST_NAME = 200
 __all__ = [
     "Dataset",
     "DatasetInUse",
@@ -78,7 +77,7 @@ class DatasetInUse(Conflict):
 
 
 class DatasetNameInvalid(Invalid):
-    """The dataset's name is empty, too long or not printable."""
+    """The dataset's name is none that may be given."""
 
     code = "dataset_name_invalid"
 
@@ -302,8 +301,8 @@ def _staging(root: Path) -> Iterator[Path]:
 
 def _checked_name(name: str) -> str:
     name = name.strip()
-    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        raise DatasetNameInvalid(f"the name {name[:50]!r} won't do; give 1 to {LONGEST_NAME} printable characters")
+    if (fault := names.fault(name)) is not None:
+        raise DatasetNameInvalid(f"the dataset's name {name[:50]!a} {fault}")
     return name
 
 

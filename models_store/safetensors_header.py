@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from models_store.errors import Invalid
+from models_store.json_rules import no_constant, unique_keys
 
 LENGTH_BYTES = 8
 MOST_HEADER_BYTES = 16 << 20
@@ -89,7 +90,7 @@ def inspect(path: Path) -> Contents:
 
 def _parsed(header: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(header.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        document = json.loads(header.decode("utf-8"), object_pairs_hook=_storable, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, half a character, a key twice, nested too deep
         raise NotSafetensors(f"the header is not the JSON that it should be ({str(error)[:200]})") from error
     if not isinstance(document, dict) or not header.startswith(b"{"):
@@ -102,18 +103,11 @@ def _parsed(header: bytes) -> dict[str, Any]:
     return document
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _storable(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for text in itertools.chain.from_iterable(pairs):
         if isinstance(text, str):
             text.encode("utf-8")  # JSON can spell half a character ("\\ud800"), and nothing can store it
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    return unique_keys(pairs)
 
 
 def _span(name: str, tensor: Any) -> tuple[int, int, str]:  # noqa: ANN401  any JSON

@@ -1,6 +1,6 @@
 """users' own files of weights: safetensors, checked when they come, named `wt_…` in a spec's `backbone.weights`.
 
-WeightsNotFound 404 · WeightsInUse 409 · NotSafetensors 422
+WeightsNotFound 404 · WeightsInUse 409 · WeightsNameInvalid 422 · NotSafetensors 422
 """
 
 from dataclasses import dataclass, fields
@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, Text, cast, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from models_store import safetensors_header, tables
+from models_store import names, safetensors_header, tables
 from models_store.blobs import Blobs
 from models_store.database import Database, now
-from models_store.errors import Conflict, NotFound
+from models_store.errors import Conflict, Invalid, NotFound
 from models_store.families import UNFINISHED
 from models_store.ids import new_id
 
@@ -25,6 +25,13 @@ class WeightsNotFound(NotFound):
 
     code = "weights_not_found"
     title = "No such weights"
+
+
+class WeightsNameInvalid(Invalid):
+    """The file's name is none that may be given."""
+
+    code = "weights_name_invalid"
+    title = "The name can't be used"
 
 
 class WeightsInUse(Conflict):
@@ -51,9 +58,12 @@ def add(path: Path, *, owner: str, name: str, database: Database, blobs: Blobs) 
     """Move a safetensors file in; return it, and whether it is new: the same bytes again are the earlier one.
 
     Raises:
+        WeightsNameInvalid: if nothing may be called so.
         NotSafetensors: if it is no whole safetensors file.
         StorageFull: if there is no room.
     """
+    if (fault := names.fault(name)) is not None:
+        raise WeightsNameInvalid(f"the name {name[:50]!a} {fault}")
     card = safetensors_header.inspect(path).as_card()
     blob = blobs.put(path)
     weights_id = new_id(PREFIX.rstrip("_"))

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from models_store.errors import EspalierError, FieldError, Invalid, TooLarge, UnsupportedType
+from models_store.json_rules import DuplicateKey, unique_keys
 from models_store.spec.explain import explain
 from service.context import context_of
 from service.problems import MalformedRequest
@@ -177,7 +178,10 @@ def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
         raise MalformedRequest(f"the body is not JSON: {error}{_no_numbers_told(body)}") from error
     quotes = 2 * _count_strings(given)
     if _bounded_count(body, b'"', quotes) > quotes:  # a key that is lost, or only a quote inside of a string
-        json.loads(body, object_pairs_hook=_unique, parse_int=str, parse_float=str)
+        try:
+            json.loads(body, object_pairs_hook=unique_keys, parse_int=str, parse_float=str)
+        except DuplicateKey as error:
+            raise MalformedRequest(str(error)) from error
     return given
 
 
@@ -252,12 +256,3 @@ def _count_strings(given: Any) -> int:  # noqa: ANN401  any JSON
                 below.extend(node)
         level, depth = below, depth + 1
     return strings
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedRequest(f"the key {twice!r} stands twice in one object; keep one")
-    return found

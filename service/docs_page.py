@@ -8,7 +8,9 @@ from typing import Literal
 
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import FileResponse, HTMLResponse
+from starlette.responses import HTMLResponse
+
+from service.stored_files import StoredFile
 
 FILES = Path(__file__).parent / "static" / "swagger-ui"
 PREFIX = "/docs/assets"
@@ -29,6 +31,6 @@ def page() -> HTMLResponse:
 
 
 @router.get(f"{PREFIX}/{{name}}")
-def asset(name: Literal["swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"]) -> FileResponse:
+def asset(name: Literal["swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"]) -> StoredFile:
     """Return one of the page's files."""
-    return FileResponse(FILES / name, headers={"Cache-Control": "public, max-age=86400"})
+    return StoredFile(FILES / name, headers={"Cache-Control": "public, max-age=86400"})

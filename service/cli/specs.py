@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from models_store.json_rules import DuplicateKey, no_constant, unique_keys
 from service.cli.session import existing, refuse
 
 Document = dict[str, Any]
@@ -33,8 +34,8 @@ def read(path: Path) -> Document:
     """
     text = sys.stdin.read() if str(path) == "-" else existing(path).read_text()
     try:
-        document = json.loads(text)
-    except ValueError as error:
+        document = _parsed(text)
+    except (ValueError, RecursionError) as error:
         raise refuse(f"{path}: this is not JSON ({error})") from error
     if not isinstance(document, dict):
         raise refuse(f"{path}: a spec is a JSON object")
@@ -75,6 +76,12 @@ def _place(here: list[Any], step: str) -> int:
 
 def _value(text: str) -> Any:  # noqa: ANN401  any JSON
     try:
-        return json.loads(text)
-    except ValueError:
+        return _parsed(text)
+    except DuplicateKey as error:
+        raise refuse(f"--set: {error}") from error
+    except (ValueError, RecursionError):
         return text
+
+
+def _parsed(text: str) -> Any:  # noqa: ANN401  any JSON
+    return json.loads(text, object_pairs_hook=unique_keys, parse_constant=no_constant)

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from models_store import datasets
+from models_store import datasets, names
 from models_store.dataset_folders import LayoutChoice
 from models_store.zip_names import NameEncoding
 from service import uploads
 from service.answers import Dataset, DatasetList, Report, Sample, Samples
 from service.auth import Owner
 from service.context import Here
-from service.routes.requests import KNOWN_QUERY, Cursor, DatasetId, Limit, answer, problems
+from service.routes.requests import KNOWN_QUERY, Cursor, DatasetId, GivenName, Limit, answer, problems
 from service.threads import writes
 
 router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
@@ -60,8 +60,8 @@ async def create(
     owner: Owner,
     *,
     name: Annotated[
-        str | None,
-        Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="left out: the file's name"),
+        GivenName | None,
+        Query(description="left out: the file's name"),
     ] = None,
     undecodable: Annotated[
         Literal["refuse", "skip"],
@@ -188,5 +188,5 @@ def _ingest(
 def _name_of(file_name: str | None) -> str:
     """Return a dataset's name from an uploaded file's: printable, without folders and endings."""
     stem = PurePosixPath((file_name or "").replace("\\", "/")).name.removesuffix(".gz").rpartition(".")
-    name = "".join(letter for letter in stem[0] or stem[2] if letter.isprintable())
-    return name[:200].strip() or "dataset"
+    name = names.without_refused(stem[0] or stem[2])[: names.LONGEST].strip()
+    return "dataset" if names.fault(name) else name

@@ -1,14 +1,10 @@
 """models, their versions and measured variants, the files themselves, and the aliases that move between them."""
 
-import re
-
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from models_store import registry
 from models_store.blobs import BlobMissing
-from models_store.errors import EspalierError
 from models_store.registry import ModelNotFound
 from service import bodies
 from service.auth import Owner
@@ -26,20 +22,12 @@ from service.routes.requests import (
     is_named,
     problems,
 )
+from service.stored_files import StoredFile
 from service.threads import writes
 
 MOST_ALIAS_BYTES = 10_000
-RANGE = re.compile(r"(?P<first>\d{1,18})-(?P<last>\d{0,18})|-(?P<suffix>\d{1,18})")
 
 router = APIRouter(tags=["models"], dependencies=[KNOWN_QUERY])
-
-
-class RangeOutside(EspalierError):
-    """The part of the file that was asked for does not exist."""
-
-    status = 416
-    code = "range_not_satisfiable"
-    title = "Not that much in the file"
 
 
 @router.get("/models", operation_id="model_list", summary="List models", responses=problems())
@@ -103,9 +91,8 @@ def download(  # noqa: PLR0917  FastAPI passes them all by name
         path = here.blobs.local(wanted.blob)
     except BlobMissing as error:
         raise unusable(f"{name}:{number}/{variant}", "is missing or damaged") from error
-    _settle_range(request, size_bytes=wanted.size_bytes)
     file_name = f"{name}-{number}-{variant}.onnx"
-    return FileResponse(path, headers=headers, media_type="application/octet-stream", filename=file_name)
+    return StoredFile(path, headers=headers, media_type="application/octet-stream", filename=file_name)
 
 
 @router.put(
@@ -154,19 +141,3 @@ def delete_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner) ->
     """Remove an alias; the version stays."""
     registry.remove_alias(here.database, name, alias, owner=owner)
     here.references.forget()
-
-
-def _settle_range(request: Request, *, size_bytes: int) -> None:
-    """Forget a `Range` that is no range of bytes, as RFC 9110 (14.2) asks; refuse one that the file does not have."""
-    given = request.headers.get("range")
-    if given is None:
-        return
-    parts = [RANGE.fullmatch(part.strip()) for part in given.removeprefix("bytes=").split(",")]
-    firsts = [int(part["first"]) for part in parts if part and part["first"]]
-    backwards = any(
-        part and part["first"] and part["last"] and int(part["last"]) < int(part["first"]) for part in parts
-    )
-    if not given.startswith("bytes=") or not all(parts) or backwards:
-        request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
-    elif firsts and len(firsts) == len(parts) and min(firsts) >= size_bytes:
-        raise RangeOutside(f"Range is {given!r} and the file has {size_bytes} bytes; ask for less, or leave it out")

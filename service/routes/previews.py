@@ -5,7 +5,6 @@ import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from models_store import datasets, jobs
@@ -20,6 +19,7 @@ from service.job_answers import described, respond
 from service.problems import document
 from service.routes.jobs import wake
 from service.routes.requests import KNOWN_QUERY, DatasetId, JobId, problems
+from service.stored_files import StoredFile
 
 MOST_BYTES = 1 << 20
 POLL_S = 0.2
@@ -122,4 +122,4 @@ def _picture(here: Context, job: jobs.Job) -> Response:
     sha256 = (job.files or {}).get("preview")
     if sha256 is None:
         raise PreviewNotThere(f"job {job.id} is a {job.kind} and {job.state}; it has no contact sheet")
-    return FileResponse(here.blobs.local(sha256), media_type="image/png", headers={"ETag": f'"{sha256}"'})
+    return StoredFile(here.blobs.local(sha256), media_type="image/png", headers={"ETag": f'"{sha256}"'})

@@ -3,8 +3,10 @@
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
+from pydantic_core import PydanticCustomError
 
+from models_store import names
 from service.answers import Problem
 from service.problems import MEDIA_TYPE, UnknownQuery, nearest
 
@@ -27,6 +29,19 @@ IdempotencyKey = Annotated[
     ),
 ]
 AliasName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$", description="name of the alias")]
+
+
+def _given_name(name: str) -> str:
+    fault = "is not UTF-8 text" if "\ufffd" in name else names.fault(name)
+    if fault is not None:
+        raise PydanticCustomError(
+            "name_refused", "the name {shown} {fault}", {"shown": ascii(name[:50]), "fault": fault}
+        )
+    return name
+
+
+GivenName = Annotated[str, Query(min_length=1, max_length=names.LONGEST), AfterValidator(_given_name)]
+"""A name for people, of letters of any language"""
 
 Limit = Annotated[int, Query(ge=1, le=100, description="most items on the page")]
 Cursor = Annotated[

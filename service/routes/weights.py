@@ -9,7 +9,7 @@ from models_store import weights
 from service import uploads
 from service.auth import Owner
 from service.context import Context, Here
-from service.routes.requests import KNOWN_QUERY, Cursor, Limit, WeightsId, answer, problems
+from service.routes.requests import KNOWN_QUERY, Cursor, GivenName, Limit, WeightsId, answer, problems
 from service.threads import writes
 from service.weights_answers import Weights, WeightsList
 
@@ -43,9 +43,7 @@ async def create(
     request: Request,
     here: Here,
     owner: Owner,
-    name: Annotated[
-        str, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="a name for people")
-    ] = "weights",
+    name: Annotated[GivenName, Query(description="a name for people")] = "weights",
 ) -> Response:
     """Stream a safetensors file in, check its header, and store it under its digest; a spec names it by its id.
 

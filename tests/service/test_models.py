@@ -78,8 +78,94 @@ def test_a_range_is_a_part_of_the_file(service: Service, colours: bytes) -> None
     assert problem_of(beyond, 416, "range_not_satisfiable")
 
 
-@pytest.mark.parametrize("given", ["lines=1", "bytes=x", "bytes=5-2", "bytes=", "bytes"])
-def test_what_is_no_range_of_bytes_is_ignored(service: Service, colours: bytes, given: str) -> None:
+@pytest.mark.parametrize(
+    ("given", "first", "end"),
+    [
+        ("bytes=-5", -5, None),
+        ("bytes=0-0", 0, 1),
+        ("bytes=10-", 10, None),
+        ("BYTES=10-19", 10, 20),
+        ("bytes= 10-19 ,", 10, 20),
+        ("bytes=10-99999999999999999999999999", 10, None),
+        (f"bytes=10-{'9' * 5000}", 10, None),
+        ("bytes=-99999999999999999999999999", 0, None),
+        (f"bytes={'0' * 5000}10-19", 10, 20),
+        ("bytes=10-19, 12-15, 19-29", 10, 30),
+        ("bytes=10-19, 99999999-, -0", 10, 20),
+    ],
+)
+def test_one_part_is_sent_for_ranges_that_are_one(
+    service: Service, colours: bytes, given: str, first: int, end: int | None
+) -> None:
+    part = service.http.get(DOWNLOAD, headers={"Range": given})
+
+    begin = len(colours) + first if first < 0 else first
+    assert (part.status_code, part.content) == (206, colours[first:end])
+    assert part.headers["content-range"] == f"bytes {begin}-{(end or len(colours)) - 1}/{len(colours)}"
+
+
+@pytest.mark.parametrize(
+    "given", ["bytes=-0", "bytes=-000", "bytes=99999999-", f"bytes={'9' * 5000}-", "bytes=-0, 99999999-"]
+)
+def test_a_range_outside_of_the_file_is_not_satisfiable(service: Service, colours: bytes, given: str) -> None:
+    answer = service.http.get(DOWNLOAD, headers={"Range": given})
+
+    problem_of(answer, 416, "range_not_satisfiable")
+    assert answer.headers["content-range"] == f"bytes */{len(colours)}"
+
+
+def test_a_file_of_the_docs_page_has_ranges_too(service: Service) -> None:
+    path = "/docs/assets/favicon-32x32.png"
+
+    assert service.http.get(path, headers={"Range": "bytes=1-3"}).content == b"PNG"
+    assert service.http.get(path, headers={"Range": "bytes=x"}).status_code == 200
+    problem_of(service.http.get(path, headers={"Range": "bytes=-0"}), 416, "range_not_satisfiable")
+
+
+def test_a_range_of_another_state_of_the_file_is_ignored(service: Service) -> None:
+    seen = service.http.head(DOWNLOAD).headers
+
+    answers = {
+        form: service.http.get(DOWNLOAD, headers={"Range": given, "If-Range": form}).status_code
+        for form, given in [
+            (seen["etag"], "bytes=1-2"),
+            (seen["last-modified"], "bytes=1-2"),
+            ('"other"', "bytes=1-2"),
+            (f"W/{seen['etag']}", "bytes=1-2"),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", "bytes=99999999-"),
+        ]
+    }
+
+    assert list(answers.values()) == [206, 206, 200, 200, 200]
+
+
+def test_a_range_means_nothing_where_the_file_is_not_asked_for(service: Service, colours: bytes) -> None:
+    answer = service.http.head(DOWNLOAD, headers={"Range": "bytes=1-2"})
+
+    assert (answer.status_code, answer.headers["content-length"]) == (200, str(len(colours)))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "lines=1",
+        "bytes=x",
+        "bytes=5-2",
+        "bytes=",
+        "bytes=,",
+        "bytes=-",
+        "bytes=--5",
+        "bytes=1-2-3",
+        "bytes=0x1-2",
+        "bytes=\u0661-2".encode(),
+        "bytes=1-2, x",
+        "bytes=0-1,5-2",
+        "bytes=" + ",".join(["0-0"] * 101),
+        "bytes",
+        "0-5",
+    ],
+)
+def test_what_is_no_range_of_bytes_is_ignored(service: Service, colours: bytes, given: str | bytes) -> None:
     whole = service.http.get(DOWNLOAD, headers={"Range": given})
 
     assert (whole.status_code, whole.content) == (200, colours)

@@ -11,6 +11,7 @@ from safetensors.numpy import save
 from tests import samples
 from tests.service.conftest import Service, problem_of, running
 
+RAW = "application/octet-stream"
 WEIGHTS = save({"w": np.ones((2, 3), np.float32)})
 
 
@@ -44,6 +45,41 @@ def test_the_same_bytes_again_answer_the_same_file(service: Service) -> None:
     again = upload(service)
 
     assert (again.status_code, again.json()) == (200, first.json())
+
+
+@pytest.mark.parametrize("path", ["/weights", "/datasets"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a%00b", "U+0000"),
+        ("a%0Ab", "U+000A"),
+        ("a%C2%85b", "U+0085"),
+        ("a%E2%80%AEb", "U+202E"),
+        ("a%E2%81%A6b", "U+2066"),
+        ("a%E2%80%A8b", "U+2028"),
+        ("a%EF%BF%BEb", "U+FFFE"),
+        ("a%ED%A0%80b", "not UTF-8"),
+        ("a%FFb", "not UTF-8"),
+        ("%E3%80%80", "can be seen"),
+        ("", ""),
+        ("a" * 201, ""),
+    ],
+)
+def test_a_name_that_deceives_is_refused(service: Service, path: str, name: str, said: str) -> None:
+    answer = service.http.post(f"{path}?name={name}", content=WEIGHTS, headers={"Content-Type": RAW})
+
+    problem = problem_of(answer, 422, "invalid_request")
+    assert [error["pointer"] for error in problem["errors"]] == ["query:name"]
+    assert said in problem["detail"]
+
+
+@pytest.mark.parametrize("name", ["نمی\u200cکنم", "東京\u3000駅", "👩\u200d🌾", "dix\u00a0000"])
+def test_a_name_of_any_language_is_kept(service: Service, name: str) -> None:
+    content = save({name: np.ones(1, np.float32)})
+
+    answer = service.http.post("/weights", params={"name": name}, content=content, headers={"Content-Type": RAW})
+
+    assert (answer.status_code, answer.json()["name"]) == (201, name)
 
 
 @pytest.mark.parametrize("content", [b"", b"not at all", WEIGHTS[:-1], WEIGHTS + b"0", b"\x80\x02pickled" * 10])

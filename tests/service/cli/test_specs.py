@@ -1,8 +1,10 @@
 """Values set on the command line: where they land, and what lists begin with."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from models_store.spec.compression import Compression
 from service.cli import specs
@@ -30,3 +32,24 @@ def test_a_value_lands_in_a_list_that_was_left_out(given: str, document: dict[st
 
 def test_a_list_begins_with_the_kinds_of_the_specs_default() -> None:
     assert specs.LISTS["quantize"] == [{"kind": part.kind} for part in Compression().quantize]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"name": "a", "name": "b"}', "'name' stands twice"),
+        ('{"optimizer": {"lr": 1, "lr": 2}}', "'lr' stands twice"),
+        ('{"lr": NaN}', "NaN is no JSON"),
+        ("[" * 100_000, "not JSON"),
+    ],
+)
+def test_a_file_that_is_not_strict_json_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    path = tmp_path / "spec.json"
+    path.write_text(text)
+
+    with pytest.raises(typer.Exit):
+        specs.read(path)
+
+    assert said in "".join(capsys.readouterr())

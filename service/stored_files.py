@@ -1,0 +1,92 @@
+"""Stored files as answers, whole or in the parts that `Range` asks for (RFC 9110, section 14)."""
+
+import os
+import re
+from email.utils import formatdate
+from typing import Any
+
+from fastapi.responses import FileResponse
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from models_store.errors import EspalierError
+
+MOST_RANGES = 100
+LARGEST = 10**18  # no file has so many bytes
+RANGE = re.compile(r"(?P<first>[0-9]+)-(?P<last>[0-9]*)|-(?P<suffix>[0-9]+)")
+
+
+class RangeOutside(EspalierError):
+    """The part of the file that was asked for does not exist."""
+
+    status = 416
+    code = "range_not_satisfiable"
+    title = "Not that much in the file"
+
+    def __init__(self, detail: str, *, size_bytes: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Content-Range": f"bytes */{size_bytes}"}
+
+
+class StoredFile(FileResponse):
+    """A file, sent from the disk."""
+
+    def __init__(self, path: str | os.PathLike[str], **response: Any) -> None:  # noqa: ANN401  FileResponse's own
+        super().__init__(path, stat_result=os.stat(path), **response)  # noqa: PTH116  a Path or not
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file, or its parts.
+
+        Raises:
+            RangeOutside: if it has none of them.
+        """
+        assert self.stat_result is not None
+        headers = Headers(scope=scope)
+        ranges = headers.getlist("range")
+        asked = None
+        if scope["method"] == "GET" and len(ranges) == 1 and self._is_still(headers.get("if-range")):
+            asked = satisfiable(ranges[0], size_bytes=self.stat_result.st_size)
+        kept = [pair for pair in scope["headers"] if pair[0] not in {b"range", b"if-range"}]
+        if asked is not None:
+            kept.append((b"range", asked.encode()))
+        await super().__call__({**scope, "headers": kept}, receive, send)
+
+    def _is_still(self, if_range: str | None) -> bool:
+        """Return whether the file is the one of which the client has a part."""
+        assert self.stat_result is not None
+        modified = formatdate(self.stat_result.st_mtime, usegmt=True)
+        return if_range is None or if_range in {self.headers["etag"], modified}
+
+
+def satisfiable(given: str, *, size_bytes: int) -> str | None:
+    """Return the ranges of a `Range` that the file has, all with both ends; None: it is to be ignored.
+
+    Ignored is what is no list of ranges of bytes, and what asks for more than MOST_RANGES.
+
+    Raises:
+        RangeOutside: if the file has none of the ranges.
+    """
+    unit, _, listed = given.partition("=")
+    parts = [part for part in (part.strip(" \t") for part in listed.split(",")) if part]
+    matches = [match for match in map(RANGE.fullmatch, parts) if match]
+    if unit.strip().lower() != "bytes" or not parts or len(matches) < len(parts) or len(parts) > MOST_RANGES:
+        return None
+    there = []
+    for match in matches:
+        if match["suffix"]:
+            first, last = size_bytes - _number(match["suffix"]), size_bytes - 1
+        else:
+            first, last = _number(match["first"]), _number(match["last"]) if match["last"] else LARGEST
+            if last < first:
+                return None
+        if first < size_bytes:
+            there.append(f"{max(first, 0)}-{min(last, size_bytes - 1)}")
+    if not there:
+        detail = f"Range is {given[:100]!r} and the file has {size_bytes} bytes; ask for less, or leave it out"
+        raise RangeOutside(detail, size_bytes=size_bytes)
+    return "bytes=" + ",".join(there)
+
+
+def _number(digits: str) -> int:
+    significant = digits.lstrip("0")
+    return LARGEST if len(significant) > len(str(LARGEST)) else int(significant or "0")
