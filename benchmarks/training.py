@@ -242,8 +242,10 @@ def chosen_precision(setup: Setup, arrays: ImageArrays) -> precision.Name:
         "auto",
         classifier,
         device=torch.device("cpu"),
-        sample=lambda: (feed.batch(rows, None), labels),
+        sample=lambda count: (feed.batch(rows[:count], None), labels[:count]),
+        batch=setup.batch,
         steps_ahead=10_000,
+        reporter=Bystander(),
     ).name
 
 

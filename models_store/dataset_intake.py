@@ -4,7 +4,6 @@ Memory: at most a few images at a time, and about half a kilobyte for each file'
 """
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from models_store import pixels
+from models_store import cores, pixels
 from models_store.archive_rules import CompressionTooHigh, Limits, Member, shown_name
 from models_store.archives import read_archive
 from models_store.dataset_table import split_of_table
@@ -86,7 +85,7 @@ def _taken_in(archive: Path, staging: Path, settings: Settings, *, names: NameEn
     limits = Limits(files=settings.dataset_max_files, unpacked_bytes=settings.unpacked_max_bytes)
     with (
         ZipFile(intake.images, "w", ZIP_STORED) as images,
-        ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool,
+        ThreadPoolExecutor(max_workers=min(4, cores.usable())) as pool,
     ):
         desk = _Desk(intake, images, pool, settings, budget=budget)
         for member in read_archive(archive, limits, names=intake.names):

@@ -35,6 +35,10 @@ class Process:
         is_here = self.host == socket.gethostname() and self.boot_id == _boot_id()
         return is_here and started(self.pid) == self.pid_started
 
+    def is_on_machine_of(self, other: "Process") -> bool:
+        """Tell whether one kernel runs both processes, in whatever containers."""
+        return self.boot_id.partition(" ")[0] == other.boot_id.partition(" ")[0]
+
 
 def this_process() -> Process:
     """Return the calling process."""

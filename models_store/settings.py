@@ -62,7 +62,9 @@ class Settings(BaseSettings):
         256 << 20, gt=0, description="bytes of request bodies that one process keeps in memory at once before 503"
     )
     predict_queue: int = Field(1024, gt=0, description="images that may wait for one model before 503")
-    inference_lanes: int = Field(0, ge=0, description="threads that run one model; 0: one per CPU core (one on CUDA)")
+    inference_lanes: int = Field(
+        0, ge=0, description="threads that run one model; 0: one per CPU core that may be used (one on CUDA)"
+    )
     loaded_models: int = Field(8, gt=0, description="models kept loaded; the least recently used leaves first")
 
     database_wait_s: float = Field(

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models_store import children, datasets, jobs, registry, reports, sources
+from models_store import children, cores, datasets, jobs, registry, reports, sources
 from models_store.blobs import Blobs
 from models_store.claims import Claim
 from models_store.database import Database
@@ -19,6 +19,7 @@ def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> 
         NotFound: if something that the job builds on is gone.
     """
     job = claim.job
+    beside, on_machine = cores.running_trainers(database)
     dataset = datasets.find(database, job.dataset_id, owner=job.owner)
     return Assignment(
         job_id=job.id,
@@ -32,6 +33,8 @@ def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> 
         checkpoints=job.checkpoints,
         staging=str(staging),
         kind=job.kind,
+        threads=cores.shared(trainers_beside=beside, trainers_on_machine=on_machine),
+        trainers=max(beside, on_machine),
         **_of_kind(database, blobs, job),
     )
 

@@ -30,6 +30,10 @@ class Assignment:
     checkpoints: list[str]
     staging: str
     kind: str = "train"
+    threads: int | None = None
+    """threads to calculate on: this trainer's share of the host's cores; None: all that may be used"""
+    trainers: int = 1
+    """how many trainers share the cores, this one included"""
     initial_weights: str | None = None
     """what the backbone starts from (a blob), when that is a model of ours or a file of the user's"""
     teacher: dict[str, Any] | None = None

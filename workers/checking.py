@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 import onnxruntime
+import torch
 
 from models_store.datasets import ManifestEntry
 from models_store.spec.quantization import FORMS
@@ -107,11 +108,11 @@ def _compare(
 def _opened(work: Work, name: str, form: Form) -> onnxruntime.InferenceSession | None:
     """Return a session on the CPU; None for a form of fewer bits that does not run there."""
     if not _is_rounded(form):
-        return open_session(form.path, device="cpu", threads=0)
+        return open_session(form.path, device="cpu", threads=torch.get_num_threads())
     size, channels = work.spec.input.size, work.spec.input.channels
     assert size is not None, "the spec is resolved"
     try:
-        session = open_session(form.path, device="cpu", threads=0)
+        session = open_session(form.path, device="cpu", threads=torch.get_num_threads())
         session.run(["probabilities"], {"images": np.zeros((1, size, size, channels), np.uint8)})
     except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base; measuring tells it in the card
         work.reporter.log(f"{name} does not run on the CPU and is not compared with its net: {error}")

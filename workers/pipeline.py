@@ -118,6 +118,7 @@ def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> di
         splits={split: arrays.split(split) for split in ("val", "test")},
         device=work.settings.device,
         budget_s=work.settings.measure_s,
+        threads=torch.get_num_threads(),
         report=work.reporter.progress,
     )
 

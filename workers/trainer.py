@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from models_store import phases
+from models_store import cores, phases
 from models_store.blobs import Blobs
 from models_store.errors import EspalierError
 from models_store.families import TRIED
@@ -47,12 +47,12 @@ def main(arguments: list[str]) -> int:
     path, parent_pid, lifeline, reports = arguments
     tether.die_with_parent(int(parent_pid))
     tether.die_at_end_of(int(lifeline))
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
     settings = Settings()
     assignment = Assignment.read(Path(path))
     spec = read_resolved(assignment.spec)
     reporter = PipeReporter(int(reports), plan=_plan(spec, assignment.kind))
     reporter.listen()
+    share_cores(assignment, tell=reporter.log)
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
     began = time.monotonic()
     try:
@@ -77,6 +77,15 @@ def main(arguments: list[str]) -> int:
         return EXIT_PROBLEM
     reporter.log(f"done in {time.monotonic() - began:.1f} s")
     return 0
+
+
+def share_cores(assignment: Assignment, *, tell: Callable[[str], None]) -> None:
+    """Have torch, and all that asks it for its number of threads, use this trainer's share of the cores."""
+    usable = cores.usable()
+    threads = assignment.threads or usable
+    torch.set_num_threads(threads)
+    trainers = "1 trainer runs" if assignment.trainers == 1 else f"{assignment.trainers} trainers run"
+    tell(f"{threads} of {usable} cores: {trainers} on this host")
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -21,6 +21,9 @@ from workers.assignment import Assignment
 
 SECRETS = {"database_url", "broker_url", "api_keys"}  # the trainer reads files, and talks to its supervisor alone
 LOG_TAIL_BYTES = 4000
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads of torch's OpenMP (libgomp) wait asleep: on a host with other work, those that spin take the cores that they
+wait for (docs/evidence/2026-11-30-waiting.md). An environment that sets the variable itself wins."""
 
 Report = tuple[str, dict[str, Any]]
 
@@ -111,7 +114,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     values = settings.model_dump(mode="json", exclude=SECRETS)
     inherited = {name: value for name, value in os.environ.items() if name.lower() not in SECRETS}
     told = {name.upper(): str(value) for name, value in values.items() if value is not None}
-    return inherited | told | _bytecode(settings)
+    return WAITING | inherited | told | _bytecode(settings)
 
 
 def _bytecode(settings: Settings) -> dict[str, str]:

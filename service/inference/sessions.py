@@ -1,7 +1,6 @@
 """loaded models: each once, however many ask at the same time; the least recently used leaves first."""
 
 import asyncio
-import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from models_store import cores
 from models_store.blobs import BlobMissing, Blobs, sha256_of
 from models_store.errors import EspalierError, Unavailable
 from models_store.registry import Served
@@ -128,7 +128,7 @@ class Sessions:
             log.exception("a model did not load", model=name)
             raise unusable(name, "did not load") from error
         picture = Picture.of(served.card, self._settings)
-        lanes = self._settings.inference_lanes or (1 if provider == devices.CUDA else len(os.sched_getaffinity(0)))
+        lanes = self._settings.inference_lanes or (1 if provider == devices.CUDA else cores.usable())
         batcher = Batcher(
             lambda images_BHWC: _run(session, images_BHWC),
             picture=picture,

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+import torch
 
 from models_store import pixels
 from models_store.errors import Invalid
@@ -164,7 +165,10 @@ def compare(
     Numbers agree when they are `tolerance` apart at most.
     """
     assert decoding.size is not None, "a resolved spec knows its size"
-    any_size, served = open_session(path, device="cpu", threads=0), open_session(fixed, device="cpu", threads=0)
+    any_size, served = (
+        open_session(path, device="cpu", threads=torch.get_num_threads()),
+        open_session(fixed, device="cpu", threads=torch.get_num_threads()),
+    )
     given, expected = [], []
     for data in files:
         image_HWC = pixels.decode_whole(data, channels=decoding.channels, max_pixels=max_pixels)

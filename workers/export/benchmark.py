@@ -42,6 +42,7 @@ def benchmark(
     task: "Task" = "image_classification",
     device: Device = "auto",
     budget_s: float = 4.0,
+    threads: int = 1,
     report: Callable[[float], None] = lambda _: None,
 ) -> dict[Provider, dict[str, Measurement]]:
     """Measure the files of `forms` on real images, on each provider that this host has; provider → form → figures.
@@ -51,8 +52,9 @@ def benchmark(
     accuracy. `parents` says what each form was made from (left out: the baseline).
 
     Timing takes about `budget_s` for two forms and half of that for each more (more where a call is slower than its
-    share), accuracy as long as the images take, on all cores. The CPU is always measured, CUDA where `device` allows it
-    and a session really runs on it. `report` is told the fraction done; when it raises, the process is killed.
+    share), accuracy as long as the images take, on `threads` threads. The CPU is always measured, CUDA where `device`
+    allows it and a session really runs on it. `report` is told the fraction done; when it raises, the process is
+    killed.
 
     Raises:
         BenchmarkFailed: if a process ends without a result, or the baseline can't be measured.
@@ -71,6 +73,7 @@ def benchmark(
         "targets": {split: targets[indexes].tolist() for split, indexes in splits.items()},
         "splits": {split: indexes.tolist() for split, indexes in splits.items()},
         "budget_s": budget_s,
+        "threads": threads,
     }
     providers = _candidates(device)
     figures: dict[Provider, dict[str, Measurement]] = {}

@@ -6,7 +6,6 @@ and the times are taken, each form beside the baseline and the form that it was 
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,6 +89,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
         provider=provider,
         images_NHWC=images_NHWC,
         splits=splits,
+        threads=request["threads"],
     )
     answers, unusable = work.answers(
         request["task"], tell=lambda done: tell(TRY_SHARE + (ANSWER_SHARE - TRY_SHARE) * done)
@@ -159,6 +159,8 @@ class _Measuring:
     provider: Provider
     images_NHWC: NDArray[np.uint8]  # noqa: N815  the shape is part of the name
     splits: dict[str, NDArray[np.int64]]
+    threads: int
+    """for accuracy; speeds are of one thread"""
 
     def answers(self, task: Any, *, tell: Tell) -> tuple[dict[str, dict[str, Answers]], dict[str, Unmeasurable]]:  # noqa: ANN401  a Task: pydantic's side
         """Return form → split → what it says of each image, and the forms that say nothing of use."""
@@ -167,7 +169,7 @@ class _Measuring:
         answers: dict[str, dict[str, Answers]] = {}
         unusable: dict[str, Unmeasurable] = {}
         for name, path in self.forms.items():
-            session = self._open(path, threads=len(os.sched_getaffinity(0)))
+            session = self._open(path, threads=self.threads)
             told: dict[str, Answers] = {}
             undefined = 0
             for split, indexes in self.splits.items():

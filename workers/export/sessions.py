@@ -28,7 +28,7 @@ class DeviceUnavailable(EspalierError):
 
 
 def open_session(path: Path, *, device: Device, threads: int) -> onnxruntime.InferenceSession:
-    """Return a session of the file at `path` that runs one operator at a time, on `threads` threads (0: one per core).
+    """Return a session of the file at `path` that runs one operator at a time, on `threads` threads.
 
     Raises:
         DeviceUnavailable: if `device` is `cuda` and the session that came runs on the CPU.

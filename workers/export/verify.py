@@ -14,6 +14,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 
 from models_store import pixels
@@ -84,7 +85,7 @@ def verify(
         VerificationFailed: if fewer than 99.9 % agree (and more than one differs), or there is nothing to compare.
     """
     found = compare(
-        {"file": open_session(path, device="cpu", threads=0)},
+        {"file": open_session(path, device="cpu", threads=torch.get_num_threads())},
         files=files,
         rows=rows,
         predict=predict,

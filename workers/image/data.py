@@ -186,7 +186,7 @@ def _decode_all(
     report: Callable[[float], None],
 ) -> None:
     starts = range(0, len(manifest), CHUNK_IMAGES)
-    with zipfile.ZipFile(images_zip) as archive, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with zipfile.ZipFile(images_zip) as archive, ThreadPoolExecutor(torch.get_num_threads()) as pool:
 
         def decode_chunk(start: int) -> None:
             for row, entry in enumerate(manifest[start : start + CHUNK_IMAGES], start):

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from models_store import cgroups
 from models_store.spec.training import LARGEST_PROBED_BATCH
 
 PROBES = (8, 32)  # examples in the two steps
@@ -16,20 +17,29 @@ COPIES_OF_WEIGHTS = 4  # gradients, two moments of an optimizer, and an average
 
 
 def largest_batch(
-    net: nn.Module, sample: Callable[[int], Tensor], *, most: int, free: int, device: torch.device
+    net: nn.Module,
+    sample: Callable[[int], Tensor],
+    *,
+    most: int,
+    free: int,
+    device: torch.device,
+    tell: Callable[[], None] = lambda: None,
 ) -> int:
     """Return the largest power of two of examples whose step should fit, at most 512 and at most `most`.
 
-    `sample` gives that many of the net's inputs; `free` are the bytes that can be had. Memory, on a CPU that of this
-    process, is taken to grow linearly with the examples. Nothing of the run changes: neither the net nor the state of
-    the random generators.
+    `sample` gives that many of the net's inputs; `free` are the bytes that can be had. `tell` is called before each
+    step. Memory, on a CPU that of this process, is taken to grow linearly with the examples. Nothing of the run
+    changes: neither the net nor the state of the random generators.
     """
     sizes = sorted({min(size, most) for size in PROBES})
     weights_bytes = sum(weight.nbytes for weight in net.parameters())
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         probe = copy.deepcopy(net).train()
         before = _used_bytes(device)
-        peaks = {size: _peak_bytes(probe, sample(size), device=device) - before for size in sizes}
+        peaks = {}
+        for size in sizes:
+            tell()
+            peaks[size] = _peak_bytes(probe, sample(size), device=device) - before
     return affordable(peaks, free=free - COPIES_OF_WEIGHTS * weights_bytes, most=most)
 
 
@@ -43,16 +53,14 @@ def affordable(peaks: Mapping[int, int], *, free: int, most: int) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the bytes that can still be had on a device; on a CPU, within its control group's limit."""
+    """Return the bytes that can still be had on a device; on a CPU, within its control groups' limits."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
-    if limit.exists() and limit.read_text(encoding="ascii").strip() != "max":
-        free = min(free, int(limit.read_text(encoding="ascii")) - int(used.read_text(encoding="ascii")))
-    return free
+    left = cgroups.memory_left()
+    return free if left is None else min(free, left)
 
 
 def _peak_bytes(net: nn.Module, inputs: Tensor, *, device: torch.device) -> int:

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models_store.errors import FieldError, Invalid
+from workers.progress import Drained, Reporter
 
 Name = Literal["fp32", "bf16", "fp16"]
 
+PROBE_S = 10.0
 PROBE_STEPS = 3
+FEW = 4  # examples that are tried before a whole batch
 WORTHWHILE = 1.15  # below this gain bf16 is not worth its digits, and timing noise could decide
 
 
@@ -48,60 +51,111 @@ def choose(
     net: nn.Module,
     *,
     device: torch.device,
-    sample: Callable[[], tuple[Tensor, Tensor]],
+    sample: Callable[[int], tuple[Tensor, Tensor]],
+    batch: int,
     steps_ahead: int,
+    reporter: Reporter,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Precision:
-    """Return the precision to train in; `auto` on a CPU tries a few real steps of a copy of the net in each.
+    """Return the precision to train in; `auto` on a CPU that has bf16 tries a few real steps of a copy of the net.
 
-    `sample` gives one batch of inputs and labels; with fewer than some ten times the probe's own `steps_ahead`, fp32 is
-    taken untried.
+    `sample` gives so many inputs and their labels, of which a step has `batch`; with fewer than some ten times the
+    probe's own `steps_ahead`, fp32 is taken untried. The probe ends after about `PROBE_S` by the `clock`.
 
     Raises:
         PrecisionUnsupported: if fp16 is wanted without CUDA, or bf16 on a CUDA device that lacks it.
+        Drained: if the reporter asked to stop.
     """
-    if wanted == "fp16" and device.type != "cuda":
-        allowed = ["auto", "fp32", "bf16"]
-        message = f"fp16 needs a CUDA device and this run is on {device.type}; set `precision: auto`"
-        raise PrecisionUnsupported(
-            message, errors=[FieldError("/training/precision", "precision_unsupported", message, allowed)]
-        )
-    if wanted == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        message = "this CUDA device has no bf16; set `precision: auto` or `fp16`"
-        raise PrecisionUnsupported(
-            message,
-            errors=[FieldError("/training/precision", "precision_unsupported", message, ["auto", "fp32", "fp16"])],
+    _require_support(wanted, device)
+    if device.type == "cuda" and wanted == "auto":
+        return Precision("bf16" if torch.cuda.is_bf16_supported() else "fp16", device)
+    if wanted == "bf16" and device.type == "cpu" and not cpu_has_bf16():
+        reporter.log(
+            "this CPU has no bf16 and emulates it: that is slower than fp32, on some CPUs more than 10 times; "
+            "set `training.precision` to auto or fp32"
         )
     if wanted != "auto":
         return Precision(wanted, device)
-    if device.type == "cuda":
-        return Precision("bf16" if torch.cuda.is_bf16_supported() else "fp16", device)
-    if steps_ahead < 10 * 2 * (PROBE_STEPS + 1):
-        return Precision("fp32", device)
-    return _fastest(net, [Precision("fp32", device), Precision("bf16", device)], sample=sample)
+    fp32, bf16 = Precision("fp32", device), Precision("bf16", device)
+    if steps_ahead < 10 * 2 * (PROBE_STEPS + 1) or not cpu_has_bf16():
+        return fp32
+    gain = _Probe(net, sample, reporter=reporter, clock=clock).gain(fp32, bf16, batch=batch)
+    return bf16 if gain > WORTHWHILE else fp32
 
 
-def _fastest(net: nn.Module, candidates: list[Precision], *, sample: Callable[[], tuple[Tensor, Tensor]]) -> Precision:
-    """Time the candidates in turns, so that a busy moment hits all; the first is kept unless another clearly wins."""
-    with torch.random.fork_rng(devices=[]):
-        probe = copy.deepcopy(net).train()
-        inputs, labels = sample()
-        for candidate in candidates:
-            _step(probe, inputs, labels, candidate)  # the first step of each compiles its kernels
-        seconds = [
-            min(times)
-            for times in zip(
-                *([_step(probe, inputs, labels, candidate) for candidate in candidates] for _ in range(PROBE_STEPS)),
-                strict=True,
-            )
-        ]
-    best = min(range(len(candidates)), key=seconds.__getitem__)
-    return candidates[best] if seconds[0] > WORTHWHILE * seconds[best] else candidates[0]
+def cpu_has_bf16() -> bool:
+    """Return whether this CPU calculates in bf16 itself, as far as oneDNN may use it (`ONEDNN_MAX_CPU_ISA`).
+
+    oneDNN's own answer counts every CPU with AVX-512; those without its bf16 part emulate it as well.
+    """
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001  torch has no public name for it
+        return False
+    has = torch.cpu.get_capabilities()
+    return has["architecture"] != "x86_64" or bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
-def _step(net: nn.Module, inputs: Tensor, labels: Tensor, precision: Precision) -> float:
-    start = time.perf_counter()
-    with precision.autocast():
-        loss = functional.cross_entropy(net(inputs), labels)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch's own
-    net.zero_grad(set_to_none=True)
-    return time.perf_counter() - start
+def _require_support(wanted: str, device: torch.device) -> None:
+    if wanted == "fp16" and device.type != "cuda":
+        message = f"fp16 needs a CUDA device and this run is on {device.type}; set `precision: auto`"
+        allowed = ["auto", "fp32", "bf16"]
+    elif wanted == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        message = "this CUDA device has no bf16; set `precision: auto` or `fp16`"
+        allowed = ["auto", "fp32", "fp16"]
+    else:
+        return
+    raise PrecisionUnsupported(
+        message, errors=[FieldError("/training/precision", "precision_unsupported", message, allowed)]
+    )
+
+
+class _Probe:
+    """Times training steps of a copy of a net; neither the net nor the random generators change."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        sample: Callable[[int], tuple[Tensor, Tensor]],
+        *,
+        reporter: Reporter,
+        clock: Callable[[], float],
+    ) -> None:
+        self._net = copy.deepcopy(net).train()
+        self._sample = sample
+        self._reporter = reporter
+        self._clock = clock
+        self._ends_at = clock() + PROBE_S
+
+    def gain(self, one: Precision, other: Precision, *, batch: int) -> float:
+        """Return how many times faster a step is in the other precision.
+
+        It is found with few examples first; with the whole batch only if there is time for it.
+        """
+        with torch.random.fork_rng(devices=[]):
+            few = min(batch, FEW)
+            gain, seconds = self._compare(one, other, count=few, rounds=1)
+            whole_s = 2 * seconds * batch / few  # of one round, as is the warm-up
+            if few < batch and 2 * whole_s < self._ends_at - self._clock():
+                gain, _ = self._compare(one, other, count=batch, rounds=PROBE_STEPS)
+        return gain
+
+    def _compare(self, one: Precision, other: Precision, *, count: int, rounds: int) -> tuple[float, float]:
+        """Time both in turns, so that a busy moment hits both; return the gain, and seconds of the slower step."""
+        inputs, labels = self._sample(count)
+        for precision in (one, other):
+            self._step(inputs, labels, precision)  # the first step of each compiles its kernels
+        times: list[tuple[float, float]] = []
+        while len(times) < rounds and (not times or self._clock() < self._ends_at):
+            times.append((self._step(inputs, labels, one), self._step(inputs, labels, other)))
+        fastest, others_fastest = (min(each) for each in zip(*times, strict=True))
+        return fastest / others_fastest, max(fastest, others_fastest)
+
+    def _step(self, inputs: Tensor, labels: Tensor, precision: Precision) -> float:
+        self._reporter.progress(0.0, step="precision")
+        if self._reporter.stop_requested():
+            raise Drained
+        start = self._clock()
+        with precision.autocast():
+            loss = functional.cross_entropy(self._net(inputs), labels)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        self._net.zero_grad(set_to_none=True)
+        return self._clock() - start

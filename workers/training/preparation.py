@@ -69,7 +69,13 @@ def prepare(
     is_finished = saved is not None and saved["position"]["finished"]
     passes = 1 if uses_features else spec.training.epochs
     precision = _precision(
-        spec, raw, train_rows[: bounds[0][1]][: sizes.at_once], targets, saved=saved, steps_ahead=passes * len(bounds)
+        spec,
+        raw,
+        train_rows[: bounds[0][1]][: sizes.at_once],
+        targets,
+        saved=saved,
+        steps_ahead=passes * len(bounds),
+        reporter=telling.reporter,
     )
     distiller = None
     if teacher is not None and spec.distillation is not None:
@@ -113,13 +119,21 @@ def _sizes(spec: ResolvedSpec, raw: RawFeed, rows: Rows, *, saved: State | None,
         most=len(rows),
         free=memory.free_bytes(raw.device),
         device=raw.device,
+        tell=lambda: reporter.progress(0.0, step="batch size"),
     )
     reporter.log(f"{fitting} images at once fit into the memory of this {raw.device.type} device")
     return Sizes(len(rows) if wanted == "full" else fitting, fitting)
 
 
 def _precision(
-    spec: ResolvedSpec, raw: RawFeed, rows: Rows, targets: Targets, *, saved: State | None, steps_ahead: int
+    spec: ResolvedSpec,
+    raw: RawFeed,
+    rows: Rows,
+    targets: Targets,
+    *,
+    saved: State | None,
+    steps_ahead: int,
+    reporter: Reporter,
 ) -> Precision:
     if saved is not None and saved["device"] == raw.device.type:
         return Precision(saved["precision"], raw.device)
@@ -127,8 +141,10 @@ def _precision(
         spec.training.precision,
         raw.net,
         device=raw.device,
-        sample=lambda: (raw.batch(rows, None), targets.of(rows).to(raw.device)),
+        sample=lambda count: (raw.batch(rows[:count], None), targets.of(rows[:count]).to(raw.device)),
+        batch=len(rows),
         steps_ahead=steps_ahead,
+        reporter=reporter,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 
 from workers.export.sessions import open_session
@@ -34,7 +35,7 @@ def collect(
     )
     path = prepared.with_name("observed.onnx")
     onnx.save_model(model, path)
-    session = open_session(path, device="cpu", threads=0)
+    session = open_session(path, device="cpu", threads=torch.get_num_threads())
     counts = {name: np.zeros(BINS, dtype=np.int64) for name in largest}
     for feed in feeds:
         for name, values in zip(largest, session.run(list(largest), feed), strict=True):

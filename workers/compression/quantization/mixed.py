@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import TensorsData
 
@@ -114,7 +115,7 @@ def _by_sensitivity(
     """Return the layers' names, first the one whose rounding moves the answers most."""
     onnx.save_model(model, path)
     with told_in_our_words("run the graph"):
-        session = open_session(path, device="cpu", threads=0)
+        session = open_session(path, device="cpu", threads=torch.get_num_threads())
     few = list(images.first(LEAST_IMAGES).feeds(batch=LEAST_IMAGES))
     _answers(session, few)  # the first run is no measure of the others
     started = time.monotonic()
@@ -127,7 +128,7 @@ def _by_sensitivity(
     def moved(in_float: set[str]) -> float:
         onnx.save_model(rounded(model, ranges, in_float=in_float, part=part), path)
         with told_in_our_words("run the quantised graph"):
-            quantised = open_session(path, device="cpu", threads=0)
+            quantised = open_session(path, device="cpu", threads=torch.get_num_threads())
         return distance(exact_NK, _answers(quantised, feeds), activation=activation)
 
     everything = {node.name for node in model.graph.node}
