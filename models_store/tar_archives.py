@@ -4,15 +4,14 @@ tarfile does the reading (POSIX.1-2001 pax, GNU, ustar, v7). `TarInfo.frombuf` s
 on it: that is where long headers, links, devices and sparse files end.
 """
 
-import bz2
-import gzip
 import lzma
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Protocol, Self, cast
+from typing import IO, Any, BinaryIO, Self, cast
 
+from models_store import pax_records
 from models_store.archive_rules import (
     CHUNK_BYTES,
     PACK_ANEW,
@@ -30,11 +29,14 @@ from models_store.archive_rules import (
     shown_name,
     too_much,
 )
+from models_store.decompression import Fruitless, unpacked
 
-LONGEST_EXTENSION_BYTES = 1 << 20
+LONGEST_EXTENSION_BYTES = 1 << 17  # a name has 1024 characters; extended attributes have 64 KiB, and more in base64
+LONGEST_GLOBAL_BYTES = 1 << 13  # together: tarfile copies what they say for every member
+FREE_EXTENSION_BYTES = 4 << 20  # of all extensions together, and so much for each member:
+EXTENSION_BYTES = 4096
 MOST_EXTENSIONS = 8  # before one member; a pax and a GNU long name make two
 LONGEST_HEADER_BYTES = (MOST_EXTENSIONS + 1) * LONGEST_EXTENSION_BYTES
-XZ_MEMORY_BYTES = 192 << 20  # `xz -9` needs 65 MiB to unpack
 HEADER_ROOM_BYTES = 4096  # of tar headers and padding for each member
 KINDS = {
     tarfile.SYMTYPE: "a symbolic link",
@@ -51,20 +53,8 @@ EXTENSIONS = {
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 }
+PAX = {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
 DAMAGE = (tarfile.TarError, ValueError, OverflowError, RecursionError, EOFError, zlib.error, lzma.LZMAError)
-
-
-class _Decompressor(Protocol):
-    """What bz2 and lzma have in common."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes, /, max_length: int = -1) -> bytes: ...
 
 
 def read_tar(path: Path, limits: Limits) -> Iterator[Member]:
@@ -76,16 +66,11 @@ def read_tar(path: Path, limits: Limits) -> Iterator[Member]:
     """
     with path.open("rb") as file:
         ledger = Ledger(limits)
-        source = _Metered(_unpacked(file), compressed=file, limits=limits, ledger=ledger)
         header = _checking_header()
+        source = _Metered(unpacked(file), compressed=file, limits=limits, ledger=ledger, header=header)
         try:
-            with tarfile.open(
-                fileobj=cast("IO[bytes]", source),
-                mode="r|",
-                tarinfo=header,
-                bufsize=CHUNK_BYTES,
-                encoding="utf-8",
-                errors="surrogateescape",
+            with tarfile.TarFile(
+                fileobj=cast("IO[bytes]", source), tarinfo=header, encoding="utf-8", errors="surrogateescape"
             ) as tar:
                 yield from _members(tar, source, ledger)
             source.drain()
@@ -163,7 +148,10 @@ class _CheckingHeader(tarfile.TarInfo):
 
     seen = 0
     ended = False
-    extensions = 0
+    extensions = 0  # in a row
+    extension_bytes = 0
+    global_bytes = 0
+    pax_bytes: int | None = None  # of the pax header whose records come next
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -186,12 +174,28 @@ class _CheckingHeader(tarfile.TarInfo):
         if header.size < 0:
             raise ArchiveCorrupt(f"{shown_name(header.name)}: its size is given as {header.size} bytes; {PACK_ANEW}")
         cls.extensions = cls.extensions + 1 if header.type in EXTENSIONS else 0
-        if cls.extensions and (cls.extensions > MOST_EXTENSIONS or header.size > LONGEST_EXTENSION_BYTES):
+        if cls.extensions:
+            cls._count_extension(header)
+        return header
+
+    @classmethod
+    def _count_extension(cls, header: tarfile.TarInfo) -> None:
+        if cls.extensions > MOST_EXTENSIONS or header.size > LONGEST_EXTENSION_BYTES:
             raise ArchiveCorrupt(
                 f"the tar has {cls.extensions} extension headers in a row, the last of {header.size} bytes; "
                 f"at most {MOST_EXTENSIONS} of {LONGEST_EXTENSION_BYTES} are allowed"
             )
-        return header
+        cls.extension_bytes += header.size
+        if cls.extension_bytes > FREE_EXTENSION_BYTES + EXTENSION_BYTES * cls.seen:
+            raise ArchiveCorrupt(
+                f"the extension headers of the tar take {cls.extension_bytes} bytes for {cls.seen} headers; {PACK_ANEW}"
+            )
+        if header.type == tarfile.XGLTYPE:
+            cls.global_bytes += header.size
+        if cls.global_bytes > LONGEST_GLOBAL_BYTES:
+            raise ArchiveCorrupt(f"global headers of the tar take more than {LONGEST_GLOBAL_BYTES} bytes; {PACK_ANEW}")
+        if header.type in PAX:
+            cls.pax_bytes = header.size
 
 
 def _checking_header() -> type[_CheckingHeader]:
@@ -202,30 +206,72 @@ def _checking_header() -> type[_CheckingHeader]:
 
 
 class _Metered:
-    """The unpacked stream, stopped where it grows out of proportion."""
+    """The unpacked bytes, read forward only, stopped where they grow out of proportion.
 
-    def __init__(self, stream: IO[bytes], *, compressed: BinaryIO, limits: Limits, ledger: Ledger) -> None:
+    tarfile reads a pax header's records at once and next, so that they are checked here before it looks at them.
+    """
+
+    def __init__(
+        self,
+        stream: IO[bytes],
+        *,
+        compressed: BinaryIO,
+        limits: Limits,
+        ledger: Ledger,
+        header: type[_CheckingHeader],
+    ) -> None:
         self._stream = stream
         self._compressed = compressed
         self._limits = limits
         self._ledger = ledger
+        self._header = header
         self._given = 0
+        self._buffer = b""
+        self._position = 0
         self.left_for_header: int | None = LONGEST_HEADER_BYTES
 
     def read(self, size: int) -> bytes:
-        try:
-            chunk = self._stream.read(size)
-        except EOFError as error:
-            raise ArchiveTruncated(f"the compressed tar ends too early: {SEND_AGAIN}") from error
-        except (OSError, zlib.error, lzma.LZMAError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the disk's; gzip's and bzip2's own have no number
-            raise ArchiveCorrupt(f"the compressed tar is damaged ({error}); {PACK_ANEW}") from error
-        self._given += len(chunk)
+        while len(self._buffer) < size and (chunk := self._next_chunk()):
+            self._buffer += chunk
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        self._position += len(data)
         if self.left_for_header is not None:
-            self.left_for_header -= len(chunk)
+            self.left_for_header -= len(data)
             if self.left_for_header < 0:  # a sparse file's map, for one, which tarfile reads as far as it goes
                 raise ArchiveCorrupt(f"a header of the tar is longer than {LONGEST_HEADER_BYTES} bytes; {PACK_ANEW}")
+        if (pax_bytes := self._header.pax_bytes) is not None:
+            self._header.pax_bytes = None
+            if len(data) >= pax_bytes and (fault := pax_records.fault(data[:pax_bytes])) is not None:
+                raise ArchiveCorrupt(f"a pax header of the tar {fault}; {PACK_ANEW}")
+        return data
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> int:
+        while self._position < position and self.read(min(CHUNK_BYTES, position - self._position)):
+            pass
+        if self._position > position:
+            raise tarfile.StreamError("the archive is read forward only")
+        return self._position
+
+    def drain(self) -> None:
+        """Read on to the end: that is where the compressed stream's own checksum is compared."""
+        while self.read(CHUNK_BYTES):
+            pass
+
+    def _next_chunk(self) -> bytes:
+        try:
+            chunk = self._stream.read(CHUNK_BYTES)
+        except EOFError as error:
+            raise ArchiveTruncated(f"the compressed tar ends too early: {SEND_AGAIN}") from error
+        except Fruitless as error:
+            raise CompressionTooHigh(f"{error}; {PACK_ANEW}") from error
+        except (OSError, zlib.error, lzma.LZMAError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk's; bzip2's own have no number
+            raise ArchiveCorrupt(f"the compressed tar is damaged ({error}); {PACK_ANEW}") from error
+        self._given += len(chunk)
         taken, limits = self._compressed.tell(), self._limits
         if self._given > max(limits.ratio_free_bytes, limits.ratio * taken):
             raise CompressionTooHigh(
@@ -235,48 +281,3 @@ class _Metered:
         if self._given > limits.unpacked_bytes + HEADER_ROOM_BYTES * self._ledger.files + limits.ratio_free_bytes:
             raise too_much(limits)
         return chunk
-
-    def drain(self) -> None:
-        """Read on to the end: that is where the compressed stream's own checksum is compared."""
-        while self.read(CHUNK_BYTES):
-            pass
-
-
-class _Stepwise:
-    """The output of a bz2 or lzma decompressor, at most 64 KiB at a time; several streams in a row are one."""
-
-    def __init__(self, file: BinaryIO, make: Callable[[], _Decompressor]) -> None:
-        self._file = file
-        self._make = make
-        self._decompressor = make()
-        self._waiting = b""
-
-    def read(self, size: int) -> bytes:
-        while True:
-            if self._decompressor.eof:
-                self._waiting = self._decompressor.unused_data or self._file.read(CHUNK_BYTES)
-                if not self._waiting.strip(b"\x00"):  # xz pads its streams with zeros
-                    return b""
-                self._decompressor = self._make()
-            elif self._decompressor.needs_input and not self._waiting:
-                self._waiting = self._file.read(CHUNK_BYTES)
-                if not self._waiting:
-                    raise EOFError
-            chunk = self._decompressor.decompress(self._waiting, max_length=size)
-            self._waiting = b""
-            if chunk:
-                return chunk
-
-
-def _unpacked(file: BinaryIO) -> IO[bytes]:
-    head = file.read(6)
-    file.seek(0)
-    if head.startswith(b"\x1f\x8b"):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
-    if head.startswith(b"BZh"):
-        return cast("IO[bytes]", _Stepwise(file, bz2.BZ2Decompressor))
-    if head.startswith(b"\xfd7zXZ"):
-        return cast(
-            "IO[bytes]", _Stepwise(file, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES))
-        )
-    return file

@@ -352,6 +352,87 @@ def test_headers_without_end_are_refused(read: Read) -> None:
         read(block * 5000)
 
 
+def a_header(name: str, content: bytes, kind: bytes) -> bytes:
+    """Return a member of a tar as it lies there."""
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.size = kind, len(content)
+    return entry.tobuf(format=tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+
+
+A_FILE = a_header("cats/1.jpg", b"x", tarfile.REGTYPE)
+A_FOLDER = a_header("dogs/", b"", tarfile.DIRTYPE)
+END = bytes(1024)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (a_header("pax", b"4 ab" * 15_000 + b"=\n", tarfile.XHDTYPE), "does not end there"),
+        (a_header("pax", b"60009 c=" + b"1" * 60_000 + b"\n", tarfile.XHDTYPE), "digits in a row"),
+        (a_header("pax", b"60009 c=" + b"1" * 60_000 + b"\n", tarfile.SOLARIS_XHDTYPE), "digits in a row"),
+        (a_header("pax", b"1" * 5000 + b" c=x\n", tarfile.XHDTYPE), "digits in a row"),
+        (a_header("pax", b"".join(b"9 k%04x=\n" % n for n in range(1001)), tarfile.XHDTYPE), "1000 records"),
+        (a_header("pax", b"5 =x\n", tarfile.XHDTYPE), "without a key"),
+        (a_header("pax", b"5 ab\n" + b"7 cde=\n", tarfile.XHDTYPE), "without a key"),
+        (a_header("pax", b"6 a=b\nmore", tarfile.XHDTYPE), "behind its records"),
+        (a_header("pax", b"0 a=b\n", tarfile.XHDTYPE), "does not end there"),
+        (a_header("pax", b"99 a=b\n", tarfile.XHDTYPE), "does not end there"),
+        (a_header("pax", bytes(9000), tarfile.XGLTYPE), "global"),
+        ((a_header("pax", b"6 a=b\n" + bytes(500), tarfile.XGLTYPE) + A_FOLDER) * 20, "global"),
+        (a_header("././@LongLink", b"a" * 200_000, tarfile.GNUTYPE_LONGNAME), "extension headers"),
+        ((a_header("pax", b"99 c=".ljust(98, b"a") + b"\n" + bytes(100_000), tarfile.XHDTYPE) + A_FOLDER) * 50, "take"),
+    ],
+)
+def test_an_extension_that_costs_more_than_it_says_is_refused(header: bytes, said: str, read: Read) -> None:
+    with pytest.raises(ArchiveCorrupt, match=said):
+        read(header + A_FILE + END)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        a_header("pax_global_header", b"52 comment=".ljust(51, b"a") + b"\n", tarfile.XGLTYPE),
+        a_header("pax", b"30 mtime=1700000000.123456789\n" + bytes(40), tarfile.XHDTYPE),
+        a_header("pax", b"70010 a.b=" + b"=\n" * 34_999 + b"x\n", tarfile.XHDTYPE),
+        a_header("pax", b"", tarfile.XHDTYPE),
+    ],
+)
+def test_an_extension_as_packers_write_them_is_read(header: bytes, read: Read) -> None:
+    assert read(header + A_FILE + END) == {"cats/1.jpg": b"x"}
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * (5 << 20) + b"\0" + gzip.compress(A_FILE + END)[10:],
+        b"\x1f\x8b\x08\x10" + bytes(6) + b"a" * (5 << 20) + b"\0" + gzip.compress(A_FILE + END)[10:],
+        gzip.compress(b"")[:10] + b"\0\0\0\xff\xff" * (1 << 20) + gzip.compress(A_FILE + END)[10:],
+        gzip.compress(A_FILE) + gzip.compress(b"") * 2000 + gzip.compress(END),
+        bz2.compress(A_FILE) + bz2.compress(b"") * 2000 + bz2.compress(END),
+        lzma.compress(A_FILE) + lzma.compress(b"") * 2000 + lzma.compress(END),
+    ],
+)
+def test_what_unpacks_to_nothing_without_end_is_refused(archive: bytes, read: Read) -> None:
+    with pytest.raises(CompressionTooHigh):
+        read(archive)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_tar_packed_in_many_streams_is_read(compress: Callable[[bytes], bytes], read: Read) -> None:
+    content = bytes(range(256)) * 8000
+    whole = a_header("cats/1.jpg", content, tarfile.REGTYPE) + END
+    streams = [whole[at : at + 2000] for at in range(0, len(whole), 2000)]
+
+    assert read(b"".join(map(compress, [*streams, b""]))) == {"cats/1.jpg": content}
+
+
+def test_a_gzip_header_may_have_every_field(read: Read) -> None:
+    fields = b"\x05\0extra" + b"name\0" + b"a comment\0"
+    archive = b"\x1f\x8b\x08\x1c" + bytes(6) + fields + gzip.compress(A_FILE + END)[10:]
+
+    assert read(archive) == {"cats/1.jpg": b"x"}
+
+
 @pytest.mark.parametrize("pack", [a_zip, a_tar])
 def test_too_many_files_are_refused(pack: Packer, read: Read) -> None:
     with pytest.raises(TooManyMembers, match="DATASET_MAX_FILES"):
