@@ -29,7 +29,9 @@ class Measured(Answer):
         None, description="why the file can't be loaded or run on this provider; there are no figures then"
     )
     accepted: bool = Field(
-        default=False, description="it passed its gate here, and is faster than fp32 and than its parent beyond noise"
+        default=False,
+        description="the interval of `accuracy_drop` stays within the spec's `max_accuracy_drop` here, and the file is "
+        "faster than fp32 and than its parent beyond noise",
     )
     reasons: list[str] = Field(default_factory=list, description="why it was not accepted")
     accuracy: dict[str, float | None] | None = Field(
@@ -41,6 +43,9 @@ class Measured(Answer):
     accuracy_drop_interval: tuple[float, float] | None = Field(
         None,
         description="95 % interval of that, over the same images; null for fp32, which is not compared with itself",
+    )
+    validation_images: int | None = Field(
+        None, description="how many images the loss and its interval are of; null in figures of older versions"
     )
     agreement: float | None = Field(
         None,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from models_store.errors import Invalid
 from models_store.spec import quantization as asked
-from workers.compression import gate
 from workers.evaluation.calibration import Temperature
 from workers.export import sessions
 from workers.image.data import ImageArrays
@@ -129,7 +128,7 @@ def _make(part: asked.Quantization, step: Step) -> dict[str, Any]:
 def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict[str, Any]:
     """Write a form whose activations have ranges read on images."""
     from workers.compression import quantization_aware  # noqa: PLC0415  as above
-    from workers.compression.quantization.accuracy import judge_of  # noqa: PLC0415  as above
+    from workers.compression.quantization.accuracy import gate_of  # noqa: PLC0415  as above
     from workers.compression.quantization.mixed import quantize_mixed  # noqa: PLC0415  as above
     from workers.compression.quantization.static import quantize_static  # noqa: PLC0415  as above
 
@@ -141,15 +140,20 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
                 work, step.arrays, source=step.source, part=part, images=images, target=path, reporter=step.reporter
             )
         case asked.MixedInt8():
-            judge = judge_of(work.spec.task, step.arrays)
-            drop = work.spec.compression.max_accuracy_drop if work.spec.compression else 0.0
+            assert work.spec.compression is not None, "the part is of it"
+            judge = gate_of(
+                work.spec.task,
+                step.arrays,
+                baseline=step.baseline,
+                max_accuracy_drop=work.spec.compression.max_accuracy_drop,
+                alive=lambda: step.report(0.0),
+            )
             facts = quantize_mixed(
                 source,
                 path,
                 part=part,
                 images=images,
                 judge=judge,
-                least_accuracy=judge(step.baseline, lambda _: step.report(0.0)) - drop - gate.ROUNDING,
                 activation=step.activation,
                 report=step.report,
             )

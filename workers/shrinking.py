@@ -141,13 +141,12 @@ def _set_beside(patient: Patient, forms: dict[str, Form], pruned: Thinned, contr
 
 
 def _drop(patient: Patient, before: Validated, after: Validated) -> Drop:
-    spec = patient.work.spec
     true = patient.arrays.targets[patient.arrays.split("val")]
-    return gate.paired_drop(spec.task, after.answers, before.answers, true, seed=spec.seed)
+    return gate.paired_drop(patient.work.spec.task, after.answers, before.answers, true)
 
 
 def _failure(patient: Patient, before: Validated, after: Validated, *, allowed: float) -> str | None:
-    """Return why a form fails its accuracy gate; None when it passes."""
+    """Return why nothing more is made of a form: it loses too much; None where it does not, or too few images tell."""
     loss = gate.told_loss(_drop(patient, before, after), accuracy=after.accuracy, allowed=allowed)
     if loss is None:
         return None

@@ -34,7 +34,7 @@ class Compression(Part):
         0.02,
         ge=0,
         le=1,
-        description="most accuracy (share of right answers on the validation split; of labels, of right labels; of numbers, R²) that a smaller form may lose; past it the form is published as not accepted",
+        description="most accuracy (share of right answers on the validation split; of labels, of right labels; of numbers, R²) that a smaller form may lose: the upper end of the loss's 95 % interval must stay within it, which takes about 3.84 / `max_accuracy_drop` validation images or more (193 for 0.02). A form beyond it is published as not accepted, with the loss or `not enough images to tell` as the reason",
     )
     objective: Objective = Field(
         "latency",

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from models_store.sample_size import fewest_images, unseen_loss
 from models_store.spec.contradiction import contradiction
 from models_store.spec.pruning import NM, Recovery, StructuredPruning, UnstructuredL1
 from models_store.spec.quantization import Bf16, DynamicInt8, Fp16, QatInt8, StaticInt8
@@ -11,10 +12,6 @@ if TYPE_CHECKING:
     from models_store.spec.facts import DatasetFacts
     from models_store.spec.train import ResolvedSpec, TrainSpec
 
-FEW_IMAGES = 100
-"""validation images below which one more or less moves a share of right answers by over a point"""
-FEW_MISTAKES = 10
-"""more than fp32 makes: on few images, a loss of fewer is hardly told from chance"""
 MUCH = 0.5
 """accuracy whose loss says that the gate was hardly meant"""
 ALIGNED = 8
@@ -128,13 +125,22 @@ def _of_quantization(compression: "Compression", facts: "DatasetFacts", *, backb
 def _of_judging(compression: "Compression", facts: "DatasetFacts") -> Doubts:
     count, most = facts.validation_count, compression.max_accuracy_drop
     is_judged = compression.prune is not None or bool(compression.quantize)
-    return [
+    doubts = [
         (
-            is_judged and count is not None and 0 < count < FEW_IMAGES and most * count < FEW_MISTAKES,
-            f"the gate judges on {count} validation images alone: a loss of {most:g} is hardly told from chance",
+            is_judged and most == 0,
+            "max_accuracy_drop 0: no number of images shows that nothing is lost; what is not better beyond chance fails",
         ),
         (
             is_judged and most >= MUCH,
             f"max_accuracy_drop {most:g}: a form that is mostly wrong may pass this gate",
         ),
     ]
+    if count and most > 0:
+        needed = fewest_images(most)
+        few = (
+            f"the gate judges on {count} validation images alone: not enough images to tell whether a smaller form loses "
+            f"more than {most:g}, so fp32 stays the default. Where every answer is the same, a loss of "
+            f"{unseen_loss(count):.2g} is still possible; at least {needed:,} validation images are needed"
+        )
+        doubts.append((is_judged and count < needed, few))
+    return doubts

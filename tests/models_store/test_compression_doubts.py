@@ -81,6 +81,26 @@ def test_a_gate_of_few_images_is_warned_of(asked: dict[str, Any], count: int) ->
     assert len([each for each in found if "on 60 validation images alone" in each]) == count
 
 
+@pytest.mark.parametrize(
+    ("most", "images", "is_warned"), [(0.02, 192, True), (0.02, 193, False), (0.01, 384, True), (0.01, 385, False)]
+)
+def test_images_that_can_accept_no_form_are_warned_of_with_how_many_could(
+    most: float, images: int, *, is_warned: bool
+) -> None:
+    found = warnings({"max_accuracy_drop": most}, replace(FACTS, validation_count=images))
+
+    assert bool(found) is is_warned
+    if is_warned:
+        assert f"on {images} validation images alone: not enough images to tell" in found[0]
+        assert found[0].endswith(f"at least {images + 1} validation images are needed")
+
+
+def test_a_gate_of_nothing_is_warned_of() -> None:
+    (warning,) = warnings({"max_accuracy_drop": 0})
+
+    assert warning.startswith("max_accuracy_drop 0: no number of images shows that nothing is lost")
+
+
 def test_scales_of_a_norm_that_is_not_there_rank_nothing() -> None:
     spec = {"name": "a", "dataset": DATASET_ID, "backbone": {"kind": "small_cnn", "batch_norm": False}}
     asked = {"prune": {**CUT, "importance": "bn_scale"}}

@@ -80,6 +80,7 @@ def test_the_baseline_is_as_fast_as_itself_and_agrees_with_itself(figures: dict[
     assert (fp32.speedup, fp32.speedup_interval, fp32.agreement, fp32.accuracy_drop) == (1.0, (1.0, 1.0), 1.0, 0.0)
     assert fp32.parent_speedup is None
     assert fp32.accuracy_drop_interval is None
+    assert fp32.validation_images == 20
 
 
 def test_latency_throughput_and_speedup_say_the_same(figures: dict[str, Figures]) -> None:

@@ -10,7 +10,7 @@ from tests.workers.tiny_graphs import Graph, some_images
 from workers.compression.quantization import mixed
 from workers.compression.quantization.calibration import CalibrationImages
 from workers.compression.quantization.failures import QuantizationImpossible
-from workers.compression.quantization.mixed import distance, quantize_mixed
+from workers.compression.quantization.mixed import Judged, distance, quantize_mixed
 from workers.compression.quantization.positions import left_in_float
 from workers.compression.quantization.static import quantize_static
 from workers.export.sessions import open_session
@@ -48,6 +48,15 @@ def closeness_to(source: Path) -> Callable[[Path, Report], float]:
     return lambda path, _: 1 - float(np.abs(answers(path) - exact).max())
 
 
+def at_least(least: float, accuracy: Callable[[Path, Report], float]) -> Callable[[Path, Report], Judged]:
+    """Return a judge that lets a file pass whose accuracy is at least this."""
+
+    def judge(path: Path, report: Report) -> Judged:
+        return Judged(found := accuracy(path, report), passes=found >= least)
+
+    return judge
+
+
 def test_layers_that_hurt_most_stay_in_float_until_the_gate_holds(sensitive: Path, tmp_path: Path) -> None:
     judge = closeness_to(sensitive)
     quantize_static(sensitive, tmp_path / "int8.onnx", part=StaticInt8(), images=IMAGES)
@@ -55,7 +64,7 @@ def test_layers_that_hurt_most_stay_in_float_until_the_gate_holds(sensitive: Pat
     least = 1 - (1 - plain) / 4
 
     facts = quantize_mixed(
-        sensitive, tmp_path / "mixed.onnx", part=MixedInt8(), images=IMAGES, judge=judge, least_accuracy=least
+        sensitive, tmp_path / "mixed.onnx", part=MixedInt8(), images=IMAGES, judge=at_least(least, judge)
     )
 
     assert facts["gate_held"]
@@ -94,7 +103,7 @@ def test_no_layer_is_left_in_float_that_the_gate_does_not_need(sensitive: Path, 
         return 1.0
 
     facts = quantize_mixed(
-        sensitive, tmp_path / "mixed.onnx", part=MixedInt8(), images=IMAGES, judge=judge, least_accuracy=0.9
+        sensitive, tmp_path / "mixed.onnx", part=MixedInt8(), images=IMAGES, judge=at_least(0.9, judge)
     )
 
     assert len(seen) == 1
@@ -112,8 +121,7 @@ def test_the_fewest_layers_that_do_are_found(sensitive: Path, tmp_path: Path, ne
         tmp_path / "mixed.onnx",
         part=MixedInt8(max_float_share=0.8),
         images=IMAGES,
-        judge=judge,
-        least_accuracy=1.0,
+        judge=at_least(1.0, judge),
     )
 
     assert len(facts["float_layers"]) == needed + 1 == _layers_in_float(tmp_path / "mixed.onnx")
@@ -128,8 +136,7 @@ def test_a_gate_that_no_share_meets_is_told_with_the_largest_share(sensitive: Pa
         tmp_path / "mixed.onnx",
         part=MixedInt8(max_float_share=0.5),
         images=IMAGES,
-        judge=lambda *_: 0.3,
-        least_accuracy=0.9,
+        judge=at_least(0.9, lambda *_: 0.3),
         report=fractions.append,
     )
 
@@ -150,8 +157,7 @@ def test_the_share_is_of_all_layers_with_those_that_are_in_float_anyway(
         tmp_path / "mixed.onnx",
         part=MixedInt8(max_float_share=share),
         images=IMAGES,
-        judge=lambda *_: 0.0,
-        least_accuracy=1.0,
+        judge=at_least(1.0, lambda *_: 0.0),
     )
 
     assert facts["float_layers_allowed"] == allowed
@@ -189,9 +195,7 @@ def test_the_few_images_that_there_is_time_for_are_of_all_classes(
     monkeypatch.setattr(mixed, "RANKING_S", 0.0)
     monkeypatch.setattr(CalibrationImages, "first", lambda self, count: asked.append(count) or _first(self, count))
 
-    quantize_mixed(
-        sensitive, tmp_path / "m.onnx", part=MixedInt8(), images=IMAGES, judge=lambda *_: 0.3, least_accuracy=0.9
-    )
+    quantize_mixed(sensitive, tmp_path / "m.onnx", part=MixedInt8(), images=IMAGES, judge=at_least(0.9, lambda *_: 0.3))
 
     assert set(asked) == {mixed.LEAST_IMAGES}
     assert _first(IMAGES, mixed.LEAST_IMAGES).indexes.tolist() == [0, 8, 15, 23]
@@ -207,5 +211,5 @@ def test_a_file_that_can_not_be_run_says_so_in_our_words(sensitive: Path, tmp_pa
         return 1.0
 
     with pytest.raises(QuantizationImpossible, match="could not run the quantised graph"):
-        quantize_mixed(sensitive, tmp_path / "m.onnx", part=MixedInt8(), images=IMAGES, judge=judge, least_accuracy=0.9)
+        quantize_mixed(sensitive, tmp_path / "m.onnx", part=MixedInt8(), images=IMAGES, judge=at_least(0.9, judge))
     assert list(tmp_path.iterdir()) == []

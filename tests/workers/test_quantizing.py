@@ -12,6 +12,8 @@ from tests.workers.small_runs import Recorder
 from tests.workers.tiny_graphs import Graph, some_images
 from workers import quantizing
 from workers.compression.quantization import accuracy as quantizing_accuracy
+from workers.compression.quantization.mixed import Judged
+from workers.export.sessions import open_session
 from workers.image.data import ImageArrays
 from workers.progress import Drained
 from workers.work import Form
@@ -136,8 +138,8 @@ def test_mixed_precision_is_judged_on_validation_images_against_fp32(desk: Desk)
 
 
 def test_a_share_that_leaves_room_for_no_layer_in_float_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorder, answered = Recorder(), iter([1.0, 0.0])  # fp32's accuracy, and that of the form in 8 bits
-    monkeypatch.setattr(quantizing_accuracy, "judge_of", lambda *_: lambda *_: next(answered))
+    recorder = Recorder()
+    monkeypatch.setattr(quantizing_accuracy, "gate_of", lambda *_, **__: lambda *_: Judged(0.0, passes=False))
     spec = a_spec(asked.MixedInt8(max_float_share=0.1))
 
     quantizing.quantize_files(desk.work(spec, reporter=recorder), some_arrays(), forms := fp32(desk))
@@ -176,3 +178,44 @@ def test_a_spec_without_quantisation_makes_nothing(desk: Desk) -> None:
 
     assert list(forms) == ["fp32"]
     assert onnx.load(forms["fp32"].path).graph.node
+
+
+def test_the_judge_of_mixed_precision_asks_what_the_gate_will_ask(tmp_path: Path) -> None:
+    whole, other = a_file_of_brightness(tmp_path / "whole.onnx", 0.5), a_file_of_brightness(tmp_path / "b.onnx", 0.52)
+    images_NHWC = some_images(2000, seed=3)
+    one_N, other_N = (answers_of(path, images_NHWC) for path in (whole, other))
+    alike, apart = np.flatnonzero(one_N == other_N), np.flatnonzero(one_N != other_N)
+
+    def judged(*, images: int, lost: int, max_accuracy_drop: float) -> Judged:
+        """Judge the other file, which loses so many of the images; fp32 is right in all."""
+        rows = np.concatenate([apart[:lost], alike[: images - lost]])
+        arrays = ImageArrays(images_NHWC[rows], one_N[rows], np.array(["val"] * images), CLASSES)
+        judge = quantizing_accuracy.gate_of(
+            "image_classification",
+            arrays,
+            baseline=whole,
+            max_accuracy_drop=max_accuracy_drop,
+            alive=lambda: None,
+        )
+        return judge(other, lambda _: None)
+
+    surely = judged(images=400, lost=0, max_accuracy_drop=0.02)
+    perhaps = judged(images=400, lost=3, max_accuracy_drop=0.02)  # 0.0075, and up to 0.022
+    of_few = judged(images=60, lost=1, max_accuracy_drop=0.02)
+
+    assert (surely.accuracy, surely.passes) == (1.0, True)
+    assert (perhaps.accuracy, perhaps.passes) == (pytest.approx(397 / 400), False)
+    assert of_few.passes  # by the loss that was measured: so few images show nothing of any form
+
+
+def a_file_of_brightness(path: Path, threshold: float) -> Path:
+    """Return a net that answers the second class where an image is brighter than the threshold, else the first."""
+    graph = Graph()
+    weights = graph.constant("classifier.head.weight", np.array([[0] * 3, [1] * 3, [0] * 3], np.float32))
+    bias = graph.constant("classifier.head.bias", np.array([0, -3 * threshold, -9], np.float32))
+    return graph.answering(graph.node("Gemm", [graph.pooled(graph.start), weights, bias], "head", transB=1), path)
+
+
+def answers_of(path: Path, images_NHWC: np.ndarray) -> np.ndarray:
+    session = open_session(path, device="cpu", threads=1)
+    return session.run(["probabilities"], {"images": images_NHWC})[0].argmax(axis=1)

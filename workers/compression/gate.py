@@ -1,21 +1,20 @@
 """Decides which of the measured forms are good enough to be served, and which one is served by default.
 
 A form is accepted when it keeps its accuracy within the spec's limit and is faster than fp32 and than the form it was
-made from, by more than measuring can be wrong (where size or accuracy is wanted: when it is not slower; where size is
-wanted: and its file is smaller). One that isn't is published all the same, with the reasons: hiding it would hide what
-was measured. All of it is judged on one provider: a form may be worth it on one and not on another.
+made from, both by more than measuring can be wrong (where size or accuracy is wanted: when it is not slower; where size
+is wanted: and its file is smaller). One that isn't is published all the same, with the reasons: hiding it would hide
+what was measured. All of it is judged on one provider: a form may be worth it on one and not on another.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.evaluation import bootstrap
+from models_store import sample_size
 from workers.export.figures import Figures, Measurement, Unmeasurable
 from workers.training import scores
 from workers.training.scores import Answers
@@ -24,13 +23,11 @@ if TYPE_CHECKING:  # the measuring process is spared pydantic
     from models_store.spec.compression import Objective
     from models_store.spec.train import Task
 
-# N images, S resamples
+# N images
 
 BASELINE = "fp32"
 CONTROL = "control"
 ROUNDING = 1e-9  # a drop of exactly the limit is within it, whatever binary fractions make of it
-SAMPLES = 2000  # resamples of an interval
-LEVEL_Z = NormalDist().inv_cdf((1 + bootstrap.LEVEL) / 2)  # standard deviations on either side of a normal mean
 FASTER = 1.03
 """A form is faster when its whole interval is above this: sessions of the very same file were up to 2.5 % apart (a
 MobileNetV3 at 224 pixels, on a machine with other work), by where their weights happen to lie in memory, and rounds of
@@ -86,28 +83,33 @@ class Choice:
     default: str
 
 
-def paired_drop(task: "Task", answered: Answers, others: Answers, targets: NDArray[Any], *, seed: int = 0) -> Drop:
+def paired_drop(task: "Task", answered: Answers, others: Answers, targets: NDArray[Any]) -> Drop:
     """Return the accuracy that `answered` loses against `others`, both of the same images, with its interval.
 
     The accuracies are those of `workers.training.scores`. Paired, because both see the same images: what is hard for
-    both cancels out. The interval is Agresti and Min's (2005, doi:10.1002/sim.1781): Wald's, with half an image more
-    in each of the four cells, which holds its level with few images too. Of numbers, whose R² is no mean over images,
-    it is a percentile bootstrap (Efron 1979).
+    both cancels out. The interval holds the losses that a score test does not refuse (as Wilson's of a share, 1927,
+    doi:10.1080/01621459.1927.10502953): the mean of an image's loss is tested with the variance that it would have if
+    the loss were the tested one. That is the variance measured, and what the lost images would add that were not drawn,
+    each of which costs 1: an image that is right and becomes wrong, or a number that becomes no better than the mean.
+    So even answers that are all alike leave room for a loss, and the ends hold their level with few images.
     """
     value = scores.accuracy(task, others, targets) - scores.accuracy(task, answered, targets)
     if not np.isfinite(value):
         return Drop(value, value, value)
+    unseen = sample_size.unseen_loss(len(targets))
     if task == "image_regression":
-        generator = np.random.default_rng(seed)
-        values_S = _lost_r2(answered, others, targets[:, 0].astype(np.float64), generator)
-        tail = (1 - bootstrap.LEVEL) / 2
-        low, high = np.quantile([*values_S, value], [tail, 1 - tail])
-        return Drop(value, min(float(low), value), max(float(high), value))
-    lost_N = _right(task, others, targets) - _right(task, answered, targets)
-    count = len(lost_N) + 2
-    middle = float(lost_N.sum()) / count
-    half_width = LEVEL_Z * math.sqrt(max((float(np.square(lost_N).sum()) + 1) / count - middle**2, 0) / count)
-    return Drop(value, max(min(middle - half_width, value), -1.0), min(max(middle + half_width, value), 1.0))
+        lost_N = _lost_r2(answered, others, targets[:, 0].astype(np.float64))
+        if lost_N is None:
+            return Drop(value, value - 1, value + 1)
+        half_width = _half_width(unseen, float(lost_N.var(ddof=1)))
+        return Drop(value, value - half_width, value + half_width)
+    half_width = _half_width(unseen, float((_right(task, others, targets) - _right(task, answered, targets)).var()))
+    return Drop(value, max(value - half_width, -1.0), min(value + half_width, 1.0))
+
+
+def _half_width(unseen: float, variance: float) -> float:
+    # h² = z² / N (variance + h · 1²), solved for h
+    return (unseen + math.sqrt(unseen**2 + 4 * unseen * variance)) / 2
 
 
 def choose(forms: Mapping[str, Candidate], *, max_accuracy_drop: float, objective: "Objective" = "latency") -> Choice:
@@ -203,10 +205,40 @@ def told_loss(drop: Drop, *, accuracy: float, allowed: float) -> str | None:
     )
 
 
+def can_not_tell(drop: Drop, *, accuracy: float, allowed: float, images: int | None) -> str | None:
+    """Return that the images are too few to exclude a larger loss than is allowed; None where they are enough.
+
+    `images` is how many the interval is of; None leaves out how many would be needed.
+    """
+    if drop.high <= allowed + ROUNDING:  # False for what is no number
+        return None
+    places = _places(drop.high, beside=allowed, least=4)
+    counted = "the" if images is None else f"{images:,}"
+    return (
+        f"not enough images to tell: on {counted} validation images its loss of accuracy is {drop.value:.4f} "
+        f"({accuracy:.4f} against {accuracy + drop.value:.4f}), and the 95 % interval of that, {drop.low:.4f} to "
+        f"{drop.high:.{places}f}, reaches beyond the {allowed:g} that is allowed"
+        f"{'' if images is None else _needed(drop, allowed=allowed, images=images)}"
+    )
+
+
+def _needed(drop: Drop, *, allowed: float, images: int) -> str:
+    half_width = drop.high - drop.value
+    variance = max(half_width**2 / sample_size.unseen_loss(images) - half_width, 0.0)
+    likely = max(drop.value, 0.0)  # more images would hardly win as much again
+    needed = sample_size.images_needed(likely, max_loss=allowed - ROUNDING, variance=variance)
+    if needed is None:
+        return "; no number of images shows that nothing is lost: allow a loss above 0" if allowed == 0 else ""
+    step = 10 ** max(len(str(needed)) - 3, 0)
+    return f"; at least about {step * math.ceil(needed / step):,} validation images would be needed"
+
+
 def _too_wrong(figures: Figures, *, max_accuracy_drop: float) -> list[str]:
     assert figures.accuracy_drop_interval is not None, "only fp32 has none, and it is not judged"
-    drop = Drop(figures.accuracy_drop, *figures.accuracy_drop_interval)
-    told = told_loss(drop, accuracy=figures.accuracy["val"], allowed=max_accuracy_drop)
+    drop, accuracy = Drop(figures.accuracy_drop, *figures.accuracy_drop_interval), figures.accuracy["val"]
+    told = told_loss(drop, accuracy=accuracy, allowed=max_accuracy_drop) or can_not_tell(
+        drop, accuracy=accuracy, allowed=max_accuracy_drop, images=figures.validation_images
+    )
     return [] if told is None else [told]
 
 
@@ -248,16 +280,15 @@ def _right(task: "Task", answered: Answers, targets: NDArray[Any]) -> NDArray[np
     return shares_N
 
 
-def _lost_r2(
-    answered_N: Answers, others_N: Answers, true_N: NDArray[np.float64], generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return the loss of R² in each resample; a resample of targets that are all alike is left out."""
-    # R² = 1 - left / whole: the loss is the difference of what is left, and `whole` is of the resample itself
+def _lost_r2(answered_N: Answers, others_N: Answers, true_N: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return each image's part in the loss of R², whose mean is the loss; None where the true numbers are all alike.
+
+    R² is a ratio of two means; the parts are those of its linear approximation.
+    """
+    whole_N = np.square(true_N - true_N.mean())
+    if not whole_N.any():
+        return None
     worse_N = np.square(true_N - answered_N) - np.square(true_N - others_N)
-    parts = []
-    for drawn_SN in bootstrap.draws(len(true_N), samples=SAMPLES, generator=generator):
-        drawn_true_SN = true_N[drawn_SN]
-        whole_S = np.square(drawn_true_SN - drawn_true_SN.mean(axis=1, keepdims=True)).sum(axis=1)
-        lost_S = worse_N[drawn_SN].sum(axis=1)
-        parts.append(lost_S[whole_S > 0] / whole_S[whole_S > 0])
-    return np.concatenate(parts)
+    lost = worse_N.sum() / whole_N.sum()
+    parts_N: NDArray[np.float64] = lost + (worse_N - lost * whole_N) / whole_N.mean()
+    return parts_N

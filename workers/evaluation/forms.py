@@ -34,10 +34,10 @@ ELSEWHERE = {
 READING = (
     "Each file was measured by onnxruntime, in turns with fp32, after a warm-up. Accuracy is judged on the validation "
     "split, by which forms were chosen; the test split tells what that is worth. In brackets: 95 % intervals, of the "
-    "accuracy lost over the same images answered by both, of the speedup over the rounds. A form is accepted when it "
-    "loses no more than the spec allows, and is faster than fp32 and than the form it was made of, beyond the noise "
-    "(with the objectives size and accuracy: not slower; with size, its file is smaller than fp32's). "
-    "Of the accepted ones the spec's objective picks the default."
+    "accuracy lost over the same images answered by both, of the speedup over the rounds. A form is accepted when the "
+    "upper end of its loss's interval is no more than the spec allows (with few images it never is), and it is faster "
+    "than fp32 and than the form it was made of, beyond the noise (with the objectives size and accuracy: "
+    "not slower; with size, its file is smaller than fp32's). The spec's objective picks the default of the accepted."
 )
 
 

@@ -38,6 +38,8 @@ class Figures:
     """`device` (model of the CPU or GPU), `features` that decide what is fast there, version of `onnxruntime`"""
     measured_at: str
     """ISO 8601, UTC"""
+    validation_images: int | None = None
+    """how many images `accuracy_drop` and its interval are of"""
 
     def as_card(self) -> dict[str, Any]:
         """Return what a variant's card says."""

@@ -147,6 +147,7 @@ class _Judging:
             },
             "accuracy_drop": drop.value,
             "accuracy_drop_interval": None if name == self._name else (drop.low, drop.high),
+            "validation_images": len(own),
             "agreement": float(scores.agreeing(self._task, own, others, tolerance=self._tolerance).mean()),
         }
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,18 @@ if TYPE_CHECKING:  # torch is not needed here
     from workers.training.targets import Activation
 
 Report = Callable[[float], None]
-Judge = Callable[[Path, Report], float]
-"""the accuracy of a file on the validation split, told as it goes"""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The accuracy of a file on the validation split, and whether it passes the gate."""
+
+    accuracy: float
+    passes: bool
+
+
+Judge = Callable[[Path, Report], Judged]
+"""judges a file, told as it goes"""
 
 MOST_IMAGES, LEAST_IMAGES = 64, 4  # on which a layer's effect is measured
 RANKING_S = 60.0  # about what running the net may take for all layers' effects, beyond the rounding of each
@@ -40,7 +51,6 @@ def quantize_mixed(
     part: MixedInt8,
     images: CalibrationImages,
     judge: Judge,
-    least_accuracy: float,
     activation: "Activation" = "softmax",
     report: Report = lambda _: None,
 ) -> dict[str, Any]:
@@ -51,10 +61,10 @@ def quantize_mixed(
     layer's rounding ruins what the others make of it, only the second tells; where two layers undo each other's, only
     the first.
 
-    The fewest of the first that keep `least_accuracy` stay in float, with those that do in every 8-bit form; where
-    `part.max_float_share` of all layers with weights are too few, that many do; one at least is in 8 bits, for else it
-    would be fp32 by another name. `float_layers_allowed` says how many may be of the ranked ones: with 0, the form is
-    that of plain static quantisation.
+    The fewest of the first with which `judge` lets the form pass stay in float, with those that do in every 8-bit form;
+    where `part.max_float_share` of all layers with weights are too few, that many do; one at least is in 8 bits, for
+    else it would be fp32 by another name. `float_layers_allowed` says how many may be of the ranked ones: with 0, the
+    form is that of plain static quantisation.
 
     Raises:
         QuantizationImpossible: if weights or activations are not finite, or onnxruntime can't quantise the graph.
@@ -68,7 +78,7 @@ def quantize_mixed(
         share = int(part.max_float_share * len(everything) + ROUNDING)
         allowed = max(min(share - len(everything) + len(layers), len(layers) - 1), 0)
         ranked: list[str] = []
-        tried: dict[int, float] = {}
+        tried: dict[int, Judged] = {}
 
         def holds(count: int, *, begin: float, end: float) -> bool:
             path = prepared.with_name(f"{count}.onnx")
@@ -76,7 +86,7 @@ def quantize_mixed(
             graphs.save(rounded(model, ranges, in_float=in_float, part=part), path, source=source)
             with told_in_our_words("run the quantised graph"):
                 tried[count] = judge(path, lambda done: report(begin + (end - begin) * done))
-            return tried[count] >= least_accuracy
+            return tried[count].passes
 
         count = 0
         if not holds(0, begin=0.2, end=0.3) and allowed:
@@ -95,8 +105,8 @@ def quantize_mixed(
         "layers": len(everything),
         "float_layers": [graphs.layer_name(node) for node in everything if node.name in kept],
         "float_layers_allowed": allowed,
-        "tried": {str(number): accuracy for number, accuracy in sorted(tried.items())},
-        "gate_held": bool(tried[count] >= least_accuracy),
+        "tried": {str(number): judged.accuracy for number, judged in sorted(tried.items())},
+        "gate_held": tried[count].passes,
     }
 
 
