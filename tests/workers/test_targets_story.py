@@ -40,6 +40,13 @@ def pictures_with_numbers() -> Files:
     return files | {"labels.csv": "\n".join(rows).encode()}
 
 
+def assert_that_so_few_images_accept_nothing(story: Story) -> None:
+    figures = story.variant("int8")["card"]["measured"]["cpu"]
+    assert figures["validation_images"] < 193
+    assert any(reason.startswith("not enough images to tell") for reason in figures["reasons"])
+    assert story.result["defaults"]["cpu"] == "fp32"
+
+
 @pytest.fixture
 def tell(tmp_path: Path, blobs: Blobs, settings: Settings) -> Callable[..., Story]:
     """Return what ingests an archive and does the job that a spec describes, as a trainer does."""
@@ -64,6 +71,7 @@ def test_images_with_labels_become_a_model_that_names_them(tell: Callable[..., S
     said = metadata.read(onnx.load(story.blobs.local(story.variant("any-size")["blob"])))["espalier.metrics"]
     assert set(said) == {"compared_images", "agreement_with_serving"}  # and no accuracy on some of the images
     assert {"val_loss", "val_accuracy", "val_balanced_accuracy"} <= story.history[-1].keys()
+    assert_that_so_few_images_accept_nothing(story)
 
 
 def test_images_with_numbers_become_a_model_that_estimates_them(tell: Callable[..., Story]) -> None:
@@ -81,4 +89,5 @@ def test_images_with_numbers_become_a_model_that_estimates_them(tell: Callable[.
         max(row["val_accuracy"] for row in story.history), abs=0.02
     )
     assert story.variant("int8")["card"]["measured"]["cpu"]["agreement"] == 1.0
+    assert_that_so_few_images_accept_nothing(story)
     assert story.variant("any-size")["card"]["agreement_with_serving"] == 1.0
