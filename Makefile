@@ -61,6 +61,7 @@ $(RUN): requirements.lock pyproject.toml tools/uv
 	@echo "installing the locked environment into .venv (about 6 GB, nearly all of it torch and CUDA)"
 	@$(INSTALL) --require-hashes -r requirements.lock
 	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@tools/compile_bytecode
 	@touch $@
 
 $(DEV): requirements-dev.lock $(RUN)

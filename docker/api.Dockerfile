@@ -4,7 +4,7 @@ FROM python:3.11-slim AS build
 RUN pip install --no-cache-dir uv
 WORKDIR /app
 COPY requirements-api.lock ./
-RUN uv venv /venv && uv pip install --python /venv/bin/python --require-hashes -r requirements-api.lock
+RUN uv venv /venv && uv pip install --compile-bytecode --python /venv/bin/python --require-hashes -r requirements-api.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY models_store models_store
 COPY service service
@@ -15,7 +15,7 @@ RUN useradd --uid 10001 --create-home espalier && install -d -o espalier /data /
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 WORKDIR /app
-ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 ESPALIER_HOME=/data
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ESPALIER_HOME=/data
 USER espalier
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \

@@ -5,7 +5,7 @@ FROM python:3.11-slim AS build
 RUN pip install --no-cache-dir uv
 WORKDIR /app
 COPY requirements.lock ./
-RUN uv venv /venv && uv pip install --python /venv/bin/python --require-hashes -r requirements.lock
+RUN uv venv /venv && uv pip install --compile-bytecode --python /venv/bin/python --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY models_store models_store
 COPY workers workers
@@ -17,7 +17,7 @@ COPY --from=build /venv /venv
 COPY --from=build /app /app
 WORKDIR /app
 # REMAP_SIGTERM: `docker stop` lets a running job save a checkpoint and go back to the queue
-ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 ESPALIER_HOME=/data REMAP_SIGTERM=SIGQUIT
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ESPALIER_HOME=/data REMAP_SIGTERM=SIGQUIT
 USER espalier
 CMD ["celery", "-A", "workers.tasks:app", "worker", "--concurrency", "1", "--loglevel", "WARNING", \
      "--without-gossip", "--without-mingle"]

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from models_store.errors import NotFound, StorageFull
+from models_store import disk
+from models_store.errors import NotFound
 
 CHUNK_BYTES = 1 << 20
 
@@ -53,15 +54,11 @@ class Blobs:
             StorageFull: if there is no room.
         """
         blob = Blob(sha256_of(path), path.stat().st_size)
-        try:
+        with disk.reported_full("a file of the store"):
             if self._root is not None:
                 self._move_in(path, blob)
             else:
                 self._upload(path, blob)
-        except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise StorageFull("there is no room left for a file; free some and try again") from error
-            raise
         return blob
 
     def local(self, sha256: str) -> Path:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, selec
 
 from models_store import events, families, tables
 from models_store.database import Database, now
-from models_store.endings import count_crash, end_attempt, ended, lose_lease, requeued
+from models_store.endings import LONGEST_BACKOFF_S, count_crash, end_attempt, ended, lose_lease, requeued
 from models_store.host import Process, this_process
 from models_store.jobs import COLUMNS, TERMINAL, Job, job_of
 from models_store.settings import Settings
@@ -202,6 +202,35 @@ def release(database: Database, claim: Claim, *, reason: str = "the worker is sh
         _fenced(connection, claim, {**requeued(), "not_before": now()})
         end_attempt(connection, claim.job.id, claim.fence, "released")
         events.append(connection, claim.job.id, "state", {"state": "queued", "reason": reason})
+
+
+def postpone(database: Database, claim: Claim, *, settings: Settings, problem: dict[str, Any]) -> None:
+    """Give the job back to the queue for later, crashes unchanged: this host has no room for it now.
+
+    The wait doubles with each attempt that ended for this reason, up to that after a crash. The job's log says why. A
+    cancel that came first ends the job.
+
+    Raises:
+        Stale: if the claim is no longer ours.
+    """
+    job, attempt = tables.job, tables.attempt
+    with database.write() as connection:
+        families.lock_parent(connection, claim.job.id)
+        row = connection.execute(select(job.c.cancel_requested_at).where(_holds(claim)).with_for_update()).first()
+        if row is None:
+            raise Stale
+        if row.cancel_requested_at is not None:
+            _cancel(connection, claim)
+            return
+        same = (attempt.c.job_id == claim.job.id, attempt.c.outcome == problem["code"])
+        earlier = connection.execute(select(func.count()).select_from(attempt).where(*same)).scalar_one()
+        wait_s = min(settings.backoff_s * 2 ** min(earlier, 20), LONGEST_BACKOFF_S)
+        _fenced(connection, claim, {**requeued(), "not_before": now() + wait_s})
+        end_attempt(connection, claim.job.id, claim.fence, problem["code"])
+        text = f"put off for {wait_s:g} s, without counting a crash: {problem['detail']}"
+        events.append(connection, claim.job.id, "log", {"text": text})
+        told = {"state": "queued", "reason": problem["detail"], "retry_in_s": wait_s, "crashes": claim.job.crashes}
+        events.append(connection, claim.job.id, "state", told)
 
 
 def crash(database: Database, claim: Claim, *, settings: Settings, reason: str) -> None:

@@ -6,7 +6,6 @@ the order of its files and their names don't enter, so the same content is the s
 each owner.
 """
 
-import errno
 import os
 import shutil
 import statistics
@@ -21,7 +20,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import IntegrityError
 
-from models_store import names, scratch, tables
+from models_store import disk, names, scratch, tables
 from models_store.blobs import Blobs
 from models_store.database import Database, now
 from models_store.dataset_checks import Check, DatasetUnusable, check_classes, check_entries, report
@@ -38,7 +37,7 @@ from models_store.dataset_manifest import (
     write_manifest,
 )
 from models_store.dataset_splits import complete
-from models_store.errors import Conflict, Invalid, NotFound, StorageFull
+from models_store.errors import Conflict, Invalid, NotFound
 from models_store.families import UNFINISHED
 from models_store.ids import new_id
 from models_store.settings import Settings
@@ -288,12 +287,9 @@ def _card(judged: _Judged, intake: Intake) -> dict[str, Any]:
 def _staging(root: Path) -> Iterator[Path]:
     folder = None
     try:
-        folder = scratch.new_folder(root, "dataset", pid=os.getpid())
-        yield folder
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise StorageFull("there is no room left to unpack the archive; free some and send it again") from error
+        with disk.reported_full("the unpacked archive"):
+            folder = scratch.new_folder(root, "dataset", pid=os.getpid())
+            yield folder
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)

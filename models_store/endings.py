@@ -2,7 +2,7 @@
 
 Outcomes of an attempt: `succeeded`, `failed`, `canceled`, `waiting`, `released`, `crashed`; `lost` when nothing is
 known of its worker but that the lease ran out, which counts as a crash; `lost_lease` when the worker is known to live,
-which does not.
+which does not; `storage_full` when its host had no room, which does not either.
 """
 
 from typing import Any

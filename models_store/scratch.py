@@ -22,7 +22,11 @@ def new_folder(folder: Path, purpose: str, *, pid: int) -> Path:
 
 
 def sweep(folder: Path) -> int:
-    """Remove what dead processes left half-written; return how many files and folders that was."""
+    """Remove what dead processes left half-written; return how many files and folders that was.
+
+    The bytecode that earlier releases kept here goes too: a full disk may have left half a file in it.
+    """
+    shutil.rmtree(folder / "bytecode", ignore_errors=True)
     swept = 0
     for path in folder.iterdir():
         match = NAME.match(path.name)

@@ -1,6 +1,7 @@
 """what the service says about itself: one JSON object per line on stderr, traces as text, without local variables."""
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 import structlog
@@ -27,6 +28,18 @@ def configure() -> None:
     )
 
 
+class _Lines(structlog.PrintLogger):
+    """A logger of whole lines; one that can't be written, on a full disk say, is lost and changes no answer."""
+
+    def msg(self, message: str) -> None:
+        """Print the message, if that is possible."""
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
+
 def _on_stderr(*_names: object) -> "WrappedLogger":
     stream: TextIO = sys.stderr  # looked up anew: it may have been redirected since
-    return structlog.PrintLogger(stream)
+    return _Lines(stream)

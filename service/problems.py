@@ -6,6 +6,7 @@ MalformedRequest (400)   the body can't be read at all
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from models_store import disk
 from models_store.database import UNAVAILABLE
 from models_store.errors import EspalierError, FieldError, Invalid, NotFound, Unavailable
 from models_store.ids import new_id
@@ -24,6 +26,7 @@ from models_store.ids import new_id
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = {"overloaded": 1, "bodies_overloaded": 1}
 RETRY_AFTER_OTHERWISE_S = 10
+SQLITE_VAGUE = re.compile("disk I/O error|unable to open database file")
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +127,7 @@ class LastResort:
 
         try:
             await self._app(scope, receive, watched)
-        except Exception:
+        except Exception as cause:
             if scope["type"] != "http":
                 raise
             error_id = new_id("err")
@@ -133,6 +136,9 @@ class LastResort:
                 return  # the answer was whole; what failed came after it, and the client's connection stays usable
             if started:
                 raise  # the server cuts the connection: the client must not take a half answer for a whole one
+            if disk.is_full(cause):
+                await respond(disk.no_room_for("this call"), instance=scope["path"])(scope, receive, send)
+                return
             error = EspalierError(f"this is our fault; it is logged as {error_id}, quote that when you report it")
             await document(error.as_problem() | {"instance": scope["path"], "error_id": error_id})(scope, receive, send)
 
@@ -205,5 +211,15 @@ async def _disconnected(request: Request, _error: Exception) -> Response:
 
 async def _database_error(request: Request, error: Exception) -> Response:
     log.error("database error", path=request.url.path, error=repr(getattr(error, "orig", error)))
+    if _is_for_want_of_room(error, request):
+        return respond(disk.no_room_for("the database, which has changed nothing"), instance=request.url.path)
     refusal = DatabaseUnavailable("the database does not answer, or is too busy; nothing was changed, try again")
     return respond(refusal, instance=request.url.path)
+
+
+def _is_for_want_of_room(error: Exception, request: Request) -> bool:
+    """Return whether the database failed because its disk is full, which SQLite reports in several ways."""
+    if disk.is_full(error):
+        return True
+    is_vague = SQLITE_VAGUE.search(str(error)) is not None
+    return is_vague and not disk.has_room(request.app.state.context.settings.scratch)

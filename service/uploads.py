@@ -1,6 +1,5 @@
 """a large file on its way in: streamed to a scratch file in constant memory, which is gone again whatever happens."""
 
-import errno
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +9,7 @@ from typing import BinaryIO
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from models_store import scratch
+from models_store import disk, scratch
 from models_store.errors import Invalid, StorageFull
 from service import bodies, multipart
 from service.problems import nearest
@@ -163,7 +162,7 @@ def disk_full_told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if disk.is_full(error):
             raise UploadStorageFull(
                 "the disk is full; free some room on the service's host and upload again"
             ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from models_store import disk
 from models_store.datasets import ManifestEntry, read_manifest
 from models_store.errors import Invalid
 from models_store.providers import Provider
@@ -86,7 +87,7 @@ def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict
         try:
             _write_file(work, arrays, name, form)
         except Exception as error:
-            if name == "fp32":
+            if name == "fp32" or disk.is_full(error):
                 raise
             # a net that was cut apart may be one that torch's exporter can't follow; its errors share no base
             not_made[name] = f"torch can't export the net: {(str(error).strip() or repr(error)).splitlines()[0][:500]}"

@@ -7,25 +7,22 @@ no fault of the job's: it goes on where it can, and else goes back to the queue,
 
 import itertools
 import logging
-import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store import claims, measurements, publications, registry, tables
+from models_store import claims, disk, measurements, publications, registry
 from models_store.blobs import Blobs
 from models_store.claims import Claim, Stale
 from models_store.database import UNAVAILABLE, Database
-from models_store.errors import EspalierError
+from models_store.errors import StorageFull
 from models_store.families import FAMILIES
 from models_store.settings import Settings
-from workers import orchestrator
+from workers import giving_up, orchestrator, staging
 from workers.assigning import assign
 from workers.assignment import EXIT_DRAINED
 from workers.persistence import AwakeClock, StopFlag, persist
@@ -43,7 +40,7 @@ def work(settings: Settings, *, stop: StopFlag) -> int:
     """Work on jobs until none is due, or a stop is asked for; return how many were claimed."""
     database = Database(settings.database_url, patience_s=settings.beat_deadline_s / 4)  # a beat that waits tries anew
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
-    _drop_abandoned_staging(database, settings)
+    staging.sweep(database, settings)
     done = 0
     try:
         while not stop.is_set:
@@ -54,6 +51,8 @@ def work(settings: Settings, *, stop: StopFlag) -> int:
             log.info("%s: attempt %d", claim.job.id, claim.fence)
             outcome = supervise(database, blobs, claim, settings=settings, stop=stop)
             log.info("%s: %s", claim.job.id, outcome)
+            if outcome.startswith(giving_up.PUT_OFF):
+                break  # the next job would find no room either; the next wake-up comes soon
     finally:
         database.close()
     return done
@@ -72,12 +71,11 @@ def supervise(
 
     A parent has no trainer: its next step is taken here, and it waits for its children or has ended.
     """
-    staging = settings.scratch / "staging" / claim.job.id / str(claim.fence)
     try:
         if claim.job.kind in FAMILIES:
             return orchestrator.step(database, blobs, claim, settings=settings)
-        staging.mkdir(parents=True)
-        assignment = assign(database, blobs, claim, staging=staging)
+        folder = staging.make(claim, settings)
+        assignment = assign(database, blobs, claim, staging=folder)
         trainer = TrainerProcess(assignment, settings=settings, command=command)
         try:
             return _Watch(database, blobs, claim, trainer, settings=settings, stop=stop).until_the_end()
@@ -86,23 +84,11 @@ def supervise(
     except Stale:
         persist(lambda: claims.disprove_loss(database, claim), settings=settings, stop=stop)
         return "stale: another worker has the job, or it has ended"
-    except EspalierError as error:
-        problem = error.as_problem()
-        with suppress(Stale):
-            persist(lambda: claims.fail(database, claim, problem), settings=settings, stop=stop)
-        return f"failed: {error.detail}"
-    except UNAVAILABLE:
-        log.exception("%s: the database does not answer", claim.job.id)
-        return _give_back(database, claim, settings=settings, stop=stop)
-    except Exception:  # the second of the two broad catches: a fault of ours must not take the worker down
-        log.exception("%s: the supervisor failed", claim.job.id)
-        with suppress(Stale, SQLAlchemyError):  # then the lease runs out
-            claims.crash(database, claim, settings=settings, reason="its supervisor failed; see the worker's log")
-        return "crashed"
+    except Exception as error:  # noqa: BLE001  the second of the two broad catches: our fault must not end the worker
+        staging.remove(claim, settings)  # where the disk is full, the database may need the room
+        return giving_up.end_by(error, database, claim, settings=settings, stop=stop)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)  # and no other attempt's: ours may be the stale one
-        with suppress(OSError):
-            staging.parent.rmdir()
+        staging.remove(claim, settings)
 
 
 class _Watch:
@@ -126,7 +112,8 @@ class _Watch:
         self._stop = stop
         self._result: dict[str, Any] | None = None
         self._problem: dict[str, Any] | None = None
-        self._trouble: str | None = None
+        self._trouble: dict[str, Any] | None = None  # what is wrong with this host
+        self._disk_was_full = False  # the database said so
         self._is_late = False  # the deadline for a heartbeat has passed, and the trainer was killed for it
         self._referee = orchestrator.Referee(database, claim.job) if claim.job.kind == "trial" else None
         self._stopped_early: dict[str, Any] | None = None  # the result of a trial that is worth no more epochs
@@ -172,7 +159,17 @@ class _Watch:
         return self._persist(self._write_down_the_end)
 
     def _persist(self, write: Callable[[], T]) -> T:
-        return persist(write, settings=self._settings, stop=self._stop)
+        def write_and_note() -> T:
+            try:
+                return write()
+            except UNAVAILABLE as error:
+                if disk.is_full(error):
+                    self._disk_was_full = True
+                    if self._trainer.exit_code() is not None:
+                        staging.clear(self._claim, self._settings, but=self._trainer.log_path)
+                raise
+
+        return persist(write_and_note, settings=self._settings, stop=self._stop)
 
     def _write_down_the_end(self) -> str:
         self._tell()
@@ -186,8 +183,8 @@ class _Watch:
             claims.release(self._database, self._claim)
             return "released"
         if self._trouble is not None:
-            return self._crash(self._trouble)
-        return self._crash(_how_it_ended(self._trainer.exit_code()))
+            return self._crash(self._trouble["detail"])
+        return self._crash(giving_up.how_it_ended(self._trainer.exit_code()))
 
     def _hand_over(self, result: dict[str, Any]) -> str:
         """End the job well, with what its kind makes."""
@@ -248,6 +245,10 @@ class _Watch:
         tail = self._trainer.log_tail()
         if tail:
             self._persist(lambda: claims.report(self._database, self._claim, [("log", {"text": tail})]))
+        if self._trouble is not None and self._trouble.get("code") == StorageFull.code:
+            raise StorageFull(reason)
+        if self._disk_was_full or not disk.has_room(self._settings.scratch):
+            raise disk.no_room_for("the job's files") from RuntimeError(reason)
         self._persist(lambda: claims.crash(self._database, self._claim, settings=self._settings, reason=reason))
         return f"crashed: {reason}"
 
@@ -261,12 +262,13 @@ class _Watch:
             elif kind == "problem":
                 self._problem = data
             elif kind == "trouble":
-                self._trouble = data["detail"]
+                self._trouble = data
             elif kind != "alive":
                 self._untold.append((kind, data))
         try:
             self._tell()
-        except SQLAlchemyError:
+        except SQLAlchemyError as error:
+            self._disk_was_full |= disk.is_full(error)
             log.warning("%s: reports wait: the database does not answer", self._claim.job.id)
 
     def _tell(self) -> None:
@@ -306,35 +308,3 @@ class _Watch:
                 self._blobs.delete(sha256)
             except OSError:
                 log.warning("%s: checkpoint %s is left to the sweeper", self._claim.job.id, sha256[:12])
-
-
-def _give_back(database: Database, claim: Claim, *, settings: Settings, stop: StopFlag) -> str:
-    """Put the job back to the queue as soon as the database answers."""
-    reason = "the database did not answer"
-    with suppress(Stale, *UNAVAILABLE):
-        persist(lambda: claims.release(database, claim, reason=reason), settings=settings, stop=stop)
-        return f"released: {reason}"
-    return f"left: {reason}"
-
-
-def _how_it_ended(exit_code: int | None) -> str:
-    if exit_code is None:
-        return "it closed its reports and did not end"
-    if exit_code == -signal.SIGKILL:
-        return "its trainer was killed (SIGKILL): the host may be out of memory"
-    if exit_code < 0:
-        return f"its trainer was ended by {signal.Signals(-exit_code).name}"
-    return f"its trainer ended with exit code {exit_code}"
-
-
-def _drop_abandoned_staging(database: Database, settings: Settings) -> None:
-    """Remove the staging folders that a killed supervisor left on this host."""
-    folder = settings.scratch / "staging"
-    if not folder.is_dir():
-        return
-    found = list(folder.iterdir())  # before the look at the database: a job that is claimed meanwhile is not among them
-    with database.read() as connection:
-        running = set(connection.execute(select(tables.job.c.id).where(tables.job.c.state == "running")).scalars())
-    for path in found:
-        if path.name not in running:
-            shutil.rmtree(path, ignore_errors=True)

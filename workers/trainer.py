@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from models_store import cores, phases
+from models_store import cores, disk, phases
 from models_store.blobs import Blobs
 from models_store.errors import EspalierError
 from models_store.families import TRIED
@@ -69,11 +69,14 @@ def main(arguments: list[str]) -> int:
         )
     except Drained:
         return EXIT_DRAINED
-    except EspalierError as error:
-        if error.is_the_hosts:
-            reporter.say("trouble", {"detail": error.detail})
+    except Exception as error:
+        fault = _fault(error, settings)
+        if fault is None:
+            raise
+        if fault.is_the_hosts:
+            reporter.say("trouble", {"code": fault.code, "detail": fault.detail})
             return EXIT_TROUBLE
-        reporter.say("problem", error.as_problem())
+        reporter.say("problem", fault.as_problem())
         return EXIT_PROBLEM
     reporter.log(f"done in {time.monotonic() - began:.1f} s")
     return 0
@@ -86,6 +89,18 @@ def share_cores(assignment: Assignment, *, tell: Callable[[str], None]) -> None:
     torch.set_num_threads(threads)
     trainers = "1 trainer runs" if assignment.trainers == 1 else f"{assignment.trainers} trainers run"
     tell(f"{threads} of {usable} cores: {trainers} on this host")
+
+
+def _fault(error: Exception, settings: Settings) -> EspalierError | None:
+    """Return what to report of an error; None when it is a fault of ours.
+
+    Without room on the disk, that is the reason, whatever became of it on its way here.
+    """
+    if isinstance(error, EspalierError) and error.is_the_hosts:
+        return error
+    if disk.is_full(error) or not disk.has_room(settings.scratch):
+        return disk.no_room_for("the job's files")
+    return error if isinstance(error, EspalierError) else None
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -116,6 +131,7 @@ def _plan(spec: ResolvedSpec, kind: str) -> list[tuple[str, float]]:
 
 
 if __name__ == "__main__":
+    sys.stdout, sys.stderr = disk.Unfailing(sys.stdout), disk.Unfailing(sys.stderr)
     exit_code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()

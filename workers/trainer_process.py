@@ -4,7 +4,6 @@ Both ties end the trainer when the supervisor dies: the kernel's parent-death si
 """
 
 import contextlib
-import importlib.util
 import json
 import os
 import selectors
@@ -20,6 +19,8 @@ from models_store.settings import Settings
 from workers.assignment import Assignment
 
 SECRETS = {"database_url", "broker_url", "api_keys"}  # the trainer reads files, and talks to its supervisor alone
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+"""a full disk would leave half a file, which no later trainer could import; `make setup` has compiled what they need"""
 LOG_TAIL_BYTES = 4000
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads of torch's OpenMP (libgomp) wait asleep: on a host with other work, those that spin take the cores that they
@@ -34,11 +35,11 @@ class TrainerProcess:
     def __init__(self, assignment: Assignment, *, settings: Settings, command: list[str] | None = None) -> None:
         staging = Path(assignment.staging)
         assignment.write(staging / "assignment.json")
-        self._log = staging / "trainer.log"
+        self.log_path = staging / "trainer.log"
         lifeline_read, self._lifeline = os.pipe()
         self._reports, reports_write = os.pipe()
         arguments = [str(staging / "assignment.json"), str(os.getpid()), str(lifeline_read), str(reports_write)]
-        with self._log.open("wb") as log:
+        with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [*(command or [sys.executable, "-m", "workers.trainer"]), *arguments],
                 stdin=subprocess.DEVNULL,
@@ -92,7 +93,7 @@ class TrainerProcess:
 
     def log_tail(self) -> str:
         """Return the end of what it printed."""
-        with contextlib.suppress(OSError), self._log.open("rb") as log:
+        with contextlib.suppress(OSError), self.log_path.open("rb") as log:
             log.seek(0, os.SEEK_END)
             log.seek(max(0, log.tell() - LOG_TAIL_BYTES))
             return log.read().decode("utf-8", errors="replace").strip()
@@ -114,16 +115,4 @@ def _environment(settings: Settings) -> dict[str, str]:
     values = settings.model_dump(mode="json", exclude=SECRETS)
     inherited = {name: value for name, value in os.environ.items() if name.lower() not in SECRETS}
     told = {name.upper(): str(value) for name, value in values.items() if value is not None}
-    return WAITING | inherited | told | _bytecode(settings)
-
-
-def _bytecode(settings: Settings) -> dict[str, str]:
-    """Have what trainers import compiled once for this host, where the installation keeps no bytecode.
-
-    It may be read-only, or PYTHONDONTWRITEBYTECODE may be set: each trainer would then compile torch and all the rest
-    again, which takes longer than a short trial.
-    """
-    found = importlib.util.find_spec("torch")
-    if found is None or found.origin is None or Path(importlib.util.cache_from_source(found.origin)).exists():
-        return {}
-    return {"PYTHONPYCACHEPREFIX": str(settings.scratch / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
+    return WAITING | inherited | told | NO_BYTECODE

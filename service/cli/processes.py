@@ -143,4 +143,5 @@ def environment(settings: "Settings") -> dict[str, str]:
     """Return what the stack's processes see: this process's environment, with every setting made explicit."""
     values = {name.upper(): value for name, value in settings.model_dump(mode="json").items() if value is not None}
     values["REMAP_SIGTERM"] = "SIGQUIT"  # Celery's plain SIGTERM waits for the whole job
+    values["PYTHONDONTWRITEBYTECODE"] = "1"  # a full disk would leave half a file, which stops every later import of it
     return dict(os.environ) | {name: str(value) for name, value in values.items()}

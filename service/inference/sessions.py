@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from models_store import cores
+from models_store import cores, disk
 from models_store.blobs import BlobMissing, Blobs, sha256_of
 from models_store.errors import EspalierError, Unavailable
 from models_store.registry import Served
@@ -125,6 +125,8 @@ class Sessions:
                 raise unusable(name, "is missing or damaged") from error
             raise
         except Exception as error:  # onnxruntime's errors share no base, a store's neither
+            if disk.is_full(error):
+                raise disk.no_room_for("the model's file") from error
             log.exception("a model did not load", model=name)
             raise unusable(name, "did not load") from error
         picture = Picture.of(served.card, self._settings)

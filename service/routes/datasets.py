@@ -153,7 +153,7 @@ def samples(
     operation_id="dataset_delete",
     summary="Delete a dataset",
     status_code=204,
-    responses=problems(404, 409),
+    responses=problems(404, 409, 507),
 )
 @writes
 def delete(dataset_id: DatasetId, here: Here, owner: Owner) -> None:

@@ -87,7 +87,7 @@ def get(job_id: JobId, here: Here, owner: Owner) -> Response:
     operation_id="job_cancel",
     summary="Cancel a job",
     response_model=Job,
-    responses=problems(404, 409),
+    responses=problems(404, 409, 507),
 )
 @writes
 def cancel(job_id: JobId, here: Here, owner: Owner) -> Response:
@@ -104,7 +104,7 @@ def cancel(job_id: JobId, here: Here, owner: Owner) -> Response:
     summary="Try a failed or canceled job again",
     status_code=202,
     response_model=Job,
-    responses=problems(404, 409),
+    responses=problems(404, 409, 507),
 )
 @writes
 def retry(job_id: JobId, here: Here, owner: Owner) -> Response:

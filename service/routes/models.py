@@ -71,7 +71,7 @@ def get_version(name: ModelName, number: VersionNumber, here: Here, owner: Owner
         },
         206: {"description": "The part that `Range` asked for"},
         304: {"description": "`If-None-Match` names this very file"},
-        **problems(404, 416, 503),
+        **problems(404, 416, 503, 507),
     },
 )
 @router.head("/models/{name}/versions/{number}/variants/{variant}/download", include_in_schema=False)
@@ -99,7 +99,7 @@ def download(  # noqa: PLR0917  FastAPI passes them all by name
     "/models/{name}/aliases/{alias}",
     operation_id="alias_set",
     summary="Point an alias at a version",
-    responses=problems(400, 404, 409, 413, 415),
+    responses=problems(400, 404, 409, 413, 415, 507),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -134,7 +134,7 @@ async def set_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner,
     operation_id="alias_delete",
     summary="Remove an alias",
     status_code=204,
-    responses=problems(404),
+    responses=problems(404, 507),
 )
 @writes
 def delete_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner) -> None:

@@ -106,7 +106,7 @@ class PredictTimeout(EspalierError):
                 }
             }
         },
-        **problems(400, 404, 408, 409, 413, 415, 503, 504),
+        **problems(400, 404, 408, 409, 413, 415, 503, 504, 507),
     },
     openapi_extra=DOCUMENTED,
 )

@@ -44,7 +44,7 @@ class PreviewNotThere(NotFound):
     responses={
         200: {"content": PNG, "description": "The contact sheet: each row begins with the image as it is"},
         202: {"model": Job, "description": "Not ready yet: the picture will be at `/jobs/{id}/preview.png`"},
-        **problems(400, 404, 413, 415),
+        **problems(400, 404, 413, 415, 507),
     },
     openapi_extra={
         "requestBody": {

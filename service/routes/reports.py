@@ -40,7 +40,7 @@ class ReportLost(Unavailable):
     operation_id="job_report",
     summary="Read a job's report",
     response_model=JobReport,
-    responses={**UNCHANGED, **problems(404, 503)},
+    responses={**UNCHANGED, **problems(404, 503, 507)},
 )
 def report(job_id: JobId, here: Here, owner: Owner, request: Request) -> Response:
     """Return every figure of the fp32 file on the val and test splits, with 95 % intervals, and the epochs' history."""
@@ -58,7 +58,7 @@ def report(job_id: JobId, here: Here, owner: Owner, request: Request) -> Respons
             "content": {"text/html": {"schema": {"type": "string"}}},
         },
         **UNCHANGED,
-        **problems(404, 503),
+        **problems(404, 503, 507),
     },
 )
 def page(job_id: JobId, here: Here, owner: Owner, request: Request) -> Response:
@@ -77,7 +77,7 @@ def page(job_id: JobId, here: Here, owner: Owner, request: Request) -> Response:
             "content": {media: {"schema": {"type": "string", "format": "binary"}} for media in TYPES.values()},
         },
         **UNCHANGED,
-        **problems(404, 503),
+        **problems(404, 503, 507),
     },
 )
 def picture(job_id: JobId, name: PictureName, here: Here, owner: Owner, request: Request) -> Response:

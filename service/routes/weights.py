@@ -76,7 +76,7 @@ def get(weights_id: WeightsId, here: Here, owner: Owner) -> Weights:
     operation_id="weights_delete",
     summary="Delete a file of weights",
     status_code=204,
-    responses=problems(404, 409),
+    responses=problems(404, 409, 507),
 )
 @writes
 def delete(weights_id: WeightsId, here: Here, owner: Owner) -> None:

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from models_store import disk
 from models_store.errors import Invalid, Unavailable
 from models_store.pixels import GREY, RGB, RGBA
 from models_store.spec.backbone import KINDS
@@ -220,6 +221,8 @@ def _from_hub(repository: str, kind: str, *, folder: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=folder) as arriving:
             Path(hf_hub_download(repository, HUB_FILE, local_dir=arriving)).replace(kept)
     except (httpx.HTTPError, OSError, ValueError) as error:  # the hub's own errors are of these
+        if disk.is_full(error):
+            raise disk.no_room_for(f"the weights of {kind}") from error
         raise WeightsUnavailable(
             f"ImageNet weights for {kind} are not in {folder}, and {repository} at the Hugging Face hub can't be read "
             f"from here ({type(error).__name__}); {_advice(kind)}"
@@ -253,6 +256,8 @@ def _download(url: str, kind: str, *, folder: Path) -> Path:
             )
         partial.replace(kept)
     except (httpx.HTTPError, OSError) as error:
+        if disk.is_full(error):
+            raise disk.no_room_for(f"the weights of {kind}") from error
         raise WeightsUnavailable(
             f"ImageNet weights for {kind} are not in {folder}, and {url} can't be read from here "
             f"({type(error).__name__}: {error}); {advice}"

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx import numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
+from models_store import disk
 from models_store.errors import Invalid
 
 LIBRARIES = (
@@ -38,6 +39,8 @@ def told_in_our_words(what: str) -> Iterator[None]:
     try:
         yield
     except LIBRARIES as error:
+        if disk.is_full(error):
+            raise
         said = str(error).strip().splitlines()
         raise QuantizationImpossible(
             f"onnxruntime could not {what}: {said[0][:300] if said else type(error).__name__}; "

@@ -1,0 +1,73 @@
+"""Attempts that end without an outcome of their own: put off, given back, failed, or counted as a crash."""
+
+import logging
+import signal
+from contextlib import suppress
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from models_store import claims, disk
+from models_store.claims import Claim, Stale
+from models_store.database import UNAVAILABLE, Database
+from models_store.errors import EspalierError, StorageFull
+from models_store.settings import Settings
+from workers.persistence import StopFlag, persist
+
+PUT_OFF = "put off"
+"""how the outcome of an attempt begins that this host had no room for"""
+
+log = logging.getLogger(__name__)
+
+
+def end_by(error: Exception, database: Database, claim: Claim, *, settings: Settings, stop: StopFlag) -> str:
+    """Record that an error has ended the attempt, and return its outcome.
+
+    A full disk puts the job off, an outage of the database gives it back, and what a user can act on fails it. Anything
+    else is a fault of ours, and a crash.
+    """
+    if disk.is_full(error):
+        full = error if isinstance(error, StorageFull) else disk.no_room_for("the job's files")
+        return _put_off(database, claim, full, settings=settings, stop=stop)
+    if isinstance(error, EspalierError):
+        problem = error.as_problem()
+        with suppress(Stale):
+            persist(lambda: claims.fail(database, claim, problem), settings=settings, stop=stop)
+        return f"failed: {error.detail}"
+    if isinstance(error, UNAVAILABLE):
+        log.error("%s: the database does not answer", claim.job.id, exc_info=error)
+        return _give_back(database, claim, settings=settings, stop=stop)
+    log.error("%s: the supervisor failed", claim.job.id, exc_info=error)
+    with suppress(Stale, SQLAlchemyError):  # then the lease runs out
+        claims.crash(database, claim, settings=settings, reason="its supervisor failed; see the worker's log")
+    return "crashed"
+
+
+def how_it_ended(exit_code: int | None) -> str:
+    """Return why a trainer that reported nothing final has ended."""
+    if exit_code is None:
+        return "it closed its reports and did not end"
+    if exit_code == -signal.SIGKILL:
+        return "its trainer was killed (SIGKILL): the host may be out of memory"
+    if exit_code < 0:
+        return f"its trainer was ended by {signal.Signals(-exit_code).name}"
+    return f"its trainer ended with exit code {exit_code}"
+
+
+def _put_off(database: Database, claim: Claim, full: StorageFull, *, settings: Settings, stop: StopFlag) -> str:
+    """Put the job back to the queue for later, as soon as the database, maybe on the same disk, takes that."""
+    problem = full.as_problem()
+    with suppress(Stale, *UNAVAILABLE):
+        persist(
+            lambda: claims.postpone(database, claim, settings=settings, problem=problem), settings=settings, stop=stop
+        )
+        return f"{PUT_OFF}: {full.detail}"
+    return f"left: {full.detail}"
+
+
+def _give_back(database: Database, claim: Claim, *, settings: Settings, stop: StopFlag) -> str:
+    """Put the job back to the queue as soon as the database answers."""
+    reason = "the database did not answer"
+    with suppress(Stale, *UNAVAILABLE):
+        persist(lambda: claims.release(database, claim, reason=reason), settings=settings, stop=stop)
+        return f"released: {reason}"
+    return f"left: {reason}"
