@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import anyio
 import orjson
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,7 +33,7 @@ WATCH_WAIT_S = 60.0
 PAGE = 200
 KEPT = 64
 """Newest events of each followed job that are kept for its streams; one that is further behind reads for itself."""
-AT_ONCE = 16
+AT_ONCE = 8
 """Streams woken, and events sent to one of them, before other requests get their turn."""
 OTHER_FILES = 256
 """File descriptors kept back for everything but streams."""
@@ -124,6 +125,8 @@ class Streams:
         self._open: Counter[str] = Counter()
         self._feeds: dict[str, _Feed] = {}
         self._watcher: asyncio.Task[None] | None = None
+        self.leaving = anyio.Event()
+        """Set when the server is to stop: every stream then ends as if it were whole, and its client comes again."""
 
     @contextmanager
     def place(self, owner: str) -> Iterator[None]:
@@ -165,10 +168,11 @@ class Streams:
         with self._joined(job_id, page) as feed:
             while True:
                 for start in range(0, len(frames), AT_ONCE):
+                    if start:
+                        await asyncio.sleep(0)
                     batch = frames[start : start + AT_ONCE]
                     yield b"".join(frame.text for frame in batch)
                     seen = batch[-1].seq
-                    await asyncio.sleep(0)
                 if seen < feed.known:
                     frames = feed.since(seen) or await self._read_on(job_id, seen)
                     if not frames:
@@ -211,7 +215,7 @@ class Streams:
         """Look for news as long as anybody follows; nobody waits for a watcher that has ended."""
         is_away = False
         try:
-            while self._feeds:
+            while self._feeds and not self.leaving.is_set():
                 await asyncio.sleep(POLL_S)
                 known = {job_id: feed.known for job_id, feed in self._feeds.items()}
                 try:

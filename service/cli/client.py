@@ -20,6 +20,7 @@ CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 600.0  # an upload is checked before it is answered
 QUIET_S = 5.0  # after this long without an event the stream is opened again where it stopped
 LOST_TRIES = 12
+NOT_NOW = (429, 503)
 TERMINAL = ("succeeded", "failed", "canceled")
 
 Document = dict[str, Any]
@@ -135,7 +136,8 @@ class Client:
     def events(self, job: str, *, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Event]:
         """Follow a job to its end; a stream that breaks or is quiet is opened again where it stopped.
 
-        `meanwhile` is called at each event and every few seconds without one.
+        So is one that the service has no room for, or no database, for a while. `meanwhile` is called at each event and
+        every few seconds without one.
         """
         seen, lost = 0, 0
         timeout = httpx.Timeout(QUIET_S, connect=CONNECT_TIMEOUT_S)
@@ -146,7 +148,11 @@ class Client:
                 with self._http.stream("GET", f"/jobs/{job}/events", headers=headers, timeout=timeout) as answer:
                     if not answer.is_success:
                         answer.read()
-                        raise Refused(_problem(answer))
+                        refused = Refused(_problem(answer))
+                        if answer.status_code not in NOT_NOW:
+                            raise refused
+                        lost = _lost_again(lost, refused)
+                        continue
                     for event in _events(answer.iter_lines()):
                         seen, lost = event.seq, 0
                         meanwhile()
@@ -156,10 +162,7 @@ class Client:
             except httpx.ReadTimeout:
                 continue
             except httpx.HTTPError as error:
-                lost += 1
-                if lost == LOST_TRIES:
-                    raise self._unreachable(error) from error
-                time.sleep(min(5.0, 0.25 * 2**lost))
+                lost = _lost_again(lost, self._unreachable(error))
 
     def _document(self, method: str, path: str, **rest: Any) -> Document:  # noqa: ANN401  handed to httpx as it is
         answer = self._call(method, path, **rest)
@@ -177,6 +180,14 @@ class Client:
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
         advice = "start one with `espalier up`, or say where it is with --url or ESPALIER_URL"
         return Unreachable(f"no answer from {self.url} ({error or type(error).__name__}): {advice}")
+
+
+def _lost_again(lost: int, error: ClientError) -> int:
+    """Wait a while before the next try, and return how many came to nothing; raise the error when it was the last."""
+    if lost + 1 == LOST_TRIES:
+        raise error
+    time.sleep(min(5.0, 0.25 * 2 ** (lost + 1)))
+    return lost + 1
 
 
 def _events(lines: Iterator[str]) -> Iterator[Event]:

@@ -23,6 +23,8 @@ from service.routes.requests import KNOWN_QUERY, Cursor, JobId, Limit, problems
 from service.threads import writes
 
 HEARTBEAT_S = 15
+GRACE_S = 3
+"""When the server stops: for streams to end by themselves, before those whose clients do not read are cut."""
 PAGE = 1000
 
 router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
@@ -146,7 +148,13 @@ async def follow(
     page = await here.streams.read(job_id, owner=owner, seen=seen)
     if page.is_over and not page.frames:
         return Response(status_code=204)  # tells a browser's EventSource not to come again
-    return EventSourceResponse(here.streams.follow(job_id, page, seen=seen), ping=HEARTBEAT_S, sep="\n")
+    return EventSourceResponse(
+        here.streams.follow(job_id, page, seen=seen),
+        ping=HEARTBEAT_S,
+        sep="\n",
+        shutdown_event=here.streams.leaving,
+        shutdown_grace_period=GRACE_S,
+    )
 
 
 @router.get(

@@ -24,6 +24,7 @@ class Reader:
         ]
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
         self._file = self._socket.makefile("rb")
+        self.is_whole = False
         self.status = int(self._file.readline().split()[1])
         self.headers = httpx.Headers(
             [tuple(line.decode().strip().split(": ", 1)) for line in iter(self._file.readline, b"\r\n")]  # type: ignore[misc]
@@ -41,6 +42,7 @@ class Reader:
                 yield int(fields["id"]), fields["event"], orjson.loads(fields["data"])
                 fields = {}
             if line == "0":  # the last chunk (RFC 9112, section 7.1)
+                self.is_whole = True
                 return
 
     def numbers(self) -> list[int]:

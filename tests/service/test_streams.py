@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from sqlalchemy import delete, event
 from models_store import claims, tables
 from models_store.claims import Claim
 from models_store.database import Database
+from service.cli.client import Client
 from tests import samples
 from tests.locks import no_connections
 from tests.service.conftest import Service, an_archive, problem_of, running
@@ -242,9 +244,8 @@ def test_a_server_ends_on_sigterm_though_many_follow_and_one_does_not_read(tmp_p
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = ["--factory", "--host", "127.0.0.1", "--port", str(port), "--timeout-graceful-shutdown", "5"]
     server = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "service.app:create_app", *options],
+        [sys.executable, "-m", "service.server", "--port", str(port)],
         env=os.environ | {"ESPALIER_HOME": str(tmp_path), "DEVICE": "cpu"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -264,6 +265,7 @@ def test_a_server_ends_on_sigterm_though_many_follow_and_one_does_not_read(tmp_p
 
     assert status in {0, -signal.SIGTERM}
     assert rest == [[]] * 149
+    assert all(reader.is_whole for reader in readers[1:])  # their clients come again without complaint
 
 
 def _a_job(url: str) -> str:
@@ -272,3 +274,23 @@ def _a_job(url: str) -> str:
         uploaded = client.post("/datasets", content=an_archive(), headers={"Content-Type": "application/zip"})
         job = client.post("/train", json={"name": "flowers", "dataset": uploaded.json()["id"]})
         return str(job.raise_for_status().json()["id"])
+
+
+def test_the_command_line_waits_for_a_place_and_follows_to_the_end(capped: Service) -> None:
+    claim = a_running_job(capped, key=BOB)
+    followed: list[int] = []
+
+    def follow() -> None:
+        client = Client(capped.url, api_key=BOB)
+        followed.extend(event.seq for event in client.events(claim.job.id, meanwhile=tried.release))
+
+    tried = threading.Semaphore(0)
+    with reading(capped.url, claim.job.id, key=BOB, count=2):
+        thread = threading.Thread(target=follow)
+        thread.start()
+        assert all(tried.acquire(timeout=30) for _ in range(2))  # it was refused once
+        assert followed == []
+    end(capped, claim)
+    thread.join(60)
+
+    assert followed == [1, 2, 3]
