@@ -63,7 +63,13 @@ class Home:
 def home(folder: Path) -> Iterator[Home]:
     """Open the store in `folder`; what it holds stays there."""
     settings = Settings(
-        espalier_home=folder / "home", database_url="", blobs_url="", work_dir=None, weights_dir=None, api_keys=""
+        espalier_home=folder / "home",
+        database_url="",
+        blobs_url="",
+        work_dir=None,
+        weights_dir=None,
+        api_keys="",
+        allowed_hosts="",
     )
     settings.scratch.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)

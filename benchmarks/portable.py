@@ -24,7 +24,6 @@ from typing import Any
 import httpx
 import numpy as np
 import onnxruntime
-import uvicorn
 from PIL import Image
 from sqlalchemy import update
 
@@ -34,6 +33,7 @@ from benchmarks.verdict import Goal, conclude
 from models_store import claims, publications, registry, tables
 from models_store import jobs as job_rows
 from service.app import create_app
+from service.server import listen, server_of
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "demo.zip"
 PHOTOGRAPHS, QUICK_PHOTOGRAPHS = 200, 20
@@ -126,14 +126,14 @@ def _served(opened: Opened, made: jobs.Made, images: Sequence[bytes]) -> Labels:
 def _serving(opened: Opened, made: jobs.Made) -> Iterator[httpx.Client]:
     """Publish what the job made, and serve it on the loopback interface; yield a client."""
     _publish(opened, made)
-    app = create_app(opened.home.settings.model_copy(update={"api_keys": f"{OWNER}:{KEY}"}))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
-    thread = threading.Thread(target=server.run, daemon=True)
+    settings = opened.home.settings.model_copy(update={"api_keys": f"{OWNER}:{KEY}"})
+    server, listening = server_of(create_app(settings), settings), listen("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     while not server.started:
         assert thread.is_alive(), "the service did not start"
         time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": KEY}, timeout=120) as client:
         yield client
     server.should_exit = True

@@ -20,6 +20,9 @@ Espalier trains, shrinks and serves deep-learning models. Upload labelled images
 
 Every error is a problem document (RFC 9457) with a stable `code`; ids are opaque; lists come in pages (`limit`,
 `cursor`, `next`); times are ISO 8601 in UTC.
+
+Every call may be refused before it is looked at: 400 for a `Host` that is not in ALLOWED_HOSTS, 403 for a web page
+whose origin is not in CORS_ORIGINS, 408 for what is half-sent, 414 and 431 for a head over 64 KB or 100 headers.
 """
 
 

@@ -32,9 +32,11 @@ SLICE_BYTES = 4 << 10
 FRAMING_PER_BYTE = 8
 """Bytes of chunk sizes, extensions and trailers per byte of content that are let through, beside 64 KB; 1-byte chunks
 need 5."""
-LINGER_S = 5.0
+LINGER_S = 10.0
 """How long the rest of a refused request is read and dropped: a client that is still sending would not see the answer
 to a connection that is reset."""
+MOST_DROPPED_BYTES = 1 << 20
+"""Rest of a body that is read although its answer is sent, to keep the connection; what has more ends it."""
 STALLED_READER_S = 300.0
 """How long a client may leave an answer unread before the system ends the connection."""
 
@@ -84,6 +86,7 @@ class Connection(HttpToolsProtocol):
         self._reading = Reading.HEAD
         self._unread = b""  # came while an earlier request waits for its answer
         self._fault: ConnectionRefusal | None = None
+        self._lingers = False
         self._alarm: asyncio.TimerHandle | None = None
         self._head_began_at: float | None = None
         self._heard_at = 0.0
@@ -112,7 +115,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, as far as it is its turn."""
-        if self._fault is not None:
+        if self._fault is not None or self._lingers:
             return  # it is answered, or will be; this is the rest of it
         self._unset_keepalive_if_required()
         self._heard_at = self.loop.time()
@@ -121,7 +124,7 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """End the connection as soon as its request is answered."""
-        if self._fault is not None:
+        if self._fault is not None or self._lingers:
             self.transport.close()
         else:
             super().shutdown()
@@ -185,8 +188,8 @@ class Connection(HttpToolsProtocol):
             self._answer_fault()
             return
         super().on_response_complete()
-        if self._reading is Reading.BODY and self.expect_100_continue and not self._content_bytes:
-            self.transport.close()  # nobody knows whether the body that was not asked for will come
+        if self._reading is Reading.BODY and self.cycle.response_complete and not self._will_end_soon():
+            self._linger()
         elif self._unread:
             self._unset_keepalive_if_required()
             self._parse()
@@ -231,7 +234,6 @@ class Connection(HttpToolsProtocol):
 
     def _answer_fault(self) -> None:
         assert self._fault is not None
-        self._unset_keepalive_if_required()
         if self.transport.is_closing():
             return
         if self._reading is Reading.BODY:
@@ -243,9 +245,23 @@ class Connection(HttpToolsProtocol):
                 return
         path = self.url.partition(b"?")[0].decode("latin-1")
         self.transport.write(self._fault.as_response(path, headers=self.server_state.default_headers))
-        self.transport.write_eof()
-        self.flow.resume_reading()
-        self.loop.call_later(LINGER_S, self.transport.close)
+        self._linger()
+
+    def _linger(self) -> None:
+        """End the connection, and drop what the client still sends for a while: it may not have seen its answer yet."""
+        self._lingers = True
+        self._unread = b""
+        self._unset_keepalive_if_required()
+        self._silence_alarm()
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+            self.flow.resume_reading()
+            self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _will_end_soon(self) -> bool:
+        """Tell whether the rest of an answered request's body is worth waiting for: little, and sure to come."""
+        withheld = self.expect_100_continue and not self._content_bytes
+        return 0 < self._content_left <= MOST_DROPPED_BYTES and not withheld
 
     def _watch(self) -> None:
         """Set the alarm for the moment by which the client must have gone on."""

@@ -21,13 +21,15 @@ router = APIRouter(include_in_schema=False)
 @router.get("/docs")
 def page() -> HTMLResponse:
     """Return the page that shows and tries every call."""
-    return get_swagger_ui_html(
+    answer = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title="Espalier",
         swagger_js_url=f"{PREFIX}/swagger-ui-bundle.js",
         swagger_css_url=f"{PREFIX}/swagger-ui.css",
         swagger_favicon_url=f"{PREFIX}/favicon-32x32.png",
     )
+    answer.headers["Content-Security-Policy"] = "frame-ancestors 'none'"  # or a foreign page could have it clicked
+    return answer
 
 
 @router.get(f"{PREFIX}/{{name}}")

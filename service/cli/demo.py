@@ -139,7 +139,8 @@ def _home(*, keep: bool) -> Iterator[Path]:
 
 def _settings(home: Path) -> Settings:
     """Return settings that keep everything in the demo's own folder, whatever the environment names."""
-    return Settings(espalier_home=home, database_url="", blobs_url="", broker_url="", work_dir=None, api_keys="")
+    places: dict[str, Any] = {"database_url": "", "blobs_url": "", "broker_url": "", "work_dir": None}
+    return Settings(espalier_home=home, **places, api_keys="", allowed_hosts="", cors_origins="")
 
 
 def _stay(stack: Stack) -> None:

@@ -185,6 +185,10 @@ def test_the_docs_page_needs_nothing_from_elsewhere(service: Service) -> None:
     assert "//" not in "".join(addresses)
 
 
+def test_the_docs_page_is_shown_in_no_other_page(service: Service) -> None:
+    assert "frame-ancestors 'none'" in service.http.get("/docs").headers["content-security-policy"]
+
+
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/schema/train", "/openapi.json"])
 def test_probes_and_descriptions_need_no_key(locked: Service, path: str) -> None:
     assert locked.http.get(path).status_code == 200

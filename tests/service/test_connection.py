@@ -5,7 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPResponse
 from typing import Any
 
@@ -66,14 +66,20 @@ class Wire:
         assert self.has_ended()
         return document
 
+    def lines(self, count: int) -> list[bytes]:
+        return [self._answers.readline() for _ in range(count)]
+
     def has_ended(self) -> bool:
         return self._answers.read(1) == b""
 
 
 @contextmanager
-def wire(service: Service) -> Iterator[Wire]:
-    port = int(service.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as opened:
+def wire(service: Service, *, receive_bytes: int | None = None) -> Iterator[Wire]:
+    with socket.socket() as opened:
+        if receive_bytes is not None:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        opened.settimeout(30)
+        opened.connect(("127.0.0.1", int(service.url.rpartition(":")[2])))
         yield Wire(opened)
 
 
@@ -344,10 +350,10 @@ def test_a_client_that_waits_is_told_to_go_on(service: Service) -> None:
     )
     with wire(service) as connection:
         connection.send(head + b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n")
-        told = connection.opened.recv(25)
+        told = connection.lines(2)
         connection.send(b"{")
 
-        assert told == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert told == [b"HTTP/1.1 100 Continue\r\n", b"\r\n"]
         assert connection.answer()[0] == 400
 
 
@@ -357,3 +363,50 @@ def test_a_body_that_was_not_asked_for_ends_the_connection(service: Service) -> 
 
         assert connection.answer()[0] == 401
         assert connection.has_ended()
+
+
+def test_a_body_that_is_not_asked_for_yet_waits_behind_another_request(service: Service) -> None:
+    head = (
+        b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nX-API-Key: " + KEY.encode() + b"\r\n"
+    )
+    with wire(service) as connection:
+        connection.send(LIVE + b"\r\n" + head + b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n")
+        assert connection.answer()[0] == 200
+        assert connection.lines(2) == [b"HTTP/1.1 100 Continue\r\n", b"\r\n"]
+        connection.send(b"{")
+
+        assert connection.answer()[0] == 400
+
+
+def test_a_refused_body_without_an_end_ends_the_connection(service: Service) -> None:
+    chunk = b"%x\r\n" % (1 << 20) + b"a" * (1 << 20) + b"\r\n"
+    sent = 0
+    with wire(service) as connection:
+        connection.send(b"POST /train HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
+        with suppress(OSError):
+            while sent < 100_000:  # 100 GB
+                connection.send(chunk)
+                sent += 1
+
+        assert connection.answer()[0] == 401
+    assert sent < 100_000
+
+
+def test_the_rest_of_a_refused_body_keeps_the_connection_when_it_is_short(service: Service) -> None:
+    with wire(service) as connection:
+        connection.send(b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Length: 500000\r\n\r\n")
+        assert connection.answer()[0] == 401
+        connection.send(b"a" * 500_000 + LIVE + b"\r\n")
+
+        assert connection.answer()[0] == 200
+
+
+def test_a_client_may_read_slowly(service: Service) -> None:
+    with wire(service, receive_bytes=4096) as connection:
+        connection.send(b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\n" + HOST + b"\r\n")
+        time.sleep(HEAD_S + BODY_IDLE_S)  # the limits are for what a client sends
+
+        status, headers, body = connection.answer()
+
+    assert (status, int(headers["content-length"])) == (200, len(body))
+    assert len(body) > 1 << 20
