@@ -9,6 +9,8 @@ import re
 import struct
 from collections.abc import Iterator
 
+from models_store.image_structure import MOST_PARTS
+
 UPRIGHT = 1
 TAG = 0x0112
 EXIF, XMP = b"Exif\x00", b"http://ns.adobe.com/xap/1.0/\x00"
@@ -34,7 +36,10 @@ def of_jpeg(data: bytes) -> int:
 def _app1_segments(data: bytes) -> Iterator[bytes]:
     """Yield the contents of the APP1 segments before the first scan; stray bytes between segments are passed over."""
     position = 2
-    while (position := data.find(b"\xff", position)) >= 0 and position + 1 < len(data):
+    for _ in range(MOST_PARTS):
+        position = data.find(b"\xff", position)
+        if position < 0 or position + 1 >= len(data):
+            return
         marker = data[position + 1]
         if marker in {SCAN, END}:
             return

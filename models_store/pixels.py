@@ -182,7 +182,6 @@ def _decode_jpeg(
     data: bytes, *, smallest_side: int, channels: int, max_pixels: int, budget: PixelBudget | None
 ) -> tuple[Image.Image, int]:
     """Return the image, scaled by n/8 where that leaves both sides at `smallest_side` or more; and its orientation."""
-    _check_structure(data)
     if (size := _jpeg_size(data, max_pixels)) is not None:
         _spend(budget, size)
         try:
@@ -241,7 +240,8 @@ def _opened(data: bytes, max_pixels: int) -> Image.Image:
     _quieten_pillow()
     if not data:
         raise UndecodableImage("the image is empty (0 bytes); send the file's bytes")
-    _check_structure(data)
+    if (excess := image_structure.excess(data)) is not None:
+        raise UndecodableImage(f"{excess}; save it anew")
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -299,11 +299,6 @@ def _converted(image: Image.Image, mode: Literal["L", "RGB", "RGBA"]) -> Image.I
         image = image.convert("RGB")
         image.putalpha(alpha)
     return image if image.mode == mode else image.convert("RGB").convert(mode)
-
-
-def _check_structure(data: bytes) -> None:
-    if (excess := image_structure.excess(data)) is not None:
-        raise UndecodableImage(f"{excess}; save it anew")
 
 
 def _spend(budget: PixelBudget | None, size: tuple[int, int]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models_store import dataset_intake, pixels
+from models_store import dataset_intake, orientation, pixels
 from models_store.archive_rules import CompressionTooHigh
 from models_store.pixel_budget import PixelBudget, TooManyPixels
 from models_store.pixels import UndecodableImage
@@ -114,6 +114,14 @@ def test_an_image_of_countless_parts_is_refused(data: bytes, said: str) -> None:
     ):
         with pytest.raises(UndecodableImage, match=said):
             call(data, max_pixels=1_000_000 if said == "19 JPEG scans" else 64_000_000)
+
+
+@pytest.mark.parametrize("inserted", [b"\xff" * 70_000, b"\xff\xfe\0\2" * 70_000, b"\xff\x01" * 70_000])
+def test_an_orientation_behind_countless_parts_is_not_looked_for(inserted: bytes) -> None:
+    data = saved(NOISE, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0" + bytes(4))
+
+    assert orientation.of_jpeg(data) == 6
+    assert orientation.of_jpeg(data[:2] + inserted + data[2:]) == orientation.UPRIGHT
 
 
 @pytest.mark.parametrize(
