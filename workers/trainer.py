@@ -45,6 +45,7 @@ SHARES = {
 def main(arguments: list[str]) -> int:
     """Work on the assignment and return the exit code; a fault of ours ends in a traceback, and counts as a crash."""
     path, parent_pid, lifeline, reports = arguments
+    sys.stdout, sys.stderr = disk.Unfailing(sys.stdout), disk.Unfailing(sys.stderr)  # its log may be on a full disk
     tether.die_with_parent(int(parent_pid))
     tether.die_at_end_of(int(lifeline))
     settings = Settings()
@@ -131,7 +132,6 @@ def _plan(spec: ResolvedSpec, kind: str) -> list[tuple[str, float]]:
 
 
 if __name__ == "__main__":
-    sys.stdout, sys.stderr = disk.Unfailing(sys.stdout), disk.Unfailing(sys.stderr)
     exit_code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
