@@ -22,6 +22,7 @@ REPORTED = re.compile(
     r"|unexpected pos \d+ vs \d+"  # torch.save
     r"|\d+ requested and \d+ written"  # numpy
 )
+POSTGRESQL_DISK_FULL = "53100"
 PROBE_BYTES = 1 << 16
 
 
@@ -32,6 +33,8 @@ def is_full(error: BaseException) -> bool:
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         if isinstance(cause, StorageFull) or getattr(cause, "errno", None) in FULL:
+            return True
+        if getattr(cause, "sqlstate", None) == POSTGRESQL_DISK_FULL:
             return True
         if not isinstance(cause, EspalierError) and REPORTED.search(str(cause)):  # ours may quote what a user sent
             return True

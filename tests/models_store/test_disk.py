@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pysqlite3
 import pytest
 import sqlalchemy
@@ -102,6 +103,15 @@ def put_a_blob(folder: Path) -> None:
 def test_a_full_disk_is_told_from_every_other_failure(small: SmallDisk, write: Callable[[Path], None]) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011  each library has its own
         write(small.folder)
+
+    assert disk.is_full(caught.value)
+
+
+def test_a_full_disk_of_a_postgresql_server_is_known_in_any_language() -> None:
+    refused = psycopg.errors.DiskFull("die Festplatte ist voll")
+
+    with pytest.raises(sqlalchemy.exc.OperationalError) as caught:
+        raise sqlalchemy.exc.OperationalError("INSERT", {}, refused) from refused
 
     assert disk.is_full(caught.value)
 

@@ -1,13 +1,15 @@
 """A service whose disk is full: calls that write are refused with 507 and change nothing, all others go on."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests import samples
 from tests.disks import SmallDisk, small_disk
-from tests.service.conftest import Service, an_archive, problem_of, running
+from tests.service.conftest import Service, a_plain_image, an_archive, problem_of, running
+from tests.service.onnx_files import write_colour_net
 
 MOST_TRIES = 300
 
@@ -103,3 +105,20 @@ def test_reading_goes_on(service: Service, dataset: str, full: SmallDisk) -> Non
     paths = ["/health/live", "/jobs?limit=100", f"/datasets/{dataset}", f"/datasets/{dataset}/report", "/models"]
     assert {path: service.http.get(path).status_code for path in paths} == dict.fromkeys(paths, 200)
     assert full.folder.exists()
+
+
+def test_a_model_is_loaded_and_predicts_though_nothing_can_be_kept(
+    service: Service, small: SmallDisk, tmp_path: Path
+) -> None:
+    service.publish("colours", write_colour_net(tmp_path / "net.onnx"))
+    small.fill()
+    before = small.files
+
+    answer = service.http.post(
+        "/predict", data={"model": "colours"}, files={"files": ("red.png", a_plain_image((200, 0, 0)), "image/png")}
+    )
+
+    kept = set(small.files) - set(before)
+    small.free()
+    assert answer.status_code == 200, answer.text
+    assert kept == set()

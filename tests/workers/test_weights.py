@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import save, save_file
 from torch import nn
 
+from models_store.errors import StorageFull
 from models_store.spec.network import Network
 from models_store.spec.timm_backbones import EfficientNetLite0, EfficientNetLite2, Timm
 from models_store.spec.torchvision_backbones import ResNet18
+from tests.disks import small_disk
 from workers.image import backbones, weights
 from workers.image.weights import Published, WeightsUnavailable, WeightsUnfit
 
@@ -273,3 +275,20 @@ def test_a_hub_without_the_file_says_how_to_provide_it(
         load_tiny(tmp_path, Published(hub="timm/tiny.in1k"))
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("source", ["url", "hub"])
+def test_a_full_disk_is_not_taken_for_an_unreachable_publisher(
+    tmp_path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    template = "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE"
+    monkeypatch.setattr(template, publisher.address + "/{repo_id}/{revision}/{filename}")
+    file = f"{publisher.address}/tiny-{publisher.digits}.pth"
+    published = Published(url=file) if source == "url" else Published(hub="timm/tiny.in1k")
+
+    with small_disk(tmp_path / "small", size_mb=1) as small:
+        small.fill()
+        with pytest.raises(StorageFull, match="no room left on the disk for the weights of timm:tiny"):
+            load_tiny(small.folder, published)
+
+        assert small.files == []
