@@ -18,6 +18,7 @@ KEY = "key-of-ada-0123456789"
 HEAD_S, BODY_IDLE_S = 1.0, 2.0
 HOST = b"Host: localhost\r\n"
 LIVE = b"GET /health/live HTTP/1.1\r\n" + HOST
+SPEC = b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nX-API-Key: " + KEY.encode() + b"\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -236,21 +237,15 @@ def test_a_second_request_that_is_half_sent_is_a_408(service: Service) -> None:
     "framing", [b"Content-Length: 100\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"], ids=["length", "chunked"]
 )
 def test_a_half_sent_body_is_a_408(service: Service, framing: bytes) -> None:
-    head = (
-        b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nX-API-Key: " + KEY.encode() + b"\r\n"
-    )
     with wire(service) as connection:
-        connection.send(head + framing)
+        connection.send(SPEC + framing)
 
         connection.problem(408, "request_timeout")
 
 
 def test_a_slow_and_steady_body_is_taken(service: Service) -> None:
-    head = (
-        b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nX-API-Key: " + KEY.encode() + b"\r\n"
-    )
     with wire(service) as connection:
-        connection.send(head + b"Content-Length: 10\r\n\r\n")
+        connection.send(SPEC + b"Content-Length: 10\r\n\r\n")
         for _ in range(10):
             time.sleep(0.4)  # twice the silence that is allowed, all together
             connection.send(b"{")
@@ -284,11 +279,8 @@ def test_requests_in_a_row_are_answered_in_their_order(service: Service) -> None
 
 def test_requests_with_bodies_in_a_row_are_answered_in_their_order(service: Service) -> None:
     body = b'{"name": ' + b" " * 9000
-    head = (
-        b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nX-API-Key: " + KEY.encode() + b"\r\n"
-    )
-    whole = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
-    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+    whole = SPEC + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    chunked = SPEC + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
     with wire(service) as connection:
         connection.send((whole + LIVE + b"\r\n" + chunked + LIVE + b"\r\n") * 20)
 
@@ -297,12 +289,28 @@ def test_requests_with_bodies_in_a_row_are_answered_in_their_order(service: Serv
     assert statuses == [400, 200] * 40
 
 
-def test_a_bad_request_after_a_good_one_waits_for_its_turn(service: Service) -> None:
+@pytest.mark.parametrize(
+    ("last", "status", "code"),
+    [
+        (LIVE + headers_of(101) + b"\r\n", 431, "headers_too_large"),
+        (b"nonsense\r\n\r\n", 400, "malformed_request"),
+        (
+            SPEC + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * (80 << 10),
+            431,
+            "headers_too_large",
+        ),
+        (SPEC + b"Transfer-Encoding: chunked\r\n\r\nno number", 400, "malformed_request"),
+    ],
+    ids=["head", "nonsense", "extension", "chunk"],
+)
+def test_a_bad_request_after_good_ones_waits_for_its_turn(
+    service: Service, last: bytes, status: int, code: str
+) -> None:
     with wire(service) as connection:
-        connection.send(LIVE + b"\r\n" + LIVE + b"\r\n" + LIVE + headers_of(101) + b"\r\n")
+        connection.send(LIVE + b"\r\n" + LIVE + b"\r\n" + last)
 
         assert [connection.answer()[0] for _ in range(2)] == [200, 200]
-        connection.problem(431, "headers_too_large")
+        connection.problem(status, code)
 
 
 @pytest.mark.parametrize(
@@ -316,21 +324,15 @@ def test_a_bad_request_after_a_good_one_waits_for_its_turn(service: Service) -> 
     ids=["extension", "extensions", "trailers", "trailer"],
 )
 def test_what_surrounds_the_chunks_has_the_limits_of_a_head(service: Service, chunks: bytes) -> None:
-    head = (
-        b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nX-API-Key: " + KEY.encode() + b"\r\n"
-    )
     with wire(service) as connection:
-        connection.send(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+        connection.send(SPEC + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
 
         connection.problem(431, "headers_too_large")
 
 
 def test_a_body_in_chunks_of_one_byte_is_taken(service: Service) -> None:
-    head = (
-        b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nX-API-Key: " + KEY.encode() + b"\r\n"
-    )
     with wire(service) as connection:
-        connection.send(head + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n{\r\n" * 50_000 + b"0\r\n\r\n")
+        connection.send(SPEC + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n{\r\n" * 50_000 + b"0\r\n\r\n")
 
         assert json.loads(connection.answer()[2])["detail"].startswith("the body is not JSON")
 
@@ -345,11 +347,8 @@ def test_a_trailer_is_no_key(service: Service) -> None:
 
 
 def test_a_client_that_waits_is_told_to_go_on(service: Service) -> None:
-    head = (
-        b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nX-API-Key: " + KEY.encode() + b"\r\n"
-    )
     with wire(service) as connection:
-        connection.send(head + b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n")
+        connection.send(SPEC + b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n")
         told = connection.lines(2)
         connection.send(b"{")
 
@@ -366,11 +365,8 @@ def test_a_body_that_was_not_asked_for_ends_the_connection(service: Service) -> 
 
 
 def test_a_body_that_is_not_asked_for_yet_waits_behind_another_request(service: Service) -> None:
-    head = (
-        b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nX-API-Key: " + KEY.encode() + b"\r\n"
-    )
     with wire(service) as connection:
-        connection.send(LIVE + b"\r\n" + head + b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n")
+        connection.send(LIVE + b"\r\n" + SPEC + b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n")
         assert connection.answer()[0] == 200
         assert connection.lines(2) == [b"HTTP/1.1 100 Continue\r\n", b"\r\n"]
         connection.send(b"{")
