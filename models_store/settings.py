@@ -89,6 +89,12 @@ class Settings(BaseSettings):
         10, ge=0, description="wait before the first retry after a crash, in seconds; doubles up to 6 minutes"
     )
     max_crashes: int = Field(3, ge=0, description="crashes after which a job has failed with `worker_lost`")
+    warm_starter: bool = Field(
+        default=True,
+        description="whether each worker keeps a process that has imported torch and forks trainers, so that they "
+        "start in a moment; it takes about 570 MB, which its trainers share",
+    )
+    starter_forks: int = Field(200, gt=0, description="trainers that one starter forks before it is replaced")
     poll_s: float = Field(5, gt=0, description="how often an idle worker looks at the database, in seconds")
     reannounce_s: float = Field(30, gt=0, description="age at which a queued job is announced again, in seconds")
     checkpoint_s: float = Field(30, ge=0, description="least time between two checkpoints, in seconds")

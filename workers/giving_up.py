@@ -4,12 +4,14 @@ import logging
 import signal
 from contextlib import suppress
 
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store import claims, disk
+from models_store import claims, disk, tables
 from models_store.claims import Claim, Stale
 from models_store.database import UNAVAILABLE, Database
 from models_store.errors import EspalierError, StorageFull
+from models_store.host import this_process
 from models_store.settings import Settings
 from workers.persistence import StopFlag, persist
 
@@ -40,6 +42,14 @@ def end_by(error: Exception, database: Database, claim: Claim, *, settings: Sett
     with suppress(Stale, SQLAlchemyError):  # then the lease runs out
         claims.crash(database, claim, settings=settings, reason="its supervisor failed; see the worker's log")
     return "crashed"
+
+
+def has_claim(database: Database) -> bool:
+    """Return whether this process holds a claim: its end gives the job back at once; else the lease must run out."""
+    job = tables.job
+    mine = select(job.c.id).where(job.c.state == "running", job.c.lease_owner == this_process().name).limit(1)
+    with database.read() as connection:
+        return connection.execute(mine).first() is not None
 
 
 def how_it_ended(exit_code: int | None) -> str:

@@ -26,33 +26,45 @@ from workers import giving_up, orchestrator, staging
 from workers.assigning import assign
 from workers.assignment import EXIT_DRAINED
 from workers.persistence import AwakeClock, StopFlag, persist
+from workers.starting import FRESH
 from workers.trainer_process import Report, TrainerProcess
 
 PUBLISHING = ("train", "compress")
 """kinds of jobs whose result is a version"""
+LOOK_S = 0.2
+"""between two looks at the database of a supervisor that lingers"""
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 
-def work(settings: Settings, *, stop: StopFlag) -> int:
-    """Work on jobs until none is due, or a stop is asked for; return how many were claimed."""
+def work(settings: Settings, *, stop: StopFlag, linger_s: float = 0.0) -> int:
+    """Work on jobs until none has been due for `linger_s`, or a stop is asked for; return how many were claimed.
+
+    It leaves at once when it could not write down how a job ended, so that its process ends and the job is taken back.
+    """
     database = Database(settings.database_url, patience_s=settings.beat_deadline_s / 4)  # a beat that waits tries anew
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
     staging.sweep(database, settings)
-    done = 0
+    done, lingers_until = 0, 0.0
     try:
         while not stop.is_set:
             claim = claims.claim(database, settings=settings)
             if claim is None:
-                break
+                if time.monotonic() >= lingers_until:
+                    break
+                time.sleep(LOOK_S)
+                continue
             done += 1
             log.info("%s: attempt %d", claim.job.id, claim.fence)
             outcome = supervise(database, blobs, claim, settings=settings, stop=stop)
             log.info("%s: %s", claim.job.id, outcome)
             if outcome.startswith(giving_up.PUT_OFF):
                 break  # the next job would find no room either; the next wake-up comes soon
+            if giving_up.has_claim(database):
+                break
+            lingers_until = time.monotonic() + linger_s
     finally:
         database.close()
     return done
@@ -76,6 +88,8 @@ def supervise(
             return orchestrator.step(database, blobs, claim, settings=settings)
         folder = staging.make(claim, settings)
         assignment = assign(database, blobs, claim, staging=folder)
+        if claim.job.crashes:  # whatever was wrong with it, it can't be how its trainer was forked
+            command = command or list(FRESH)
         trainer = TrainerProcess(assignment, settings=settings, command=command)
         try:
             return _Watch(database, blobs, claim, trainer, settings=settings, stop=stop).until_the_end()

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from billiard.process import active_children
-from celery.signals import worker_ready
+from celery.signals import worker_init, worker_ready
 from celery.worker import state as worker_state
 
 from models_store.blobs import Blobs
@@ -21,6 +21,9 @@ from models_store.queue import WAKE_UP, celery_app
 from models_store.settings import Settings
 from workers import supervisor, tether
 from workers.persistence import LAST_WRITES_S, StopFlag
+from workers.starter_keeper import StarterKeeper
+
+LINGER_S = 10.0  # after a job, for the next one: the child that comes after this one imports for seconds
 
 settings = Settings()
 app = celery_app(settings)
@@ -32,9 +35,15 @@ def wake_up(job_id: str) -> None:
     del job_id
     tether.die_with_parent(os.getppid())
     with StopFlag().listening() as stop:
-        supervisor.work(settings, stop=stop)
+        supervisor.work(settings, stop=stop, linger_s=LINGER_S)
         if stop.is_set:
             os._exit(0)  # the pool's own way out waits up to a minute for a parent that waits for us
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def _keep_starter(**_: Any) -> None:  # noqa: ANN401  Celery's signature
+    if settings.warm_starter:
+        StarterKeeper(settings).start()
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # Celery has no types

@@ -8,19 +8,23 @@ import json
 import os
 import selectors
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from models_store.settings import Settings
+from workers import starting
 from workers.assignment import Assignment
+from workers.starting import Request
 
 SECRETS = {"database_url", "broker_url", "api_keys"}  # the trainer reads files, and talks to its supervisor alone
 NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 """a full disk would leave half a file, which no later trainer could import; `make setup` has compiled what they need"""
+WORKERS_OWN = ("CELERY_", "FORKED_BY_MULTIPROCESSING", "_MP_FORK_", starting.VARIABLE)
+"""variables by which a worker's processes find each other"""
+FIXED = {"OPENBLAS_NUM_THREADS": "1"}
+"""numpy's own pool: torch does the work, and a starter with a second thread could not be forked"""
 LOG_TAIL_BYTES = 4000
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads of torch's OpenMP (libgomp) wait asleep: on a host with other work, those that spin take the cores that they
@@ -30,31 +34,26 @@ Report = tuple[str, dict[str, Any]]
 
 
 class TrainerProcess:
-    """A running trainer. `command` is overridden by tests that need one which misbehaves."""
+    """A running trainer. `command` runs a program of its own; without one it is forked by the worker's starter."""
 
     def __init__(self, assignment: Assignment, *, settings: Settings, command: list[str] | None = None) -> None:
         staging = Path(assignment.staging)
         assignment.write(staging / "assignment.json")
         self.log_path = staging / "trainer.log"
-        lifeline_read, self._lifeline = os.pipe()
-        self._reports, reports_write = os.pipe()
-        arguments = [str(staging / "assignment.json"), str(os.getpid()), str(lifeline_read), str(reports_write)]
+        request = Request(str(staging / "assignment.json"), environment(settings))
         with self.log_path.open("wb") as log:
-            self._process = subprocess.Popen(
-                [*(command or [sys.executable, "-m", "workers.trainer"]), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=(lifeline_read, reports_write),
-                env=_environment(settings),
-            )
-        os.close(lifeline_read)
-        os.close(reports_write)
+            answer_s = min(starting.ANSWER_S, settings.lease_s / 4)  # nobody beats meanwhile
+            self._process = starting.begin(request, log, command=command, answer_s=answer_s)
+        self._reports = self._process.reports
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._reports, selectors.EVENT_READ)
         self._rest = b""
         self.is_silent = False  # the trainer closed its reports: it is about to end
+
+    @property
+    def pid(self) -> int:
+        """Return its pid, which is that of its process group."""
+        return self._process.pid
 
     def read(self, *, timeout_s: float) -> list[Report]:
         """Return what the trainer reported, after at most `timeout_s`."""
@@ -70,7 +69,7 @@ class TrainerProcess:
 
     def exit_code(self) -> int | None:
         """Return the exit code, negative for a signal; None while it runs."""
-        return self._process.poll()
+        return self._process.exit_code()
 
     def ask_to_stop(self) -> None:
         """Ask the trainer, and whatever it started, to save a checkpoint and leave (SIGTERM)."""
@@ -103,16 +102,19 @@ class TrainerProcess:
         """Kill what is left and close the pipes."""
         self.kill()
         self._selector.close()
-        os.close(self._reports)
-        os.close(self._lifeline)
+        self._process.close()
 
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+        starting.kill_group(self._process.pid, number)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
+    """Return what trainers, and the starter that forks them, see: no secret, and every setting made explicit."""
     values = settings.model_dump(mode="json", exclude=SECRETS)
-    inherited = {name: value for name, value in os.environ.items() if name.lower() not in SECRETS}
+    inherited = {name: value for name, value in os.environ.items() if not _is_left_out(name)}
     told = {name.upper(): str(value) for name, value in values.items() if value is not None}
-    return WAITING | inherited | told | NO_BYTECODE
+    return WAITING | inherited | told | FIXED | NO_BYTECODE
+
+
+def _is_left_out(name: str) -> bool:
+    return name.lower() in SECRETS or name.startswith(WORKERS_OWN)

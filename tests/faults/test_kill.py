@@ -1,4 +1,4 @@
-"""`kill -9` of the trainer, the supervisor, the whole worker and the broker: each ends in exactly one model."""
+"""`kill -9` of trainer, starter, supervisor, the whole worker and the broker: each ends in exactly one model."""
 
 import os
 import signal
@@ -9,7 +9,17 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.journey.conftest import LiveService, archive, children_of, is_alive, kill, parent_of, service
+from tests.journey.conftest import (
+    LiveService,
+    archive,
+    children_of,
+    is_alive,
+    kill,
+    parent_of,
+    service,
+    starter_of,
+    trainer_of,
+)
 from tests.samples import PLAIN
 
 pytestmark = pytest.mark.slow
@@ -43,20 +53,23 @@ def weights(service: LiveService, name: str) -> dict[str, np.ndarray]:
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 
-@pytest.fixture(params=["trainer", "supervisor", "worker"])
+@pytest.fixture(params=["trainer", "starter", "supervisor", "worker"])
 def disturbed(request: pytest.FixtureRequest, service: LiveService, dataset: dict[str, Any]) -> dict[str, Any]:
     """A job of the same spec, one of whose processes was killed in the middle of training."""
     victim = request.param
     started = service.train(name=f"killed-{victim}", dataset=dataset["id"], **SPEC)
     service.wait_for_epoch(started["id"], 4)
     supervisor = service.supervisor_pid(started["id"])
-    (trainer,) = children_of(supervisor)
-    worker = parent_of(supervisor)
+    trainer, worker = trainer_of(supervisor), parent_of(supervisor)
+    starter = starter_of(worker)
+    assert starter is not None
+    assert victim != "starter" or parent_of(trainer) == starter, "the worker has been warm for long"
 
-    kill({"trainer": trainer, "supervisor": supervisor, "worker": worker}[victim])
+    kill({"trainer": trainer, "starter": starter, "supervisor": supervisor, "worker": worker}[victim])
 
     job = service.wait(started["id"])
-    return job | {"killed": victim, "pids": [trainer] if victim == "trainer" else [trainer, supervisor]}
+    gone = {"trainer": [], "starter": [starter], "supervisor": [supervisor], "worker": [starter, supervisor, worker]}
+    return job | {"killed": victim, "pids": [trainer, *gone[victim]]}
 
 
 def test_a_job_whose_process_was_killed_ends_in_exactly_one_model_with_the_same_weights(

@@ -72,7 +72,29 @@ class LiveService:
 
 
 def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Return the children of all threads of a process."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def starter_of(worker: int) -> int | None:
+    """Return the starter that a worker keeps, when it serves."""
+    return next((child for child in children_of(worker) if name_of(child) == "starter"), None)
+
+
+def trainer_of(supervisor: int) -> int:
+    """Return the trainer that a supervisor follows: a child of its own, or of its worker's starter."""
+    starter = starter_of(parent_of(supervisor))
+    forked = [] if starter is None else children_of(starter)
+    (trainer,) = [*children_of(supervisor), *forked]
+    return trainer
 
 
 def parent_of(pid: int) -> int:

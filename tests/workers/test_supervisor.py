@@ -14,9 +14,11 @@ from sqlalchemy.exc import OperationalError
 from models_store import claims, events, jobs, registry
 from models_store.blobs import Blobs
 from models_store.database import Database
+from models_store.errors import NotFound
 from models_store.settings import Settings
 from tests.samples import a_train_spec, insert_dataset
-from workers.supervisor import StopFlag, supervise
+from workers import supervisor
+from workers.supervisor import StopFlag, supervise, work
 
 OWNER = "ada"
 
@@ -300,3 +302,52 @@ def test_the_trainer_is_told_to_stop_by_sigterm(database: Database, attempt: Att
 
     logs = [event.data["text"] for event in events.after(database, the_job(database).id, 0, kinds=("log",))]
     assert logs == ["working", f"got {signal.SIGTERM.value}"]
+
+
+def wait_until_all_have_failed(database: Database, *, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while [job.state for job in jobs.listing(database, owner=OWNER)[0]] != ["failed"] * count:
+        assert time.monotonic() < deadline, jobs.listing(database, owner=OWNER)[0]
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def here(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of a host on which every job fails at once, for want of its data set."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise NotFound("the data set is gone")
+
+    monkeypatch.setattr(supervisor, "assign", refuse)
+    return settings.model_copy(update={"database_url": f"sqlite:///{tmp_path / 'store.db'}"})
+
+
+def test_a_supervisor_that_lingers_takes_the_job_that_comes_next(database: Database, here: Settings) -> None:
+    stop = StopFlag()
+    done: list[int] = []
+    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=here)
+    thread = threading.Thread(target=lambda: done.append(work(here, stop=stop, linger_s=60)))
+
+    thread.start()
+    wait_until_all_have_failed(database, count=1)
+    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=here)
+    wait_until_all_have_failed(database, count=2)
+    stop.set()
+    thread.join(timeout=20)
+
+    assert done == [2]
+
+
+def test_a_supervisor_that_was_woken_for_nothing_leaves_at_once(here: Settings, database: Database) -> None:
+    assert jobs.listing(database, owner=OWNER)[0] == []
+    assert work(here, stop=StopFlag(), linger_s=10_000) == 0
+
+
+def test_a_supervisor_that_could_not_write_down_an_end_leaves_so_that_the_job_is_taken_back(
+    database: Database, here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "fail", lambda *_: None)  # what a database that is away leaves of it
+    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=here)
+
+    assert work(here, stop=StopFlag(), linger_s=10_000) == 1
+    assert the_job(database).state == "running"

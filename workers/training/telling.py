@@ -17,6 +17,7 @@ class Telling:
         self.share_before = 0.0
         self.reported_at = clock()
         self.seen = 0
+        self.has_told = False
 
     def begin(self) -> None:
         """Start to count time and images."""
@@ -39,13 +40,14 @@ class Telling:
         return each
 
     def is_due(self, *, images: int) -> bool:
-        """Count the images of a step; return whether it is time to tell of the steps."""
+        """Count the images of a step; return whether it is time to tell of the steps, as it is after the first."""
         self.seen += images
-        return self.clock() - self.reported_at >= REPORT_S
+        return not self.has_told or self.clock() - self.reported_at >= REPORT_S
 
     def of_steps(self, position: Position, *, steps: int) -> None:
         """Tell of the epoch under way, which has so many steps."""
         now = self.clock()
+        self.has_told = True
         loss_sum, _, seen = position.sums.tolist()
         self.reporter.progress(
             self._fraction(position.epoch + position.step / steps),
