@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
-from models_store import events, families, tables
+from models_store import events, families, farewells, tables
 from models_store.database import Database, now
 from models_store.endings import LONGEST_BACKOFF_S, count_crash, end_attempt, ended, lose_lease, requeued
 from models_store.host import Process, this_process
@@ -286,7 +286,9 @@ def reap(database: Database, *, settings: Settings, grace_s: float = 0.0) -> lis
                 continue
             found = job_of(row[:-1])  # looked at again inside the transaction: another worker may have it by now
             owner = Process(*connection.execute(owners.where(job.c.id == job_id)).one()[1:])
-            if owner.is_known_dead():
+            if owner.is_known_dead() and farewells.is_noted(settings, job_id, found.fence):
+                lose_lease(connection, found, reason="its worker left while the database did not answer")
+            elif owner.is_known_dead():
                 count_crash(connection, found, settings=settings, reason="its worker process is gone")
             elif not row.overdue:
                 continue

@@ -7,7 +7,7 @@ from contextlib import suppress
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store import claims, disk, tables
+from models_store import claims, disk, farewells, tables
 from models_store.claims import Claim, Stale
 from models_store.database import UNAVAILABLE, Database
 from models_store.errors import EspalierError, StorageFull
@@ -71,13 +71,19 @@ def _put_off(database: Database, claim: Claim, full: StorageFull, *, settings: S
             lambda: claims.postpone(database, claim, settings=settings, problem=problem), settings=settings, stop=stop
         )
         return f"{PUT_OFF}: {full.detail}"
+    with suppress(OSError):
+        farewells.note(settings, claim.job.id, claim.fence)
     return f"left: {full.detail}"
 
 
 def _give_back(database: Database, claim: Claim, *, settings: Settings, stop: StopFlag) -> str:
-    """Put the job back to the queue as soon as the database answers."""
+    """Put the job back to the queue as soon as the database answers; a worker that has to leave makes a note of it."""
     reason = "the database did not answer"
-    with suppress(Stale, *UNAVAILABLE):
-        persist(lambda: claims.release(database, claim, reason=reason), settings=settings, stop=stop)
-        return f"released: {reason}"
+    with suppress(*UNAVAILABLE):
+        if not stop.is_set:  # else it was waited for already
+            with suppress(Stale):
+                persist(lambda: claims.release(database, claim, reason=reason), settings=settings, stop=stop)
+            return f"released: {reason}"
+    with suppress(OSError):
+        farewells.note(settings, claim.job.id, claim.fence)
     return f"left: {reason}"

@@ -72,7 +72,7 @@ def persist(write: Callable[[], T], *, settings: Settings, stop: StopFlag) -> T:
     Raises:
         OperationalError and its like: when the worker has to leave, and the database has stayed away.
     """
-    deadline = float("inf")
+    deadline = time.monotonic() + LAST_WRITES_S if stop.is_set else float("inf")
     is_away = False
     while True:
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from models_store import disk, tables
+from models_store import disk, farewells, tables
 from models_store.claims import Claim
 from models_store.database import Database
 from models_store.settings import Settings
@@ -52,6 +52,7 @@ def sweep(database: Database, settings: Settings) -> None:
     for path in found:
         if path.name not in running:
             shutil.rmtree(path, ignore_errors=True)
+    farewells.forget(settings, running=running)
 
 
 def _of(claim: Claim, settings: Settings) -> Path:

@@ -15,12 +15,12 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from models_store import claims, events, jobs, registry, tables
-from models_store.database import Database
+from models_store.database import UNAVAILABLE, Database
 from models_store.settings import Settings
 from tests.locks import write_lock
 from tests.samples import a_train_spec, insert_dataset
 from tests.workers.test_supervisor import OWNER, SPEAK, Attempt, attempt, the_job, wait_for_a_job_then
-from workers import supervisor
+from workers import persistence, supervisor
 from workers.persistence import AwakeClock
 from workers.supervisor import StopFlag
 
@@ -147,6 +147,30 @@ def test_a_worker_that_leaves_in_the_outage_gives_the_job_back_after_it(database
     assert (outcome, the_job(database).state, the_job(database).crashes) == ("released", "queued", 0)
 
 
+def test_a_worker_that_can_not_wait_for_the_end_of_the_outage_counts_no_crash_either(
+    database: Database, attempt: Attempt, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(persistence, "LAST_WRITES_S", 0.5)
+    stop, has_left = StopFlag(), threading.Event()
+
+    def lock_and_leave() -> None:
+        stop.set()
+        locked_until(database, has_left.is_set)
+
+    locker = wait_for_a_job_then(database, lock_and_leave)
+    program = 'signal.signal(signal.SIGTERM, lambda *_: os._exit(75)); say("log", text="working"); time.sleep(60)'
+    outcome = attempt(program, stop=stop)
+    has_left.set()
+    locker.join()
+    with database.write() as connection:
+        connection.execute(update(tables.attempt).values(pid_started="0"))  # its process has ended
+    claims.reap(database, settings=settings)
+
+    job = the_job(database)
+    assert outcome == "left: the database did not answer"
+    assert (job.state, job.crashes, outcomes(database)) == ("queued", 0, ["lost_lease"])
+
+
 @pytest.mark.parametrize(
     "fault",
     [OperationalError("SELECT 1", {}, Exception("the server is gone")), PoolTimeoutError("QueuePool limit")],
@@ -224,10 +248,20 @@ class StoppableSupervisor:
         return self.process.stdout.readline().strip()
 
     def stop_until_the_lease_has_run_out(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
+        while not self._stops_outside_a_transaction():
+            os.kill(self.process.pid, signal.SIGCONT)
+            time.sleep(0.05)
         job = the_job(self._database)
         while time.time() < (job.lease_expires_at or 0) + 0.5:
             time.sleep(0.1)
+
+    def _stops_outside_a_transaction(self) -> bool:
+        os.kill(self.process.pid, signal.SIGSTOP)
+        try:
+            with self._database.write():
+                return True
+        except UNAVAILABLE:
+            return False
 
     def outcome(self) -> str:
         """Let it run on, and return how its attempt ended."""
