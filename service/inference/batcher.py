@@ -173,6 +173,7 @@ class Batcher:
             except Exception as error:  # a lane outlives whatever one batch does to it
                 log.exception("a batch failed", images=len(places))
                 self._settle({place: _failure(error) for place in places})
+            places.clear()  # a lane that waits keeps nobody's images in memory
 
     def _take(self) -> list[Place]:
         """Wait for work and return this lane's fair share of it; nothing when the batcher is closed and empty."""

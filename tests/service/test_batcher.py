@@ -1,8 +1,12 @@
 """The batcher alone: every answer belongs to its image, and no fault reaches a neighbour."""
 
 import asyncio
+import contextlib
+import gc
 import random
 import threading
+import time
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +26,10 @@ def mean_colour(images_BHWC: Images) -> Probabilities:
     if (means_BC == POISON).all(axis=1).any():
         raise RuntimeError("poisoned")
     return means_BC
+
+
+class Kept(list[bytes]):
+    """Images whose end can be seen."""
 
 
 class Gate:
@@ -195,4 +203,24 @@ def test_every_bad_image_of_a_request_is_named() -> None:
         ("/inputs/2", "bad_base64"),
         ("/inputs/3", "bad_base64"),
     ]
+    batcher.close()
+
+
+@pytest.mark.parametrize("colour", [(1, 1, 1), None])
+def test_a_lane_that_waits_keeps_no_images(colour: tuple[int, int, int] | None) -> None:
+    batcher = a_batcher(mean_colour, lanes=1)
+
+    def asked() -> weakref.ref[Kept]:
+        images = Kept([b"broken" if colour is None else a_plain_image(colour)])
+        with contextlib.suppress(BadInput):
+            asyncio.run(batcher.predict(images, pointers=["/inputs/0"]))
+        return weakref.ref(images)
+
+    kept = asked()
+    deadline_s = time.monotonic() + 20
+    while kept() is not None and time.monotonic() < deadline_s:  # the lane settles before it lets go
+        time.sleep(0.01)
+        gc.collect()
+
+    assert kept() is None
     batcher.close()
