@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,12 @@ def train(opened: Opened, document: Document) -> Made:
     sha256 = digest_of(spec.model_dump(mode="json"))
     kept = opened.home.settings.scratch / "trained" / f"{opened.dataset.digest[:16]}-{sha256[:16]}.json"
     if kept.exists():
-        return Made(spec, json.loads(kept.read_text(encoding="utf-8")), opened.home.blobs)
+        known = json.loads(kept.read_text(encoding="utf-8"))
+        return Made(ResolvedSpec.model_validate(known["spec"]), known["result"], opened.home.blobs)
     made = run(opened, spec)
     kept.parent.mkdir(exist_ok=True)
-    kept.write_text(json.dumps(made.result), encoding="utf-8")
+    known = {"spec": made.spec.model_dump(mode="json"), "result": made.result}
+    kept.write_text(json.dumps(known), encoding="utf-8")
     return made
 
 
@@ -117,17 +119,21 @@ def run(opened: Opened, spec: ResolvedSpec, *, promoted: dict[str, Any] | None =
         manifest_blob=dataset.manifest_blob,
         checkpoints=[],
         staging=str(staging),
+        facts=asdict(opened.facts),
         kind="train" if promoted is None else "compress",
         promoted=promoted,
         compressed_from=None if promoted is None else "benchmark:1",
     )
     try:
-        return Made(spec, _result_of(TrainerProcess(assignment, settings=settings)), opened.home.blobs)
+        fitted, result = _result_of(TrainerProcess(assignment, settings=settings))
+        return Made(spec if fitted is None else fitted, result, opened.home.blobs)
     finally:
         shutil.rmtree(staging)
 
 
-def _result_of(trainer: TrainerProcess) -> dict[str, Any]:
+def _result_of(trainer: TrainerProcess) -> tuple[ResolvedSpec | None, dict[str, Any]]:
+    """Return the spec that the trainer has fitted to its budget, if it has, and the job's result."""
+    fitted: ResolvedSpec | None = None
     result: dict[str, Any] | None = None
     problem = ""
     try:
@@ -135,6 +141,8 @@ def _result_of(trainer: TrainerProcess) -> dict[str, Any]:
             for kind, data in trainer.read(timeout_s=5):
                 if kind == "result":
                     result = data
+                elif kind == "plan":
+                    fitted = ResolvedSpec.model_validate(data["spec"])
                 elif kind in {"problem", "trouble"}:
                     problem = data["detail"]
                 elif kind == "metrics":
@@ -145,7 +153,7 @@ def _result_of(trainer: TrainerProcess) -> dict[str, Any]:
             raise JobFailed(problem or trainer.log_tail())
     finally:
         trainer.close()
-    return result
+    return fitted, result
 
 
 def show(made: Made, title: str) -> None:

@@ -13,7 +13,7 @@ from models_store import events, families, farewells, tables
 from models_store.database import Database, now
 from models_store.endings import LONGEST_BACKOFF_S, count_crash, end_attempt, ended, lose_lease, requeued
 from models_store.host import Process, this_process
-from models_store.jobs import COLUMNS, TERMINAL, Job, job_of
+from models_store.jobs import COLUMNS, TERMINAL, Job, digest_of, job_of
 from models_store.settings import Settings
 
 
@@ -106,6 +106,16 @@ def report(database: Database, claim: Claim, reports: list[tuple[str, dict[str, 
         _fenced(connection, claim, values or {"fence": tables.job.c.fence})
         for kind, data in reports:
             events.append(connection, claim.job.id, kind, data)
+
+
+def keep_plan(database: Database, claim: Claim, spec: dict[str, Any]) -> None:
+    """Put the spec that a trainer has fitted to its budget in place of the job's own: later attempts train by it.
+
+    Raises:
+        Stale: if the claim is no longer ours.
+    """
+    with database.write() as connection:
+        _fenced(connection, claim, {"spec": spec, "spec_sha256": digest_of(spec)})
 
 
 def keep_checkpoint(database: Database, claim: Claim, sha256: str) -> list[str]:

@@ -102,6 +102,12 @@ class Settings(BaseSettings):
         64 << 30, gt=0, description="largest sum of decoded datasets kept in WORK_DIR, in bytes"
     )
     measure_s: float = Field(4, gt=0, description="how long a job times its exported files, all together, in seconds")
+    measure_limit_s: float = Field(
+        180,
+        gt=0,
+        description="wall seconds after which a job times fewer rounds of its exported files, and answers fewer images "
+        "with them, as on a busy or slow host; the card says how many",
+    )
     blob_grace_s: float = Field(86_400, ge=0, description="age at which a blob without a row is swept, in seconds")
 
     @model_validator(mode="after")

@@ -9,7 +9,9 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from models_store import datasets
-from models_store.spec.facts import Target
+from models_store.spec import ladder
+from models_store.spec.facts import DatasetFacts, Target
+from models_store.spec.train import ResolvedSpec
 from service.answer import Answer
 from service.outcomes import Children, Kind, Outcome, State
 
@@ -161,6 +163,9 @@ class Progress(Answer):
     fraction: float = Field(ge=0, le=1, description="share of the whole job that is done")
     epoch: int | None = Field(None, description="epochs done, while it trains")
     epochs: int | None = None
+    eta_s: float | None = Field(
+        None, ge=0, description="seconds until the job ends, as its pace has it; null: not known yet"
+    )
 
 
 class Job(Answer):
@@ -196,6 +201,56 @@ class Job(Answer):
     finished_at: datetime | None
 
 
+class Plan(Answer):
+    """One way to train a spec, before a host has measured what it takes there."""
+
+    size: int = Field(description="side of the images, in pixels")
+    freeze: str = Field(description="how much of the backbone is frozen")
+    epochs: int = Field(description="most epochs; fewer, down to `least_epochs`, where the budget wants it")
+    least_epochs: int
+
+
+class Budget(Answer):
+    """How long training may take on the host that does it, and the plans that its trainer chooses from."""
+
+    minutes: float | None = Field(description="`training.budget_minutes`; null: nothing is measured or changed")
+    may_change: list[str] = Field(description="`training.fit_to_budget`: what the spec leaves to the trainer")
+    plans: list[Plan] = Field(
+        description="the best first, which is the spec's own; the trainer measures its steps at the start and takes "
+        "the first that fits, with as many epochs as fit, or else the cheapest"
+    )
+    summary: str = Field(description="the same in one sentence")
+
+    @classmethod
+    def of(cls, spec: ResolvedSpec, facts: DatasetFacts) -> "Budget":
+        """Return the answer for a resolved spec and its dataset."""
+        training = spec.training
+        plans = ladder.rungs(spec, facts)
+        if training.budget_minutes is None:
+            summary = "no budget: it trains as it stands, however long that takes"
+        elif len(plans) == 1 and plans[0].least_epochs == training.epochs:
+            summary = f"it trains as it stands; an estimate above {training.budget_minutes:g} minutes is only reported"
+        else:
+            summary = (
+                f"at most about {training.budget_minutes:g} minutes of training: the trainer measures a step on its "
+                "host and takes the first of these plans that fits; the rest of the job comes after that"
+            )
+        return cls(
+            minutes=training.budget_minutes,
+            may_change=list(training.fit_to_budget),
+            plans=[
+                Plan(
+                    size=plan.spec.input.size or 0,
+                    freeze=plan.spec.backbone.freeze or "none",
+                    epochs=plan.spec.training.epochs,
+                    least_epochs=plan.least_epochs,
+                )
+                for plan in plans
+            ],
+            summary=summary,
+        )
+
+
 class DryRun(Answer):
     """What a spec means, without a job."""
 
@@ -203,6 +258,9 @@ class DryRun(Answer):
     kind: Kind = Field(description="kind of the job that it would make")
     children: int = Field(description="jobs that would be made below it; 0: none")
     warnings: list[str] = Field(description="what the spec allows and is unlikely to mean")
+    budget: Budget | None = Field(
+        None, description="how long training may take, and what may be changed for that; null: nothing is trained"
+    )
 
 
 class DatasetList(Answer):

@@ -64,7 +64,7 @@ def _document(
         "dataset": job.dataset_id,
         "state": job.state,
         "phase": job.phase,
-        "progress": {"fraction": 0.0, "epoch": None, "epochs": None, **job.progress},
+        "progress": {"fraction": 0.0, "epoch": None, "epochs": None, **job.progress, "eta_s": _eta_s(job)},
         "steps": [
             {**step, "started_at": moment(step["started_at"]), "ended_at": moment(step["ended_at"])}
             for step in phases.steps(job, entered)
@@ -85,3 +85,9 @@ def _document(
 def _children(job: jobs.Job, counts: Mapping[str, int]) -> Document:
     planned = max(job.progress.get("children", 0), sum(counts.values()))
     return Children(planned=planned, **counts).model_dump()
+
+
+def _eta_s(job: jobs.Job) -> float | None:
+    """Return the seconds left of a job that runs; what a worker has let go of has no pace."""
+    eta_s = job.progress.get("eta_s")
+    return eta_s if job.state == "running" else None

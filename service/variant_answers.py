@@ -79,6 +79,12 @@ class Measured(Answer):
     threads: int | None = Field(None, description="CPU threads that ran it")
     host: Host | None = Field(None, description="what it ran on")
     measured_at: datetime | None = Field(None, description="when")
+    images: dict[str, int] | None = Field(
+        None, description="split → images that accuracies are of: all, or a random part on a host too slow for all"
+    )
+    rounds: dict[str, int] | None = Field(
+        None, description="batch size → rounds that speeds are of; fewer on a host too slow for more"
+    )
 
 
 class Parity(Answer):

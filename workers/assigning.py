@@ -1,6 +1,7 @@
 """claim → Assignment: all that a trainer must know, read from the store before it starts."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> 
         kind=job.kind,
         threads=cores.shared(trainers_beside=beside, trainers_on_machine=on_machine),
         trainers=max(beside, on_machine),
+        facts=asdict(datasets.facts(dataset)) if job.spec["training"].get("fit_to_budget") else {},
         **_of_kind(database, blobs, job),
     )
 

@@ -1,12 +1,12 @@
 """What a supervisor tells its trainer, and how the trainer ends: a file one way, JSON lines the other way.
 
-Reports are `{"kind": …, "data": …}`. Of kind phase, progress, metrics and log they become the job's events;
-`checkpoint` names a blob to keep; `result` is what to publish; `problem` says why the job can't succeed; `trouble` why
-this attempt can't, through no fault of the job's.
+Reports are `{"kind": …, "data": …}`. Of kind phase, progress, metrics and log they become the job's events; `plan` is
+the job's spec from now on, fitted to its budget; `checkpoint` names a blob to keep; `result` is what to publish;
+`problem` says why the job can't succeed; `trouble` why this attempt can't, through no fault of the job's.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Assignment:
     """threads to calculate on: this trainer's share of the host's cores; None: all that may be used"""
     trainers: int = 1
     """how many trainers share the cores, this one included"""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """what is known of the dataset, where a plan is to be fitted to it: the fields of a DatasetFacts"""
     initial_weights: str | None = None
     """what the backbone starts from (a blob), when that is a model of ours or a file of the user's"""
     teacher: dict[str, Any] | None = None

@@ -14,6 +14,7 @@ from workers.image.task import Classifier
 from workers.progress import Reporter, Stretch
 from workers.training import selection, targets
 from workers.training.derived_specs import probing
+from workers.training.learner import Examples
 from workers.training.loop import Trained, train
 from workers.work import Work
 
@@ -27,14 +28,16 @@ def learn(work: Work, arrays: ImageArrays) -> Trained[Classifier]:
     if work.assignment.promoted is not None:
         return _promoted(work, arrays, work.assignment.promoted)
     classifier = _net(work, arrays, spec=work.spec)
+    epoch_s = work.plan.epoch_s if work.plan else None
     if not work.spec.transfer.probe_epochs:
-        return train_stage(work, classifier, arrays, spec=work.spec, stage="training")
+        return train_stage(work, classifier, arrays, spec=work.spec, stage="training", epoch_s=epoch_s)
     spec = probing(work.spec)
-    told = Stretch(work.reporter, start=0.0, end=PROBE_SHARE, prefix="probe_")
+    after_s = None if epoch_s is None else epoch_s * work.spec.training.epochs
+    told = Stretch(work.reporter, start=0.0, end=PROBE_SHARE, prefix="probe_", after_s=after_s)
     probed = train_stage(work, _net(work, arrays, spec=spec), arrays, spec=spec, stage="probing", reporter=told)
     classifier.load_state_dict(probed.classifier.state_dict())
     told = Stretch(work.reporter, start=PROBE_SHARE, end=1.0)
-    trained = train_stage(work, classifier, arrays, spec=work.spec, stage="training", reporter=told)
+    trained = train_stage(work, classifier, arrays, spec=work.spec, stage="training", reporter=told, epoch_s=epoch_s)
     return _better(probed, trained, monitor=work.spec.training.monitor, tell=work.reporter.log)
 
 
@@ -84,13 +87,15 @@ def train_stage(
     stage: str,
     reporter: Reporter | None = None,
     teacher: Classifier | None = None,
+    epoch_s: float | None = None,
 ) -> Trained[Classifier]:
     """Return the net trained by `spec`, from the checkpoint of an earlier attempt at this stage where there is one.
 
-    `teacher` is whom it learns from; left out, it is the net that the spec's `distillation` names.
+    `teacher` is whom it learns from; left out, it is the net that the spec's `distillation` names. `epoch_s` is what an
+    epoch is expected to take.
     """
     if teacher is None and spec.distillation is not None:
-        teacher = _teacher(work, arrays)
+        teacher = teacher_of(work, arrays)
     return train(
         classifier,
         arrays,
@@ -101,14 +106,15 @@ def train_stage(
         clock=time.monotonic,
         checkpoint_s=work.settings.checkpoint_s,
         teacher=teacher,
+        epoch_s=epoch_s,
     )
 
 
-def _teacher(work: Work, arrays: ImageArrays) -> Classifier:
+def teacher_of(work: Work, examples: Examples) -> Classifier:
     """Return the trained net that the spec's `distillation` names."""
     given = work.assignment.teacher
     assert given is not None, "the supervisor hands over what the spec names"
-    aim = targets.build(work.spec.task, arrays)
+    aim = targets.build(work.spec.task, examples)
     return task.restore(
         read_resolved(given["spec"]),
         work.blobs.local(given["weights"]),

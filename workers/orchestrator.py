@@ -3,9 +3,16 @@
 A step takes a moment, needs no torch, and is decided by rows alone. So any worker takes the next one, and one that is
 killed in the middle has neither lost nor doubled anything.
 
+Children are compared, so they train by one plan: where the spec leaves something to fit to its budget, the first child
+goes alone, its trainer fits it to its host, and all others take the plan from its row. `training.budget_minutes` is for
+each child.
+
 EveryChildFailed   nothing is left to choose from
 LastChildFailed    the job that was to publish did not
 """
+
+import copy
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -126,6 +133,8 @@ class _Family:
         self.total = planned(self.spec)
         self.publishes = self.spec.validation is None or self.spec.validation.publish
         self.phase = FAMILY_PHASES[parent.kind]
+        self.fitted = self.spec.training.fit_to_budget
+        self.planner = next((child for child in self.tried if _has_a_plan(child)), None)
 
     def next_children(self) -> list[NewChild] | None:
         """Return what is to be submitted now, which may be nothing yet; None: all is done."""
@@ -158,7 +167,7 @@ class _Family:
         monitor = self.spec.training.monitor
         trials = trials_of(self.database, self.parent.id, monitor=monitor)
         new = []
-        for _ in range(min(self.total - len(self.tried), wanted.parallel - (len(self.tried) - self.ended))):
+        for _ in range(self._room(wanted.parallel)):
             number = len(trials)
             if number == 0:
                 own = {path: value_at(self.parent.spec, path) for path in wanted.space}
@@ -176,7 +185,7 @@ class _Family:
         owner, classes = self.parent.owner, self._dataset().card["classes"]
         document = self._document()
         try:
-            document = applied(self.parent.spec, values, facts)
+            document = applied(self._planned(self.parent.spec), values, facts)
             spec = ResolvedSpec.model_validate(document, context=facts)
             document = sources.pin(spec, self.database, owner=owner, classes=classes).model_dump(mode="json")
         except (sources.SourceNotFound, sources.SourceUnfit) as error:
@@ -194,8 +203,7 @@ class _Family:
         """Return the next folds or repeats."""
         validation = self.spec.validation
         assert validation is not None, "these kinds have one"
-        room = validation.parallel - (len(self.tried) - self.ended)
-        numbers = range(len(self.tried), min(self.total, len(self.tried) + max(0, room)))
+        numbers = range(len(self.tried), len(self.tried) + self._room(validation.parallel))
         if validation.kind == "k_fold":
             return [NewChild(number, "fold", self._document()) for number in numbers]
         seeds = [(number, (self.spec.seed + number) % 2**32) for number in numbers]
@@ -214,19 +222,41 @@ class _Family:
         best = self.tried[number]
         assert self.spec.search is not None, "a search has one"
         files = {"trained": (best.files or {})["weights"]} if self.spec.search.winner == "promote" else None
-        return NewChild(self.total, "train", best.spec, parameters=best.parameters, files=files)
+        return NewChild(self.total, "train", self._planned(best.spec), parameters=best.parameters, files=files)
 
     def _plain(self) -> NewChild:
         return NewChild(self.total, "train", self._document())
 
-    def _document(self) -> dict[str, object]:
-        return self.parent.spec | {"search": None, "validation": None}
+    def _document(self) -> dict[str, Any]:
+        return self._planned(self.parent.spec) | {"search": None, "validation": None}
+
+    def _room(self, parallel: int) -> int:
+        """Return how many children may begin now: as long as the plan has to be found, one at a time."""
+        most = 1 if self.fitted and self.planner is None else parallel
+        return max(0, min(self.total - len(self.tried), most - (len(self.tried) - self.ended)))
+
+    def _planned(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a spec by the plan that a child's trainer has fitted; as it is while there is none."""
+        if self.planner is None:
+            return document
+        changed = copy.deepcopy(document)
+        for path in self.fitted:
+            *above, last = path.split(".")
+            here = value_at(changed, ".".join(above)) if above else changed
+            here[last] = value_at(self.planner.spec, path)
+        changed["training"]["fit_to_budget"] = []
+        return changed
 
     def _facts(self) -> DatasetFacts:
         return datasets.facts(self._dataset())
 
     def _dataset(self) -> datasets.Dataset:
         return datasets.find(self.database, self.parent.dataset_id, owner=self.parent.owner)
+
+
+def _has_a_plan(child: Job) -> bool:
+    """Tell whether the child's trainer has fitted its spec to the budget, and nothing is left to fit; or has ended."""
+    return child.state == "succeeded" or not child.spec["training"].get("fit_to_budget")
 
 
 def _how(child: Job) -> str:

@@ -14,7 +14,7 @@ from models_store import disk
 from models_store.datasets import ManifestEntry, read_manifest
 from models_store.errors import Invalid
 from models_store.providers import Provider
-from workers import examining, quantizing, shrinking
+from workers import examining, fitting, quantizing, shrinking
 from workers.checking import check_files
 from workers.evaluation.examination import Examined
 from workers.export import sessions
@@ -56,10 +56,12 @@ def run(work: Work) -> None:
 
 
 def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
-    """Return the dataset's manifest and its images, decoded and resized once."""
+    """Return the dataset's manifest and its images, decoded and resized once; `work.spec` fits its budget then."""
     work.reporter.phase("validating")
+    entries = read_manifest(work.blobs.local(work.assignment.manifest_blob))
+    if any(entry.split == "val" for entry in entries):
+        fitting.fit(work, entries)
     assignment = work.assignment
-    entries = read_manifest(work.blobs.local(assignment.manifest_blob))
     arrays = prepare(
         entries,
         work.blobs.local(assignment.images_blob),
@@ -120,6 +122,7 @@ def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> di
         device=work.settings.device,
         budget_s=work.settings.measure_s,
         threads=torch.get_num_threads(),
+        limit_s=work.settings.measure_limit_s,
         report=work.reporter.progress,
     )
 

@@ -12,7 +12,10 @@ class Reporter(Protocol):
         ...
 
     def progress(self, fraction: float, **facts: float | str) -> None:
-        """Tell how much of the phase is done, from 0 to 1, and what goes with it (epoch, loss, …)."""
+        """Tell how much of the phase is done, from 0 to 1, and what goes with it (epoch, loss, …).
+
+        `eta_s` are the seconds left of it, where they are known.
+        """
         ...
 
     def metrics(self, **values: float) -> None:
@@ -29,18 +32,26 @@ class Reporter(Protocol):
 
 
 class Stretch:
-    """A reporter for a part of a phase: progress goes from `start` to `end` of it, and metrics get a prefix."""
+    """A reporter for a part of a phase: progress goes from `start` to `end` of it, and metrics get a prefix.
 
-    def __init__(self, reporter: Reporter, *, start: float, end: float, prefix: str = "") -> None:
+    `after_s` are the seconds that the rest of the phase takes after this part; None: not known.
+    """
+
+    def __init__(
+        self, reporter: Reporter, *, start: float, end: float, prefix: str = "", after_s: float | None = None
+    ) -> None:
         self._reporter = reporter
-        self._start, self._end, self._prefix = start, end, prefix
+        self._start, self._end, self._prefix, self._after_s = start, end, prefix, after_s
 
     def phase(self, name: str) -> None:
         """Enter a phase of the job."""
         self._reporter.phase(name)
 
     def progress(self, fraction: float, **facts: float | str) -> None:
-        """Tell how much of the part is done."""
+        """Tell how much of the part is done; to `eta_s` the rest of the phase is added, where that is known."""
+        if self._end < 1 and "eta_s" in facts:
+            own_s = float(facts.pop("eta_s"))
+            facts |= {} if self._after_s is None else {"eta_s": own_s + self._after_s}
         self._reporter.progress(self._start + (self._end - self._start) * fraction, **facts)
 
     def metrics(self, **values: float) -> None:

@@ -45,6 +45,7 @@ def version_card(
             "batch_size": trained.batch_size,
             "device": work.device.type,
             "threads": torch.get_num_threads(),
+            "plan": None if work.plan is None else work.plan.card,
         },
     }
 

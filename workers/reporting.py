@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workers.progress import Drained
+from workers.remaining import Remaining
 
 LEAST_S = 0.4  # between two progress reports of one phase
 
@@ -22,6 +23,7 @@ class PipeReporter:
         self._done, self._share = 0.0, 0.0
         self._told_at = 0.0
         self._stop = False
+        self._remaining = Remaining(plan, clock=time.monotonic)
 
     def listen(self) -> None:
         """Take SIGTERM as the wish to stop."""
@@ -40,17 +42,28 @@ class PipeReporter:
         self._done = sum(share for _, share in self._plan[:position]) / self._total
         self._share = self._plan[position][1] / self._total
         self._told_at = 0.0
+        self._remaining.enter(name)
         self.say("phase", {"phase": name})
         self.say("progress", {"fraction": round(self._done, 4), "phase_fraction": 0.0})
 
     def progress(self, fraction: float, **facts: float | str) -> None:
-        """Tell how much of the phase is done; told at most every `LEAST_S`, and at its end."""
+        """Tell how much of the phase is done; told at most every `LEAST_S`, and at its end.
+
+        `eta_s` among the facts are the seconds left of the phase; those left of the job are told in their place.
+        """
         moment = time.monotonic()
         if moment - self._told_at < LEAST_S and fraction < 1:
             return
         self._told_at = moment
         overall = self._done + self._share * min(max(fraction, 0.0), 1.0)
-        self.say("progress", {"fraction": round(overall, 4), "phase_fraction": round(fraction, 4), **facts})
+        own_s = facts.pop("eta_s", None)
+        left_s = self._remaining.left_s(fraction, own_s=None if own_s is None else float(own_s))
+        eta = {} if left_s is None else {"eta_s": round(left_s, 1)}
+        self.say("progress", {"fraction": round(overall, 4), "phase_fraction": round(fraction, 4), **facts, **eta})
+
+    def expect(self, phase: str, seconds: float) -> None:
+        """Take so many seconds for a phase that is still to come."""
+        self._remaining.expect(phase, seconds)
 
     def metrics(self, **values: float) -> None:
         """Tell measured values that stay."""

@@ -292,7 +292,11 @@ class _Watch:
                 self._delete(claims.keep_checkpoint(self._database, self._claim, data["sha256"]))
                 self._untold.pop(0)
                 continue
-            events = list(itertools.takewhile(lambda report: report[0] != "checkpoint", self._untold))
+            if kind == "plan":
+                claims.keep_plan(self._database, self._claim, data["spec"])
+                self._untold.pop(0)
+                continue
+            events = list(itertools.takewhile(lambda report: report[0] not in {"checkpoint", "plan"}, self._untold))
             claims.report(self._database, self._claim, events)
             del self._untold[: len(events)]
             if self._referee is not None and any(kind == "metrics" and "epoch" in data for kind, data in events):

@@ -42,6 +42,18 @@ class Form:
         return (self.made_by or {}).get("kind") == "dynamic_int8"
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How a training was fitted to its budget, and the seconds that it was estimated at.
+
+    `card` is what its version's card says of it.
+    """
+
+    card: dict[str, Any]
+    before_s: float
+    epoch_s: float
+
+
 @dataclass
 class Work:
     """What the stages of one job share."""
@@ -53,6 +65,7 @@ class Work:
     blobs: Blobs
     reporter: PipeReporter
     checkpoints: JobCheckpoints
+    plan: Plan | None = None
 
     @property
     def staging(self) -> Path:

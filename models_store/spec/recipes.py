@@ -11,7 +11,11 @@ Three ways lead from images to a model, and the dataset and the backbone choose 
 Windows are drawn inside the image, never beyond it: a black border that no served image has is a clue that misleads
 where brightness matters. Colours are varied because light and devices differ between those who took the training
 images and those who will ask. Rare classes count as much as others, since what is rare in the training images need not
-be rare where the model is asked. How long: about as many pixels as two CPU cores go through in ten minutes.
+be rare where the model is asked.
+
+How long: as many pixels as two quick CPU cores go through in ten minutes, or in `training.budget_minutes` when that is
+more. This is the plan for a host that is quick enough. The trainer measures its own steps and fits the plan to the
+budget (`models_store.spec.ladder`), so that a slow or busy host trains less, and at last a head alone.
 
 What a spec says stays as it is; a recipe decides the rest beside it. `python -m benchmarks.defaults` measures them.
 """
@@ -23,8 +27,9 @@ from pydantic import TypeAdapter
 
 from models_store.spec.backbone import Backbone
 from models_store.spec.facts import DatasetFacts
+from models_store.spec.fitted import LEFT_OUT, left_to_the_trainer
 from models_store.spec.network import Network
-from models_store.spec.training import LARGEST_PROBED_BATCH
+from models_store.spec.training import BUDGET_MINUTES, LARGEST_PROBED_BATCH
 from models_store.spec.transfer import Transfer
 
 Document = dict[str, Any]
@@ -34,18 +39,21 @@ TASK_OF = {"class": "image_classification", "labels": "multilabel_classification
 
 PHOTOGRAPH_SIDE = 112
 """from here on an image shows what pretrained backbones were made for; below, it is enlarged"""
-FEW = 2_000
-"""training photographs below which their backbone stays as it is: fine-tuning for minutes gains nothing there"""
+FEW = 500
+"""training photographs below which their backbone stays as it is, whatever the budget: a head on its features is as good
+there, and does not overfit. From here on the backbone is fine-tuned where the budget allows it"""
 RARE = 2.0
 """how many times rarer than the commonest class the rarest must be for the loss to weigh them"""
 MANY = 10_000
 """training images from which on a tenth of them tells accuracies apart, and a wider net finds enough to learn"""
 PIXELS: dict[Way, float] = {"head": math.inf, "fine_tune": 1e9, "scratch": 4e8}
-"""of all epochs together"""
+"""of all epochs together, in `BUDGET_MINUTES`"""
 EPOCHS: dict[Way, tuple[int, int]] = {"head": (50, 50), "fine_tune": (2, 12), "scratch": (10, 25)}
 LEAST_STEPS: dict[Way, int] = {"head": 400, "fine_tune": 300, "scratch": 1_000}
 """the fewest that get anywhere: small datasets are looked at more often, up to MOST_EPOCHS times"""
 MOST_EPOCHS = 200
+LEAST_HEAD_EPOCHS = 10
+"""of a head that has to be ready sooner than its 50 epochs"""
 OWN = {"small_cnn", "cifar_resnet18"}
 
 GREY_NET: Document = {"kind": "small_cnn", "widths": [32, 64, 128], "depth": 2, "dense_size": None}
@@ -68,7 +76,8 @@ def fill(document: Document, facts: DatasetFacts, *, rate_is_left_out: bool = Fa
     training = document["training"]
     batch_size = training["batch_size"] or _batch_size(way, facts, parts=training["accumulate_steps"])
     steps_per_epoch = _steps_per_epoch(batch_size, facts)
-    epochs = training["epochs"] or _epochs(way, size, steps_per_epoch, facts)
+    budget = training.get("budget_minutes") or BUDGET_MINUTES
+    epochs = training["epochs"] or _epochs(way, size, steps_per_epoch, facts, budget_minutes=budget)
     loss = document["loss"] or _loss(task, way, facts)
     decided: Document = {
         "task": task,
@@ -79,6 +88,7 @@ def fill(document: Document, facts: DatasetFacts, *, rate_is_left_out: bool = Fa
             "epochs": epochs,
             "batch_size": batch_size,
             "monitor": training["monitor"] or _monitor(task, way, facts, is_balanced=_is_balanced(loss, training)),
+            "fit_to_budget": left_to_the_trainer(document, size=size, fine_tunes=way == "fine_tune"),
         },
     }
     left_out: Document = {
@@ -99,6 +109,51 @@ def is_uneven(facts: DatasetFacts) -> bool:
     """Tell whether the rarest class is so much rarer than the commonest that the loss weighs them."""
     counts = [count for count in facts.counts.values() if count]
     return facts.target == "class" and len(counts) > 1 and max(counts) >= RARE * min(counts)
+
+
+def way_of(document: Document) -> Way:
+    """Return which way a resolved spec takes."""
+    if document["backbone"]["weights"] is None:
+        return "scratch"
+    return "head" if document["backbone"]["freeze"] == "backbone" else "fine_tune"
+
+
+def least_epochs(document: Document, facts: DatasetFacts) -> int:
+    """Return the fewest epochs that a resolved spec gets anywhere with, when the recipe chose their number."""
+    way, training = way_of(document), document["training"]
+    least = LEAST_HEAD_EPOCHS if way == "head" else EPOCHS[way][0]
+    steps_per_epoch = _steps_per_epoch(training["batch_size"], facts)
+    steps = min(MOST_EPOCHS, math.ceil(LEAST_STEPS[way] / steps_per_epoch))
+    return min(int(training["epochs"]), max(least, steps))
+
+
+def as_head(document: Document, facts: DatasetFacts) -> Document:
+    """Return a resolved spec with a head on cached features in place of fine-tuning, by the recipe of that way."""
+    left_out = document | dict.fromkeys(LEFT_OUT)
+    steps_per_epoch = _steps_per_epoch(document["training"]["batch_size"], facts)
+    epochs = max(EPOCHS["head"][0], min(MOST_EPOCHS, math.ceil(LEAST_STEPS["head"] / steps_per_epoch)))
+    part: Network = TypeAdapter(Backbone).validate_python(document["backbone"])
+    return document | {
+        "backbone": document["backbone"] | {"freeze": "backbone"},
+        "training": document["training"] | {"epochs": epochs},
+        "transfer": Transfer().model_dump(),
+        "augmentation": [],
+        "regularizers": _regularizers("head", left_out, epochs * steps_per_epoch),
+        "loss": _loss(document["task"], "head", facts),
+        "optimizer": _optimizer("head", part, facts),
+        "schedule": _schedule("head", left_out),
+    }
+
+
+def with_epochs(document: Document, epochs: int, facts: DatasetFacts) -> Document:
+    """Return a resolved spec with another number of epochs; an average of weights that the recipe chose follows it."""
+    training = document["training"]
+    changed = document | {"training": training | {"epochs": epochs}}
+    if "regularizers" not in training["fit_to_budget"] or way_of(document) == "head":
+        return changed
+    decay = _ema_decay(epochs * _steps_per_epoch(training["batch_size"], facts))
+    parts = [part | {"decay": decay} if part["kind"] == "ema" else part for part in document["regularizers"]]
+    return changed | {"regularizers": parts}
 
 
 def _backbone(document: Document, facts: DatasetFacts) -> Document:
@@ -178,9 +233,9 @@ def _steps_per_epoch(batch_size: int | str, facts: DatasetFacts) -> int:
     return math.ceil(facts.train_count / most)
 
 
-def _epochs(way: Way, size: int, steps_per_epoch: int, facts: DatasetFacts) -> int:
+def _epochs(way: Way, size: int, steps_per_epoch: int, facts: DatasetFacts, *, budget_minutes: float) -> int:
     least, most = EPOCHS[way]
-    affordable = PIXELS[way] / size**2 / facts.train_count
+    affordable = PIXELS[way] * max(1.0, budget_minutes / BUDGET_MINUTES) / size**2 / facts.train_count
     epochs = most if affordable > most else max(least, math.ceil(affordable))
     return max(epochs, min(MOST_EPOCHS, math.ceil(LEAST_STEPS[way] / steps_per_epoch)))
 
@@ -226,8 +281,12 @@ def _regularizers(way: Way, document: Document, steps: int) -> list[Document]:
     if way == "head":
         return [{"kind": "l2", "strength": 0.02}]
     averages = (document["optimizer"] or {}).get("kind") == "schedule_free_adamw"
-    decay = round(min(0.999, max(0.9, 1 - 10 / steps)), 4)  # the last tenth of the run
-    return [{"kind": "dropout", "probability": 0.2}] + ([] if averages else [{"kind": "ema", "decay": decay}])
+    average: list[Document] = [] if averages else [{"kind": "ema", "decay": _ema_decay(steps)}]
+    return [{"kind": "dropout", "probability": 0.2}, *average]
+
+
+def _ema_decay(steps: int) -> float:
+    return round(min(0.999, max(0.9, 1 - 10 / steps)), 4)  # the last tenth of the run
 
 
 def _loss(task: str, way: Way, facts: DatasetFacts) -> Document:

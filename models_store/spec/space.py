@@ -38,7 +38,12 @@ VARIED = {
     "training",
 }
 """what changes a trial; trials train and evaluate alone, so that the rest would make no difference"""
-HELD = {"distillation.teacher": "a teacher", "training.monitor": "the figure that trials are compared by"}
+HELD = {
+    "distillation.teacher": "a teacher",
+    "training.monitor": "the figure that trials are compared by",
+    "training.budget_minutes": "the time that one plan for all trials is fitted to",
+    "training.fit_to_budget": "what may be changed for that",
+}
 
 
 def value_at(document: Document, path: str) -> Any:  # noqa: ANN401  any JSON

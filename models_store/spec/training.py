@@ -16,6 +16,20 @@ FALLING: set[str] = {"val_balanced_loss", "val_loss"}
 """those of which less is better"""
 BatchSize = Annotated[int, Field(ge=1, le=65_536)] | Literal["auto", "full"]
 
+Fitted = Literal[
+    "input.size",
+    "backbone.freeze",
+    "transfer",
+    "augmentation",
+    "regularizers",
+    "loss",
+    "optimizer",
+    "schedule",
+    "training.epochs",
+]
+"""paths into a spec of what a trainer may lower or replace to keep to its budget"""
+BUDGET_MINUTES = 10.0
+
 
 class EarlyStopping(Part):
     """Stop when a metric has not improved for a while (Prechelt 1998)."""
@@ -60,6 +74,17 @@ class Training(Part):
         description="validation metric that picks the best checkpoint and drives early stopping and searches; null: the recipe's, which for numbers, labels, frozen backbones and below 10,000 images is val_loss, or val_balanced_loss (the mean of the classes' own means) where the loss or the sampling is balanced; else it is the accuracy (balanced, when classes are uneven)",
     )
     early_stopping: EarlyStopping | None = Field(None, description="null: train all epochs")
+    budget_minutes: float | None = Field(
+        BUDGET_MINUTES,
+        ge=0.01,
+        le=100_000,
+        description="minutes that training should take at most on the host that does it. The trainer measures its own steps first, and lowers what `fit_to_budget` names until the estimate fits: fewer epochs, more of the backbone frozen, smaller images, at last a head alone. When not even that fits, the cheapest is trained; null: nothing is measured or changed",
+    )
+    fit_to_budget: list[Fitted] | None = Field(
+        None,
+        max_length=9,
+        description="paths of what the trainer may change to keep to `budget_minutes`; empty: nothing, and an estimate above the budget is only reported; null: what the spec leaves to the recipe",
+    )
 
 
 class ResolvedTraining(Training):
@@ -68,3 +93,6 @@ class ResolvedTraining(Training):
     epochs: int
     batch_size: BatchSize
     monitor: Monitor
+    fit_to_budget: list[Fitted] = Field(
+        [], description="empty as well in specs older than budgets, and once a trainer has fitted the spec"
+    )

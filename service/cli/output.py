@@ -22,6 +22,8 @@ STATE_STYLES = {
 }
 NOTHING = "-"
 
+MOST_SECONDS, MOST_MINUTES = 90, 90  # told as such
+
 
 def print_problem(console: Console, problem: Document) -> None:
     """Print a problem document: what is wrong, where, what is allowed."""
@@ -73,6 +75,11 @@ def job_card(job: Document) -> RenderableType:
         ("state", styled_state(job["state"])),
         ("outcome", outcome(job)),
         *(
+            (("left", f"about {duration(job['progress']['eta_s'])}"),)
+            if job["progress"].get("eta_s") is not None
+            else ()
+        ),
+        *(
             (("children", ", ".join(f"{count} {name}" for name, count in job["children"].items() if count)),)
             if job["children"]
             else ()
@@ -87,6 +94,14 @@ def job_card(job: Document) -> RenderableType:
         (step["name"], step["state"], moment(step["started_at"]), moment(step["ended_at"])) for step in job["steps"]
     ]
     return Group(facts(f"Job {job['id']}", told), sheet("Steps", ("step", "state", "started", "ended"), steps))
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that people would say it in."""
+    if seconds < MOST_SECONDS:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < MOST_MINUTES else f"{minutes / 60:.1f} h"
 
 
 def styled_state(state: str) -> str:

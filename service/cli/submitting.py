@@ -20,6 +20,12 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="follow the job to 
 def show_meaning(session: Session, answer: Document) -> None:
     """Print what a dry run has answered."""
     typer.echo(json.dumps(answer if session.as_json else answer["spec"], indent=None if session.as_json else 2))
+    if answer["budget"] is not None:
+        typer.secho(f"budget: {answer['budget']['summary']}", fg="cyan", err=True)
+        for plan in answer["budget"]["plans"]:
+            least = "" if plan["least_epochs"] == plan["epochs"] else f"{plan['least_epochs']} to "
+            frozen = f"backbone frozen: {plan['freeze']}"
+            typer.secho(f"  {plan['size']} px, {frozen}, {least}{plan['epochs']} epochs", fg="cyan", err=True)
     _warn(answer)
 
 

@@ -21,13 +21,13 @@ from rich.table import Column
 from rich.text import Text
 
 from service.cli.client import Client, Event
-from service.cli.output import STATE_STYLES, print_problem
+from service.cli.output import STATE_STYLES, duration, print_problem
 
 Document = dict[str, Any]
 
 BAR_WIDTH = 20
 SEPARATOR = " · "
-NOT_FACTS = ("fraction", "phase_fraction", "phase", "children", "ended")
+NOT_FACTS = ("fraction", "phase_fraction", "phase", "children", "ended", "eta_s")
 
 
 def watch(client: Client, job_id: str, *, console: Console, meanwhile: Callable[[], None] = lambda: None) -> Document:
@@ -108,6 +108,8 @@ class _Bars:
 
     def _advance(self, data: Document) -> None:
         self._progress.update(self._whole, completed=data["fraction"])
+        if data.get("eta_s") is not None:
+            self._progress.update(self._whole, facts=f"about {duration(data['eta_s'])} left")
         if self._phase is not None and "children" in data:
             self._progress.update(self._phase, total=data["children"], completed=data["ended"], facts="")
         elif self._phase is not None:

@@ -10,9 +10,10 @@ from starlette.concurrency import run_in_threadpool
 
 from models_store import datasets, idempotency, jobs, sources
 from models_store.errors import FieldError, Invalid
+from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from service import bodies
-from service.answers import DryRun, Job
+from service.answers import Budget, DryRun, Job
 from service.auth import Owner
 from service.context import Context, Here
 from service.routes.jobs import accepted
@@ -79,12 +80,13 @@ async def create(
     """
     body = await bodies.read_json(request, max_bytes=MOST_SPEC_BYTES)
     if dry_run:
-        spec, warnings = await run_in_threadpool(_resolved, here, body, owner=owner)
+        spec, facts, warnings = await run_in_threadpool(_resolved, here, body, owner=owner)
         meant = DryRun(
             spec=spec.model_dump(mode="json"),
             kind=jobs.kind_of(spec),
             children=jobs.children_of(spec),
             warnings=warnings,
+            budget=Budget.of(spec, facts),
         )
         return answer(meant, status=200)
     return await here.threads.writers.run(_submit, here, body, owner=owner, key=idempotency_key)
@@ -95,7 +97,7 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
     earlier = jobs.submitted(here.database, sent) if sent else None
     if earlier is not None:
         return accepted(here, earlier, replayed=True)
-    spec, warnings = _resolved(here, body, owner=owner)
+    spec, _, warnings = _resolved(here, body, owner=owner)
     with _unknown_dataset_told(), sources.told():
         job, replayed = jobs.submit(
             here.database,
@@ -108,7 +110,7 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
     return accepted(here, job, replayed=replayed)
 
 
-def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, list[str]]:
+def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, DatasetFacts, list[str]]:
     given = bodies.parse(body)
     spec = bodies.check(TrainSpec, given)
     with _unknown_dataset_told():
@@ -119,7 +121,7 @@ def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, 
     classes = dataset.card["classes"]
     pinned = sources.pin(resolved, here.database, owner=owner, classes=classes)
     sources.refuse_unfit_choices(pinned, here.database, facts=facts, owner=owner, classes=classes)
-    return pinned, warnings
+    return pinned, facts, warnings
 
 
 @contextmanager

@@ -56,6 +56,36 @@ def test_a_dry_run_resolves_the_spec_and_queues_nothing(service: Service, datase
     assert len(service.http.get("/jobs?limit=100").json()["items"]) == before
 
 
+def test_a_dry_run_says_what_the_budget_allows_and_which_plans_there_are(service: Service, dataset: str) -> None:
+    spec = {"name": "flowers", "dataset": dataset, "training": {"budget_minutes": 3}}
+
+    budget = service.http.post("/train?dry_run=true", json=spec).json()["budget"]
+
+    assert budget["minutes"] == 3
+    assert "training.epochs" in budget["may_change"]
+    assert "3 minutes" in budget["summary"]
+    assert budget["plans"][0]["epochs"] >= budget["plans"][0]["least_epochs"]
+    assert budget["plans"][-1]["freeze"] == "backbone"
+
+
+def test_a_dry_run_says_that_a_spec_with_everything_set_is_trained_as_it_stands(service: Service, dataset: str) -> None:
+    training = {"epochs": 3}
+    backbone = {"kind": "efficientnet_lite0", "freeze": "none"}
+    spec = {"name": "flowers", "dataset": dataset, "input": {"size": 96}, "backbone": backbone, "training": training}
+
+    budget = service.http.post("/train?dry_run=true", json=spec).json()["budget"]
+
+    assert (budget["may_change"], len(budget["plans"])) == ([], 1)
+    assert "only reported" in budget["summary"]
+
+
+@pytest.mark.parametrize("training", [{"budget_minutes": 0}, {"budget_minutes": "10"}, {"fit_to_budget": ["seed"]}])
+def test_a_budget_that_can_not_be_kept_is_refused(service: Service, dataset: str, training: dict[str, Any]) -> None:
+    answer = post(service, {"name": "flowers", "dataset": dataset, "training": training})
+
+    assert f"/training/{next(iter(training))}" in problem_of(answer, 422, "invalid_body")["detail"]
+
+
 def test_the_same_key_and_body_make_one_job(service: Service, dataset: str) -> None:
     spec, key = {"name": "flowers", "dataset": dataset}, uuid4().hex
 

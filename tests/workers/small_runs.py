@@ -131,6 +131,7 @@ def run(
     checkpoint_s: float = 1e9,
     teacher: Classifier | None = None,
     device: torch.device = CPU,
+    epoch_s: float | None = None,
 ) -> Trained[Classifier]:
     return loop.train(
         classifier or a_classifier(spec),
@@ -142,6 +143,7 @@ def run(
         clock=clock or ticking(),
         checkpoint_s=checkpoint_s,
         teacher=teacher,
+        epoch_s=epoch_s,
     )
 
 

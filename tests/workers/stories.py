@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ def tell_story(files: Files, *, folder: Path, blobs: Blobs, settings: Settings, 
         manifest_blob=dataset.manifest_blob,
         checkpoints=[],
         staging=str(staging),
+        facts=asdict(datasets.facts(dataset)),
     )
     reports = folder / "reports"
     descriptor = os.open(reports, os.O_WRONLY | os.O_CREAT)

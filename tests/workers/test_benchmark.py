@@ -275,3 +275,22 @@ def test_numbers_have_r2(shift: float, accuracy: float, forms: dict[str, Path], 
     assert fp32.accuracy["val"] == pytest.approx(accuracy, abs=1e-4)
     assert int8.accuracy["val"] == pytest.approx(accuracy, abs=0.1)
     assert (fp32.agreement, int8.agreement) == (1.0, 1.0)
+
+
+def test_past_its_limit_fewer_images_are_answered_and_fewer_rounds_timed_and_the_card_says_so(
+    forms: dict[str, Path], images: Path
+) -> None:
+    splits = {"val": np.resize(DATA.val, 900), "test": np.resize(DATA.val, 400)}
+
+    cut = {name: figures_of(each) for name, each in measured(forms, images, splits=splits, limit_s=1e-9).items()}
+    whole = {name: figures_of(each) for name, each in measured(forms, images, splits=splits).items()}
+
+    for name in forms:
+        assert cut[name].images == {"val": 256, "test": 128}
+        assert cut[name].rounds == {"1": 6, "8": 1, "32": 1}
+        assert whole[name].images == {"val": 900, "test": 400}
+        assert whole[name].rounds["1"] > cut[name].rounds["1"]
+        assert set(cut[name].throughput) == {"1", "8", "32"}
+    low, high = cut["int8"].accuracy_drop_interval or (0, 0)
+    all_low, all_high = whole["int8"].accuracy_drop_interval or (0, 0)
+    assert high - low > all_high - all_low  # fewer images say less

@@ -62,7 +62,7 @@ def drive(database: Database, blobs: Blobs, settings: Settings, tmp_path: Path) 
                 claims.succeed(connection, claim, result, files=files)
 
     def run(*, fate: Play = lambda _: None, **asked: Any) -> jobs.Job:
-        spec = a_train_spec(training={"epochs": 2, "batch_size": 16, "monitor": "val_accuracy"}, **asked)
+        spec = a_train_spec(**{"training": {"epochs": 2, "batch_size": 16, "monitor": "val_accuracy"}} | asked)
         job, _ = jobs.submit(database, owner=OWNER, spec=spec, settings=settings)
         for _ in range(200):
             claim = claims.claim(database, settings=settings)
@@ -126,6 +126,48 @@ def test_a_search_tries_its_trials_and_publishes_the_best(database: Database, dr
     assert (last.kind, last.spec["optimizer"]["lr"]) == ("train", best.spec["optimizer"]["lr"])
     assert (parent.result["model"], parent.result["version"]) == ("leaves", 1)
     assert registry.version(database, "leaves", 1, owner=OWNER).job_id == last.id
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"search": {"kind": "random", "trials": 4, "space": {"optimizer.lr": SPACE["optimizer.lr"]}, "parallel": 3}},
+        {"validation": {"kind": "k_fold", "folds": 4, "parallel": 3}},
+        {"validation": {"kind": "repeats", "seeds": 4, "parallel": 3}},
+    ],
+)
+def test_all_children_train_by_the_plan_that_the_first_was_fitted_to(
+    database: Database, drive: Drive, asked: dict[str, Any]
+) -> None:
+    begun: list[int] = []
+
+    def fit(claim: claims.Claim) -> None:
+        begun.append(len(below(database, jobs.find(database, claim.job.parent_id or "", owner=OWNER))))
+        if claim.job.spec["training"]["fit_to_budget"]:
+            training = claim.job.spec["training"] | {"epochs": 11, "fit_to_budget": []}
+            claims.keep_plan(database, claim, claim.job.spec | {"training": training})
+
+    parent = drive(fate=fit, training={"batch_size": 16, "monitor": "val_accuracy"}, **asked)
+
+    assert parent.state == "succeeded", parent.problem
+    assert parent.spec["training"]["epochs"] != 11
+    assert [child.spec["training"]["epochs"] for child in below(database, parent)] == [11] * 5
+    assert all(child.spec["training"]["fit_to_budget"] == [] for child in below(database, parent))
+    assert begun[:2] == [1, 4]  # the first alone, then as many as may run beside each other
+
+
+def test_when_the_first_child_fails_before_it_is_fitted_the_next_one_is(database: Database, drive: Drive) -> None:
+    def fate(claim: claims.Claim) -> dict[str, Any] | None:
+        if claim.job.number == 0:
+            return DIVERGED
+        if claim.job.spec["training"]["fit_to_budget"]:
+            training = claim.job.spec["training"] | {"epochs": 11, "fit_to_budget": []}
+            claims.keep_plan(database, claim, claim.job.spec | {"training": training})
+        return None
+
+    parent = drive(fate=fate, training={"batch_size": 16}, validation={"kind": "repeats", "seeds": 3, "parallel": 3})
+
+    assert [child.spec["training"]["epochs"] for child in below(database, parent)][1:] == [11, 11, 11]
 
 
 def test_trial_0_is_the_spec_as_it_stands(database: Database, drive: Drive) -> None:

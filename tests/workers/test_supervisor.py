@@ -100,6 +100,20 @@ def test_what_the_trainer_hands_over_is_published(database: Database, attempt: A
     assert kinds == ["state", "state", "phase", "progress", "state"]
 
 
+def test_a_fitted_plan_is_the_jobs_spec_from_then_on(database: Database, attempt: Attempt) -> None:
+    outcome = attempt(
+        'spec = json.load(open(assignment))["spec"]\n'
+        'spec["training"] |= {"epochs": 1, "fit_to_budget": []}\n'
+        'say("plan", spec=spec); say("log", text="fitted"); os._exit(75)'
+    )
+
+    job = the_job(database)
+    assert outcome == "released"
+    assert (job.spec["training"]["epochs"], job.spec["training"]["fit_to_budget"]) == (1, [])
+    assert job.spec_sha256 == jobs.digest_of(job.spec)
+    assert "plan" not in [event.kind for event in events.after(database, job.id, 0)]
+
+
 def test_what_a_measuring_trainer_hands_over_replaces_figures(
     database: Database, attempt: Attempt, settings: Settings
 ) -> None:

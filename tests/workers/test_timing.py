@@ -1,6 +1,22 @@
+import time
+from typing import Any
+
+import numpy as np
 import pytest
 
-from workers.export.timing import Call, Pair, Rounds, pace, ratio
+from workers.export.timing import Call, Pair, Rounds, pace, ratio, take_turns
+
+
+class Slow:
+    """A session of a file that takes its time."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def run(self, *_: object) -> list[Any]:
+        self.calls += 1
+        time.sleep(0.01)
+        return []
 
 
 def rounds(*times: float) -> Rounds:
@@ -75,3 +91,23 @@ def test_what_others_ran_is_in_no_time_that_is_told() -> None:
 
     assert told.throughput == {"1": 0.5}
     assert told.latency_ms == {"p50": 2000.0, "p95": 2000.0}
+
+
+@pytest.mark.parametrize(("fewest", "rounds"), [(6, 6), (1, 1)])
+def test_past_its_limit_timing_takes_no_more_rounds_than_it_has_to(fewest: int, rounds: int) -> None:
+    sessions: Any = {"fp32": Slow(), "int8": Slow()}
+    image_NHWC = np.zeros((1, 4, 4, 3), dtype=np.uint8)
+
+    timings = take_turns(sessions, image_NHWC, budget_s=60, fewest_rounds=fewest, limit_s=0)
+
+    assert {name: len(calls) for name, calls in timings.items()} == {"fp32": rounds, "int8": rounds}
+
+
+def test_where_one_round_is_enough_the_warm_up_of_a_slow_file_is_it() -> None:
+    sessions: Any = {"fp32": Slow(), "int8": Slow()}
+    image_NHWC = np.zeros((1, 4, 4, 3), dtype=np.uint8)
+
+    timings = take_turns(sessions, image_NHWC, budget_s=0, fewest_rounds=1, limit_s=0)
+
+    assert {name: [len(calls) for calls in rounds] for name, rounds in timings.items()} == {"fp32": [1], "int8": [1]}
+    assert [session.calls for session in sessions.values()] == [1, 1]

@@ -43,6 +43,7 @@ def benchmark(
     device: Device = "auto",
     budget_s: float = 4.0,
     threads: int = 1,
+    limit_s: float = 180.0,
     report: Callable[[float], None] = lambda _: None,
 ) -> dict[Provider, dict[str, Measurement]]:
     """Measure the files of `forms` on real images, on each provider that this host has; provider → form → figures.
@@ -52,9 +53,10 @@ def benchmark(
     accuracy. `parents` says what each form was made from (left out: the baseline).
 
     Timing takes about `budget_s` for two forms and half of that for each more (more where a call is slower than its
-    share), accuracy as long as the images take, on `threads` threads. The CPU is always measured, CUDA where `device`
-    allows it and a session really runs on it. `report` is told the fraction done; when it raises, the process is
-    killed.
+    share), accuracy as long as the images take, on `threads` threads. After about `limit_s` of wall time for all of it,
+    on a host that is busy or slow, fewer images are answered and fewer rounds timed: at least what an interval needs,
+    and the figures say how many. The CPU is always measured, CUDA where `device` allows it and a session really runs on
+    it. `report` is told the fraction done; when it raises, the process is killed.
 
     Raises:
         BenchmarkFailed: if a process ends without a result, or the baseline can't be measured.
@@ -78,7 +80,8 @@ def benchmark(
     providers = _candidates(device)
     figures: dict[Provider, dict[str, Measurement]] = {}
     for place, provider in enumerate(providers):
-        answer = _ask(request | {"provider": provider}, report=part_of(report, place, len(providers)))
+        own = {"provider": provider, "limit_s": limit_s / len(providers)}
+        answer = _ask(request | own, report=part_of(report, place, len(providers)))
         if "absent" in answer and device == "cuda":
             raise sessions.DeviceUnavailable(answer["absent"])
         if "absent" in answer:

@@ -1,6 +1,6 @@
 """What was measured on one file, on one provider; what a variant's card says of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -40,6 +40,10 @@ class Figures:
     """ISO 8601, UTC"""
     validation_images: int | None = None
     """how many images `accuracy_drop` and its interval are of"""
+    images: dict[str, int] = field(default_factory=dict)
+    """images that accuracies are of, by split: all of it, or a random part where the time for all was not there"""
+    rounds: dict[str, int] = field(default_factory=dict)
+    """rounds that speeds are of, by batch size; fewer where the time for more was not there"""
 
     def as_card(self) -> dict[str, Any]:
         """Return what a variant's card says."""

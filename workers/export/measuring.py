@@ -1,12 +1,14 @@
 """The measuring process: `python -m workers.export.measuring`, a request on stdin; it has no torch and no pydantic.
 
 Each form is tried first in a process of its own, forked before any session is made: what can't be loaded, or takes the
-process down with it, is told and left out, and its memory is what that one file needs. Then every image is answered,
-and the times are taken, each form beside the baseline and the form that it was made from.
+process down with it, is told and left out, and its memory is what that one file needs. Then the images are answered,
+and the times are taken, each form beside the baseline and the form that it was made from. All of it has a limit in wall
+time: past that, on a host that is busy or slow, fewer images are answered and fewer rounds timed.
 """
 
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,10 +33,13 @@ from workers.training.scores import Answers
 BATCHES = (1, 8, 32)
 LARGEST = BATCHES[-1]
 THREADS = 1
-FEW_ROUNDS = 6  # of the larger batches, which no verdict hangs on: the fewest that have an interval of 95 %
+FEW_ROUNDS = 6  # of the larger batches, which no verdict hangs on; where time is short, a single one
 EVALUATION_BATCH = 64
 NEAR = 0.1  # numbers agree when they are this share of the true ones' standard deviation apart, or less
 TRY_SHARE, ANSWER_SHARE = 0.1, 0.5  # of the progress
+ANSWER_TIME, SPEED_TIME = 0.5, 0.4  # of the limit, which leaves the rest to loading and trying
+SIZE_TIME = {1: 0.4, 8: 0.2, 32: 0.4}  # of that for a form's speeds
+LEAST_IMAGES = {"val": 256, "test": 128}  # answered whatever time it takes: by fewer nothing could be judged
 
 Tell = Callable[[float], None]
 
@@ -92,7 +97,9 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
         threads=request["threads"],
     )
     answers, unusable = work.answers(
-        request["task"], tell=lambda done: tell(TRY_SHARE + (ANSWER_SHARE - TRY_SHARE) * done)
+        request["task"],
+        limit_s=ANSWER_TIME * request["limit_s"],
+        tell=lambda done: tell(TRY_SHARE + (ANSWER_SHARE - TRY_SHARE) * done),
     )
     if baseline in unusable:
         raise RuntimeError(f"{baseline} can't be measured: {unusable[baseline].reason}")
@@ -102,6 +109,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
         parents=request["parents"],
         sample_NHWC=sample_NHWC,
         budget_s=request["budget_s"],
+        limit_s=SPEED_TIME * request["limit_s"],
         tell=lambda done: tell(ANSWER_SHARE + (1 - ANSWER_SHARE) * done),
     )
     told: dict[str, Measurement] = {}
@@ -129,27 +137,42 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
 class _Judging:
     """Compares what a form answered with what is true, and with what the baseline answered."""
 
-    def __init__(self, request: Mapping[str, Any], baseline: Mapping[str, Answers]) -> None:
+    def __init__(self, request: Mapping[str, Any], baseline: Mapping[str, "Answered"]) -> None:
         self._task = request["task"]
         self._targets = {name: np.asarray(values) for name, values in request["targets"].items()}
         self._name = request["baseline"]
         self._baseline = baseline
         self._tolerance = NEAR * float(self._targets["val"].std())
 
-    def of(self, name: str, answers: Mapping[str, Answers]) -> dict[str, Any]:
-        """Return the figures that come from answers alone; the baseline against itself has no interval."""
-        own, others = answers["val"], self._baseline["val"]
-        drop = gate.paired_drop(self._task, own, others, self._targets["val"])
+    def of(self, name: str, answers: Mapping[str, "Answered"]) -> dict[str, Any]:
+        """Return the figures that come from answers alone; the baseline against itself has no interval.
+
+        Of images that only one of both has answered, nothing is compared.
+        """
+        own = answers["val"]
+        other = self._baseline["val"]
+        rows, places, other_places = np.intersect1d(own.places, other.places, return_indices=True)
+        answered, others = own.answers[places], other.answers[other_places]
+        drop = gate.paired_drop(self._task, answered, others, self._targets["val"][rows])
         return {
             "accuracy": {
-                split: scores.accuracy(self._task, answered, self._targets[split])
-                for split, answered in answers.items()
+                split: scores.accuracy(self._task, each.answers, self._targets[split][each.places])
+                for split, each in answers.items()
             },
             "accuracy_drop": drop.value,
             "accuracy_drop_interval": None if name == self._name else (drop.low, drop.high),
-            "validation_images": len(own),
-            "agreement": float(scores.agreeing(self._task, own, others, tolerance=self._tolerance).mean()),
+            "validation_images": len(answered),
+            "agreement": float(scores.agreeing(self._task, answered, others, tolerance=self._tolerance).mean()),
+            "images": {split: len(each.places) for split, each in answers.items()},
         }
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a file says of images, and which of a split they are: ascending places in it."""
+
+    places: NDArray[np.int64]
+    answers: Answers
 
 
 @dataclass(frozen=True)
@@ -163,29 +186,48 @@ class _Measuring:
     threads: int
     """for accuracy; speeds are of one thread"""
 
-    def answers(self, task: Any, *, tell: Tell) -> tuple[dict[str, dict[str, Answers]], dict[str, Unmeasurable]]:  # noqa: ANN401  a Task: pydantic's side
-        """Return form → split → what it says of each image, and the forms that say nothing of use."""
+    def answers(
+        self,
+        task: Any,  # noqa: ANN401  a Task: pydantic's side
+        *,
+        limit_s: float,
+        tell: Tell,
+    ) -> tuple[dict[str, dict[str, Answered]], dict[str, Unmeasurable]]:
+        """Return form → split → what it says of each image, and the forms that say nothing of use.
+
+        Images are answered in a random order, the same for all forms; after `limit_s` for all of them together, those
+        that are left are left out.
+        """
+        share_s = limit_s / (len(self.forms) * len(self.splits))
         batches = sum(-(-len(indexes) // EVALUATION_BATCH) for indexes in self.splits.values()) * len(self.forms)
         done = 0
-        answers: dict[str, dict[str, Answers]] = {}
+        answers: dict[str, dict[str, Answered]] = {}
         unusable: dict[str, Unmeasurable] = {}
         for name, path in self.forms.items():
             session = self._open(path, threads=self.threads)
-            told: dict[str, Answers] = {}
-            undefined = 0
+            told: dict[str, Answered] = {}
+            undefined = asked = 0
             for split, indexes in self.splits.items():
-                chunks = []
+                until_s = time.monotonic() + share_s
+                order_N = np.random.default_rng(0).permutation(len(indexes))
+                chunks: list[Answers] = []
+                answered = 0
                 for outputs_NK in sessions.probabilities(
-                    session, self.images_NHWC, indexes, batch_size=EVALUATION_BATCH
+                    session, self.images_NHWC, indexes[order_N], batch_size=EVALUATION_BATCH
                 ):
                     undefined += int((~np.isfinite(outputs_NK)).any(axis=1).sum())
                     chunks.append(scores.answers(task, outputs_NK))
+                    answered += len(outputs_NK)
                     done += 1
                     tell(done / batches)
-                told[split] = np.concatenate(chunks)
+                    if time.monotonic() > until_s and answered >= LEAST_IMAGES[split]:
+                        break
+                places = order_N[:answered]
+                ascending = np.argsort(places)
+                told[split] = Answered(places[ascending], np.concatenate(chunks)[ascending])
+                asked += answered
             if undefined:
-                images = sum(map(len, self.splits.values()))
-                unusable[name] = Unmeasurable(f"answers {undefined} of {images} images with what is no finite number")
+                unusable[name] = Unmeasurable(f"answers {undefined} of {asked} images with what is no finite number")
             else:
                 answers[name] = told
         return answers, unusable
@@ -198,11 +240,13 @@ class _Measuring:
         parents: Mapping[str, str | None],
         sample_NHWC: NDArray[np.uint8],
         budget_s: float,
+        limit_s: float,
         tell: Tell,
     ) -> dict[str, dict[str, Any]]:
         """Return each form's speeds: beside the baseline and its parent, three sessions in memory at most.
 
         The whole budget is for one form beside the baseline; each more adds half of it, and all have the same share.
+        Where calls are slow, rounds end after `limit_s` for all forms together.
         """
         kept = self._open(self.forms[baseline], threads=THREADS)
         groups = [(name, parents.get(name) or baseline) for name in others] or [(baseline, baseline)]
@@ -217,11 +261,17 @@ class _Measuring:
                 for each in (parent, name)
                 if each != baseline and each in self.forms
             }
-            timings = {1: timing.take_turns(opened, sample_NHWC[:1], budget_s=0.5 * share_s)}
+            limits_s = {size: share * limit_s / len(groups) for size, share in SIZE_TIME.items()}
+            timings = {1: timing.take_turns(opened, sample_NHWC[:1], budget_s=0.5 * share_s, limit_s=limits_s[1])}
             pair = {each: opened[each] for each in {baseline: None, name: None}}
             for size in BATCHES[1:]:
                 timings[size] = timing.take_turns(
-                    pair, sample_NHWC[:size], budget_s=0.25 * share_s, least_rounds=FEW_ROUNDS
+                    pair,
+                    sample_NHWC[:size],
+                    budget_s=0.25 * share_s,
+                    least_rounds=FEW_ROUNDS,
+                    fewest_rounds=1,
+                    limit_s=limits_s[size],
                 )
             for size in BATCHES:
                 own[size] += timings[size][baseline]
@@ -232,7 +282,11 @@ class _Measuring:
             tell(len(pairs) / len(groups))
         pairs[baseline] = {size: timing.Pair(own[size], own[size]) for size in BATCHES}
         over_parents[baseline] = None
-        return {name: _speeds(timing.pace(each, own, by=clock), over_parents[name]) for name, each in pairs.items()}
+        return {
+            name: _speeds(timing.pace(each, own, by=clock), over_parents[name])
+            | {"rounds": {str(size): len(pair.form) for size, pair in each.items()}}
+            for name, each in pairs.items()
+        }
 
     def _open(self, path: Path, *, threads: int) -> onnxruntime.InferenceSession:
         return sessions.open_session(path, device=self.provider, threads=threads)

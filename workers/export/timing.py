@@ -12,6 +12,7 @@ Files that ran at different moments are compared through the baseline, beside wh
 form is the baseline's own time over the form's ratio (`pace`), so that figures and ratios never say different things.
 """
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from models_store.providers import Provider
 
 LEVEL = 0.95
 LEAST_ROUNDS = 9  # the fewest of which an interval of 95 % can leave out the highest and the lowest
+FEWEST_ROUNDS = 6  # the fewest that have an interval of 95 % at all
 MOST_ROUNDS = 30
 CALLS_PER_ROUND = 3  # few, so that two files are measured within milliseconds; more than one, for the caches' sake
 MOST_CALLS_PER_ROUND = 50
@@ -84,23 +86,32 @@ def take_turns(
     *,
     budget_s: float,
     least_rounds: int = LEAST_ROUNDS,
+    fewest_rounds: int = FEWEST_ROUNDS,
+    limit_s: float = math.inf,
 ) -> dict[str, Rounds]:
     """Return the calls of each session on the batch, after a warm-up.
 
-    It takes about `budget_s` for all together, and more where `least_rounds` of single calls do.
+    It takes about `budget_s` for all together, and more where `least_rounds` of single calls do. After `limit_s` of
+    wall time no round begins, once there are `fewest_rounds`; where one is enough, the warm-up counts as it then.
     """
+    began_s = time.perf_counter()
     feed = {"images": batch_NHWC}
     turn_s = 0.0  # one call of each session
-    for session in sessions.values():
-        warm_up_s = [_call(session, feed).wall_s]
-        while len(warm_up_s) < WARM_UP_CALLS and sum(warm_up_s) < budget_s / 10:
-            warm_up_s.append(_call(session, feed).wall_s)
-        turn_s += min(warm_up_s)
+    warm_ups: dict[str, list[Call]] = {}
+    for name, session in sessions.items():
+        warm_ups[name] = [_call(session, feed)]
+        while len(warm_ups[name]) < WARM_UP_CALLS and sum(call.wall_s for call in warm_ups[name]) < budget_s / 10:
+            warm_ups[name].append(_call(session, feed))
+        turn_s += min(call.wall_s for call in warm_ups[name])
+    if fewest_rounds <= 1 and time.perf_counter() - began_s + turn_s > limit_s:
+        return {name: [calls] for name, calls in warm_ups.items()}
     turns = budget_s / turn_s
     rounds = int(min(max(turns / CALLS_PER_ROUND, least_rounds), MOST_ROUNDS))
     repeats = int(min(max(turns / rounds, 1), MOST_CALLS_PER_ROUND))
     timings: dict[str, list[list[Call]]] = {name: [] for name in sessions}
     for round_ in range(rounds):
+        if round_ >= fewest_rounds and time.perf_counter() - began_s > limit_s:
+            break
         for name in list(sessions)[:: 1 if round_ % 2 == 0 else -1]:
             timings[name].append([_call(sessions[name], feed) for _ in range(repeats)])
     return dict(timings)

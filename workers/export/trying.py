@@ -20,6 +20,7 @@ from workers.export.figures import Unmeasurable
 
 # N images, H height, W width, C channel
 
+ANSWERS_WITHIN_S = 600.0
 NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)")
 INSTEAD: dict[Provider, str] = {
     "cpu": "use fp32 or int8 here, or CUDA",
@@ -36,10 +37,13 @@ class Tried:
     provider: str
 
 
-def alone(path: Path, sample_NHWC: NDArray[np.uint8], *, provider: Provider, threads: int) -> Tried | Unmeasurable:
+def alone(
+    path: Path, sample_NHWC: NDArray[np.uint8], *, provider: Provider, threads: int, limit_s: float = ANSWERS_WITHIN_S
+) -> Tried | Unmeasurable:
     """Return how it went to load the file and run the batch in a process of its own.
 
-    The process is a fork of this one: call it before the first session is made, whose threads a fork would lose.
+    The process is a fork of this one: call it before the first session is made, whose threads a fork would lose. One
+    that has not ended after `limit_s` is killed.
     """
     path.read_bytes()  # into the page cache, so that every form is read from memory
     fork = multiprocessing.get_context("fork")
@@ -48,6 +52,10 @@ def alone(path: Path, sample_NHWC: NDArray[np.uint8], *, provider: Provider, thr
     process.start()
     theirs.close()
     try:
+        if not ours.poll(limit_s):
+            process.kill()
+            process.join()
+            return Unmeasurable(f"did not load and answer {len(sample_NHWC)} images within {limit_s:g} s")
         told: Tried | str = ours.recv()
     except EOFError:
         process.join()

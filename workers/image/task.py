@@ -2,6 +2,7 @@
 
 # B batch, C channel, H height, W width, K class
 
+import copy
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,12 @@ class Classifier(Learner):
     def mix(self, inputs: Tensor, targets_BK: Tensor, *, generator: Generator) -> tuple[Tensor, Tensor]:
         """Return prepared images and soft targets, blended by the parts that do."""
         return augmentations.mix(inputs, targets_BK, self.augmentation, generator=generator)
+
+    def plain(self) -> "Classifier":
+        """Return the same net, weights and all, without augmentation."""
+        twin = copy.copy(self)
+        twin.augmentation = ()
+        return twin
 
     def translate(self, inputs: Tensor, *, of: Learner) -> Tensor:
         """Return another classifier's prepared images (B, C, H, W) in this one's normalisation and size."""

@@ -83,6 +83,10 @@ class Learner(nn.Module, ABC):
         """Return prepared inputs and soft targets float (B, K), the examples of a batch mixed with each other."""
         return inputs, targets_BK
 
+    def plain(self) -> "Learner":
+        """Return the same net, weights and all, without random changes of its inputs."""
+        return self
+
     def translate(self, inputs: Tensor, *, of: "Learner") -> Tensor:  # noqa: ARG002  see subclasses
         """Return another learner's prepared inputs as this one would have prepared the same examples."""
         return inputs

@@ -63,12 +63,13 @@ def train(
     clock: Callable[[], float],
     checkpoint_s: float = 30.0,
     teacher: Learner | None = None,
+    epoch_s: float | None = None,
 ) -> Trained[AnyLearner]:
     """Train as a resolved spec says, from the last checkpoint when there is one, and load the best weights.
 
     `clock` gives seconds; a checkpoint is saved every `checkpoint_s` of them, when the reporter asks to stop, and at
     the end. With a frozen backbone and no random changes the features are computed once, and the head trains on them.
-    `teacher` is the trained net that the spec's `distillation` means.
+    `teacher` is the trained net that the spec's `distillation` means. `epoch_s` is what an epoch is expected to take.
 
     Raises:
         Drained: if the reporter asked to stop; the state is saved.
@@ -92,6 +93,7 @@ def train(
             clock=clock,
             checkpoint_s=checkpoint_s,
             teacher=teacher,
+            epoch_s=epoch_s,
         )
         run.to_the_end()
         trained = Trained(
@@ -116,12 +118,13 @@ class _Run:
         clock: Callable[[], float],
         checkpoint_s: float,
         teacher: Learner | None,
+        epoch_s: float | None,
     ) -> None:
         self.learner, self.spec, self.device = learner, spec, device
         self.reporter, self.checkpoints, self.clock, self.checkpoint_s = reporter, checkpoints, clock, checkpoint_s
         self.train_rows, self.val_rows = examples.split("train"), examples.split("val")
         self.targets = targets.build(spec.task, examples)
-        self.telling = Telling(reporter, clock=clock, epochs=spec.training.epochs)
+        self.telling = Telling(reporter, clock=clock, epochs=spec.training.epochs, epoch_s=epoch_s)
         saved = self._saved()
         prepared = preparation.prepare(
             learner,

@@ -66,7 +66,7 @@ def choose(
         PrecisionUnsupported: if fp16 is wanted without CUDA, or bf16 on a CUDA device that lacks it.
         Drained: if the reporter asked to stop.
     """
-    _require_support(wanted, device)
+    require_support(wanted, device)
     if device.type == "cuda" and wanted == "auto":
         return Precision("bf16" if torch.cuda.is_bf16_supported() else "fp16", device)
     if wanted == "bf16" and device.type == "cpu" and not cpu_has_bf16():
@@ -94,7 +94,12 @@ def cpu_has_bf16() -> bool:
     return has["architecture"] != "x86_64" or bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
-def _require_support(wanted: str, device: torch.device) -> None:
+def require_support(wanted: str, device: torch.device) -> None:
+    """Let pass what the device can calculate in.
+
+    Raises:
+        PrecisionUnsupported: if fp16 is wanted without CUDA, or bf16 on a CUDA device that lacks it.
+    """
     if wanted == "fp16" and device.type != "cuda":
         message = f"fp16 needs a CUDA device and this run is on {device.type}; set `precision: auto`"
         allowed = ["auto", "fp32", "bf16"]
