@@ -37,6 +37,8 @@ LINGER_S = 10.0
 to a connection that is reset."""
 MOST_DROPPED_BYTES = 1 << 20
 """Rest of a body that is read although its answer is sent, to keep the connection; what has more ends it."""
+MOST_WAITING_BYTES = 64 << 10
+"""Requests that came before their turn; more of them are left to the system's buffers, or a client could fill ours."""
 STALLED_READER_S = 300.0
 """How long a client may leave an answer unread before the system ends the connection."""
 
@@ -57,15 +59,26 @@ class Reading(Enum):
 
 
 class Flow(FlowControl):
-    """Flow control that remembers since when it has been the client's turn to send."""
+    """Flow control that remembers since when it has been the client's turn to send, and lets little wait unparsed."""
 
     open_since = 0.0
+    is_full = False
 
     def resume_reading(self) -> None:
-        """Let more come."""
+        """Let more come, unless enough waits already: an answer and a route that waits for a body both ask for more."""
+        if self.is_full:
+            return
         if self.read_paused:
             self.open_since = asyncio.get_running_loop().time()
         super().resume_reading()
+
+    def let_wait(self, size_bytes: int) -> None:
+        """Take note of how much waits unparsed."""
+        was_full, self.is_full = self.is_full, size_bytes > MOST_WAITING_BYTES
+        if self.is_full:
+            self.pause_reading()
+        elif was_full:
+            self.resume_reading()
 
 
 class Connection(HttpToolsProtocol):
@@ -199,6 +212,7 @@ class Connection(HttpToolsProtocol):
         while position < len(data) and self._fault is None and not self.pipeline and not self.transport.is_closing():
             position += self._parse_slice(data[position : position + max(SLICE_BYTES, self._content_left)])
         self._unread = bytes(data[position:])
+        self.flow.let_wait(len(self._unread))
         if self._fault is not None:
             self._refuse()
         else:
@@ -255,6 +269,7 @@ class Connection(HttpToolsProtocol):
         self._silence_alarm()
         if not self.transport.is_closing():
             self.transport.write_eof()
+            self.flow.let_wait(0)
             self.flow.resume_reading()
             self.loop.call_later(LINGER_S, self.transport.close)
 

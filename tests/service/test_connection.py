@@ -277,6 +277,22 @@ def test_requests_in_a_row_are_answered_in_their_order(service: Service) -> None
     assert statuses == [200, 401, 404, 200] * 250
 
 
+def test_requests_far_ahead_of_their_turn_are_left_to_the_system(service: Service) -> None:
+    requests, most_bytes = (LIVE + b"\r\n") * 20_000, 64 << 20
+    with wire(service, receive_bytes=4096) as connection:
+        connection.opened.setblocking(False)
+
+        taken_bytes, silent_since = 0, time.monotonic()
+        while taken_bytes < most_bytes and time.monotonic() - silent_since < 1:
+            try:
+                taken_bytes += connection.opened.send(requests)
+                silent_since = time.monotonic()
+            except BlockingIOError:
+                time.sleep(0.01)
+
+    assert taken_bytes < most_bytes / 2  # the system keeps some 10 MB for both ends
+
+
 def test_requests_with_bodies_in_a_row_are_answered_in_their_order(service: Service) -> None:
     body = b'{"name": ' + b" " * 9000
     whole = SPEC + b"Content-Length: %d\r\n\r\n" % len(body) + body
