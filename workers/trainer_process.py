@@ -21,8 +21,11 @@ from workers.starting import Request
 SECRETS = {"database_url", "broker_url", "api_keys"}  # the trainer reads files, and talks to its supervisor alone
 NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 """a full disk would leave half a file, which no later trainer could import; `make setup` has compiled what they need"""
-WORKERS_OWN = ("CELERY_", "FORKED_BY_MULTIPROCESSING", "_MP_FORK_", starting.VARIABLE)
-"""variables by which a worker's processes find each other"""
+WORKERS_OWN = (
+    "CELERY_", "celery_", "FORKED_BY_MULTIPROCESSING", "MULTIPROCESSING_FORKING_DISABLE", "MP_MAIN_FILE", "_MP_FORK_",
+    starting.VARIABLE,
+)  # fmt: skip
+"""how the variables begin that Celery, billiard and we set while a worker starts: its processes do not agree in them"""
 FIXED = {"OPENBLAS_NUM_THREADS": "1"}
 """numpy's own pool: torch does the work, and a starter with a second thread could not be forked"""
 LOG_TAIL_BYTES = 4000

@@ -85,6 +85,13 @@ def test_a_job_whose_process_was_killed_ends_in_exactly_one_model_with_the_same_
     assert all(np.array_equal(found[name], undisturbed[name]) for name in found)
 
 
+@pytest.mark.usefixtures("undisturbed")
+def test_a_starter_has_the_environment_that_trainers_ask_for(service: LiveService) -> None:
+    worker = next(process for process in service.stack.running if process.recipe.name == "worker")
+
+    assert "environment differs" not in worker.log_path.read_text()
+
+
 def test_a_worker_that_is_told_to_leave_saves_its_job_and_the_next_one_ends_it(
     service: LiveService, undisturbed: dict[str, np.ndarray], dataset: dict[str, Any]
 ) -> None:
