@@ -35,6 +35,8 @@ KEPT = 64
 """Newest events of each followed job that are kept for its streams; one that is further behind reads for itself."""
 AT_ONCE = 8
 """Streams woken, and events sent to one of them, before other requests get their turn."""
+BREATH_S = 0.001
+"""Pause after each of these: on a busy host, a process that uses its time slice up waits long for the next."""
 OTHER_FILES = 256
 """File descriptors kept back for everything but streams."""
 
@@ -243,7 +245,7 @@ class Streams:
         waiting = list(feed.waiting)
         for start in range(0, len(waiting), AT_ONCE):
             _wake(waiting[start : start + AT_ONCE])
-            await asyncio.sleep(0)
+            await asyncio.sleep(BREATH_S)
 
 
 def _wake(waiting: Iterable[asyncio.Future[None]]) -> None:
