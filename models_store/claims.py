@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, selec
 
 from models_store import events, families, farewells, tables
 from models_store.database import Database, now
-from models_store.endings import LONGEST_BACKOFF_S, count_crash, end_attempt, ended, lose_lease, requeued
+from models_store.endings import LONGEST_BACKOFF_S, SEE_LOGS, count_crash, end_attempt, ended, lose_lease, requeued
 from models_store.host import Process, this_process
 from models_store.jobs import COLUMNS, TERMINAL, Job, digest_of, job_of
 from models_store.settings import Settings
@@ -243,8 +243,8 @@ def postpone(database: Database, claim: Claim, *, settings: Settings, problem: d
         events.append(connection, claim.job.id, "state", told)
 
 
-def crash(database: Database, claim: Claim, *, settings: Settings, reason: str) -> None:
-    """Count a crash: back to the queue after a wait, or failed when it was one too many.
+def crash(database: Database, claim: Claim, *, settings: Settings, reason: str, advice: str = SEE_LOGS) -> None:
+    """Count a crash: back to the queue after a wait, or failed when it was one too many, with advice to the owner.
 
     Raises:
         Stale: if the claim is no longer ours.
@@ -254,7 +254,7 @@ def crash(database: Database, claim: Claim, *, settings: Settings, reason: str) 
         row = connection.execute(select(*COLUMNS).where(_holds(claim)).with_for_update()).first()
         if row is None:
             raise Stale
-        count_crash(connection, job_of(row), settings=settings, reason=reason)
+        count_crash(connection, job_of(row), settings=settings, reason=reason, advice=advice)
 
 
 def forget_checkpoints(database: Database, job_id: str) -> list[str]:

@@ -15,9 +15,18 @@ from models_store.jobs import TERMINAL, Job
 from models_store.settings import Settings
 
 LONGEST_BACKOFF_S = 360.0
+SEE_LOGS = "see its logs, then retry it"
 
 
-def count_crash(connection: Connection, job: Job, *, settings: Settings, reason: str, outcome: str = "crashed") -> None:
+def count_crash(
+    connection: Connection,
+    job: Job,
+    *,
+    settings: Settings,
+    reason: str,
+    advice: str = SEE_LOGS,
+    outcome: str = "crashed",
+) -> None:
     """Count a crash: back to the queue after a wait, or failed when it was one too many; canceled if that is wanted."""
     crashes = job.crashes + 1
     told: dict[str, Any]
@@ -29,8 +38,7 @@ def count_crash(connection: Connection, job: Job, *, settings: Settings, reason:
             "title": "The worker was lost",
             "status": 500,
             "code": "worker_lost",
-            "detail": f"the job crashed {crashes} times, the last time because {reason}; see its logs, ask for less "
-            "memory (batch_size, input.size), then retry it",
+            "detail": f"the job crashed {crashes} times, the last time because {reason}; {advice}",
             "errors": [],
         }
         values, told = {**ended("failed"), "problem": problem}, {"state": "failed", "problem": problem}

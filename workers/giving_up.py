@@ -1,7 +1,6 @@
 """Attempts that end without an outcome of their own: put off, given back, failed, or counted as a crash."""
 
 import logging
-import signal
 from contextlib import suppress
 
 from sqlalchemy import select
@@ -50,17 +49,6 @@ def has_claim(database: Database) -> bool:
     mine = select(job.c.id).where(job.c.state == "running", job.c.lease_owner == this_process().name).limit(1)
     with database.read() as connection:
         return connection.execute(mine).first() is not None
-
-
-def how_it_ended(exit_code: int | None) -> str:
-    """Return why a trainer that reported nothing final has ended."""
-    if exit_code is None:
-        return "it closed its reports and did not end"
-    if exit_code == -signal.SIGKILL:
-        return "its trainer was killed (SIGKILL): the host may be out of memory"
-    if exit_code < 0:
-        return f"its trainer was ended by {signal.Signals(-exit_code).name}"
-    return f"its trainer ended with exit code {exit_code}"
 
 
 def _put_off(database: Database, claim: Claim, full: StorageFull, *, settings: Settings, stop: StopFlag) -> str:

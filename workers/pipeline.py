@@ -84,8 +84,9 @@ def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict
     Figures are not in it yet: they are measured on the file, and stamped when it is published.
     """
     work.reporter.phase("exporting")
-    not_made = {}
+    not_made: dict[str, str] = {}
     for done, (name, form) in enumerate([*forms.items()], 1):
+        work.reporter.progress((done - 1) / (len(forms) + len(not_made)), step=name)
         try:
             _write_file(work, arrays, name, form)
         except Exception as error:

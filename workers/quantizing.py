@@ -64,6 +64,7 @@ def quantize_files(
         path = work.staging / f"{target}.onnx"
         told = Stretch(work.reporter, start=done / len(steps), end=(done + 1) / len(steps))
         report = _heeding_stops(work, told.progress)
+        told.progress(0.0, step=target)
         report(0.0)
         try:
             facts = _make(part, Step(work, arrays, source, forms["fp32"].path, path, report, told))

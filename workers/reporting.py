@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +23,10 @@ class PipeReporter:
         self._total = sum(share for _, share in plan)
         self._done, self._share = 0.0, 0.0
         self._told_at = 0.0
+        self._phase, self._step = "starting", ""
         self._stop = False
         self._remaining = Remaining(plan, clock=time.monotonic)
+        self._writing = threading.Lock()
 
     def listen(self) -> None:
         """Take SIGTERM as the wish to stop."""
@@ -43,17 +46,20 @@ class PipeReporter:
         self._share = self._plan[position][1] / self._total
         self._told_at = 0.0
         self._remaining.enter(name)
+        self._phase, self._step = name, ""
         self.say("phase", {"phase": name})
         self.say("progress", {"fraction": round(self._done, 4), "phase_fraction": 0.0})
 
     def progress(self, fraction: float, **facts: float | str) -> None:
-        """Tell how much of the phase is done; told at most every `LEAST_S`, and at its end.
+        """Tell how much of the phase is done; told at most every `LEAST_S`, at its end, and when a step begins.
 
         `eta_s` among the facts are the seconds left of the phase; those left of the job are told in their place.
         """
         moment = time.monotonic()
-        if moment - self._told_at < LEAST_S and fraction < 1:
+        step = str(facts.get("step", self._step))
+        if moment - self._told_at < LEAST_S and fraction < 1 and step == self._step:
             return
+        self._step = step
         self._told_at = moment
         overall = self._done + self._share * min(max(fraction, 0.0), 1.0)
         own_s = facts.pop("eta_s", None)
@@ -73,6 +79,10 @@ class PipeReporter:
         """Tell one line for people."""
         self.say("log", {"text": text})
 
+    def alive(self) -> None:
+        """Tell that the trainer is at work, and at what."""
+        self.say("alive", {"phase": self._phase, "step": self._step})
+
     def stop_requested(self) -> bool:
         """Return whether SIGTERM came."""
         return self._stop
@@ -80,8 +90,9 @@ class PipeReporter:
     def say(self, kind: str, data: dict[str, Any]) -> None:
         """Write one report, whole."""
         line = json.dumps({"kind": kind, "data": data}).encode() + b"\n"
-        while line:
-            line = line[os.write(self._descriptor, line) :]
+        with self._writing:  # two threads report
+            while line:
+                line = line[os.write(self._descriptor, line) :]
 
     def _ask_to_stop(self, *_: object) -> None:
         self._stop = True

@@ -15,16 +15,17 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store import claims, disk, measurements, publications, registry
+from models_store import cgroups, claims, disk, measurements, publications, registry
 from models_store.blobs import Blobs
 from models_store.claims import Claim, Stale
 from models_store.database import UNAVAILABLE, Database
 from models_store.errors import StorageFull
 from models_store.families import FAMILIES
 from models_store.settings import Settings
-from workers import giving_up, orchestrator, staging
+from workers import crashes, giving_up, orchestrator, staging
 from workers.assigning import assign
 from workers.assignment import EXIT_DRAINED
+from workers.crashes import Crash
 from workers.persistence import AwakeClock, StopFlag, persist
 from workers.starting import FRESH
 from workers.trainer_process import Report, TrainerProcess
@@ -133,7 +134,9 @@ class _Watch:
         self._stopped_early: dict[str, Any] | None = None  # the result of a trial that is worth no more epochs
         self._untold: list[Report] = []
         self._clock = AwakeClock()
-        self._last_beat = self._last_report = self._clock()
+        self._progress = crashes.Progress(stall_s=settings.stall_s, clock=self._clock)
+        self._kills_before = cgroups.memory_kills()
+        self._last_beat = self._clock()
         self._next_beat = self._last_beat
 
     def until_the_end(self) -> str:
@@ -150,9 +153,9 @@ class _Watch:
                 self._trainer.kill()
                 self._result = {"result": self._stopped_early, "files": None}
                 return self._conclude()
-            if self._clock() - self._last_report > settings.stall_s:
+            if (crash := self._progress.crash()) is not None:
                 self._trainer.kill()
-                return self._crash(f"it made no progress for {settings.stall_s:g} s")
+                return self._crash(crash)
         if self._is_late:
             reason = f"no heartbeat reached the database for {settings.beat_deadline_s:g} s"
             self._persist(lambda: claims.release(self._database, self._claim, reason=reason))
@@ -197,8 +200,9 @@ class _Watch:
             claims.release(self._database, self._claim)
             return "released"
         if self._trouble is not None:
-            return self._crash(self._trouble["detail"])
-        return self._crash(giving_up.how_it_ended(self._trainer.exit_code()))
+            return self._crash(Crash(self._trouble["detail"]))
+        stage = self._progress.stage
+        return self._crash(crashes.of_exit(self._trainer.exit_code(), stage=stage, kills_before=self._kills_before))
 
     def _hand_over(self, result: dict[str, Any]) -> str:
         """End the job well, with what its kind makes."""
@@ -255,21 +259,24 @@ class _Watch:
         self._persist(lambda: claims.release(self._database, self._claim))
         return "released"
 
-    def _crash(self, reason: str) -> str:
+    def _crash(self, crash: Crash) -> str:
         tail = self._trainer.log_tail()
         if tail:
             self._persist(lambda: claims.report(self._database, self._claim, [("log", {"text": tail})]))
         if self._trouble is not None and self._trouble.get("code") == StorageFull.code:
-            raise StorageFull(reason)
+            raise StorageFull(crash.reason)
         if self._disk_was_full or not disk.has_room(self._settings.scratch):
-            raise disk.no_room_for("the job's files") from RuntimeError(reason)
-        self._persist(lambda: claims.crash(self._database, self._claim, settings=self._settings, reason=reason))
-        return f"crashed: {reason}"
+            raise disk.no_room_for("the job's files") from RuntimeError(crash.reason)
+        self._persist(
+            lambda: claims.crash(
+                self._database, self._claim, settings=self._settings, reason=crash.reason, advice=crash.advice
+            )
+        )
+        return f"crashed: {crash.reason}"
 
     def _take(self, reports: list[Report]) -> None:
         """Pass the trainer's reports on; a database that does not answer gets them later."""
-        if reports:
-            self._last_report = self._clock()
+        self._progress.take(reports)
         for kind, data in reports:
             if kind == "result":
                 self._result = data

@@ -18,7 +18,7 @@ from models_store.families import TRIED
 from models_store.settings import Settings
 from models_store.spec.older import read_resolved
 from models_store.spec.train import ResolvedSpec
-from workers import remeasuring, sheet, tether, trial
+from workers import liveness, remeasuring, sheet, tether, trial
 from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, EXIT_TROUBLE, Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.export import sessions
@@ -53,6 +53,7 @@ def main(arguments: list[str]) -> int:
     spec = read_resolved(assignment.spec)
     reporter = PipeReporter(int(reports), plan=_plan(spec, assignment.kind))
     reporter.listen()
+    liveness.report_work(reporter.alive, stall_s=settings.stall_s)
     share_cores(assignment, tell=reporter.log)
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
     began = time.monotonic()

@@ -162,6 +162,67 @@ def test_a_trainer_without_progress_is_ended(database: Database, attempt: Attemp
     assert the_job(database).crashes == 1
 
 
+WATCHED = """
+from workers import liveness
+from workers.reporting import PipeReporter
+reporter = PipeReporter(int(reports), plan=[("exporting", 1.0)])
+liveness.report_work(reporter.alive, stall_s=2.0)
+reporter.phase("exporting")
+reporter.progress(0.0, step="fp32")
+"""
+
+
+def test_one_long_call_that_calculates_is_no_stall(database: Database, attempt: Attempt) -> None:
+    outcome = attempt(
+        WATCHED
+        + """
+end = time.monotonic() + 5
+while time.monotonic() < end:
+    sum(range(100_000))
+say("result", **RESULT)
+""",
+        stall_s=2.0,
+    )
+
+    assert outcome == "succeeded: leaves:1"
+    assert the_job(database).crashes == 0
+
+
+def test_one_long_call_whose_child_calculates_is_no_stall(attempt: Attempt) -> None:
+    outcome = attempt(
+        WATCHED
+        + """
+import subprocess
+program = "import time; end = time.monotonic() + 5\\nwhile time.monotonic() < end: sum(range(100_000))"
+subprocess.run([sys.executable, "-c", program], check=True)
+say("result", **RESULT)
+""",
+        stall_s=2.0,
+    )
+
+    assert outcome == "succeeded: leaves:1"
+
+
+def test_one_long_call_that_waits_for_ever_is_a_stall_told_by_its_stage(database: Database, attempt: Attempt) -> None:
+    outcome = attempt(WATCHED + "time.sleep(60)", stall_s=2.0, max_crashes=1)
+
+    problem = the_job(database).problem
+    assert "no progress for 2 s while exporting (fp32)" in outcome
+    assert problem is not None
+    assert problem["code"] == "worker_lost"
+    assert "while exporting (fp32)" in problem["detail"]
+    assert "memory" not in problem["detail"]
+
+
+def test_a_killed_trainer_is_not_blamed_on_memory_without_a_sign_of_it(database: Database, attempt: Attempt) -> None:
+    attempt('say("phase", phase="training"); time.sleep(0.2); os.kill(os.getpid(), signal.SIGKILL)', max_crashes=1)
+
+    problem = the_job(database).problem
+    assert problem is not None
+    assert "killed (SIGKILL) while training" in problem["detail"]
+    assert "batch_size" not in problem["detail"]
+
+
 def test_a_cancel_ends_the_trainer_and_publishes_nothing(database: Database, attempt: Attempt) -> None:
     canceler = wait_for_a_job_then(database, lambda: jobs.cancel(database, the_job(database).id, owner=OWNER))
 
