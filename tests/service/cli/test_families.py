@@ -147,3 +147,25 @@ def test_whoever_watches_a_search_sees_each_childs_end() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "trial 0 succeeded 0.5, stopped early" in text
     assert "trial 1 failed: it diverged" in text
+
+
+class OnItsWay(Told):
+    """A service whose job trains, and knows about when it ends."""
+
+    def events(self, job: str, **_: Any) -> Any:
+        del job
+        told = [
+            ("phase", {"phase": "training"}),
+            ("progress", {"fraction": 0.3, "phase_fraction": 0.5, "epoch": 1, "epochs": 4, "eta_s": 754.0}),
+        ]
+        return iter([Event(number, kind, data) for number, (kind, data) in enumerate(told, 1)])
+
+
+def test_whoever_watches_a_training_sees_how_long_it_still_takes() -> None:
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+
+    watch(OnItsWay(), "job_0", console=console)
+
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "about 13 min left" in text
+    assert "eta_s" not in text
