@@ -27,6 +27,8 @@ from service.problems import MalformedRequest
 
 DEEPEST = 64
 """Levels of nesting that a JSON body may have; a spec needs 6."""
+LONGEST_KEY = 1000
+"""Characters of a key in a JSON body: a message repeats an unknown one, and names the nearest that there is."""
 GRACE_S = 30.0
 LEAST_BYTES_PER_S = 16 << 10
 """The pace of a body after GRACE_S: slower than any connection that is still in use."""
@@ -170,7 +172,7 @@ async def read_optional_json(request: Request, *, max_bytes: int) -> bytes:
 
 
 def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
-    """Return what strict JSON says (RFC 8259): no NaN, no infinity, no duplicate keys, not too deep, UTF-8.
+    """Return what strict JSON says (RFC 8259): no NaN, no infinity, no duplicate or long keys, not too deep, UTF-8.
 
     Raises:
         MalformedRequest: saying what is wrong and where.
@@ -205,6 +207,8 @@ def _bounded_count(body: bytes, sign: bytes, most: int) -> int:
 def _no_numbers_told(body: bytes) -> str:
     """Return that JSON has no NaN and no infinity, if one of them is all that is wrong."""
     names: list[str] = []
+    if b"NaN" not in body and b"Infinity" not in body:
+        return ""  # reading a large body again takes a second
     with suppress(ValueError, RecursionError):  # something else is wrong, and told already
         json.loads(body, parse_constant=names.append)
         return f"; JSON has no {names[0]} (RFC 8259, section 6): leave the field out, or give a number" if names else ""
@@ -247,7 +251,7 @@ def _count_strings(given: Any) -> int:  # noqa: ANN401  any JSON
     """Return how many keys and strings the document has.
 
     Raises:
-        MalformedRequest: if it is nested too deep.
+        MalformedRequest: if it is nested too deep, or has a key that is too long.
     """
     level, depth, strings = [given], 0, 0
     while level:
@@ -259,6 +263,10 @@ def _count_strings(given: Any) -> int:  # noqa: ANN401  any JSON
                 strings += 1
             elif isinstance(node, dict):
                 strings += len(node)
+                if (longest := max(map(len, node), default=0)) > LONGEST_KEY:
+                    raise MalformedRequest(
+                        f"the body has a key of {longest} characters, and {LONGEST_KEY} are the most"
+                    )
                 below.extend(node.values())
             elif isinstance(node, list):
                 below.extend(node)

@@ -13,7 +13,6 @@ from typing import ClassVar
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -27,6 +26,7 @@ from service.refusals import (
     RequestTimeout,
     UrlTooLong,
 )
+from service.transport import Answering, Flow
 
 SLICE_BYTES = 4 << 10
 FRAMING_PER_BYTE = 8
@@ -37,8 +37,6 @@ LINGER_S = 10.0
 to a connection that is reset."""
 MOST_DROPPED_BYTES = 1 << 20
 """Rest of a body that is read although its answer is sent, to keep the connection; what has more ends it."""
-MOST_WAITING_BYTES = 64 << 10
-"""Requests that came before their turn; more of them are left to the system's buffers, or a client could fill ours."""
 STALLED_READER_S = 300.0
 """How long a client may leave an answer unread before the system ends the connection."""
 
@@ -58,29 +56,6 @@ class Reading(Enum):
     BODY = "body"
 
 
-class Flow(FlowControl):
-    """Flow control that remembers since when it has been the client's turn to send, and lets little wait unparsed."""
-
-    open_since = 0.0
-    is_full = False
-
-    def resume_reading(self) -> None:
-        """Let more come, unless enough waits already: an answer and a route that waits for a body both ask for more."""
-        if self.is_full:
-            return
-        if self.read_paused:
-            self.open_since = asyncio.get_running_loop().time()
-        super().resume_reading()
-
-    def let_wait(self, size_bytes: int) -> None:
-        """Take note of how much waits unparsed."""
-        was_full, self.is_full = self.is_full, size_bytes > MOST_WAITING_BYTES
-        if self.is_full:
-            self.pause_reading()
-        elif was_full:
-            self.resume_reading()
-
-
 class Connection(HttpToolsProtocol):
     """One client's connection; `protocol` makes the class for a server."""
 
@@ -96,6 +71,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.url = b""
         self.flow: Flow
+        self._answering: Answering
         self._reading = Reading.HEAD
         self._unread = b""  # came while an earlier request waits for its answer
         self._fault: ConnectionRefusal | None = None
@@ -114,6 +90,7 @@ class Connection(HttpToolsProtocol):
         """Take a new connection; it has as long for its first request as for any head."""
         super().connection_made(transport)
         self.flow = Flow(transport)
+        self._answering = Answering(transport, end=self.end)
         opened: socket.socket | None = transport.get_extra_info("socket")
         if opened is not None and opened.family in {socket.AF_INET, socket.AF_INET6}:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_READER_S * 1000))
@@ -134,6 +111,13 @@ class Connection(HttpToolsProtocol):
         self._heard_at = self.loop.time()
         self._unread += data
         self._parse()
+
+    def end(self) -> None:
+        """End the connection; a client that still sends the body of what is answered gets the time to notice."""
+        if self._reading is Reading.BODY and self.cycle.response_complete:
+            self._linger()
+        else:
+            self.transport.close()
 
     def shutdown(self) -> None:
         """End the connection as soon as its request is answered."""
@@ -176,6 +160,7 @@ class Connection(HttpToolsProtocol):
             self._fault = MalformedHttp("a request with a body can't ask for another protocol; leave `Upgrade` out")
             return
         super().on_headers_complete()
+        self.cycle.transport = self._answering
         self._reading = Reading.BODY
         self._head_began_at = None
         self._raw_bytes = self._field_bytes = self._fields = self._content_bytes = 0
@@ -197,6 +182,8 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the request that comes next, or refuse it."""
+        if self._lingers:
+            return
         if self._fault is not None and not self.pipeline:
             self._answer_fault()
             return

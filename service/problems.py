@@ -26,6 +26,8 @@ from models_store.ids import new_id
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = {"overloaded": 1, "bodies_overloaded": 1}
 RETRY_AFTER_OTHERWISE_S = 10
+LONGEST_NAME = 100
+"""Characters of a name that are compared with others: more of them take long, and are of no name."""
 SQLITE_VAGUE = re.compile("disk I/O error|unable to open database file")
 
 log = structlog.get_logger(__name__)
@@ -92,7 +94,7 @@ def document(problem: dict[str, Any], *, headers: Mapping[str, str] | None = Non
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ` did you mean …?` or the list of what there is: the end of a message about an unknown name."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:LONGEST_NAME], known, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]!r}?"
     return f"there are {', '.join(known)}" if known else "there are none"

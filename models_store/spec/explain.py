@@ -26,6 +26,8 @@ MOST_SHOWN = 80
 """Characters of a given value that a message repeats."""
 ABOUT_WHOLE_VALUES = {"extra_forbidden", "missing", "contradiction", "value_error", "list_type"}
 """Codes whose messages name what was given already, or where nothing was."""
+LONGEST_NAME = 100
+"""Characters of a name whose nearest is looked for: of a megabyte that takes seconds, and no name is so long."""
 MOST_FAULTS = 50
 """A body of a megabyte can hold 100,000 unknown keys; looking for the nearest of each would take minutes."""
 
@@ -67,7 +69,7 @@ def _explain_one(
         code, allowed = "unknown_key", known
         advice = f"did you mean {nearest!r}?" if nearest else f"the keys are {', '.join(known)}"
         advice = home if "a kind of" in home else advice  # of a field alone, its path says as much
-        message = f"{key!r} is not a key here; {advice}"
+        message = f"{_name_shown(key)} is not a key here; {advice}"
     elif code == "contradiction":
         steps, allowed = [*steps, *context["pointer"].split("/")], context["allowed"]
     elif code in {"union_tag_invalid", "union_tag_not_found"}:
@@ -75,7 +77,7 @@ def _explain_one(
         steps = [*steps, "kind"]
         tag = str(context.get("tag", ""))
         home, similar = _home(tag, allowed, model), _alike(tag, _kinds(node) or allowed)
-        found = f"{context['tag']!r} is not one of" if "tag" in context else "`kind` is missing; it is one of"
+        found = f"{_name_shown(tag)} is not one of" if "tag" in context else "`kind` is missing; it is one of"
         advice = home or (f"did you mean {similar!r}?" if similar else "")
         advice = advice if "tag" in context else _kinds_with(_given_at(given, steps[:-1]), node, root)
         message = f"{found} {', '.join(allowed)}" + (f"; {advice}" if advice else "")
@@ -91,6 +93,10 @@ def _explain_one(
     if fault["type"] not in ABOUT_WHOLE_VALUES and message == fault["msg"]:
         fault_document["given"] = f", not {_shown(_given_at(given, steps))}"
     return fault_document if allowed in (None, {}, []) else fault_document | {"allowed": allowed}
+
+
+def _name_shown(name: str) -> str:
+    return repr(name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…")
 
 
 def _shown(given: Any) -> str:  # noqa: ANN401  any JSON
@@ -251,6 +257,8 @@ def _nearest(key: str, root: Schema, node: Schema) -> str | None:
 
 def _close(name: str, known: Iterable[str], *, cutoff: float) -> str | None:
     """Return the most similar of what is known, whatever the case."""
+    if len(name) > LONGEST_NAME:
+        return None
     folded = {each.casefold(): each for each in known}
     close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=cutoff)
     return folded[close[0]] if close else None

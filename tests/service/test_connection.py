@@ -404,6 +404,15 @@ def test_a_refused_body_without_an_end_ends_the_connection(service: Service) -> 
     assert sent < 100_000
 
 
+@pytest.mark.parametrize("start", [SPEC + b"Connection: close\r\n", SPEC.replace(b"HTTP/1.1", b"HTTP/1.0")])
+def test_a_client_that_sends_all_of_a_refused_body_reads_why(service: Service, start: bytes) -> None:
+    body = b" " * (32 << 20)
+    with wire(service) as connection:
+        connection.send(start + b"Content-Length: %d\r\n\r\n" % len(body), body)
+
+        connection.problem(413, "body_too_large")
+
+
 def test_the_rest_of_a_refused_body_keeps_the_connection_when_it_is_short(service: Service) -> None:
     with wire(service) as connection:
         connection.send(b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Length: 500000\r\n\r\n")

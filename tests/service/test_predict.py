@@ -160,6 +160,14 @@ def test_what_is_not_json_is_malformed(service: Service, body: bytes) -> None:
     problem_of(answer, 400, "malformed_request")
 
 
+def test_a_key_of_megabytes_is_refused_before_a_nearest_one_is_looked_for(service: Service) -> None:
+    body = b'{"' + b"k" * (4 << 20) + b'": 1}'
+
+    answer = service.http.post("/predict", content=body, headers={"Content-Type": "application/json"})
+
+    assert "1000" in problem_of(answer, 400, "malformed_request")["detail"]
+
+
 @pytest.mark.parametrize("body", [b"[]", b"3", b'"text"', b"null", b"{}"])
 def test_json_of_another_shape_is_invalid(service: Service, body: bytes) -> None:
     answer = service.http.post("/predict", content=body, headers={"Content-Type": "application/json"})

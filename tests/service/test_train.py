@@ -169,10 +169,21 @@ def test_a_body_of_unknown_keys_is_answered_with_the_first_of_them(service: Serv
         b"\xff\xfe\x00",
         b'{"name": "\\ud800"}',
         b"name=flowers",
+        b'{"' + b"k" * 1001 + b'": 1}',
     ],
 )
 def test_what_is_not_strict_json_is_malformed(service: Service, body: bytes) -> None:
     problem_of(post(service, body), 400, "malformed_request")
+
+
+@pytest.mark.parametrize("part", [{"k" * 1000: 1}, {"backbone": {"kind": "k" * 500_000}}])
+def test_a_long_name_is_repeated_in_part(service: Service, part: dict[str, Any]) -> None:
+    spec = {"name": "flowers", "dataset": "ds_00000000"} | part
+
+    message = problem_of(post(service, spec), 422, "invalid_body")["errors"][0]["message"]
+
+    assert "k" * 100 + "…" in message
+    assert "k" * 101 not in message
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])

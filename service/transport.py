@@ -1,0 +1,53 @@
+"""What a connection puts between uvicorn and the system's transport: when to read on, and how to end."""
+
+import asyncio
+from collections.abc import Callable
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+MOST_WAITING_BYTES = 64 << 10
+"""Requests that came before their turn; more of them are left to the system's buffers, or a client could fill ours."""
+
+
+class Flow(FlowControl):
+    """Flow control that remembers since when it has been the client's turn to send, and lets little wait unparsed."""
+
+    open_since = 0.0
+    is_full = False
+
+    def resume_reading(self) -> None:
+        """Let more come, unless enough waits already: an answer and a route that waits for a body both ask for more."""
+        if self.is_full:
+            return
+        if self.read_paused:
+            self.open_since = asyncio.get_running_loop().time()
+        super().resume_reading()
+
+    def let_wait(self, size_bytes: int) -> None:
+        """Take note of how much waits unparsed."""
+        was_full, self.is_full = self.is_full, size_bytes > MOST_WAITING_BYTES
+        if self.is_full:
+            self.pause_reading()
+        elif was_full:
+            self.resume_reading()
+
+
+class Answering(asyncio.Transport):
+    """What uvicorn writes an answer to: when it closes after the last byte, the connection decides how to end."""
+
+    def __init__(self, transport: asyncio.Transport, *, end: Callable[[], None]) -> None:
+        super().__init__()
+        self._transport = transport
+        self._end = end
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send a part of the answer."""
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Tell whether the connection ends."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._end()
