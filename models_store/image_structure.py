@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 
 MOST_PARTS = 1 << 16
-"""Chunks, segments, strips or tiles of one image; encoders write one for each 8 KiB, or for each row."""
+"""Chunks, segments, blocks, strips or tiles of one image; encoders write one for each 8 KiB, or for each row."""
 MOST_STRAY_BYTES = 1 << 16
 """Bytes between a JPEG's segments that belong to none of them."""
 MOST_RUN_LENGTH_PIXELS = 1 << 23
@@ -17,6 +17,7 @@ MOST_RUN_LENGTH_PIXELS = 1 << 23
 
 JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither a stuffed zero nor a restart
 START, END, SCAN, TEMPORARY = 0xD8, 0xD9, 0xDA, 0x01
+GIF_HAS_PALETTE, GIF_EXTENSION, GIF_ENDS = 0x80, 0x21, {0x2C, 0x3B}  # a frame, and the end of the file
 RUN_LENGTHS = {1, 2}  # a BMP's `biCompression`
 TILES_AND_STRIPS = {273, 324}  # a TIFF's StripOffsets, TileOffsets
 
@@ -42,6 +43,8 @@ def excess(data: bytes) -> str | None:
         return _jpeg_excess(data)
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return _png_excess(data)
+    if data[:3] == b"GIF":
+        return _gif_excess(data)
     if data[:2] == b"BM":
         return _bmp_excess(data)
     if data[:2] in {b"II", b"MM"}:
@@ -84,6 +87,22 @@ def _png_excess(data: bytes) -> str | None:
         if count > MOST_PARTS:
             return f"a PNG of more than {MOST_PARTS} chunks is not read"
     return None
+
+
+def _gif_excess(data: bytes) -> str | None:
+    """Look at what stands before the first frame, the one that is read: comments, extensions, stray bytes."""
+    at, count = 13, 0
+    if len(data) >= at and data[10] & GIF_HAS_PALETTE:
+        at += 3 * (2 << (data[10] & 7))
+    while at < len(data) and data[at] not in GIF_ENDS and count <= MOST_PARTS:
+        count += 1
+        if data[at] == GIF_EXTENSION:
+            at += 2
+            while at < len(data) and data[at] and count <= MOST_PARTS:
+                at += 1 + data[at]
+                count += 1
+        at += 1
+    return f"a GIF of more than {MOST_PARTS} blocks before its first frame is not read" if count > MOST_PARTS else None
 
 
 def _bmp_excess(data: bytes) -> str | None:

@@ -49,6 +49,12 @@ def a_jpeg_with(inserted: bytes) -> bytes:
     return data[:2] + inserted + data[2:]
 
 
+def a_gif_with(inserted: bytes) -> bytes:
+    data = saved(NOISE.convert("P"), "GIF")
+    at = 13 + 3 * 256
+    return data[:at] + inserted + data[at:]
+
+
 def a_run_length_bmp(width: int, height: int, runs: bytes, *, kind: Literal[1, 2] = 1) -> bytes:
     palette = bytes(4 * 256)
     start = 14 + 40 + len(palette)
@@ -99,6 +105,10 @@ def a_tiff_around(jpeg: bytes, *, size: tuple[int, int]) -> bytes:
         (a_png_with(a_chunk(b"tEXt", b"a\0b") * 70_000), "chunks"),
         (a_png_with(a_chunk(b"abCd") * 70_000), "chunks"),
         (a_png_with(a_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(8 << 20)))), "Decompressed data too large"),
+        (a_gif_with(b"!\xfe\1a\0" * 70_000), "blocks"),
+        (a_gif_with(b"!\xfe" + b"\1a" * 70_000 + b"\0"), "blocks"),
+        (a_gif_with(b"!\xf9\4\0\0\0\0\0" * 70_000), "blocks"),
+        (a_gif_with(bytes(70_000)), "blocks"),
         (a_run_length_bmp(4000, 4000, b"\0\0\0\1"), "8388608"),
         (a_run_length_bmp(4000, -4000, b"\0\0\0\1", kind=2), "8388608"),
         (a_run_length_bmp(10, 10, b"\xff\1" * 100_000), "run lengths"),
@@ -136,6 +146,7 @@ def test_an_orientation_behind_countless_parts_is_not_looked_for(inserted: bytes
         a_run_length_bmp(10, 10, b"\x0a\1\0\0" * 10 + b"\0\1"),
         a_tiff_of(1000, tiles=False),
         a_tiff_of(1000, tiles=True, order=">"),
+        a_gif_with(b"!\xfe\1a\0" * 1000 + b"!\xfe" + (b"\xff" + b"," * 255) * 1000 + b"\0"),
         saved(NOISE, "GIF", save_all=True, append_images=[NOISE.rotate(n) for n in range(20)]),
     ],
 )
