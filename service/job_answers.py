@@ -20,6 +20,10 @@ from service.outcomes import Children, Outcome
 Document = dict[str, Any]
 
 
+NO_PROGRESS = {"fraction": 0.0, "epoch": None, "epochs": None, "eta_s": None}
+"""in the order of `answers.Progress`"""
+
+
 def described(database: Database, job: jobs.Job) -> Document:
     """Return the answer for a job, with its steps and attempts read from the store."""
     return all_described(database, [job])[0]
@@ -64,7 +68,7 @@ def _document(
         "dataset": job.dataset_id,
         "state": job.state,
         "phase": job.phase,
-        "progress": {"fraction": 0.0, "epoch": None, "epochs": None, **job.progress, "eta_s": _eta_s(job)},
+        "progress": {**NO_PROGRESS, **job.progress, "eta_s": _eta_s(job)},
         "steps": [
             {**step, "started_at": moment(step["started_at"]), "ended_at": moment(step["ended_at"])}
             for step in phases.steps(job, entered)

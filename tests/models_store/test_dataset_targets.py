@@ -215,7 +215,6 @@ def test_group_and_split_may_come_in_any_order(store: Store) -> None:
         ("file,labels\n0.png," + ";".join(map(str, range(1001))), "labels_csv_too_many_labels", "0.png"),
         ("file,labels\n" + "".join(f"{index}.png,\n" for index in range(12)), "no_labels", ""),
         (labelled(12) + "\n5.png,Warm", "labels_csv_contradicts_itself", "5.png"),
-        (labelled(12).replace("5.png,blue;warm", "5.png,Warm"), "class_names_collide", "Warm = warm"),
     ],
 )
 def test_a_wrong_table_of_labels_numbers_or_groups_is_refused_by_file(
