@@ -94,7 +94,7 @@ class Starter:
             if is_idle and self._is_to_be_replaced:
                 self._replace()
             ready = self._selector.select(0 if is_idle and self._to_import else None)
-            for key, _ in ready:
+            for key, _ in sorted(ready, key=lambda each: each[0].fileobj is self._listening):  # who leaves comes first
                 self._attend(key.fileobj)
             self._look_after_children()
             if not ready and self._to_import:
@@ -110,7 +110,8 @@ class Starter:
             with contextlib.suppress(BlockingIOError):
                 self._woken.recv(4096)
         elif source is self._listening:
-            self._accept()
+            if self._connections or not self._is_to_be_replaced:  # else the next starter accepts it, in a moment
+                self._accept()
         elif self._connections[source] is None:
             self._answer(source)
         else:
@@ -217,6 +218,8 @@ class Starter:
 
     def _replace(self) -> NoReturn:
         """Begin again as a new program in this process, in the environment that was asked for."""
+        for pid in self._left:
+            os.waitpid(pid, 0)  # the new program would not know of it, and leave a zombie
         self._listening.set_inheritable(True)
         arguments = (str(self._listening.fileno()), str(self._parent_pid), str(self._max_forks))
         command = [sys.executable, "-m", "workers.starter", *arguments]

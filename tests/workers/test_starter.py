@@ -264,6 +264,26 @@ def test_a_starter_is_replaced_after_so_many_trainers(
     keeper.stop()
 
 
+def test_a_starter_that_is_replaced_leaves_no_dead_trainer(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(starting.VARIABLE, "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(CURRENT_TEST)
+        keeper = StarterKeeper(host.settings.model_copy(update={"starter_forks": 1}))
+    keeper.start()
+    supervisor, pid = play(host, starter=os.environ[starting.VARIABLE])
+    starter = parent_of(pid)
+
+    kill(supervisor.pid)
+    supervisor.wait()
+    wait_for(lambda: not is_alive(pid))
+    following, following_pid = host.start_endless()
+
+    assert parent_of(following_pid) == starter
+    assert children_of(starter) == [following_pid]
+    following.close()
+    keeper.stop()
+
+
 @pytest.mark.parametrize("setting", ["true", "false"])
 def test_a_worker_keeps_a_starter_unless_the_settings_forbid_it(host: Host, setting: str) -> None:
     program = (
@@ -309,26 +329,30 @@ def test_nonsense_on_the_socket_stops_nobody(host: Host) -> None:
 @pytest.mark.parametrize("victim", ["supervisor", "worker"])
 def test_no_trainer_outlives_its_supervisor_or_its_worker(host: Host, victim: str) -> None:
     """A supervisor is played by a process that asks this one's starter; a worker by one that keeps a starter itself."""
-    named = {} if victim == "worker" else {starting.VARIABLE: os.environ[starting.VARIABLE]}
-    arguments = [str(host.settings.espalier_home), host.dataset.digest, host.dataset.images_blob]
-    command = [sys.executable, "-c", PLAYED, *arguments, host.dataset.manifest_blob]
-    environment = {
-        name: value for name, value in os.environ.items() if name not in {starting.VARIABLE, CURRENT_TEST}
-    } | named
-    played = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    assert played.stdout is not None
-    pid = int(played.stdout.readline())
+    played, pid = play(host, starter=None if victim == "worker" else os.environ[starting.VARIABLE])
     serving = parent_of(pid)
 
     kill(played.pid)
 
     played.wait()
-    played.stdout.close()
     wait_for(lambda: not is_alive(pid))
     if victim == "worker":
         wait_for(lambda: not is_alive(serving))
     else:
         assert is_alive(serving)
+
+
+def play(host: Host, *, starter: str | None) -> tuple["subprocess.Popen[str]", int]:
+    """Return a process that follows a trainer, and the trainer's pid; without a `starter` it keeps one itself."""
+    arguments = [str(host.settings.espalier_home), host.dataset.digest, host.dataset.images_blob]
+    command = [sys.executable, "-c", PLAYED, *arguments, host.dataset.manifest_blob]
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {starting.VARIABLE, CURRENT_TEST}
+    } | ({} if starter is None else {starting.VARIABLE: starter})
+    played = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert played.stdout is not None
+    with played.stdout:
+        return played, int(played.stdout.readline())
 
 
 PLAYED = """
