@@ -1,5 +1,6 @@
 """`espalier up` and `espalier demo`: the local stack, alone or with a whole journey on it."""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ LOOK_S = 0.5
 
 def up(context: typer.Context, home: Home = None, port: Port = None) -> None:
     """Start the local stack and leave it running; Ctrl-C stops every process it started."""
+    _obey_interrupts()
     import time  # noqa: PLC0415  `--help` is spared what only this needs
 
     from models_store.settings import Settings  # noqa: PLC0415  as above
@@ -56,9 +58,16 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="leave the stack running at the end, in ./.espalier")] = False,
 ) -> None:
     """Upload a real image set, train, shrink, and classify images it has never seen; yours by the defaults alone."""
+    _obey_interrupts()
     from service.cli.demo import run  # noqa: PLC0415  `--help` is spared what only this needs
 
     run(session_of(context), data=None if data is None else existing(data), size=size, keep=keep)
+
+
+def _obey_interrupts() -> None:
+    """End at SIGINT also before anything has started, and where a shell's `&` has had it ignored."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _tell(text: str) -> None:
