@@ -164,7 +164,7 @@ def test_a_short_run_is_not_worth_a_probe() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("instructions", ["AVX2", "AVX2_VNNI_2", "SSE41"])
+@pytest.mark.parametrize("instructions", ["AVX2", "AVX2_VNNI_2", "SSE41", "AVX512_CORE", "avx512_core_vnni"])
 def test_onednn_held_to_older_instructions_counts_as_a_cpu_without_bf16(instructions: str) -> None:
     program = textwrap.dedent("""
         import json

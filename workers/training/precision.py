@@ -1,6 +1,7 @@
 """In which numbers to calculate: fp32, or half-sized ones where the device is really faster with them."""
 
 import copy
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -19,6 +20,10 @@ Name = Literal["fp32", "bf16", "fp16"]
 PROBE_S = 10.0
 PROBE_STEPS = 3
 FEW = 4  # examples that are tried before a whole batch
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""the variables by which a user limits oneDNN to older instructions; it reads the first that is set"""
+WITHOUT_BF16 = {"AVX512_CORE", "AVX512_CORE_VNNI"}
+"""their values with which oneDNN emulates bf16, but says that it has it"""
 WORTHWHILE = 1.15  # below this gain bf16 is not worth its digits, and timing noise could decide
 
 
@@ -89,6 +94,9 @@ def cpu_has_bf16() -> bool:
     oneDNN's own answer counts every CPU with AVX-512; those without its bf16 part emulate it as well.
     """
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001  torch has no public name for it
+        return False
+    limit = next((os.environ[name] for name in LIMITS if os.environ.get(name)), "")
+    if limit.upper() in WITHOUT_BF16:
         return False
     has = torch.cpu.get_capabilities()
     return has["architecture"] != "x86_64" or bool(has.get("avx512_bf16") or has.get("amx_bf16"))
