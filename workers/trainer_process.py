@@ -19,6 +19,8 @@ from workers.assignment import Assignment
 from workers.starting import Request
 
 SECRETS = {"database_url", "broker_url", "api_keys"}  # the trainer reads files, and talks to its supervisor alone
+OTHERS_SECRETS = {"pgpassword", "pgpassfile", "pgservicefile", "postgres_password", "valkey_password"}
+"""variables that libpq and docker-compose.yml know the passwords of the database and the broker by"""
 NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 """a full disk would leave half a file, which no later trainer could import; `make setup` has compiled what they need"""
 WORKERS_OWN = (
@@ -120,4 +122,4 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _is_left_out(name: str) -> bool:
-    return name.lower() in SECRETS or name.startswith(WORKERS_OWN)
+    return name.lower() in SECRETS | OTHERS_SECRETS or name.startswith(WORKERS_OWN)

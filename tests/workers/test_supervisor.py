@@ -16,9 +16,10 @@ from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.errors import NotFound
 from models_store.settings import Settings
-from tests.samples import a_train_spec, insert_dataset
+from tests.samples import a_train_spec, insert_dataset, quick_settings
 from workers import supervisor
 from workers.supervisor import StopFlag, supervise, work
+from workers.trainer_process import environment
 
 OWNER = "ada"
 
@@ -426,3 +427,16 @@ def test_a_supervisor_that_could_not_write_down_an_end_leaves_so_that_the_job_is
 
     assert work(here, stop=StopFlag(), linger_s=10_000) == 1
     assert the_job(database).state == "running"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["DATABASE_URL", "broker_url", "API_KEYS", "PGPASSWORD", "PGPASSFILE", "POSTGRES_PASSWORD", "VALKEY_PASSWORD"],
+)
+def test_a_trainer_is_given_no_password_of_the_database_or_the_broker(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = quick_settings(tmp_path)
+    monkeypatch.setenv(name, "secret")
+
+    assert "secret" not in environment(settings).values()
