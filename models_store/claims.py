@@ -7,7 +7,7 @@ that touches no row means "somebody else has the job now": it raises Stale, and 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, insert, or_, select, update
 
 from models_store import events, families, farewells, tables
 from models_store.database import Database, now
@@ -39,24 +39,26 @@ class Orders:
 def claim(database: Database, *, settings: Settings) -> Claim | None:
     """Take the next due job, highest priority first, oldest first; None when nothing waits."""
     job, worker = tables.job, this_process()
-    due = select(job.c.id, job.c.fence).where(*_is_due()).order_by(*_TURN).limit(1).with_for_update(skip_locked=True)
+    waiting = job.alias("waiting")
+    due = select(waiting.c.id).where(*_is_due(waiting)).order_by(*_turn(waiting)).limit(1)
+    take = (
+        update(job)
+        .where(job.c.id == due.with_for_update(skip_locked=True).scalar_subquery(), job.c.state == "queued")
+        .values(
+            state="running",
+            fence=job.c.fence + 1,
+            lease_owner=worker.name,
+            lease_expires_at=now() + settings.lease_s,
+            started_at=func.coalesce(job.c.started_at, now()),
+            event_seq=job.c.event_seq + 1,
+        )
+        .returning(*COLUMNS, job.c.event_seq.label("claimed_seq"))
+    )
     with database.write() as connection:
-        found = connection.execute(due).first()
-        if found is None:
+        taken = connection.execute(take).first()
+        if taken is None:
             return None
-        taken = connection.execute(
-            update(job)
-            .where(job.c.id == found.id, job.c.state == "queued", job.c.fence == found.fence)
-            .values(
-                state="running",
-                fence=job.c.fence + 1,
-                lease_owner=worker.name,
-                lease_expires_at=now() + settings.lease_s,
-                started_at=func.coalesce(job.c.started_at, now()),
-            )
-            .returning(*COLUMNS)
-        ).one()
-        claimed = job_of(taken)
+        claimed = job_of(tuple(taken)[:-1])
         connection.execute(
             insert(tables.attempt).values(
                 job_id=claimed.id,
@@ -68,7 +70,8 @@ def claim(database: Database, *, settings: Settings) -> Claim | None:
                 started_at=now(),
             )
         )
-        events.append(connection, claimed.id, "state", {"state": "running", "attempt": claimed.fence})
+        started = {"state": "running", "attempt": claimed.fence}
+        events.insert_numbered(connection, claimed.id, taken.claimed_seq, "state", started)
     return Claim(claimed, claimed.fence)
 
 
@@ -332,7 +335,7 @@ def due_for_wake_up(database: Database, *, older_than_s: float) -> list[str]:
     """Return queued jobs that are due and whose last wake-up is older than that, or was never sent; next ones first."""
     job = tables.job
     stale_wake = or_(job.c.wake_sent_at.is_(None), job.c.wake_sent_at < now() - older_than_s)
-    query = select(job.c.id).where(*_is_due(), stale_wake).order_by(*_TURN).limit(100)
+    query = select(job.c.id).where(*_is_due(job), stale_wake).order_by(*_turn(job)).limit(100)
     with database.read() as connection:
         return list(connection.execute(query).scalars())
 
@@ -343,13 +346,14 @@ def note_wake_up(database: Database, job_id: str) -> None:
         connection.execute(update(tables.job).where(tables.job.c.id == job_id).values(wake_sent_at=now()))
 
 
-_TURN = (tables.job.c.priority.desc(), tables.job.c.id)
-"""the order in which jobs are claimed; the index `ix_job_claimed` has it"""
+def _turn(job: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """Return the order in which jobs are claimed; the index `ix_job_claimed` has it."""
+    return job.c.priority.desc(), job.c.id
 
 
-def _is_due() -> tuple[ColumnElement[bool], ...]:
+def _is_due(job: FromClause) -> tuple[ColumnElement[bool], ...]:
     moment = select(now()).scalar_subquery()  # read once, so that PostgreSQL looks for it in the index
-    return tables.job.c.state == "queued", tables.job.c.not_before <= moment
+    return job.c.state == "queued", job.c.not_before <= moment
 
 
 def _cancel(connection: Connection, claim: Claim) -> None:

@@ -37,9 +37,14 @@ class Page:
 def append(connection: Connection, job_id: str, kind: str, data: dict[str, Any]) -> int:
     """Add an event in the caller's transaction and return its number."""
     number = update(tables.job).where(tables.job.c.id == job_id).values(event_seq=tables.job.c.event_seq + 1)
-    seq = connection.execute(number.returning(tables.job.c.event_seq)).scalar_one()
+    seq = int(connection.execute(number.returning(tables.job.c.event_seq)).scalar_one())
+    insert_numbered(connection, job_id, seq, kind, data)
+    return seq
+
+
+def insert_numbered(connection: Connection, job_id: str, seq: int, kind: str, data: dict[str, Any]) -> None:
+    """Add an event under a number that the caller has counted on the job's row."""
     connection.execute(insert(tables.job_event).values(job_id=job_id, seq=seq, kind=kind, data=data, created_at=now()))
-    return int(seq)
 
 
 def phases_entered(database: Database, job_ids: Sequence[str]) -> dict[str, list[tuple[str, float]]]:
