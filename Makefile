@@ -10,6 +10,7 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 RUN := .venv/.made-run
 DEV := .venv/.made-dev
 EXAMPLES := docs/examples/node_modules/.made
+CLIENTS := docs/clients/node_modules/.made
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -22,16 +23,17 @@ demo: $(RUN) ## upload, train, shrink and serve a real image set; DATA=images.zi
 up: $(RUN) ## start the local stack and leave it running; Ctrl-C stops all of it
 	@$(BIN)/espalier up $(ARGS)
 
-test: $(DEV) $(EXAMPLES) ## run every test; ARGS="-k name" runs some
+test: $(DEV) $(EXAMPLES) $(CLIENTS) ## run every test; ARGS="-k name" runs some
 	@$(BIN)/pytest $(ARGS)
 
-check: $(DEV) ## lint, types, import rules, and that nothing generated is stale
+check: $(DEV) $(CLIENTS) ## lint, types, import rules, and that nothing generated is stale
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/locks.py --check
 	@$(BIN)/python -m service.openapi --check
+	@tools/lint_openapi
 	@$(BIN)/python -m models_store.pages --check
 	@$(BIN)/python samples/cut_demo.py --check
 
@@ -54,7 +56,7 @@ clean: ## remove what tools leave behind; keeps .venv and the data in .espalier
 	@find . -name __pycache__ -type d -not -path './.venv/*' -not -path './.uv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove the environment too
-	@rm -rf .venv .uv docs/examples/node_modules
+	@rm -rf .venv .uv docs/examples/node_modules docs/clients/node_modules
 
 $(RUN): requirements.lock pyproject.toml tools/uv
 	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' .venv
@@ -71,5 +73,9 @@ $(DEV): requirements-dev.lock $(RUN)
 $(EXAMPLES): docs/examples/package-lock.json
 	@if (cd docs/examples && npm ci --silent) && touch $@; then :; \
 	else echo "npm could not install docs/examples: their tests in a browser will be skipped"; fi
+
+$(CLIENTS): docs/clients/package-lock.json
+	@if (cd docs/clients && npm ci --silent) && touch $@; then :; \
+	else echo "npm could not install docs/clients: its linters and the tests of TypeScript clients will be skipped"; fi
 
 .PHONY: help setup demo up test check format generated lock gpu-check clean distclean

@@ -1,4 +1,4 @@
-"""the OpenAPI 3.1 document: FastAPI's, with the bodies that we parse ourselves.
+"""OpenAPI 3.1 document: FastAPI's, with the bodies that we parse ourselves.
 
 It is kept in docs/openapi.json, byte by byte, so that a change of the interface shows in a diff;
 `python -m service.openapi --check|--write` compares or renews it.
@@ -29,14 +29,17 @@ from service.routes import datasets, predict
 
 SNAPSHOT = Path(__file__).parents[1] / "docs" / "openapi.json"
 TAGS = [
-    {"name": "datasets", "description": "labelled images: uploaded, checked, fingerprinted, split"},
-    {"name": "train", "description": "specs become jobs"},
-    {"name": "jobs", "description": "how it goes"},
-    {"name": "models", "description": "what came of it: versions, measured variants, files, aliases"},
-    {"name": "weights", "description": "files of one's own to start from"},
-    {"name": "predict", "description": "ask a model"},
-    {"name": "health", "description": "for whoever runs the service"},
+    {"name": "datasets", "description": "Labelled images: uploaded, checked, fingerprinted, split"},
+    {"name": "train", "description": "Training specs, which become jobs"},
+    {"name": "jobs", "description": "Jobs: state, progress, events, logs and reports"},
+    {"name": "models", "description": "Models: versions, measured variants, files and aliases"},
+    {"name": "weights", "description": "Your own files of weights to start from"},
+    {"name": "predict", "description": "Predictions of a model"},
+    {"name": "health", "description": "State of the service, for whoever runs it"},
 ]
+LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
+CONTACT = {"name": "Espalier"}
+SERVERS = [{"url": "/", "description": "The service that this document was fetched from"}]
 
 
 def _version() -> str:
@@ -68,6 +71,9 @@ def build(app: FastAPI) -> dict[str, Any]:
         version=app.version,
         description=app.description,
         tags=app.openapi_tags,
+        servers=SERVERS,
+        contact=CONTACT,
+        license_info=LICENSE,
         routes=app.routes,
         separate_input_output_schemas=False,
     )

@@ -1,11 +1,14 @@
-"""what is told of a version's variants: each file, and what was measured of it on each provider."""
+"""Answers about a version's variants: each file, and what was measured of it on each provider."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
 from service.answer import Answer
+
+Interval95 = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""Low and high end of a 95 % interval"""
 
 
 class Host(Answer):
@@ -40,7 +43,7 @@ class Measured(Answer):
     accuracy_drop: float | None = Field(
         None, description="accuracy lost against fp32 on the validation split; negative: won"
     )
-    accuracy_drop_interval: tuple[float, float] | None = Field(
+    accuracy_drop_interval: Interval95 | None = Field(
         None,
         description="95 % interval of that, over the same images; null for fp32, which is not compared with itself",
     )
@@ -68,9 +71,9 @@ class Measured(Answer):
         description="against fp32: median of interleaved rounds' ratios at batch 1, on the CPU of the time that the "
         "thread ran, so that other work there does not count",
     )
-    speedup_interval: tuple[float, float] | None = Field(None, description="95 % interval of that")
+    speedup_interval: Interval95 | None = Field(None, description="95 % interval of that")
     parent_speedup: float | None = Field(None, description="the same against the form that this one was made from")
-    parent_speedup_interval: tuple[float, float] | None = Field(None, description="95 % interval of that")
+    parent_speedup_interval: Interval95 | None = Field(None, description="95 % interval of that")
     load_ms: float | None = Field(None, description="from the file in memory to a session")
     peak_memory_bytes: int | None = Field(
         None, description="most memory of a process that has loaded this file alone and run a batch of 32"

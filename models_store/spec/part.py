@@ -1,9 +1,21 @@
 """The base of every object in a spec: strict about keys, and frozen."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
+
+
+def _require_kind(schema: dict[str, Any]) -> None:
+    """Mark `kind` as required: a part is found by it, so a request that leaves it out is refused."""
+    kind = schema.get("properties", {}).get("kind")
+    if kind is not None:
+        kind.pop("default", None)
+        schema["required"] = ["kind", *(name for name in schema.get("required", []) if name != "kind")]
 
 
 class Part(BaseModel):
     """One object of a spec. Unknown keys are refused; `explain` names the nearest valid one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, json_schema_extra=_require_kind
+    )
