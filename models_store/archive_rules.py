@@ -4,7 +4,7 @@ ArchiveRefused               422  the archive breaks a rule; `code` says which
 ├── ArchiveTruncated              it ends too early
 ├── ArchiveCorrupt                a checksum, a size or a header is wrong
 ├── MemberNameRefused             `..`, an absolute path, a NUL …
-├── MemberKindRefused             a link, a device, a pipe, a sparse file
+├── MemberKindRefused             a device, a pipe, a sparse file, a link that leads outside
 ├── MemberEncrypted               a password is needed
 ├── MemberNested                  an archive inside the archive
 ├── MembersOverlap                two zip entries share bytes
@@ -78,7 +78,7 @@ class MemberNameRefused(ArchiveRefused):
 
 
 class MemberKindRefused(ArchiveRefused):
-    """A member is neither a file nor a folder."""
+    """A member is neither a file nor a folder, nor a link to one."""
 
     code = "archive_member_kind"
 
@@ -167,15 +167,37 @@ def too_much(limits: Limits) -> UnpackedTooLarge:
     )
 
 
-class Member:
-    """A file or folder of an archive, while the archive stands at it: its bytes can be read once, now."""
+@dataclass(frozen=True)
+class Link:
+    """Where a link leads, as the archive writes it: from its top (a hard link), or from the link's folder."""
 
-    def __init__(self, name: str, *, size_bytes: int, is_folder: bool, chunks: Iterator[bytes]) -> None:
+    target: str
+    is_hard: bool
+
+    @property
+    def kind(self) -> str:
+        """Return the word for it."""
+        return "hard" if self.is_hard else "symbolic"
+
+
+class Member:
+    """A file, folder or link of an archive, while the archive stands at it: its bytes can be read once, now."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        size_bytes: int = 0,
+        is_folder: bool = False,
+        chunks: Iterator[bytes] | None = None,
+        link: Link | None = None,
+    ) -> None:
         self.name = name
+        self.link = link
         self.size_bytes = size_bytes
         self.is_folder = is_folder
         self.read_bytes = 0
-        self._source = chunks
+        self._source = chunks or iter(())
         self.head = self._next()
         self._chunks = self._all()
 
@@ -275,6 +297,8 @@ def _folded(name: str) -> str:
 def _refuse_pair(first: str, second: str) -> None:
     if first == second:
         raise MembersCollide(f"{first} is in the archive twice; keep one of them", member=first)
+    if second.startswith(f"{first}/") or first.startswith(f"{second}/"):
+        raise MembersCollide(f"{first} and {second}: the shorter one is a file and a folder; keep one", member=second)
     raise MembersCollide(
         f"{first} and {second} are one name in two Unicode forms; rename one of them",
         member=second,

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from models_store import cores, pixels
-from models_store.archive_rules import CompressionTooHigh, Limits, Member, shown_name
+from models_store.archive_links import Followed, follow, refused
+from models_store.archive_rules import CompressionTooHigh, Limits, Link, Member, shown_name
 from models_store.archives import read_archive
 from models_store.dataset_table import split_of_table
 from models_store.pixel_budget import PixelBudget, TooManyPixels
@@ -61,6 +62,7 @@ class Intake:
     of_systems: list[str] = field(default_factory=list)  # left by a system or a tool, see system_files
     folders: set[str] = field(default_factory=set)  # of any file, and those without one
     tables: dict[str, Path] = field(default_factory=dict)  # files named like tables of labels → a copy
+    links: Followed = field(default_factory=Followed)
 
 
 def take_in(archive: Path, staging: Path, settings: Settings, *, names: NameEncoding = "auto") -> Intake:
@@ -88,15 +90,18 @@ def _taken_in(archive: Path, staging: Path, settings: Settings, *, names: NameEn
         ThreadPoolExecutor(max_workers=min(4, cores.usable())) as pool,
     ):
         desk = _Desk(intake, images, pool, settings, budget=budget)
+        links: dict[str, Link] = {}
         for member in read_archive(archive, limits, names=intake.names):
-            _note_folders(intake.folders, member)
+            path = PurePosixPath(member.name)
+            if not (member.link and is_system(path)):
+                _note_folders(intake.folders, member.name, is_folder=member.is_folder)
             if member.is_folder:
                 continue
-            path = PurePosixPath(member.name)
             if is_system(path):
                 intake.of_systems.append(shown_name(member.name))
-                continue
-            if split_of_table(path.name) is not None and len(path.parts) <= TABLE_DEPTH:
+            elif member.link is not None:
+                links[member.name] = member.link
+            elif _is_table(path):
                 intake.tables[member.name] = _copied(member, staging / f"table-{len(intake.tables)}.csv")
             elif not _is_image(path, member.head) or (
                 is_hidden(path) and not pixels.looks_like_image(member.head[:32])
@@ -108,7 +113,49 @@ def _taken_in(archive: Path, staging: Path, settings: Settings, *, names: NameEn
             else:
                 desk.accept(member.name, member.content())
         desk.clear()
+    if links:
+        _copy_linked(intake, links, limits)
     return intake
+
+
+def _copy_linked(intake: Intake, links: dict[str, Link], limits: Limits) -> None:
+    """Add what links name, once more under each link's name."""
+    pictures = {picture.file: picture for picture in intake.pictures}
+    others = [*intake.undecodable, *intake.ignored, *intake.of_systems, *intake.tables]
+    sizes = dict.fromkeys(others, 0) | {file: picture.size_bytes for file, picture in pictures.items()}
+    intake.links = follow(links, sizes, intake.folders, limits)
+    for folder in intake.links.folders:
+        _note_folders(intake.folders, folder, is_folder=True)
+    passed_over = set(intake.of_systems)
+    for name, real in intake.links.files.items():
+        _note_folders(intake.folders, name, is_folder=False)
+        is_table = _is_table(PurePosixPath(name))
+        if name in links and real in passed_over:
+            raise refused(name, links[name], "among the files of a system or a tool, which are passed over")
+        if name in links and is_table and real not in intake.tables:
+            raise refused(name, links[name], "and a table of labels has to be a file itself")
+        if real in pictures:
+            intake.pictures.append(replace(pictures[real], file=name))
+        elif is_table and real in intake.tables:
+            intake.tables[name] = intake.tables[real]
+        else:
+            _copy_no_picture(intake, name, real)
+
+
+def _copy_no_picture(intake: Intake, name: str, real: str) -> None:
+    path = PurePosixPath(name)
+    if is_system(path):
+        intake.of_systems.append(shown_name(name))
+    elif real in intake.undecodable:
+        intake.undecodable[name] = intake.undecodable[real]
+    elif path.suffix.lower() in IMAGE_SUFFIXES | OTHER_IMAGE_SUFFIXES:
+        intake.undecodable[name] = f"it is a link to {shown_name(real)}, which is no image"
+    else:
+        intake.ignored.append(name)
+
+
+def _is_table(path: PurePosixPath) -> bool:
+    return split_of_table(path.name) is not None and len(path.parts) <= TABLE_DEPTH
 
 
 def without_leftovers(intake: Intake, kept: set[str]) -> Path:
@@ -215,8 +262,8 @@ def _copied(member: Member, target: Path) -> Path:
     return target
 
 
-def _note_folders(folders: set[str], member: Member) -> None:
-    folder = member.name if member.is_folder else member.name.rpartition("/")[0]
+def _note_folders(folders: set[str], name: str, *, is_folder: bool) -> None:
+    folder = name if is_folder else name.rpartition("/")[0]
     if is_hidden(PurePosixPath(folder)):
         return  # a class where it holds images, and not an empty one where it holds something else
     while folder and folder not in folders and not is_system(PurePosixPath(folder)):

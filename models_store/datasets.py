@@ -235,6 +235,11 @@ def _judged(intake: Intake, undecodable: Literal["refuse", "skip"], *, layout: L
     if intake.ignored:
         message = f"{len(intake.ignored)} files are no images, and were passed over"
         checks.append(Check("ignored_files", "info", message, sorted(intake.ignored)))
+    if intake.links.targets:
+        count = len(intake.links.files)
+        message = f"{len(intake.links.targets)} links were followed: {count} files count as copies of those they name"
+        targets = {link: f"a link to {target or 'the top'}" for link, target in intake.links.targets.items()}
+        checks.append(Check("links", "info", message, sorted(targets), targets))
     if intake.names.guessed:
         message = (
             f"names in the zip are not UTF-8 and were read as {intake.names.guessed}, as in {intake.names.example!r}; "

@@ -32,7 +32,7 @@ NAMES = frozenset(
     ]
 )
 """names, folded, of a file or of a folder with all that is in it"""
-BEGINNINGS = ("._", ".trash-", ".~lock.", "~$", ".nfs0000", ".fuse_hidden", ".goutputstream-", ".syncthing.")
+BEGINNINGS = ("._", ".#", ".trash-", ".~lock.", "~$", ".nfs0000", ".fuse_hidden", ".goutputstream-", ".syncthing.")
 ENDINGS = ("@synoeastream", "@synoresource", ":zone.identifier")
 
 

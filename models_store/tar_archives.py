@@ -1,7 +1,7 @@
 """Reading the members of a tar, plain or compressed, as one stream that never turns back.
 
 tarfile does the reading (POSIX.1-2001 pax, GNU, ustar, v7). `TarInfo.frombuf` sees every raw header before tarfile acts
-on it: that is where long headers, links, devices and sparse files end.
+on it: that is where long headers, devices and sparse files end.
 """
 
 import lzma
@@ -14,6 +14,7 @@ from typing import IO, Any, BinaryIO, Self, cast
 from models_store import pax_records
 from models_store.archive_rules import (
     CHUNK_BYTES,
+    LONGEST_NAME,
     PACK_ANEW,
     SEND,
     SEND_AGAIN,
@@ -22,6 +23,7 @@ from models_store.archive_rules import (
     CompressionTooHigh,
     Ledger,
     Limits,
+    Link,
     Member,
     MemberKindRefused,
     NotAnArchive,
@@ -39,8 +41,6 @@ MOST_EXTENSIONS = 8  # before one member; a pax and a GNU long name make two
 LONGEST_HEADER_BYTES = (MOST_EXTENSIONS + 1) * LONGEST_EXTENSION_BYTES
 HEADER_ROOM_BYTES = 4096  # of tar headers and padding for each member
 KINDS = {
-    tarfile.SYMTYPE: "a symbolic link",
-    tarfile.LNKTYPE: "a hard link",
     tarfile.CHRTYPE: "a device",
     tarfile.BLKTYPE: "a device",
     tarfile.FIFOTYPE: "a pipe",
@@ -97,13 +97,16 @@ def _members(tar: tarfile.TarFile, source: "_Metered", ledger: Ledger) -> Iterat
         if entry.issparse() or any(key.startswith("GNU.sparse") for key in entry.pax_headers):
             name = shown_name(entry.name)
             raise MemberKindRefused(f"{name} is a sparse file; {PACK_ANEW} without --sparse", member=name)
-        name = ledger.admit(_name(entry), size_bytes=entry.size, is_folder=entry.isdir())
+        name = ledger.admit(_readable(entry.name), size_bytes=entry.size, is_folder=entry.isdir())
         if entry.isdir():
             if name:
-                yield Member(name, size_bytes=0, is_folder=True, chunks=iter(()))
+                yield Member(name, is_folder=True)
+            continue
+        if entry.issym() or entry.islnk():
+            yield _link(entry, name)
             continue
         stream = tar.extractfile(entry)
-        assert stream is not None, "links and devices were refused at their header"
+        assert stream is not None, "links were met above, devices refused at their header"
         member = Member(name, size_bytes=entry.size, is_folder=False, chunks=_chunks(stream, name))
         refuse_archive_by_content(name, member.head)
         yield member
@@ -114,6 +117,21 @@ def _members(tar: tarfile.TarFile, source: "_Metered", ledger: Ledger) -> Iterat
                 f"{name}: {entry.size} bytes are announced, {member.read_bytes} came; send the archive again",
                 member=name,
             )
+
+
+def _link(entry: tarfile.TarInfo, name: str) -> Member:
+    if entry.size:  # the file's bytes would follow, and tarfile takes them for the next header
+        raise MemberKindRefused(
+            f"{shown_name(name)} is a link that brings {entry.size} bytes of its own; {PACK_ANEW} with `tar -h`",
+            member=shown_name(name),
+        )
+    target = _readable(entry.linkname).replace("\\", "/")
+    if len(target) > LONGEST_NAME:
+        raise MemberKindRefused(
+            f"{shown_name(name)} is a link to a name of {len(target)} characters; at most {LONGEST_NAME} are allowed",
+            member=shown_name(name),
+        )
+    return Member(name, link=Link(target, is_hard=entry.islnk()))
 
 
 def _next(tar: tarfile.TarFile, source: "_Metered") -> tarfile.TarInfo | None:
@@ -134,13 +152,13 @@ def _chunks(stream: IO[bytes], name: str) -> Iterator[bytes]:
         yield chunk
 
 
-def _name(entry: tarfile.TarInfo) -> str:
+def _readable(name: str) -> str:
     """Return the name; bytes that are no UTF-8 are read as cp437, as those of a zip are: no name is refused."""
     try:
-        entry.name.encode("utf-8")
+        name.encode("utf-8")
     except UnicodeEncodeError:
-        return entry.name.encode("utf-8", "surrogateescape").decode("cp437")
-    return entry.name
+        return name.encode("utf-8", "surrogateescape").decode("cp437")
+    return name
 
 
 class _CheckingHeader(tarfile.TarInfo):
@@ -168,7 +186,7 @@ class _CheckingHeader(tarfile.TarInfo):
         cls.seen += 1
         if header.type in KINDS:
             raise MemberKindRefused(
-                f"{shown_name(header.name)} is {KINDS[header.type]}; only files and folders are allowed",
+                f"{shown_name(header.name)} is {KINDS[header.type]}; only files, folders and links are allowed",
                 member=shown_name(header.name),
             )
         if header.size < 0:

@@ -14,6 +14,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, Zi
 
 from models_store.archive_rules import (
     CHUNK_BYTES,
+    LONGEST_NAME,
     PACK_ANEW,
     SEND_AGAIN,
     ArchiveCorrupt,
@@ -21,6 +22,7 @@ from models_store.archive_rules import (
     CompressionTooHigh,
     Ledger,
     Limits,
+    Link,
     Member,
     MemberEncrypted,
     MemberKindRefused,
@@ -58,9 +60,12 @@ def read_zip(path: Path, limits: Limits, *, names: NameReading) -> Iterator[Memb
             for entry, name, is_folder in members:
                 if is_folder:
                     if name:
-                        yield Member(name, size_bytes=0, is_folder=True, chunks=iter(()))
+                        yield Member(name, is_folder=True)
                     continue
                 with _opened(archive, entry, name) as stream:
+                    if _is_link(entry):
+                        yield _link(name, b"".join(_chunks(stream, name)))
+                        continue
                     member = Member(name, size_bytes=entry.file_size, is_folder=False, chunks=_chunks(stream, name))
                     refuse_archive_by_content(name, member.head)
                     yield member
@@ -137,13 +142,29 @@ def _admitted(
     return admitted
 
 
+def _is_link(entry: ZipInfo) -> bool:
+    return stat.S_ISLNK(entry.external_attr >> 16)
+
+
+def _link(name: str, target: bytes) -> Member:
+    """Return the symbolic link whose content is its target."""
+    try:
+        text = target.decode("utf-8")
+    except UnicodeDecodeError:
+        text = target.decode("cp437")
+    return Member(name, link=Link(text.replace("\\", "/"), is_hard=False))
+
+
 def _check_kind(entry: ZipInfo, name: str, *, is_folder: bool) -> None:
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-        what = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}.get(
-            kind, "a device"
+    if kind not in {0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
+        what = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}.get(kind, "a device")
+        raise MemberKindRefused(f"{name} is {what}; only files, folders and links are allowed", member=name)
+    if kind == stat.S_IFLNK and (is_folder or entry.file_size > LONGEST_NAME):
+        raise MemberKindRefused(
+            f"{name} is a symbolic link of {entry.file_size} bytes that can't be read; {PACK_ANEW} without -y",
+            member=name,
         )
-        raise MemberKindRefused(f"{name} is {what}; only files and folders are allowed", member=name)
     if is_folder and entry.file_size:
         raise ArchiveCorrupt(f"{name} is a folder that holds {entry.file_size} bytes; {PACK_ANEW}", member=name)
     if kind == stat.S_IFDIR and not is_folder:

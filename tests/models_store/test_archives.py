@@ -167,8 +167,8 @@ def test_a_nul_in_a_zip_name_is_refused(read: Read) -> None:
         read(hostile)
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices_in_a_tar_are_refused(kind: Any, read: Read) -> None:
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_devices_in_a_tar_are_refused(kind: Any, read: Read) -> None:
     entry = tarfile.TarInfo("cats/1.jpg")
     entry.type, entry.linkname = kind, "/etc/passwd"
 
@@ -176,8 +176,8 @@ def test_links_and_devices_in_a_tar_are_refused(kind: Any, read: Read) -> None:
         read(a_tar_of(entry))
 
 
-@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
-def test_links_and_devices_in_a_zip_are_refused(kind: Any, read: Read) -> None:
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
+def test_devices_in_a_zip_are_refused(kind: Any, read: Read) -> None:
     entry = zipfile.ZipInfo("cats/1.jpg")
     entry.external_attr = (kind | 0o777) << 16
 
