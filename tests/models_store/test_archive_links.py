@@ -148,7 +148,7 @@ def test_a_file_below_a_link_is_refused(store: Store) -> None:
     files = FILES | {"train/x.png": FILES["cat/000.png"]}
 
     for links_first in (True, False):
-        with pytest.raises(MembersCollide, match="a file and a folder|twice"):
+        with pytest.raises(MembersCollide, match=r"a file and a folder|twice"):
             store.ingest(a_tar(files, {"train": "dog"}, links_first=links_first))
 
 
