@@ -117,6 +117,22 @@ job_event = Table(
 _is_phase = job_event.c.kind == "phase"
 Index("ix_job_event_phase", job_event.c.job_id, job_event.c.seq, sqlite_where=_is_phase, postgresql_where=_is_phase)
 
+# What finished stages took, for estimates: outlives its job, and is no part of it.
+stage_cost = Table(
+    "stage_cost",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("job_id", String(40), nullable=False),
+    Column("host", String(200), nullable=False),
+    Column("stage", String(20), nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("memory_bytes", BigInteger),  # peak of the trainer's process
+    Column("gpu_memory_bytes", BigInteger),  # peak of its GPU's allocator
+    Column("features", JSON, nullable=False),  # see stage_work.Features
+    Column("created_at", Double, nullable=False),
+    Index(None, "stage", "id"),
+)
+
 idempotency = Table(
     "idempotency",
     metadata,

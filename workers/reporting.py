@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from workers.progress import Drained
@@ -15,9 +15,18 @@ LEAST_S = 0.4  # between two progress reports of one phase
 
 
 class PipeReporter:
-    """Writes reports as JSON lines. `plan` lists each phase of this job with its share of the work."""
+    """Writes reports as JSON lines. `plan` lists each phase of this job with its share of the work.
 
-    def __init__(self, descriptor: int, *, plan: Sequence[tuple[str, float]]) -> None:
+    `memory` gives what a phase has needed, when it has ended; without it no costs are reported.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        *,
+        plan: Sequence[tuple[str, float]],
+        memory: Callable[[], dict[str, int | str]] | None = None,
+    ) -> None:
         self._descriptor = descriptor
         self._plan = list(plan)
         self._total = sum(share for _, share in plan)
@@ -25,6 +34,9 @@ class PipeReporter:
         self._told_at = 0.0
         self._phase, self._step = "starting", ""
         self._stop = False
+        self._memory = memory
+        self._entered_at: float | None = None
+        self._epoch: int | None = None
         self._remaining = Remaining(plan, clock=time.monotonic)
         self._writing = threading.Lock()
 
@@ -40,6 +52,7 @@ class PipeReporter:
         """
         if self._stop:
             raise Drained
+        self.end_phase()
         names = [each for each, _ in self._plan]
         position = names.index(name)
         self._done = sum(share for _, share in self._plan[:position]) / self._total
@@ -47,8 +60,16 @@ class PipeReporter:
         self._told_at = 0.0
         self._remaining.enter(name)
         self._phase, self._step = name, ""
+        self._entered_at, self._epoch = time.monotonic(), None
         self.say("phase", {"phase": name})
         self.say("progress", {"fraction": round(self._done, 4), "phase_fraction": 0.0})
+
+    def end_phase(self) -> None:
+        """Tell what the phase under way has cost, from its beginning until now; it is done."""
+        if self._memory is not None and self._entered_at is not None:
+            seconds = round(time.monotonic() - self._entered_at, 3)
+            self.say("cost", {"stage": self._phase, "seconds": seconds, "epochs": self._epoch} | self._memory())
+        self._entered_at = None
 
     def progress(self, fraction: float, **facts: float | str) -> None:
         """Tell how much of the phase is done; told at most every `LEAST_S`, at its end, and when a step begins.
@@ -56,6 +77,7 @@ class PipeReporter:
         `eta_s` among the facts are the seconds left of the phase; those left of the job are told in their place.
         """
         moment = time.monotonic()
+        self._epoch = int(facts["epoch"]) if "epoch" in facts else self._epoch
         step = str(facts.get("step", self._step))
         if moment - self._told_at < LEAST_S and fraction < 1 and step == self._step:
             return

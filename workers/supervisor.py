@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store import cgroups, claims, disk, measurements, publications, registry
+from models_store import cgroups, claims, disk, measurements, publications, registry, stage_costs
 from models_store.blobs import Blobs
 from models_store.claims import Claim, Stale
 from models_store.database import UNAVAILABLE, Database
 from models_store.errors import StorageFull
-from models_store.families import FAMILIES
+from models_store.families import FAMILIES, TRIED
 from models_store.settings import Settings
 from workers import crashes, giving_up, orchestrator, staging
 from workers.assigning import assign
@@ -32,6 +32,10 @@ from workers.trainer_process import Report, TrainerProcess
 
 PUBLISHING = ("train", "compress")
 """kinds of jobs whose result is a version"""
+NO_EVENTS = {"checkpoint", "plan", "cost"}
+"""kinds of reports that are kept otherwise than as events of the job"""
+ALIKE_IN_CHILDREN = {"validating", "training"}
+"""stages that take as long in a child of a search or validation as in a job of its own"""
 LOOK_S = 0.2
 """between two looks at the database of a supervisor that lingers"""
 
@@ -303,11 +307,19 @@ class _Watch:
                 claims.keep_plan(self._database, self._claim, data["spec"])
                 self._untold.pop(0)
                 continue
-            events = list(itertools.takewhile(lambda report: report[0] not in {"checkpoint", "plan"}, self._untold))
+            if kind == "cost":
+                self._keep_cost(stage_costs.Cost(**data))
+                self._untold.pop(0)
+                continue
+            events = list(itertools.takewhile(lambda report: report[0] not in NO_EVENTS, self._untold))
             claims.report(self._database, self._claim, events)
             del self._untold[: len(events)]
             if self._referee is not None and any(kind == "metrics" and "epoch" in data for kind, data in events):
                 self._stopped_early = self._stopped_early or self._referee.stops()
+
+    def _keep_cost(self, cost: stage_costs.Cost) -> None:
+        if self._claim.job.kind not in TRIED or cost.stage in ALIKE_IN_CHILDREN:
+            stage_costs.record(self._database, self._claim.job.id, cost)
 
     def _beat_says_cancel(self) -> bool:
         """Beat when it is time; a database that does not answer is tried again until the deadline."""

@@ -4,6 +4,7 @@
 """
 
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -51,7 +52,8 @@ def main(arguments: list[str]) -> int:
     settings = Settings()
     assignment = Assignment.read(Path(path))
     spec = read_resolved(assignment.spec)
-    reporter = PipeReporter(int(reports), plan=_plan(spec, assignment.kind))
+    memory = memory_needed if _trains_from_the_start(assignment) else None
+    reporter = PipeReporter(int(reports), plan=_plan(spec, assignment.kind), memory=memory)
     reporter.listen()
     liveness.report_work(reporter.alive, stall_s=settings.stall_s)
     share_cores(assignment, tell=reporter.log)
@@ -69,6 +71,7 @@ def main(arguments: list[str]) -> int:
         _story(assignment.kind)(
             Work(assignment, settings, spec, choose_device(settings.device), blobs, reporter, checkpoints)
         )
+        reporter.end_phase()
     except Drained:
         return EXIT_DRAINED
     except Exception as error:
@@ -91,6 +94,19 @@ def share_cores(assignment: Assignment, *, tell: Callable[[str], None]) -> None:
     torch.set_num_threads(threads)
     trainers = "1 trainer runs" if assignment.trainers == 1 else f"{assignment.trainers} trainers run"
     tell(f"{threads} of {usable} cores: {trainers} on this host")
+
+
+def memory_needed() -> dict[str, int | str]:
+    """Return the peak of this process's memory, and of its GPU's where it uses one, with the device's type."""
+    peak: dict[str, int | str] = {"memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
+    on_gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return peak | ({"gpu_memory_bytes": on_gpu, "device": "cuda"} if on_gpu else {"device": "cpu"})
+
+
+def _trains_from_the_start(assignment: Assignment) -> bool:
+    """Tell whether nothing is taken up from an earlier attempt or another job: its phases take as long as they take."""
+    is_training = assignment.kind in {"train", *TRIED}
+    return is_training and assignment.promoted is None and not assignment.checkpoints
 
 
 def _fault(error: Exception, settings: Settings) -> EspalierError | None:

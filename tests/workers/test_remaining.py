@@ -109,3 +109,19 @@ def test_what_is_reported_is_the_whole_jobs(tmp_path: Path) -> None:
     os.close(descriptor)
     last = json.loads((tmp_path / "reports").read_text().splitlines()[-1])["data"]
     assert last["eta_s"] > 7.0  # the export follows
+
+
+def test_each_phase_tells_its_cost_when_it_ends(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path / "reports", os.O_WRONLY | os.O_CREAT)
+    reporter = PipeReporter(descriptor, plan=PLAN, memory=lambda: {"memory_bytes": 5, "device": "cpu"})
+
+    for name, _ in PLAN:
+        reporter.phase(name)
+        reporter.progress(1.0, epoch=3)
+    reporter.end_phase()
+
+    os.close(descriptor)
+    reports = [json.loads(line) for line in (tmp_path / "reports").read_text().splitlines()]
+    costs = [report["data"] for report in reports if report["kind"] == "cost"]
+    assert [cost["stage"] for cost in costs] == [name for name, _ in PLAN]
+    assert all((cost["epochs"], cost["memory_bytes"]) == (3, 5) and cost["seconds"] >= 0 for cost in costs)

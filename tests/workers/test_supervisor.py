@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from models_store import claims, events, jobs, registry
+from models_store import claims, datasets, events, jobs, registry, stage_costs
 from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.errors import NotFound
@@ -113,6 +113,16 @@ def test_a_fitted_plan_is_the_jobs_spec_from_then_on(database: Database, attempt
     assert (job.spec["training"]["epochs"], job.spec["training"]["fit_to_budget"]) == (1, [])
     assert job.spec_sha256 == jobs.digest_of(job.spec)
     assert "plan" not in [event.kind for event in events.after(database, job.id, 0)]
+
+
+def test_what_its_stages_took_is_kept_for_estimates_and_is_no_event(database: Database, attempt: Attempt) -> None:
+    attempt('say("cost", stage="training", seconds=7.0, epochs=2, memory_bytes=1000); say("result", **RESULT)')
+
+    job = the_job(database)
+    card = datasets.find(database, job.dataset_id, owner=OWNER).card
+    found = stage_costs.estimates(database, stage_costs.features_of(job.spec, card))
+    assert found["training"].seconds.middle == pytest.approx(7.0 * job.spec["training"]["epochs"] / 2)
+    assert "cost" not in [event.kind for event in events.after(database, job.id, 0)]
 
 
 def test_what_a_measuring_trainer_hands_over_replaces_figures(

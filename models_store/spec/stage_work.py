@@ -1,0 +1,114 @@
+"""Amount of work in each stage of a job, in units that are alike for jobs that are alike.
+
+The unit of a stage is its own: only the ratio of two jobs means anything, as far as their seconds follow it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from models_store.spec import recipes
+from models_store.spec.network_sizes import giga_macs
+
+STAGES = (
+    "validating",
+    "training",
+    "pruning",
+    "exporting",
+    "quantizing",
+    "verifying",
+    "evaluating",
+    "measuring",
+    "publishing",
+)
+BACKWARD = 2.0
+"""work of a gradient through a net, in units of an answer"""
+DECODED = 0.05
+"""work of reading an image and changing it, in units of a thousand million multiplications"""
+HEAD_STEP = 0.002
+"""work of a head's step on an image's features, in the same unit"""
+BEFORE_DATA = 500.0
+"""work before the first image is read, in images"""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a job's stages depend on. `recovering` are epochs after a cut or with simulated rounding."""
+
+    backbone: str
+    size: int
+    way: str
+    freeze: str
+    epochs: int
+    train: int
+    val: int
+    images: int
+    probe_epochs: int = 0
+    forms: int = 1
+    recovering: int = 0
+    giga_macs: float = 1.0
+    device: str = "cpu"
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], *, train: int, val: int, images: int, device: str = "cpu") -> "Features":
+        """Return those of a resolved spec (as a document) with so many images."""
+        backbone, size = document["backbone"], document["input"]["size"]
+        compression = document.get("compression") or {}
+        quantize = compression.get("quantize") or []
+        cut = compression.get("prune") is not None
+        recover = (compression.get("recover") or {}).get("epochs", 0) if cut else 0
+        aware = sum(part.get("epochs", 0) for part in quantize if part["kind"] == "qat_int8")
+        nets = 1 + cut + bool(compression.get("control"))
+        return cls(
+            backbone=backbone["kind"],
+            size=size,
+            way=recipes.way_of(dict(document)),
+            freeze=backbone.get("freeze") or "none",
+            epochs=document["training"]["epochs"],
+            train=train,
+            val=val,
+            images=images,
+            probe_epochs=(document.get("transfer") or {}).get("probe_epochs", 0),
+            forms=nets + (1 + cut) * len(quantize),
+            recovering=recover * (1 + bool(compression.get("control"))) + aware * (1 + cut),
+            giga_macs=giga_macs(backbone, size),
+            device=device,
+        )
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> "Features":
+        """Return what `as_document` gave, maybe by another release: unknown keys are passed over."""
+        return cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the features as JSON."""
+        return asdict(self)
+
+
+def work_of(stage: str, features: Features) -> float:
+    """Return how much work a stage is; more than 0 in any case."""
+    answer = features.giga_macs
+    recovery = features.recovering * features.train * (DECODED + answer * (1 + BACKWARD))
+    work = {
+        "validating": BEFORE_DATA + features.images,
+        "training": _training(features),
+        "pruning": 1.0 + recovery,
+        "exporting": features.forms * (1.0 + answer),
+        "quantizing": features.forms * (1.0 + answer) + recovery,
+        "verifying": features.forms * (1.0 + features.val * answer / 100),
+        "evaluating": 10.0 + features.images * answer,
+        "measuring": features.forms * (1.0 + answer),
+    }
+    return max(work.get(stage, 1.0), 1e-6)
+
+
+def _training(features: Features) -> float:
+    answer = features.giga_macs
+    if features.way == "head":
+        images = features.train + features.val
+        return images * answer + features.epochs * features.train * HEAD_STEP
+    backward = BACKWARD * (0.5 if features.freeze.startswith("until:") else 1.0)
+    step = DECODED + answer * (1 + backward)
+    probing = answer + features.probe_epochs * HEAD_STEP
+    once = features.train * probing if features.probe_epochs else 0.0
+    return once + features.epochs * (features.train * step + features.val * answer)
