@@ -277,6 +277,18 @@ class JobList(Answer):
     next: str | None = Field(description="cursor of the next page; null: this is the last")
 
 
+class Addresses(Answer):
+    """Where to start."""
+
+    name: Literal["Espalier"] = "Espalier"
+    version: str = Field(description="version of the service", examples=["0.1.0"])
+    docs: str = Field("/docs", description="a page that shows and tries every call")
+    openapi: str = Field("/openapi.json", description="the OpenAPI document, for generators of clients")
+    schema_train: str = Field("/schema/train", description="JSON Schema of a train spec")
+    health: str = Field("/health/ready", description="whether it is ready")
+    metrics: str = Field("/metrics", description="counters in Prometheus's format")
+
+
 class Alive(Answer):
     """The process answers."""
 

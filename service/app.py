@@ -35,7 +35,9 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
     from service import docs_page, logs, openapi, origins, problems  # noqa: PLC0415  the same
     from service.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
+    from service.methods import HeadAndOptions  # noqa: PLC0415  the same
     from service.metrics import CountRequests  # noqa: PLC0415  the same
+    from service.paths import Paths  # noqa: PLC0415  the same
     from service.routes import (  # noqa: PLC0415  the same
         datasets,
         health,
@@ -44,6 +46,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
         predict,
         previews,
         reports,
+        root,
         schema,
         train,
         trials,
@@ -79,17 +82,17 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
         weights.router,
         schema.router,
         health.router,
+        root.router,
     ]
     for router in routers:
         app.include_router(router)
     routers.append(docs_page.router)
     app.include_router(docs_page.router)
-    app.state.methods_at = openapi.methods_of(routers)
-    app.state.is_verb_at = openapi.is_verb_of(routers)
-    app.state.verbs_at = openapi.verbs_of(routers)
+    app.state.paths = Paths(routers, app.routes)
     openapi.install(app)
     problems.install(app)
     app.add_middleware(ReleaseBodies, bodies=context.bodies)
+    app.add_middleware(HeadAndOptions, paths=app.state.paths)
     origins.install(app, context.settings)
     app.add_middleware(CountRequests, metrics=context.metrics)  # outermost: it sees every answer
     return app

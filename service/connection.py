@@ -6,6 +6,7 @@ at its key, a request that follows another waits unparsed for its turn, and an a
 """
 
 import asyncio
+import re
 import socket
 from dataclasses import dataclass
 from enum import Enum
@@ -24,6 +25,7 @@ from service.refusals import (
     HeadersTooLarge,
     MalformedHttp,
     RequestTimeout,
+    UnknownTransferCoding,
     UrlTooLong,
 )
 from service.transport import Answering, Flow
@@ -37,6 +39,8 @@ LINGER_S = 10.0
 to a connection that is reset."""
 MOST_DROPPED_BYTES = 1 << 20
 """Rest of a body that is read although its answer is sent, to keep the connection; what has more ends it."""
+WITHOUT_PATH = re.compile(rb"^(https?://[^/?#]+)(?=[?#]|$)", re.IGNORECASE)
+"""A target in absolute form that names no path, and means `/` (RFC 9112, section 3.2.2); uvicorn would fail at it."""
 STALLED_READER_S = 300.0
 """How long a client may leave an answer unread before the system ends the connection."""
 
@@ -156,9 +160,15 @@ class Connection(HttpToolsProtocol):
             return
         declared = dict(self.headers)
         chunked, length = b"transfer-encoding" in declared, int(declared.get(b"content-length") or 0)
+        if chunked and [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"] != [
+            b"chunked"
+        ]:
+            self._fault = UnknownTransferCoding()
+            return
         if self.parser.should_upgrade() and (chunked or length):
             self._fault = MalformedHttp("a request with a body can't ask for another protocol; leave `Upgrade` out")
             return
+        self.url = WITHOUT_PATH.sub(rb"\1/", self.url, count=1)
         super().on_headers_complete()
         self.cycle.transport = self._answering
         self._reading = Reading.BODY

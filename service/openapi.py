@@ -6,16 +6,14 @@ It is kept in docs/openapi.json, byte by byte, so that a change of the interface
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from models_store.spec.compression import Compression
@@ -97,49 +95,6 @@ def build(app: FastAPI) -> dict[str, Any]:
             for response in operation["responses"].values():
                 _as_problem(response)
     return document
-
-
-def methods_of(routers: Sequence[APIRouter]) -> Callable[[str], list[str]]:
-    """Return a function that tells which methods a path is served by (Starlette names the first route's alone).
-
-    A path that ends in a verb is that verb's alone, though `/jobs/{id}` matches `/jobs/job_1:cancel` too.
-    """
-    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-
-    def methods_at(path: str) -> list[str]:
-        found = [route for route in routes if route.path_regex.match(path)]
-        of_verbs = [route for route in found if "}:" in route.path]
-        return sorted({method for route in of_verbs or found for method in route.methods or ()})
-
-    return methods_at
-
-
-def verbs_of(routers: Sequence[APIRouter]) -> Callable[[str], list[str]]:
-    """Return a function that tells which verbs (`:cancel`) there are for what a path names before its last colon."""
-    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    pairs = [(route.path.rpartition("}:")[2], route.path_regex) for route in routes if "}:" in route.path]
-
-    def verbs_at(path: str) -> list[str]:
-        named = path.rpartition(":")[0]
-        return sorted({verb for verb, regex in pairs if named and regex.match(f"{named}:{verb}")})
-
-    return verbs_at
-
-
-def is_verb_of(routers: Sequence[APIRouter]) -> Callable[[str], bool]:
-    """Return a function that tells whether a path is that of a verb, with ids that there could be (`x` could not)."""
-    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    with_verbs = [route for route in routes if "}:" in route.path]
-
-    def is_verb_at(path: str) -> bool:
-        matches = ((route, route.path_regex.match(path)) for route in with_verbs)
-        return any(
-            not any(field.validate(match[field.alias], {}, loc=())[1] for field in route.dependant.path_params)
-            for route, match in matches
-            if match
-        )
-
-    return is_verb_at
 
 
 def _rename_object_defaults(node: Any) -> None:  # noqa: ANN401  any JSON

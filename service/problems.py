@@ -22,6 +22,7 @@ from models_store import disk
 from models_store.database import UNAVAILABLE
 from models_store.errors import EspalierError, FieldError, Invalid, NotFound, Unavailable
 from models_store.ids import new_id
+from service.paths import Paths
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = {"overloaded": 1, "bodies_overloaded": 1}
@@ -100,6 +101,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"there are {', '.join(known)}" if known else "there are none"
 
 
+def no_such_route(path: str, paths: Paths) -> NoSuchRoute:
+    """Return the refusal of a path where nothing is served."""
+    tidy = paths.without_stray_slashes(path)
+    hint = f"; did you mean {tidy}?" if tidy else "; /docs lists what is"
+    return NoSuchRoute(f"nothing is served at {path[:LONGEST_NAME]}{hint}")
+
+
+def no_such_verb(path: str, paths: Paths) -> NoSuchRoute | None:
+    """Return the refusal of a verb that there is not for what the path names, if that is what is wrong."""
+    verb, known = path.rpartition(":")[2], paths.verbs(path)
+    if not known or verb in known:
+        return None
+    return NoSuchRoute(f"there is no verb {verb[:LONGEST_NAME]!r} here; {nearest(verb, known)}")
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the app with a problem document; asynchronously, so that no refusal waits for a thread."""
     app.add_exception_handler(EspalierError, _espalier_error)
@@ -156,9 +172,11 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     faults = error.errors()
     if all(fault["loc"][0] == "path" for fault in faults):
         wrong = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in faults)
-        if request.app.state.is_verb_at(request.url.path):  # a route of another method matched it too, with this id
-            return _method_not_allowed(request, request.app.state.methods_at(request.url.path))
-        refusal = _no_such_verb(request) or NoSuchRoute(f"{request.url.path} names nothing that is here ({wrong})")
+        paths: Paths = request.app.state.paths
+        if paths.is_verb(request.url.path):  # a route of another method matched it too, with this id
+            return _method_not_allowed(request, paths.methods(request.url.path))
+        unknown = NoSuchRoute(f"{request.url.path} names nothing that is here ({wrong})")
+        refusal = no_such_verb(request.url.path, paths) or unknown
         return respond(refusal, instance=request.url.path)
     errors = [
         FieldError(f"{fault['loc'][0]}:{fault['loc'][-1]}", fault["type"], fault["msg"], fault.get("ctx") or None)
@@ -171,13 +189,14 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
-    unknown = _no_such_verb(request)
+    paths: Paths = request.app.state.paths
+    unknown = no_such_verb(path, paths)
     if unknown is not None and error.status_code in {NoSuchRoute.status, MethodNotAllowed.status}:
         return respond(unknown, instance=path)
     if error.status_code == NoSuchRoute.status:
-        return respond(NoSuchRoute(f"nothing is served at {path}; /docs lists what is"), instance=path)
+        return respond(no_such_route(path, paths), instance=path)
     if error.status_code == MethodNotAllowed.status:
-        return _method_not_allowed(request, request.app.state.methods_at(path))
+        return _method_not_allowed(request, paths.methods(path))
     problem = {
         "type": "about:blank",
         "title": str(error.detail),
@@ -192,17 +211,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 def _method_not_allowed(request: Request, allowed: Sequence[str]) -> Response:
     names = ", ".join(allowed)
-    refusal = MethodNotAllowed(f"{request.method} is not possible here; {names} is")
+    refusal = MethodNotAllowed(f"{request.method} is not possible here; possible are {names}")
     return respond(refusal, instance=request.url.path, headers={"Allow": names})
-
-
-def _no_such_verb(request: Request) -> NoSuchRoute | None:
-    """Return the refusal of a verb that there is not for what the path names, if that is what is wrong."""
-    path = request.url.path
-    verb, known = path.rpartition(":")[2], request.app.state.verbs_at(path)
-    return (
-        NoSuchRoute(f"there is no verb {verb!r} here; {nearest(verb, known)}") if known and verb not in known else None
-    )
 
 
 async def _disconnected(request: Request, _error: Exception) -> Response:

@@ -4,6 +4,7 @@ ConnectionRefusal
 ├── HeadersTooLarge     431  the head, or what surrounds the chunks of a body, is over its limits
 ├── UrlTooLong          414
 ├── RequestTimeout      408  half a request came, and then nothing
+├── UnknownTransferCoding  501  the body is coded for its way in another form than in chunks
 └── MalformedHttp       400  it is not HTTP/1.1
 """
 
@@ -67,6 +68,17 @@ class UrlTooLong(ConnectionRefusal):
 
     def __init__(self) -> None:
         super().__init__(f"a URL may have {MOST_URL_BYTES} bytes; send what is long in the body")
+
+
+class UnknownTransferCoding(ConnectionRefusal):
+    """The body is coded for its way in another form than in chunks."""
+
+    status = 501
+    code = "transfer_coding_unknown"
+    title = "The transfer coding is not read"
+
+    def __init__(self) -> None:
+        super().__init__("Transfer-Encoding may be `chunked` alone; a compressed body comes with Content-Encoding")
 
 
 class RequestTimeout(ConnectionRefusal):

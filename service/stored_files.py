@@ -2,10 +2,11 @@
 
 import os
 import re
+from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Any
 
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
@@ -13,6 +14,7 @@ from models_store.errors import EspalierError
 
 MOST_RANGES = 100
 LARGEST = 10**18  # no file has so many bytes
+UNCHANGED_HEADERS = {"etag", "cache-control", "vary", "content-location", "expires"}
 RANGE = re.compile(r"(?P<first>[0-9]+)-(?P<last>[0-9]*)|-(?P<suffix>[0-9]+)")
 
 
@@ -35,13 +37,16 @@ class StoredFile(FileResponse):
         super().__init__(path, stat_result=os.stat(path), **response)  # noqa: PTH116  a Path or not
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file, or its parts.
+        """Send the file, or its parts, or that the client has it already.
 
         Raises:
             RangeOutside: if it has none of them.
         """
         assert self.stat_result is not None
         headers = Headers(scope=scope)
+        if is_named(headers.get("if-none-match", ""), self.headers["etag"]):
+            await unchanged(self.headers)(scope, receive, send)
+            return
         ranges = headers.getlist("range")
         asked = None
         if scope["method"] == "GET" and len(ranges) == 1 and self._is_still(headers.get("if-range")):
@@ -56,6 +61,18 @@ class StoredFile(FileResponse):
         assert self.stat_result is not None
         modified = formatdate(self.stat_result.st_mtime, usegmt=True)
         return if_range is None or if_range in {self.headers["etag"], modified}
+
+
+def is_named(if_none_match: str, etag: str) -> bool:
+    """Tell whether an `If-None-Match` header names an entity tag, weak or not (RFC 9110, section 13.1.2)."""
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return etag.removeprefix("W/") in tags or "*" in tags
+
+
+def unchanged(headers: Mapping[str, str]) -> Response:
+    """Return the answer to a client that has the content already, with those of `headers` that belong to it."""
+    kept = {name: headers[name] for name in headers if name.lower() in UNCHANGED_HEADERS}
+    return Response(status_code=304, headers=kept)
 
 
 def satisfiable(given: str, *, size_bytes: int) -> str | None:

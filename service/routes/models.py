@@ -19,10 +19,9 @@ from service.routes.requests import (
     ModelName,
     VariantName,
     VersionNumber,
-    is_named,
     problems,
 )
-from service.stored_files import StoredFile
+from service.stored_files import StoredFile, is_named, unchanged
 from service.threads import writes
 
 MOST_ALIAS_BYTES = 10_000
@@ -74,7 +73,6 @@ def get_version(name: ModelName, number: VersionNumber, here: Here, owner: Owner
         **problems(404, 416, 503, 507),
     },
 )
-@router.head("/models/{name}/versions/{number}/variants/{variant}/download", include_in_schema=False)
 def download(  # noqa: PLR0917  FastAPI passes them all by name
     name: ModelName, number: VersionNumber, variant: VariantName, here: Here, owner: Owner, request: Request
 ) -> Response:
@@ -85,8 +83,8 @@ def download(  # noqa: PLR0917  FastAPI passes them all by name
         there_are = ", ".join(each.name for each in found.variants)
         raise ModelNotFound(f"version {number} of {name!r} has no variant {variant!r}; it has {there_are}")
     headers = {"ETag": f'"{wanted.blob}"', "Cache-Control": "private, max-age=31536000, immutable"}
-    if is_named(request.headers.get("if-none-match", ""), wanted.blob):
-        return Response(status_code=304, headers=headers)
+    if is_named(request.headers.get("if-none-match", ""), headers["ETag"]):
+        return unchanged(headers)
     try:
         path = here.blobs.local(wanted.blob)
     except BlobMissing as error:

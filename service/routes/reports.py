@@ -10,7 +10,8 @@ from models_store.errors import Unavailable
 from service.auth import Owner
 from service.context import Context, Here
 from service.report_answers import JobReport
-from service.routes.requests import KNOWN_QUERY, JobId, is_named, problems
+from service.routes.requests import KNOWN_QUERY, JobId, problems
+from service.stored_files import is_named, unchanged
 
 PictureName = Annotated[
     str,
@@ -93,6 +94,6 @@ def _member(here: Context, job_id: str, member: str, *, owner: str, request: Req
         content = reports.read(here.blobs, sha256, member)
     except BlobMissing as error:
         raise ReportLost(f"the report of {job_id} is missing or damaged; restore the blobs from a backup") from error
-    if is_named(request.headers.get("if-none-match", ""), sha256):
-        return Response(status_code=304, headers=headers)
+    if is_named(request.headers.get("if-none-match", ""), headers["ETag"]):
+        return unchanged(headers)
     return Response(content, headers=headers, media_type=media_type)

@@ -92,12 +92,6 @@ def answer(body: BaseModel, *, status: int, headers: dict[str, str] | None = Non
     return Response(body.model_dump_json(), status, headers, media_type="application/json", **more)
 
 
-def is_named(if_none_match: str, sha256: str) -> bool:
-    """Tell whether an `If-None-Match` header names the content of this digest (RFC 9110, section 13.1.2)."""
-    tags = {tag.strip().removeprefix("W/").strip('"') for tag in if_none_match.split(",")}
-    return sha256 in tags or "*" in tags
-
-
 async def refuse_unknown_query(request: Request) -> None:
     """Refuse a query parameter that the call does not have, or that came twice.
 
