@@ -11,7 +11,10 @@ class Input(Part):
     """Size and channels of the net's input; the exported file takes uint8 (N, size, size, channels)."""
 
     size: int | None = Field(
-        None, ge=16, le=1024, description="side of the square input, in pixels; null: the backbone's own"
+        None,
+        ge=16,
+        le=1024,
+        description="side of the square input, in pixels; null: chosen by the recipe: the backbone's own; smaller images keep theirs, or are enlarged to at least twice of it",
     )
     channels: Literal[1, 3, 4] = Field(
         3,

@@ -11,10 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from models_store.spec import recipes
-from models_store.spec.backbone import Backbone
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.fitted import LEFT_OUT, SMALLER, SMALLEST_SIDE
 from models_store.spec.network import Network
@@ -57,7 +56,7 @@ def rungs(spec: ResolvedSpec, facts: DatasetFacts) -> list[Rung]:
 
 def _documents(document: Document, facts: DatasetFacts) -> Iterator[Document]:
     fitted = set(document["training"]["fit_to_budget"])
-    part: Network = TypeAdapter(Backbone).validate_python(document["backbone"])
+    part = recipes.network_of(document["backbone"])
     sizes = list(_smaller_sizes(document, part)) if "input.size" in fitted else []
     way = recipes.way_of(document)
     if way == "fine_tune":

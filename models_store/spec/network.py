@@ -54,7 +54,8 @@ class Network(Part):
         None,
         description="backbone: its weights stay as they are and the head trains on features computed once; norms: the "
         "norms' weights and statistics stay; until:<stage>: that stage and those before it stay; none: everything "
-        "trains; null: the recipe's",
+        "trains; null: chosen by the recipe: backbone for fewer than 500 photographs, until:stage3 of an EfficientNet-Lite "
+        "for more of them, else none",
     )
 
     @property

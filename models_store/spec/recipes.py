@@ -21,6 +21,7 @@ What a spec says stays as it is; a recipe decides the rest beside it. `python -m
 """
 
 import math
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -29,6 +30,7 @@ from models_store.spec.backbone import Backbone
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.fitted import LEFT_OUT, left_to_the_trainer
 from models_store.spec.network import Network
+from models_store.spec.optimizer import USUAL_RATES
 from models_store.spec.training import BUDGET_MINUTES, LARGEST_PROBED_BATCH
 from models_store.spec.transfer import Transfer
 
@@ -62,15 +64,14 @@ AVERAGED: Document = {"kind": "constant", "warmup_epochs": 0.5}
 """the schedule of an optimizer that averages weights in place of a falling learning rate"""
 
 
-def fill(document: Document, facts: DatasetFacts, *, rate_is_left_out: bool = False) -> Document:
+def fill(document: Document, facts: DatasetFacts) -> Document:
     """Return a TrainSpec's document with every default decided; what the user chose stays as it is.
 
-    `rate_is_left_out`: the user named an optimizer without its `lr`. Its own default is for nets that begin at random;
-    for pretrained weights that train on, a tenth of it is taken.
+    What is null is decided here, and nothing else: a document that has all its declared defaults means the same.
     """
     task = document["task"] or TASK_OF[facts.target]
     backbone = document["backbone"] or _backbone(document, facts)
-    part: Network = TypeAdapter(Backbone).validate_python(backbone)
+    part = network_of(backbone)
     way = _way(part, document, facts)
     size = document["input"]["size"] or _size(part, document, facts)
     training = document["training"]
@@ -100,9 +101,20 @@ def fill(document: Document, facts: DatasetFacts, *, rate_is_left_out: bool = Fa
         "schedule": _schedule(way, document),
     }
     filled = document | decided | {name: value for name, value in left_out.items() if document[name] is None}
-    if rate_is_left_out and way == "fine_tune":
-        filled["optimizer"] = filled["optimizer"] | {"lr": filled["optimizer"]["lr"] / 10}
+    if filled["optimizer"].get("lr") is None:
+        filled["optimizer"] = filled["optimizer"] | {"lr": _rate(filled["optimizer"], way)}
     return filled
+
+
+def network_of(document: Document) -> Network:
+    """Return the backbone that a document describes."""
+    network: Network = _backbones().validate_python(document)
+    return network
+
+
+@cache
+def _backbones() -> TypeAdapter[Network]:
+    return TypeAdapter(Backbone)  # it takes longer than all that it is asked for
 
 
 def is_uneven(facts: DatasetFacts) -> bool:
@@ -132,7 +144,7 @@ def as_head(document: Document, facts: DatasetFacts) -> Document:
     left_out = document | dict.fromkeys(LEFT_OUT)
     steps_per_epoch = _steps_per_epoch(document["training"]["batch_size"], facts)
     epochs = max(EPOCHS["head"][0], min(MOST_EPOCHS, math.ceil(LEAST_STEPS["head"] / steps_per_epoch)))
-    part: Network = TypeAdapter(Backbone).validate_python(document["backbone"])
+    part = network_of(document["backbone"])
     return document | {
         "backbone": document["backbone"] | {"freeze": "backbone"},
         "training": document["training"] | {"epochs": epochs},
@@ -307,6 +319,12 @@ def _optimizer(way: Way, part: Network, facts: DatasetFacts) -> Document:
     if way == "fine_tune":  # enlarged images are further from what the weights have seen
         return {"kind": "adamw", "lr": 1e-3 if facts.median_side < PHOTOGRAPH_SIDE else 3e-4, "weight_decay": 0.05}
     return {"kind": "adamw", "lr": 3e-3 if part.kind in OWN else 5e-4, "weight_decay": 0.05}
+
+
+def _rate(optimizer: Document, way: Way) -> float:
+    """Return the learning rate of an optimizer that was named without one: of what is usual, less for pretrained weights."""
+    usual = USUAL_RATES[optimizer["kind"]]
+    return usual / 10 if way == "fine_tune" else usual
 
 
 def _schedule(way: Way, document: Document) -> Document:

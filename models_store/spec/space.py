@@ -67,14 +67,14 @@ def value_at(document: Document, path: str) -> Any:  # noqa: ANN401  any JSON
 def applied(document: Document, parameters: Parameters, facts: DatasetFacts) -> Document:
     """Return the spec of one trial: the parent's with values set, whole parts before what is inside them.
 
-    What a whole backbone leaves out, the recipes decide, as they do for a spec.
+    What a whole part leaves out, the recipes decide, as they do for a spec.
     """
     changed = copy.deepcopy(document) | {"search": None, "validation": None}
     for path, value in sorted(parameters.items(), key=lambda item: item[0].count(".")):
         *above, last = path.split(".")
         here: Any = value_at(changed, ".".join(above)) if above else changed
         here[int(last) if isinstance(here, list) else last] = copy.deepcopy(value)
-    return recipes.fill(changed, facts) if "backbone" in parameters else changed
+    return recipes.fill(changed, facts)
 
 
 def grid_values(distribution: Distribution, *, steps: int) -> list[Any]:

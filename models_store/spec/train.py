@@ -8,6 +8,7 @@ from models_store.spec import recipes
 from models_store.spec.augmentation import Augmentation
 from models_store.spec.backbone import Backbone
 from models_store.spec.compression import Compression
+from models_store.spec.contradiction import contradiction
 from models_store.spec.contradictions import doubts, refuse_what_contradicts_itself, refuse_what_does_not_fit
 from models_store.spec.data import Input
 from models_store.spec.distillation import Distillation
@@ -30,7 +31,8 @@ Task = Literal["image_classification", "multilabel_classification", "image_regre
 ModelName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="letters, digits, `.`, `_`, `-`; at most 63")
 ]
-RECIPE = "; null: the recipe's, chosen by the backbone and the dataset, shown by `dry_run`"
+CHOSEN = "; null: chosen by the recipe: "
+"""`dry_run` shows what it has chosen, and why"""
 
 
 class TrainSpec(Part):
@@ -38,7 +40,7 @@ class TrainSpec(Part):
 
     task: Task | None = Field(
         None,
-        description="what is learned: one class of an image, any number of labels, or a number; null: what the dataset holds",
+        description="what is learned: one class of an image, any number of labels, or a number; null: chosen by the recipe: what the dataset holds",
     )
     name: ModelName = Field(description="name of the model; a finished job adds a version to it")
     dataset: str = Field(pattern=r"^ds_[0-9a-z]{8,40}$", description="id of the dataset, as POST /datasets answered it")
@@ -49,19 +51,52 @@ class TrainSpec(Part):
         description="seed of every random draw; with the same seed a CPU run is repeatable bit by bit",
     )
     input: Input = Field(Input(), description="what the net sees of an image")
-    backbone: Backbone | None = Field(None, description="the network below the head" + RECIPE)
+    backbone: Backbone | None = Field(
+        None,
+        description="the network below the head"
+        + CHOSEN
+        + "efficientnet_lite2 for images of 112 pixels or more, a small_cnn for small grey ones, efficientnet_lite0 for others",
+    )
     head: Head = Field(Head(), description="what stands between the backbone's features and the classes")
-    transfer: Transfer | None = Field(None, description="how pretrained weights are trained on" + RECIPE)
+    transfer: Transfer | None = Field(
+        None,
+        description="how pretrained weights are trained on"
+        + CHOSEN
+        + "where they are fine-tuned, some epochs of the head alone first, and a higher rate for it",
+    )
     distillation: Distillation | None = Field(None, description="a trained model to learn from; null: none")
     augmentation: list[Augmentation] | None = Field(
-        None, max_length=32, description="changes drawn anew for every image of every batch; empty: none" + RECIPE
+        None,
+        max_length=32,
+        description="changes drawn anew for every image of every batch; empty: none"
+        + CHOSEN
+        + "crops, flips, colours and erasing; none for a head alone",
     )
     regularizers: list[Regularizer] | None = Field(
-        None, max_length=16, description="penalties, noise and averages; empty: none" + RECIPE
+        None,
+        max_length=16,
+        description="penalties, noise and averages; empty: none"
+        + CHOSEN
+        + "dropout and an average of the weights; l2 for a head alone",
     )
-    loss: Loss | None = Field(None, description="what is minimised" + RECIPE)
-    optimizer: Optimizer | None = Field(None, description="what moves the weights" + RECIPE)
-    schedule: Schedule | None = Field(None, description="how the learning rate changes over the run" + RECIPE)
+    loss: Loss | None = Field(
+        None,
+        description="what is minimised"
+        + CHOSEN
+        + "cross_entropy, with rare classes weighed; binary_cross_entropy for labels, mse for numbers",
+    )
+    optimizer: Optimizer | None = Field(
+        None,
+        description="what moves the weights"
+        + CHOSEN
+        + "adamw, with a learning rate from 3e-4 (fine-tuning photographs) to 3e-3 (a head, or small nets from scratch)",
+    )
+    schedule: Schedule | None = Field(
+        None,
+        description="how the learning rate changes over the run"
+        + CHOSEN
+        + "cosine, one_cycle from scratch, constant for schedule_free_adamw",
+    )
     training: Training = Field(Training(), description="how long, in what batches, at what precision")
     evaluation: Evaluation = Field(Evaluation(), description="what the report holds")
     validation: Validation | None = Field(
@@ -94,6 +129,8 @@ class ResolvedSpec(TrainSpec):
 
     @model_validator(mode="after")
     def _refuse_what_does_not_fit(self, info: ValidationInfo) -> "ResolvedSpec":
+        if self.optimizer.lr is None:
+            raise contradiction("optimizer/lr", "a resolved spec has its learning rate", {"exclusiveMinimum": 0})
         if isinstance(info.context, DatasetFacts):
             refuse_what_does_not_fit(self, info.context)
             refuse_what_cannot_vary(self, info.context)
@@ -106,7 +143,5 @@ def resolve(spec: TrainSpec, facts: DatasetFacts) -> tuple[ResolvedSpec, list[st
     Raises:
         pydantic.ValidationError: if the spec does not fit the dataset, or contradicts itself beside the recipe's choices.
     """
-    rate_is_left_out = spec.optimizer is not None and "lr" not in spec.optimizer.model_fields_set
-    document = recipes.fill(spec.model_dump(), facts, rate_is_left_out=rate_is_left_out)
-    resolved = ResolvedSpec.model_validate(document, context=facts)
+    resolved = ResolvedSpec.model_validate(recipes.fill(spec.model_dump(), facts), context=facts)
     return resolved, doubts(resolved, facts)

@@ -42,10 +42,15 @@ class EarlyStopping(Part):
 class Training(Part):
     """The run itself."""
 
-    epochs: int | None = Field(None, ge=1, le=10_000, description="passes over the train split; null: the recipe's")
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="passes over the train split; null: chosen by the recipe: as many as two quick cores do in `budget_minutes`",
+    )
     batch_size: BatchSize | None = Field(
         None,
-        description=f"images per step; auto: the largest power of two that fits into memory (at most {LARGEST_PROBED_BATCH}), found by a probe of two steps; full: all images in one step (gradient descent); null: the recipe's",
+        description=f"images per step; auto: the largest power of two that fits into memory (at most {LARGEST_PROBED_BATCH}), found by a probe of two steps; full: all images in one step (gradient descent); null: chosen by the recipe: 32, or 128 from scratch with 2,048 images or more",
     )
     accumulate_steps: int = Field(
         1,
@@ -71,7 +76,7 @@ class Training(Part):
     )
     monitor: Monitor | None = Field(
         None,
-        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: the recipe's, which for numbers, labels, frozen backbones and below 10,000 images is val_loss, or val_balanced_loss (the mean of the classes' own means) where the loss or the sampling is balanced; else it is the accuracy (balanced, when classes are uneven)",
+        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: chosen by the recipe: for numbers, labels, frozen backbones and below 10,000 images val_loss, or val_balanced_loss (the mean of the classes' own means) where the loss or the sampling is balanced; else the accuracy (balanced, when classes are uneven)",
     )
     early_stopping: EarlyStopping | None = Field(None, description="null: train all epochs")
     budget_minutes: float | None = Field(
@@ -83,7 +88,7 @@ class Training(Part):
     fit_to_budget: list[Fitted] | None = Field(
         None,
         max_length=9,
-        description="paths of what the trainer may change to keep to `budget_minutes`; empty: nothing, and an estimate above the budget is only reported; null: what the spec leaves to the recipe",
+        description="paths of what the trainer may change to keep to `budget_minutes`; empty: nothing, and an estimate above the budget is only reported; null: chosen by the recipe: what the spec leaves to it",
     )
 
 

@@ -16,8 +16,13 @@ from workers.training import optimizers
 
 # B batch, C channel, H height, W width, K class
 
-PARTS: tuple[type[Part], ...] = get_args(get_args(spec.Optimizer)[0])
+PARTS: tuple[type[spec.Descent], ...] = get_args(get_args(spec.Optimizer)[0])
 every_optimizer = pytest.mark.parametrize("part", PARTS, ids=[str(part.model_fields["kind"].default) for part in PARTS])
+
+
+def usual(part: type[spec.Descent]) -> spec.Descent:
+    """Return the optimizer as a recipe decides it for a net that begins at random."""
+    return part.model_validate({"kind": part.model_fields["kind"].default, "lr": part.usual_lr})
 
 
 def a_net() -> nn.Sequential:
@@ -235,14 +240,14 @@ def test_groups_hold_what_trains_once_with_the_scale_of_each_name() -> None:
 
 
 @every_optimizer
-def test_decay_moves_matrices_alone(part: type[Part]) -> None:
+def test_decay_moves_matrices_alone(part: type[spec.Descent]) -> None:
     moved = moved_without_gradients(part(lr=0.01, weight_decay=0.5))
 
     assert moved == {*HIDDEN, *OUTER}
 
 
 @every_optimizer
-def test_decay_moves_norms_and_biases_when_asked(part: type[Part]) -> None:
+def test_decay_moves_norms_and_biases_when_asked(part: type[spec.Descent]) -> None:
     moved = moved_without_gradients(part(lr=0.01, weight_decay=0.5, decay_norms=True))
 
     assert moved == {name for name, _ in a_net().named_parameters()}
@@ -259,16 +264,16 @@ def moved_without_gradients(part: Part) -> set[str]:
 
 
 @every_optimizer
-def test_a_state_that_went_through_bytes_goes_on_to_the_very_weights(part: type[Part]) -> None:
+def test_a_state_that_went_through_bytes_goes_on_to_the_very_weights(part: type[spec.Descent]) -> None:
     whole = a_net()
-    optimizer = built(part(), whole)
+    optimizer = built(usual(part), whole)
     run(whole, optimizer, seeds=range(3))
     buffer = io.BytesIO()
     torch.save({"net": whole.state_dict(), "optimizer": optimizer.state_dict()}, buffer)
     run(whole, optimizer, seeds=range(3, 6))
 
     resumed = a_net()
-    again = built(part(), resumed)
+    again = built(usual(part), resumed)
     saved = torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
     resumed.load_state_dict(saved["net"])
     again.load_state_dict(saved["optimizer"])
@@ -279,13 +284,13 @@ def test_a_state_that_went_through_bytes_goes_on_to_the_very_weights(part: type[
 
 @pytest.mark.gpu
 @every_optimizer
-def test_on_a_gpu_it_steps_and_goes_on_as_on_a_cpu(part: type[Part]) -> None:
+def test_on_a_gpu_it_steps_and_goes_on_as_on_a_cpu(part: type[spec.Descent]) -> None:
     net, twin = a_net(), a_net().to("cuda")
-    optimizer, on_gpu = built(part(), net), built(part(), twin)
+    optimizer, on_gpu = built(usual(part), net), built(usual(part), twin)
     run(net, optimizer, seeds=range(4))
     run(twin, on_gpu, seeds=range(2))
     state = copy.deepcopy(on_gpu.state_dict())
-    on_gpu = built(part(), twin)
+    on_gpu = built(usual(part), twin)
     on_gpu.load_state_dict(state)
     run(twin, on_gpu, seeds=range(2, 4))
 
@@ -313,7 +318,7 @@ def test_lamb_adapts_to_a_matrix_s_norm_even_without_decay() -> None:
 
 def test_schedule_free_evaluates_at_an_average_and_trains_on_where_it_was() -> None:
     net = a_net()
-    optimizer = built(spec.ScheduleFreeAdamW(), net)
+    optimizer = built(usual(spec.ScheduleFreeAdamW), net)
     run(net, optimizer, seeds=range(4))
     trained = copy.deepcopy(net)
 
@@ -330,9 +335,9 @@ def test_schedule_free_evaluates_at_an_average_and_trains_on_where_it_was() -> N
 
 
 @every_optimizer
-def test_only_schedule_free_keeps_other_weights_to_evaluate(part: type[Part]) -> None:
+def test_only_schedule_free_keeps_other_weights_to_evaluate(part: type[spec.Descent]) -> None:
     net = a_net()
-    optimizer = built(part(), net)
+    optimizer = built(usual(part), net)
     run(net, optimizer, seeds=range(2))
     trained = copy.deepcopy(net)
 

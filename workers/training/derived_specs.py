@@ -23,7 +23,7 @@ def recovery(
             "transfer": Transfer(),
             "distillation": taught,
             "regularizers": [part for part in spec.regularizers if not isinstance(part, L2Sp)],
-            "optimizer": spec.optimizer.model_copy(update={"lr": spec.optimizer.lr * lr_scale}),
+            "optimizer": spec.optimizer.model_copy(update={"lr": spec.optimizer.peak_lr * lr_scale}),
             "schedule": spec.schedule.model_copy(update={"warmup_epochs": 0.0}),
             "training": spec.training.model_copy(update={"epochs": epochs, "early_stopping": None}),
         }

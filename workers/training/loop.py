@@ -224,7 +224,7 @@ class _Run:
 
     def _step(self, rows: Rows) -> None:
         position = self.position
-        position.rate = self.spec.optimizer.lr * self._factor()
+        position.rate = self.spec.optimizer.peak_lr * self._factor()
         seed = sampling.step_seed(seed=self.spec.seed, epoch=position.epoch, step=position.step)
         position.sums += self.stepper.take(rows, rate=position.rate, seed=seed)
         if self.device.type == "cpu":  # elsewhere the look at the number would make the device wait at every step

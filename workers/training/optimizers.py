@@ -38,25 +38,25 @@ def build(part: Part, groups: Groups) -> optim.Optimizer:
 @build.register
 def _(part: Sgd, groups: Groups) -> optim.Optimizer:
     return optim.SGD(
-        groups, lr=part.lr, momentum=part.momentum, nesterov=part.nesterov and part.momentum > 0, fused=True
+        groups, lr=part.peak_lr, momentum=part.momentum, nesterov=part.nesterov and part.momentum > 0, fused=True
     )
 
 
 @build.register
 def _(part: Adam, groups: Groups) -> optim.Optimizer:
-    return optim.Adam(groups, lr=part.lr, betas=(part.beta1, part.beta2), fused=True)
+    return optim.Adam(groups, lr=part.peak_lr, betas=(part.beta1, part.beta2), fused=True)
 
 
 @build.register
 def _(part: AdamW, groups: Groups) -> optim.Optimizer:
-    return optim.AdamW(groups, lr=part.lr, betas=(part.beta1, part.beta2), fused=True)
+    return optim.AdamW(groups, lr=part.peak_lr, betas=(part.beta1, part.beta2), fused=True)
 
 
 @build.register
 def _(part: NAdam, groups: Groups) -> optim.Optimizer:
     return optim.NAdam(
         groups,
-        lr=part.lr,
+        lr=part.peak_lr,
         betas=(part.beta1, part.beta2),
         momentum_decay=part.momentum_decay,
         decoupled_weight_decay=True,
@@ -65,24 +65,24 @@ def _(part: NAdam, groups: Groups) -> optim.Optimizer:
 
 @build.register
 def _(part: RAdam, groups: Groups) -> optim.Optimizer:
-    return optim.RAdam(groups, lr=part.lr, betas=(part.beta1, part.beta2), decoupled_weight_decay=True)
+    return optim.RAdam(groups, lr=part.peak_lr, betas=(part.beta1, part.beta2), decoupled_weight_decay=True)
 
 
 @build.register
 def _(part: RmsProp, groups: Groups) -> optim.Optimizer:
-    return optim.RMSprop(groups, lr=part.lr, alpha=part.alpha, momentum=part.momentum, centered=part.centered)
+    return optim.RMSprop(groups, lr=part.peak_lr, alpha=part.alpha, momentum=part.momentum, centered=part.centered)
 
 
 @build.register
 def _(part: Adagrad, groups: Groups) -> optim.Optimizer:
-    return optim.Adagrad(groups, lr=part.lr, lr_decay=part.lr_decay, fused=True)
+    return optim.Adagrad(groups, lr=part.peak_lr, lr_decay=part.lr_decay, fused=True)
 
 
 @build.register
 def _(part: Lion, groups: Groups) -> optim.Optimizer:
     import timm.optim  # noqa: PLC0415  it takes seconds to import
 
-    lion: optim.Optimizer = timm.optim.Lion(groups, lr=part.lr, betas=(part.beta1, part.beta2))
+    lion: optim.Optimizer = timm.optim.Lion(groups, lr=part.peak_lr, betas=(part.beta1, part.beta2))
     return lion
 
 
@@ -93,7 +93,7 @@ def _(part: Lamb, groups: Groups) -> optim.Optimizer:
     adapted = [group | {"always_adapt": group["role"] != "vector"} for group in groups]
     lamb: optim.Optimizer = timm.optim.Lamb(
         adapted,
-        lr=part.lr,
+        lr=part.peak_lr,
         betas=(part.beta1, part.beta2),
         max_grad_norm=None,  # the loop clips
     )
@@ -108,7 +108,7 @@ def _(part: Muon, groups: Groups) -> optim.Optimizer:
     split = [group | ({"use_muon": True} if group["role"] == "hidden" else adamw) for group in groups]
     muon: optim.Optimizer = timm.optim.Muon(
         split,
-        lr=part.lr,
+        lr=part.peak_lr,
         momentum=part.momentum,
         nesterov=part.nesterov,
         ns_steps=part.ns_steps,
@@ -124,7 +124,7 @@ def _(part: Muon, groups: Groups) -> optim.Optimizer:
 def _(part: ScheduleFreeAdamW, groups: Groups) -> optim.Optimizer:
     from schedulefree import AdamWScheduleFree  # noqa: PLC0415  beside timm: one optimizer's own library
 
-    schedule_free: optim.Optimizer = AdamWScheduleFree(groups, lr=part.lr, betas=(part.beta1, part.beta2))
+    schedule_free: optim.Optimizer = AdamWScheduleFree(groups, lr=part.peak_lr, betas=(part.beta1, part.beta2))
     for_training(schedule_free)
     return schedule_free
 
