@@ -26,12 +26,12 @@ from models_store.errors import FieldError, Invalid, TooLarge, UnsupportedType
 CHUNK_BYTES = 1 << 16
 LONGEST_NAME = 1024
 ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
-SEND = "send a zip, or a tar (plain, gzip, bzip2 or xz)"
+SEND = "send a zip, or a tar (plain, gzip, bzip2, xz, lzma or zstd)"
 PACK_ANEW = "pack the archive anew"
 SEND_AGAIN = "it was cut off on its way; send it again"
-ACCEPTED = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
+ACCEPTED = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.lzma", "tar.zst"]
 ARCHIVE_SUFFIXES = frozenset(
-    [".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar", ".lz4"]
+    [".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".tzst", ".lzma", ".7z", ".rar", ".lz4"]
 )
 ARCHIVE_MAGIC = (
     b"PK\x03\x04",

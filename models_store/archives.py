@@ -1,4 +1,4 @@
-"""The only reader of user archives: zip and tar (plain, gzip, bzip2, xz), member by member, never unpacked to disk.
+"""The only reader of user archives: zip and tar, plain or compressed, member by member, never unpacked to disk.
 
 What an archive may hold is in `archive_rules.py`; how each format is read in `zip_archives.py` and `tar_archives.py`.
 """
@@ -7,11 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from models_store.archive_rules import SEND, Limits, Member, NotAnArchive
+from models_store.decompression import is_compressed
 from models_store.tar_archives import is_tar, read_tar
 from models_store.zip_archives import read_zip
 from models_store.zip_names import NameReading
 
-COMPRESSED_TAR = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+NOT_READ = {
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"\x04\x22\x4d\x18": "compressed by LZ4",
+    b"LZIP": "compressed by lzip",
+    b"\x1f\x9d": "compressed by compress (.Z)",
+    b"\x89LZO": "compressed by lzop",
+    b"MSCF": "a cabinet file",
+    b"!<arch>": "an ar archive",
+    b"xar!": "a xar archive",
+    b"070701": "a cpio archive",
+    b"PK\x07\x08": "a part of a split zip",
+}
 
 
 def read_archive(path: Path, limits: Limits, *, names: NameReading | None = None) -> Iterator[Member]:
@@ -32,7 +45,9 @@ def read_archive(path: Path, limits: Limits, *, names: NameReading | None = None
         raise NotAnArchive(f"nothing came: the upload is empty; {SEND}")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         yield from read_zip(path, limits, names=names or NameReading())
-    elif head.startswith(COMPRESSED_TAR) or is_tar(head):
+    elif is_compressed(head) or is_tar(head):
         yield from read_tar(path, limits)
     else:
-        raise NotAnArchive(f"the upload starts with {ascii(head[:16])[1:]}, which is no zip or tar; {SEND}")
+        known = next((name for magic, name in NOT_READ.items() if head.startswith(magic)), None)
+        what = f"is {known}, which is not read" if known else f"starts with {ascii(head[:16])[1:]}, no zip or tar"
+        raise NotAnArchive(f"the upload {what}; {SEND}")

@@ -4,14 +4,12 @@ tarfile does the reading (POSIX.1-2001 pax, GNU, ustar, v7). `TarInfo.frombuf` s
 on it: that is where long headers, devices and sparse files end.
 """
 
-import lzma
 import tarfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Self, cast
 
-from models_store import pax_records
+from models_store import decompression, pax_records
 from models_store.archive_rules import (
     CHUNK_BYTES,
     LONGEST_NAME,
@@ -19,6 +17,7 @@ from models_store.archive_rules import (
     SEND,
     SEND_AGAIN,
     ArchiveCorrupt,
+    ArchiveRefused,
     ArchiveTruncated,
     CompressionTooHigh,
     Ledger,
@@ -31,7 +30,7 @@ from models_store.archive_rules import (
     shown_name,
     too_much,
 )
-from models_store.decompression import Fruitless, unpacked
+from models_store.decompression import Fruitless, TooMuchMemory, unpacked
 
 LONGEST_EXTENSION_BYTES = 1 << 17  # a name has 1024 characters; extended attributes have 64 KiB, and more in base64
 LONGEST_GLOBAL_BYTES = 1 << 13  # together: tarfile copies what they say for every member
@@ -54,7 +53,7 @@ EXTENSIONS = {
     tarfile.GNUTYPE_LONGLINK,
 }
 PAX = {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
-DAMAGE = (tarfile.TarError, ValueError, OverflowError, RecursionError, EOFError, zlib.error, lzma.LZMAError)
+DAMAGE = (tarfile.TarError, ValueError, OverflowError, RecursionError, *decompression.DAMAGE)
 
 
 def read_tar(path: Path, limits: Limits) -> Iterator[Member]:
@@ -285,7 +284,9 @@ class _Metered:
             raise ArchiveTruncated(f"the compressed tar ends too early: {SEND_AGAIN}") from error
         except Fruitless as error:
             raise CompressionTooHigh(f"{error}; {PACK_ANEW}") from error
-        except (OSError, zlib.error, lzma.LZMAError) as error:
+        except TooMuchMemory as error:
+            raise ArchiveRefused(f"{error}; pack it with a smaller dictionary or window, as by default") from error
+        except (OSError, *decompression.DAMAGE) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk's; bzip2's own have no number
             raise ArchiveCorrupt(f"the compressed tar is damaged ({error}); {PACK_ANEW}") from error

@@ -10,21 +10,58 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from models_store import disk, scratch
-from models_store.errors import Invalid, StorageFull
+from models_store.archive_rules import SEND
+from models_store.errors import FieldError, Invalid, StorageFull
 from service import bodies, multipart
 from service.problems import nearest
 
 BUFFER_BYTES = 1 << 20
 FORM_OVERHEAD_BYTES = 64 << 10
 """What a form's boundaries and part headers may add to the archive itself."""
-RAW_TYPES = (
+DOCUMENTED_TYPES = (
+    "application/octet-stream",
     "application/zip",
     "application/x-zip-compressed",
     "application/x-tar",
     "application/gzip",
     "application/x-gzip",
-    "application/octet-stream",
+    "application/x-bzip2",
+    "application/x-xz",
+    "application/zstd",
 )
+OTHER_TYPES = frozenset(
+    [
+        "application/bzip2",
+        "application/gzip-compressed",
+        "application/lzma",
+        "application/tar",
+        "application/tar+gzip",
+        "application/x-bz2",
+        "application/x-bzip",
+        "application/x-bzip-compressed-tar",
+        "application/x-bzip2-compressed-tar",
+        "application/x-compressed",
+        "application/x-compressed-tar",
+        "application/x-gtar",
+        "application/x-gtar-compressed",
+        "application/x-gunzip",
+        "application/x-gzip-compressed",
+        "application/x-lzma",
+        "application/x-lzma-compressed-tar",
+        "application/x-tar-gz",
+        "application/x-targz",
+        "application/x-tgz",
+        "application/x-ustar",
+        "application/x-xz-compressed-tar",
+        "application/x-zip",
+        "application/x-zst",
+        "application/x-zstd",
+        "application/x-zstd-compressed-tar",
+        "application/xz",
+        "application/zst",
+    ]
+)
+"""What clients call the same formats besides; which one it is, is seen from the bytes."""
 
 
 class NoArchive(Invalid):
@@ -99,13 +136,15 @@ async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> str | 
     if given == "multipart/form-data":
         bodies.check_length(request, max_bytes=max_bytes + FORM_OVERHEAD_BYTES)
         await _receive_form(request, arriving, max_bytes=max_bytes + FORM_OVERHEAD_BYTES)
-    elif given in RAW_TYPES:
+    elif given in DOCUMENTED_TYPES or given in OTHER_TYPES:
         await _receive_raw(request, arriving, max_bytes=max_bytes)
     else:
-        known = ", ".join(RAW_TYPES)
-        raise bodies.WrongContentType(f"{given!r} is not read here; send multipart/form-data, or one of {known}")
+        known = ["multipart/form-data", *DOCUMENTED_TYPES, *sorted(OTHER_TYPES)]
+        detail = f"{given!r} is not read here; send multipart/form-data, or one of {', '.join(DOCUMENTED_TYPES)}"
+        fault = FieldError("header:Content-Type", bodies.WrongContentType.code, detail, allowed=known)
+        raise bodies.WrongContentType(detail, errors=[fault])
     if arriving.size_bytes == 0:
-        raise NoArchive("no archive came; send a zip, tar or tar.gz as the body, or as the form field `file`")
+        raise NoArchive(f"no archive came; {SEND} as the body, or as the form field `file`")
     await run_in_threadpool(arriving.flush)
     return arriving.name
 

@@ -63,7 +63,10 @@ def report(context: typer.Context, dataset: DatasetId) -> None:
 def upload(
     context: typer.Context,
     data: Annotated[
-        Path, typer.Argument(help="zip, tar or tar.gz of class folders, or with a labels.csv; or a folder of the same")
+        Path,
+        typer.Argument(
+            help="zip or tar (plain, gz, bz2, xz, zst) of class folders, or with a labels.csv; or a folder of the same"
+        ),
     ],
     name: Annotated[str | None, typer.Option(help="a name for people; else the file's or the folder's")] = None,
     layout: Annotated[

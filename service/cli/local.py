@@ -49,7 +49,9 @@ def up(context: typer.Context, home: Home = None, port: Port = None) -> None:
 
 def demo(
     context: typer.Context,
-    data: Annotated[Path | None, typer.Option(help="your own archive: zip, tar or tar.gz of class folders")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="your own archive: zip or tar (plain, gz, bz2, xz, zst) of class folders")
+    ] = None,
     size: Annotated[
         int | None,
         typer.Option(min=32, max=1024, help="side of the input, in pixels; else the recipe's for these images"),

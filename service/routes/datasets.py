@@ -26,17 +26,13 @@ FORM: dict[str, Any] = {
 }
 BODY: dict[str, Any] = {
     "required": True,
-    "description": "A zip, tar or tar.gz of class folders (`class/…`, `train|val|test/class/…` or "
+    "description": "A zip or tar (plain, gzip, bzip2, xz, lzma or zstd) of class folders (`class/…`, "
+    "`train|val|test/class/…` or "
     "`class/train|val|test/…`), "
     "or with a `labels.csv`: `file,label`, or `file,labels` (separated by `;` or `|`, maybe none), or `file,value` "
     "(numbers), each with `split` and `group` columns or without; images of one group stay in one split.",
     "content": {
-        "application/octet-stream": {"schema": ARCHIVE},
-        "application/zip": {"schema": ARCHIVE},
-        "application/x-zip-compressed": {"schema": ARCHIVE},
-        "application/x-tar": {"schema": ARCHIVE},
-        "application/gzip": {"schema": ARCHIVE},
-        "application/x-gzip": {"schema": ARCHIVE},
+        **{media: {"schema": ARCHIVE} for media in uploads.DOCUMENTED_TYPES},
         "multipart/form-data": {"schema": {"$ref": "#/components/schemas/DatasetForm"}},
     },
 }
@@ -187,6 +183,9 @@ def _ingest(
 
 def _name_of(file_name: str | None) -> str:
     """Return a dataset's name from an uploaded file's: printable, without folders and endings."""
-    stem = PurePosixPath((file_name or "").replace("\\", "/")).name.removesuffix(".gz").rpartition(".")
+    name = PurePosixPath((file_name or "").replace("\\", "/")).name
+    for packed in (".gz", ".bz2", ".xz", ".lzma", ".zst"):
+        name = name.removesuffix(packed)
+    stem = name.rpartition(".")
     name = names.without_refused(stem[0] or stem[2])[: names.LONGEST].strip()
     return "dataset" if names.fault(name) else name

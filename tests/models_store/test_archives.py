@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backports import zstd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -72,6 +73,7 @@ def a_zip_of(entry: zipfile.ZipInfo, content: bytes = b"x") -> bytes:
     return buffer.getvalue()
 
 
+SKIPPED_FRAME = b"\x5f\x2a\x4d\x18" + struct.pack("<I", 5) + b"12345"
 Packer = Callable[[dict[str, bytes]], bytes]
 Read = Callable[..., dict[str, bytes | None]]
 PACKERS: dict[str, Packer] = {
@@ -90,6 +92,9 @@ PACKERS: dict[str, Packer] = {
         bz2.compress(a_tar(files)[at : at + 90_000]) for at in range(0, 300_000, 90_000)
     ),
     "tar.xz": lambda files: lzma.compress(a_tar(files)),
+    "tar.lzma": lambda files: lzma.compress(a_tar(files), lzma.FORMAT_ALONE),
+    "tar.zst": lambda files: zstd.compress(a_tar(files)),
+    "tar.zst with a frame to be skipped": lambda files: SKIPPED_FRAME + zstd.compress(a_tar(files)) + SKIPPED_FRAME,
 }
 
 
@@ -410,6 +415,8 @@ def test_an_extension_as_packers_write_them_is_read(header: bytes, read: Read) -
         gzip.compress(A_FILE) + gzip.compress(b"") * 2000 + gzip.compress(END),
         bz2.compress(A_FILE) + bz2.compress(b"") * 2000 + bz2.compress(END),
         lzma.compress(A_FILE) + lzma.compress(b"") * 2000 + lzma.compress(END),
+        zstd.compress(A_FILE) + zstd.compress(b"") * 2000 + zstd.compress(END),
+        zstd.compress(A_FILE) + SKIPPED_FRAME * 2000 + zstd.compress(END),
     ],
 )
 def test_what_unpacks_to_nothing_without_end_is_refused(archive: bytes, read: Read) -> None:
@@ -417,7 +424,7 @@ def test_what_unpacks_to_nothing_without_end_is_refused(archive: bytes, read: Re
         read(archive)
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
 def test_a_tar_packed_in_many_streams_is_read(compress: Callable[[bytes], bytes], read: Read) -> None:
     content = bytes(range(256)) * 8000
     whole = a_header("cats/1.jpg", content, tarfile.REGTYPE) + END
@@ -457,7 +464,43 @@ def test_what_is_no_archive_is_refused_with_the_accepted_formats(content: bytes,
         read(content)
 
     assert refusal.value.status == 415
-    assert refusal.value.errors[0].allowed == ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
+    assert refusal.value.errors[0].allowed == [
+        "zip",
+        "tar",
+        "tar.gz",
+        "tar.bz2",
+        "tar.xz",
+        "tar.lzma",
+        "tar.zst",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [(b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07\x01", "RAR"), (b"\x04\x22\x4d\x18", "LZ4"), (b"070701", "cpio")],
+)
+def test_a_known_format_that_is_not_read_is_named(head: bytes, name: str, read: Read) -> None:
+    with pytest.raises(NotAnArchive, match=f"{name}.*not read; send a zip, or a tar"):
+        read(head + bytes(600))
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        lzma.compress(b"x", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20}]),
+        lzma.compress(b"x", lzma.FORMAT_ALONE, filters=[{"id": lzma.FILTER_LZMA1, "dict_size": 512 << 20}]),
+        b"\x28\xb5\x2f\xfd\x00" + bytes([18 << 3]) + bytes(600),
+    ],
+    ids=["xz", "lzma", "zstd"],
+)
+def test_what_takes_too_much_memory_to_unpack_is_refused(archive: bytes, read: Read) -> None:
+    with pytest.raises(ArchiveRefused, match="more memory"):
+        read(archive)
+
+
+def test_a_zstd_bomb_is_stopped(read: Read) -> None:
+    with pytest.raises(CompressionTooHigh):
+        read(zstd.compress(a_tar({"cats/1.jpg": bytes(40 << 20)})))
 
 
 def test_a_compressed_file_that_is_no_tar_is_refused(read: Read) -> None:
