@@ -42,6 +42,7 @@ from models_store.families import UNFINISHED
 from models_store.ids import new_id
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts, Target
+from models_store.tags import has_tag
 from models_store.zip_names import NameEncoding
 
 __all__ = [
@@ -93,6 +94,8 @@ class Dataset:
     manifest_blob: str  # JSON lines, one ManifestEntry each
     card: dict[str, Any]
     report: dict[str, Any]
+    description: str | None
+    tags: list[str]
     created_at: float
 
 
@@ -118,7 +121,7 @@ def ingest(
         DatasetUnusable: if what it holds can't be trained on; unless `undecodable` is "skip", any unreadable image.
         StorageFull: if there is no room.
     """
-    name = _checked_name(name)
+    name = checked_name(name)
     with _staging(settings.scratch) as staging:
         intake = take_in(archive, staging, settings, names=names)
         judged = _judged(intake, undecodable, layout=layout)
@@ -179,11 +182,13 @@ def facts(dataset: Dataset) -> DatasetFacts:
 
 
 def listing(
-    database: Database, *, owner: str, limit: int = 20, cursor: str | None = None
+    database: Database, *, owner: str, tag: str | None = None, limit: int = 20, cursor: str | None = None
 ) -> tuple[list[Dataset], str | None]:
     """Return up to `limit` datasets, newest first, and the cursor of the next page."""
     table = tables.dataset
     query = _columns().where(table.c.owner == owner).order_by(table.c.id.desc()).limit(limit + 1)
+    if tag is not None:
+        query = query.where(has_tag(table.c.tags, tag, dialect=database.dialect))
     if cursor:
         query = query.where(table.c.id < cursor)
     with database.read() as connection:
@@ -300,7 +305,12 @@ def _staging(root: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """Return the name as it is kept.
+
+    Raises:
+        DatasetNameInvalid: if nothing may be called so.
+    """
     name = name.strip()
     if (fault := names.fault(name)) is not None:
         raise DatasetNameInvalid(f"the dataset's name {name[:50]!a} {fault}")

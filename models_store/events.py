@@ -69,7 +69,7 @@ def after(database: Database, job_id: str, seq: int, *, kinds: tuple[str, ...] =
 def page(database: Database, job_id: str, seq: int, *, limit: int, owner: str | None = None) -> Page | None:
     """Return up to `limit` events numbered above `seq`; None when there is no such job, or it is not this owner's."""
     job = tables.job
-    query = select(job.c.state, job.c.event_seq).where(job.c.id == job_id)
+    query = select(job.c.state, job.c.event_seq).where(job.c.id == job_id, job.c.deleted_at.is_(None))
     if owner is not None:
         query = query.where(job.c.owner == owner)
     with database.read() as connection:
@@ -87,7 +87,8 @@ def news(database: Database, known: Mapping[str, int], *, limit: int) -> dict[st
     with database.read() as connection:
         for start in range(0, len(job_ids), IDS_PER_QUERY):
             some = job_ids[start : start + IDS_PER_QUERY]
-            rows = connection.execute(select(job.c.id, job.c.state, job.c.event_seq).where(job.c.id.in_(some))).all()
+            there = (job.c.id.in_(some), job.c.deleted_at.is_(None))
+            rows = connection.execute(select(job.c.id, job.c.state, job.c.event_seq).where(*there)).all()
             found |= dict.fromkeys(set(some) - {row.id for row in rows})
             for row in rows:
                 if row.event_seq > known[row.id]:

@@ -8,7 +8,7 @@ The row is the truth, and its own outbox; the queue is only a wake-up. Terminal 
       │  └──child ends── waiting  (a parent has submitted children, and holds no worker: families.py)
       └──cancel──► canceled ◄──cancel── waiting
 
-JobNotFound 404 · DatasetGone 404 · JobFinished 409 · JobNotFinished 409 · ChildNotRetried 409
+JobNotFound 404 · DatasetGone 404 · JobDeleted 410 · JobFinished 409 · JobNotFinished 409 · ChildNotRetried 409
 """
 
 import hashlib
@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
-from models_store import events, families, idempotency, tables, weights
+from models_store import events, families, idempotency, tables, uses, weights
 from models_store.database import Database, now
-from models_store.errors import Conflict, NotFound
+from models_store.errors import Conflict, EspalierError, NotFound
 from models_store.ids import new_id
 from models_store.settings import Settings
 from models_store.spec.older import read_resolved
@@ -46,6 +46,14 @@ class DatasetGone(NotFound):
 
     code = "dataset_not_found"
     title = "No such dataset"
+
+
+class JobDeleted(EspalierError):
+    """The job that a repeated request has made was deleted."""
+
+    status = 410
+    code = "job_deleted"
+    title = "The job was deleted"
 
 
 class JobFinished(Conflict):
@@ -147,6 +155,8 @@ def submit(
         InvalidKey, KeyInFlight: as idempotency.begin does.
         DatasetGone: if the dataset is not there (any more).
         WeightsNotFound: if a file of weights that the spec starts from is not.
+        VersionGone: if a version that it builds on is not.
+        JobDeleted: if `key` had made a job that was deleted.
     """
     document = spec.model_dump(mode="json")
     job_id = new_id("job")
@@ -174,11 +184,15 @@ def submit(
             _hold_dataset(connection, spec.dataset, owner=owner)
             if errand is None:  # an errand starts from no file
                 weights.hold(connection, document, owner=owner)
+            uses.hold(connection, document, errand.parameters if errand else None, owner=owner)
             connection.execute(insert(tables.job).values(**row))
             events.append(connection, job_id, "state", {"state": "queued"})
             if key:
                 idempotency.finish(connection, key, {"job": job_id})
-        found = connection.execute(select(*COLUMNS).where(tables.job.c.id == (earlier or {"job": job_id})["job"])).one()
+        made = (earlier or {"job": job_id})["job"]
+        found = connection.execute(select(*COLUMNS).where(tables.job.c.id == made, _is_shown())).first()
+    if found is None:
+        raise _deleted(made)
     return job_of(found), earlier is not None
 
 
@@ -187,10 +201,23 @@ def submitted(database: Database, key: idempotency.Key) -> Job | None:
 
     Raises:
         InvalidKey, KeyInFlight: as idempotency.begin does.
+        JobDeleted: if that job was deleted.
     """
     with database.read() as connection:
         response = idempotency.answered(connection, key)
-    return find(database, response["job"], owner=key.owner) if response else None
+    if response is None:
+        return None
+    try:
+        return find(database, response["job"], owner=key.owner)
+    except JobNotFound:
+        raise _deleted(response["job"]) from None
+
+
+def _deleted(job_id: str) -> JobDeleted:
+    detail = (
+        f"the first request with this Idempotency-Key made {job_id}, which was deleted; use a new key for a new job"
+    )
+    return JobDeleted(detail)
 
 
 def _hold_dataset(connection: Connection, dataset_id: str, *, owner: str) -> None:
@@ -225,11 +252,27 @@ def find(database: Database, job_id: str, *, owner: str) -> Job:
     Raises:
         JobNotFound: if there is none with this id, or it is another owner's.
     """
+    mine = (tables.job.c.id == job_id, tables.job.c.owner == owner, _is_shown())
     with database.read() as connection:
-        row = connection.execute(select(*COLUMNS).where(tables.job.c.id == job_id, tables.job.c.owner == owner)).first()
+        row = connection.execute(select(*COLUMNS).where(*mine)).first()
     if row is None:
         raise JobNotFound(f"there is no job {job_id!r}; GET /jobs lists yours")
     return job_of(row)
+
+
+def maker(database: Database, version_id: str) -> Job:
+    """Return the job that has made a version, also one that was deleted: its spec and its report are kept."""
+    version = tables.version
+    query = select(*COLUMNS).join(version, version.c.job_id == tables.job.c.id).where(version.c.id == version_id)
+    with database.read() as connection:
+        row = connection.execute(query).first()
+    if row is None:
+        raise JobNotFound(f"version {version_id} was deleted")
+    return job_of(row)
+
+
+def _is_shown() -> ColumnElement[bool]:
+    return tables.job.c.deleted_at.is_(None)
 
 
 def listing(
@@ -242,7 +285,12 @@ def listing(
     cursor: str | None = None,
 ) -> tuple[list[Job], str | None]:
     """Return up to `limit` jobs, newest first, and the cursor of the next page: a parent's children, or no children."""
-    query = select(*COLUMNS).where(tables.job.c.owner == owner).order_by(tables.job.c.id.desc()).limit(limit + 1)
+    query = (
+        select(*COLUMNS)
+        .where(tables.job.c.owner == owner, _is_shown())
+        .order_by(tables.job.c.id.desc())
+        .limit(limit + 1)
+    )
     query = query.where(tables.job.c.parent_id == parent if parent else tables.job.c.parent_id.is_(None))
     if state:
         query = query.where(tables.job.c.state == state)
@@ -263,7 +311,7 @@ def cancel(database: Database, job_id: str, *, owner: str) -> Job:
         JobFinished: if it has ended otherwise than by a cancel.
     """
     job = tables.job
-    mine = (job.c.id == job_id, job.c.owner == owner)
+    mine = (job.c.id == job_id, job.c.owner == owner)  # what is deleted has ended, and is left as it is
     with database.write() as connection:
         families.lock_parent(connection, job_id)
         waiting = update(job).where(*mine, job.c.state.in_(("queued", "waiting")))

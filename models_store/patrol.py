@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store import claims, queue, scratch, tables
+from models_store import claims, queue, removals, scratch, tables
 from models_store.blobs import Blobs
 from models_store.database import UNAVAILABLE, Database
 from models_store.settings import Settings
@@ -46,7 +46,11 @@ def make_round(database: Database, *, settings: Settings, idle: bool, grace_s: f
 
 
 def sweep(database: Database, blobs: Blobs, *, settings: Settings) -> int:
-    """Delete old blobs that no row names, and what dead processes left half-written; return how many."""
+    """Delete old blobs that no row names, and what dead processes left half-written; return how many.
+
+    First it empties what is left of deleted jobs.
+    """
+    removals.purge(database)
     candidates = set(blobs.older_than(settings.blob_grace_s))
     unnamed = candidates - named_blobs(database)  # in this order: what is named meanwhile stays
     still_old = unnamed & set(blobs.older_than(settings.blob_grace_s))  # whoever stores a blob again makes it young

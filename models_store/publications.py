@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from models_store import claims, tables
@@ -38,18 +38,10 @@ def publish(database: Database, claim: claims.Claim, publication: Publication) -
     """
     job = claim.job
     with database.write() as connection:
-        model = tables.model
+        number = _next_number(connection, job.owner, job.name)
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         named = {"owner": job.owner, "name": job.name, "created_at": now()}
-        connection.execute(dialect.insert(model).values(named).on_conflict_do_nothing())
-        connection.execute(
-            select(model.c.name).where(model.c.owner == job.owner, model.c.name == job.name).with_for_update()
-        )
-        number = connection.execute(
-            select(func.coalesce(func.max(tables.version.c.number), 0) + 1).where(
-                tables.version.c.owner == job.owner, tables.version.c.model == job.name
-            )
-        ).scalar_one()
+        connection.execute(dialect.insert(tables.model).values(named).on_conflict_do_nothing())
         version_id = new_id("ver")
         connection.execute(
             insert(tables.version).values(
@@ -76,4 +68,15 @@ def publish(database: Database, claim: claims.Claim, publication: Publication) -
             }
             connection.execute(insert(tables.variant).values(version_id=version_id, **row))
         claims.succeed(connection, claim, {"model": job.name, "version": number}, files=publication.files)
-    return int(number)
+    return number
+
+
+def _next_number(connection: Connection, owner: str, model: str) -> int:
+    """Return a number that no version of the model has had; who asks next, or deletes the model, waits for our end."""
+    counter = tables.version_counter
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    first = dialect.insert(counter).values(owner=owner, model=model, last=0)
+    connection.execute(first.on_conflict_do_nothing())
+    mine = (counter.c.owner == owner, counter.c.model == model)
+    counted = update(counter).where(*mine).values(last=counter.c.last + 1).returning(counter.c.last)
+    return int(connection.execute(counted).scalar_one())

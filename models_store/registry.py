@@ -9,7 +9,8 @@ NotServedHere  409  the variant was never measured for the provider that serves,
 """
 
 import re
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
@@ -19,6 +20,7 @@ from models_store import tables
 from models_store.database import Database, now
 from models_store.errors import Conflict, NotFound
 from models_store.providers import Provider
+from models_store.tags import has_tag
 
 REFERENCE = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,62})"
@@ -84,6 +86,8 @@ class Version:
     created_at: float
     defaults: dict[Provider, str]
     """provider → form that answers there when none is named; of a provider that is not here: fp32"""
+    description: str | None
+    tags: list[str]
     variants: tuple[Variant, ...] = ()
 
     def default_on(self, provider: Provider) -> str:
@@ -99,6 +103,8 @@ class Model:
     created_at: float
     versions: tuple[Version, ...]
     aliases: dict[str, dict[str, Any]]
+    description: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,19 +121,22 @@ class Served:
 
 
 def models(
-    database: Database, *, owner: str, limit: int = 20, cursor: str | None = None
+    database: Database, *, owner: str, tag: str | None = None, limit: int = 20, cursor: str | None = None
 ) -> tuple[list[Model], str | None]:
     """Return up to `limit` models in the order of their names, and the cursor of the next page."""
-    query = (
-        select(tables.model.c.name).where(tables.model.c.owner == owner).order_by(tables.model.c.name).limit(limit + 1)
-    )
+    table = tables.model.c
+    query = select(table.name).where(table.owner == owner).order_by(table.name).limit(limit + 1)
+    if tag is not None:
+        query = query.where(has_tag(table.tags, tag, dialect=database.dialect))
     if cursor:
-        query = query.where(tables.model.c.name > cursor)
+        query = query.where(table.name > cursor)
     with database.read() as connection:
         names = list(connection.execute(query).scalars())
-    return [model(database, name, owner=owner) for name in names[:limit]], names[limit - 1] if len(
-        names
-    ) > limit else None
+    found = []
+    for name in names[:limit]:
+        with suppress(ModelNotFound):  # deleted since then
+            found.append(model(database, name, owner=owner))
+    return found, names[limit - 1] if len(names) > limit else None
 
 
 def model(database: Database, name: str, *, owner: str) -> Model:
@@ -138,10 +147,12 @@ def model(database: Database, name: str, *, owner: str) -> Model:
     """
     with database.read() as connection:
         row = connection.execute(
-            select(tables.model.c.created_at).where(tables.model.c.owner == owner, tables.model.c.name == name)
+            select(tables.model.c.created_at, tables.model.c.description, tables.model.c.tags).where(
+                tables.model.c.owner == owner, tables.model.c.name == name
+            )
         ).first()
         if row is None:
-            raise _no_model(connection, name, owner)
+            raise no_model(connection, name, owner)
         versions = connection.execute(
             _versions().where(_of(tables.version, owner, name)).order_by(tables.version.c.number.desc())
         ).all()
@@ -156,7 +167,9 @@ def model(database: Database, name: str, *, owner: str) -> Model:
         name,
         row.created_at,
         tuple(Version(*version) for version in versions),
-        {row.name: {"version": row.number, "variant": row.variant} for row in aliases},
+        {alias.name: {"version": alias.number, "variant": alias.variant} for alias in aliases},
+        row.description,
+        tuple(row.tags),
     )
 
 
@@ -167,7 +180,7 @@ def version(database: Database, name: str, number: int, *, owner: str) -> Versio
         ModelNotFound: if there is none; says which there are.
     """
     with database.read() as connection:
-        return _version(connection, name, number, owner=owner)
+        return version_of(connection, name, number, owner=owner)
 
 
 def resolve(database: Database, reference: str, *, owner: str, provider: Provider) -> Served:
@@ -201,7 +214,7 @@ def find(database: Database, reference: str, *, owner: str) -> tuple[Version, st
         if number is None:
             number, alias_variant = _aliased(connection, name, alias, owner=owner)
             variant = variant or alias_variant
-        found = _version(connection, name, int(number), owner=owner)
+        found = version_of(connection, name, int(number), owner=owner)
     if variant is not None:
         _variant(found, variant)
     return found, variant
@@ -216,8 +229,11 @@ def set_alias(
         ModelNotFound: if the version or the variant does not exist.
     """
     find(database, f"{name}:{number}" + (f"/{variant}" if variant else ""), owner=owner)
+    table = tables.version
     with database.write() as connection:
-        found = _version(connection, name, number, owner=owner)
+        kept = select(table.c.id).where(_of(table, owner, name), table.c.number == number)
+        connection.execute(kept.with_for_update(read=True))  # nobody deletes it until the alias stands
+        found = version_of(connection, name, number, owner=owner)
         values = {"version_id": found.id, "variant": variant, "updated_at": now()}
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         statement = dialect.insert(tables.alias).values(owner=owner, model=name, name=alias, **values)
@@ -255,22 +271,20 @@ def _aliased(connection: Connection, name: str, alias: str | None, *, owner: str
         )
     newest = connection.execute(select(func.max(version.c.number)).where(_of(version, owner, name))).scalar_one()
     if newest is None:
-        raise _no_model(connection, name, owner)
+        raise _no_version(connection, name, owner)
     return newest, None
 
 
-def _version(connection: Connection, name: str, number: int, *, owner: str) -> Version:
+def version_of(connection: Connection, name: str, number: int, *, owner: str) -> Version:
+    """Return a version with its variants, in the caller's transaction; as `version` does."""
     table = tables.version
     row = connection.execute(_versions().where(_of(table, owner, name), table.c.number == number)).first()
     if row is None:
-        numbers = (
-            connection.execute(select(table.c.number).where(_of(table, owner, name)).order_by(table.c.number))
-            .scalars()
-            .all()
-        )
-        if not numbers:
-            raise _no_model(connection, name, owner)
-        raise ModelNotFound(f"{name!r} has no version {number}; it has {', '.join(map(str, numbers[-20:]))}")
+        numbers = select(table.c.number).where(_of(table, owner, name)).order_by(table.c.number)
+        known = connection.execute(numbers).scalars().all()
+        if not known:
+            raise _no_version(connection, name, owner)
+        raise ModelNotFound(f"{name!r} has no version {number}; it has {', '.join(map(str, known[-20:]))}")
     variant = tables.variant
     query = select(variant.c.name, variant.c.blob, variant.c.size_bytes, variant.c.card, variant.c.accepted).where(
         variant.c.version_id == row.id
@@ -310,33 +324,23 @@ def _not_served(version: Version, variant: Variant, provider: Provider) -> NotSe
     return NotServedHere(f"variant {variant.name!r} of {version.model}:{version.number} {why}; {what}")
 
 
-def _no_model(connection: Connection, name: str, owner: str) -> ModelNotFound:
-    names = (
-        connection.execute(
-            select(tables.model.c.name).where(tables.model.c.owner == owner).order_by(tables.model.c.name).limit(20)
-        )
-        .scalars()
-        .all()
-    )
+def _no_version(connection: Connection, name: str, owner: str) -> ModelNotFound:
+    model = tables.model
+    if connection.execute(select(model.c.name).where(model.c.owner == owner, model.c.name == name)).first() is None:
+        return no_model(connection, name, owner)
+    return ModelNotFound(f"model {name!r} has no versions: all were deleted; POST /train with this name makes one")
+
+
+def no_model(connection: Connection, name: str, owner: str) -> ModelNotFound:
+    """Return the error for a name that no model has; it says which there are."""
+    query = select(tables.model.c.name).where(tables.model.c.owner == owner).order_by(tables.model.c.name).limit(20)
+    names = connection.execute(query).scalars().all()
     known = f"the models are {', '.join(names)}" if names else "there are none yet: POST /train makes one"
     return ModelNotFound(f"there is no model {name!r}; {known}")
 
 
 def _versions() -> Any:  # noqa: ANN401  a select of as many columns as Version has fields
-    column = tables.version.c
-    return select(
-        column.id,
-        column.owner,
-        column.model,
-        column.number,
-        column.job_id,
-        column.dataset_id,
-        column.default_variant,
-        column.weights_blob,
-        column.card,
-        column.created_at,
-        column.defaults,
-    )
+    return select(*(tables.version.c[field.name] for field in fields(Version) if field.name != "variants"))
 
 
 def _of(table: Any, owner: str, name: str) -> Any:  # noqa: ANN401  SQLAlchemy's own types

@@ -49,6 +49,7 @@ class TakenUp:
     version: Version
     spec: ResolvedSpec
     dataset: Dataset
+    warnings: tuple[str, ...] = ()
 
     def errand(self, kind: ErrandKind) -> Errand:
         """Return what a job does with the version."""
@@ -63,7 +64,7 @@ def take_up(database: Database, model: str, number: int, *, owner: str) -> Taken
         DatasetDeleted: if its dataset is gone.
     """
     version = registry.version(database, model, number, owner=owner)
-    spec = read_resolved(jobs.find(database, version.job_id, owner=owner).spec)
+    spec = read_resolved(jobs.maker(database, version.id).spec)
     try:
         dataset = datasets.find(database, version.dataset_id, owner=owner)
     except datasets.DatasetNotFound as error:
@@ -74,7 +75,22 @@ def take_up(database: Database, model: str, number: int, *, owner: str) -> Taken
                 "same archive again, and call this again"
             ) from error
         dataset = found
-    return TakenUp(version, spec.model_copy(update={"name": model, "dataset": dataset.id}), dataset)
+    changes: dict[str, Any] = {"name": model, "dataset": dataset.id}
+    warnings: tuple[str, ...] = ()
+    if spec.distillation is not None and not _is_there(database, spec.distillation.teacher, owner=owner):
+        changes["distillation"] = None
+        warnings = (
+            f"the teacher of version {number}, {spec.distillation.teacher}, was deleted: it is not asked again",
+        )
+    return TakenUp(version, spec.model_copy(update=changes), dataset, warnings)
+
+
+def _is_there(database: Database, reference: str, *, owner: str) -> bool:
+    try:
+        registry.find(database, reference, owner=owner)
+    except registry.ModelNotFound:
+        return False
+    return True
 
 
 def compressed(taken: TakenUp, compression: Compression) -> tuple[ResolvedSpec, list[str]]:
@@ -97,4 +113,4 @@ def compressed(taken: TakenUp, compression: Compression) -> tuple[ResolvedSpec, 
     document: dict[str, Any] = taken.spec.model_dump(mode="json")
     spec = ResolvedSpec.model_validate(document | {"compression": compression.model_dump(mode="json")}, context=facts)
     of_training = doubts(taken.spec.model_copy(update={"compression": None}), facts)
-    return spec, [doubt for doubt in doubts(spec, facts) if doubt not in of_training]
+    return spec, [*taken.warnings, *(doubt for doubt in doubts(spec, facts) if doubt not in of_training)]

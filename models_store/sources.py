@@ -1,7 +1,8 @@
 """What a spec starts from or learns from: models of ours, and users' files of weights, pinned and found again.
 
-A spec may say `name@alias`, and an alias moves; so a reference becomes `name:version` before its job is queued. A
-version never changes or goes. A user's file can be deleted, but not while a job that has not ended needs it.
+A spec may say `name@alias`, and an alias moves; so a reference becomes `name:version` before its job is queued. The
+weights of a version never change. A version or a user's file can be deleted, but not while a job that has not ended
+needs it.
 
 SourceNotFound 422 · SourceUnfit 422
 """
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from models_store import jobs, registry
+from models_store import jobs, registry, uses
 from models_store import weights as weights_store
 from models_store.database import Database
 from models_store.errors import FieldError, Invalid
@@ -124,15 +125,17 @@ def _uploaded(database: Database, weights_id: str, *, owner: str) -> str:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Say where in the spec the file stands that is not there, or is no longer.
+    """Say where in the spec the file or the version stands that is not there, or is no longer.
 
     Raises:
-        SourceNotFound: for WeightsNotFound.
+        SourceNotFound: for WeightsNotFound and VersionGone.
     """
     try:
         yield
     except weights_store.WeightsNotFound as error:
         raise _not_found(WEIGHTS, error.detail) from error
+    except uses.VersionGone as error:
+        raise _not_found(error.pointer, error.detail) from error
 
 
 def _source(database: Database, reference: str, *, owner: str, pointer: str) -> Source:
@@ -143,7 +146,7 @@ def _source(database: Database, reference: str, *, owner: str, pointer: str) -> 
     if version.weights_blob is None:
         detail = f"version {version.number} of {version.model!r} was published without its weights; train it again"
         raise _not_found(pointer, detail)
-    spec = read_resolved(jobs.find(database, version.job_id, owner=owner).spec).model_dump(mode="json")
+    spec = read_resolved(jobs.maker(database, version.id).spec).model_dump(mode="json")
     return Source(f"{version.model}:{version.number}", version.weights_blob, spec, version.card["labels"])
 
 

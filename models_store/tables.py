@@ -13,6 +13,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 
@@ -36,6 +37,8 @@ dataset = Table(
     Column("manifest_blob", String(64), nullable=False),  # JSON lines, one per image
     Column("card", JSON, nullable=False),  # classes, counts, size_bytes …
     Column("report", JSON, nullable=False),  # the checks
+    Column("description", Text),
+    Column("tags", JSON, nullable=False, default=list, server_default="[]"),
     Column("created_at", Double, nullable=False),
     UniqueConstraint("owner", "digest"),
 )
@@ -74,6 +77,7 @@ job = Table(
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
+    Column("deleted_at", Double),  # hidden since then; the row stays while the version that it made is there
     Index(None, "parent_id", "number", unique=True),  # no child is submitted twice, whoever does it
     Index(None, "parent_id", "id"),
     Index(None, "dataset_id", "state"),
@@ -150,8 +154,20 @@ model = Table(
     metadata,
     Column("owner", String(100), nullable=False),
     Column("name", String(100), nullable=False),
+    Column("description", Text),
+    Column("tags", JSON, nullable=False, default=list, server_default="[]"),
     Column("created_at", Double, nullable=False),
     PrimaryKeyConstraint("owner", "name"),
+)
+
+# Never deleted: a number that was given once is never given again, also when its version or its model was deleted.
+version_counter = Table(
+    "version_counter",
+    metadata,
+    Column("owner", String(100), nullable=False),
+    Column("model", String(100), nullable=False),
+    Column("last", Integer, nullable=False),
+    PrimaryKeyConstraint("owner", "model"),
 )
 
 version = Table(
@@ -169,6 +185,8 @@ version = Table(
     Column("defaults", JSON, nullable=False, server_default="{}"),  # provider → variant that answers there
     Column("weights_blob", String(64)),  # the trained net as safetensors: what other jobs start from, or learn from
     Column("card", JSON, nullable=False),  # labels, input, metrics, spec digest, dataset digest
+    Column("description", Text),
+    Column("tags", JSON, nullable=False, default=list, server_default="[]"),
     Column("created_at", Double, nullable=False),
     UniqueConstraint("owner", "model", "number"),
 )

@@ -81,6 +81,8 @@ class Dataset(Answer):
         description="given: by the archive; made: 80/10/10, stratified by class, label or range of numbers"
     )
     warnings: int = Field(description="checks with severity `warning`; GET …/report lists them")
+    description: str | None = Field(description="what its owner has written about it")
+    tags: list[str]
 
     @classmethod
     def of(cls, dataset: datasets.Dataset) -> "Dataset":
@@ -103,7 +105,27 @@ class Dataset(Answer):
             median_side=card["median_side"],
             split=card["split"],
             warnings=sum(check["severity"] == "warning" for check in dataset.report["checks"]),
+            description=dataset.description,
+            tags=dataset.tags,
         )
+
+
+class UploadedDataset(Dataset):
+    """What an upload has become: a new dataset, or the earlier one that has the same content."""
+
+    note: str | None = Field(
+        description="in plain words, that the same content was there already, and under which name; null: it is new"
+    )
+
+    @classmethod
+    def made(cls, dataset: datasets.Dataset, *, known: bool, name: str | None) -> "UploadedDataset":
+        """Return the answer for an upload under a name, or without one."""
+        note = None
+        if known:
+            note = f"this archive is already here as {dataset.name!r} ({dataset.id}); nothing new was stored"
+            if name is not None and name.strip() != dataset.name:
+                note += f", and it keeps its name: PATCH /datasets/{dataset.id} with a `name` renames it"
+        return cls(**Dataset.of(dataset).model_dump(), note=note)
 
 
 class Check(Answer):

@@ -4,6 +4,7 @@ Importing this module takes FastAPI alone: the store (SQLAlchemy), the routes an
 made, onnxruntime with the first model, torch never.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -131,6 +132,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
     from models_store.patrol import Patrol  # noqa: PLC0415  the same
     from service.inference import devices  # noqa: PLC0415  the same
+    from service.inference.releasing import keep_releasing  # noqa: PLC0415  the same
 
     context: Context = app.state.context
     if context.settings.device == "cuda":
@@ -138,9 +140,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await run_in_threadpool(context.database.migrate)
     patrol = Patrol(context.database, context.blobs, settings=context.settings, is_idle=lambda: False)
     patrol.start()
+    watched = keep_releasing(context.sessions, context.references, context.database, every_s=context.settings.poll_s)
+    releasing = asyncio.create_task(watched)
     try:
         yield
     finally:
+        releasing.cancel()
         await context.streams.close()
         await run_in_threadpool(patrol.stop)
         await context.sessions.close()

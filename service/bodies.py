@@ -8,7 +8,7 @@ BodyTooLarge 413 · BodyTooSlow 408 · WrongContentType 415 · InvalidBody 422
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -143,16 +143,16 @@ def too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body is larger than the {max_bytes} bytes that may come; send less")
 
 
-async def read_json(request: Request, *, max_bytes: int) -> bytes:
-    """Return the body of a call that takes JSON alone.
+async def read_json(request: Request, *, max_bytes: int, types: Sequence[str] = ("application/json",)) -> bytes:
+    """Return the body of a call that takes JSON alone, under one of the media types.
 
     Raises:
         WrongContentType: if it says that it is something else.
         BodyTooLarge: as `read` does.
     """
     given = content_type(request)
-    if given != "application/json":  # none at all is what a foreign page's form can send without asking
-        raise WrongContentType(f"the content type {given!r} is not read here; send application/json")
+    if given not in types:  # none at all is what a foreign page's form can send without asking
+        raise WrongContentType(f"the content type {given!r} is not read here; send {' or '.join(types)}")
     return await read(request, max_bytes=max_bytes)
 
 

@@ -40,6 +40,8 @@ class Version(Answer):
     input: dict[str, Any] = Field(description="size, channels and fit of the images that it takes")
     metrics: dict[str, Any] = Field(description="split → measured figures")
     variants: list[Variant]
+    description: str | None = Field(description="what its owner has written about it")
+    tags: list[str]
 
     @classmethod
     def of(cls, version: registry.Version) -> "Version":
@@ -73,6 +75,8 @@ class Version(Answer):
                 )
                 for variant in version.variants
             ],
+            description=version.description,
+            tags=version.tags,
         )
 
 
@@ -83,6 +87,8 @@ class VersionSummary(Answer):
     job: str
     created_at: datetime
     default_variant: str
+    description: str | None = Field(description="what its owner has written about it")
+    tags: list[str]
 
 
 class AliasTarget(BaseModel):
@@ -108,6 +114,8 @@ class Model(Answer):
     created_at: datetime
     versions: list[VersionSummary] = Field(description="newest first")
     aliases: dict[str, Alias]
+    description: str | None = Field(description="what its owner has written about it")
+    tags: list[str]
 
     @classmethod
     def of(cls, model: registry.Model) -> "Model":
@@ -121,10 +129,14 @@ class Model(Answer):
                     job=version.job_id,
                     created_at=datetime.fromtimestamp(version.created_at, UTC),
                     default_variant=version.default_variant,
+                    description=version.description,
+                    tags=version.tags,
                 )
                 for version in model.versions
             ],
             aliases={name: Alias.model_validate(target) for name, target in model.aliases.items()},
+            description=model.description,
+            tags=[*model.tags],
         )
 
 

@@ -20,6 +20,7 @@ from models_store.spec.compression import Compression
 from models_store.spec.preview import Preview
 from models_store.spec.train import TrainSpec
 from service.auth import SECURITY_SCHEMES
+from service.changes import DatasetPatch, DescriptionPatch
 from service.model_answers import AliasTarget
 from service.predictions import PredictRequest
 from service.problems import MEDIA_TYPE
@@ -76,7 +77,10 @@ def build(app: FastAPI) -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     _, bodies = models_json_schema(
-        [(model, "validation") for model in (TrainSpec, Compression, Preview, PredictRequest, AliasTarget)],
+        [
+            (model, "validation")
+            for model in (TrainSpec, Compression, Preview, PredictRequest, AliasTarget, DatasetPatch, DescriptionPatch)
+        ],
         ref_template="#/components/schemas/{model}",
     )
     schemas = document["components"]["schemas"]

@@ -86,9 +86,7 @@ def _promoted(database: Database, parent: Job, *, weights: str) -> dict[str, Any
 def _trained(database: Database, blobs: Blobs, job: Job) -> dict[str, Any]:
     """Return the trained net that a compression takes up, and how it was trained."""
     version = _version(database, job)
-    report = json.loads(
-        reports.read(blobs, reports.digest_of(jobs.find(database, version.job_id, owner=job.owner)), reports.JSON)
-    )
+    report = json.loads(reports.read(blobs, reports.digest_of(jobs.maker(database, version.id)), reports.JSON))
     known = {name: version.card["training"][name] for name in ("best_epoch", "precision", "batch_size")}
     return {"weights": version.weights_blob, "history": report["history"], **known}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,16 @@ class Sessions:
         self._loading.move_to_end(served.blob)
         self._evict()
         return await asyncio.shield(task)  # whoever leaves first does not stop it for the others
+
+    @property
+    def files(self) -> set[str]:
+        """Return the digests of the models that are loaded, or on their way in."""
+        return set(self._loading)
+
+    def release(self, files: Iterable[str]) -> None:
+        """Unload models; what waits for them is answered first."""
+        for blob in self.files.intersection(files):
+            self._unload(self._loading.pop(blob))
 
     async def close(self) -> None:
         """Finish what waits, then unload everything."""

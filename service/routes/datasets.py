@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from models_store import datasets, names
+from models_store import datasets, descriptions, names
 from models_store.dataset_folders import LayoutChoice
 from models_store.zip_names import NameEncoding
-from service import uploads
-from service.answers import Dataset, DatasetList, Report, Sample, Samples
+from service import changes, uploads
+from service.answers import Dataset, DatasetList, Report, Sample, Samples, UploadedDataset
 from service.auth import Owner
 from service.context import Here
-from service.routes.requests import KNOWN_QUERY, Cursor, DatasetId, GivenName, Limit, answer, problems
+from service.routes.requests import KNOWN_QUERY, Cursor, DatasetId, GivenName, Limit, TagFilter, answer, problems
 from service.threads import writes
 
 router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
@@ -43,9 +43,13 @@ BODY: dict[str, Any] = {
     operation_id="dataset_create",
     summary="Upload labelled images",
     status_code=201,
-    response_model=Dataset,
+    response_model=UploadedDataset,
     responses={
-        200: {"model": Dataset, "description": "The same content was there already"},
+        200: {
+            "model": UploadedDataset,
+            "description": "The same content was there already: the dataset as it is, under the name it has; "
+            "`note` tells it in words",
+        },
         **problems(400, 413, 415, 503, 507),
     },
     openapi_extra={"requestBody": BODY},
@@ -89,13 +93,17 @@ async def create(
             names=names,
         )
     location = {"Location": f"/datasets/{dataset.id}"}
-    return answer(Dataset.of(dataset), status=201 if created else 200, headers=location)
+    return answer(
+        UploadedDataset.made(dataset, known=not created, name=name), status=201 if created else 200, headers=location
+    )
 
 
 @router.get("/datasets", operation_id="dataset_list", summary="List datasets", responses=problems())
-def listing(here: Here, owner: Owner, limit: Limit = 20, cursor: Cursor = None) -> DatasetList:
+def listing(
+    here: Here, owner: Owner, *, tag: TagFilter = None, limit: Limit = 20, cursor: Cursor = None
+) -> DatasetList:
     """Return your datasets, newest first."""
-    found, following = datasets.listing(here.database, owner=owner, limit=limit, cursor=cursor)
+    found, following = datasets.listing(here.database, owner=owner, tag=tag, limit=limit, cursor=cursor)
     return DatasetList(items=[Dataset.of(dataset) for dataset in found], next=following)
 
 
@@ -142,6 +150,23 @@ def samples(
     held = [entry for entry in entries if entry.split == split]
     drawn = random.Random(seed).sample(held, min(limit, len(held)))
     return Samples(items=[Sample.of(entry) for entry in drawn])
+
+
+@router.patch(
+    "/datasets/{dataset_id}",
+    operation_id="dataset_update",
+    summary="Rename or describe a dataset",
+    responses=problems(400, 404, 413, 415, 503, 507),
+    openapi_extra=changes.documented(changes.DatasetPatch),
+)
+async def update(dataset_id: DatasetId, here: Here, owner: Owner, request: Request) -> Dataset:
+    """Set the dataset's name, description or tags by a JSON merge patch (RFC 7396), and return it.
+
+    A key that is left out changes nothing; null clears a description or the tags. What the dataset holds never changes.
+    """
+    given = await changes.changes_of(request, changes.DatasetPatch)
+    changed = await here.threads.writers.run(descriptions.change_dataset, here.database, dataset_id, given, owner=owner)
+    return Dataset.of(changed)
 
 
 @router.delete(

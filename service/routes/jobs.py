@@ -11,7 +11,7 @@ from sse_starlette import EventSourceResponse
 from starlette.background import BackgroundTask
 from starlette.concurrency import iterate_in_threadpool
 
-from models_store import events, jobs, patrol
+from models_store import events, jobs, patrol, removals
 from models_store.database import Database
 from service.answers import Job, JobList
 from service.auth import Owner
@@ -82,6 +82,23 @@ def listing(
 def get(job_id: JobId, here: Here, owner: Owner) -> Response:
     """Return the job with its steps, progress, and its result or its problem."""
     return respond(described(here.database, jobs.find(here.database, job_id, owner=owner)))
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    operation_id="job_delete",
+    summary="Delete a job that has ended",
+    status_code=204,
+    responses=problems(404, 409, 503, 507),
+)
+@writes
+def delete(job_id: JobId, here: Here, owner: Owner) -> None:
+    """Delete the job with its events, log, report and files; refused while it waits or runs.
+
+    The version that it made stays. A parent's children are deleted with it; a child is not deleted by itself. Who
+    repeats the request that made the job, with its `Idempotency-Key`, gets 410.
+    """
+    removals.delete_job(here.database, job_id, owner=owner)
 
 
 @router.post(

@@ -3,12 +3,13 @@
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from models_store import registry
+from models_store import descriptions, registry, removals
 from models_store.blobs import BlobMissing
 from models_store.registry import ModelNotFound
-from service import bodies
+from service import bodies, changes
 from service.auth import Owner
-from service.context import Here
+from service.context import Context, Here
+from service.inference.releasing import release_deleted
 from service.inference.sessions import unusable
 from service.model_answers import Alias, AliasTarget, Model, ModelList, Version
 from service.routes.requests import (
@@ -17,6 +18,7 @@ from service.routes.requests import (
     Cursor,
     Limit,
     ModelName,
+    TagFilter,
     VariantName,
     VersionNumber,
     problems,
@@ -30,9 +32,9 @@ router = APIRouter(tags=["models"], dependencies=[KNOWN_QUERY])
 
 
 @router.get("/models", operation_id="model_list", summary="List models", responses=problems())
-def listing(here: Here, owner: Owner, limit: Limit = 20, cursor: Cursor = None) -> ModelList:
+def listing(here: Here, owner: Owner, *, tag: TagFilter = None, limit: Limit = 20, cursor: Cursor = None) -> ModelList:
     """Return your models, by name."""
-    found, following = registry.models(here.database, owner=owner, limit=limit, cursor=cursor)
+    found, following = registry.models(here.database, owner=owner, tag=tag, limit=limit, cursor=cursor)
     return ModelList(items=[Model.of(model) for model in found], next=following)
 
 
@@ -47,6 +49,40 @@ def get(name: ModelName, here: Here, owner: Owner) -> Model:
     return Model.of(registry.model(here.database, name, owner=owner))
 
 
+@router.patch(
+    "/models/{name}",
+    operation_id="model_update",
+    summary="Describe a model in words",
+    responses=problems(400, 404, 413, 415, 503, 507),
+    openapi_extra=changes.documented(changes.DescriptionPatch),
+)
+async def update(name: ModelName, here: Here, owner: Owner, request: Request) -> Model:
+    """Set the model's description or tags by a JSON merge patch (RFC 7396), and return it.
+
+    A key that is left out changes nothing; null clears. A model keeps its name: specs and predictions refer to it.
+    """
+    given = await changes.changes_of(request, changes.DescriptionPatch)
+    changed = await here.threads.writers.run(descriptions.change_model, here.database, name, given, owner=owner)
+    return Model.of(changed)
+
+
+@router.delete(
+    "/models/{name}",
+    operation_id="model_delete",
+    summary="Delete a model",
+    status_code=204,
+    responses=problems(404, 409, 503, 507),
+)
+async def delete(name: ModelName, here: Here, owner: Owner) -> None:
+    """Delete the model with its versions and aliases; refused while a job that has not ended builds on one of them.
+
+    Predictions that are under way are answered. The jobs that made it stay. A model that is trained under the same name
+    later goes on with the numbers of its versions: none is given twice.
+    """
+    await here.threads.writers.run(removals.delete_model, here.database, name, owner=owner)
+    await _release(here)
+
+
 @router.get(
     "/models/{name}/versions/{number}",
     operation_id="version_get",
@@ -56,6 +92,42 @@ def get(name: ModelName, here: Here, owner: Owner) -> Model:
 def get_version(name: ModelName, number: VersionNumber, here: Here, owner: Owner) -> Version:
     """Return the version with every variant's measured accuracy, latency, throughput and size."""
     return Version.of(registry.version(here.database, name, number, owner=owner))
+
+
+@router.patch(
+    "/models/{name}/versions/{number}",
+    operation_id="version_update",
+    summary="Describe a version in words",
+    responses=problems(400, 404, 413, 415, 503, 507),
+    openapi_extra=changes.documented(changes.DescriptionPatch),
+)
+async def update_version(name: ModelName, number: VersionNumber, here: Here, owner: Owner, request: Request) -> Version:
+    """Set the version's description or tags by a JSON merge patch (RFC 7396), and return it.
+
+    A key that is left out changes nothing; null clears. What was made and measured never changes.
+    """
+    given = await changes.changes_of(request, changes.DescriptionPatch)
+    changed = await here.threads.writers.run(
+        descriptions.change_version, here.database, name, number, given, owner=owner
+    )
+    return Version.of(changed)
+
+
+@router.delete(
+    "/models/{name}/versions/{number}",
+    operation_id="version_delete",
+    summary="Delete a version",
+    status_code=204,
+    responses=problems(404, 409, 503, 507),
+)
+async def delete_version(name: ModelName, number: VersionNumber, here: Here, owner: Owner) -> None:
+    """Delete the version with its variants; refused while an alias points to it, or a job builds on it.
+
+    A job builds on a version that it compresses, measures, starts from or learns from, until it has ended. Predictions
+    that are under way are answered. Its number is never given again. The job that made it stays.
+    """
+    await here.threads.writers.run(removals.delete_version, here.database, name, number, owner=owner)
+    await _release(here)
 
 
 @router.get(
@@ -139,3 +211,9 @@ def delete_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner) ->
     """Remove an alias; the version stays."""
     registry.remove_alias(here.database, name, alias, owner=owner)
     here.references.forget()
+
+
+async def _release(here: Context) -> None:
+    """Let go of what was deleted; other processes of the service do so within seconds."""
+    here.references.forget()
+    await release_deleted(here.sessions, here.references, here.database)

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel
 from pydantic_core import PydanticCustomError
 
 from models_store import names
+from models_store.tags import LONGEST_TAG
 from service.answers import Problem
 from service.problems import MEDIA_TYPE, UnknownQuery, nearest
 
@@ -43,6 +44,9 @@ def _given_name(name: str) -> str:
 GivenName = Annotated[str, Query(min_length=1, max_length=names.LONGEST), AfterValidator(_given_name)]
 """A name for people, of letters of any language"""
 
+TagFilter = Annotated[
+    str | None, Query(alias="tag", min_length=1, max_length=LONGEST_TAG, description="only what has this very tag")
+]
 Limit = Annotated[int, Query(ge=1, le=100, description="most items on the page")]
 Cursor = Annotated[
     str | None,
@@ -55,6 +59,7 @@ PROBLEMS: dict[int, str] = {
     404: "No such thing, or another owner's",
     408: "The body came too slowly",
     409: "Not possible in this state",
+    410: "The job that this Idempotency-Key has made was deleted",
     413: "Too large",
     415: "A content type that this call does not read",
     416: "the file does not have the part that was asked for",

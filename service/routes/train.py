@@ -55,7 +55,7 @@ class UnknownDataset(Invalid):
     response_model=Job,
     responses={
         200: {"model": DryRun, "description": "What the spec means, with `dry_run=true`; nothing was queued"},
-        **problems(400, 409, 413, 415, 503, 507),
+        **problems(400, 409, 410, 413, 415, 503, 507),
     },
     openapi_extra={
         "requestBody": {

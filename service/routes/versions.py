@@ -43,7 +43,7 @@ EXAMPLES: dict[str, Any] = {
     response_model=Job,
     responses={
         200: {"model": DryRun, "description": "What the spec means, with `dry_run=true`; nothing was queued"},
-        **problems(400, 404, 409, 413, 415, 503, 507),
+        **problems(400, 404, 409, 410, 413, 415, 503, 507),
     },
     openapi_extra={
         "requestBody": {
@@ -84,7 +84,7 @@ async def compress(
     summary="Measure a version again",
     status_code=202,
     response_model=Job,
-    responses=problems(400, 404, 409, 413, 415, 503, 507),
+    responses=problems(400, 404, 409, 410, 413, 415, 503, 507),
 )
 async def measure(
     request: Request,

@@ -135,3 +135,16 @@ def test_jobs_of_an_earlier_release_are_claimed_and_listed(database: Database, s
     order = [claim.job.id for _ in range(3) if (claim := claims.claim(database, settings=settings))]
     assert order == ["job_2", "job_0", "job_1"]
     assert [job.id for job in jobs.listing(database, owner="ada")[0]] == ["job_2", "job_1", "job_0"]
+
+
+def test_numbers_of_earlier_versions_are_counted_on(database: Database) -> None:
+    to_revision(database, "0005")
+    write_older_version(database, {"fp32": {"kind": "fp32"}}, default="fp32")
+
+    to_revision(database, "head")
+
+    with database.read() as connection:
+        assert connection.execute(tables.version_counter.select()).all() == [("ada", "leaves", 1)]
+    version = registry.version(database, "leaves", 1, owner="ada")
+    assert (version.description, version.tags) == (None, [])
+    assert registry.model(database, "leaves", owner="ada").tags == ()

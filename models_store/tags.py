@@ -1,0 +1,16 @@
+"""Limits of descriptions and tags, and the search for a tag in a row's list."""
+
+import json
+from typing import Any
+
+from sqlalchemy import ColumnElement, Text, cast, func
+
+LONGEST_DESCRIPTION = 2000
+LONGEST_TAG = 60
+MOST_TAGS = 20
+
+
+def has_tag(column: ColumnElement[Any], tag: str, *, dialect: str) -> ColumnElement[bool]:
+    """Return the condition that a row's JSON list of tags has this very tag, in the same case."""
+    find = func.instr if dialect == "sqlite" else func.strpos
+    return find(cast(column, Text), json.dumps(tag)) > 0  # as the driver has written it, quotes included
