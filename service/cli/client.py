@@ -77,6 +77,10 @@ class Client:
         """Put JSON."""
         return self._document("PUT", path, json=body)
 
+    def patch(self, path: str, changes: Document) -> Document:
+        """Change what is at the path by a JSON merge patch."""
+        return self._document("PATCH", path, json=changes)
+
     def delete(self, path: str) -> None:
         """Delete what is at the path."""
         self._call("DELETE", path)

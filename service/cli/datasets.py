@@ -1,4 +1,4 @@
-"""`espalier datasets`: list, show, report, upload, preview, delete."""
+"""`espalier datasets`: list, show, report, upload, preview, rename, edit, delete."""
 
 import json
 from contextlib import nullcontext
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli import sending
+from service.cli import editing, sending
 from service.cli.session import Session, existing, refuse, session_of
 
 if TYPE_CHECKING:
@@ -29,13 +29,15 @@ class Layout(StrEnum):
 
 @app.command("list")
 def list_(
-    context: typer.Context, limit: Annotated[int, typer.Option(min=1, help="most datasets to list")] = 20
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="most datasets to list")] = 20,
+    tag: Annotated[str | None, typer.Option(help="list those with this tag")] = None,
 ) -> None:
     """List datasets, the newest first."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
-    datasets = session.client.items("/datasets", limit=limit)
+    datasets = session.client.items("/datasets", limit=limit, tag=tag)
     session.show(datasets, output.dataset_table(datasets))
 
 
@@ -46,7 +48,7 @@ def show(context: typer.Context, dataset: DatasetId) -> None:
 
     session = session_of(context)
     document = session.client.get(f"/datasets/{dataset}")
-    session.show(document, output.dataset_card(document))
+    session.show(document, output.with_words(output.dataset_card(document), document))
 
 
 @app.command()
@@ -90,6 +92,10 @@ def upload(
         how = {"undecodable": undecodable, "layout": layout.value, "names": names}
         document = send(session.client, archive, name=label, session=session, **how)
     session.show(document, output.dataset_card(document))
+    if document["note"] is not None and not session.as_json:
+        known = f"this archive is already here as {document['name']} ({document['id']})"
+        rename = f"; rename it with `espalier datasets rename {document['id']} NAME`"
+        typer.secho(known + (rename if name not in {None, document["name"]} else ""), fg="yellow", err=True)
 
 
 @app.command()
@@ -120,9 +126,40 @@ def preview(
 
 
 @app.command()
-def delete(context: typer.Context, dataset: DatasetId) -> None:
+def rename(
+    context: typer.Context, dataset: DatasetId, name: Annotated[str, typer.Argument(help="the new name")]
+) -> None:
+    """Give a dataset another name; its id stays."""
+    session = session_of(context)
+    document = session.client.patch(f"/datasets/{dataset}", {"name": name})
+    session.show(document, f"{dataset} is {document['name']!r} now")
+
+
+@app.command()
+def edit(
+    context: typer.Context,
+    dataset: DatasetId,
+    name: Annotated[str | None, typer.Option(help="the new name")] = None,
+    description: editing.Description = None,
+    tags: editing.Tags = None,
+    *,
+    no_description: editing.NoDescription = False,
+    no_tags: editing.NoTags = False,
+) -> None:
+    """Change a dataset's name, description or tags."""
+    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+
+    session = session_of(context)
+    changes = editing.patch(description, tags, no_description=no_description, no_tags=no_tags, name=name)
+    document = session.client.patch(f"/datasets/{dataset}", changes)
+    session.show(document, output.words(f"Dataset {dataset}", document))
+
+
+@app.command()
+def delete(context: typer.Context, dataset: DatasetId, *, yes: editing.Yes = False) -> None:
     """Delete a dataset that no running job uses."""
     session = session_of(context)
+    editing.confirm(session, f"dataset {dataset}", yes=yes)
     session.client.delete(f"/datasets/{dataset}")
     session.show({"deleted": dataset}, f"{dataset} is deleted")
 

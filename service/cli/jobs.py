@@ -1,10 +1,10 @@
-"""`espalier jobs`: list, show, trials, cancel, retry, logs, watch, report."""
+"""`espalier jobs`: list, show, trials, cancel, retry, delete, logs, watch, report."""
 
 from typing import Annotated
 
 import typer
 
-from service.cli import families, reports
+from service.cli import editing, families, reports
 from service.cli.session import session_of
 
 app = typer.Typer(no_args_is_help=True)
@@ -56,6 +56,15 @@ def retry(context: typer.Context, job: JobId) -> None:
     session = session_of(context)
     document = session.client.post(f"/jobs/{job}:retry")
     session.show(document, f"queued again as {document['id']}")
+
+
+@app.command()
+def delete(context: typer.Context, job: JobId, *, yes: editing.Yes = False) -> None:
+    """Delete a job that has ended, with its log, report and parts; the version that it made stays."""
+    session = session_of(context)
+    editing.confirm(session, f"job {job}, with its log and its report", yes=yes)
+    session.client.delete(f"/jobs/{job}")
+    session.show({"deleted": job}, f"{job} is deleted")
 
 
 @app.command()

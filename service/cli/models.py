@@ -1,4 +1,4 @@
-"""`espalier models`: list, show, compress, measure, download, alias."""
+"""`espalier models`: list, show, compress, measure, download, alias, edit, delete."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli import specs, submitting
+from service.cli import editing, specs, submitting
 from service.cli.session import refuse, session_of
 
 if TYPE_CHECKING:
@@ -20,27 +20,34 @@ Reference = Annotated[
     str, typer.Argument(metavar="MODEL", help="NAME, NAME@ALIAS or NAME:VERSION, each with an optional /VARIANT")
 ]
 
+ModelOrVersion = Annotated[
+    str, typer.Argument(metavar="MODEL", help="NAME for the whole model, NAME@ALIAS or NAME:VERSION for one version")
+]
 WholeVersion = Annotated[str, typer.Argument(metavar="MODEL", help="NAME, NAME@ALIAS or NAME:VERSION")]
 
 
 @app.command("list")
-def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1, help="most models to list")] = 20) -> None:
+def list_(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="most models to list")] = 20,
+    tag: Annotated[str | None, typer.Option(help="list those with this tag")] = None,
+) -> None:
     """List models by name."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
-    models = session.client.items("/models", limit=limit)
+    models = session.client.items("/models", limit=limit, tag=tag)
     session.show(models, output.model_table(models))
 
 
 @app.command()
 def show(context: typer.Context, model: Reference) -> None:
     """Show a version: how each variant was made, its measured accuracy, speed and size, and why it was not accepted."""
-    from service.cli import variants  # noqa: PLC0415  `--help` is spared rich
+    from service.cli import output, variants  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
     version, _ = _find(session.client, model)
-    session.show(version, variants.version_card(version))
+    session.show(version, output.with_words(variants.version_card(version), version))
 
 
 @app.command()
@@ -129,6 +136,44 @@ def alias(
     else:
         answer = session.client.put(path, {"version": version, "variant": variant})
         session.show(answer, f"{name}@{alias} is {name}:{version}{f'/{variant}' if variant else ''}")
+
+
+@app.command()
+def edit(
+    context: typer.Context,
+    model: ModelOrVersion,
+    description: editing.Description = None,
+    tags: editing.Tags = None,
+    *,
+    no_description: editing.NoDescription = False,
+    no_tags: editing.NoTags = False,
+) -> None:
+    """Change the description or tags of a model, or of one version."""
+    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+
+    session = session_of(context)
+    changes = editing.patch(description, tags, no_description=no_description, no_tags=no_tags)
+    document = session.client.patch(_path_of_either(session.client, model), changes)
+    session.show(document, output.words(model, document))
+
+
+@app.command()
+def delete(context: typer.Context, model: ModelOrVersion, *, yes: editing.Yes = False) -> None:
+    """Delete a model with all of its versions and aliases, or one version."""
+    session = session_of(context)
+    path = _path_of_either(session.client, model)
+    what = f"{model} with all of its versions" if "/versions/" not in path else f"version {model}"
+    editing.confirm(session, what, yes=yes)
+    session.client.delete(path)
+    session.show({"deleted": model}, f"{model} is deleted")
+
+
+def _path_of_either(client: "Client", reference: str) -> str:
+    """Return the path of a model, where its bare name is given, or of a version."""
+    named = REFERENCE.fullmatch(reference)
+    if named is not None and named["name"] == reference:
+        return f"/models/{reference}"
+    return _path(client, reference)
 
 
 def _path(client: "Client", reference: str) -> str:

@@ -154,6 +154,22 @@ def dataset_card(dataset: Document) -> Sheet:
     return sheet(title, ({"labels": "label"}.get(dataset["target"], "class"), *counts), rows, right=tuple(counts))
 
 
+def words(title: str, document: Document) -> Sheet:
+    """Return what is written about a thing: its name, description and tags."""
+    told = [("name", escape(document["name"]))] if "name" in document else []
+    told.append(("description", escape(document["description"] or NOTHING)))
+    told.append(("tags", escape(", ".join(document["tags"])) or NOTHING))
+    return facts(escape(title), told)
+
+
+def with_words(card: RenderableType, document: Document) -> RenderableType:
+    """Return a card with the description and the tags below it, where there are any."""
+    if not (document["description"] or document["tags"]):
+        return card
+    told = {"description": document["description"], "tags": document["tags"]}
+    return Group(card, words("Written about it", told))
+
+
 def report_table(report: Document) -> Sheet:
     """Return one line per finding of a dataset's checks."""
     rows = [

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli import editing
 from service.cli.sending import send
 from service.cli.session import existing, session_of
 
@@ -36,8 +37,11 @@ def add(
 
 
 @app.command()
-def remove(context: typer.Context, weights: Annotated[str, typer.Argument(help="id of the file")]) -> None:
+def remove(
+    context: typer.Context, weights: Annotated[str, typer.Argument(help="id of the file")], *, yes: editing.Yes = False
+) -> None:
     """Delete a file of weights that no running job starts from."""
     session = session_of(context)
+    editing.confirm(session, f"the file of weights {weights}", yes=yes)
     session.client.delete(f"/weights/{weights}")
     session.show({"deleted": weights}, f"{weights} is deleted")
