@@ -22,6 +22,9 @@ Espalier trains, shrinks and serves deep-learning models. Upload labelled images
 Every error is a problem document (RFC 9457) with a stable `code`; ids are opaque; lists come in pages (`limit`,
 `cursor`, `next`); times are ISO 8601 in UTC.
 
+A body may come with `Content-Encoding` gzip, deflate, br or zstd: what it unpacks to is held to the caps of the call.
+Every `GET` answers `HEAD`, and every path `OPTIONS`. `Accept` is ignored, except at `/`. No path ends in a slash.
+
 Every call may be refused before it is looked at: 400 for a `Host` that is not in ALLOWED_HOSTS, 403 for a web page
 whose origin is not in CORS_ORIGINS, 408 for what is half-sent, 414 and 431 for a head over 64 KB or 100 headers.
 """
@@ -36,6 +39,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
     from service import docs_page, logs, openapi, origins, problems  # noqa: PLC0415  the same
     from service.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
+    from service.content_encoding import UnpackBodies  # noqa: PLC0415  the same
     from service.methods import HeadAndOptions  # noqa: PLC0415  the same
     from service.metrics import CountRequests  # noqa: PLC0415  the same
     from service.paths import Paths  # noqa: PLC0415  the same
@@ -92,6 +96,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     app.state.paths = Paths(routers, app.routes)
     openapi.install(app)
     problems.install(app)
+    app.add_middleware(UnpackBodies)
     app.add_middleware(ReleaseBodies, bodies=context.bodies)
     app.add_middleware(HeadAndOptions, paths=app.state.paths)
     origins.install(app, context.settings)

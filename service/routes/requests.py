@@ -61,7 +61,7 @@ PROBLEMS: dict[int, str] = {
     409: "Not possible in this state",
     410: "The job that this Idempotency-Key has made was deleted",
     413: "Too large",
-    415: "A content type that this call does not read",
+    415: "A content type or coding that this call does not read",
     416: "the file does not have the part that was asked for",
     422: "What was given can't be used",
     429: "Too many at a time: try again after Retry-After seconds",
