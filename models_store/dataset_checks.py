@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from models_store.dataset_manifest import SPLITS, ManifestEntry, counts
 from models_store.errors import FieldError, Invalid
+from models_store.image_formats import ALLOWED
 from models_store.spec.facts import Target
 
 MOST_NAMES = 200  # in a report, for each check
@@ -85,7 +86,8 @@ def check_classes(classes: Sequence[str], entries: Sequence[ManifestEntry], targ
     empty = sorted(set(classes) - filled)
     checks = []
     if not entries:
-        checks.append(Check("no_images", "error", "there is no usable image; send class folders of JPEG or PNG files"))
+        message = f"there is no usable image; send class folders of images: {ALLOWED}"
+        checks.append(Check("no_images", "error", message))
     elif target == "labels" and not filled:
         message = "no image has a label; labels.csv needs images that bear each label, and images that don't"
         checks.append(Check("no_labels", "error", message))

@@ -16,16 +16,12 @@ from models_store.archive_links import Followed, follow, refused
 from models_store.archive_rules import CompressionTooHigh, Limits, Link, Member, shown_name
 from models_store.archives import read_archive
 from models_store.dataset_table import split_of_table
+from models_store.image_formats import OTHER_SUFFIXES, SUFFIX, SUFFIXES, looks_like_image
 from models_store.pixel_budget import PixelBudget, TooManyPixels
 from models_store.settings import Settings
 from models_store.system_files import is_hidden, is_system
 from models_store.zip_names import NameEncoding, NameReading
 
-IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"])
-OTHER_IMAGE_SUFFIXES = frozenset(
-    [".heic", ".heif", ".avif", ".svg", ".jp2", ".jxl", ".psd", ".ico", ".ppm", ".pgm", ".tga", ".exr", ".dng", ".raw"]
-)
-"""Images that are not read: a user means them, so they are reported as undecodable and not passed over."""
 TABLE_DEPTH = 2  # at the top, or in the one folder at the top
 WORTH_A_THREAD_BYTES = 1 << 14
 MOST_WAITING = 16
@@ -34,7 +30,6 @@ FREE_PIXELS = 1_000_000_000
 MOST_PIXELS_PER_BYTE = 400
 """Of an archive, beyond FREE_PIXELS: scanned pages in black and white have 200, and blank images thousands."""
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-SUFFIX = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "GIF": "gif", "TIFF": "tif"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +98,7 @@ def _taken_in(archive: Path, staging: Path, settings: Settings, *, names: NameEn
                 links[member.name] = member.link
             elif _is_table(path):
                 intake.tables[member.name] = _copied(member, staging / f"table-{len(intake.tables)}.csv")
-            elif not _is_image(path, member.head) or (
-                is_hidden(path) and not pixels.looks_like_image(member.head[:32])
-            ):
+            elif not _is_image(path, member.head) or (is_hidden(path) and not looks_like_image(member.head[:32])):
                 intake.ignored.append(member.name)
             elif member.size_bytes > settings.image_max_bytes:
                 reason = f"{member.size_bytes} bytes; at most {settings.image_max_bytes} are allowed for an image"
@@ -148,7 +141,7 @@ def _copy_no_picture(intake: Intake, name: str, real: str) -> None:
         intake.of_systems.append(shown_name(name))
     elif real in intake.undecodable:
         intake.undecodable[name] = intake.undecodable[real]
-    elif path.suffix.lower() in IMAGE_SUFFIXES | OTHER_IMAGE_SUFFIXES:
+    elif path.suffix.lower() in SUFFIXES | OTHER_SUFFIXES:
         intake.undecodable[name] = f"it is a link to {shown_name(real)}, which is no image"
     else:
         intake.ignored.append(name)
@@ -273,4 +266,4 @@ def _note_folders(folders: set[str], name: str, *, is_folder: bool) -> None:
 
 def _is_image(path: PurePosixPath, head: bytes) -> bool:
     suffix = path.suffix.lower()
-    return suffix in IMAGE_SUFFIXES or suffix in OTHER_IMAGE_SUFFIXES or pixels.looks_like_image(head[:32])
+    return suffix in SUFFIXES or suffix in OTHER_SUFFIXES or looks_like_image(head[:32])

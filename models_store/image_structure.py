@@ -6,7 +6,7 @@ once for each scan.
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 MOST_PARTS = 1 << 16
 """Chunks, segments, blocks, strips or tiles of one image; encoders write one for each 8 KiB, or for each row."""
@@ -14,6 +14,8 @@ MOST_STRAY_BYTES = 1 << 16
 """Bytes between a JPEG's segments that belong to none of them."""
 MOST_RUN_LENGTH_PIXELS = 1 << 23
 """Pixels of a run-length encoded BMP, which is decoded in Python: a screen of 3840 x 2160 fits."""
+MOST_ICONS, MOST_ICON_PIXELS = 256, 1 << 20
+"""of one ICO; Pillow decodes the largest while it opens the file"""
 
 JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither a stuffed zero nor a restart
 START, END, SCAN, TEMPORARY = 0xD8, 0xD9, 0xDA, 0x01
@@ -37,19 +39,18 @@ def jpeg_scans(data: bytes) -> int:
     return scans
 
 
-def excess(data: bytes) -> str | None:
-    """Return why the image would take Pillow too long, or None."""
-    if data[:3] == b"\xff\xd8\xff":
-        return _jpeg_excess(data)
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return _png_excess(data)
-    if data[:3] == b"GIF":
-        return _gif_excess(data)
-    if data[:2] == b"BM":
-        return _bmp_excess(data)
-    if data[:2] in {b"II", b"MM"}:
-        return _tiff_excess(data)
-    return None
+def excess(data: bytes, format_: str) -> str | None:
+    """Return why opening the image, or decoding it, would take Pillow too long or go wrong unseen, or None."""
+    looks: dict[str, Callable[[bytes], str | None]] = {
+        "JPEG": _jpeg_excess,
+        "PNG": _png_excess,
+        "GIF": _gif_excess,
+        "BMP": _bmp_excess,
+        "TIFF": _tiff_excess,
+        "ICO": _icon_excess,
+        "PCX": _pcx_fault,
+    }
+    return looks[format_](data) if format_ in looks else None
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
@@ -129,4 +130,30 @@ def _tiff_excess(data: bytes) -> str | None:
     for tag, _kind, count in entry.iter_unpack(table[: len(table) // entry.size * entry.size]):
         if tag in TILES_AND_STRIPS and count > MOST_PARTS:
             return f"a TIFF of {count} strips or tiles is not read; at most {MOST_PARTS} are allowed"
+    return None
+
+
+def _pcx_fault(data: bytes) -> str | None:
+    """Miss the palette of a PCX that was cut off: without it, its numbers would be taken for grey."""
+    is_palette = data[1:2] == b"\x05" and data[3:4] == b"\x08" and data[65:66] == b"\x01"
+    return "the PCX has no palette at its end: it was cut off" if is_palette and data[-769:-768] != b"\x0c" else None
+
+
+def _icon_excess(data: bytes) -> str | None:
+    """Look at each picture's own header: the directory's sizes are not what is decoded."""
+    count = int.from_bytes(data[4:6], "little")
+    if count > MOST_ICONS:
+        return f"an ICO of {count} pictures is not read; at most {MOST_ICONS} are allowed"
+    for entry in range(6, 6 + 16 * count, 16):
+        at = int.from_bytes(data[entry + 12 : entry + 16], "little")
+        if data[at : at + 8] == b"\x89PNG\r\n\x1a\n":
+            width, height = (int.from_bytes(data[at + place : at + place + 4], "big") for place in (16, 20))
+            fault = _png_excess(data[at:])
+        else:
+            width, height = (int.from_bytes(data[at + place : at + place + 4], "little") for place in (4, 8))
+            fault = None
+        if width * height > 2 * MOST_ICON_PIXELS:  # a bitmap's height counts its mask too
+            return f"an ICO with a picture of {width} x {height} is not read; at most {MOST_ICON_PIXELS} are allowed"
+        if fault is not None:
+            return fault
     return None

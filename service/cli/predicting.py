@@ -141,7 +141,7 @@ def _unreadable(refusal: "Refused", batch: Sequence[Path]) -> dict[Path, str]:
 
 def _images(paths: Sequence[Path]) -> tuple[list[Path], int]:
     """Return the files that were named and the images in folders, in order; and how many other files these hold."""
-    from models_store.pixels import looks_like_image  # noqa: PLC0415  `--help` is spared numpy and Pillow
+    from models_store.image_formats import looks_like_image  # noqa: PLC0415  `--help` is spared it
 
     images: dict[Path, None] = {}
     others = 0

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from models_store import datasets, descriptions, names
 from models_store.dataset_folders import LayoutChoice
+from models_store.image_formats import ALLOWED
 from models_store.zip_names import NameEncoding
 from service import changes, uploads
 from service.answers import Dataset, DatasetList, Report, Sample, Samples, UploadedDataset
@@ -30,7 +31,9 @@ BODY: dict[str, Any] = {
     "`train|val|test/class/…` or "
     "`class/train|val|test/…`), "
     "or with a `labels.csv`: `file,label`, or `file,labels` (separated by `;` or `|`, maybe none), or `file,value` "
-    "(numbers), each with `split` and `group` columns or without; images of one group stay in one split.",
+    "(numbers), each with `split` and `group` columns or without; images of one group stay in one split. "
+    "Links that stay in the archive are followed. "
+    f"Images are read by their content: {ALLOWED}.",
     "content": {
         **{media: {"schema": ARCHIVE} for media in uploads.DOCUMENTED_TYPES},
         "multipart/form-data": {"schema": {"$ref": "#/components/schemas/DatasetForm"}},

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from models_store.errors import EspalierError
+from models_store.image_formats import ALLOWED
 from models_store.registry import Served
 from service import prediction_requests
 from service.auth import owner_of
@@ -54,7 +55,7 @@ FORM: dict[str, Any] = {
     },
     "required": ["model", "files"],
 }
-FILE: dict[str, Any] = {"type": "string", "format": "binary", "description": "one image file"}
+FILE: dict[str, Any] = {"type": "string", "format": "binary", "description": f"one image file: {ALLOWED}"}
 DOCUMENTED: dict[str, Any] = {
     "parameters": [
         {
