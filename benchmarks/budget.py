@@ -30,8 +30,8 @@ from models_store import events, jobs
 from models_store.jobs import Job
 from models_store.settings import Settings
 from models_store.spec.train import TrainSpec, resolve
+from workers.claim_loop import work
 from workers.persistence import StopFlag
-from workers.supervisor import work
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "fashion-mnist" / "fashion_mnist_5k.zip"
 SIDE = 200

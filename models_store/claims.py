@@ -36,11 +36,13 @@ class Orders:
     cancel: bool
 
 
-def claim(database: Database, *, settings: Settings) -> Claim | None:
-    """Take the next due job, highest priority first, oldest first; None when nothing waits."""
+def claim(database: Database, *, settings: Settings, least_priority: int | None = None) -> Claim | None:
+    """Take the next due job, highest priority first, oldest first; None when nothing waits that is so urgent."""
     job, worker = tables.job, this_process()
     waiting = job.alias("waiting")
     due = select(waiting.c.id).where(*_is_due(waiting)).order_by(*_turn(waiting)).limit(1)
+    if least_priority is not None:
+        due = due.where(waiting.c.priority >= least_priority)
     take = (
         update(job)
         .where(job.c.id == due.with_for_update(skip_locked=True).scalar_subquery(), job.c.state == "queued")

@@ -10,6 +10,7 @@ from models_store import cgroups, tables
 from models_store.database import Database
 from models_store.families import FAMILIES
 from models_store.host import Process, this_process
+from models_store.jobs import URGENT
 
 
 def usable(*, root: Path = cgroups.ROOT) -> int:
@@ -32,12 +33,15 @@ def shared(*, trainers_beside: int, trainers_on_machine: int) -> int:
 
 
 def running_trainers(database: Database) -> tuple[int, int]:
-    """Return how many jobs have a trainer now: on this host, or in this container, and on the whole machine."""
+    """Return how many jobs have a trainer now: on this host, or in this container, and on the whole machine.
+
+    Urgent jobs are left out: they end in a moment, and their trainers give way.
+    """
     job, attempt, here = tables.job, tables.attempt, this_process()
     owners = (
         select(attempt.c.host, attempt.c.boot_id, attempt.c.pid, attempt.c.pid_started)
         .join(job, and_(attempt.c.job_id == job.c.id, attempt.c.fence == job.c.fence))
-        .where(job.c.state == "running", job.c.kind.not_in(FAMILIES))
+        .where(job.c.state == "running", job.c.kind.not_in(FAMILIES), job.c.priority < URGENT)
     )
     with database.read() as connection:
         found = [Process(*row) for row in connection.execute(owners)]

@@ -32,6 +32,8 @@ STATES = ("queued", "running", "waiting", "succeeded", "failed", "canceled")
 TERMINAL = families.TERMINAL
 ErrandKind = Literal["preview", "compress", "measure"]
 ERRANDS: tuple[ErrandKind, ...] = get_args(ErrandKind)
+URGENT = 100
+"""priority of a job that somebody waits for at a screen; a thread of each worker does nothing else"""
 
 
 class JobNotFound(NotFound):
@@ -126,7 +128,7 @@ class Errand:
     @property
     def priority(self) -> int:
         """Return how urgent it is: of a preview, somebody is looking at the screen."""
-        return 100 if self.kind == "preview" else 0
+        return URGENT if self.kind == "preview" else 0
 
 
 COLUMNS = [tables.job.c[field.name] for field in fields(Job)]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store import claims, queue, removals, scratch, tables
+from models_store import claims, jobs, queue, removals, scratch, tables, urgent
 from models_store.blobs import Blobs
 from models_store.database import UNAVAILABLE, Database
 from models_store.settings import Settings
@@ -18,12 +18,12 @@ SWEEP_EVERY_S = 3600.0
 log = logging.getLogger(__name__)
 
 
-def wake(database: Database, job_id: str, *, settings: Settings) -> bool:
+def wake(database: Database, job_id: str, *, settings: Settings, priority: int = 0) -> bool:
     """Announce a queued job and note that it was done; False when the broker is down, which loses nothing.
 
     A note that the database does not take loses nothing either: the job is announced once more.
     """
-    if not queue.announce(settings, job_id):
+    if not (urgent.ring(settings) if priority >= jobs.URGENT else queue.announce(settings, job_id)):
         return False
     try:
         claims.note_wake_up(database, job_id)

@@ -8,6 +8,7 @@ import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from models_store import urgent
 from models_store.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,9 +82,8 @@ def reachable(settings: Settings) -> bool:
     """Tell whether the broker answers, within about a second."""
     import redis  # noqa: PLC0415  as Celery above
 
-    url = settings.broker_url.replace("redis+socket://", "unix://")
     try:
-        with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+        with urgent.connect(settings.broker_url, answer_s=1) as client:
             return bool(client.ping())
     except redis.RedisError:
         return False

@@ -9,7 +9,7 @@ from models_store import children, cores, datasets, jobs, registry, reports, sou
 from models_store.blobs import Blobs
 from models_store.claims import Claim
 from models_store.database import Database
-from models_store.jobs import Job
+from models_store.jobs import URGENT, Job
 from workers.assignment import Assignment
 
 
@@ -20,6 +20,7 @@ def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> 
         NotFound: if something that the job builds on is gone.
     """
     job = claim.job
+    is_urgent = job.priority >= URGENT
     beside, on_machine = cores.running_trainers(database)
     dataset = datasets.find(database, job.dataset_id, owner=job.owner)
     return Assignment(
@@ -34,8 +35,9 @@ def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> 
         checkpoints=job.checkpoints,
         staging=str(staging),
         kind=job.kind,
-        threads=cores.shared(trainers_beside=beside, trainers_on_machine=on_machine),
+        threads=1 if is_urgent else cores.shared(trainers_beside=beside, trainers_on_machine=on_machine),
         trainers=max(beside, on_machine),
+        gives_way=is_urgent,
         facts=asdict(datasets.facts(dataset)) if job.spec["training"].get("fit_to_budget") else {},
         **_of_kind(database, blobs, job),
     )

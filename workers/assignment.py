@@ -35,6 +35,8 @@ class Assignment:
     """threads to calculate on: this trainer's share of the host's cores; None: all that may be used"""
     trainers: int = 1
     """how many trainers share the cores, this one included"""
+    gives_way: bool = False
+    """whether it leaves cores, GPU and memory to the trainers beside it"""
     facts: dict[str, Any] = field(default_factory=dict)
     """what is known of the dataset, where a plan is to be fitted to it: the fields of a DatasetFacts"""
     initial_weights: str | None = None

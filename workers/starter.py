@@ -151,7 +151,7 @@ class Starter:
             return f"it has {threads} threads besides its main one, which a fork would lose"
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own
             return "it has a CUDA context, which a fork can't use"
-        if self._is_to_be_replaced:
+        if self._wanted_environment is not self._environment:
             return "it is about to be replaced"
         if different := unlike(self._environment, request.environment):
             self._wanted_environment = request.environment

@@ -21,6 +21,7 @@ from models_store.claims import Claim, Stale
 from models_store.database import UNAVAILABLE, Database
 from models_store.errors import StorageFull
 from models_store.families import FAMILIES, TRIED
+from models_store.jobs import URGENT
 from models_store.settings import Settings
 from workers import crashes, giving_up, orchestrator, staging
 from workers.assigning import assign
@@ -36,43 +37,12 @@ NO_EVENTS = {"checkpoint", "plan", "cost"}
 """kinds of reports that are kept otherwise than as events of the job"""
 ALIKE_IN_CHILDREN = {"validating", "training"}
 """stages that take as long in a child of a search or validation as in a job of its own"""
-LOOK_S = 0.2
-"""between two looks at the database of a supervisor that lingers"""
+URGENT_STALL_S = 120.0
+"""longest time without progress of an urgent job: nobody waits longer for it, and others wait behind it"""
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-
-def work(settings: Settings, *, stop: StopFlag, linger_s: float = 0.0) -> int:
-    """Work on jobs until none has been due for `linger_s`, or a stop is asked for; return how many were claimed.
-
-    It leaves at once when it could not write down how a job ended, so that its process ends and the job is taken back.
-    """
-    database = Database(settings.database_url, patience_s=settings.beat_deadline_s / 4)  # a beat that waits tries anew
-    blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
-    staging.sweep(database, settings)
-    done, lingers_until = 0, 0.0
-    try:
-        while not stop.is_set:
-            claim = claims.claim(database, settings=settings)
-            if claim is None:
-                if time.monotonic() >= lingers_until:
-                    break
-                time.sleep(LOOK_S)
-                continue
-            done += 1
-            log.info("%s: attempt %d", claim.job.id, claim.fence)
-            outcome = supervise(database, blobs, claim, settings=settings, stop=stop)
-            log.info("%s: %s", claim.job.id, outcome)
-            if outcome.startswith(giving_up.PUT_OFF):
-                break  # the next job would find no room either; the next wake-up comes soon
-            if giving_up.has_claim(database):
-                break
-            lingers_until = time.monotonic() + linger_s
-    finally:
-        database.close()
-    return done
 
 
 def supervise(
@@ -88,6 +58,8 @@ def supervise(
 
     A parent has no trainer: its next step is taken here, and it waits for its children or has ended.
     """
+    if claim.job.priority >= URGENT:
+        settings = settings.model_copy(update={"stall_s": min(settings.stall_s, URGENT_STALL_S)})
     try:
         if claim.job.kind in FAMILIES:
             return orchestrator.step(database, blobs, claim, settings=settings)

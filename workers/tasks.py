@@ -19,9 +19,10 @@ from models_store.host import is_running
 from models_store.patrol import Patrol
 from models_store.queue import WAKE_UP, celery_app
 from models_store.settings import Settings
-from workers import supervisor, tether
+from workers import claim_loop, tether
 from workers.persistence import LAST_WRITES_S, StopFlag
 from workers.starter_keeper import StarterKeeper
+from workers.urgent_jobs import UrgentJobs
 
 LINGER_S = 10.0  # after a job, for the next one: the child that comes after this one imports for seconds
 
@@ -35,7 +36,7 @@ def wake_up(job_id: str) -> None:
     del job_id
     tether.die_with_parent(os.getppid())
     with StopFlag().listening() as stop:
-        supervisor.work(settings, stop=stop, linger_s=LINGER_S)
+        claim_loop.work(settings, stop=stop, linger_s=LINGER_S)
         if stop.is_set:
             os._exit(0)  # the pool's own way out waits up to a minute for a parent that waits for us
 
@@ -53,8 +54,10 @@ def _start_patrol(**_: Any) -> None:  # noqa: ANN401  Celery's signature
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
     patrol = Patrol(database, blobs, settings=settings, is_idle=lambda: not worker_state.active_requests)
     patrol.start()
+    urgent_jobs = UrgentJobs(settings)
+    urgent_jobs.start()
     for number in (signal.SIGTERM, signal.SIGQUIT):
-        _tell_children_first(number, patrol)
+        _tell_children_first(number, patrol, urgent_jobs)
 
 
 def at_work(children: list[int]) -> list[int]:
@@ -64,7 +67,7 @@ def at_work(children: list[int]) -> list[int]:
     return [pid for pid in children if is_one_beginning or pid in begun]
 
 
-def _tell_children_first(number: signal.Signals, patrol: Patrol) -> None:
+def _tell_children_first(number: signal.Signals, patrol: Patrol, urgent_jobs: UrgentJobs) -> None:
     """Have each supervisor at work save its job and give it back, and then let Celery end as it does at this signal.
 
     Celery's own soft shutdown sleeps for its whole time-out and tells its children nothing.
@@ -77,8 +80,9 @@ def _tell_children_first(number: signal.Signals, patrol: Patrol) -> None:
         children = at_work([child.pid for child in active_children()])
         for pid in children:
             os.kill(pid, signal.SIGTERM)
+        urgent_jobs.leave()
         deadline = time.monotonic() + settings.stop_grace_s + LAST_WRITES_S
-        while any(map(is_running, children)) and time.monotonic() < deadline:
+        while (urgent_jobs.is_at_work or any(map(is_running, children))) and time.monotonic() < deadline:
             time.sleep(0.05)
         shut_down(received, frame)
 

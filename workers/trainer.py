@@ -3,6 +3,7 @@
 `python -m workers.trainer ASSIGNMENT PARENT_PID LIFELINE REPORTS`, the last two being descriptors of pipes.
 """
 
+import contextlib
 import os
 import resource
 import sys
@@ -41,6 +42,8 @@ SHARES = {
     "drawing": 1.0,
 }
 """each phase's share of the work, for the progress bar"""
+URGENT_NICE = 5  # a third of a training's share of a core that both want
+FIRST_TO_BE_KILLED = 1000  # proc(5), oom_score_adj
 
 
 def main(arguments: list[str]) -> int:
@@ -56,6 +59,8 @@ def main(arguments: list[str]) -> int:
     reporter = PipeReporter(int(reports), plan=_plan(spec, assignment.kind), memory=memory)
     reporter.listen()
     liveness.report_work(reporter.alive, stall_s=settings.stall_s)
+    if assignment.gives_way:
+        give_way()
     share_cores(assignment, tell=reporter.log)
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
     began = time.monotonic()
@@ -69,7 +74,7 @@ def main(arguments: list[str]) -> int:
             log=reporter.log,
         )
         _story(assignment.kind)(
-            Work(assignment, settings, spec, choose_device(settings.device), blobs, reporter, checkpoints)
+            Work(assignment, settings, spec, device_of(assignment, settings), blobs, reporter, checkpoints)
         )
         reporter.end_phase()
     except Drained:
@@ -93,6 +98,8 @@ def share_cores(assignment: Assignment, *, tell: Callable[[str], None]) -> None:
     threads = assignment.threads or usable
     torch.set_num_threads(threads)
     trainers = "1 trainer runs" if assignment.trainers == 1 else f"{assignment.trainers} trainers run"
+    if assignment.gives_way:
+        trainers = "an urgent job gives way to the trainers"
     tell(f"{threads} of {usable} cores: {trainers} on this host")
 
 
@@ -107,6 +114,22 @@ def _trains_from_the_start(assignment: Assignment) -> bool:
     """Tell whether nothing is taken up from an earlier attempt or another job: its phases take as long as they take."""
     is_training = assignment.kind in {"train", *TRIED}
     return is_training and assignment.promoted is None and not assignment.checkpoints
+
+
+def give_way() -> None:
+    """Leave the cores to the trainers beside this one, and be the first to be killed when memory runs out."""
+    os.nice(URGENT_NICE)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(FIRST_TO_BE_KILLED), encoding="ascii")
+
+
+def device_of(assignment: Assignment, settings: Settings) -> torch.device:
+    """Return where the job calculates; one that gives way leaves the GPU alone.
+
+    Raises:
+        DeviceUnavailable: as `choose_device` does.
+    """
+    return torch.device("cpu") if assignment.gives_way else choose_device(settings.device)
 
 
 def _fault(error: Exception, settings: Settings) -> EspalierError | None:

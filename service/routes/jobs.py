@@ -33,14 +33,16 @@ router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
 def accepted(here: Context, job: jobs.Job, *, replayed: bool = False) -> Response:
     """Return the answer for a job that was queued, or that the same request had queued before; wake a worker for it."""
     headers = {"Location": f"/jobs/{job.id}"} | ({"Idempotency-Replayed": "true"} if replayed else {})
-    waking = None if replayed else BackgroundTask(wake, here, job.id)
+    waking = None if replayed else BackgroundTask(wake, here, job)
     return respond(described(here.database, job), status=202, headers=headers, background=waking)
 
 
-async def wake(here: Context, job_id: str) -> None:
+async def wake(here: Context, job: jobs.Job) -> None:
     """Wake a worker for a queued job, if there is time for it."""
     with suppress(DatabaseUnavailable):  # too much waits to be written: the patrol announces the job soon
-        await here.threads.writers.run(patrol.wake, here.database, job_id, settings=here.settings)
+        await here.threads.writers.run(
+            patrol.wake, here.database, job.id, settings=here.settings, priority=job.priority
+        )
 
 
 async def _stream_place(here: Here, owner: Owner) -> AsyncIterator[None]:

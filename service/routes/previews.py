@@ -75,7 +75,7 @@ async def preview(
     given = bodies.parse(await bodies.read_json(request, max_bytes=MOST_BYTES))
     wanted = bodies.check(Preview, given)
     job = await here.threads.writers.run(_submit, here, wanted, dataset_id=dataset_id, owner=owner)
-    await wake(here, job.id)
+    await wake(here, job)
     deadline = time.monotonic() + wait_s
     while job.state not in jobs.TERMINAL and time.monotonic() < deadline and not await request.is_disconnected():
         await asyncio.sleep(POLL_S)

@@ -41,12 +41,13 @@ from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.patrol import Patrol
 from models_store.settings import Settings
-from workers import supervisor
+from workers.claim_loop import work
+from workers.persistence import StopFlag
 settings = Settings()
 blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
 Patrol(Database(settings.database_url), blobs, settings=settings, is_idle=lambda: False).start()
 while True:
-    supervisor.work(settings, stop=supervisor.StopFlag())
+    work(settings, stop=StopFlag())
     time.sleep(0.1)
 """
 """a worker without a broker: it looks at the database now and then"""

@@ -5,6 +5,7 @@ import signal
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,11 @@ class LiveService:
 
 def children_of(pid: int) -> list[int]:
     """Return the children of all threads of a process."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    children: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # a thread that has ended meanwhile
+            children += map(int, (task / "children").read_text().split())
+    return children
 
 
 def name_of(pid: int) -> str:

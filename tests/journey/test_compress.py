@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from service.cli.main import app
 from tests.samples import PLAIN, quick_settings
 from tests.service.conftest import Service, a_plain_image, running
-from workers.supervisor import StopFlag, work
+from workers.claim_loop import work
+from workers.persistence import StopFlag
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from service.cli.main import app
 from tests.samples import quick_settings
 from tests.service.conftest import Service, problem_of, running
-from workers.supervisor import StopFlag, work
+from workers.claim_loop import work
+from workers.persistence import StopFlag
 
 GAP = 4
 

@@ -125,6 +125,17 @@ def test_trainers_of_other_containers_share_the_machine_alone(
     assert a_running_job.job.state == "running"
 
 
+def test_an_urgent_job_takes_no_share(database: Database, settings: Settings, a_running_job: claims.Claim) -> None:
+    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, errand=jobs.Errand("preview", {}))
+
+    claim = claims.claim(database, settings=settings)
+
+    assert claim is not None
+    assert (claim.job.kind, claim.job.state) == ("preview", "running")
+    assert cores.running_trainers(database) == (1, 1)
+    assert a_running_job.job.state == "running"
+
+
 def test_a_parent_that_plans_its_children_has_no_trainer(
     database: Database, settings: Settings, a_running_job: claims.Claim
 ) -> None:

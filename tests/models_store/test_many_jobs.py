@@ -19,6 +19,7 @@ PARENT = "job_00000parent"
 UNUSED = "ds_1111111111"
 READS: dict[str, Callable[[Database, Settings], object]] = {
     "claim": lambda database, settings: claims.claim(database, settings=settings),
+    "urgent claim": lambda database, settings: claims.claim(database, settings=settings, least_priority=jobs.URGENT),
     "wake-up": lambda database, _: claims.due_for_wake_up(database, older_than_s=30),
     "list": lambda database, _: jobs.listing(database, owner=OWNER, limit=10),
     "later page": lambda database, _: jobs.listing(database, owner=OWNER, limit=10, cursor="job_00000500"),
@@ -121,6 +122,19 @@ def test_jobs_that_wait_for_a_retry_do_not_hold_up_those_that_are_due(crowded: D
 
     assert claimed is not None
     assert claimed.job.id == "job_00001000"
+
+
+def test_a_claim_of_urgent_jobs_leaves_all_others(crowded: Database, settings: Settings) -> None:
+    nothing = claims.claim(crowded, settings=settings, least_priority=jobs.URGENT)
+    preview, _ = jobs.submit(
+        crowded, owner=OWNER, spec=a_train_spec(), settings=settings, errand=jobs.Errand("preview", {})
+    )
+
+    claimed = claims.claim(crowded, settings=settings, least_priority=jobs.URGENT)
+
+    assert nothing is None
+    assert claimed is not None
+    assert claimed.job.id == preview.id
 
 
 def test_what_is_announced_is_what_is_claimed_next(crowded: Database, settings: Settings) -> None:

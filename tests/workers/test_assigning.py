@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from models_store import claims, jobs, publications, registry, weights
+from models_store import claims, jobs, publications, registry, tables, weights
 from models_store.blobs import Blobs
 from models_store.claims import Claim
 from models_store.database import Database
@@ -49,6 +50,22 @@ def claimed(store: Database, settings: Settings, *, errand: jobs.Errand | None =
     claim = claims.claim(store, settings=settings)
     assert claim is not None
     return claim
+
+
+def test_a_preview_gives_way_and_a_training_that_begins_beside_it_has_all_cores(
+    store: Database, blobs: Blobs, settings: Settings, tmp_path: Path
+) -> None:
+    alone = assign(store, blobs, claimed(store, settings), staging=tmp_path)
+    with store.write() as connection:
+        connection.execute(update(tables.job).values(state="succeeded"))
+
+    preview = assign(
+        store, blobs, claimed(store, settings, errand=jobs.Errand("preview", {"seed": 0})), staging=tmp_path
+    )
+    beside = assign(store, blobs, claimed(store, settings), staging=tmp_path)
+
+    assert (preview.threads, preview.gives_way) == (1, True)
+    assert (beside.threads, beside.trainers, beside.gives_way) == (alone.threads, 1, False)
 
 
 def test_a_compression_is_told_the_versions_weights_and_how_they_were_trained(

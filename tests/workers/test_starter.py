@@ -264,6 +264,24 @@ def test_a_starter_is_replaced_after_so_many_trainers(
     keeper.stop()
 
 
+def test_a_starter_goes_on_forking_while_a_trainer_that_takes_long_keeps_it_from_being_replaced(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(starting.VARIABLE, "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(CURRENT_TEST)
+        keeper = StarterKeeper(host.settings.model_copy(update={"starter_forks": 1}))
+    keeper.start()
+
+    long, long_pid = host.start_endless()
+    beside, beside_pid = host.start_endless()
+
+    assert parent_of(beside_pid) == parent_of(long_pid) != os.getpid()
+    long.close()
+    beside.close()
+    keeper.stop()
+
+
 def test_a_starter_that_is_replaced_leaves_no_dead_trainer(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(starting.VARIABLE, "")
     with pytest.MonkeyPatch.context() as patch:

@@ -18,7 +18,8 @@ from models_store.errors import NotFound
 from models_store.settings import Settings
 from tests.samples import a_train_spec, insert_dataset, quick_settings
 from workers import supervisor
-from workers.supervisor import StopFlag, supervise, work
+from workers.claim_loop import work
+from workers.supervisor import StopFlag, supervise
 from workers.trainer_process import environment
 
 OWNER = "ada"
@@ -181,6 +182,17 @@ liveness.report_work(reporter.alive, stall_s=2.0)
 reporter.phase("exporting")
 reporter.progress(0.0, step="fp32")
 """
+
+
+def test_an_urgent_job_that_stands_still_holds_up_the_next_one_for_minutes_at_most(
+    database: Database, attempt: Attempt, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "URGENT_STALL_S", 0.5)
+    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, errand=jobs.Errand("preview", {}))
+
+    outcome = attempt('say("phase", phase="drawing"); time.sleep(600)')
+
+    assert "no progress for 0.5 s while drawing" in outcome
 
 
 def test_one_long_call_that_calculates_is_no_stall(database: Database, attempt: Attempt) -> None:
