@@ -22,6 +22,9 @@ from models_store import disk
 from models_store.database import UNAVAILABLE
 from models_store.errors import EspalierError, FieldError, Invalid, NotFound, Unavailable
 from models_store.ids import new_id
+from models_store.spec import synonyms
+from models_store.spec.suggestions import alike
+from models_store.spec.wordings import not_matching
 from service.paths import Paths
 
 MEDIA_TYPE = "application/problem+json"
@@ -95,9 +98,11 @@ def document(problem: dict[str, Any], *, headers: Mapping[str, str] | None = Non
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ` did you mean …?` or the list of what there is: the end of a message about an unknown name."""
     known = sorted(known)
-    close = difflib.get_close_matches(name[:LONGEST_NAME], known, n=1, cutoff=0.5)
+    close = alike(name, known, words=synonyms.QUERIES) or next(
+        iter(difflib.get_close_matches(name[:LONGEST_NAME], known, n=1, cutoff=0.5)), None
+    )
     if close:
-        return f"did you mean {close[0]!r}?"
+        return f"did you mean {close!r}?"
     return f"there are {', '.join(known)}" if known else "there are none"
 
 
@@ -171,7 +176,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = error.errors()
     if all(fault["loc"][0] == "path" for fault in faults):
-        wrong = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in faults)
+        wrong = "; ".join(f"{fault['loc'][-1]}: {_message(fault)}" for fault in faults)
         paths: Paths = request.app.state.paths
         if paths.is_verb(request.url.path):  # a route of another method matched it too, with this id
             return _method_not_allowed(request, paths.methods(request.url.path))
@@ -179,11 +184,23 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         refusal = no_such_verb(request.url.path, paths) or unknown
         return respond(refusal, instance=request.url.path)
     errors = [
-        FieldError(f"{fault['loc'][0]}:{fault['loc'][-1]}", fault["type"], fault["msg"], fault.get("ctx") or None)
+        FieldError(f"{fault['loc'][0]}:{fault['loc'][-1]}", fault["type"], _message(fault), fault.get("ctx") or None)
         for fault in faults
     ]
     first = errors[0]
     return respond(InvalidRequest(f"{first.pointer}: {first.message}", errors=errors), instance=request.url.path)
+
+
+def _message(fault: dict[str, Any]) -> str:
+    """Return what is wrong with a path, query or header value, in words; patterns are for programs."""
+    given, context = fault.get("input"), fault.get("ctx") or {}
+    if fault["type"] == "string_pattern_mismatch":
+        return not_matching(context["pattern"], given)
+    if fault["type"] in {"literal_error", "enum"} and isinstance(given, str):
+        listed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        meant = alike(given, listed, words=synonyms.VALUES)
+        return f"{fault['msg']}, not {given[:LONGEST_NAME]!r}" + (f"; did you mean {meant!r}?" if meant else "")
+    return str(fault["msg"])
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from models_store.spec import wordings
 from models_store.spec.part import Part
-from models_store.spec.reference import NAME
 
 Colours = tuple[float, float, float]
 
@@ -14,15 +14,14 @@ IMAGENET_MEAN: Colours = (0.485, 0.456, 0.406)
 IMAGENET_STD: Colours = (0.229, 0.224, 0.225)
 HALF: Colours = (0.5, 0.5, 0.5)
 
-OWN = rf"wt_[0-9a-z]{{8,40}}|{NAME}(@[A-Za-z0-9][A-Za-z0-9._-]{{0,59}}|:[0-9]{{1,9}})"
 OWN_WEIGHTS = (
     "`name@alias` or `name:version`: start from a model of yours with this backbone, whatever its head; `wt_…`: from a "
     "safetensors file of yours (POST /weights); null: start from scratch"
 )
 
-OwnWeights = Annotated[str, Field(pattern=f"^({OWN})$", max_length=130)] | None
-AnyWeights = Annotated[str, Field(pattern=f"^(imagenet|{OWN})$", max_length=130)] | None
-Freeze = Annotated[str, Field(pattern=r"^(none|backbone|norms|until:[a-z][a-z0-9_]*)$", max_length=60)] | None
+OwnWeights = Annotated[str, Field(pattern=wordings.OWN_WEIGHTS, max_length=130)] | None
+AnyWeights = Annotated[str, Field(pattern=wordings.ANY_WEIGHTS, max_length=130)] | None
+Freeze = Annotated[str, Field(pattern=wordings.FREEZE, max_length=60)] | None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from models_store.spec import recipes
+from models_store.spec import recipes, wordings
 from models_store.spec.augmentation import Augmentation
 from models_store.spec.backbone import Backbone
 from models_store.spec.compression import Compression
@@ -28,9 +28,7 @@ from models_store.spec.transfer import Transfer
 from models_store.spec.validation import Validation
 
 Task = Literal["image_classification", "multilabel_classification", "image_regression"]
-ModelName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="letters, digits, `.`, `_`, `-`; at most 63")
-]
+ModelName = Annotated[str, Field(pattern=wordings.NAME, description="letters, digits, `.`, `_`, `-`; at most 63")]
 CHOSEN = "; null: chosen by the recipe: "
 """`dry_run` shows what it has chosen, and why"""
 
@@ -43,7 +41,7 @@ class TrainSpec(Part):
         description="what is learned: one class of an image, any number of labels, or a number; null: chosen by the recipe: what the dataset holds",
     )
     name: ModelName = Field(description="name of the model; a finished job adds a version to it")
-    dataset: str = Field(pattern=r"^ds_[0-9a-z]{8,40}$", description="id of the dataset, as POST /datasets answered it")
+    dataset: str = Field(pattern=wordings.DATASET_ID, description="id of the dataset, as POST /datasets answered it")
     seed: int = Field(
         0,
         ge=0,

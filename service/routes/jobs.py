@@ -13,6 +13,7 @@ from starlette.concurrency import iterate_in_threadpool
 
 from models_store import events, jobs, patrol, removals
 from models_store.database import Database
+from models_store.spec import wordings
 from service.answers import Job, JobList
 from service.auth import Owner
 from service.context import Context, Here
@@ -62,7 +63,7 @@ def listing(
     parent: Annotated[
         str | None,
         Query(
-            pattern=r"^job_[0-9a-z]{8,40}$",
+            pattern=wordings.JOB_ID,
             description="only the children of this job; left out: only jobs that are no children",
         ),
     ] = None,
@@ -157,7 +158,7 @@ async def follow(
         str | None,
         Header(
             alias="Last-Event-ID",
-            pattern=r"^[0-9]{0,15}$",
+            pattern=wordings.LAST_EVENT,
             description="go on after this event; left out: from the first",
         ),
     ] = None,

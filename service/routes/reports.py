@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 from models_store import jobs, reports
 from models_store.blobs import BlobMissing
 from models_store.errors import Unavailable
+from models_store.spec import wordings
 from service.auth import Owner
 from service.context import Context, Here
 from service.report_answers import JobReport
@@ -15,7 +16,7 @@ from service.stored_files import is_named, unchanged
 
 PictureName = Annotated[
     str,
-    Path(pattern=r"^[a-z0-9][a-z0-9-]{0,60}\.(svg|png)$", description="name of the picture, as the report lists it"),
+    Path(pattern=wordings.PICTURE, description="name of the picture, as the report lists it"),
 ]
 HEADERS = {
     "Cache-Control": "private, max-age=31536000, immutable",

@@ -7,29 +7,28 @@ from pydantic import AfterValidator, BaseModel
 from pydantic_core import PydanticCustomError
 
 from models_store import names
+from models_store.spec import wordings
 from models_store.tags import LONGEST_TAG
 from service.answers import Problem
 from service.problems import MEDIA_TYPE, UnknownQuery, nearest
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
-
-DatasetId = Annotated[str, Path(pattern=r"^ds_[0-9a-z]{8,40}$", description="id of the dataset")]
-WeightsId = Annotated[str, Path(pattern=r"^wt_[0-9a-z]{8,40}$", description="id of the file of weights")]
-JobId = Annotated[str, Path(pattern=r"^job_[0-9a-z]{8,40}$", description="id of the job")]
-ModelName = Annotated[str, Path(pattern=NAME, description="name of the model")]
+DatasetId = Annotated[str, Path(pattern=wordings.DATASET_ID, description="id of the dataset")]
+WeightsId = Annotated[str, Path(pattern=wordings.WEIGHTS_ID, description="id of the file of weights")]
+JobId = Annotated[str, Path(pattern=wordings.JOB_ID, description="id of the job")]
+ModelName = Annotated[str, Path(pattern=wordings.NAME, description="name of the model")]
 VersionNumber = Annotated[int, Path(ge=1, le=999_999_999, description="number of the version")]
-VariantName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$", description="name of the variant")]
+VariantName = Annotated[str, Path(pattern=wordings.VARIANT, description="name of the variant")]
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
+        pattern=wordings.KEY,
         description="the same key and body again make no second job",
     ),
 ]
-AliasName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$", description="name of the alias")]
+AliasName = Annotated[str, Path(pattern=wordings.ALIAS, description="name of the alias")]
 
 
 def _given_name(name: str) -> str:
@@ -50,7 +49,7 @@ TagFilter = Annotated[
 Limit = Annotated[int, Query(ge=1, le=100, description="most items on the page")]
 Cursor = Annotated[
     str | None,
-    Query(pattern=r"^[A-Za-z0-9._-]{1,80}$", description="`next` of the page before; left out: the first page"),
+    Query(pattern=wordings.CURSOR, description="`next` of the page before; left out: the first page"),
 ]
 
 PROBLEMS: dict[int, str] = {

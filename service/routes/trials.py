@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from models_store import children, jobs
+from models_store.spec import wordings
 from service.auth import Owner
 from service.context import Here
 from service.outcomes import Trial, TrialList
@@ -13,7 +14,7 @@ from service.routes.requests import KNOWN_QUERY, JobId, Limit, problems
 router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
 
 AfterNumber = Annotated[
-    str | None, Query(pattern=r"^[0-9]{1,6}$", description="`next` of the page before; left out: the first page")
+    str | None, Query(pattern=wordings.NUMBER_CURSOR, description="`next` of the page before; left out: the first page")
 ]
 
 

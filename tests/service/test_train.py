@@ -131,7 +131,7 @@ def test_an_unknown_dataset_is_named(service: Service) -> None:
         ({"augmentation": [{"kind": "random_rotation", "degrees": "15"}]}, "/augmentation/0/degrees", "number"),
         ({"training": {"epochs": 0}}, "/training/epochs", "greater than or equal to 1"),
         ({"training": []}, "/training", ""),
-        ({"name": "../up"}, "/name", "match"),
+        ({"name": "../up"}, "/name", "is not a name of a model"),
         ({"name": None}, "/name", "string"),
         ({"backbone": {"kind": "small_cnn", "freeze": "backbone"}}, "/backbone/freeze", ""),
     ],

@@ -1,0 +1,130 @@
+"""What a wrong name was probably meant to be: its other spellings, the words of other libraries, and what is similar to it."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+from pydantic import BaseModel
+
+from models_store.spec import synonyms
+from models_store.spec.schema_walk import Schema, kinds_with, paths, places, schema_of
+
+LONGEST_NAME = 100
+"""Characters of a name whose nearest is looked for: of a megabyte that takes seconds, and no name is so long."""
+
+
+def plain(name: str) -> str:
+    """Return a name in small letters without signs: `ResNet-18` and `resnet_18` are one."""
+    return "".join(letter for letter in name[:LONGEST_NAME].casefold() if letter.isalnum())
+
+
+def alike(name: str, known: Iterable[str], *, words: Mapping[str, tuple[str, ...]]) -> str | None:
+    """Return which of the known names is meant: another spelling, another library's word, one that holds it, a similar one."""
+    known = list(known)
+    bare = plain(name)
+    same = [each for each in known if plain(each) == bare]
+    synonymous = [each for each in words.get(bare, ()) if each in known]
+    holding = [each for each in known if len(bare) > 2 and bare in plain(each)]  # noqa: PLR2004  no syllable
+    return next(iter([*same, *synonymous, *holding]), None) or close(name, known, cutoff=0.6)
+
+
+def kind_alike(name: str, known: Iterable[str]) -> str | None:
+    """Return which kind of a part is meant."""
+    return alike(name, known, words=synonyms.KINDS)
+
+
+def close(name: str, known: Iterable[str], *, cutoff: float) -> str | None:
+    """Return the most similar of what is known, whatever the case."""
+    if len(name) > LONGEST_NAME:
+        return None
+    folded = {each.casefold(): each for each in known}
+    found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=cutoff)
+    return folded[found[0]] if found else None
+
+
+def ranked(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known names, those that are most like the given one first."""
+    bare = plain(name)
+    return sorted(known, key=lambda each: -difflib.SequenceMatcher(None, bare, plain(each)).ratio())
+
+
+def advice_on_key(key: str, node: Schema, *, union: Schema, model: type[BaseModel]) -> str:
+    """Return what to write in place of a key that a node of a model's schema does not have."""
+    here, root = list(node.get("properties", {})), schema_of(model)
+    meant = _key_here(key, here)
+    if meant is None and (others := kinds_with({key}, union, root)):
+        return f"it is a field of {' and '.join(others)}; the keys here are {', '.join(sorted(here))}"
+    home = "" if meant else home_of(key, here, model)
+    if "a kind of" in home:
+        return home
+    meant = meant or _exactly(key, model) or close(key, here, cutoff=0.75) or _synonym(key, model)
+    if meant is None and (note := synonyms.NOTES.get(plain(key))):
+        return note
+    meant = meant or _similar(key, here, model)
+    return f"did you mean {meant!r}?" if meant else f"the keys are {', '.join(sorted(here))}"
+
+
+def home_of(name: str, known: Iterable[str], model: type[BaseModel]) -> str:
+    """Return what a name is elsewhere in the spec, and where; nothing if it is known here but for its case."""
+    homes = [] if name.casefold() in {each.casefold() for each in known} else _homes(model).get(name.casefold(), [])
+    return f"`{name}` is {' and '.join(homes)}" if homes else ""
+
+
+def _key_here(key: str, here: list[str]) -> str | None:
+    """Return the key of this object that is meant, by its other spellings and by the words of other libraries."""
+    bare = plain(key)
+    same = [each for each in here if plain(each) == bare]
+    words = (*synonyms.ALSO.get(bare, ()), synonyms.FIELDS.get(bare, ""))
+    return next(iter([*same, *(last for word in words if (last := word.rpartition(".")[2]) in here)]), None)
+
+
+def _exactly(key: str, model: type[BaseModel]) -> str | None:
+    """Return the path of the field that is spelt so elsewhere; of several, the one that is mostly meant."""
+    known = _paths_by_name(model)
+    preferred = (path for path in synonyms.ALSO.get(plain(key), ()) if path in known.values())
+    return next(preferred, None) or known.get(plain(key))
+
+
+def _synonym(key: str, model: type[BaseModel]) -> str | None:
+    """Return the path of the field that other libraries call so."""
+    bare, there = plain(key), set(_paths_by_name(model).values())
+    for path in (*synonyms.ALSO.get(bare, ()), synonyms.FIELDS.get(bare, "")):
+        below = path.partition(".")[2]  # in a body that is a part of a spec
+        if path in there or below in there:
+            return path if path in there else below
+    return None
+
+
+def _similar(key: str, here: list[str], model: type[BaseModel]) -> str | None:
+    by_name = {path.rpartition(".")[2]: path for path in reversed(_paths(model))}
+    elsewhere = close(key, by_name, cutoff=0.75)
+    return by_name[elsewhere] if elsewhere else close(key, here, cutoff=0.5)
+
+
+@cache
+def _paths(model: type[BaseModel]) -> tuple[str, ...]:
+    root = schema_of(model)
+    return tuple(paths(root, root))
+
+
+@cache
+def _paths_by_name(model: type[BaseModel]) -> dict[str, str]:
+    """Return the plain name, or whole path, of each field → its path, where that lies nearest to the top."""
+    found: dict[str, str] = {}
+    for path in _paths(model):
+        found.setdefault(plain(path), path)
+    for path in sorted(_paths(model), key=lambda each: each.count(".")):
+        found.setdefault(plain(path.rpartition(".")[2]), path)
+    return found
+
+
+@cache
+def _homes(model: type[BaseModel]) -> dict[str, list[str]]:
+    """Return name, in small letters → the field or kind that it is, where that lies nearest to the top."""
+    root = schema_of(model)
+    found: dict[str, list[str]] = {}
+    for name, home in sorted(places(root, root), key=lambda place: place[1].count(".")):
+        homes = found.setdefault(name.casefold(), [])
+        if home not in homes and (not homes or home.count(".") == homes[0].count(".")):
+            homes.append(home)
+    return found
