@@ -64,17 +64,26 @@ def value_at(document: Document, path: str) -> Any:  # noqa: ANN401  any JSON
     return here
 
 
-def applied(document: Document, parameters: Parameters, facts: DatasetFacts) -> Document:
-    """Return the spec of one trial: the parent's with values set, whole parts before what is inside them.
-
-    What a whole part leaves out, the recipes decide, as they do for a spec.
-    """
+def with_values(document: Document, parameters: Parameters) -> Document:
+    """Return a spec with values set, whole parts before what is inside them; whether they are valid is not asked."""
     changed = copy.deepcopy(document) | {"search": None, "validation": None}
     for path, value in sorted(parameters.items(), key=lambda item: item[0].count(".")):
         *above, last = path.split(".")
         here: Any = value_at(changed, ".".join(above)) if above else changed
         here[int(last) if isinstance(here, list) else last] = copy.deepcopy(value)
-    return recipes.fill(changed, facts)
+    return changed
+
+
+def applied(document: Document, parameters: Parameters, facts: DatasetFacts) -> Document:
+    """Return the spec of one trial: the parent's with values set. What a whole part leaves out, the recipes decide.
+
+    Raises:
+        ValidationError: if a value is not allowed at its path.
+    """
+    from models_store.spec.train import TrainSpec  # noqa: PLC0415  that module imports this one
+
+    spec = TrainSpec.model_validate(with_values(document, parameters))
+    return recipes.fill(spec.model_dump(mode="json"), facts)
 
 
 def grid_values(distribution: Distribution, *, steps: int) -> list[Any]:
@@ -125,7 +134,7 @@ def refuse_what_cannot_vary(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
         if name == "choice":
             _refuse_duplicates(path, values)
         for position, value in enumerate(values):
-            changed: Document = {}
+            changed = with_values(document, {path: value})
             try:
                 changed = applied(document, {path: value}, facts)
                 type(spec).model_validate(changed, context=facts)

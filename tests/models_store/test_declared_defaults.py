@@ -185,7 +185,7 @@ def test_an_optimizer_that_a_search_draws_gets_the_rate_that_a_spec_with_it_gets
 
     trial = applied(parent.model_dump(mode="json"), {"optimizer": drawn}, facts)
 
-    assert trial["optimizer"] == {"kind": "sgd", "lr": pytest.approx(0.005)}
+    assert trial["optimizer"]["lr"] == pytest.approx(0.005)
     assert ResolvedSpec.model_validate(trial).optimizer == meaning(asked | {"optimizer": drawn}, facts)[0].optimizer
 
 

@@ -81,6 +81,18 @@ def test_a_dry_run_says_how_many_jobs_a_spec_makes(service: Service, dataset: st
             {"search": {"kind": "random", "space": {"optimizer": {"choice": [{"kind": "sgd"}, {"kind": "sdg"}]}}}},
             "optimizer/choice/1",
         ),
+        *(
+            ({"search": {"kind": "random", "space": {path: {"choice": values}}}}, f"{path}/choice/0")
+            for path, values in {
+                "optimizer": ["adam", 3],
+                "loss": [{"kind": 5}, {}],
+                "training": [[], None],
+                "input": [7, {"size": "x"}],
+                "backbone": ["resnet18", None],
+                "augmentation": [{}, [{}]],
+                "transfer": [True, {"probe_epochs": "x"}],
+            }.items()
+        ),
         (
             {
                 "search": {"kind": "random", "space": {"backbone.weights": {"choice": ["imagenet", "flowers@best"]}}},
