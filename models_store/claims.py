@@ -7,7 +7,7 @@ that touches no row means "somebody else has the job now": it raises Stale, and 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, ScalarSelect, and_, func, insert, or_, select, update
 
 from models_store import events, families, farewells, tables
 from models_store.database import Database, now
@@ -15,6 +15,9 @@ from models_store.endings import LONGEST_BACKOFF_S, SEE_LOGS, count_crash, end_a
 from models_store.host import Process, this_process
 from models_store.jobs import COLUMNS, TERMINAL, Job, digest_of, job_of
 from models_store.settings import Settings
+
+SHUTTING_DOWN = "the worker is shutting down"
+"""why a job is given back to the queue, where nothing else is said"""
 
 
 class Stale(Exception):
@@ -27,6 +30,8 @@ class Claim:
 
     job: Job
     fence: int
+    attempt: int = 1
+    """which attempt at the job this is, from 1; fences also count what took the job away"""
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,13 @@ def claim(database: Database, *, settings: Settings, least_priority: int | None 
             started_at=func.coalesce(job.c.started_at, now()),
             event_seq=job.c.event_seq + 1,
         )
-        .returning(*COLUMNS, job.c.event_seq.label("claimed_seq"))
+        .returning(*COLUMNS, job.c.event_seq.label("claimed_seq"), _attempts().label("earlier"))
     )
     with database.write() as connection:
         taken = connection.execute(take).first()
         if taken is None:
             return None
-        claimed = job_of(tuple(taken)[:-1])
+        claimed = job_of(tuple(taken)[:-2])
         connection.execute(
             insert(tables.attempt).values(
                 job_id=claimed.id,
@@ -72,9 +77,9 @@ def claim(database: Database, *, settings: Settings, least_priority: int | None 
                 started_at=now(),
             )
         )
-        started = {"state": "running", "attempt": claimed.fence}
+        started = {"state": "running", "attempt": taken.earlier + 1}
         events.insert_numbered(connection, claimed.id, taken.claimed_seq, "state", started)
-    return Claim(claimed, claimed.fence)
+    return Claim(claimed, claimed.fence, taken.earlier + 1)
 
 
 def beat(database: Database, claim: Claim, *, settings: Settings) -> Orders:
@@ -109,8 +114,7 @@ def report(database: Database, claim: Claim, reports: list[tuple[str, dict[str, 
             values["progress"] = data
     with database.write() as connection:
         _fenced(connection, claim, values or {"fence": tables.job.c.fence})
-        for kind, data in reports:
-            events.append(connection, claim.job.id, kind, data)
+        events.append_all(connection, claim.job.id, reports)
 
 
 def keep_plan(database: Database, claim: Claim, spec: dict[str, Any]) -> None:
@@ -201,7 +205,7 @@ def confirm_cancel(database: Database, claim: Claim) -> None:
         _cancel(connection, claim)
 
 
-def release(database: Database, claim: Claim, *, reason: str = "the worker is shutting down") -> None:
+def release(database: Database, claim: Claim, *, reason: str = SHUTTING_DOWN) -> None:
     """Give the job back to the queue, crashes unchanged: no fault of the job's. A cancel that came first ends it.
 
     Raises:
@@ -243,7 +247,7 @@ def postpone(database: Database, claim: Claim, *, settings: Settings, problem: d
         _fenced(connection, claim, {**requeued(), "not_before": now() + wait_s})
         end_attempt(connection, claim.job.id, claim.fence, problem["code"])
         text = f"put off for {wait_s:g} s, without counting a crash: {problem['detail']}"
-        events.append(connection, claim.job.id, "log", {"text": text})
+        events.append(connection, claim.job.id, "log", {"text": text, "level": "warning", "attempt": claim.attempt})
         told = {"state": "queued", "reason": problem["detail"], "retry_in_s": wait_s, "crashes": claim.job.crashes}
         events.append(connection, claim.job.id, "state", told)
 
@@ -328,8 +332,8 @@ def disprove_loss(database: Database, claim: Claim) -> bool:
             return False
         going_on = (job.c.id == claim.job.id, job.c.crashes > 0, job.c.state.not_in(TERMINAL))
         if connection.execute(update(job).where(*going_on).values(crashes=job.c.crashes - 1)).rowcount:
-            text = f"the worker of attempt {claim.fence} is alive: that it lost its lease no longer counts as a crash"
-            events.append(connection, claim.job.id, "log", {"text": text})
+            text = f"the worker of attempt {claim.attempt} is alive: that it lost its lease no longer counts as a crash"
+            events.append(connection, claim.job.id, "log", {"text": text, "attempt": claim.attempt})
     return True
 
 
@@ -346,6 +350,12 @@ def note_wake_up(database: Database, job_id: str) -> None:
     """Remember that the queue took a wake-up for the job."""
     with database.write() as connection:
         connection.execute(update(tables.job).where(tables.job.c.id == job_id).values(wake_sent_at=now()))
+
+
+def _attempts() -> ScalarSelect[int]:
+    """Return how often the job of the statement was taken up before."""
+    job, attempt = tables.job, tables.attempt
+    return select(func.count()).where(attempt.c.job_id == job.c.id).correlate(job).scalar_subquery()
 
 
 def _turn(job: FromClause) -> tuple[ColumnElement[Any], ...]:

@@ -1,6 +1,7 @@
 """Progress of jobs: append and follow.
 
-A job's events are numbered from 1 without gaps, so a reader can go on where it stopped.
+A job's events are numbered from 1, so a reader can go on where it stopped. There are gaps only where a long log has
+lost its middle (job_logs).
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,18 @@ def append(connection: Connection, job_id: str, kind: str, data: dict[str, Any])
     seq = int(connection.execute(number.returning(tables.job.c.event_seq)).scalar_one())
     insert_numbered(connection, job_id, seq, kind, data)
     return seq
+
+
+def append_all(connection: Connection, job_id: str, told: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Add events, each a kind and its data, in the caller's transaction."""
+    number = update(tables.job).where(tables.job.c.id == job_id).values(event_seq=tables.job.c.event_seq + len(told))
+    newest = int(connection.execute(number.returning(tables.job.c.event_seq)).scalar_one())
+    rows = [
+        {"job_id": job_id, "seq": seq, "kind": kind, "data": data}
+        for seq, (kind, data) in enumerate(told, newest - len(told) + 1)
+    ]
+    if rows:
+        connection.execute(insert(tables.job_event).values(created_at=now()), rows)
 
 
 def insert_numbered(connection: Connection, job_id: str, seq: int, kind: str, data: dict[str, Any]) -> None:

@@ -22,6 +22,8 @@ TRIED = ("trial", "fold", "repeat")
 """kinds of children that train and evaluate, and publish nothing"""
 TERMINAL = ("succeeded", "failed", "canceled")
 UNFINISHED = ("queued", "running", "waiting")
+A_CHILD_ENDED = "a child has ended"
+"""why a parent is queued between two of its steps"""
 
 
 def lock_parent(connection: Connection, job_id: str) -> None:
@@ -67,7 +69,7 @@ def _tell_parent(connection: Connection, parent_id: str, told: dict[str, Any]) -
     if state not in TERMINAL:
         events.append(connection, parent_id, "child", told)
     if is_woken:
-        events.append(connection, parent_id, "state", {"state": "queued", "reason": "a child has ended"})
+        events.append(connection, parent_id, "state", {"state": "queued", "reason": A_CHILD_ENDED})
 
 
 def _cancel_children(connection: Connection, parent_id: str) -> None:

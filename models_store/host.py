@@ -5,6 +5,9 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+WORKER_IS_WARM = "starter: ready"
+"""how a worker says in its log that it has loaded torch, and starts jobs at once"""
+
 
 @dataclass(frozen=True)
 class Process:

@@ -29,6 +29,18 @@ class Publication:
     defaults: dict[Provider, str] = field(default_factory=dict)
     """provider → default there; none is named for a provider that nothing was measured on"""
 
+    @classmethod
+    def of(cls, result: dict[str, Any]) -> "Publication":
+        """Return what a trainer has handed over as JSON."""
+        return cls(
+            result["card"],
+            result["default_variant"],
+            [Variant(**variant) for variant in result["variants"]],
+            weights_blob=result.get("weights_blob"),
+            files=result.get("files"),
+            defaults=result["defaults"],
+        )
+
 
 def publish(database: Database, claim: claims.Claim, publication: Publication) -> int:
     """Add a version and end the job well, in one fenced transaction; return the version's number.

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -120,6 +121,16 @@ job_event = Table(
 # A job has some ten phases among thousands of other events.
 _is_phase = job_event.c.kind == "phase"
 Index("ix_job_event_phase", job_event.c.job_id, job_event.c.seq, sqlite_where=_is_phase, postgresql_where=_is_phase)
+
+# Lines of its log are as rare (job_logs).
+HAS_LINE = "kind IN ('log', 'state', 'child')"
+Index(
+    "ix_job_event_line",
+    job_event.c.job_id,
+    job_event.c.seq,
+    sqlite_where=text(HAS_LINE),
+    postgresql_where=text(HAS_LINE),
+)
 
 # What finished stages took, for estimates: outlives its job, and is no part of it.
 stage_cost = Table(

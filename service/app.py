@@ -46,6 +46,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     from service.routes import (  # noqa: PLC0415  the same
         datasets,
         health,
+        job_logs,
         jobs,
         models,
         predict,
@@ -80,6 +81,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
         previews.router,
         train.router,
         jobs.router,
+        job_logs.router,
         trials.router,
         reports.router,
         models.router,

@@ -11,10 +11,10 @@ NoRoomForStream  503  the process has no file descriptors to spare for one more
 import asyncio
 import resource
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import anyio
 import orjson
@@ -65,6 +65,22 @@ class Frame:
 
     seq: int
     text: bytes
+    event: events.Event
+
+
+Rendered = Callable[[Frame], bytes]
+"""what a stream sends of a frame; nothing where that is empty"""
+
+
+def whole(frame: Frame) -> bytes:
+    """Return the event as it is."""
+    return frame.text
+
+
+def sent(seq: int, kind: str, data: Any) -> bytes:  # noqa: ANN401  any JSON
+    """Return a server-sent event."""
+    text = orjson.dumps(data, option=orjson.OPT_UTC_Z).decode()
+    return ServerSentEvent(id=str(seq), event=kind, data=text, sep="\n").encode()
 
 
 @dataclass(frozen=True)
@@ -161,7 +177,7 @@ class Streams:
         """
         return await self._readers.run(_first_page, self._database, job_id, owner=owner, seen=seen)
 
-    async def follow(self, job_id: str, page: Page, *, seen: int) -> AsyncIterator[bytes]:
+    async def follow(self, job_id: str, page: Page, *, seen: int, rendered: Rendered = whole) -> AsyncIterator[bytes]:
         """Yield what was read after event `seen`, then everything that happens, until the job has ended.
 
         A database that does not answer delays a stream, and does not end it.
@@ -173,8 +189,9 @@ class Streams:
                     if start:
                         await asyncio.sleep(0)
                     batch = frames[start : start + AT_ONCE]
-                    yield b"".join(frame.text for frame in batch)
                     seen = batch[-1].seq
+                    if text := b"".join(map(rendered, batch)):
+                        yield text
                 if seen < feed.known:
                     frames = feed.since(seen) or await self._read_on(job_id, seen)
                     if not frames:
@@ -255,8 +272,7 @@ def _wake(waiting: Iterable[asyncio.Future[None]]) -> None:
 
 
 def _frame(event: events.Event) -> Frame:
-    data = orjson.dumps(event.data).decode()
-    return Frame(event.seq, ServerSentEvent(id=str(event.seq), event=event.kind, data=data, sep="\n").encode())
+    return Frame(event.seq, sent(event.seq, event.kind, event.data), event)
 
 
 def _first_page(database: Database, job_id: str, *, owner: str, seen: int) -> Page:

@@ -49,7 +49,7 @@ def check_files(
         if not _is_rounded(forms[name]):
             left_out |= _required(name, agreement, forms)
     for name, reason in left_out.items():
-        work.reporter.log(f"{name} is left out: {reason}")
+        work.reporter.warn(f"{name} is left out: {reason}")
         del forms[name]
     for name, form in forms.items():
         if name in agreements:
@@ -115,7 +115,7 @@ def _opened(work: Work, name: str, form: Form) -> onnxruntime.InferenceSession |
         session = open_session(form.path, device="cpu", threads=torch.get_num_threads())
         session.run(["probabilities"], {"images": np.zeros((1, size, size, channels), np.uint8)})
     except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base; measuring tells it in the card
-        work.reporter.log(f"{name} does not run on the CPU and is not compared with its net: {error}")
+        work.reporter.warn(f"{name} does not run on the CPU and is not compared with its net: {error}")
         return None
     return session
 

@@ -46,6 +46,11 @@ class Progress:
                 self._step = str(data.get("step", self._step))
 
     @property
+    def phase(self) -> str:
+        """Return the phase that the trainer is in."""
+        return self._phase
+
+    @property
     def stage(self) -> str:
         """Return where the trainer is: its phase, and the step of it where it has told one."""
         return f"{self._phase} ({self._step})" if self._step else self._phase

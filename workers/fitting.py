@@ -193,6 +193,7 @@ def _tell(work: Work, planned: ResolvedSpec, fitted: Fitted, card: dict[str, Any
     measured = f"{steps} an answer {card['forward_ms_per_image']:.3g} ms"
     own = f"{_in_words(planned)} would take about {_duration(card['planned_s'])}"
     budget = f"`training.budget_minutes` is {planned.training.budget_minutes:g}"
+    tell = work.reporter.log if fitted.total_s <= budget_s else work.reporter.warn
     if fitted.spec == planned and fitted.total_s <= budget_s:
         text = f"{_in_words(planned)} will take about {_duration(card['planned_s'])}, within its budget ({budget})"
     elif fitted.spec == planned:
@@ -201,7 +202,7 @@ def _tell(work: Work, planned: ResolvedSpec, fitted: Fitted, card: dict[str, Any
     else:
         over = "" if fitted.total_s <= budget_s else ", the cheapest that there is"
         text = f"{own}, and {budget}: {_in_words(fitted.spec)} instead, about {_duration(fitted.total_s)}{over}"
-    work.reporter.log(f"{measured}: {text}")
+    tell(f"{measured}: {text}")
 
 
 def _in_words(spec: ResolvedSpec) -> str:

@@ -94,7 +94,7 @@ def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict
                 raise
             # a net that was cut apart may be one that torch's exporter can't follow; its errors share no base
             not_made[name] = f"torch can't export the net: {(str(error).strip() or repr(error)).splitlines()[0][:500]}"
-            work.reporter.log(f"{name} is not made: {not_made[name]}")
+            work.reporter.warn(f"{name} is not made: {not_made[name]}")
             del forms[name]
         work.reporter.progress(done / (len(forms) + len(not_made)))
     return not_made
@@ -137,7 +137,7 @@ def leave_out_what_runs_nowhere(
         reasons = [each.reason for told in figures.values() if isinstance(each := told[name], Unmeasurable)]
         if len(reasons) == len(figures):
             left_out[name] = "; ".join(dict.fromkeys(reasons))
-            work.reporter.log(f"{name} is left out: {left_out[name]}")
+            work.reporter.warn(f"{name} is left out: {left_out[name]}")
             del forms[name]
             for told in figures.values():
                 del told[name]

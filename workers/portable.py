@@ -40,13 +40,13 @@ def make_portable(
             max_pixels=work.settings.image_max_pixels,
         )
     except AnySizeImpossible as error:
-        work.reporter.log(f"{FORM}: {error.detail}")
+        work.reporter.warn(f"{FORM}: {error.detail}")
         return {}, {FORM: error.detail}
     if found.agreement < LEAST_AGREEMENT and found.differing > 1:
         differs = (
             f"{found.differing} of {found.images} validation images get another answer from the any-size file than "
             f"from serving; {LEAST_AGREEMENT:.0%} must get the same: train longer, so that fewer answers are in doubt"
         )
-        work.reporter.log(f"{FORM}: {differs}")
+        work.reporter.warn(f"{FORM}: {differs}")
         return {}, {FORM: differs}
     return {FORM: Form(path, parent="fp32", facts={"standalone": True} | found.as_card())}, {}

@@ -23,7 +23,11 @@ class Reporter(Protocol):
         ...
 
     def log(self, text: str) -> None:
-        """Tell one line for people."""
+        """Tell one line for people: what was decided, or done."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Tell one line for people: something did not go as it was meant to."""
         ...
 
     def stop_requested(self) -> bool:
@@ -61,6 +65,10 @@ class Stretch:
     def log(self, text: str) -> None:
         """Tell one line for people."""
         self._reporter.log(text)
+
+    def warn(self, text: str) -> None:
+        """Tell one line for people, as a warning."""
+        self._reporter.warn(text)
 
     def stop_requested(self) -> bool:
         """Return whether the work should be saved and left."""

@@ -17,7 +17,7 @@ from workers.export.verify import Agreement
 from workers.image import task
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
-from workers.judging import judge
+from workers.judging import Judged, judge
 from workers.training.loop import Trained
 from workers.work import Form, Work, identity
 
@@ -75,6 +75,7 @@ def publish(
         stopped={name: form.stopped for name, form in forms.items() if form.stopped is not None},
         batch_dependent=[name for name, form in forms.items() if form.batch_dependent],
     )
+    _tell_verdicts(work, judged)
     weights = work.blobs.put(task.save(trained.classifier, work.staging / "weights.safetensors"))
     variants = []
     for done, (name, form) in enumerate(forms.items(), 1):
@@ -106,6 +107,20 @@ def publish(
             "files": {"report": report},
         },
     )
+
+
+def _tell_verdicts(work: Work, judged: Judged) -> None:
+    for name, measured in judged.measured.items():
+        for provider, figures in measured.items():
+            if name in {"fp32", judged.defaults.get(provider)} or "accepted" not in figures:
+                continue
+            why = "; ".join(figures.get("reasons", []))
+            verdict = "accepted" if figures["accepted"] else f"not accepted: {why}"
+            work.reporter.log(f"{name} on {provider}: {verdict}")
+    for provider, name in judged.defaults.items():
+        speedup = judged.measured[name][provider].get("speedup")
+        faster = "" if name == "fp32" or speedup is None else f", {speedup:.2f} times as fast as fp32"
+        work.reporter.log(f"the default on {provider} is {name}{faster}")
 
 
 def form_card(name: str, form: Form) -> dict[str, Any]:

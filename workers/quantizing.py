@@ -70,7 +70,7 @@ def quantize_files(
             facts = _make(part, Step(work, arrays, source, forms["fp32"].path, path, report, told))
             _require_loadable(path, part)
         except Invalid as error:  # a form's own failure, in its making or in its training
-            work.reporter.log(f"{target} is not made: {error.detail}")
+            work.reporter.warn(f"{target} is not made: {error.detail}")
             path.unlink(missing_ok=True)
             not_made[target] = error.detail
             continue
@@ -159,7 +159,7 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
                 report=step.report,
             )
             if not facts["gate_held"] and not facts["float_layers_allowed"]:
-                work.reporter.log(
+                work.reporter.warn(
                     f"{path.stem}: `max_float_share` {part.max_float_share:g} leaves room for no layer in float beside "
                     f"the {len(facts['float_layers'])} of {facts['layers']} that are so in every 8-bit form: it is "
                     "plain static quantisation, and misses the accuracy gate; raise the share"

@@ -106,7 +106,7 @@ class Patient:
         train_stage(self.work, net, self.arrays, spec=spec, stage=stage, reporter=reporter, teacher=teacher)
         after = self.validate(net, tell=lambda: reporter.progress(1.0))
         if _worth(self.work, before) > _worth(self.work, after):
-            reporter.log(
+            reporter.warn(
                 f"no epoch of the recovery validates better than its start ({before.accuracy:.4f}): the start is kept; "
                 "a lower `recover.lr_scale` or more epochs might change that"
             )

@@ -5,13 +5,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from models_store.job_logs import Level
 from workers.progress import Drained
 from workers.remaining import Remaining
 
 LEAST_S = 0.4  # between two progress reports of one phase
+STARTING = "starting"
+"""what a trainer is at before its first phase"""
 
 
 class PipeReporter:
@@ -32,12 +35,13 @@ class PipeReporter:
         self._total = sum(share for _, share in plan)
         self._done, self._share = 0.0, 0.0
         self._told_at = 0.0
-        self._phase, self._step = "starting", ""
+        self._phase, self._step = STARTING, ""
         self._stop = False
         self._memory = memory
         self._entered_at: float | None = None
         self._epoch: int | None = None
         self._remaining = Remaining(plan, clock=time.monotonic)
+        self._epochs = 0
         self._writing = threading.Lock()
 
     def listen(self) -> None:
@@ -62,12 +66,16 @@ class PipeReporter:
         self._phase, self._step = name, ""
         self._entered_at, self._epoch = time.monotonic(), None
         self.say("phase", {"phase": name})
+        self.log(f"{name} begins")
         self.say("progress", {"fraction": round(self._done, 4), "phase_fraction": 0.0})
 
     def end_phase(self) -> None:
         """Tell what the phase under way has cost, from its beginning until now; it is done."""
-        if self._memory is not None and self._entered_at is not None:
-            seconds = round(time.monotonic() - self._entered_at, 3)
+        if self._entered_at is None:
+            return
+        seconds = round(time.monotonic() - self._entered_at, 3)
+        self.log(f"{self._phase} took {seconds:.1f} s")
+        if self._memory is not None:
             self.say("cost", {"stage": self._phase, "seconds": seconds, "epochs": self._epoch} | self._memory())
         self._entered_at = None
 
@@ -83,6 +91,7 @@ class PipeReporter:
             return
         self._step = step
         self._told_at = moment
+        self._epochs = int(facts.get("epochs", self._epochs))
         overall = self._done + self._share * min(max(fraction, 0.0), 1.0)
         own_s = facts.pop("eta_s", None)
         left_s = self._remaining.left_s(fraction, own_s=None if own_s is None else float(own_s))
@@ -96,10 +105,15 @@ class PipeReporter:
     def metrics(self, **values: float) -> None:
         """Tell measured values that stay."""
         self.say("metrics", values)
+        self.log(_told(values, epochs=self._epochs))
 
     def log(self, text: str) -> None:
-        """Tell one line for people."""
-        self.say("log", {"text": text})
+        """Tell one line for people: what was decided, or done."""
+        self._say_line(text, "info")
+
+    def warn(self, text: str) -> None:
+        """Tell one line for people: something did not go as it was meant to."""
+        self._say_line(text, "warning")
 
     def alive(self) -> None:
         """Tell that the trainer is at work, and at what."""
@@ -116,5 +130,18 @@ class PipeReporter:
             while line:
                 line = line[os.write(self._descriptor, line) :]
 
+    def _say_line(self, text: str, level: Level) -> None:
+        self.say("log", {"text": text, "level": level, "stage": None if self._phase == STARTING else self._phase})
+
     def _ask_to_stop(self, *_: object) -> None:
         self._stop = True
+
+
+def _told(values: Mapping[str, float], *, epochs: int) -> str:
+    """Return measured values in words, the epoch first."""
+    epoch = next((name for name in values if name.endswith("epoch")), None)
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if name != epoch)
+    if epoch is None:
+        return f"measured: {figures}"
+    of = f" of {epochs}" if epochs >= values[epoch] else ""
+    return f"{epoch.replace('_', ' ')} {values[epoch]:.0f}{of}: {figures}"

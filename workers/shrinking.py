@@ -49,7 +49,7 @@ def cut(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, st
         pruned = _thin(part, patient, Stretch(work.reporter, start=0, end=end))
         before = patient.validate(parent, tell=lambda: work.reporter.progress(end))
     except Invalid as error:
-        work.reporter.log(f"pruned: {error.detail}")
+        work.reporter.warn(f"pruned: {error.detail}")
         beside = {"control": "there is no pruned form that it could stand beside"} if compression.control else {}
         return {"pruned": error.detail} | beside
     forms["pruned"] = Form(
@@ -66,7 +66,7 @@ def cut(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, st
     try:
         control = _control(patient, Stretch(work.reporter, start=end, end=1), rounds=rounds)
     except Invalid as error:
-        work.reporter.log(f"control: {error.detail}")
+        work.reporter.warn(f"control: {error.detail}")
         return {"control": error.detail}
     _set_beside(patient, forms, pruned, control)
     return {}

@@ -29,6 +29,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 
+from models_store.host import WORKER_IS_WARM
 from models_store.settings import Settings
 from workers import starting, tether, trainer
 from workers.starting import Descriptors, Request
@@ -292,7 +293,7 @@ def main(arguments: list[str]) -> NoReturn:
     for name in AT_ONCE:
         importlib.import_module(name)
     settle()
-    sys.stderr.write(f"starter: ready after {time.monotonic() - began:.1f} s, {memory()}\n")
+    sys.stderr.write(f"{WORKER_IS_WARM} after {time.monotonic() - began:.1f} s, {memory()}\n")
     Starter(socket.socket(fileno=listening), parent_pid=parent_pid, max_forks=max_forks).serve()
 
 

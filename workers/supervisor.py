@@ -5,7 +5,6 @@ the owner cancels, the worker leaves, the claim is lost, or nothing has moved fo
 no fault of the job's: it goes on where it can, and else goes back to the queue, no crash counted.
 """
 
-import itertools
 import logging
 import threading
 import time
@@ -15,28 +14,26 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store import cgroups, claims, disk, measurements, publications, registry, stage_costs
+from models_store import cgroups, claims, disk, measurements, publications
 from models_store.blobs import Blobs
 from models_store.claims import Claim, Stale
 from models_store.database import UNAVAILABLE, Database
 from models_store.errors import StorageFull
-from models_store.families import FAMILIES, TRIED
+from models_store.families import FAMILIES
 from models_store.jobs import URGENT
+from models_store.publications import Publication
 from models_store.settings import Settings
 from workers import crashes, giving_up, orchestrator, staging
 from workers.assigning import assign
 from workers.assignment import EXIT_DRAINED
 from workers.crashes import Crash
+from workers.delivery import TOGETHER_S, Delivery
 from workers.persistence import AwakeClock, StopFlag, persist
 from workers.starting import FRESH
 from workers.trainer_process import Report, TrainerProcess
 
 PUBLISHING = ("train", "compress")
 """kinds of jobs whose result is a version"""
-NO_EVENTS = {"checkpoint", "plan", "cost"}
-"""kinds of reports that are kept otherwise than as events of the job"""
-ALIKE_IN_CHILDREN = {"validating", "training"}
-"""stages that take as long in a child of a search or validation as in a job of its own"""
 URGENT_STALL_S = 120.0
 """longest time without progress of an urgent job: nobody waits longer for it, and others wait behind it"""
 
@@ -106,10 +103,8 @@ class _Watch:
         self._trouble: dict[str, Any] | None = None  # what is wrong with this host
         self._disk_was_full = False  # the database said so
         self._is_late = False  # the deadline for a heartbeat has passed, and the trainer was killed for it
-        self._referee = orchestrator.Referee(database, claim.job) if claim.job.kind == "trial" else None
-        self._stopped_early: dict[str, Any] | None = None  # the result of a trial that is worth no more epochs
-        self._untold: list[Report] = []
         self._clock = AwakeClock()
+        self._delivery = Delivery(database, blobs, claim, settings=settings, clock=self._clock)
         self._progress = crashes.Progress(stall_s=settings.stall_s, clock=self._clock)
         self._kills_before = cgroups.memory_kills()
         self._last_beat = self._clock()
@@ -120,21 +115,22 @@ class _Watch:
         settings = self._settings
         threading.Thread(target=self._guard_the_deadline, name="deadline", daemon=True).start()
         while self._trainer.exit_code() is None or not self._trainer.is_silent:
-            self._take(self._trainer.read(timeout_s=min(1.0, settings.beat_s)))
+            most_s = 1.0 if self._delivery.is_done else TOGETHER_S
+            self._take(self._trainer.read(timeout_s=min(most_s, settings.beat_s)))
             if self._beat_says_cancel():
                 return self._cancel()
             if self._stop.is_set:
                 return self._drain()
-            if self._stopped_early is not None and self._result is None:
+            if self._delivery.stopped_early is not None and self._result is None:
                 self._trainer.kill()
-                self._result = {"result": self._stopped_early, "files": None}
+                self._result = {"result": self._delivery.stopped_early, "files": None}
                 return self._conclude()
             if (crash := self._progress.crash()) is not None:
                 self._trainer.kill()
                 return self._crash(crash)
         if self._is_late:
             reason = f"no heartbeat reached the database for {settings.beat_deadline_s:g} s"
-            self._persist(lambda: claims.release(self._database, self._claim, reason=reason))
+            self._persist(lambda: self._release(reason=reason))
             return f"left: {reason}"
         return self._conclude()
 
@@ -165,15 +161,15 @@ class _Watch:
         return persist(write_and_note, settings=self._settings, stop=self._stop)
 
     def _write_down_the_end(self) -> str:
-        self._tell()
+        self._delivery.write_all()
         if self._problem is not None:
             claims.fail(self._database, self._claim, self._problem)
             self._drop_checkpoints()
             return f"failed: {self._problem['detail']}"
-        if self._result is not None and (self._trainer.exit_code() == 0 or self._stopped_early is not None):
+        if self._result is not None and (self._trainer.exit_code() == 0 or self._delivery.stopped_early is not None):
             return self._hand_over(self._result)
         if self._trainer.exit_code() == EXIT_DRAINED:
-            claims.release(self._database, self._claim)
+            self._release()
             return "released"
         if self._trouble is not None:
             return self._crash(Crash(self._trouble["detail"]))
@@ -184,7 +180,8 @@ class _Watch:
         """End the job well, with what its kind makes."""
         try:
             if self._claim.job.kind in PUBLISHING:
-                outcome = f"succeeded: {self._claim.job.name}:{self._publish(result)}"
+                number = publications.publish(self._database, self._claim, Publication.of(result))
+                outcome = f"succeeded: {self._claim.job.name}:{number}"
             elif self._claim.job.kind == "measure":
                 measurements.record(self._database, self._claim, **result)
                 outcome = "succeeded"
@@ -196,19 +193,6 @@ class _Watch:
             return self._confirm_cancel()
         self._drop_checkpoints()
         return outcome
-
-    def _publish(self, result: dict[str, Any]) -> int:
-        """Publish a version and return its number."""
-        variants = [registry.Variant(**variant) for variant in result["variants"]]
-        publication = publications.Publication(
-            result["card"],
-            result["default_variant"],
-            variants,
-            weights_blob=result.get("weights_blob"),
-            files=result.get("files"),
-            defaults=result["defaults"],
-        )
-        return publications.publish(self._database, self._claim, publication)
 
     def _confirm_cancel(self) -> str:
         """End the job as canceled, when that is why its outcome was refused.
@@ -224,21 +208,30 @@ class _Watch:
 
     def _cancel(self) -> str:
         self._trainer.stop(grace_s=self._settings.stop_grace_s, take=self._take)
-        self._persist(lambda: claims.confirm_cancel(self._database, self._claim))
+        self._persist(self._write_down_the_cancel)
         self._drop_checkpoints()
         return "canceled"
+
+    def _write_down_the_cancel(self) -> None:
+        self._delivery.write_all()
+        claims.confirm_cancel(self._database, self._claim)
+
+    def _release(self, *, reason: str = claims.SHUTTING_DOWN) -> None:
+        self._delivery.write_all()
+        claims.release(self._database, self._claim, reason=reason)
 
     def _drain(self) -> str:
         self._trainer.stop(grace_s=self._settings.stop_grace_s, take=self._take)
         if self._problem is not None or (self._result is not None and self._trainer.exit_code() == 0):
             return self._conclude()
-        self._persist(lambda: claims.release(self._database, self._claim))
+        self._persist(self._release)
         return "released"
 
     def _crash(self, crash: Crash) -> str:
         tail = self._trainer.log_tail()
         if tail:
-            self._persist(lambda: claims.report(self._database, self._claim, [("log", {"text": tail})]))
+            self._delivery.add_output(tail, stage=self._progress.phase)
+        self._persist(self._delivery.write_all)
         if self._trouble is not None and self._trouble.get("code") == StorageFull.code:
             raise StorageFull(crash.reason)
         if self._disk_was_full or not disk.has_room(self._settings.scratch):
@@ -261,37 +254,12 @@ class _Watch:
             elif kind == "trouble":
                 self._trouble = data
             elif kind != "alive":
-                self._untold.append((kind, data))
+                self._delivery.add(kind, data)
         try:
-            self._tell()
+            self._delivery.write_when_due()
         except SQLAlchemyError as error:
             self._disk_was_full |= disk.is_full(error)
             log.warning("%s: reports wait: the database does not answer", self._claim.job.id)
-
-    def _tell(self) -> None:
-        while self._untold:
-            kind, data = self._untold[0]
-            if kind == "checkpoint":
-                self._delete(claims.keep_checkpoint(self._database, self._claim, data["sha256"]))
-                self._untold.pop(0)
-                continue
-            if kind == "plan":
-                claims.keep_plan(self._database, self._claim, data["spec"])
-                self._untold.pop(0)
-                continue
-            if kind == "cost":
-                self._keep_cost(stage_costs.Cost(**data))
-                self._untold.pop(0)
-                continue
-            events = list(itertools.takewhile(lambda report: report[0] not in NO_EVENTS, self._untold))
-            claims.report(self._database, self._claim, events)
-            del self._untold[: len(events)]
-            if self._referee is not None and any(kind == "metrics" and "epoch" in data for kind, data in events):
-                self._stopped_early = self._stopped_early or self._referee.stops()
-
-    def _keep_cost(self, cost: stage_costs.Cost) -> None:
-        if self._claim.job.kind not in TRIED or cost.stage in ALIKE_IN_CHILDREN:
-            stage_costs.record(self._database, self._claim.job.id, cost)
 
     def _beat_says_cancel(self) -> bool:
         """Beat when it is time; a database that does not answer is tried again until the deadline."""
@@ -309,11 +277,4 @@ class _Watch:
 
     def _drop_checkpoints(self) -> None:
         with suppress(*UNAVAILABLE):  # the sweeper finds them: no row of a job that goes on names them
-            self._delete(claims.forget_checkpoints(self._database, self._claim.job.id))
-
-    def _delete(self, names: list[str]) -> None:
-        for sha256 in names:
-            try:
-                self._blobs.delete(sha256)
-            except OSError:
-                log.warning("%s: checkpoint %s is left to the sweeper", self._claim.job.id, sha256[:12])
+            self._delivery.delete(claims.forget_checkpoints(self._database, self._claim.job.id))

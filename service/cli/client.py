@@ -8,9 +8,10 @@ ClientError
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -64,9 +65,9 @@ class Client:
         """Return the JSON document at the path."""
         return self._document("GET", path, params=_given(params))
 
-    def text(self, path: str) -> str:
-        """Return the text at the path."""
-        return self._call("GET", path).text
+    def text(self, path: str, *, accept: str = "*/*", **params: str | int | None) -> str:
+        """Return the text at the path, of this media type where there are several."""
+        return self._call("GET", path, headers={"Accept": accept}, params=_given(params)).text
 
     def post(self, path: str, body: Document | None = None, *, key: str | None = None, **params: str) -> Document:
         """Post JSON; `key` makes a repeated call answer as the first did."""
@@ -138,18 +139,31 @@ class Client:
         return digest.hexdigest()
 
     def events(self, job: str, *, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Event]:
-        """Follow a job to its end; a stream that breaks or is quiet is opened again where it stopped.
+        """Follow a job to its end, as `follow` does."""
+        return self.follow(f"/jobs/{job}/events", meanwhile=meanwhile)
+
+    def follow(
+        self,
+        path: str,
+        params: Mapping[str, str | int | None] = MappingProxyType({}),
+        *,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Iterator[Event]:
+        """Follow a job's stream to its end; one that breaks or is quiet is opened again where it stopped.
 
         So is one that the service has no room for, or no database, for a while. `meanwhile` is called at each event and
         every few seconds without one.
         """
         seen, lost = 0, 0
+        given = _given(params)
         timeout = httpx.Timeout(QUIET_S, connect=CONNECT_TIMEOUT_S)
         while True:
             meanwhile()
             try:
                 headers = {"Accept": "text/event-stream", "Last-Event-ID": str(seen)}
-                with self._http.stream("GET", f"/jobs/{job}/events", headers=headers, timeout=timeout) as answer:
+                with self._http.stream("GET", path, params=given, headers=headers, timeout=timeout) as answer:
+                    if answer.status_code == httpx.codes.NO_CONTENT:
+                        return  # it has ended, and the end was seen
                     if not answer.is_success:
                         answer.read()
                         refused = Refused(_problem(answer))
@@ -208,7 +222,7 @@ def _events(lines: Iterator[str]) -> Iterator[Event]:
             fields = {}
 
 
-def _given(params: dict[str, str | int | None]) -> dict[str, str | int]:
+def _given(params: Mapping[str, str | int | None]) -> dict[str, str | int]:
     return {name: value for name, value in params.items() if value is not None}
 
 

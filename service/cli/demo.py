@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from models_store.settings import Settings
@@ -19,7 +20,7 @@ from service.cli.datasets import send
 from service.cli.places import home_of
 from service.cli.processes import StackError
 from service.cli.session import Session, refuse
-from service.cli.stack import Stack, StopRequested, running
+from service.cli.stack import Stack, StopRequested, Tell, running
 from service.cli.watch import watch
 
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "demo.zip"
@@ -40,9 +41,10 @@ def run(session: Session, *, data: Path | None, size: int | None, keep: bool) ->
         raise refuse(f"{archive} is not there: run the demo from a checkout, or give --data")
     began = time.monotonic()
     console = session.console
+    console.print("[bold]1. A stack of its own[/]")
     try:
-        with _home(keep=keep) as home, running(_settings(home), port=None, tell=console.print) as stack:
-            console.print(f"[bold]1. The stack is up[/] after {time.monotonic() - began:.1f} s · {stack.url}")
+        with _home(keep=keep) as home, running(_settings(home), port=None, tell=_plainly(console)) as stack:
+            console.print(f"The stack is up after {time.monotonic() - began:.1f} s · {stack.url}")
             whose: Literal["ours", "theirs"] = "ours" if data is None else "theirs"
             _journey(session, stack, archive=archive, size=size, whose=whose)
             console.print(f"\n[bold green]Done[/] in {time.monotonic() - began:.0f} s. API docs: {stack.url}/docs")
@@ -91,6 +93,10 @@ def _journey(
     answer = client.predict(model, list(zip(files, read_members(archive, files), strict=True)), top_k=3)
     console.print(output.prediction_table(answer, files, held_out))
     console.print(f"Server-Timing: {answer['server_timing']}")
+
+
+def _plainly(console: Console) -> Tell:
+    return lambda text: console.print(text, markup=False)
 
 
 def _recipe(spec: Document) -> str:

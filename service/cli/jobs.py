@@ -1,6 +1,8 @@
 """`espalier jobs`: list, show, trials, cancel, retry, delete, logs, watch, report."""
 
-from typing import Annotated
+import json
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +12,14 @@ from service.cli.session import session_of
 app = typer.Typer(no_args_is_help=True)
 
 JobId = Annotated[str, typer.Argument(help="id of the job", metavar="JOB")]
+
+
+class Level(StrEnum):
+    """How much a line of a log matters."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 @app.command("list")
@@ -68,19 +78,29 @@ def delete(context: typer.Context, job: JobId, *, yes: editing.Yes = False) -> N
 
 
 @app.command()
-def logs(context: typer.Context, job: JobId) -> None:
-    """Print what a job has written."""
+def logs(
+    context: typer.Context,
+    job: JobId,
+    attempt: Annotated[int | None, typer.Option(min=1, help="only lines of this attempt")] = None,
+    level: Annotated[Level, typer.Option(help="only lines of this level, and worse")] = Level.INFO,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="print lines as they come, to the end")] = False,
+) -> None:
+    """Print a job's log: stages, epochs, decisions, warnings, of all attempts."""
     session = session_of(context)
-    text = session.client.text(f"/jobs/{job}/logs")
-    if session.as_json:
-        session.emit({"job": job, "log": text})
-    else:
-        typer.echo(text, nl=False)
+    path, filters = f"/jobs/{job}/logs", {"attempt": attempt, "level": level.value}
+    if not follow:
+        accept = "application/x-ndjson" if session.as_json else "text/plain"
+        typer.echo(session.client.text(path, accept=accept, **filters), nl=False)
+        return
+    for event in session.client.follow(path, filters | {"follow": "true"}):
+        if event.kind == "log":
+            typer.echo(json.dumps(event.data, ensure_ascii=False) if session.as_json else _plain(event.data))
 
 
 @app.command()
 def watch(context: typer.Context, job: JobId) -> None:
-    """Follow a job to its end; exit code 1 unless it succeeds."""
+    """Follow a job to its end and show what came of it; exit code 1 unless it succeeds."""
     session = session_of(context)
     if session.as_json:
         state = ""
@@ -88,12 +108,19 @@ def watch(context: typer.Context, job: JobId) -> None:
             session.emit({"seq": event.seq, "kind": event.kind, "data": event.data})
             state = event.data["state"] if event.kind == "state" else state
     else:
-        from service.cli.watch import watch as show_progress  # noqa: PLC0415  `--help` is spared rich
+        from service.cli.ending import see_end  # noqa: PLC0415  `--help` is spared rich
 
-        state = show_progress(session.client, job, console=session.console)["state"]
+        state = see_end(session, job)["state"]
     if state != "succeeded":
         raise typer.Exit(1)
 
 
 app.command()(reports.report)
 app.command()(families.trials)
+
+
+def _plain(line: dict[str, Any]) -> str:
+    """Return a line as the service's plain text has it."""
+    level = "" if line["level"] == "info" else f"{line['level']}: "
+    stage = "" if line["stage"] is None else f"[{line['stage']}] "
+    return f"{line['at']} {stage}{level}{line['message']}"

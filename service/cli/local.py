@@ -1,12 +1,17 @@
 """`espalier up` and `espalier demo`: the local stack, alone or with a whole journey on it."""
 
+import os
 import signal
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.session import existing, refuse, session_of
+from service.cli.session import existing, own_name, refuse, session_of
+
+if TYPE_CHECKING:
+    from service.cli.stack import Stack
 
 Home = Annotated[
     Path | None, typer.Option(help="folder of the database, the models, the logs; else ESPALIER_HOME, else .espalier")
@@ -21,28 +26,31 @@ LOOK_S = 0.5
 def up(context: typer.Context, home: Home = None, port: Port = None) -> None:
     """Start the local stack and leave it running; Ctrl-C stops every process it started."""
     _obey_interrupts()
-    import time  # noqa: PLC0415  `--help` is spared what only this needs
+    from service.cli.places import home_of  # noqa: PLC0415  `--help` is spared what only this needs
 
+    began = time.monotonic()
+    session, folder = session_of(context), home_of(home)
+
+    def tell(text: str) -> None:
+        typer.echo(text, err=session.as_json)
+
+    tell(f"starting Espalier on {folder}")
     from models_store.settings import Settings  # noqa: PLC0415  as above
-    from service.cli.places import home_of  # noqa: PLC0415  as above
     from service.cli.processes import StackError  # noqa: PLC0415  as above
     from service.cli.stack import StopRequested, running  # noqa: PLC0415  as above
 
-    session = session_of(context)
-    settings = Settings(espalier_home=home_of(home))
+    settings = Settings(espalier_home=folder)
     try:
-        with running(settings, port=port, tell=_tell) as stack:
-            facts = {"url": stack.url, "docs": f"{stack.url}/docs", "home": str(stack.home)}
-            session.show(
-                facts, f"[bold green]Espalier is up[/] · API docs: {facts['docs']} · data and logs: {stack.home}"
-            )
-            if not session.as_json:
-                session.console.print("Ctrl-C stops it.")
+        with running(settings, port=port, tell=tell) as stack:
+            if session.as_json:
+                session.emit({"url": stack.url, "docs": f"{stack.url}/docs", "home": str(stack.home)})
+            else:
+                _tell_what_next(stack, wanted=settings.device, after_s=time.monotonic() - began)
             while True:
                 stack.tend()
                 time.sleep(LOOK_S)
     except StopRequested:
-        _tell("stopped")
+        tell("stopped")
     except StackError as error:
         raise refuse(str(error)) from error
 
@@ -72,5 +80,17 @@ def _obey_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _tell(text: str) -> None:
-    typer.echo(text, err=True)
+def _tell_what_next(stack: "Stack", *, wanted: str, after_s: float) -> None:
+    device = "on the GPU" if stack.device == "cuda" else "on the CPU"
+    why = ": no GPU answers here" if wanted == "auto" and stack.device == "cpu" else ""
+    typer.secho(f"Espalier is up after {after_s:.1f} s, {device}{why}", fg="green", bold=True)
+    sample = Path(__file__).resolve().parents[2] / "samples" / "demo.zip"
+    shown = os.path.relpath(sample) if sample.exists() else "IMAGES.zip"
+    for name, value in (
+        ("API", stack.url),
+        ("API docs", f"{stack.url}/docs"),
+        ("data, logs", str(stack.home)),
+        ("try next", f"{own_name()} datasets upload {shown}"),
+        ("stop", "Ctrl-C"),
+    ):
+        typer.echo(f"  {name:<11} {value}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,6 +59,15 @@ def session_of(context: typer.Context) -> Session:
     session = context.find_root().obj
     assert isinstance(session, Session)
     return session
+
+
+def own_name() -> str:
+    """Return how the user can call this program again from here."""
+    given = Path(sys.argv[0])
+    if given.name != "espalier" or shutil.which("espalier") == str(given.absolute()):
+        return "espalier"
+    relative = os.path.relpath(given.absolute())
+    return str(given) if relative.startswith("..") else relative
 
 
 def is_interactive() -> bool:

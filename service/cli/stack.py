@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from models_store.host import WORKER_IS_WARM
 from models_store.settings import Settings
 from service.cli import processes
 from service.cli.places import read_holder, write_holder
@@ -44,6 +45,9 @@ class Stack:
         self._lock = -1
         self._listening: socket.socket | None = None
         self._short_folder: str | None = None
+        self._worker_log: WorkerLog | None = None  # until it has said that it is warm
+        self.device = "unknown"
+        """where it trains and serves, once it is ready: `cpu` or `cuda`"""
 
     @property
     def url(self) -> str:
@@ -66,21 +70,33 @@ class Stack:
         self.home.chmod(0o700)
         self._lock = _lock(self.home, tell=self._tell)
         self._listening = _listen(self._port)
+        if self._port is None and not self.url.endswith(f":{DEFAULT_PORT}"):
+            self._tell(f"  port {DEFAULT_PORT} is taken by another program: this API takes a free one")
         broker = self._broker_socket()
         if broker is not None:
+            self._tell("  queue: starting Valkey")
             self._start(processes.valkey(broker, folder=self.home / "valkey"))
             self._wait_until(lambda: _valkey_answers(broker), what="Valkey to answer")
+        self._tell(f"  database: {_on_database(self._settings)}")
+        self._tell(f"  API: starting on {self.url}")
         self._start(processes.api(self._listening.fileno()))
         self._wait_until(self._api_is_ready, what="the API to be ready")
-        self._start(processes.worker())
+        self._tell("  worker: starting; it loads torch meanwhile, and a first job waits for that")
+        worker = processes.worker()
+        if self._settings.warm_starter:
+            self._worker_log = WorkerLog(self.home / "logs" / f"{worker.name}.log")
+        self._start(worker)
         write_holder(self._lock, {"pid": os.getpid(), "url": self.url})
 
     def tend(self) -> None:
-        """Start again what has died, and say so.
+        """Start again what has died, and say so; say when the worker has loaded torch.
 
         Raises:
             ProcessFailed: if it has died too often within a minute.
         """
+        if self._worker_log is not None and self._worker_log.is_warm():
+            self._tell("worker: torch is loaded, jobs start at once")
+            self._worker_log = None
         for position, process in enumerate(self._running):
             status = process.keeper.poll()
             if status is None or self.stopping:
@@ -145,9 +161,26 @@ class Stack:
         import httpx  # noqa: PLC0415  0.1 s that `espalier --help` is spared
 
         try:
-            return httpx.get(f"{self.url}/health/ready", timeout=5).is_success
+            answer = httpx.get(f"{self.url}/health/ready", timeout=5)
         except httpx.HTTPError:
             return False
+        if answer.is_success:
+            self.device = answer.json()["device"]
+        return answer.is_success
+
+
+class WorkerLog:
+    """What the worker writes from now on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._begin = path.stat().st_size if path.exists() else 0
+
+    def is_warm(self) -> bool:
+        """Tell whether it has said that torch is loaded."""
+        with self._path.open("rb") as file:
+            file.seek(self._begin)
+            return WORKER_IS_WARM.encode() in file.read()
 
 
 @contextlib.contextmanager
@@ -216,6 +249,13 @@ def _listen(port: int | None) -> socket.socket:
         listening.listen(2048)
         return listening
     raise PortInUse(f"port {port} of 127.0.0.1 is taken: give another --port, or none to have a free one chosen")
+
+
+def _on_database(settings: Settings) -> str:
+    """Return what happens to the database when the API starts; no password."""
+    if not settings.database_url.startswith("sqlite"):
+        return "bringing its tables up to date"
+    return "opening it" if Path(settings.database_url.partition("///")[2]).exists() else "making it"
 
 
 def _valkey_answers(path: Path) -> bool:

@@ -1,14 +1,11 @@
 """specs on their way to jobs: what they mean, what they are warned of, and the job followed to its end."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from service.cli.session import Session
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from service.cli.session import Session, own_name
 
 Document = dict[str, Any]
 
@@ -37,7 +34,7 @@ def see_through(session: Session, job: Document, *, wait: bool) -> None:
     """
     _warn(job)
     if not wait:
-        session.show(job, f"{job['id']} is queued; `espalier jobs watch {job['id']}` follows it")
+        session.show(job, f"{job['id']} is queued; `{own_name()} jobs watch {job['id']}` follows it")
     elif _follow(session, job)["state"] != "succeeded":
         raise typer.Exit(1)
 
@@ -49,28 +46,9 @@ def _follow(session: Session, job: Document) -> Document:
         ended = session.client.get(f"/jobs/{job['id']}")
         session.emit(ended)
         return ended
-    from service.cli.watch import watch  # noqa: PLC0415  `--help` is spared rich
+    from service.cli.ending import see_end  # noqa: PLC0415  `--help` is spared rich
 
-    ended = watch(session.client, job["id"], console=session.console)
-    for each in _came_of(session, ended):
-        session.console.print(each)
-    return ended
-
-
-def _came_of(session: Session, ended: Document) -> "list[RenderableType]":
-    from service.cli import variants  # noqa: PLC0415  as above
-    from service.cli.families import findings  # noqa: PLC0415  as above
-
-    result = ended["result"]
-    if not result:
-        return []
-    shown: list[RenderableType] = [findings(result)] if ended["children"] else []
-    if result.get("measured"):
-        shown.append(variants.change_table(result))
-    if result["model"]:
-        version = session.client.get(f"/models/{result['model']}/versions/{result['version']}")
-        shown.append(variants.version_card(version))
-    return shown
+    return see_end(session, job["id"])
 
 
 def _warn(answer: Document) -> None:

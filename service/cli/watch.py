@@ -1,6 +1,7 @@
 """A job's events as live progress bars (one per phase) and, where nobody watches, as lines."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -27,6 +28,7 @@ Document = dict[str, Any]
 
 BAR_WIDTH = 20
 SEPARATOR = " · "
+LEVEL_STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
 NOT_FACTS = ("fraction", "phase_fraction", "phase", "children", "ended", "eta_s")
 
 
@@ -45,10 +47,18 @@ def watch(client: Client, job_id: str, *, console: Console, meanwhile: Callable[
         for event in client.events(job_id, meanwhile=meanwhile):
             bars.show(event)
     job = client.get(f"/jobs/{job_id}")
-    console.print(f"job {job_id} [{STATE_STYLES[job['state']]}]{job['state']}[/]")
+    console.print(f"job {job_id} [{STATE_STYLES[job['state']]}]{job['state']}[/]{_after(job)}")
     if job["problem"]:
         print_problem(console, job["problem"])
     return job
+
+
+def _after(job: Document) -> str:
+    """Return how long a job ran, from its first start; nothing where it never did."""
+    if not job.get("started_at") or not job.get("finished_at"):
+        return ""
+    began, ended = (datetime.fromisoformat(job[name]) for name in ("started_at", "finished_at"))
+    return f" after {duration((ended - began).total_seconds())}"
 
 
 class FactsColumn(ProgressColumn):
@@ -104,7 +114,16 @@ class _Bars:
             case "child":
                 self._progress.console.print(f"  {_child(data)}")
             case "log":
-                self._progress.console.print(f"  [dim]{escape(str(data.get('text', data.get('message', ''))))}")
+                self._line(data)
+
+    def _line(self, data: Document) -> None:
+        """Print a line of the log, but for what the bars show, or the line of the phase."""
+        text, stage = str(data["text"]), data.get("stage")
+        is_boundary = text == f"{stage} begins" or text.startswith(f"{stage} took ")
+        if is_boundary and (not self._progress.disable or text.endswith("begins")):
+            return
+        style = LEVEL_STYLES.get(data.get("level", "info"), "dim")
+        self._progress.console.print(f"  [{style}]{escape(text)}[/]")
 
     def _advance(self, data: Document) -> None:
         self._progress.update(self._whole, completed=data["fraction"])

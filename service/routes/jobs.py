@@ -1,18 +1,14 @@
 """Jobs as their owner sees them: state, events as they happen, logs, cancel, retry."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
 from sse_starlette import EventSourceResponse
 from starlette.background import BackgroundTask
-from starlette.concurrency import iterate_in_threadpool
 
-from models_store import events, jobs, patrol, removals
-from models_store.database import Database
+from models_store import jobs, patrol, removals
 from models_store.spec import wordings
 from service.answers import Job, JobList
 from service.auth import Owner
@@ -26,7 +22,6 @@ from service.threads import writes
 HEARTBEAT_S = 15
 GRACE_S = 3
 """When the server stops: for streams to end by themselves, before those whose clients do not read are cut."""
-PAGE = 1000
 
 router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
 
@@ -175,27 +170,3 @@ async def follow(
         shutdown_event=here.streams.leaving,
         shutdown_grace_period=GRACE_S,
     )
-
-
-@router.get(
-    "/jobs/{job_id}/logs",
-    operation_id="job_logs",
-    summary="Read a job's log",
-    response_class=PlainTextResponse,
-    responses=problems(404),
-)
-def logs(job_id: JobId, here: Here, owner: Owner) -> Response:
-    """Return the job's log lines so far, each with its time."""
-    jobs.find(here.database, job_id, owner=owner)
-    return StreamingResponse(iterate_in_threadpool(_log_lines(here.database, job_id)), media_type="text/plain")
-
-
-def _log_lines(database: Database, job_id: str) -> Iterator[str]:
-    seen = 0
-    while found := events.after(database, job_id, seen, kinds=("log",), limit=PAGE):
-        lines = (
-            f"{datetime.fromtimestamp(event.created_at, UTC):%Y-%m-%dT%H:%M:%S.%fZ} {event.data['text']}\n"
-            for event in found
-        )
-        yield "".join(lines)  # a page at a time: each step of a plain iterator costs a thread
-        seen = found[-1].seq

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: pages, cancel and retry, events that go on where a reader stopped, logs."""
+"""Jobs over HTTP: pages, cancel and retry, events that go on where a reader stopped."""
 
 import json
 import threading
@@ -152,17 +152,6 @@ def test_a_reader_who_leaves_does_not_disturb_the_service(service: Service, job:
         next(answer.iter_lines())
 
     assert service.http.get("/health/live").status_code == 200
-
-
-def test_logs_are_lines_with_their_time(service: Service, job: dict[str, Any]) -> None:
-    claim = claimed(service, job)
-    reports: list[tuple[str, dict[str, Any]]] = [("log", {"text": "bf16 is slower here"}), ("log", {"text": "done"})]
-    claims.report(service.context.database, claim, reports)
-
-    answer = service.http.get(f"/jobs/{job['id']}/logs")
-
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert [line.split("Z ", 1)[1] for line in answer.text.splitlines()] == ["bf16 is slower here", "done"]
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "state=paused", "cursor=a%00b"])

@@ -45,6 +45,9 @@ class Recorder:
     def log(self, text: str) -> None:
         self.lines.append(text)
 
+    def warn(self, text: str) -> None:
+        self.lines.append(text)
+
     def stop_requested(self) -> bool:
         self.asked += 1
         return self.asked == self.stop_after

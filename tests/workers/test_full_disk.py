@@ -146,7 +146,7 @@ def test_a_database_on_the_same_full_disk_is_told_when_it_has_room_again(small: 
     host.submit()
     freeing = after(3, small.free)
 
-    many_lines = 'say("log", text="x" * 100000); ' * 30
+    many_lines = 'say("metrics", text="x" * 100000); ' * 30
     outcome = host.attempt(f"fill({str(small.folder)!r}); {many_lines}")
 
     freeing.join()

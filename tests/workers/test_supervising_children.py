@@ -74,11 +74,11 @@ def a_child(number: int, kind: str = "trial", **given: Any) -> NewChild:
 
 
 def the_assignment(database: Database, job_id: str) -> dict[str, Any]:
-    (event,) = events.after(database, job_id, 0, kinds=("log",))
+    (event,) = events.after(database, job_id, 0, kinds=("metrics",))
     return dict(json.loads(event.data["text"]))
 
 
-TELL = 'say("log", text=open(assignment).read());'
+TELL = 'say("metrics", text=open(assignment).read());'
 
 
 def test_a_trials_figures_and_files_are_kept_and_its_parent_is_woken(

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from models_store import claims, datasets, events, jobs, registry, stage_costs
+from models_store import claims, datasets, events, job_logs, jobs, registry, stage_costs
 from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.errors import NotFound
@@ -462,3 +463,64 @@ def test_a_trainer_is_given_no_password_of_the_database_or_the_broker(
     monkeypatch.setenv(name, "secret")
 
     assert "secret" not in environment(settings).values()
+
+
+def log_lines(database: Database) -> list[job_logs.Line]:
+    page = job_logs.page(database, the_job(database).id, kind="train", after=0, limit=20_000)
+    return page.lines
+
+
+def test_a_trainers_lines_are_kept_with_stage_attempt_and_level(database: Database, attempt: Attempt) -> None:
+    attempt(
+        'reporter = __import__("workers.reporting").reporting.PipeReporter(int(reports), plan=[("training", 1.0)]);'
+        'reporter.phase("training"); reporter.progress(0.5, epochs=5);'
+        'reporter.metrics(epoch=1, train_loss=0.41234); reporter.warn("int8\\x1b[31m fails");'
+        'reporter.end_phase(); say("result", **RESULT)'
+    )
+
+    lines = [(line.attempt, line.level, line.stage, line.message) for line in log_lines(database)]
+    assert lines[2:5] == [
+        (1, "info", "training", "training begins"),
+        (1, "info", "training", "epoch 1 of 5: train_loss 0.4123"),
+        (1, "warning", "training", "int8 fails"),
+    ]
+    assert lines[5][3].startswith("training took ")
+    assert lines[6:] == [(1, "info", None, "succeeded: leaves:1")]
+
+
+def test_the_last_output_of_a_trainer_that_died_names_no_folder_of_the_host(
+    database: Database, attempt: Attempt, tmp_path: Path
+) -> None:
+    written = str(tmp_path / "data" / "a.bin")
+    attempt(f'say("phase", phase="training"); print({written!r}, file=sys.stderr); open("/no/such/b.bin")')
+
+    errors = [line for line in log_lines(database) if line.level == "error"]
+    shown = "\n".join(line.message for line in errors)
+    assert "FileNotFoundError" in shown
+    assert "b.bin" in shown
+    assert "/no/such" not in shown
+    assert str(tmp_path) not in shown
+    assert {(line.attempt, line.stage) for line in errors} == {(1, "training")}
+
+
+def test_a_trainer_that_writes_without_end_is_cut_short_and_a_line_says_so(
+    database: Database, attempt: Attempt
+) -> None:
+    attempt('[say("log", text=f"line {n}") for n in range(3000)]; say("result", **RESULT)')
+
+    messages = [line.message for line in log_lines(database)]
+    kept = [message for message in messages if message.startswith("line ")]
+    left_out = [int(message.split()[0].replace(",", "")) for message in messages if "left out here" in message]
+    assert kept[0] == "line 0"
+    assert 500 <= len(kept) < 3000
+    assert len(kept) + sum(left_out) == 3000
+
+
+def test_lines_that_come_together_are_written_together(database: Database, attempt: Attempt) -> None:
+    commits: list[object] = []
+    event.listen(database.engine, "commit", commits.append)
+
+    attempt('[(say("log", text=f"line {n}"), time.sleep(0.005)) for n in range(200)]; say("result", **RESULT)')
+
+    assert sum(line.message.startswith("line ") for line in log_lines(database)) == 200
+    assert len(commits) < 100

@@ -170,7 +170,7 @@ class _Run:
         if saved is None:
             return None
         if saved["spec"] != checkpoint.digest(self.spec):
-            self.reporter.log("the checkpoint there is of another spec; this run starts at the beginning")
+            self.reporter.warn("the checkpoint there is of another spec; this run starts at the beginning")
             return None
         if saved["device"] != self.device.type:
             self.reporter.log(
@@ -190,6 +190,8 @@ class _Run:
             self.position = Position.from_state(saved["position"], device=self.device)
             self.resumed_from = (self.position.epoch, self.position.step)
             checkpoint.restore_random_state(saved["random"])
+            epoch, step = self.resumed_from
+            self.reporter.log(f"goes on from its checkpoint, after step {step} of epoch {epoch + 1}")
         self.telling.begin()
         self.saved_at = self.clock()
         self.saving_s = 0.0

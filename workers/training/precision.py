@@ -75,7 +75,7 @@ def choose(
     if device.type == "cuda" and wanted == "auto":
         return Precision("bf16" if torch.cuda.is_bf16_supported() else "fp16", device)
     if wanted == "bf16" and device.type == "cpu" and not cpu_has_bf16():
-        reporter.log(
+        reporter.warn(
             "this CPU has no bf16 and emulates it: that is slower than fp32, on some CPUs more than 10 times; "
             "set `training.precision` to auto or fp32"
         )
@@ -85,7 +85,9 @@ def choose(
     if steps_ahead < 10 * 2 * (PROBE_STEPS + 1) or not cpu_has_bf16():
         return fp32
     gain = _Probe(net, sample, reporter=reporter, clock=clock).gain(fp32, bf16, batch=batch)
-    return bf16 if gain > WORTHWHILE else fp32
+    chosen = bf16 if gain > WORTHWHILE else fp32
+    reporter.log(f"training in {chosen.name}: a step in bf16 is {gain:.2f} times as fast as one in fp32")
+    return chosen
 
 
 def cpu_has_bf16() -> bool:

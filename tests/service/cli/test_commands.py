@@ -102,6 +102,7 @@ def test_a_job_of_the_queue_can_be_canceled_and_stays_so(espalier: Espalier, spe
 
     assert watched.exit_code == 1
     assert "canceled" in watched.output
+    assert f"\n  espalier jobs retry {queued['id']}\n" in watched.output
     assert json.loads(espalier("--json", "jobs", "show", queued["id"]).stdout)["state"] == "canceled"
 
 
@@ -141,6 +142,23 @@ def test_a_training_job_ends_in_a_model_that_predicts_and_downloads(
 
     assert trained.exit_code == 0, trained.output
     assert "fp32" in trained.output
+    job = json.loads(espalier("--json", "jobs", "list", "--limit", "1").stdout)[0]["id"]
+    for told in (trained, espalier("jobs", "watch", job)):
+        assert "colours:1 · accuracy " in told.output
+        assert "\n  espalier predict colours:1 IMAGE_OR_FOLDER\n" in told.output
+        assert "\x1b" not in told.output
+    lines = espalier("jobs", "logs", job).output.splitlines()
+    assert [line.split("epoch ")[1].split(":")[0] for line in lines if "] epoch " in line] == [
+        "1 of 3",
+        "2 of 3",
+        "3 of 3",
+    ]
+    assert any("[training] training took " in line for line in lines)
+    assert lines[-1].endswith("succeeded: colours:1")
+    assert espalier("jobs", "logs", job, "--follow").output.splitlines() == lines
+    assert (
+        json.loads(espalier("--json", "jobs", "logs", job).stdout.splitlines()[-1])["message"] == "succeeded: colours:1"
+    )
     assert {top["label"] for top in answer["predictions"][0]["top"]} == {"blue", "green"}
     assert downloaded.exit_code == 0
     assert (tmp_path / "model.onnx").stat().st_size > 10_000

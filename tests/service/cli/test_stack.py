@@ -71,6 +71,33 @@ def test_the_broker_listens_on_a_private_socket_and_no_port(shared_stack: Up) ->
     assert shared_stack.home.stat().st_mode & 0o777 == 0o700
 
 
+def test_each_step_is_printed_as_it_begins_and_then_what_to_do_next(home: Path) -> None:
+    command = [sys.executable, "-m", "service.cli.main", "up", "--home", str(home)]
+    process = subprocess.Popen(command, env=clean_environment(), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+
+    first = process.stdout.readline()
+    was_there = (home / "stack.lock").exists()
+    lines = [first.rstrip()]
+    while not lines[-1].startswith("  stop"):
+        lines.append(process.stdout.readline().rstrip())
+        assert lines[-1], "it ended before it was up"
+    url = next(line.split()[-1] for line in lines if line.startswith("  API  "))
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+
+    assert process.wait(90) == 0
+    assert (first, was_there) == (f"starting Espalier on {home}\n", False)
+    steps = [line.split(":")[0].strip() for line in lines]
+    assert [step for step in ("queue", "database", "API", "worker") if step in steps] == [*steps[1:5]]
+    assert "making it" in "\n".join(lines)
+    assert "on the CPU" in next(line for line in lines if line.startswith("Espalier is up after "))
+    assert any(line.endswith(f"{url}/docs") for line in lines)
+    assert any("datasets upload" in line for line in lines)
+    assert rest.endswith("stopped\n")
+    assert "\x1b" not in "".join(lines)
+
+
 def test_a_second_stack_on_the_same_home_is_refused_and_told_where_the_first_is(shared_stack: Up) -> None:
     second = up_again(shared_stack.home)
 
