@@ -36,6 +36,7 @@ from models_store.dataset_manifest import (
     read_manifest,
     write_manifest,
 )
+from models_store.dataset_passed import passed
 from models_store.dataset_splits import complete
 from models_store.errors import Conflict, Invalid, NotFound
 from models_store.families import UNFINISHED
@@ -140,7 +141,7 @@ def ingest(
             "images_blob": blobs.put(without_leftovers(intake, {entry.member for entry in entries})).sha256,
             "manifest_blob": blobs.put(manifest).sha256,
             "card": _card(judged, intake),
-            "report": report(judged.checks),
+            "report": report(judged.checks) | {"passed": _passed(judged)},
         }
     return _recorded(database, values)
 
@@ -226,6 +227,10 @@ class _Judged:
     target: Target
     origin: str
     checks: list[Check]
+
+
+def _passed(judged: _Judged) -> list[dict[str, Any]]:
+    return passed(judged.entries, judged.classes, judged.target, found={check.check for check in judged.checks})
 
 
 def _judged(intake: Intake, undecodable: Literal["refuse", "skip"], *, layout: LayoutChoice) -> _Judged:

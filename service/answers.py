@@ -140,10 +140,21 @@ class Check(Answer):
     files: list[Any] = Field(default_factory=list, description="up to 200 names, or groups of names")
 
 
+class Passed(Answer):
+    """One check of a dataset that found nothing."""
+
+    check: str = Field(examples=["duplicates_across_splits"])
+    count: int = Field(description="images, classes or groups that were looked at")
+    message: str
+
+
 class Report(Answer):
     """Everything that was checked before the dataset was accepted."""
 
-    checks: list[Check]
+    checks: list[Check] = Field(description="what was found, the worst first")
+    passed: list[Passed] = Field(
+        default_factory=list, description="what was looked at and is in order; none for datasets of earlier releases"
+    )
 
 
 class Sample(Answer):

@@ -53,12 +53,12 @@ def show(context: typer.Context, dataset: DatasetId) -> None:
 
 @app.command()
 def report(context: typer.Context, dataset: DatasetId) -> None:
-    """Show what the checks found: duplicates, leaks between splits, conflicting labels, imbalance."""
+    """Show what was checked and found: duplicates, leaks between splits, conflicting labels, imbalance."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
     document = session.client.get(f"/datasets/{dataset}/report")
-    session.show(document, output.report_table(document))
+    session.show(document, output.dataset_report(document))
 
 
 @app.command()
@@ -96,6 +96,10 @@ def upload(
         known = f"this archive is already here as {document['name']} ({document['id']})"
         rename = f"; rename it with `espalier datasets rename {document['id']} NAME`"
         typer.secho(known + (rename if name not in {None, document["name"]} else ""), fg="yellow", err=True)
+    if not session.as_json:
+        session.console.print(output.dataset_report(session.client.get(f"/datasets/{document['id']}/report")))
+        train = f"train --dataset {document['id']} --name MODEL"
+        session.next_commands([train, f"{train} --dry-run", "jobs list"])
 
 
 @app.command()

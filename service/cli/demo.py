@@ -70,8 +70,7 @@ def _journey(
     console.print(f"\n[bold]2. Upload[/] · POST /datasets · {archive.name}")
     dataset = send(client, archive, name=None, undecodable="refuse", session=session)
     console.print(output.dataset_card(dataset))
-    if dataset["warnings"]:
-        console.print(output.report_table(client.get(f"/datasets/{dataset['id']}/report")))
+    console.print(output.dataset_report(client.get(f"/datasets/{dataset['id']}/report")))
 
     job = client.post("/train", spec_for(dataset, size=size, whose=whose))
     console.print(f"[bold]3. Train[/] · POST /train · {_recipe(job['spec'])}")

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from service.cli import output, variants
 from service.cli.families import findings
-from service.cli.session import Session, own_name
+from service.cli.session import Session
 from service.cli.watch import watch
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def see_end(session: Session, job_id: str) -> Document:
         ended = watch(session.client, job_id, console=console)
     except KeyboardInterrupt as error:
         console.print(f"{job_id} goes on without you")
-        _print_commands(session, [f"jobs watch {job_id}", f"jobs cancel {job_id}"])
+        session.next_commands([f"jobs watch {job_id}", f"jobs cancel {job_id}"])
         raise typer.Exit(130) from error
     for each in _came_of(session, ended):
         console.print(each)
     for warning in ended["warnings"]:
         console.print(f"[yellow]warning: {escape(warning)}")
-    _print_commands(session, next_commands(ended))
+    session.next_commands(next_commands(ended))
     return ended
 
 
@@ -95,11 +95,3 @@ def _came_of(session: Session, job: Document) -> "list[RenderableType]":
         monitor = job["spec"]["training"]["monitor"]
         shown.append(f"{monitor} {result['value']:.4f}" + (", stopped early" if result.get("pruned") else ""))
     return shown
-
-
-def _print_commands(session: Session, commands: list[str]) -> None:
-    """Print commands as they can be copied: each whole, on a line of its own."""
-    if commands:
-        session.console.print("next:")
-    for each in commands:
-        session.console.print(f"  {own_name()} {each}", soft_wrap=True, markup=False)

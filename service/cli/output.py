@@ -170,6 +170,18 @@ def with_words(card: RenderableType, document: Document) -> RenderableType:
     return Group(card, words("Written about it", told))
 
 
+def dataset_report(report: Document) -> Group:
+    """Return what a dataset's checks have found, and what they found in order."""
+    parts: list[RenderableType] = (
+        [report_table(report)] if report["checks"] else ["nothing was found that you should know of"]
+    )
+    if report["passed"]:
+        parts.append(
+            facts("Checked, and in order", [(each["check"], escape(each["message"])) for each in report["passed"]])
+        )
+    return Group(*parts)
+
+
 def report_table(report: Document) -> Sheet:
     """Return one line per finding of a dataset's checks."""
     rows = [

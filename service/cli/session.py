@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +49,13 @@ class Session:
             self.emit(document)
         else:
             self.console.print(table)
+
+    def next_commands(self, commands: Sequence[str]) -> None:
+        """Print commands as they can be copied: each whole, on a line of its own."""
+        if commands:
+            self.console.print("next:")
+        for each in commands:
+            self.console.print(f"  {own_name()} {each}", soft_wrap=True, markup=False)
 
     def emit(self, document: Any) -> None:  # noqa: ANN401  any JSON
         """Print one line of JSON."""

@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 
 from service.cli import specs, submitting
-from service.cli.session import session_of
+from service.cli.session import refuse, session_of
 
 
 def train(
     context: typer.Context,
-    spec: Annotated[Path, typer.Argument(help="the training spec, a JSON file; `-` reads standard input")],
+    spec: Annotated[
+        Path | None,
+        typer.Argument(help="the training spec, a JSON file; `-` reads standard input; left out: all by the recipe"),
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="id of the dataset, instead of the spec's")] = None,
     name: Annotated[str | None, typer.Option(help="name of the model, instead of the spec's")] = None,
     overrides: specs.Overrides = None,
@@ -22,7 +25,9 @@ def train(
 ) -> None:
     """Train a model; exit code 1 unless the job succeeds (with --no-wait: unless it is queued)."""
     session = session_of(context)
-    document = specs.read(spec)
+    if spec is None and (dataset is None or name is None):
+        raise refuse("give the file of a training spec, or --dataset and --name to train by the recipe alone")
+    document = {} if spec is None else specs.read(spec)
     document |= {field: value for field, value in (("dataset", dataset), ("name", name)) if value is not None}
     for each in overrides or []:
         specs.override(document, each)

@@ -137,10 +137,14 @@ def test_the_report_lists_the_checks(service: Service) -> None:
 
     dataset = post(service, buffer.getvalue(), name="reported").json()
 
-    checks = service.http.get(f"/datasets/{dataset['id']}/report").json()["checks"]
+    report = service.http.get(f"/datasets/{dataset['id']}/report").json()
+    checks, passed = report["checks"], {each["check"]: each for each in report["passed"]}
     twins = next(check for check in checks if check["check"] == "exact_duplicates")
     assert {"severity", "count", "message", "files"} <= twins.keys()
     assert "twin.png" in str(twins["files"])
+    assert "exact_duplicates" not in passed
+    assert passed["undecodable"]["count"] == 37
+    assert "37 images were read" in passed["undecodable"]["message"]
 
 
 def test_samples_are_drawn_from_the_split_that_was_asked_for(service: Service) -> None:

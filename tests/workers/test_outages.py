@@ -134,8 +134,12 @@ def test_a_worker_that_leaves_in_the_outage_gives_the_job_back_after_it(database
 
     def lock_and_leave() -> None:
         pid = trainers_pid(database)
-        stop.set()
-        locked_until(database, lambda: is_gone(pid))
+
+        def leave_and_wait() -> bool:
+            stop.set()  # the lock is held by now
+            return is_gone(pid)
+
+        locked_until(database, leave_and_wait)
 
     locker = wait_for_a_job_then(database, lock_and_leave)
     program = (
@@ -153,9 +157,12 @@ def test_a_worker_that_can_not_wait_for_the_end_of_the_outage_counts_no_crash_ei
     monkeypatch.setattr(persistence, "LAST_WRITES_S", 0.5)
     stop, has_left = StopFlag(), threading.Event()
 
+    def leave_and_wait() -> bool:
+        stop.set()  # the lock is held by now
+        return has_left.is_set()
+
     def lock_and_leave() -> None:
-        stop.set()
-        locked_until(database, has_left.is_set)
+        locked_until(database, leave_and_wait)
 
     locker = wait_for_a_job_then(database, lock_and_leave)
     program = 'signal.signal(signal.SIGTERM, lambda *_: os._exit(75)); say("log", text="working"); time.sleep(60)'

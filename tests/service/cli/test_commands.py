@@ -53,6 +53,24 @@ def test_an_uploaded_archive_is_listed_under_its_files_name(espalier: Espalier, 
     assert [(one["id"], one["name"], one["images"]) for one in listed] == [(dataset, "colours", 40)]
 
 
+def test_an_upload_ends_with_what_was_checked_and_what_comes_next(espalier: Espalier, archive: Path) -> None:
+    told = espalier("datasets", "upload", archive)
+
+    dataset = json.loads(espalier("--json", "datasets", "list", "--limit", "1").stdout)[0]["id"]
+    assert "40 images were read, and all of them can be decoded" in told.output
+    assert "classes are balanced: 20 images each" in told.output
+    assert f"\n  espalier train --dataset {dataset} --name MODEL\n" in told.output
+
+
+def test_a_dataset_and_a_name_are_enough_to_train(espalier: Espalier, dataset: str) -> None:
+    meant = espalier("--json", "train", "--dataset", dataset, "--name", "hues", "--dry-run")
+    refused = espalier("train", "--dataset", dataset)
+
+    assert json.loads(meant.stdout)["spec"]["dataset"] == dataset
+    assert "--name" in refused.output
+    assert refused.exit_code == 1
+
+
 def test_a_dataset_is_shown_by_class_and_split(espalier: Espalier, dataset: str) -> None:
     shown = espalier("datasets", "show", dataset).output
 
