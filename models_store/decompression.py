@@ -7,15 +7,11 @@ of gigabytes, empty blocks, empty streams by the million.
 import bz2
 import lzma
 import re
-import sys
 import zlib
 from collections.abc import Callable
 from typing import IO, BinaryIO, Protocol, cast
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from models_store import zstd
 
 CHUNK_BYTES = 1 << 16
 LZMA_MEMORY_BYTES = 192 << 20  # `xz -9` needs 65 MiB to unpack

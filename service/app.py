@@ -23,6 +23,7 @@ Every error is a problem document (RFC 9457) with a stable `code`; ids are opaqu
 `cursor`, `next`); times are ISO 8601 in UTC.
 
 A body may come with `Content-Encoding` gzip, deflate, br or zstd: what it unpacks to is held to the caps of the call.
+Answers of text above 1 KB are compressed as `Accept-Encoding` asks; events, files of models and parts of files never.
 Every `GET` answers `HEAD`, and every path `OPTIONS`. `Accept` is ignored, except at `/`. No path ends in a slash.
 
 Every call may be refused before it is looked at: 400 for a `Host` that is not in ALLOWED_HOSTS, 403 for a web page
@@ -39,6 +40,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
     from service import docs_page, logs, openapi, origins, problems  # noqa: PLC0415  the same
     from service.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
+    from service.compressed_answers import CompressAnswers  # noqa: PLC0415  the same
     from service.content_encoding import UnpackBodies  # noqa: PLC0415  the same
     from service.methods import HeadAndOptions  # noqa: PLC0415  the same
     from service.metrics import CountRequests  # noqa: PLC0415  the same
@@ -97,6 +99,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     app.include_router(docs_page.router)
     app.state.paths = Paths(routers, app.routes)
     openapi.install(app)
+    app.add_middleware(CompressAnswers)
     problems.install(app)
     app.add_middleware(UnpackBodies)
     app.add_middleware(ReleaseBodies, bodies=context.bodies)

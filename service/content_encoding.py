@@ -69,18 +69,23 @@ class UnpackBodies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request that `scope` describes."""
         if scope["type"] == "http" and scope["method"] in WITH_BODY:
-            given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"content-encoding"]
-            codings = [coding for coding in _names(",".join(given)) if coding != IDENTITY] if given else []
-            if codings:
-                dropped = {b"content-encoding", b"content-length"}
-                scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in dropped]
-                receive = _Unpacking(receive, codings).receive
+            for name, _ in scope["headers"]:
+                if name == b"content-encoding":
+                    receive = _unpacking(scope, receive)
+                    break
         await self._app(scope, receive, send)
 
 
-def _names(header: str) -> list[str]:
-    names = (name.strip().lower() for name in header.split(","))
-    return [ALIASES.get(name, name) for name in names if name]
+def _unpacking(scope: Scope, receive: Receive) -> Receive:
+    """Return a `receive` that gives what the body unpacks to, and take what tells of its coding out of the headers."""
+    given = b",".join(value for name, value in scope["headers"] if name == b"content-encoding").decode("latin-1")
+    names = (name.strip().lower() for name in given.split(","))
+    codings = [ALIASES.get(name, name) for name in names if name and name != IDENTITY]
+    if not codings:
+        return receive
+    dropped = {b"content-encoding", b"content-length"}
+    scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in dropped]
+    return _Unpacking(receive, codings).receive
 
 
 class _Brotli:
