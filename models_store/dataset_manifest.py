@@ -43,7 +43,7 @@ class ManifestEntry:
 def read_manifest(path: Path) -> list[ManifestEntry]:
     """Return the images of a dataset from its manifest's file, sorted by split, target and content."""
     with path.open(encoding="utf-8") as file:
-        return [_entry(json.loads(line)) for line in file]
+        return [entry_of(json.loads(line)) for line in file]
 
 
 def write_manifest(path: Path, entries: Iterable[ManifestEntry]) -> None:
@@ -75,7 +75,8 @@ def counts(entries: Iterable[ManifestEntry], classes: Sequence[str]) -> dict[str
     return {split: {label: found[split, label] for label in classes} for split in SPLITS}
 
 
-def _entry(document: dict[str, Any]) -> ManifestEntry:
+def entry_of(document: dict[str, Any]) -> ManifestEntry:
+    """Return the image that a line of a manifest describes."""
     return ManifestEntry(**(document | {"labels": tuple(document.get("labels", ()))}))
 
 

@@ -48,6 +48,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     from service.routes import (  # noqa: PLC0415  the same
         datasets,
         health,
+        images,
         job_logs,
         jobs,
         models,
@@ -79,6 +80,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     # predict first: FastAPI tries routes in their order, at 5 µs each, and this one is asked most
     routers = [
         predict.router,
+        images.router,  # before datasets: `GET /datasets/{id}` would match `GET /datasets/{id}:export`
         datasets.router,
         previews.router,
         train.router,
@@ -112,6 +114,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
 def _context(settings: "Settings") -> "Context":
     from models_store.blobs import Blobs  # noqa: PLC0415  see the module's docstring
     from models_store.database import Database  # noqa: PLC0415  the same
+    from models_store.dataset_images import DatasetImages  # noqa: PLC0415  the same
     from service.bodies_in_flight import BodiesInFlight  # noqa: PLC0415  the same
     from service.context import Context  # noqa: PLC0415  the same
     from service.inference import devices  # noqa: PLC0415  the same
@@ -133,7 +136,19 @@ def _context(settings: "Settings") -> "Context":
     grouped = threads(wait_s=settings.database_wait_s)
     streams = Streams(database, grouped.stream_readers, most_per_owner=settings.event_streams_per_owner)
     bodies = BodiesInFlight(settings.bodies_max_bytes)
-    return Context(settings, settings.owners, database, blobs, sessions, references, metrics, grouped, streams, bodies)
+    return Context(
+        settings,
+        settings.owners,
+        database,
+        blobs,
+        sessions,
+        references,
+        metrics,
+        grouped,
+        streams,
+        bodies,
+        DatasetImages(blobs),
+    )
 
 
 @asynccontextmanager

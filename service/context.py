@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from models_store.blobs import Blobs
 from models_store.database import Database
+from models_store.dataset_images import DatasetImages
 from models_store.settings import Settings
 from service.bodies_in_flight import BodiesInFlight
 from service.inference.references import References
@@ -30,6 +31,7 @@ class Context:
     threads: Threads
     streams: Streams
     bodies: BodiesInFlight
+    images: DatasetImages
 
 
 def context_of(request: Request) -> Context:

@@ -178,8 +178,10 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     if all(fault["loc"][0] == "path" for fault in faults):
         wrong = "; ".join(f"{fault['loc'][-1]}: {_message(fault)}" for fault in faults)
         paths: Paths = request.app.state.paths
-        if paths.is_verb(request.url.path):  # a route of another method matched it too, with this id
-            return _method_not_allowed(request, paths.methods(request.url.path))
+        allowed = paths.methods(request.url.path)
+        is_verbs_alone = request.method not in {"GET", "HEAD", *allowed}
+        if is_verbs_alone or paths.is_verb(request.url.path):  # a route of another method matched it too, with this id
+            return _method_not_allowed(request, allowed)
         unknown = NoSuchRoute(f"{request.url.path} names nothing that is here ({wrong})")
         refusal = no_such_verb(request.url.path, paths) or unknown
         return respond(refusal, instance=request.url.path)

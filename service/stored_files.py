@@ -4,7 +4,8 @@ import os
 import re
 from collections.abc import Mapping
 from email.utils import formatdate
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote
 
 from fastapi.responses import FileResponse, Response
 from starlette.datastructures import Headers
@@ -73,6 +74,14 @@ def unchanged(headers: Mapping[str, str]) -> Response:
     """Return the answer to a client that has the content already, with those of `headers` that belong to it."""
     kept = {name: headers[name] for name in headers if name.lower() in UNCHANGED_HEADERS}
     return Response(status_code=304, headers=kept)
+
+
+def attachment(file_name: str, *, kind: Literal["attachment", "inline"] = "attachment") -> str:
+    """Return the Content-Disposition for a file of this name (RFC 6266), whatever characters it has (RFC 8187)."""
+    name = file_name.replace("/", "_").replace("\\", "_")
+    plain = "".join(sign if " " <= sign <= "~" and sign not in '"%' else "_" for sign in name)
+    extended = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
+    return f'{kind}; filename="{plain}"{extended}'
 
 
 def satisfiable(given: str, *, size_bytes: int) -> str | None:

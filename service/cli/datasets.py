@@ -1,4 +1,4 @@
-"""`espalier datasets`: list, show, report, upload, preview, rename, edit, delete."""
+"""`espalier datasets`: list, show, report, images, upload, export, preview, rename, edit, delete."""
 
 import json
 from contextlib import nullcontext
@@ -127,6 +127,40 @@ def preview(
         raise refuse(f"{job['id']} has {ended['state']}: {(ended['problem'] or {}).get('detail', 'it was canceled')}")
     sha256 = session.client.download(f"/jobs/{job['id']}/preview.png", output)
     session.show({"job": job["id"], "output": str(output), "sha256": sha256}, f"{output}")
+
+
+@app.command()
+def images(
+    context: typer.Context,
+    dataset: DatasetId,
+    *,
+    split: Annotated[str | None, typer.Option(help="list those of train, val or test")] = None,
+    label: Annotated[str | None, typer.Option("--class", help="list those of this class, or with this label")] = None,
+    finding: Annotated[
+        str | None, typer.Option(help="list those that a check of the report found, as exact_duplicates")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="most images to list")] = 20,
+) -> None:
+    """List the images of a dataset with their labels and the checks that found them."""
+    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+
+    session = session_of(context)
+    which = {"split": split, "class": label, "finding": finding}
+    found = session.client.items(f"/datasets/{dataset}/images", limit=limit, **which)
+    session.show(found, output.image_table(found))
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    dataset: DatasetId,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="file to write; DATASET.zip")] = None,
+) -> None:
+    """Download a dataset as a zip that, uploaded again, is the same dataset."""
+    session = session_of(context)
+    target = output or Path(f"{dataset}.zip")
+    digest = session.client.download(f"/datasets/{dataset}:export", target)
+    session.show({"dataset": dataset, "file": str(target), "sha256": digest}, f"{target} (SHA-256 {digest})")
 
 
 @app.command()

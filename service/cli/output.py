@@ -182,6 +182,31 @@ def dataset_report(report: Document) -> Group:
     return Group(*parts)
 
 
+def image_table(images: Sequence[Document]) -> Sheet:
+    """Return one line per image of a dataset."""
+    rows = [
+        (
+            image["id"],
+            escape(image["file"]),
+            image["split"],
+            escape(_learned(image)),
+            f"{image['width']} x {image['height']}",
+            size(image["size_bytes"]),
+            ", ".join(image["findings"]) or NOTHING,
+        )
+        for image in images
+    ]
+    columns = ("id", "file", "split", "label", "pixels", "size", "findings")
+    return sheet("Images", columns, rows, right=("pixels", "size"), prose=("findings",))
+
+
+def _learned(image: Document) -> str:
+    """Return an image's class, labels or number."""
+    if image["value"] is not None:
+        return f"{image['value']:g}"
+    return str(image["label"]) if image["label"] is not None else ", ".join(image["labels"]) or NOTHING
+
+
 def report_table(report: Document) -> Sheet:
     """Return one line per finding of a dataset's checks."""
     rows = [

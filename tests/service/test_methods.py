@@ -29,6 +29,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, d
             "variant": "fp32",
             "alias": "default",
             "weights_id": "wt_0123456789",
+            "image_id": "img_0",
         }
         yield live, names
 

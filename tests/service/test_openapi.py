@@ -33,7 +33,11 @@ def test_every_operation_has_a_stable_id_a_summary_and_a_tag(document: dict[str,
         "alias_set",
         "dataset_create",
         "dataset_delete",
+        "dataset_export",
         "dataset_get",
+        "dataset_image",
+        "dataset_image_thumbnail",
+        "dataset_images",
         "dataset_list",
         "dataset_preview",
         "dataset_report",
@@ -92,7 +96,12 @@ def test_a_call_asks_for_a_key_exactly_where_it_is_documented(
 ) -> None:
     settings = samples.quick_settings(tmp_path_factory.mktemp("keys") / "home", api_keys="ada:key-of-ada-0123456789")
     names = {"name": "a", "number": 1, "variant": "fp32", "alias": "live", "picture": "a.svg"}
-    ids = {"job_id": "job_0123456789", "dataset_id": "ds_0123456789", "weights_id": "wt_0123456789"}
+    ids = {
+        "job_id": "job_0123456789",
+        "dataset_id": "ds_0123456789",
+        "weights_id": "wt_0123456789",
+        "image_id": "img_0",
+    }
     asking, documented, secured = set(), set(), set()
     with running(settings) as live:
         for path, methods in document["paths"].items():

@@ -22,7 +22,7 @@ def test_help_names_every_command() -> None:
     [
         ("jobs", ["list", "show", "cancel", "retry", "logs", "watch", "report"]),
         ("models", ["list", "show", "compress", "measure", "download", "alias"]),
-        ("datasets", ["list", "show", "report", "upload", "rename", "edit", "delete"]),
+        ("datasets", ["list", "show", "report", "images", "upload", "export", "rename", "edit", "delete"]),
     ],
 )
 def test_a_groups_help_names_its_commands(group: str, commands: list[str]) -> None:

@@ -130,3 +130,21 @@ def test_a_person_at_a_terminal_is_asked_first(
 
     assert code == (1 if is_there else 0)
     assert (service.http.get("/models/asked").status_code == 200) == is_there
+
+
+def test_a_dataset_is_exported_and_its_images_are_listed(espalier: Espalier, archive: Path, tmp_path: Path) -> None:
+    dataset = shown(espalier("--json", "datasets", "upload", archive))
+    target = tmp_path / "exported.zip"
+
+    exported = espalier("datasets", "export", dataset["id"], "-o", target)
+    again = shown(espalier("--json", "datasets", "upload", target))
+    listed = json.loads(
+        espalier("--json", "datasets", "images", dataset["id"], "--class", "red", "--limit", "500").stdout
+    )
+    table = espalier("datasets", "images", dataset["id"], "--split", "test", "--limit", "3").output
+
+    assert str(target) in exported.output
+    assert again["id"] == dataset["id"]
+    assert {each["label"] for each in listed} == {"red"}
+    assert len(listed) == 12
+    assert "red/" in table or "green/" in table or "blue/" in table

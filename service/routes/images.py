@@ -1,0 +1,194 @@
+"""Images of a dataset: listed, as files, as thumbnails; and the whole dataset as an archive."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import iterate_in_threadpool
+
+from models_store import dataset_export, datasets
+from models_store.blobs import BlobMissing
+from models_store.dataset_images import Image
+from models_store.errors import Unavailable
+from models_store.thumbnails import LONGEST_SIDE, thumbnail
+from service.auth import Owner
+from service.context import Context, Here
+from service.image_answers import MEDIA_TYPES, DatasetImage, DatasetImageList, media_type_of
+from service.routes.requests import KNOWN_QUERY, DatasetId, Limit, problems
+from service.stored_files import attachment, is_named, unchanged
+
+R = TypeVar("R")
+ImageId = Annotated[str, Path(pattern=r"^img_[0-9]{1,9}$", description="id of the image")]
+HEADERS = {
+    "Cache-Control": "private, max-age=31536000, immutable",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",  # the bytes are a stranger's
+}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "`If-None-Match` names this very image"}}
+
+router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
+
+
+class DatasetLost(Unavailable):
+    """The store does not have the dataset's files any more, or not now."""
+
+    code = "dataset_lost"
+    title = "The dataset's files are missing or damaged"
+
+
+@router.get(
+    "/datasets/{dataset_id}/images",
+    operation_id="dataset_images",
+    summary="List the images of a dataset",
+    responses=problems(404, 503, 507),
+)
+async def listing(
+    dataset_id: DatasetId,
+    here: Here,
+    owner: Owner,
+    *,
+    split: Annotated[Literal["train", "val", "test"] | None, Query(description="only images of this split")] = None,
+    label: Annotated[
+        str | None, Query(alias="class", max_length=200, description="only images of this class, or with this label")
+    ] = None,
+    finding: Annotated[
+        str | None,
+        Query(
+            max_length=100,
+            description="only images that this check of the report found, as `exact_duplicates`, "
+            "`duplicates_across_splits` or `conflicting_labels`",
+        ),
+    ] = None,
+    limit: Limit = 20,
+    cursor: Annotated[
+        str | None, Query(pattern=r"^[0-9]{1,9}$", description="`next` of the page before; left out: the first page")
+    ] = None,
+) -> DatasetImageList:
+    """Return the dataset's images with their labels or numbers, sizes, and the checks that found them.
+
+    Files that were left out, as undecodable ones, are no images of the dataset; its report names them.
+    """
+
+    def page() -> DatasetImageList:
+        dataset = datasets.find(here.database, dataset_id, owner=owner)
+        after = -1 if cursor is None else int(cursor)
+        found, last = here.images.page(dataset, split=split, label=label, finding=finding, limit=limit, after=after)
+        items = [DatasetImage.of(image, dataset) for image in found]
+        return DatasetImageList(items=items, next=None if last is None else str(last))
+
+    return await _read(here, page)
+
+
+@router.get(
+    "/datasets/{dataset_id}/images/{image_id}",
+    operation_id="dataset_image",
+    summary="Fetch an image of a dataset",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The file as it was uploaded; its ETag is its SHA-256",
+            "content": dict.fromkeys(sorted(set(MEDIA_TYPES.values())), BINARY),
+        },
+        **UNCHANGED,
+        **problems(404, 503, 507),
+    },
+)
+async def file(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Owner, request: Request) -> Response:
+    """Return the image's file, byte for byte."""
+
+    def read() -> Response:
+        dataset, image = _found(here, dataset_id, image_id, owner=owner)
+        name = image.entry.file.rpartition("/")[2]
+        headers = {**HEADERS, "ETag": f'"{image.entry.sha256}"', "Content-Disposition": attachment(name, kind="inline")}
+        if is_named(request.headers.get("if-none-match", ""), headers["ETag"]):
+            return unchanged(headers)
+        return Response(here.images.content(dataset, image), headers=headers, media_type=media_type_of(image))
+
+    return await _read(here, read)
+
+
+@router.get(
+    "/datasets/{dataset_id}/images/{image_id}/thumbnail",
+    operation_id="dataset_image_thumbnail",
+    summary="Fetch a small JPEG of an image",
+    response_class=Response,
+    responses={
+        200: {
+            "description": f"A JPEG with no side above {LONGEST_SIDE} pixels",
+            "content": {"image/jpeg": BINARY},
+        },
+        **UNCHANGED,
+        **problems(404, 503, 507),
+    },
+)
+async def small(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Owner, request: Request) -> Response:
+    """Return the image, upright and in its own proportions, as a list shows it; a small image keeps its size."""
+    dataset, image = await _read(here, lambda: _found(here, dataset_id, image_id, owner=owner))
+    headers = {**HEADERS, "ETag": f'"{image.entry.sha256}-{LONGEST_SIDE}"'}
+    if is_named(request.headers.get("if-none-match", ""), headers["ETag"]):
+        return unchanged(headers)
+    content = await _read(here, lambda: here.images.content(dataset, image))
+    made = await here.threads.thumbnails.run(
+        thumbnail,
+        content,
+        width=image.entry.width,
+        height=image.entry.height,
+        max_pixels=here.settings.image_max_pixels,
+    )
+    return Response(made, headers=headers, media_type="image/jpeg")
+
+
+@router.get(
+    "/datasets/{dataset_id}:export",
+    operation_id="dataset_export",
+    summary="Download a dataset as an archive",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "A zip, as it is made: its length is not known before",
+            "content": {"application/zip": BINARY},
+        },
+        **problems(404, 503, 507),
+    },
+)
+def export(dataset_id: DatasetId, here: Here, owner: Owner) -> Response:
+    """Return a zip of the images and a `labels.csv` that, uploaded again, is the same dataset.
+
+    It has the same splits, classes, labels or numbers, and groups, and so the same digest. What the archive had
+    besides, and images that were left out, are not in it.
+    """
+    dataset = datasets.find(here.database, dataset_id, owner=owner)
+    try:
+        manifest, images = here.blobs.local(dataset.manifest_blob), here.blobs.local(dataset.images_blob)
+    except BlobMissing as error:
+        raise _lost(error) from error
+    pieces = dataset_export.export(manifest, images, dataset.card.get("target", "class"))
+    headers = {
+        "Content-Disposition": attachment(f"{dataset.name}.zip"),
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-cache",
+    }
+    return StreamingResponse(iterate_in_threadpool(pieces), headers=headers, media_type="application/zip")
+
+
+def _found(here: Context, dataset_id: str, image_id: str, *, owner: str) -> tuple[datasets.Dataset, Image]:
+    dataset = datasets.find(here.database, dataset_id, owner=owner)
+    return dataset, here.images.find(dataset, image_id)
+
+
+async def _read(here: Context, reading: Callable[[], R]) -> R:
+    """Return what is read of a dataset's files in one of the threads for that.
+
+    Raises:
+        DatasetLost: if they are missing or damaged.
+    """
+    try:
+        return await here.threads.images.run(reading)
+    except BlobMissing as error:
+        raise _lost(error) from error
+
+
+def _lost(error: BlobMissing) -> DatasetLost:
+    return DatasetLost(f"{error.detail}; uploading the same archive again brings it back too")
