@@ -282,18 +282,27 @@ def listing(
     *,
     owner: str,
     state: str | None = None,
+    kind: str | None = None,
     parent: str | None = None,
     limit: int = 20,
     cursor: str | None = None,
 ) -> tuple[list[Job], str | None]:
-    """Return up to `limit` jobs, newest first, and the cursor of the next page: a parent's children, or no children."""
+    """Return up to `limit` jobs, newest first, and the cursor of the next page: a parent's children, or no children.
+
+    Previews are left out, unless that `kind` is asked for.
+    """
     query = (
         select(*COLUMNS)
         .where(tables.job.c.owner == owner, _is_shown())
         .order_by(tables.job.c.id.desc())
         .limit(limit + 1)
     )
-    query = query.where(tables.job.c.parent_id == parent if parent else tables.job.c.parent_id.is_(None))
+    if parent:
+        query = query.where(tables.job.c.parent_id == parent)
+    else:
+        query = query.where(tables.IS_PREVIEW if kind == "preview" else tables.IS_LISTED)
+    if kind:
+        query = query.where(tables.job.c.kind == kind)
     if state:
         query = query.where(tables.job.c.state == state)
     if cursor:

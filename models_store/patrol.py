@@ -48,8 +48,9 @@ def make_round(database: Database, *, settings: Settings, idle: bool, grace_s: f
 def sweep(database: Database, blobs: Blobs, *, settings: Settings) -> int:
     """Delete old blobs that no row names, and what dead processes left half-written; return how many.
 
-    First it empties what is left of deleted jobs.
+    First it deletes old previews, and empties what is left of deleted jobs.
     """
+    removals.delete_previews(database, ended_before_s=settings.preview_keep_s)
     removals.purge(database)
     candidates = set(blobs.older_than(settings.blob_grace_s))
     unnamed = candidates - named_blobs(database)  # in this order: what is named meanwhile stays

@@ -140,6 +140,18 @@ def delete_model(database: Database, name: str, *, owner: str) -> None:
     purge(database, [each.job_id for each in versions])
 
 
+def delete_previews(database: Database, *, ended_before_s: float) -> None:
+    """Delete the previews that ended so many seconds ago: nobody looks at them any more, and they are drawn anew."""
+    job = tables.job
+    old = (job.c.finished_at < now() - ended_before_s, job.c.state.in_(TERMINAL), job.c.deleted_at.is_(None))
+    with database.read() as connection:
+        found = connection.execute(select(job.c.id).where(tables.IS_PREVIEW, *old)).scalars().all()
+    for some in _parts(found):
+        with database.write() as connection:
+            connection.execute(update(job).where(job.c.id.in_(some)).values(deleted_at=now(), files=None))
+    purge(database, found)
+
+
 def named(database: Database, blobs: Collection[str]) -> set[str]:
     """Return those of the files that some variant still has."""
     if not blobs:

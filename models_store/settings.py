@@ -108,6 +108,9 @@ class Settings(BaseSettings):
         description="wall seconds after which a job times fewer rounds of its exported files, and answers fewer images "
         "with them, as on a busy or slow host; the card says how many",
     )
+    preview_keep_s: float = Field(
+        86_400, ge=0, description="age at which a preview that has ended is deleted, with its picture, in seconds"
+    )
     blob_grace_s: float = Field(86_400, ge=0, description="age at which a blob without a row is swept, in seconds")
 
     @model_validator(mode="after")

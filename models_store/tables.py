@@ -15,6 +15,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
+    literal_column,
     text,
 )
 
@@ -87,10 +89,13 @@ job = Table(
 # In the order in which jobs are claimed, with all that a claim and a wake-up ask of a row: nothing is sorted, and rows
 # that wait for a retry are passed over without being read.
 Index("ix_job_claimed", job.c.state, job.c.priority.desc(), job.c.id, job.c.not_before, job.c.wake_sent_at)
-# Lists leave children out: a search may have a thousand of them between two jobs of a page.
-_no_child = job.c.parent_id.is_(None)
-Index("ix_job_listed", job.c.owner, job.c.id, sqlite_where=_no_child, postgresql_where=_no_child)
-Index("ix_job_listed_by_state", job.c.owner, job.c.state, job.c.id, sqlite_where=_no_child, postgresql_where=_no_child)
+# Lists leave children out, of which a search may have a thousand between two jobs of a page, and previews, of which a
+# user may have asked for as many. Statements have the conditions as they stand here, without parameters.
+IS_PREVIEW = job.c.kind == literal_column("'preview'")
+IS_LISTED = and_(job.c.parent_id.is_(None), job.c.kind != literal_column("'preview'"))
+Index("ix_job_listed", job.c.owner, job.c.id, sqlite_where=IS_LISTED, postgresql_where=IS_LISTED)
+Index("ix_job_listed_by_state", job.c.owner, job.c.state, job.c.id, sqlite_where=IS_LISTED, postgresql_where=IS_LISTED)
+Index("ix_job_previews", job.c.owner, job.c.id, sqlite_where=IS_PREVIEW, postgresql_where=IS_PREVIEW)
 
 attempt = Table(
     "attempt",

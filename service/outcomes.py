@@ -10,6 +10,7 @@ from service.answer import Answer
 State = Literal["queued", "running", "waiting", "succeeded", "failed", "canceled"]
 ChildState = Literal["queued", "running", "succeeded", "failed", "canceled"]
 Kind = Literal["train", "search", "k_fold", "repeats", "trial", "fold", "repeat", "preview", "compress", "measure"]
+ListedKind = Literal["train", "search", "k_fold", "repeats", "preview", "compress", "measure"]
 Metrics = dict[str, dict[str, float | None]]
 
 

@@ -26,6 +26,10 @@ class Level(StrEnum):
 def list_(
     context: typer.Context,
     state: Annotated[str | None, typer.Option(help="queued, running, waiting, succeeded, failed or canceled")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="train, search, k_fold, repeats, preview, compress or measure; left out: all but previews"),
+    ] = None,
     parent: Annotated[
         str | None, typer.Option(help="list the parts of this search, cross-validation or repetition")
     ] = None,
@@ -35,7 +39,7 @@ def list_(
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
-    jobs = session.client.items("/jobs", limit=limit, state=state, parent=parent)
+    jobs = session.client.items("/jobs", limit=limit, state=state, kind=kind, parent=parent)
     session.show(jobs, output.job_table(jobs))
 
 

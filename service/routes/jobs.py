@@ -14,7 +14,7 @@ from service.answers import Job, JobList
 from service.auth import Owner
 from service.context import Context, Here
 from service.job_answers import all_described, described, respond
-from service.outcomes import State
+from service.outcomes import ListedKind, State
 from service.problems import DatabaseUnavailable
 from service.routes.requests import KNOWN_QUERY, Cursor, JobId, Limit, problems
 from service.threads import writes
@@ -55,6 +55,9 @@ def listing(
     owner: Owner,
     *,
     state: Annotated[State | None, Query(description="only jobs in this state")] = None,
+    kind: Annotated[
+        ListedKind | None, Query(description="only jobs of this kind; left out: all kinds but previews")
+    ] = None,
     parent: Annotated[
         str | None,
         Query(
@@ -65,8 +68,10 @@ def listing(
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Response:
-    """Return your jobs, newest first."""
-    found, following = jobs.listing(here.database, owner=owner, state=state, parent=parent, limit=limit, cursor=cursor)
+    """Return your jobs, newest first; previews only with `kind=preview`, and each for a day."""
+    found, following = jobs.listing(
+        here.database, owner=owner, state=state, kind=kind, parent=parent, limit=limit, cursor=cursor
+    )
     return respond({"items": all_described(here.database, found), "next": following})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, insert, text, update
 
-from models_store import children, claims, datasets, events, jobs, tables
+from models_store import children, claims, datasets, events, jobs, removals, tables
 from models_store.database import Database
 from models_store.settings import Settings
 from tests.samples import DATASET_ID, a_train_spec, insert_dataset
@@ -27,6 +27,9 @@ READS: dict[str, Callable[[Database, Settings], object]] = {
     "later page of a state": lambda database, _: jobs.listing(
         database, owner=OWNER, state="queued", limit=10, cursor="job_00000500"
     ),
+    "previews": lambda database, _: jobs.listing(database, owner=OWNER, kind="preview", limit=10),
+    "list of a kind": lambda database, _: jobs.listing(database, owner=OWNER, kind="train", limit=10),
+    "old previews": lambda database, _: removals.delete_previews(database, ended_before_s=60),
     "children": lambda database, _: jobs.listing(database, owner=OWNER, parent=PARENT, limit=10),
     "children by number": lambda database, _: children.page(database, PARENT, limit=10),
     "phases": lambda database, _: events.phases_entered(database, ["job_00000001", "job_00000002"]),

@@ -189,6 +189,27 @@ def test_what_a_crash_leaves_of_a_deleted_job_is_swept(database: Database, blobs
     assert (rows_of(database, tables.job), rows_of(database, tables.job_event)) == (0, 0)
 
 
+def test_a_preview_is_deleted_a_while_after_its_end(database: Database, blobs: Blobs, settings: Settings) -> None:
+    trained = queued(database, settings)
+    old, young, waiting = (
+        jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, errand=jobs.Errand("preview", {}))[0]
+        for _ in range(3)
+    )
+    for ended in (trained, old, young):
+        jobs.cancel(database, ended.id, owner=OWNER)
+    with database.write() as connection:
+        gone = tables.job.c.id.in_((trained.id, old.id))
+        connection.execute(update(tables.job).where(gone).values(finished_at=1.0, files={"preview": REPORT}))
+
+    patrol.sweep(database, blobs, settings=settings)
+
+    with database.read() as connection:
+        left = set(connection.execute(select(tables.job.c.id)).scalars())
+        events = set(connection.execute(select(tables.job_event.c.job_id)).scalars())
+    assert left == events == {trained.id, young.id, waiting.id}
+    assert REPORT in patrol.named_blobs(database)  # of the training
+
+
 def test_a_key_whose_job_was_deleted_makes_no_second_job(database: Database, settings: Settings) -> None:
     key = idempotency.Key(OWNER, "POST /train", "once", "0" * 64)
     job, _ = jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, key=key)

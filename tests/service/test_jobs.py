@@ -58,6 +58,19 @@ def test_jobs_come_in_pages_newest_first_and_by_state(service: Service, dataset:
     assert {each["state"] for each in canceled} == {"canceled"}
 
 
+def test_previews_are_listed_only_when_they_are_asked_for(service: Service, dataset: str) -> None:
+    trained = service.http.post("/train", json={"name": "listed", "dataset": dataset}).json()["id"]
+    preview = service.http.post(f"/datasets/{dataset}:preview?wait_s=0", json={"augmentation": []}).json()["id"]
+
+    def listed(**query: str) -> list[str]:
+        return [each["id"] for each in service.http.get("/jobs", params=query).raise_for_status().json()["items"]]
+
+    assert (listed()[0], preview in listed(), preview in listed(state="queued")) == (trained, False, False)
+    assert (listed(kind="train")[0], preview in listed(kind="train")) == (trained, False)
+    assert listed(kind="preview", state="queued")[0] == preview
+    assert service.http.get(f"/jobs/{preview}").is_success
+
+
 def test_a_waiting_job_is_canceled_at_once_and_twice_changes_nothing(service: Service, job: dict[str, Any]) -> None:
     first = service.http.post(f"/jobs/{job['id']}:cancel")
     again = service.http.post(f"/jobs/{job['id']}:cancel")
