@@ -105,6 +105,19 @@ def total(ranges: Iterable[Range]) -> Range:
     return Range(sum(lows), sum(middles), sum(highs))
 
 
+def most(ranges: Iterable[Range]) -> Range | None:
+    """Return the largest by its middle; None: there is none."""
+    return max(ranges, key=lambda each: each.middle, default=None)
+
+
+def newest_device(database: Database) -> str | None:
+    """Return the type of device that the newest stage was measured on; None: none was."""
+    cost = tables.stage_cost
+    with database.read() as connection:
+        features = connection.execute(select(cost.c.features).order_by(cost.c.id.desc()).limit(1)).scalar_one_or_none()
+    return None if features is None else str(features["device"])
+
+
 def _measured(connection: Connection, stage: str) -> list[Row[Any]]:
     cost = tables.stage_cost
     columns = (cost.c.job_id, cost.c.seconds, cost.c.memory_bytes, cost.c.gpu_memory_bytes, cost.c.features)

@@ -284,18 +284,6 @@ class Budget(Answer):
         )
 
 
-class DryRun(Answer):
-    """What a spec means, without a job."""
-
-    spec: dict[str, Any] = Field(description="the spec with every default decided (a TrainSpec)")
-    kind: Kind = Field(description="kind of the job that it would make")
-    children: int = Field(description="jobs that would be made below it; 0: none")
-    warnings: list[str] = Field(description="what the spec allows and is unlikely to mean")
-    budget: Budget | None = Field(
-        None, description="how long training may take, and what may be changed for that; null: nothing is trained"
-    )
-
-
 class DatasetList(Answer):
     """A page of datasets, newest first."""
 

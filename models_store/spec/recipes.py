@@ -76,9 +76,9 @@ def fill(document: Document, facts: DatasetFacts) -> Document:
     size = document["input"]["size"] or _size(part, document, facts)
     training = document["training"]
     batch_size = training["batch_size"] or _batch_size(way, facts, parts=training["accumulate_steps"])
-    steps_per_epoch = _steps_per_epoch(batch_size, facts)
+    epoch_steps = steps_per_epoch(batch_size, facts)
     budget = training.get("budget_minutes") or BUDGET_MINUTES
-    epochs = training["epochs"] or _epochs(way, size, steps_per_epoch, facts, budget_minutes=budget)
+    epochs = training["epochs"] or _epochs(way, size, epoch_steps, facts, budget_minutes=budget)
     loss = document["loss"] or _loss(task, way, facts)
     decided: Document = {
         "task": task,
@@ -95,7 +95,7 @@ def fill(document: Document, facts: DatasetFacts) -> Document:
     left_out: Document = {
         "transfer": Transfer().model_dump() | (_probing(part, document, facts) if way == "fine_tune" else {}),
         "augmentation": _augmentation(way, facts),
-        "regularizers": _regularizers(way, document, epochs * steps_per_epoch),
+        "regularizers": _regularizers(way, document, epochs * epoch_steps),
         "loss": loss,
         "optimizer": _optimizer(way, part, facts),
         "schedule": _schedule(way, document),
@@ -134,23 +134,23 @@ def least_epochs(document: Document, facts: DatasetFacts) -> int:
     """Return the fewest epochs that a resolved spec gets anywhere with, when the recipe chose their number."""
     way, training = way_of(document), document["training"]
     least = LEAST_HEAD_EPOCHS if way == "head" else EPOCHS[way][0]
-    steps_per_epoch = _steps_per_epoch(training["batch_size"], facts)
-    steps = min(MOST_EPOCHS, math.ceil(LEAST_STEPS[way] / steps_per_epoch))
+    epoch_steps = steps_per_epoch(training["batch_size"], facts)
+    steps = min(MOST_EPOCHS, math.ceil(LEAST_STEPS[way] / epoch_steps))
     return min(int(training["epochs"]), max(least, steps))
 
 
 def as_head(document: Document, facts: DatasetFacts) -> Document:
     """Return a resolved spec with a head on cached features in place of fine-tuning, by the recipe of that way."""
     left_out = document | dict.fromkeys(LEFT_OUT)
-    steps_per_epoch = _steps_per_epoch(document["training"]["batch_size"], facts)
-    epochs = max(EPOCHS["head"][0], min(MOST_EPOCHS, math.ceil(LEAST_STEPS["head"] / steps_per_epoch)))
+    epoch_steps = steps_per_epoch(document["training"]["batch_size"], facts)
+    epochs = max(EPOCHS["head"][0], min(MOST_EPOCHS, math.ceil(LEAST_STEPS["head"] / epoch_steps)))
     part = network_of(document["backbone"])
     return document | {
         "backbone": document["backbone"] | {"freeze": "backbone"},
         "training": document["training"] | {"epochs": epochs},
         "transfer": Transfer().model_dump(),
         "augmentation": [],
-        "regularizers": _regularizers("head", left_out, epochs * steps_per_epoch),
+        "regularizers": _regularizers("head", left_out, epochs * epoch_steps),
         "loss": _loss(document["task"], "head", facts),
         "optimizer": _optimizer("head", part, facts),
         "schedule": _schedule("head", left_out),
@@ -163,7 +163,7 @@ def with_epochs(document: Document, epochs: int, facts: DatasetFacts) -> Documen
     changed = document | {"training": training | {"epochs": epochs}}
     if "regularizers" not in training["fit_to_budget"] or way_of(document) == "head":
         return changed
-    decay = _ema_decay(epochs * _steps_per_epoch(training["batch_size"], facts))
+    decay = _ema_decay(epochs * steps_per_epoch(training["batch_size"], facts))
     parts = [part | {"decay": decay} if part["kind"] == "ema" else part for part in document["regularizers"]]
     return changed | {"regularizers": parts}
 
@@ -236,7 +236,8 @@ def _batch_size(way: Way, facts: DatasetFacts, *, parts: int) -> int:
     return min(parts * math.ceil(usual / parts), facts.train_count // parts * parts) or usual
 
 
-def _steps_per_epoch(batch_size: int | str, facts: DatasetFacts) -> int:
+def steps_per_epoch(batch_size: int | str, facts: DatasetFacts) -> int:
+    """Return the steps of an epoch; of `auto` batches the fewest that there may be."""
     if batch_size == "full":
         return 1
     most = (
@@ -245,11 +246,11 @@ def _steps_per_epoch(batch_size: int | str, facts: DatasetFacts) -> int:
     return math.ceil(facts.train_count / most)
 
 
-def _epochs(way: Way, size: int, steps_per_epoch: int, facts: DatasetFacts, *, budget_minutes: float) -> int:
+def _epochs(way: Way, size: int, epoch_steps: int, facts: DatasetFacts, *, budget_minutes: float) -> int:
     least, most = EPOCHS[way]
     affordable = PIXELS[way] * max(1.0, budget_minutes / BUDGET_MINUTES) / size**2 / facts.train_count
     epochs = most if affordable > most else max(least, math.ceil(affordable))
-    return max(epochs, min(MOST_EPOCHS, math.ceil(LEAST_STEPS[way] / steps_per_epoch)))
+    return max(epochs, min(MOST_EPOCHS, math.ceil(LEAST_STEPS[way] / epoch_steps)))
 
 
 def _is_balanced(loss: Document, training: Document) -> bool:

@@ -10,12 +10,13 @@ from starlette.concurrency import run_in_threadpool
 
 from models_store import datasets, idempotency, jobs, sources
 from models_store.errors import FieldError, Invalid
-from models_store.spec.facts import DatasetFacts
+from models_store.spec.reasons import decisions
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from service import bodies
-from service.answers import Budget, DryRun, Job
+from service.answers import Budget, Job
 from service.auth import Owner
 from service.context import Context, Here
+from service.meanings import Decision, DryRun, Estimate
 from service.routes.jobs import accepted
 from service.routes.requests import KNOWN_QUERY, IdempotencyKey, answer, problems
 
@@ -80,16 +81,23 @@ async def create(
     """
     body = await bodies.read_json(request, max_bytes=MOST_SPEC_BYTES)
     if dry_run:
-        spec, facts, warnings = await run_in_threadpool(_resolved, here, body, owner=owner)
-        meant = DryRun(
-            spec=spec.model_dump(mode="json"),
-            kind=jobs.kind_of(spec),
-            children=jobs.children_of(spec),
-            warnings=warnings,
-            budget=Budget.of(spec, facts),
-        )
+        meant = await run_in_threadpool(_meaning, here, body, owner=owner)
         return answer(meant, status=200)
     return await here.threads.writers.run(_submit, here, body, owner=owner, key=idempotency_key)
+
+
+def _meaning(here: Context, body: bytes, *, owner: str) -> DryRun:
+    spec, dataset, warnings = _resolved(here, body, owner=owner)
+    facts = datasets.facts(dataset)
+    return DryRun(
+        spec=spec.model_dump(mode="json"),
+        kind=jobs.kind_of(spec),
+        children=jobs.children_of(spec),
+        warnings=warnings,
+        decisions=[Decision.of(each) for each in decisions(bodies.parse(body), spec, facts)],
+        estimate=Estimate.of(here.database, spec, dataset.card),
+        budget=Budget.of(spec, facts),
+    )
 
 
 def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Response:
@@ -110,7 +118,7 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
     return accepted(here, job, replayed=replayed)
 
 
-def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, DatasetFacts, list[str]]:
+def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, datasets.Dataset, list[str]]:
     given = bodies.parse(body)
     spec = bodies.check(TrainSpec, given)
     with _unknown_dataset_told():
@@ -121,7 +129,7 @@ def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, 
     classes = dataset.card["classes"]
     pinned = sources.pin(resolved, here.database, owner=owner, classes=classes)
     sources.refuse_unfit_choices(pinned, here.database, facts=facts, owner=owner, classes=classes)
-    return pinned, facts, warnings
+    return pinned, dataset, warnings
 
 
 @contextmanager

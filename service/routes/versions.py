@@ -11,9 +11,10 @@ from models_store.errors import FieldError
 from models_store.spec.compression import Compression
 from models_store.spec.train import ResolvedSpec
 from service import bodies
-from service.answers import DryRun, Job
+from service.answers import Job
 from service.auth import Owner
 from service.context import Context, Here
+from service.meanings import DryRun
 from service.routes.jobs import accepted
 from service.routes.requests import KNOWN_QUERY, IdempotencyKey, ModelName, VersionNumber, answer, problems
 

@@ -91,6 +91,18 @@ def test_overrides_reach_the_spec_at_any_depth(espalier: Espalier, spec: Path) -
     assert resolved["augmentation"][0]["direction"] == "vertical"
 
 
+def test_a_dry_run_shows_why_each_value_was_chosen_beside_the_spec(espalier: Espalier, spec: Path) -> None:
+    spec.write_text(json.dumps({name: json.loads(spec.read_text())[name] for name in ("name", "dataset")}))
+
+    answer = espalier("train", spec, "--dry-run")
+
+    chosen = json.loads(answer.stdout)["backbone"]["kind"]
+    rows = [line.split("\t") for line in answer.stderr.splitlines() if "\t" in line]
+    assert ["field", "value", "why"] in rows
+    assert ["backbone.kind", f'"{chosen}"'] in [row[:2] for row in rows]
+    assert "estimate: " in answer.stderr
+
+
 @pytest.mark.parametrize("override", ["epochs", "=3", "training..epochs=3", "name.first=x", "augmentation.1.x=1"])
 def test_an_override_of_no_place_is_refused_before_anything_is_sent(
     espalier: Espalier, spec: Path, override: str

@@ -1,0 +1,258 @@
+"""Reasons for what the recipe has decided: one sentence for each value that a spec leaves to it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models_store.spec import recipes
+from models_store.spec.facts import DatasetFacts
+from models_store.spec.part import Part
+from models_store.spec.train import ResolvedSpec, TrainSpec
+from models_store.spec.training import BUDGET_MINUTES, ResolvedTraining, Training
+
+Document = dict[str, Any]
+
+HAS = {"class": "one class", "labels": "any number of labels", "number": "a number"}
+DECLARED: dict[type[Part], type[Part]] = {ResolvedSpec: TrainSpec, ResolvedTraining: Training}
+"""resolved class → the one that declares the defaults"""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A value of a resolved spec that its author left to the recipe; `pointer` (RFC 6901) points into the resolved spec."""
+
+    pointer: str
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What the recipe has looked at."""
+
+    facts: DatasetFacts
+    spec: ResolvedSpec
+    way: recipes.Way
+    given: Document
+
+    @property
+    def steps(self) -> int:
+        return self.spec.training.epochs * recipes.steps_per_epoch(self.spec.training.batch_size, self.facts)
+
+    def left_out(self, name: str) -> bool:
+        return self.given.get(name) is None
+
+
+def decisions(given: Document, spec: ResolvedSpec, facts: DatasetFacts) -> list[Decision]:
+    """Return each value that `given`, a spec as its author sent it, leaves out and that is not its declared default."""
+    case = _Case(facts, spec, recipes.way_of(spec.model_dump()), given)
+    return [Decision(pointer, value, _why(pointer, value, case)) for pointer, value in _decided(spec, given, "")]
+
+
+def _decided(part: Part, given: Any, pointer: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  any JSON
+    """Yield the pointer and the value of each leaf that was not given and is not a declared default."""
+    declared = DECLARED.get(type(part), type(part)).model_fields
+    for name in type(part).model_fields:
+        value, sent = getattr(part, name), given.get(name) if isinstance(given, dict) else None
+        below = f"{pointer}/{name}"
+        is_default = declared[name].get_default(call_default_factory=True) == value and name != "kind"
+        if sent is None and (value is None or is_default):
+            continue
+        if isinstance(value, Part):
+            yield from _decided(value, sent, below)
+        elif isinstance(value, list) and any(isinstance(each, Part) for each in value):
+            for position, each in enumerate(value):
+                own = sent[position] if isinstance(sent, list) and position < len(sent) else None
+                yield from _decided(each, own, f"{below}/{position}")
+        elif sent is None or (isinstance(value, str) and value != sent):
+            yield below, value
+
+
+def _why(pointer: str, value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
+    steps = pointer.strip("/").split("/")
+    if steps[-1] in {"weights", "teacher"}:
+        return f"this version is what {_sent(case.given, steps)!r} means now; later jobs may get another"
+    return _OF_SECTION[steps[0]](steps, value, case)
+
+
+def _sent(given: Any, steps: list[str]) -> Any:  # noqa: ANN401  any JSON
+    for step in steps:
+        given = given.get(step) if isinstance(given, dict) else None
+    return given
+
+
+def _task(_steps: list[str], _value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
+    return f"each image of the dataset has {HAS[case.facts.target]}"
+
+
+def _backbone(steps: list[str], value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
+    facts, side = case.facts, case.facts.median_side
+    if steps[-1] == "freeze":
+        return _freeze(value, case)
+    if case.spec.backbone.kind == "small_cnn":
+        why = f"the images are small and grey ({side} pixels), and weights of photographs teach nothing about them"
+        wider = f"; a wide one, for {facts.train_count:,} training images are many" if steps[-1] == "widths" else ""
+        return f"{why}: a small net learns from the start" + (wider if facts.train_count >= recipes.MANY else "")
+    if side >= recipes.PHOTOGRAPH_SIDE:
+        return f"the images are photographs ({side} pixels, {recipes.PHOTOGRAPH_SIDE} or more): pretrained on such, it is accurate for its speed"
+    return f"the images are small ({side} pixels) and enlarged for it: pretrained, and fast on many pixels"
+
+
+def _freeze(value: str, case: _Case) -> str:
+    count = case.facts.train_count
+    if value == "backbone":
+        return f"{count:,} photographs are fewer than {recipes.FEW}: a head on fixed features is as accurate there, does not overfit, and trains in seconds"
+    if value.startswith("until:"):
+        return "edges and textures are alike everywhere: keeping the first stages saves half of the time"
+    if case.way == "scratch":
+        return "the weights begin at random, so all of them have to learn"
+    return "all stages learn: the images differ from those of the pretrained weights, or are many enough"
+
+
+def _input(_steps: list[str], _value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
+    side, backbone = case.facts.median_side, case.spec.backbone
+    if backbone.kind in recipes.OWN:
+        return f"the images' own size ({side} pixels), within what {backbone.kind} takes ({backbone.smallest_size} to {backbone.input_size})"
+    if case.left_out("backbone") and side < recipes.PHOTOGRAPH_SIDE:
+        return f"images of {side} pixels are enlarged to what pretrained filters can see, at least twice"
+    return f"the size that {backbone.kind} is made for"
+
+
+def _transfer(steps: list[str], value: Any, _case: _Case) -> str:  # noqa: ANN401  any JSON
+    if steps[-1] == "head_lr_scale":
+        return f"the head begins at random and may learn {value:g} times as fast as the pretrained weights"
+    return "the head learns alone first, so that its random start does not spoil the pretrained weights (LP-FT)"
+
+
+AUGMENTING = {
+    "random_resized_crop": "objects are nearer or farther in other images; windows stay inside the image, for black borders would mislead",
+    "random_flip": "most things mean the same when left and right are exchanged",
+    "color_jitter": "light and cameras differ between the training images and later ones",
+    "random_erasing": "small patches are hidden, so that it learns to look at more than one detail",
+}
+
+
+def _augmentation(steps: list[str], value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
+    if len(steps) == 1:
+        return "a head learns on features that are computed once; changed images would run the whole net in each epoch"
+    part = case.spec.augmentation[int(steps[1])]
+    if steps[-1] == "saturation" and value == 0:
+        return "the images are grey and have no colours to vary"
+    return AUGMENTING.get(part.kind, "the recipe varies images in this way")
+
+
+def _regularizers(steps: list[str], _value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
+    kind = case.spec.regularizers[int(steps[1])].kind if len(steps) > 1 else ""
+    if kind == "l2":
+        return "a penalty on the head's weights keeps it from overfitting a few images"
+    if kind == "ema":
+        return f"the average of about the last tenth of {case.steps:,} steps is steadier than the last weights"
+    return "some features are left out at random, so that the net does not rely on single ones"
+
+
+def _loss(steps: list[str], value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
+    if steps[-1] == "class_weights":
+        counts = [count for count in case.facts.counts.values() if count]
+        return f"the rarest class has {min(counts):,} training images and the commonest {max(counts):,}: all classes are to count alike"
+    if steps[-1] == "label_smoothing":
+        return "targets a little below 1 keep a net that trains whole from being overconfident"
+    of_kind = {"mse": "numbers", "binary_cross_entropy": "images with any number of labels"}
+    return f"it is the usual loss for {of_kind.get(value, 'images of one class')}"
+
+
+def _optimizer(steps: list[str], value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
+    optimizer = case.spec.optimizer
+    if steps[-1] == "kind":
+        return "adamw learns well without tuning on all kinds of data that the recipe was measured on"
+    if steps[-1] == "lr" and not case.left_out("optimizer"):
+        usual = optimizer.usual_lr
+        tenth = f"a tenth of {optimizer.kind}'s usual {usual:g}: pretrained weights train on, and large steps would spoil them"
+        return (
+            tenth if case.way == "fine_tune" else f"the usual rate of {optimizer.kind} for weights that begin at random"
+        )
+    if steps[-1] == "lr":
+        return {
+            "head": "a head of one layer bears large steps",
+            "fine_tune": "pretrained weights train on with small steps, larger ones for images that are enlarged",
+            "scratch": "weights that begin at random need larger steps than pretrained ones",
+        }[case.way]
+    return "a head has its own penalty (l2)" if value == 0 else "it keeps the weights of a whole net small"
+
+
+def _schedule(steps: list[str], _value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
+    kind = case.spec.schedule.kind
+    if steps[-1] == "warmup_epochs":
+        return "a short rise keeps the first steps from spoiling weights that were averaged or trained before"
+    if kind == "constant":
+        return "schedule_free_adamw averages its weights in place of a falling rate"
+    if kind == "one_cycle":
+        return "a rise and a fall train a net from scratch in few epochs"
+    return "a rate that falls to nothing lets the weights settle at the end of the run"
+
+
+def _training(steps: list[str], value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
+    return _OF_TRAINING[steps[1]](value, case)
+
+
+def _epochs(value: int, case: _Case) -> str:
+    least_steps, (least, most) = recipes.LEAST_STEPS[case.way], recipes.EPOCHS[case.way]
+    budget = case.spec.training.budget_minutes or BUDGET_MINUTES
+    if value > most:
+        return f"{case.facts.train_count:,} training images make few steps an epoch: so many give about {least_steps} steps, or as many as make sense"
+    if case.way == "head":
+        return f"features are computed once, so that {most} epochs of a head take seconds"
+    return f"as many as two quick cores do in {max(budget, BUDGET_MINUTES):g} minutes at {case.spec.input.size} pixels, from {least} to {most}"
+
+
+def _batch_size(value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
+    parts, count = case.spec.training.accumulate_steps, case.facts.train_count
+    if isinstance(value, int) and value >= count:
+        return f"all {count:,} training images make one batch"
+    usual = "larger batches are faster from scratch" if value > 64 else "a usual size that fits into any memory"  # noqa: PLR2004  between 32 and 128
+    return usual if parts == 1 else f"{usual}, in {parts} equal parts (`accumulate_steps`)"
+
+
+def _monitor(value: str, case: _Case) -> str:
+    if value.endswith("loss"):
+        few = f"{case.facts.train_count:,} training images" if case.facts.target == "class" else "such targets"
+        told = f"the loss tells epochs apart better than the accuracy for {few}"
+        return f"{told}; all classes count alike in it, as in training" if "balanced" in value else told
+    return "many validation images measure accuracy well" + (
+        "; rare classes count as much" if "balanced" in value else ""
+    )
+
+
+def _fit_to_budget(value: list[str], case: _Case) -> str:
+    budget = case.spec.training.budget_minutes
+    if not value:
+        return "there is no budget" if budget is None else "the spec leaves nothing that could be lowered"
+    return f"the spec leaves these to the recipe, so the trainer may lower them to keep to {budget:g} minutes"
+
+
+def _compression(steps: list[str], _value: Any, _case: _Case) -> str:  # noqa: ANN401  any JSON
+    return (
+        "neither a ratio nor a speedup is asked for: 0.3 of the channels is about half of the work"
+        if steps[-1] == "ratio"
+        else "it is the first of the kinds, and none is asked for"
+    )
+
+
+_OF_TRAINING: Mapping[str, Callable[[Any, _Case], str]] = {
+    "epochs": _epochs,
+    "batch_size": _batch_size,
+    "monitor": _monitor,
+    "fit_to_budget": _fit_to_budget,
+}
+_OF_SECTION: Mapping[str, Callable[[list[str], Any, _Case], str]] = {
+    "task": _task,
+    "backbone": _backbone,
+    "input": _input,
+    "transfer": _transfer,
+    "augmentation": _augmentation,
+    "regularizers": _regularizers,
+    "loss": _loss,
+    "optimizer": _optimizer,
+    "schedule": _schedule,
+    "training": _training,
+    "compression": _compression,
+}
