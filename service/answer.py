@@ -1,8 +1,11 @@
-"""the base of every answer, and how the database's times are told."""
+"""The base of every answer, how the database's times are written, and how kept documents are typed."""
 
 from datetime import UTC, datetime
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, TypeAdapter
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 
 def moment(seconds: float | None) -> datetime | None:
@@ -14,3 +17,17 @@ class Answer(BaseModel):
     """The base of every answer."""
 
     model_config = ConfigDict(frozen=True)
+
+
+class ShapeOf:
+    """Document a field by a type that its value is not checked by: it was when it was stored.
+
+    `spec: Annotated[dict[str, Any], ShapeOf(ResolvedSpec)]` is a dict here, and a ResolvedSpec in the OpenAPI document.
+    """
+
+    def __init__(self, shape: Any) -> None:  # noqa: ANN401  a class, a union, or an annotated type
+        self._shape = shape
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the schema of the type."""
+        return handler(TypeAdapter(self._shape).core_schema)

@@ -1,10 +1,10 @@
-"""what each call answers: the shapes of the OpenAPI document, and how the store's rows become them.
+"""Answers of each call: the shapes of the OpenAPI document, and how the store's rows become them.
 
 Times are ISO 8601 in UTC; a name that ends in `_ms` is in milliseconds, in `_bytes` in bytes.
 """
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -12,8 +12,10 @@ from models_store import datasets
 from models_store.spec import ladder
 from models_store.spec.facts import DatasetFacts, Target
 from models_store.spec.train import ResolvedSpec
-from service.answer import Answer
-from service.outcomes import Children, Kind, Outcome, State
+from service.answer import Answer, ShapeOf
+from service.outcomes import Children, Kind, Outcome, Parameters, State
+
+Spec = Annotated[dict[str, Any], ShapeOf(ResolvedSpec)]
 
 
 class Fault(Answer):
@@ -131,13 +133,12 @@ class UploadedDataset(Dataset):
 class Check(Answer):
     """One check of a dataset, with the files that it found."""
 
-    model_config = ConfigDict(extra="allow")
-
     check: str = Field(examples=["exact_duplicates"])
     severity: Literal["error", "warning", "info"]
     count: int
     message: str
-    files: list[Any] = Field(default_factory=list, description="up to 200 names, or groups of names")
+    files: list[str | list[str]] = Field(default_factory=list, description="up to 200 names, or groups of names")
+    reasons: dict[str, str] | None = Field(None, description="file → what is wrong with this one, where files differ")
 
 
 class Passed(Answer):
@@ -189,9 +190,7 @@ class Step(Answer):
 
 
 class Progress(Answer):
-    """How far a job is; whatever else its phase tells stands beside it."""
-
-    model_config = ConfigDict(extra="allow")
+    """How far a job is; what its phase does not know is left out, or null."""
 
     fraction: float = Field(ge=0, le=1, description="share of the whole job that is done")
     epoch: int | None = Field(None, description="epochs done, while it trains")
@@ -199,6 +198,13 @@ class Progress(Answer):
     eta_s: float | None = Field(
         None, ge=0, description="seconds until the job ends, as its pace has it; null: not known yet"
     )
+    phase_fraction: float | None = Field(None, description="share of the phase that is done")
+    step: str | None = Field(None, description="what the phase does now")
+    loss: float | None = Field(None, description="mean training loss of the epoch under way")
+    lr: float | None = Field(None, description="learning rate")
+    images_per_s: float | None = Field(None, description="images that the step under way takes in a second")
+    children: int | None = Field(None, description="of a parent: how many children it will have")
+    ended: int | None = Field(None, description="of a parent: how many of them have ended")
 
 
 class Job(Answer):
@@ -211,7 +217,7 @@ class Job(Answer):
     )
     parent: str | None = Field(description="the job that this is a part of")
     number: int | None = Field(description="among its siblings, from 0")
-    parameters: dict[str, Any] | None = Field(
+    parameters: Parameters | None = Field(
         description="what a child changes in its parent's spec: path → value; of compress and measure: the `model` and "
         "`version` that they take up; of a preview: what was asked for"
     )
@@ -226,9 +232,9 @@ class Job(Answer):
     attempts: int = Field(description="how often a worker has taken it up")
     crashes: int
     result: Outcome | None
-    problem: dict[str, Any] | None = Field(description="why it failed: a problem document (RFC 9457)")
+    problem: Problem | None = Field(description="why it failed")
     warnings: list[str] = Field(description="what the spec allows and is unlikely to mean")
-    spec: dict[str, Any] = Field(description="the spec with every default decided (a TrainSpec)")
+    spec: Spec = Field(description="the spec with every default decided, which may be sent to POST /train as it is")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

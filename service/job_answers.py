@@ -14,6 +14,7 @@ from starlette.background import BackgroundTask
 
 from models_store import children, events, families, jobs, phases
 from models_store.database import Database
+from models_store.spec.older import upgraded
 from service.answer import moment
 from service.outcomes import Children, Outcome
 
@@ -77,9 +78,9 @@ def _document(
         "attempts": attempts,
         "crashes": job.crashes,
         "result": None if job.result is None else Outcome.model_validate(job.result).model_dump(mode="json"),
-        "problem": job.problem,
+        "problem": None if job.problem is None else {"errors": []} | job.problem,
         "warnings": job.warnings,
-        "spec": job.spec,
+        "spec": upgraded(job.spec),
         "created_at": datetime.fromtimestamp(job.created_at, UTC),
         "started_at": moment(job.started_at),
         "finished_at": moment(job.finished_at),

@@ -12,7 +12,7 @@ from models_store.spec.space import planned
 from models_store.spec.train import ResolvedSpec
 from models_store.stage_costs import Range, StageEstimate
 from service.answer import Answer
-from service.answers import Budget
+from service.answers import Budget, Spec
 from service.outcomes import Kind
 
 MINUTE = 60.0
@@ -102,7 +102,7 @@ class Estimate(Answer):
 class DryRun(Answer):
     """What a spec means, without a job."""
 
-    spec: dict[str, Any] = Field(description="the spec with every default decided (a TrainSpec)")
+    spec: Spec = Field(description="the spec with every default decided, which may be sent to POST /train as it is")
     kind: Kind = Field(description="kind of the job that it would make")
     children: int = Field(description="jobs that would be made below it; 0: none")
     warnings: list[str] = Field(description="what the spec allows and is unlikely to mean")

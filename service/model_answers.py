@@ -1,14 +1,23 @@
-"""what is told of models, their versions and aliases; `variant_answers` has their files."""
+"""Answers about models, their versions and aliases; `form_answers` has their files."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_store import registry
 from models_store.spec.train import Task
-from service.answer import Answer
-from service.variant_answers import Variant
+from service.answer import Answer, ShapeOf
+from service.form_answers import Variant
+from service.report_answers import Figures
+
+
+class InputTaken(Answer):
+    """Images that a version takes; `POST /predict` decodes and scales any image so."""
+
+    size: int = Field(description="side, in pixels")
+    channels: Literal[1, 3, 4]
+    fit: Literal["crop", "stretch"]
 
 
 class Version(Answer):
@@ -37,8 +46,8 @@ class Version(Answer):
     )
     task: Task
     labels: list[str] = Field(description="names of the classes or labels; none for numbers")
-    input: dict[str, Any] = Field(description="size, channels and fit of the images that it takes")
-    metrics: dict[str, Any] = Field(description="split → measured figures")
+    input: Annotated[dict[str, Any], ShapeOf(InputTaken)] = Field(description="images that it takes")
+    metrics: Annotated[dict[str, Any], ShapeOf(dict[str, Figures])] = Field(description="split → measured figures")
     variants: list[Variant]
     description: str | None = Field(description="what its owner has written about it")
     tags: list[str]

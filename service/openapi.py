@@ -18,9 +18,10 @@ from pydantic.json_schema import models_json_schema
 
 from models_store.spec.compression import Compression
 from models_store.spec.preview import Preview
-from models_store.spec.train import TrainSpec
+from models_store.spec.train import ResolvedSpec, TrainSpec
 from service.auth import SECURITY_SCHEMES
 from service.changes import DatasetPatch, DescriptionPatch
+from service.event_answers import JobEvent, LogStreamEvent
 from service.model_answers import AliasTarget
 from service.predictions import PredictRequest
 from service.problems import MEDIA_TYPE
@@ -49,6 +50,19 @@ def _version() -> str:
 
 
 VERSION = _version()
+SHAPES = (
+    TrainSpec,
+    ResolvedSpec,
+    Compression,
+    Preview,
+    PredictRequest,
+    AliasTarget,
+    DatasetPatch,
+    DescriptionPatch,
+    JobEvent,
+    LogStreamEvent,
+)
+"""What FastAPI does not know of, or documents without its nulls: bodies that we parse, and what we write, ourselves"""
 FORMS = {"DatasetForm": datasets.FORM, "PredictForm": predict.FORM}
 
 
@@ -77,20 +91,17 @@ def build(app: FastAPI) -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     _, bodies = models_json_schema(
-        [
-            (model, "validation")
-            for model in (TrainSpec, Compression, Preview, PredictRequest, AliasTarget, DatasetPatch, DescriptionPatch)
-        ],
-        ref_template="#/components/schemas/{model}",
+        [(model, "validation") for model in SHAPES], ref_template="#/components/schemas/{model}"
     )
     schemas = document["components"]["schemas"]
     for name, schema in bodies["$defs"].items():
-        assert schemas.get(name, schema) == schema, f"two shapes are named {name}"
-        schemas[name] = schema
+        assert _keys(schemas.get(name, schema)) == _keys(schema), f"two shapes are named {name}"
+        schemas[name] = schema  # not FastAPI's, which drops every `default: null`
     schemas |= FORMS
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     _rename_object_defaults(schemas)
+    _close_over_properties(schemas)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
     document["security"] = [{}, *({name: []} for name in SECURITY_SCHEMES)]
@@ -107,6 +118,17 @@ def _rename_object_defaults(node: Any) -> None:  # noqa: ANN401  any JSON
         _rename_object_defaults(child)
     if isinstance(node, dict) and isinstance(node.get("default"), dict) and "description" in node:
         node["x-default"] = node.pop("default")
+
+
+def _keys(schema: dict[str, Any]) -> list[str]:
+    return sorted(schema.get("properties", {}))
+
+
+def _close_over_properties(schemas: dict[str, Any]) -> None:
+    """Leave out that an object may have other keys: clients' types would say that it has any, of any type."""
+    for schema in schemas.values():
+        if "properties" in schema and schema.get("additionalProperties") is True:
+            del schema["additionalProperties"]
 
 
 def _as_problem(response: dict[str, Any]) -> None:

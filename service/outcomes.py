@@ -1,11 +1,12 @@
-"""what came of jobs: a version, a child's figures, a search's winner and gain, the spread of folds and repeats."""
+"""Results of jobs: a version, a child's figures, a search's winner and gain, the spread of folds and repeats."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from models_store import jobs
-from service.answer import Answer
+from models_store.spec.preview import Preview
+from service.answer import Answer, ShapeOf
 
 State = Literal["queued", "running", "waiting", "succeeded", "failed", "canceled"]
 ChildState = Literal["queued", "running", "succeeded", "failed", "canceled"]
@@ -14,12 +15,26 @@ ListedKind = Literal["train", "search", "k_fold", "repeats", "preview", "compres
 Metrics = dict[str, dict[str, float | None]]
 
 
+Changes = dict[str, Any]
+"""Dotted path in the spec → value"""
+
+
+class TakenUp(Answer):
+    """The version that a compressing or a measuring job takes up."""
+
+    model: str
+    version: int
+
+
+Parameters = Annotated[dict[str, Any], ShapeOf(TakenUp | Preview | Changes)]
+
+
 class Best(Answer):
     """The trial that a search has chosen."""
 
     number: int
     job: str
-    parameters: dict[str, Any] = Field(description="dotted path → value")
+    parameters: Changes = Field(description="dotted path → value")
     value: float = Field(description="the watched figure on the validation split: the best of many, so optimistic")
 
 
@@ -104,6 +119,10 @@ class Outcome(Answer):
     metrics: Metrics | None = Field(None, description="of a child: split → figures")
     pruned: bool = Field(default=False, description="of a trial: it was stopped early")
     epochs: int | None = Field(None, description="of a child: epochs that it was trained for")
+    best_epoch: int | None = Field(None, description="of a child: the epoch whose weights were kept, from 1")
+    precision: str | None = Field(None, description="of a child: precision that it was trained at")
+    batch_size: int | None = Field(None, description="of a child: images in a batch")
+    winner: str | None = Field(None, description="of a search: how the winner is trained for publishing")
     monitor: str | None = Field(None, description="of a parent: the figure that was watched")
     best: Best | None = Field(None, description="of a search: the winner")
     gain: Gain | None = Field(None, description="of a search: the winner's gain over the spec as it stood")
@@ -137,7 +156,7 @@ class Trial(Answer):
     job: str
     kind: Kind
     state: ChildState
-    parameters: dict[str, Any] | None = Field(description="what differs from the parent's spec: dotted path → value")
+    parameters: Changes | None = Field(description="what differs from the parent's spec: dotted path → value")
     value: float | None = Field(description="the watched figure on the validation split, at its best epoch")
     pruned: bool = Field(description="it was stopped early")
     epochs: int | None = Field(description="epochs that it was trained for")

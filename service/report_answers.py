@@ -1,11 +1,10 @@
-"""what a job's report answers: the figures of each split, with their intervals and what they rest on."""
-
-from typing import Any
+"""Reports of jobs: the figures of each split, with their intervals and what they rest on."""
 
 from pydantic import ConfigDict, Field
 
 from models_store.spec.train import Task
 from service.answer import Answer
+from service.form_answers import Form, Temperature
 
 
 class Interval(Answer):
@@ -57,36 +56,81 @@ class Averaged(Answer):
     gain: dict[str, float] = Field(description="figure → that of the averages less that of single answers")
 
 
-class SplitReport(Answer):
-    """The figures of one split; which of them there are, `headline` says. A null has its reason in `undefined`."""
+class Mistake(Answer):
+    """A wrong answer of a model of classes or labels, with the file that it was given."""
+
+    file: str = Field(description="path in the archive that was uploaded")
+    label: str = Field(description="the true class, or the label that was asked about")
+    answer: str = Field(description="the class that was answered; of a label `yes` or `no`")
+    confidence: float
+
+
+class ValueMistake(Answer):
+    """An answer of a model of numbers that is far off."""
+
+    file: str = Field(description="path in the archive that was uploaded")
+    true: float
+    answer: float
+    error: float = Field(description="answer less true")
+
+
+class Confusion(Answer):
+    """Two classes of which one was answered for the other."""
+
+    label: str = Field(description="the true class")
+    answer: str
+    count: int = Field(description="images")
+
+
+class Figures(Answer):
+    """Figures of one split: those of classes, of labels or of numbers. A null has its reason in `undefined`."""
 
     model_config = ConfigDict(extra="allow")
 
-    images: int
-    headline: list[str] = Field(description="names of the figures that sum the split up; they stand beside this")
-    intervals: dict[str, Interval] = Field(description="figure → 95 % interval")
-    undefined: dict[str, str] = Field(description="figure → why it is null")
-    test_time_augmentation: Averaged | None
-    mistakes: list[dict[str, Any]] = Field(description="the most confident mistakes, or the largest errors, with files")
+    images: int | None = None
+    accuracy: float | None = Field(None, description="share of right answers, or of right labels")
+    balanced_accuracy: float | None = Field(None, description="mean recall of the classes")
+    top5_accuracy: float | None = None
+    exact_match: float | None = Field(None, description="of labels: share of images with all labels right")
+    loss: float | None = None
+    precision_macro: float | None = None
+    precision_micro: float | None = None
+    precision_weighted: float | None = None
+    recall_macro: float | None = None
+    recall_micro: float | None = None
+    recall_weighted: float | None = None
+    f1_macro: float | None = None
+    f1_micro: float | None = None
+    f1_weighted: float | None = None
+    roc_auc_macro: float | None = None
+    average_precision_macro: float | None = None
+    mean_average_precision: float | None = None
+    expected_calibration_error: float | None = None
+    r2: float | None = Field(None, description="of numbers: share of their variance that is explained")
+    mae: float | None = Field(None, description="of numbers: mean absolute error")
+    rmse: float | None = Field(None, description="of numbers: root of the mean squared error")
+    median_absolute_error: float | None = None
+    intervals: dict[str, Interval] = Field({}, description="figure → 95 % interval")
+    undefined: dict[str, str] = Field({}, description="figure → why it is null")
+    test_time_augmentation: Averaged | None = None
     per_class: list[ClassFigures] | None = Field(None, description="of classes and labels")
     confusion_matrix: list[list[int]] | None = Field(
         None, description="row: the true class, column: the answer; null: labels, numbers, or over 200 classes"
     )
-    confusions: list[dict[str, Any]] | None = Field(None, description="the most frequent confusions")
+
+
+class SplitReport(Figures):
+    """Everything that was measured on one split."""
+
+    images: int
+    headline: list[str] = Field(description="names of the figures that sum the split up; they stand beside this")
+    mistakes: list[Mistake | ValueMistake] = Field(description="the most confident mistakes, or the largest errors")
+    confusions: list[Confusion] | None = Field(None, description="the most frequent confusions")
     reliability: list[ReliabilityBin] | None = Field(None, description="after temperature scaling")
     before_scaling: BeforeScaling | None = None
     curves: dict[str, dict[str, dict[str, list[float]]]] | None = Field(
         None, description="`roc` and `precision_recall` → class → points, of the 20 worst classes"
     )
-
-
-class Temperature(Answer):
-    """What the exported graph divides its logits by (Guo et al. 2017, arXiv:1706.04599)."""
-
-    value: float
-    loss_before: float | None = Field(description="on the validation split, at a temperature of 1")
-    loss_after: float | None
-    reason: str | None = Field(description="why it was left at 1")
 
 
 class PictureTold(Answer):
@@ -109,12 +153,13 @@ class JobReport(Answer):
     backbone: str
     dataset: str
     classes: list[str]
+    monitor: str = Field("val_accuracy", description="figure of the history that picked the best epoch")
     best_epoch: int | None
     temperature: Temperature | None = Field(description="null: numbers, or not asked for")
     notes: list[str] = Field(description="how to read the figures")
     splits: dict[str, SplitReport] = Field(description="val and test; a split without images is left out")
     history: list[dict[str, float | None]] = Field(description="one row per epoch")
-    forms: dict[str, dict[str, Any]] = Field(
+    forms: dict[str, Form] = Field(
         description="form → its variant's card: how it was made, and what was measured on its file by provider"
     )
     defaults: dict[str, str] = Field({}, description="provider → the form that it serves by default")

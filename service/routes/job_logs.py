@@ -8,16 +8,15 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import Field
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from models_store import job_logs, jobs
 from models_store.database import Database
 from models_store.job_logs import Level, Line, Lines
-from service.answer import Answer
 from service.auth import Owner
 from service.context import Context, Here
+from service.event_answers import LogPage
 from service.problems import InvalidRequest
 from service.routes.jobs import GRACE_S, HEARTBEAT_S
 from service.routes.requests import KNOWN_QUERY, JobId, problems
@@ -29,24 +28,6 @@ JSON, PLAIN, JSON_LINES = "application/json", "text/plain", "application/x-ndjso
 ACCEPTED = {PLAIN: PLAIN, "text/*": PLAIN, JSON_LINES: JSON_LINES, JSON: JSON, "application/*": JSON, "*/*": JSON}
 
 router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
-
-
-class LogLine(Answer):
-    """One line of a job's log."""
-
-    seq: int = Field(description="its number among the job's events; later lines have higher ones")
-    at: datetime
-    attempt: int | None = Field(description="which attempt at the job wrote it, from 1; null: before the first")
-    level: Level
-    stage: str | None = Field(description="phase of the job that it was written in")
-    message: str
-
-
-class LogPage(Answer):
-    """Lines of a job's log, the oldest first."""
-
-    items: list[LogLine]
-    next: str | None = Field(description="`cursor` of the next page; null: that is all so far")
 
 
 Follow = Annotated[bool, Query(description="stream lines until the job has ended")]
@@ -65,12 +46,12 @@ async def _stream_place(here: Here, owner: Owner, *, follow: Follow = False) -> 
     responses={
         200: {
             "description": "A page of lines. With `Accept: text/plain` or `application/x-ndjson` all lines after "
-            "`cursor`, one a line; with `follow=true` server-sent events `log` (a line) and `state` (as in "
-            "`/events`), until the job has ended",
+            "`cursor`, one a line; with `follow=true` server-sent events until the job has ended, whose `data` is a "
+            "LogStreamEvent: by its `event`, which is the stream's own, a LogLineEvent or a StateEvent",
             "content": {
                 "text/plain": {"schema": {"type": "string"}},
                 JSON_LINES: {"schema": {"type": "string"}},
-                "text/event-stream": {"schema": {"type": "string"}},
+                "text/event-stream": {"schema": {"$ref": "#/components/schemas/LogStreamEvent"}},
             },
         },
         204: {"description": "With `follow=true`: the job has ended, and nothing came after `Last-Event-ID`"},

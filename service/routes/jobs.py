@@ -22,6 +22,11 @@ from service.threads import writes
 HEARTBEAT_S = 15
 GRACE_S = 3
 """When the server stops: for streams to end by themselves, before those whose clients do not read are cut."""
+STREAM = (
+    "Server-sent events until the job has ended. `id` counts from 1; `event` is `state`, `phase`, `progress`, "
+    "`metrics`, `log` or `child`; `data` is a JobEvent, whose own `event` says the same: a StateEvent, PhaseEvent, "
+    "ProgressEvent, MetricsEvent, LogEvent or ChildEvent. The schema is that of one event's `data`"
+)
 
 router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
 
@@ -141,9 +146,8 @@ def retry(job_id: JobId, here: Here, owner: Owner) -> Response:
     response_class=Response,
     responses={
         200: {
-            "description": "Server-sent events (`state`, `phase`, `progress`, `metrics`, `log`, `child`; JSON data), "
-            "until the job has ended",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "description": STREAM,
+            "content": {"text/event-stream": {"schema": {"$ref": "#/components/schemas/JobEvent"}}},
         },
         204: {"description": "The job has ended, and nothing came after `Last-Event-ID`"},
         **problems(404, 429, 503),

@@ -1,5 +1,7 @@
 """models, their versions and measured variants, the files themselves, and the aliases that move between them."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -27,6 +29,7 @@ from service.stored_files import StoredFile, is_named, unchanged
 from service.threads import writes
 
 MOST_ALIAS_BYTES = 10_000
+FILE: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 router = APIRouter(tags=["models"], dependencies=[KNOWN_QUERY])
 
@@ -138,9 +141,9 @@ async def delete_version(name: ModelName, number: VersionNumber, here: Here, own
     responses={
         200: {
             "description": "The file; its ETag is its SHA-256. `Range` is understood",
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            "content": FILE,
         },
-        206: {"description": "The part that `Range` asked for"},
+        206: {"description": "The part that `Range` asked for", "content": FILE},
         304: {"description": "`If-None-Match` names this very file"},
         **problems(404, 416, 503, 507),
     },

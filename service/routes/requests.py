@@ -71,8 +71,8 @@ PROBLEMS: dict[int, str] = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI responses for these errors (401 and 422 may always come)."""
-    return _documented({401, 422, *statuses})
+    """Return the OpenAPI responses for these errors (401, 422 and 503 may always come)."""
+    return _documented({401, 422, 503, *statuses})
 
 
 NEEDS_NO_KEY: dict[str, Any] = {"security": []}

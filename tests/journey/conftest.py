@@ -15,7 +15,7 @@ import pytest
 from models_store.database import Database
 from models_store.settings import Settings
 from service.cli.stack import Stack
-from tests import samples
+from tests import contract, samples
 
 PATIENCE_S = 240
 
@@ -26,7 +26,7 @@ class LiveService:
     def __init__(self, stack: Stack, settings: Settings) -> None:
         self.stack = stack
         self.settings = settings
-        self.http = httpx.Client(base_url=stack.url, timeout=60)
+        self.http = httpx.Client(base_url=stack.url, timeout=60, event_hooks={"response": [contract.check]})
         self.database = Database(settings.database_url)
 
     def upload(self, archive: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from models_store import pixels
-from tests import samples
+from tests import contract, samples
 from tests.generated_client import call, generate, shape
 from tests.journey.conftest import LiveService
 from tests.samples import PLAIN
@@ -180,8 +180,14 @@ def test_events_are_followed_and_taken_up_where_they_stopped(service: LiveServic
 
     assert [number for number, _, _ in everything] == list(range(1, len(everything) + 1))
     assert rest == everything[5:]
-    assert everything[-1][1:] == ("state", {"state": "succeeded", "result": {"model": "colours", "version": 1}})
+    result = {"model": "colours", "version": 1}
+    assert everything[-1][1:] == ("state", {"event": "state", "state": "succeeded", "result": result})
     assert {"phase", "progress", "metrics"} <= {kind for _, kind, _ in everything}
+    assert all(kind == data["event"] for _, kind, data in everything)
+    wrong = [
+        found for *_, data in everything if (found := contract.faults(("components", "schemas", "JobEvent"), data))
+    ]
+    assert wrong == []
 
 
 def test_a_generated_client_trains_again_and_the_bare_name_follows_the_newest_version(

@@ -19,7 +19,7 @@ from models_store.settings import Settings
 from service.app import create_app
 from service.context import Context
 from service.server import listen, server_of
-from tests import samples
+from tests import contract, samples
 from tests.service import onnx_files
 
 OWNER = "local"
@@ -31,7 +31,7 @@ class Service:
     def __init__(self, url: str, context: Context) -> None:
         self.url = url
         self.context = context
-        self.http = httpx.Client(base_url=url, timeout=30)
+        self.http = httpx.Client(base_url=url, timeout=30, event_hooks={"response": [contract.check]})
         self._has_dataset = False
 
     def publish(

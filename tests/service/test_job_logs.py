@@ -168,7 +168,7 @@ def test_lines_are_streamed_until_the_job_has_ended(service: Service, job: str) 
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert lines == ["queued", "attempt 1 begins", "epoch 1", "epoch 2", "failed: y"]
     assert {kind for _, kind, _ in events} == {"log", "state"}
-    assert events[-1][1:] == ("state", {"state": "failed", "problem": PROBLEM})
+    assert events[-1][1:] == ("state", {"event": "state", "state": "failed", "problem": PROBLEM})
 
 
 def test_a_stream_of_lines_goes_on_after_the_last_one_that_was_seen(service: Service, job: str) -> None:

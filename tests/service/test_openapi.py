@@ -153,6 +153,47 @@ def test_every_union_has_a_discriminator_that_each_of_its_members_requires(docum
             assert "default" not in tag
 
 
+FREE = {"Best.parameters", "Job.parameters", "Trial.parameters"}  # dotted paths in a spec → values of any type
+
+
+def test_no_object_is_left_without_a_shape_where_its_shape_is_known(document: dict[str, Any]) -> None:
+    shapeless = {
+        f"{name}.{field}"
+        for name, schema in document["components"]["schemas"].items()
+        for field, inner in schema.get("properties", {}).items()
+        for node in objects_in(inner)
+        if node.get("type") == "object"
+        and "properties" not in node
+        and "patternProperties" not in node
+        and node.get("additionalProperties", True) in (True, {})
+    }
+
+    assert shapeless == FREE
+
+
+def test_each_kind_of_event_has_a_shape_and_the_stream_names_them(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    shapes = {kind: at.rpartition("/")[2] for kind, at in schemas["JobEvent"]["discriminator"]["mapping"].items()}
+    stream = document["paths"]["/jobs/{job_id}/events"]["get"]["responses"]["200"]
+
+    assert {"state", "phase", "progress", "metrics", "log", "child"} <= shapes.keys()
+    assert all(shape in stream["description"] for shape in shapes.values())
+    assert all(f"`{kind}`" in stream["description"] for kind in shapes)
+    assert stream["content"]["text/event-stream"]["schema"] == {"$ref": "#/components/schemas/JobEvent"}
+
+
+def test_a_job_has_its_spec_its_problem_and_its_result_typed(document: dict[str, Any]) -> None:
+    job = document["components"]["schemas"]["Job"]["properties"]
+
+    def references(field: str) -> set[str]:
+        return {node["$ref"].rpartition("/")[2] for node in objects_in(job[field]) if "$ref" in node}
+
+    assert references("spec") == {"ResolvedSpec"}
+    assert references("problem") == {"Problem"}
+    assert references("result") == {"Outcome"}
+    assert references("parameters") == {"TakenUp", "Preview"}
+
+
 def test_it_says_where_it_is_served_and_under_which_licence_and_names_no_machine(document: dict[str, Any]) -> None:
     assert [server["url"] for server in document["servers"]] == ["/"]
     assert document["info"]["license"]["identifier"] == "Apache-2.0"

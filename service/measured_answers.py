@@ -1,7 +1,7 @@
-"""Answers about a version's variants: each file, and what was measured of it on each provider."""
+"""Figures of files: what was measured of each on a provider, and where."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
@@ -100,45 +100,4 @@ class Parity(Answer):
     share: float = Field(description="agreeing / images")
     max_difference: float | None = Field(
         description="largest difference of any probability, or number; null: one of them is no number"
-    )
-
-
-class Variant(Answer):
-    """One exported form of a version; every figure was measured on the file that ships."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: str = Field(examples=["int8"])
-    sha256: str = Field(description="digest of the file, which is also the ETag of its download")
-    size_bytes: int
-    compressed_bytes: int | None = Field(None, description="size of the file after zlib at level 6")
-    size_only: bool = Field(default=False, description="made for size, not for speed")
-    batch_dependent: bool = Field(
-        default=False,
-        description="an image's answer depends on the other images of its batch, over all of which the ranges of its "
-        "activations are found at each call (dynamic quantisation): never a default, it answers where it is named",
-    )
-    standalone: bool = Field(
-        default=False, description="a file to take elsewhere: it is downloaded, never measured and never served"
-    )
-    compared_images: int | None = Field(
-        None,
-        description="of a standalone file: validation images on which its answers were compared with serving's, 200 at "
-        "most; it has no accuracy of its own, see fp32's",
-    )
-    agreement_with_serving: float | None = Field(
-        None, description="of a standalone file: share of those images that it answers as `/predict` does"
-    )
-    accepted: bool = Field(description="it is accepted on some provider")
-    default: bool = Field(
-        description="it is the version's `default_variant`; what answers on each provider is in its `defaults`"
-    )
-    kind: str | None = Field(None, description="name of the form", examples=["int8"])
-    parent: str | None = Field(None, description="the form that it was made from; null: the trained net")
-    made_by: dict[str, Any] | None = Field(None, description="part of the spec that it was made by; null: none")
-    parity: Parity | None = Field(
-        None, description="how far its answers are from those of the trained net that it, or its parent, was made from"
-    )
-    measured: dict[str, Measured] = Field(
-        default_factory=dict, description="provider (cpu, cuda) → what was measured there"
     )
