@@ -1,6 +1,6 @@
 """the phases of each kind of job, in their order, and how far a job has come through them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models_store import families
@@ -19,6 +19,19 @@ PHASES = (
 )
 FAMILY_PHASES = {"search": "trials", "k_fold": "folds", "repeats": "repeats"}
 """the first phase of each kind of parent; `publishing` is the other"""
+USUAL_S = {
+    "validating": 5.0,
+    "training": 60.0,
+    "pruning": 30.0,
+    "exporting": 12.0,
+    "quantizing": 10.0,
+    "verifying": 6.0,
+    "evaluating": 10.0,
+    "measuring": 14.0,
+    "publishing": 2.0,
+    "drawing": 1.0,
+}
+"""seconds that each phase takes, where nothing was measured yet"""
 CHILD_PHASES = ("validating", "training", "evaluating")
 PREVIEW_PHASES = ("drawing",)
 MEASURE_PHASES = ("validating", "measuring", "publishing")
@@ -38,6 +51,15 @@ def of_kind(kind: str, spec: dict[str, Any]) -> tuple[Sequence[str], set[str]]:
     compression = spec.get("compression") or {}
     left_out = {name for name, part in (("pruning", "prune"), ("quantizing", "quantize")) if not compression.get(part)}
     return tuple(name for name in PHASES if kind != "compress" or name != "training"), left_out
+
+
+def expected_s(kind: str, spec: dict[str, Any], measured_s: Mapping[str, float]) -> dict[str, float]:
+    """Return the phases of a kind of job, without those that the spec (a document) leaves out, with their seconds.
+
+    `measured_s` is what earlier jobs let expect, for some phases or none.
+    """
+    names, left_out = of_kind(kind, spec)
+    return {name: measured_s.get(name, USUAL_S[name]) for name in names if name not in left_out}
 
 
 def steps(job: Job, entered: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:

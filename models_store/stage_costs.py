@@ -99,6 +99,14 @@ def estimates(database: Database, features: Features, *, stages: Sequence[str] =
     return {stage: each for stage, each in found if each is not None}
 
 
+def expected_s(
+    database: Database, spec: Mapping[str, Any], card: Mapping[str, Any], *, device: str = "cpu"
+) -> dict[str, float]:
+    """Return stage → seconds that a resolved spec (a document) is expected to take, of the stages that are known."""
+    found = estimates(database, features_of(spec, card, device=device))
+    return {stage: each.seconds.middle for stage, each in found.items()}
+
+
 def total(ranges: Iterable[Range]) -> Range:
     """Return the sum: what makes one stage late (a busy host) makes the others late, so the ends add up."""
     lows, middles, highs = zip(*((each.low, each.middle, each.high) for each in ranges), strict=True)

@@ -192,7 +192,9 @@ class Step(Answer):
 class Progress(Answer):
     """How far a job is; what its phase does not know is left out, or null."""
 
-    fraction: float = Field(ge=0, le=1, description="share of the whole job that is done")
+    fraction: float = Field(
+        ge=0, le=1, description="share of the job's time that has passed, as far as it can be told: it never falls"
+    )
     epoch: int | None = Field(None, description="epochs done, while it trains")
     epochs: int | None = None
     eta_s: float | None = Field(

@@ -93,6 +93,6 @@ def _children(job: jobs.Job, counts: Mapping[str, int]) -> Document:
 
 
 def _eta_s(job: jobs.Job) -> float | None:
-    """Return the seconds left of a job that runs; what a worker has let go of has no pace."""
-    eta_s = job.progress.get("eta_s")
-    return eta_s if job.state == "running" else None
+    """Return the seconds left of a job that runs, or of a parent whose children do; what is let go of has no pace."""
+    is_going_on = job.state == "running" or (job.kind in families.FAMILIES and job.state in families.UNFINISHED)
+    return job.progress.get("eta_s") if is_going_on else None

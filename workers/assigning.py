@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from models_store import children, cores, datasets, jobs, registry, reports, sources
+from models_store import children, cores, datasets, jobs, registry, reports, sources, stage_costs
 from models_store.blobs import Blobs
 from models_store.claims import Claim
 from models_store.database import Database
@@ -21,6 +21,7 @@ def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> 
     """
     job = claim.job
     is_urgent = job.priority >= URGENT
+    of_kind = _of_kind(database, blobs, job)
     beside, on_machine = cores.running_trainers(database)
     dataset = datasets.find(database, job.dataset_id, owner=job.owner)
     return Assignment(
@@ -39,8 +40,18 @@ def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> 
         trainers=max(beside, on_machine),
         gives_way=is_urgent,
         facts=asdict(datasets.facts(dataset)) if job.spec["training"].get("fit_to_budget") else {},
-        **_of_kind(database, blobs, job),
+        measured_s=_measured_s(database, job, dataset.card, is_trained=of_kind.get("promoted") is not None),
+        progress=float(job.progress.get("fraction", 0.0)),
+        **of_kind,
     )
+
+
+def _measured_s(database: Database, job: Job, card: dict[str, Any], *, is_trained: bool) -> dict[str, float]:
+    """Return what earlier jobs let expect of each stage; a net that is trained already is not trained again."""
+    if job.kind == "preview":
+        return {}
+    measured_s = stage_costs.expected_s(database, job.spec, card)
+    return measured_s | ({"training": 0.0} if is_trained else {})
 
 
 def _of_kind(database: Database, blobs: Blobs, job: Job) -> dict[str, Any]:

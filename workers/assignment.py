@@ -39,6 +39,10 @@ class Assignment:
     """whether it leaves cores, GPU and memory to the trainers beside it"""
     facts: dict[str, Any] = field(default_factory=dict)
     """what is known of the dataset, where a plan is to be fitted to it: the fields of a DatasetFacts"""
+    measured_s: dict[str, float] = field(default_factory=dict)
+    """stage → seconds that earlier jobs let expect of it"""
+    progress: float = 0.0
+    """share of the job's time that earlier attempts have told as done"""
     initial_weights: str | None = None
     """what the backbone starts from (a blob), when that is a model of ours or a file of the user's"""
     teacher: dict[str, Any] | None = None

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from models_store import children, claims, datasets, jobs, patrol, sources
+from models_store import children, claims, datasets, jobs, patrol, sources, stage_costs
 from models_store.blobs import Blobs
 from models_store.children import NewChild
 from models_store.claims import Claim, Stale
@@ -30,7 +30,7 @@ from models_store.spec.facts import DatasetFacts
 from models_store.spec.older import read_resolved
 from models_store.spec.space import Parameters, applied, planned, value_at
 from models_store.spec.train import ResolvedSpec
-from workers import findings, search
+from workers import family_progress, findings, search
 from workers.search import Trial
 
 
@@ -157,9 +157,13 @@ class _Family:
         return [self._winner() if self.parent.kind == "search" else self._plain()]
 
     def progress(self) -> dict[str, object]:
-        """Return the parent's progress: the share of its children that have ended."""
-        of = self.total + self.publishes
-        return {"fraction": round(self.ended / of, 4), "children": of, "ended": self.ended}
+        """Return the parent's progress: how many of its children have ended, and what share of its time that is."""
+        card = self._dataset().card
+        measured_s = stage_costs.expected_s(self.database, self.parent.spec, card)
+        done = family_progress.of_family(
+            self.parent, self.tried, total=self.total, publishes=self.publishes, measured_s=measured_s
+        )
+        return {**done, "children": self.total + self.publishes, "ended": self.ended}
 
     def _trials(self) -> list[NewChild]:
         wanted, facts = self.spec.search, self._facts()

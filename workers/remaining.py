@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 
 SMOOTHED_S = 20.0
 """in about this time an estimate follows what was measured"""
+LEAST_LEFT = 0.1
+"""of a phase that takes longer than expected and tells nothing"""
 LEAST_FRACTION = 0.02
 """of a phase that has to be done before its pace says anything"""
 
 
 class Remaining:
-    """Estimates what is left of a job whose phases have shares of the work; `clock` gives seconds.
+    """Estimates what is left of a job whose phases take about these seconds; `clock` gives seconds.
 
     What a phase itself knows of its end counts, else its pace. Phases that are still to come take as long for their
     share as the others, unless `expect` has given their time.
@@ -20,6 +22,7 @@ class Remaining:
         self._plan, self._clock = list(plan), clock
         self._began = clock()
         self._place = 0
+        self._entered_at = self._began
         self._first: tuple[float, float] | None = None  # when the phase first said how far it was, and how far
         self._expected: dict[str, float] = {}
         self._known: tuple[float, float] | None = None  # when the last estimate was made, and what it was
@@ -32,6 +35,7 @@ class Remaining:
         """Begin a phase."""
         self._place = [name for name, _ in self._plan].index(phase)
         self._first = None
+        self._entered_at = self._clock()
 
     def left_s(self, fraction: float, *, own_s: float | None) -> float | None:
         """Return the seconds left of the job; None: nothing is known yet.
@@ -51,6 +55,15 @@ class Remaining:
             estimate_s = expected_s + weight * (estimate_s - expected_s)
         self._known = (moment, max(0.0, estimate_s))
         return self._known[1]
+
+    def likely_s(self, fraction: float, *, own_s: float | None) -> float:
+        """Return the seconds that are left of the job as far as anything is known, if only what is usual."""
+        name, share = self._plan[self._place]
+        left_s = own_s if own_s is not None and math.isfinite(own_s) else self._of_phase(fraction)
+        if left_s is None:
+            whole_s, spent_s = self._expected.get(name, share), self._clock() - self._entered_at
+            left_s = max(LEAST_LEFT * whole_s, (1 - fraction) * whole_s - spent_s) if fraction < 1 else 0.0
+        return max(0.0, left_s) + sum(self._expected.get(each, usual) for each, usual in self._plan[self._place + 1 :])
 
     def _of_phase(self, fraction: float) -> float | None:
         moment = self._clock()

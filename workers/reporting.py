@@ -18,7 +18,10 @@ STARTING = "starting"
 
 
 class PipeReporter:
-    """Writes reports as JSON lines. `plan` lists each phase of this job with its share of the work.
+    """Writes reports as JSON lines. `plan` lists each phase of this job with the seconds that it usually takes.
+
+    Progress is a share of time: it goes up by the time that has passed, as part of that and of what is likely left. So
+    it never falls, whatever becomes of the estimates, and goes on from `done` where an earlier attempt has come.
 
     `memory` gives what a phase has needed, when it has ended; without it no costs are reported.
     """
@@ -29,18 +32,18 @@ class PipeReporter:
         *,
         plan: Sequence[tuple[str, float]],
         memory: Callable[[], dict[str, int | str]] | None = None,
+        done: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._descriptor = descriptor
-        self._plan = list(plan)
-        self._total = sum(share for _, share in plan)
-        self._done, self._share = 0.0, 0.0
+        self._descriptor, self._clock = descriptor, clock
+        self._done, self._moved_at = done, self._clock()
         self._told_at = 0.0
         self._phase, self._step = STARTING, ""
         self._stop = False
         self._memory = memory
         self._entered_at: float | None = None
         self._epoch: int | None = None
-        self._remaining = Remaining(plan, clock=time.monotonic)
+        self._remaining = Remaining(plan, clock=clock)
         self._epochs = 0
         self._writing = threading.Lock()
 
@@ -57,23 +60,19 @@ class PipeReporter:
         if self._stop:
             raise Drained
         self.end_phase()
-        names = [each for each, _ in self._plan]
-        position = names.index(name)
-        self._done = sum(share for _, share in self._plan[:position]) / self._total
-        self._share = self._plan[position][1] / self._total
         self._told_at = 0.0
         self._remaining.enter(name)
         self._phase, self._step = name, ""
-        self._entered_at, self._epoch = time.monotonic(), None
+        self._entered_at, self._epoch = self._clock(), None
         self.say("phase", {"phase": name})
         self.log(f"{name} begins")
-        self.say("progress", {"fraction": round(self._done, 4), "phase_fraction": 0.0})
+        self.say("progress", {"fraction": self._moved(0.0, own_s=None), "phase_fraction": 0.0})
 
     def end_phase(self) -> None:
         """Tell what the phase under way has cost, from its beginning until now; it is done."""
         if self._entered_at is None:
             return
-        seconds = round(time.monotonic() - self._entered_at, 3)
+        seconds = round(self._clock() - self._entered_at, 3)
         self.log(f"{self._phase} took {seconds:.1f} s")
         if self._memory is not None:
             self.say("cost", {"stage": self._phase, "seconds": seconds, "epochs": self._epoch} | self._memory())
@@ -84,7 +83,7 @@ class PipeReporter:
 
         `eta_s` among the facts are the seconds left of the phase; those left of the job are told in their place.
         """
-        moment = time.monotonic()
+        moment = self._clock()
         self._epoch = int(facts["epoch"]) if "epoch" in facts else self._epoch
         step = str(facts.get("step", self._step))
         if moment - self._told_at < LEAST_S and fraction < 1 and step == self._step:
@@ -92,11 +91,11 @@ class PipeReporter:
         self._step = step
         self._told_at = moment
         self._epochs = int(facts.get("epochs", self._epochs))
-        overall = self._done + self._share * min(max(fraction, 0.0), 1.0)
-        own_s = facts.pop("eta_s", None)
-        left_s = self._remaining.left_s(fraction, own_s=None if own_s is None else float(own_s))
+        own_s = float(facts.pop("eta_s")) if "eta_s" in facts else None
+        left_s = self._remaining.left_s(fraction, own_s=own_s)
+        overall = self._moved(fraction, own_s=own_s)
         eta = {} if left_s is None else {"eta_s": round(left_s, 1)}
-        self.say("progress", {"fraction": round(overall, 4), "phase_fraction": round(fraction, 4), **facts, **eta})
+        self.say("progress", {"fraction": overall, "phase_fraction": round(fraction, 4), **facts, **eta})
 
     def expect(self, phase: str, seconds: float) -> None:
         """Take so many seconds for a phase that is still to come."""
@@ -129,6 +128,14 @@ class PipeReporter:
         with self._writing:  # two threads report
             while line:
                 line = line[os.write(self._descriptor, line) :]
+
+    def _moved(self, fraction: float, *, own_s: float | None) -> float:
+        """Return the share of the job's time that has passed, when so much of the phase is done."""
+        moment = self._clock()
+        passed_s, self._moved_at = moment - self._moved_at, moment
+        left_s = self._remaining.likely_s(min(max(fraction, 0.0), 1.0), own_s=own_s)
+        self._done += (1 - self._done) * passed_s / max(passed_s + left_s, 1e-9)
+        return round(self._done, 4)
 
     def _say_line(self, text: str, level: Level) -> None:
         self.say("log", {"text": text, "level": level, "stage": None if self._phase == STARTING else self._phase})

@@ -19,7 +19,6 @@ from models_store.errors import EspalierError
 from models_store.families import TRIED
 from models_store.settings import Settings
 from models_store.spec.older import read_resolved
-from models_store.spec.train import ResolvedSpec
 from workers import liveness, remeasuring, sheet, tether, trial
 from workers.assignment import EXIT_DRAINED, EXIT_PROBLEM, EXIT_TROUBLE, Assignment
 from workers.checkpoints import JobCheckpoints
@@ -29,19 +28,6 @@ from workers.progress import Drained
 from workers.reporting import PipeReporter
 from workers.work import Work
 
-SHARES = {
-    "validating": 8.0,
-    "training": 60.0,
-    "pruning": 20.0,
-    "exporting": 6.0,
-    "quantizing": 6.0,
-    "verifying": 5.0,
-    "evaluating": 3.0,
-    "measuring": 8.0,
-    "publishing": 1.0,
-    "drawing": 1.0,
-}
-"""each phase's share of the work, for the progress bar"""
 URGENT_NICE = 5  # a third of a training's share of a core that both want
 FIRST_TO_BE_KILLED = 1000  # proc(5), oom_score_adj
 
@@ -56,7 +42,10 @@ def main(arguments: list[str]) -> int:
     assignment = Assignment.read(Path(path))
     spec = read_resolved(assignment.spec)
     memory = memory_needed if _trains_from_the_start(assignment) else None
-    reporter = PipeReporter(int(reports), plan=_plan(spec, assignment.kind), memory=memory)
+    plan = phases.expected_s(assignment.kind, spec.model_dump(mode="json"), assignment.measured_s)
+    reporter = PipeReporter(int(reports), plan=[*plan.items()], memory=memory, done=assignment.progress)
+    for phase in plan.keys() - ({"training"} - assignment.measured_s.keys()):
+        reporter.expect(phase, plan[phase])
     reporter.listen()
     liveness.report_work(reporter.alive, stall_s=settings.stall_s)
     if assignment.gives_way:
@@ -164,11 +153,6 @@ def _story(kind: str) -> Callable[[Work], None]:
     if kind == "measure":
         return remeasuring.run
     return trial.run if kind in TRIED else run
-
-
-def _plan(spec: ResolvedSpec, kind: str) -> list[tuple[str, float]]:
-    names, left_out = phases.of_kind(kind, spec.model_dump(mode="json"))
-    return [(name, SHARES[name]) for name in names if name not in left_out]
 
 
 if __name__ == "__main__":

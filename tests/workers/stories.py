@@ -15,6 +15,7 @@ from PIL import Image
 from models_store import datasets
 from models_store.blobs import Blobs
 from models_store.datasets import Dataset
+from models_store.phases import USUAL_S
 from models_store.registry import Served
 from models_store.settings import Settings
 from models_store.spec.train import TrainSpec, resolve
@@ -25,7 +26,6 @@ from workers import pipeline
 from workers.assignment import Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.reporting import PipeReporter
-from workers.trainer import SHARES
 
 
 def a_picture(seed: int, *, mean: tuple[float, float, float]) -> bytes:
@@ -103,7 +103,7 @@ def tell_story(files: Files, *, folder: Path, blobs: Blobs, settings: Settings, 
     )
     reports = folder / "reports"
     descriptor = os.open(reports, os.O_WRONLY | os.O_CREAT)
-    reporter = PipeReporter(descriptor, plan=list(SHARES.items()))
+    reporter = PipeReporter(descriptor, plan=list(USUAL_S.items()))
     checkpoints = JobCheckpoints(
         blobs, job_id="job_1", names=[], staging=staging, keep=lambda _: None, log=reporter.log
     )

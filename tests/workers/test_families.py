@@ -389,7 +389,7 @@ def test_a_fold_that_fails_is_left_out_and_said(drive: Drive) -> None:
     assert any("an interval of 2 runs is wide" in note for note in parent.result["notes"])
 
 
-def test_events_of_the_parent_tell_each_childs_end_and_the_share_done(database: Database, drive: Drive) -> None:
+def test_events_of_the_parent_tell_each_childs_end_and_that_more_is_done(database: Database, drive: Drive) -> None:
     parent = drive(validation={"kind": "repeats", "seeds": 3})
 
     told = events.after(database, parent.id, 0)
@@ -397,7 +397,9 @@ def test_events_of_the_parent_tell_each_childs_end_and_the_share_done(database: 
     assert [event.data["phase"] for event in told if event.kind == "phase"] == ["repeats", "publishing"]
     fractions = [event.data["fraction"] for event in told if event.kind == "progress"]
     assert fractions == sorted(fractions)
-    assert {0.25, 0.5, 0.75} <= set(fractions)
+    assert fractions[0] == 0
+    assert len(set(fractions)) >= 4  # each child's end moves it
+    assert fractions[-1] < 1
     json.dumps([event.data for event in told])
 
 

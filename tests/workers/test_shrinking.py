@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from models_store.blobs import Blobs
+from models_store.phases import USUAL_S
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
 from tests.samples import DATASET_ID, a_train_spec
@@ -21,7 +22,6 @@ from workers.checkpoints import JobCheckpoints
 from workers.image.task import Classifier
 from workers.progress import Drained
 from workers.reporting import PipeReporter
-from workers.trainer import SHARES
 from workers.work import Form, Work
 
 NET = {"kind": "small_cnn", "widths": [16, 32], "dense_size": None}
@@ -64,7 +64,7 @@ class Table:
         )
         told = self.folder / "reports"
         descriptor = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        reporter = StopsAfter(descriptor, plan=list(SHARES.items()))
+        reporter = StopsAfter(descriptor, plan=list(USUAL_S.items()))
         reporter.stop_after = stop_after
         checkpoints = JobCheckpoints(
             self.blobs,

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from models_store.blobs import Blobs
 from models_store.dataset_manifest import ManifestEntry
+from models_store.phases import USUAL_S
 from models_store.settings import Settings
 from tests.samples import DATASET_ID, a_train_spec
 from tests.workers.small_runs import CLASSES, run, same_weights, some_arrays
@@ -20,7 +21,6 @@ from workers.assignment import Assignment
 from workers.checkpoints import JobCheckpoints
 from workers.image import task
 from workers.reporting import PipeReporter
-from workers.trainer import SHARES
 from workers.work import Work
 
 NET = {"kind": "small_cnn", "widths": [4, 6], "dense_size": None}
@@ -49,7 +49,7 @@ class Desk:
             **given,
         )
         descriptor = os.open(self.folder / "reports", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        reporter = PipeReporter(descriptor, plan=list(SHARES.items()))
+        reporter = PipeReporter(descriptor, plan=list(USUAL_S.items()))
         checkpoints = JobCheckpoints(
             self.blobs, job_id="job_1", names=[], staging=self.folder, keep=lambda _: None, log=reporter.log
         )
