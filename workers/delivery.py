@@ -51,7 +51,9 @@ class Delivery:
 
     def add(self, kind: str, data: dict[str, Any]) -> None:
         """Take a report in."""
-        if kind == "log":
+        if kind == "tick":
+            self._waiting.append(("progress", data))
+        elif kind == "log":
             self._waiting += self._log.take(data)
         else:
             self._waiting.append((kind, data))

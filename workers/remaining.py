@@ -43,6 +43,8 @@ class Remaining:
         `fraction` is the share of the phase that is done, `own_s` what the phase itself estimates of the rest of it.
         """
         left_s = self._of_phase(fraction) if own_s is None else max(0.0, own_s)
+        if left_s is None and self._plan[self._place][0] in self._expected:
+            left_s = self._as_expected(fraction)
         is_known = left_s is not None and math.isfinite(left_s)
         if left_s is None or not is_known or not self._knows_what_comes():
             return None
@@ -58,12 +60,15 @@ class Remaining:
 
     def likely_s(self, fraction: float, *, own_s: float | None) -> float:
         """Return the seconds that are left of the job as far as anything is known, if only what is usual."""
-        name, share = self._plan[self._place]
         left_s = own_s if own_s is not None and math.isfinite(own_s) else self._of_phase(fraction)
-        if left_s is None:
-            whole_s, spent_s = self._expected.get(name, share), self._clock() - self._entered_at
-            left_s = max(LEAST_LEFT * whole_s, (1 - fraction) * whole_s - spent_s) if fraction < 1 else 0.0
+        left_s = self._as_expected(fraction) if left_s is None else left_s
         return max(0.0, left_s) + sum(self._expected.get(each, usual) for each, usual in self._plan[self._place + 1 :])
+
+    def _as_expected(self, fraction: float) -> float:
+        """Return what is left of the phase by what it takes as a whole; it may tell nothing until its end."""
+        name, usual_s = self._plan[self._place]
+        whole_s, spent_s = self._expected.get(name, usual_s), self._clock() - self._entered_at
+        return max(LEAST_LEFT * whole_s, whole_s - max(spent_s, fraction * whole_s)) if fraction < 1 else 0.0
 
     def _of_phase(self, fraction: float) -> float | None:
         moment = self._clock()

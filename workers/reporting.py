@@ -13,6 +13,8 @@ from workers.progress import Drained
 from workers.remaining import Remaining
 
 LEAST_S = 0.4  # between two progress reports of one phase
+TICK_S = 2.0
+"""after which a phase that has told nothing is moved on by the time that has passed"""
 STARTING = "starting"
 """what a trainer is at before its first phase"""
 
@@ -45,11 +47,25 @@ class PipeReporter:
         self._epoch: int | None = None
         self._remaining = Remaining(plan, clock=clock)
         self._epochs = 0
-        self._writing = threading.Lock()
+        self._fraction, self._facts = 0.0, dict[str, float | str]()  # of the phase, as it was told last
+        self._writing, self._moving = threading.Lock(), threading.RLock()
 
     def listen(self) -> None:
         """Take SIGTERM as the wish to stop."""
         signal.signal(signal.SIGTERM, self._ask_to_stop)
+
+    def tick_on(self) -> None:
+        """Tell about every `TICK_S` how far the job is by now, also while one call takes long. For a thread."""
+        while True:
+            time.sleep(TICK_S)
+            self.tick()
+
+    def tick(self) -> None:
+        """Tell how far the job is by the time that has passed, if nothing was told for a while."""
+        with self._moving:
+            if self._phase == STARTING or self._clock() - self._moved_at < TICK_S:
+                return
+            self._say_progress(self._fraction, self._facts, own_s=None, kind="tick")
 
     def phase(self, name: str) -> None:
         """Enter a phase of the plan.
@@ -60,13 +76,14 @@ class PipeReporter:
         if self._stop:
             raise Drained
         self.end_phase()
-        self._told_at = 0.0
-        self._remaining.enter(name)
-        self._phase, self._step = name, ""
-        self._entered_at, self._epoch = self._clock(), None
-        self.say("phase", {"phase": name})
-        self.log(f"{name} begins")
-        self.say("progress", {"fraction": self._moved(0.0, own_s=None), "phase_fraction": 0.0})
+        with self._moving:
+            self._told_at = 0.0
+            self._remaining.enter(name)
+            self._phase, self._step = name, ""
+            self._entered_at, self._epoch = self._clock(), None
+            self.say("phase", {"phase": name})
+            self.log(f"{name} begins")
+            self._say_progress(0.0, {}, own_s=None)
 
     def end_phase(self) -> None:
         """Tell what the phase under way has cost, from its beginning until now; it is done."""
@@ -92,10 +109,8 @@ class PipeReporter:
         self._told_at = moment
         self._epochs = int(facts.get("epochs", self._epochs))
         own_s = float(facts.pop("eta_s")) if "eta_s" in facts else None
-        left_s = self._remaining.left_s(fraction, own_s=own_s)
-        overall = self._moved(fraction, own_s=own_s)
-        eta = {} if left_s is None else {"eta_s": round(left_s, 1)}
-        self.say("progress", {"fraction": overall, "phase_fraction": round(fraction, 4), **facts, **eta})
+        with self._moving:
+            self._say_progress(fraction, facts, own_s=own_s)
 
     def expect(self, phase: str, seconds: float) -> None:
         """Take so many seconds for a phase that is still to come."""
@@ -128,6 +143,14 @@ class PipeReporter:
         with self._writing:  # two threads report
             while line:
                 line = line[os.write(self._descriptor, line) :]
+
+    def _say_progress(
+        self, fraction: float, facts: dict[str, float | str], *, own_s: float | None, kind: str = "progress"
+    ) -> None:
+        self._fraction, self._facts = fraction, facts
+        left_s = self._remaining.left_s(fraction, own_s=own_s)
+        told = {"fraction": self._moved(fraction, own_s=own_s), "phase_fraction": round(fraction, 4), **facts}
+        self.say(kind, told if left_s is None else told | {"eta_s": round(left_s, 1)})
 
     def _moved(self, fraction: float, *, own_s: float | None) -> float:
         """Return the share of the job's time that has passed, when so much of the phase is done."""

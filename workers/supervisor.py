@@ -245,7 +245,7 @@ class _Watch:
 
     def _take(self, reports: list[Report]) -> None:
         """Pass the trainer's reports on; a database that does not answer gets them later."""
-        self._progress.take(reports)
+        self._progress.take(report for report in reports if report[0] != "tick")  # time passes also where all stands
         for kind, data in reports:
             if kind == "result":
                 self._result = data

@@ -7,6 +7,7 @@ import contextlib
 import os
 import resource
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,7 @@ def main(arguments: list[str]) -> int:
         reporter.expect(phase, plan[phase])
     reporter.listen()
     liveness.report_work(reporter.alive, stall_s=settings.stall_s)
+    threading.Thread(target=reporter.tick_on, name="ticks", daemon=True).start()
     if assignment.gives_way:
         give_way()
     share_cores(assignment, tell=reporter.log)

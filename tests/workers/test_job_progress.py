@@ -100,6 +100,31 @@ def test_a_phase_that_comes_out_longer_than_expected_does_not_stand_still(tmp_pa
     assert told[-1][1] == pytest.approx(1.0, abs=1e-3)
 
 
+def test_progress_goes_on_by_time_while_one_call_takes_long(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path / "reports", os.O_WRONLY | os.O_CREAT)
+    clock = Clock()
+    reporter = PipeReporter(descriptor, plan=[("exporting", 20.0), ("measuring", 20.0)], clock=clock)
+    reporter.expect("exporting", 20.0)
+    reporter.phase("exporting")
+
+    for _ in range(10):
+        clock.now += 2.0
+        reporter.tick()
+    reporter.tick()  # too soon: nothing has passed
+    reporter.phase("measuring")
+
+    os.close(descriptor)
+    reports = [json.loads(line) for line in (tmp_path / "reports").read_text().splitlines()]
+    ticks = [report["data"] for report in reports if report["kind"] == "tick"]
+    last = [report["data"]["fraction"] for report in reports if report["kind"] == "progress"][-1]
+    assert [tick["fraction"] for tick in ticks[:9]] == pytest.approx(
+        [0.05 * number for number in range(1, 10)], abs=1e-3
+    )
+    assert len(ticks) == 10
+    assert ticks[-1]["fraction"] <= last < 0.55
+    assert ticks[0]["eta_s"] > ticks[-1]["eta_s"] > 0
+
+
 def test_a_new_attempt_goes_on_where_the_last_one_had_come(tmp_path: Path) -> None:
     told = progress(tmp_path, SHORT, done=0.6)
 
