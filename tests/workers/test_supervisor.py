@@ -175,6 +175,15 @@ def test_a_trainer_without_progress_is_ended(database: Database, attempt: Attemp
     assert the_job(database).crashes == 1
 
 
+def test_time_that_passes_is_told_as_progress_and_does_not_count_as_such(database: Database, attempt: Attempt) -> None:
+    outcome = attempt('[(say("tick", fraction=n / 1000), time.sleep(0.1)) for n in range(1, 600)]', stall_s=1.0)
+
+    job = the_job(database)
+    assert "no progress" in outcome
+    assert 0 < job.progress["fraction"] < 0.5
+    assert job.crashes == 1
+
+
 WATCHED = """
 from workers import liveness
 from workers.reporting import PipeReporter
