@@ -1,4 +1,4 @@
-"""A job's life as workers see it: claim, beat, report, wait, finish, release, reap.
+"""A job's life as workers see it: claim, beat, report, wait, finish, release. leases.py takes back what they leave.
 
 One claim decides, one fenced write publishes. Every write of a worker carries the fence that its claim was given; one
 that touches no row means "somebody else has the job now": it raises Stale, and the worker drops everything and leaves.
@@ -7,12 +7,12 @@ that touches no row means "somebody else has the job now": it raises Stale, and 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, ScalarSelect, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, func, insert, select, update
 
-from models_store import events, families, farewells, tables
+from models_store import due, events, families, tables
 from models_store.database import Database, now
-from models_store.endings import LONGEST_BACKOFF_S, SEE_LOGS, count_crash, end_attempt, ended, lose_lease, requeued
-from models_store.host import Process, this_process
+from models_store.endings import LONGEST_BACKOFF_S, SEE_LOGS, count_crash, end_attempt, ended, requeued
+from models_store.host import this_process
 from models_store.jobs import COLUMNS, TERMINAL, Job, digest_of, job_of
 from models_store.settings import Settings
 
@@ -45,12 +45,12 @@ def claim(database: Database, *, settings: Settings, least_priority: int | None 
     """Take the next due job, highest priority first, oldest first; None when nothing waits that is so urgent."""
     job, worker = tables.job, this_process()
     waiting = job.alias("waiting")
-    due = select(waiting.c.id).where(*_is_due(waiting)).order_by(*_turn(waiting)).limit(1)
+    wanted = select(waiting.c.id).where(*due.is_due(waiting)).order_by(*due.turn(waiting)).limit(1)
     if least_priority is not None:
-        due = due.where(waiting.c.priority >= least_priority)
+        wanted = wanted.where(waiting.c.priority >= least_priority)
     take = (
         update(job)
-        .where(job.c.id == due.with_for_update(skip_locked=True).scalar_subquery(), job.c.state == "queued")
+        .where(job.c.id == wanted.with_for_update(skip_locked=True).scalar_subquery(), job.c.state == "queued")
         .values(
             state="running",
             fence=job.c.fence + 1,
@@ -275,97 +275,10 @@ def forget_checkpoints(database: Database, job_id: str) -> list[str]:
     return list(row.checkpoints) if row else []
 
 
-def reap(database: Database, *, settings: Settings, grace_s: float = 0.0) -> list[str]:
-    """Take back every running job whose lease ran out, or whose owner on this host is dead; return their ids.
-
-    A lease that ran out while its owner lives, stopped or cut off from the database, is no crash. Of an owner on
-    another host nothing is known: its crash counts, until it proves to be alive (`disprove_loss`). A lease that ran out
-    less than `grace_s` ago is left alone. Any number of processes may do this at the same time.
-    """
-    job, attempt = tables.job, tables.attempt
-    owners = select(job.c.id, attempt.c.host, attempt.c.boot_id, attempt.c.pid, attempt.c.pid_started)
-    owners = owners.join(attempt, and_(attempt.c.job_id == job.c.id, attempt.c.fence == job.c.fence)).where(
-        job.c.state == "running"
-    )
-    overdue = (job.c.lease_expires_at < now() - grace_s).label("overdue")
-    with database.read() as connection:
-        suspects = set(connection.execute(select(job.c.id).where(job.c.state == "running", overdue)).scalars())
-        suspects |= {row.id for row in connection.execute(owners) if Process(*row[1:]).is_known_dead()}
-    reaped = []
-    for job_id in sorted(suspects):
-        locked = (
-            select(*COLUMNS, overdue)
-            .where(job.c.id == job_id, job.c.state == "running")
-            .with_for_update(skip_locked=True)
-        )
-        with database.write() as connection:
-            families.lock_parent(connection, job_id)
-            row = connection.execute(locked).first()
-            if row is None:
-                continue
-            found = job_of(row[:-1])  # looked at again inside the transaction: another worker may have it by now
-            owner = Process(*connection.execute(owners.where(job.c.id == job_id)).one()[1:])
-            if owner.is_known_dead() and farewells.is_noted(settings, job_id, found.fence):
-                lose_lease(connection, found, reason="its worker left while the database did not answer")
-            elif owner.is_known_dead():
-                count_crash(connection, found, settings=settings, reason="its worker process is gone")
-            elif not row.overdue:
-                continue
-            elif owner.is_known_alive():
-                lose_lease(connection, found, reason="its worker is stopped, or could not reach the database")
-            else:
-                reason = "its worker stopped sending heartbeats"
-                count_crash(connection, found, settings=settings, reason=reason, outcome="lost")
-            reaped.append(job_id)
-    return reaped
-
-
-def disprove_loss(database: Database, claim: Claim) -> bool:
-    """Take back the crash that was counted when this claim's lease ran out: its worker is alive, and says so.
-
-    Return whether there was one. A job that has ended by it stays as it is.
-    """
-    job, attempt = tables.job, tables.attempt
-    mine = (attempt.c.job_id == claim.job.id, attempt.c.fence == claim.fence, attempt.c.outcome == "lost")
-    with database.write() as connection:
-        if not connection.execute(update(attempt).where(*mine).values(outcome="lost_lease")).rowcount:
-            return False
-        going_on = (job.c.id == claim.job.id, job.c.crashes > 0, job.c.state.not_in(TERMINAL))
-        if connection.execute(update(job).where(*going_on).values(crashes=job.c.crashes - 1)).rowcount:
-            text = f"the worker of attempt {claim.attempt} is alive: that it lost its lease no longer counts as a crash"
-            events.append(connection, claim.job.id, "log", {"text": text, "attempt": claim.attempt})
-    return True
-
-
-def due_for_wake_up(database: Database, *, older_than_s: float) -> list[str]:
-    """Return queued jobs that are due and whose last wake-up is older than that, or was never sent; next ones first."""
-    job = tables.job
-    stale_wake = or_(job.c.wake_sent_at.is_(None), job.c.wake_sent_at < now() - older_than_s)
-    query = select(job.c.id).where(*_is_due(job), stale_wake).order_by(*_turn(job)).limit(100)
-    with database.read() as connection:
-        return list(connection.execute(query).scalars())
-
-
-def note_wake_up(database: Database, job_id: str) -> None:
-    """Remember that the queue took a wake-up for the job."""
-    with database.write() as connection:
-        connection.execute(update(tables.job).where(tables.job.c.id == job_id).values(wake_sent_at=now()))
-
-
 def _attempts() -> ScalarSelect[int]:
     """Return how often the job of the statement was taken up before."""
     job, attempt = tables.job, tables.attempt
     return select(func.count()).where(attempt.c.job_id == job.c.id).correlate(job).scalar_subquery()
-
-
-def _turn(job: FromClause) -> tuple[ColumnElement[Any], ...]:
-    """Return the order in which jobs are claimed; the index `ix_job_claimed` has it."""
-    return job.c.priority.desc(), job.c.id
-
-
-def _is_due(job: FromClause) -> tuple[ColumnElement[bool], ...]:
-    moment = select(now()).scalar_subquery()  # read once, so that PostgreSQL looks for it in the index
-    return job.c.state == "queued", job.c.not_before <= moment
 
 
 def _cancel(connection: Connection, claim: Claim) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store import claims, jobs, queue, removals, scratch, tables, urgent
+from models_store import due, jobs, leases, queue, removals, scratch, tables, urgent
 from models_store.blobs import Blobs
 from models_store.database import UNAVAILABLE, Database
 from models_store.settings import Settings
@@ -26,7 +26,7 @@ def wake(database: Database, job_id: str, *, settings: Settings, priority: int =
     if not (urgent.ring(settings) if priority >= jobs.URGENT else queue.announce(settings, job_id)):
         return False
     try:
-        claims.note_wake_up(database, job_id)
+        due.note_wake_up(database, job_id)
     except SQLAlchemyError as error:
         log.warning("the wake-up for %s was sent and not noted: %s", job_id, type(error).__name__)
     return True
@@ -36,12 +36,12 @@ def make_round(database: Database, *, settings: Settings, idle: bool, grace_s: f
     """Take back abandoned jobs, then announce one that waits: sooner when this worker is idle.
 
     One is enough: whoever wakes works on everything that is due. More would pile up in the queue. `grace_s` is as of
-    `claims.reap`.
+    `leases.reap`.
     """
-    for job_id in claims.reap(database, settings=settings, grace_s=grace_s):
+    for job_id in leases.reap(database, settings=settings, grace_s=grace_s):
         log.warning("took back %s", job_id)
     age_s = settings.poll_s if idle else settings.reannounce_s
-    for job_id in claims.due_for_wake_up(database, older_than_s=age_s)[:1]:
+    for job_id in due.for_wake_up(database, older_than_s=age_s)[:1]:
         wake(database, job_id, settings=settings)
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store import cgroups, claims, disk, measurements, publications
+from models_store import cgroups, claims, disk, leases, measurements, publications
 from models_store.blobs import Blobs
 from models_store.claims import Claim, Stale
 from models_store.database import UNAVAILABLE, Database
@@ -70,7 +70,7 @@ def supervise(
         finally:
             trainer.close()
     except Stale:
-        persist(lambda: claims.disprove_loss(database, claim), settings=settings, stop=stop)
+        persist(lambda: leases.disprove_loss(database, claim), settings=settings, stop=stop)
         return "stale: another worker has the job, or it has ended"
     except Exception as error:  # noqa: BLE001  the second of the two broad catches: our fault must not end the worker
         staging.remove(claim, settings)  # where the disk is full, the database may need the room

@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from models_store import children, claims, events, jobs
+from models_store import children, claims, events, jobs, leases
 from models_store.children import NewChild
 from models_store.claims import Claim, Stale
 from models_store.database import Database
@@ -69,7 +69,7 @@ def test_a_parent_waits_without_a_worker_while_its_children_run(
         (second, 1, parent.job.id),
     ]
     assert claims.claim(database, settings=settings) is None
-    assert claims.reap(database, settings=settings) == []
+    assert leases.reap(database, settings=settings) == []
 
 
 def test_every_end_of_a_child_wakes_its_parent(database: Database, settings: Settings, parent: Claim) -> None:
@@ -97,7 +97,7 @@ def test_every_end_of_a_child_wakes_its_parent(database: Database, settings: Set
             else:
                 with database.write() as connection:
                     connection.exec_driver_sql("UPDATE attempt SET host = 'elsewhere'")
-                claims.reap(database, settings=once)
+                leases.reap(database, settings=once)
         woken.append((end, state(database, parent.job.id)))
         parent = claimed(database, settings)
 

@@ -1,7 +1,7 @@
 import pytest
 from sqlalchemy import select
 
-from models_store import claims, datasets, events, idempotency, jobs, patrol, queue, tables
+from models_store import claims, datasets, due, events, idempotency, jobs, leases, patrol, queue, tables
 from models_store.claims import Stale
 from models_store.database import Database
 from models_store.settings import Settings
@@ -231,7 +231,7 @@ def test_a_lost_worker_that_is_not_known_to_live_counts_as_a_crash(
 ) -> None:
     job, first = claimed_by(database, settings, **owner)
 
-    taken_back = claims.reap(database, settings=settings)
+    taken_back = leases.reap(database, settings=settings)
 
     found = jobs.find(database, job.id, owner=OWNER)
     assert (taken_back, found.state, found.crashes) == ([job.id], "queued", 1)
@@ -244,7 +244,7 @@ def test_a_living_worker_whose_lease_ran_out_loses_the_job_and_no_crash_counts(
 ) -> None:
     job, first = claimed_by(database, settings)
     for _ in range(5):  # more often than a job may crash
-        assert claims.reap(database, settings=settings) == [job.id]
+        assert leases.reap(database, settings=settings) == [job.id]
         claimed_again(database, settings)
 
     found = jobs.find(database, job.id, owner=OWNER)
@@ -258,7 +258,7 @@ def test_a_lost_lease_of_a_job_that_is_to_be_canceled_cancels_it(database: Datab
     job, _ = claimed_by(database, settings)
     jobs.cancel(database, job.id, owner=OWNER)
 
-    claims.reap(database, settings=settings)
+    leases.reap(database, settings=settings)
 
     found = jobs.find(database, job.id, owner=OWNER)
     assert (found.state, found.crashes) == ("canceled", 0)
@@ -266,9 +266,9 @@ def test_a_lost_lease_of_a_job_that_is_to_be_canceled_cancels_it(database: Datab
 
 def test_a_worker_that_proves_to_be_alive_takes_its_crash_back_once(database: Database, settings: Settings) -> None:
     job, first = claimed_by(database, settings, host="elsewhere")
-    claims.reap(database, settings=settings)
+    leases.reap(database, settings=settings)
 
-    answers = [claims.disprove_loss(database, first) for _ in range(2)]
+    answers = [leases.disprove_loss(database, first) for _ in range(2)]
 
     assert (answers, jobs.find(database, job.id, owner=OWNER).crashes) == ([True, False], 0)
     assert outcome(database, first) == "lost_lease"
@@ -278,7 +278,7 @@ def test_a_crash_that_was_seen_is_not_disproved(database: Database, settings: Se
     job, first = claimed_by(database, settings)
     claims.crash(database, first, settings=settings, reason="it was killed")
 
-    assert not claims.disprove_loss(database, first)
+    assert not leases.disprove_loss(database, first)
     assert jobs.find(database, job.id, owner=OWNER).crashes == 1
 
 
@@ -288,12 +288,12 @@ def test_workers_that_are_lost_time_and_again_end_the_job_for_good(
 ) -> None:
     quick = settings.model_copy(update={"backoff_s": 0.0})
     job, last = claimed_by(database, settings, **owner)
-    claims.reap(database, settings=quick)
+    leases.reap(database, settings=quick)
     for _ in range(2):
         last = claimed_again(database, settings, **owner)
-        claims.reap(database, settings=quick)
+        leases.reap(database, settings=quick)
 
-    claims.disprove_loss(database, last)  # too late: terminal is final
+    leases.disprove_loss(database, last)  # too late: terminal is final
 
     found = jobs.find(database, job.id, owner=OWNER)
     assert (found.state, (found.problem or {})["code"]) == ("failed", "worker_lost")
@@ -302,8 +302,8 @@ def test_workers_that_are_lost_time_and_again_end_the_job_for_good(
 def test_a_lease_that_ran_out_within_the_grace_is_left_alone(database: Database, settings: Settings) -> None:
     job, _ = claimed_by(database, settings, lease_s=-30.0, host="elsewhere")
 
-    spared = claims.reap(database, settings=settings, grace_s=60)
-    reaped = claims.reap(database, settings=settings, grace_s=10)
+    spared = leases.reap(database, settings=settings, grace_s=60)
+    reaped = leases.reap(database, settings=settings, grace_s=10)
 
     assert (spared, reaped) == ([], [job.id])
 
@@ -312,7 +312,7 @@ def test_a_living_owners_job_is_left_alone(database: Database, settings: Setting
     submit(database, settings)
     claims.claim(database, settings=settings)
 
-    assert claims.reap(database, settings=settings) == []
+    assert leases.reap(database, settings=settings) == []
 
 
 def test_the_wait_after_a_crash_doubles_up_to_six_minutes(database: Database, settings: Settings) -> None:
@@ -417,8 +417,8 @@ def test_events_are_numbered_without_gaps_and_followed_from_any_number(database:
 def test_only_due_jobs_without_a_fresh_wake_up_are_announced(database: Database, settings: Settings) -> None:
     job = submit(database, settings)
 
-    before = claims.due_for_wake_up(database, older_than_s=30)
-    claims.note_wake_up(database, job.id)
-    after = claims.due_for_wake_up(database, older_than_s=30)
+    before = due.for_wake_up(database, older_than_s=30)
+    due.note_wake_up(database, job.id)
+    after = due.for_wake_up(database, older_than_s=30)
 
     assert (before, after) == ([job.id], [])

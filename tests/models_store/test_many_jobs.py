@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, insert, text, update
 
-from models_store import children, claims, datasets, events, jobs, removals, tables
+from models_store import children, claims, datasets, due, events, jobs, leases, removals, tables
 from models_store.database import Database
 from models_store.settings import Settings
 from tests.samples import DATASET_ID, a_train_spec, insert_dataset
@@ -20,7 +20,7 @@ UNUSED = "ds_1111111111"
 READS: dict[str, Callable[[Database, Settings], object]] = {
     "claim": lambda database, settings: claims.claim(database, settings=settings),
     "urgent claim": lambda database, settings: claims.claim(database, settings=settings, least_priority=jobs.URGENT),
-    "wake-up": lambda database, _: claims.due_for_wake_up(database, older_than_s=30),
+    "wake-up": lambda database, _: due.for_wake_up(database, older_than_s=30),
     "list": lambda database, _: jobs.listing(database, owner=OWNER, limit=10),
     "later page": lambda database, _: jobs.listing(database, owner=OWNER, limit=10, cursor="job_00000500"),
     "list of a state": lambda database, _: jobs.listing(database, owner=OWNER, state="failed", limit=10),
@@ -35,7 +35,7 @@ READS: dict[str, Callable[[Database, Settings], object]] = {
     "phases": lambda database, _: events.phases_entered(database, ["job_00000001", "job_00000002"]),
     "attempts": lambda database, _: jobs.attempts(database, ["job_00000001", "job_00000002"]),
     "counts": lambda database, _: children.counts(database, [PARENT]),
-    "lost workers": lambda database, settings: claims.reap(database, settings=settings),
+    "lost workers": lambda database, settings: leases.reap(database, settings=settings),
     "use of a dataset": lambda database, _: datasets.delete(database, UNUSED, owner=OWNER),
 }
 GROUPED = {"attempts", "counts"}
@@ -144,7 +144,7 @@ def test_what_is_announced_is_what_is_claimed_next(crowded: Database, settings: 
     with crowded.write() as connection:
         connection.execute(update(tables.job).where(tables.job.c.id == "job_00001500").values(priority=5))
 
-    announced = claims.due_for_wake_up(crowded, older_than_s=30)
+    announced = due.for_wake_up(crowded, older_than_s=30)
 
     claimed = claims.claim(crowded, settings=settings)
     assert claimed is not None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import update
 
-from models_store import claims, jobs, tables
+from models_store import claims, jobs, leases, tables
 from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.patrol import Patrol
@@ -23,7 +23,7 @@ class Rounds:
 
     def __init__(self) -> None:
         self._made = threading.Semaphore(0)
-        self._reap = claims.reap
+        self._reap = leases.reap
 
     def reap(self, *given: object, **named: object) -> list[str]:
         try:
@@ -41,7 +41,7 @@ class Rounds:
 @pytest.fixture
 def rounds(monkeypatch: pytest.MonkeyPatch) -> Rounds:
     counted = Rounds()
-    monkeypatch.setattr(claims, "reap", counted.reap)
+    monkeypatch.setattr(leases, "reap", counted.reap)
     return counted
 
 

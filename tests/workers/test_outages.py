@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from models_store import claims, events, jobs, registry, tables
+from models_store import events, jobs, leases, registry, tables
 from models_store.database import UNAVAILABLE, Database
 from models_store.settings import Settings
 from tests.locks import write_lock
@@ -171,7 +171,7 @@ def test_a_worker_that_can_not_wait_for_the_end_of_the_outage_counts_no_crash_ei
     locker.join()
     with database.write() as connection:
         connection.execute(update(tables.attempt).values(pid_started="0"))  # its process has ended
-    claims.reap(database, settings=settings)
+    leases.reap(database, settings=settings)
 
     job = the_job(database)
     assert outcome == "left: the database did not answer"
@@ -203,7 +203,7 @@ def test_a_worker_taken_for_lost_takes_its_crash_back(database: Database, attemp
         with database.write() as connection:
             connection.execute(update(tables.attempt).values(host="elsewhere"))
             connection.execute(update(tables.job).values(lease_expires_at=0))
-        claims.reap(database, settings=settings.model_copy(update={"backoff_s": 60}))
+        leases.reap(database, settings=settings.model_copy(update={"backoff_s": 60}))
         counted.append(the_job(database).crashes)
 
     counted: list[int] = []
@@ -302,7 +302,7 @@ def test_a_stopped_supervisor_loses_its_job_without_a_crash_and_ends_its_trainer
     pid = trainers_pid(database)
 
     supervisor.stop_until_the_lease_has_run_out()
-    taken_back = claims.reap(database, settings=settings)
+    taken_back = leases.reap(database, settings=settings)
     outcome = supervisor.outcome()
     supervisor.process.wait(30)
 
@@ -321,7 +321,7 @@ def test_a_stopped_supervisor_that_is_killed_counts_as_a_crash(
     supervisor.stop_until_the_lease_has_run_out()
     supervisor.process.kill()
     supervisor.process.wait(30)
-    claims.reap(database, settings=settings)
+    leases.reap(database, settings=settings)
 
     assert (the_job(database).state, the_job(database).crashes) == ("queued", 1)
 

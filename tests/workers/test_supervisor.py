@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from models_store import claims, datasets, events, job_logs, jobs, registry, stage_costs
+from models_store import claims, datasets, events, job_logs, jobs, leases, registry, stage_costs
 from models_store.blobs import Blobs
 from models_store.database import Database
 from models_store.errors import NotFound
@@ -315,7 +315,7 @@ def test_whoever_lost_the_claim_kills_its_trainer_and_publishes_nothing(
     def take_away() -> None:
         with database.write() as connection:
             connection.exec_driver_sql("UPDATE job SET lease_expires_at = 0")
-        claims.reap(database, settings=late)
+        leases.reap(database, settings=late)
 
     thief = wait_for_a_job_then(database, take_away)
     outcome = attempt('say("log", text="working"); time.sleep(60); say("result", **RESULT)', beat_s=0.3)
@@ -340,7 +340,7 @@ def test_a_stale_supervisor_leaves_its_successors_folder_alone(
     def take_over() -> None:
         with database.write() as connection:
             connection.exec_driver_sql("UPDATE job SET lease_expires_at = 0")
-        claims.reap(database, settings=late)
+        leases.reap(database, settings=late)
         second = claims.claim(database, settings=late)
         assert second is not None
         successors.append(settings.scratch / "staging" / second.job.id / str(second.fence))
