@@ -23,6 +23,8 @@ from rich.table import Table
 
 from benchmarks.verdict import Goal, conclude
 from models_store.sample_size import Z, fewest_images
+from models_store.targets import LABELS as OF_LABELS
+from models_store.targets import NUMBER, ONE_CLASS
 from workers.compression import gate
 from workers.compression.gate import Drop, paired_drop
 
@@ -118,7 +120,7 @@ def _by_the_gate(lost: int, won: int, images: int) -> bool:
     others_N, answered_N = true_N.copy(), true_N.copy()
     answered_N[:lost] = 1
     others_N[lost : lost + won] = 1
-    return _passes(paired_drop("image_classification", answered_N, others_N, true_N))
+    return _passes(paired_drop(ONE_CLASS, answered_N, others_N, true_N))
 
 
 def _passes(drop: Drop) -> bool:
@@ -160,7 +162,7 @@ def _labels(generator: np.random.Generator, images: int, loss: float, *, at_once
     kinds_N = generator.random(images)
     answered_NK[kinds_N < won + loss * LABELS / at_once, :at_once] = False
     others_NK[kinds_N > 1 - won, :at_once] = False
-    return paired_drop("multilabel_classification", answered_NK, others_NK, np.ones((images, LABELS), np.float32))
+    return paired_drop(OF_LABELS, answered_NK, others_NK, np.ones((images, LABELS), np.float32))
 
 
 def _numbers(
@@ -172,7 +174,7 @@ def _numbers(
 ) -> Drop:
     true_N = generator.normal(size=images)
     others_N = true_N + generator.normal(scale=NOISE, size=images)
-    return paired_drop("image_regression", change(generator, others_N, loss), others_N, true_N[:, None])
+    return paired_drop(NUMBER, change(generator, others_N, loss), others_N, true_N[:, None])
 
 
 def _noisy(generator: np.random.Generator, others_N: Floats, loss: float) -> Floats:

@@ -1,17 +1,8 @@
-"""what POST /predict is asked and answers: the OpenAPI document's shapes, and how a model's outputs become them."""
+"""Shapes of POST /predict in the OpenAPI document; `Target.prediction` makes a model's outputs into them."""
 
-from typing import Any
-
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.answer import Answer
-from service.inference.batcher import Probabilities
-
-# K class or label (1 for a number)
-
-CLASSES_NAMED = 5
-THRESHOLD = 0.5  # a label at least this likely is answered; training counts right labels by the same
 
 
 class PredictRequest(BaseModel):
@@ -86,21 +77,3 @@ class Predictions(Answer):
     variant: str
     provider: str = Field(description="execution provider that ran it")
     predictions: list[Prediction | LabelsPrediction | ValuePrediction]
-
-
-def prediction(row_K: Probabilities, labels: tuple[str, ...], *, task: str, top_k: int | None) -> dict[str, Any]:
-    """Return what a file's outputs for one image say, as one of the shapes above; numbers stay numpy's."""
-    if task == "image_regression":
-        return {"value": row_K[0]}
-    likeliest = np.argsort(-row_K, kind="stable")
-    if task == "multilabel_classification":
-        return {
-            "labels": [labels[index] for index in likeliest if row_K[index] >= THRESHOLD],
-            "top": _ranked(row_K, labels, likeliest[:top_k]),
-        }
-    top = _ranked(row_K, labels, likeliest[: top_k or CLASSES_NAMED])
-    return {**top[0], "top": top}
-
-
-def _ranked(row_K: Probabilities, labels: tuple[str, ...], indexes: Any) -> list[dict[str, Any]]:  # noqa: ANN401  an array
-    return [{"label": labels[index], "probability": row_K[index]} for index in indexes]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models_store.spec.train import Task
+from models_store.targets import Target
 
 Floats = npt.NDArray[np.float64]
 Answers = Mapping[str, npt.NDArray[Any]]
@@ -16,16 +16,9 @@ Answers = Mapping[str, npt.NDArray[Any]]
 
 RESAMPLES = 2000
 CHUNK = 100  # resamples drawn at once
-THRESHOLD = 0.5  # a label at least this likely is answered
-
-METRICS = {
-    "image_classification": "accuracy",
-    "multilabel_classification": "accuracy",
-    "image_regression": "mean_squared_error",
-}
 
 
-def compare(baseline: Answers, other: Answers, *, task: Task, seed: int) -> dict[str, Any] | None:
+def compare(baseline: Answers, other: Answers, *, target: Target, seed: int) -> dict[str, Any] | None:
     """Return the gain of `other` over `baseline` on the test split, ready for JSON; None when there is no test split.
 
     `gain` is positive where `other` is better, with its 95 % interval (percentile bootstrap over images, Efron 1979).
@@ -35,31 +28,26 @@ def compare(baseline: Answers, other: Answers, *, task: Task, seed: int) -> dict
     if "test_rows" not in baseline or "test_rows" not in other:
         return None
     assert np.array_equal(baseline["test_rows"], other["test_rows"]), "both answer the same images"
-    before_N, after_N = _scores(baseline, task), _scores(other, task)
+    before_N, after_N = _scores(baseline, target), _scores(other, target)
     difference_N = after_N - before_N
     low, high = _interval(difference_N, seed=seed)
-    sign = -1 if task == "image_regression" else 1
+    sign = 1 if target.paired.better == "higher" else -1
     return {
         "split": "test",
         "images": len(difference_N),
-        "metric": METRICS[task],
+        "metric": target.paired.name,
         "baseline": sign * float(before_N.mean()),
         "best": sign * float(after_N.mean()),
         "gain": float(difference_N.mean()),
         "low": low,
         "high": high,
-        **_test(difference_N, task),
+        **_test(difference_N, target),
     }
 
 
-def _scores(answers: Answers, task: Task) -> Floats:
+def _scores(answers: Answers, target: Target) -> Floats:
     """Return each image's score, higher is better."""
-    outputs_NK, targets = answers["test_outputs"].astype(np.float64), answers["test_targets"]
-    if task == "image_classification":
-        return np.asarray(outputs_NK.argmax(axis=1) == targets, dtype=np.float64)
-    if task == "multilabel_classification":
-        return np.asarray(((outputs_NK >= THRESHOLD) == (targets >= THRESHOLD)).mean(axis=1), dtype=np.float64)
-    return np.asarray(-np.square(outputs_NK - targets).mean(axis=1), dtype=np.float64)
+    return target.score_each(target.answers(answers["test_outputs"]), answers["test_targets"])
 
 
 def _interval(difference_N: Floats, *, seed: int) -> tuple[float, float]:
@@ -74,10 +62,10 @@ def _interval(difference_N: Floats, *, seed: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _test(difference_N: Floats, task: Task) -> dict[str, Any]:
+def _test(difference_N: Floats, target: Target) -> dict[str, Any]:
     from scipy import stats  # noqa: PLC0415  seconds that other supervisors are spared
 
-    if task == "image_classification":
+    if target.right_or_wrong:
         gained, lost = int((difference_N > 0).sum()), int((difference_N < 0).sum())
         p_value = stats.binomtest(gained, gained + lost, 0.5).pvalue if gained + lost else 1.0
         return {

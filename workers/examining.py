@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from models_store.datasets import ManifestEntry
+from models_store.targets import of_task
 from workers.evaluation import report
 from workers.evaluation.calibration import Temperature, fit_temperature
 from workers.evaluation.examination import Examined, Split, examine
@@ -19,7 +20,6 @@ from workers.export import sessions
 from workers.image import views
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
-from workers.training import targets
 from workers.training.feeds import probabilities
 from workers.training.loop import Trained
 from workers.work import Work
@@ -30,7 +30,7 @@ BATCH = views.BATCH
 
 def temperature_of(work: Work, net: Classifier, arrays: ImageArrays) -> Temperature | None:
     """Return what to divide the net's logits by, fitted on the validation split; None where the spec wants none."""
-    activation = targets.build(work.spec.task, arrays).activation
+    activation = of_task(work.spec.task).activation
     if not work.spec.evaluation.temperature_scaling or activation == "identity":
         return None
     rows = arrays.split("val")
@@ -67,7 +67,7 @@ def examine_file(
         )
         examined[split] = examine(
             told,
-            task=work.spec.task,
+            target=of_task(work.spec.task),
             classes=arrays.classes,
             evaluation=evaluation,
             temperature=temperature,

@@ -9,6 +9,7 @@ from models_store.blobs import Blobs
 from models_store.families import TRIED
 from models_store.jobs import Job
 from models_store.spec.train import ResolvedSpec
+from models_store.targets import of_task
 from workers import comparison, cross_validation, search
 
 FEW_IMAGES = 500
@@ -65,8 +66,9 @@ def _gain(blobs: Blobs, spec: ResolvedSpec, own: Job, best: Job) -> tuple[dict[s
     names = [(child.files or {}).get("answers") for child in (own, best)]
     if names[0] is None or names[1] is None:
         return None, ["trial 0, the spec's own values, came to no result: there is nothing to compare the winner with"]
+    target = of_task(spec.task)
     with np.load(blobs.local(names[0])) as before, np.load(blobs.local(names[1])) as after:
-        gain = comparison.compare(before, after, task=spec.task, seed=spec.seed)
+        gain = comparison.compare(before, after, target=target, seed=spec.seed)
     if gain is None:
         return None, ["the dataset has no test split: how much better the winner is on unseen images is not known"]
     notes = []
@@ -76,9 +78,9 @@ def _gain(blobs: Blobs, spec: ResolvedSpec, own: Job, best: Job) -> tuple[dict[s
         )
     if gain["p_value"] >= SIGNIFICANT:
         notes.append(f"the paired test's p is {gain['p_value']:.2g}: such a difference comes by chance often enough")
-    if gain["images"] < LEAST_DISCORDANT and spec.task == "image_classification":
+    if gain["images"] < LEAST_DISCORDANT and target.right_or_wrong:
         notes.append(f"with {gain['images']} test images no gain can be told from chance")
-    elif gain["images"] < FEW_IMAGES and spec.task == "image_classification":
+    elif gain["images"] < FEW_IMAGES and target.right_or_wrong:
         least = LEAST_DISCORDANT / gain["images"]
         notes.append(f"with {gain['images']} test images a gain below {least:.1%} can't be told from chance")
     return gain, notes

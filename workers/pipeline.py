@@ -14,6 +14,7 @@ from models_store import disk
 from models_store.datasets import ManifestEntry, read_manifest
 from models_store.errors import Invalid
 from models_store.providers import Provider
+from models_store.targets import of_task
 from workers import examining, fitting, quantizing, shrinking
 from workers.checking import check_files
 from workers.evaluation.examination import Examined
@@ -25,7 +26,6 @@ from workers.image.data import ImageArrays, prepare
 from workers.learning import learn
 from workers.portable import make_portable
 from workers.publishing import publish, version_card
-from workers.training import targets
 from workers.work import Form, Work, identity
 
 
@@ -117,8 +117,8 @@ def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> di
         baseline="fp32",
         parents={name: form.parent for name, form in forms.items()},
         images=Path(str(arrays.images_NHWC.filename)),  # type: ignore[attr-defined]  # a memory map has one
-        targets=arrays.targets,
-        task=work.spec.task,
+        truths=arrays.targets,
+        target=of_task(work.spec.task),
         splits={split: arrays.split(split) for split in ("val", "test")},
         device=work.settings.device,
         budget_s=work.settings.measure_s,
@@ -161,6 +161,6 @@ def _write_file(work: Work, arrays: ImageArrays, name: str, form: Form) -> None:
         labels=assignment.classes,
         card=identity(work) | {"form": name, "temperature": form.divisor},
         path=form.path,
-        activation=targets.activation_of(spec.task),
+        activation=of_task(spec.task).activation,
         temperature=form.divisor,
     )

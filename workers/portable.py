@@ -3,10 +3,10 @@
 import numpy as np
 
 from models_store.datasets import ManifestEntry
+from models_store.targets import of_task
 from workers.export.any_size import FORM, AnySizeImpossible, compare, write_any_size
 from workers.export.verify import read_members
 from workers.image.data import ImageArrays
-from workers.training import targets
 from workers.work import Form, Work
 
 MOST_COMPARED = 200
@@ -27,7 +27,7 @@ def make_portable(
     path = work.staging / f"{FORM}.onnx"
     val = arrays.split("val")
     rows = val[np.linspace(0, len(val) - 1, num=min(len(val), MOST_COMPARED)).astype(np.int64)]
-    aim = targets.build(work.spec.task, arrays)
+    target = of_task(work.spec.task)
     try:
         write_any_size(fp32.path, path, fit=work.spec.input.fit)
         found = compare(
@@ -35,8 +35,8 @@ def make_portable(
             fixed=fp32.path,
             files=read_members(work.blobs.local(work.assignment.images_blob), (entries[row].member for row in rows)),
             decoding=work.spec.input,
-            task=aim.task,
-            tolerance=0.1 * float(arrays.targets[val].std()),
+            target=target,
+            tolerance=target.near(arrays.targets[val]),
             max_pixels=work.settings.image_max_pixels,
         )
     except AnySizeImpossible as error:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from models_store.errors import Invalid
 from models_store.spec import quantization as asked
+from models_store.targets import Activation, of_task
 from workers.evaluation.calibration import Temperature
 from workers.export import sessions
 from workers.image.data import ImageArrays
 from workers.progress import Drained, Reporter, Stretch
-from workers.training import targets
 from workers.work import Form, Work
 
 if TYPE_CHECKING:  # onnxruntime's quantisation takes seconds that other jobs are spared
@@ -37,9 +37,9 @@ class Step:
     """the same for a form that trains; it is asked about stops"""
 
     @property
-    def activation(self) -> targets.Activation:
+    def activation(self) -> Activation:
         """Return what makes a net's logits the outputs of the files."""
-        return targets.activation_of(self.work.spec.task)
+        return of_task(self.work.spec.task).activation
 
 
 def quantize_files(
@@ -143,7 +143,7 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
         case asked.MixedInt8():
             assert work.spec.compression is not None, "the part is of it"
             judge = gate_of(
-                work.spec.task,
+                of_task(work.spec.task),
                 step.arrays,
                 baseline=step.baseline,
                 max_accuracy_drop=work.spec.compression.max_accuracy_drop,
@@ -178,8 +178,8 @@ def _calibration_images(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> "
     )
 
     spec, arrays = step.work.spec, step.arrays
-    labels_N = arrays.labels_N if spec.task == "image_classification" else None
-    indexes = calibration_indexes(labels_N, arrays.split("train"), count=part.calibration_images, seed=spec.seed)
+    strata_N = of_task(spec.task).strata(arrays.targets)
+    indexes = calibration_indexes(strata_N, arrays.split("train"), count=part.calibration_images, seed=spec.seed)
     return CalibrationImages(arrays.images_NHWC, indexes)
 
 

@@ -9,15 +9,15 @@ from typing import Any
 from torch import Tensor
 
 from models_store.spec.pruning import Recovery
+from models_store.targets import Answers
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
 from workers.learning import train_stage
 from workers.progress import Reporter
-from workers.training import scores, selection, targets
+from workers.training import selection, targets
 from workers.training.derived_specs import recovery
 from workers.training.feeds import RawFeed, infer
 from workers.training.precision import Precision
-from workers.training.scores import Answers
 from workers.work import Work
 
 VALIDATION_BATCH = 64
@@ -83,7 +83,7 @@ class Patient:
             precision=Precision("fp32", device),
             each=lambda _: tell(),
         ).cpu()
-        answers = scores.answers(aim.task, aim.outputs(logits_NK).numpy())
+        answers = aim.target.answers(aim.outputs(logits_NK).numpy())
         return Validated(aim.epoch_metrics(logits_NK, aim.of(rows)), answers)
 
     def recover(self, net: Classifier, *, epochs: int, stage: str, reporter: Reporter) -> Recovered:

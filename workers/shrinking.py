@@ -12,6 +12,7 @@ from typing import Any
 from models_store.errors import Invalid
 from models_store.spec.part import Part
 from models_store.spec.pruning import NM, StructuredPruning, UnstructuredL1
+from models_store.targets import of_task
 from workers.compression import gate
 from workers.compression.gate import Drop
 from workers.image.data import ImageArrays
@@ -142,7 +143,7 @@ def _set_beside(patient: Patient, forms: dict[str, Form], pruned: Thinned, contr
 
 def _drop(patient: Patient, before: Validated, after: Validated) -> Drop:
     true = patient.arrays.targets[patient.arrays.split("val")]
-    return gate.paired_drop(patient.work.spec.task, after.answers, before.answers, true)
+    return gate.paired_drop(of_task(patient.work.spec.task), after.answers, before.answers, true)
 
 
 def _failure(patient: Patient, before: Validated, after: Validated, *, allowed: float) -> str | None:

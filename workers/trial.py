@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 
 from models_store.datasets import ManifestEntry
-from models_store.spec.train import Task
 from workers.cross_validation import splits_of_fold
-from workers.evaluation import metrics as metrics_of
-from workers.evaluation import multilabel, regression
+from workers.evaluation import figures
 from workers.image import task as image_task
 from workers.image.data import ImageArrays
 from workers.image.task import Classifier
@@ -79,28 +77,11 @@ def answer(
         told = wanted.epoch_metrics(logits_NK, wanted.of(rows))
         metrics[split] = {name.removeprefix("val_"): value for name, value in told.items()}
         if work.assignment.kind != "trial":  # those are compared by one figure
-            metrics[split] |= headline(work.spec.task, outputs_NK, arrays.targets[rows], arrays.classes)
+            metrics[split] |= figures.headline(wanted.target, outputs_NK, arrays.targets[rows], arrays.classes)
         answers |= {f"{split}_rows": rows, f"{split}_outputs": outputs_NK, f"{split}_targets": arrays.targets[rows]}
     if work.assignment.fold is not None:
         metrics["held_out"] = metrics.pop("test")
     return metrics, answers
-
-
-def headline(
-    task: Task, outputs_NK: np.ndarray[Any, Any], targets: np.ndarray[Any, Any], classes: list[str]
-) -> dict[str, float]:
-    """Return every headline figure that the task has and the images define."""
-    names: tuple[str, ...] = metrics_of.HEADLINE
-    figures: dict[str, Any]
-    if task == "image_classification":
-        figures = metrics_of.evaluate(outputs_NK, targets, classes)
-    elif task == "multilabel_classification":
-        names = multilabel.HEADLINE
-        figures = multilabel.evaluate(outputs_NK, targets >= multilabel.THRESHOLD, classes)
-    else:
-        names = regression.HEADLINE
-        figures = regression.evaluate(outputs_NK[:, 0].astype(np.float64), targets[:, 0].astype(np.float64))
-    return {name: float(figures[name]) for name in names if figures[name] is not None}
 
 
 def hand_over(

@@ -14,6 +14,7 @@ from models_store.blobs import BlobMissing, Blobs, sha256_of
 from models_store.errors import EspalierError, Unavailable
 from models_store.registry import Served
 from models_store.settings import Settings
+from models_store.targets import ONE_CLASS, Target, of_task
 from service.inference import devices, optimized
 from service.inference.batcher import Answer, Batcher, Closed, Images, Probabilities
 from service.inference.decode import Encoded, Picture
@@ -35,7 +36,7 @@ class Loaded:
     batcher: Batcher
     provider: str
     labels: tuple[str, ...]
-    task: str
+    target: Target
 
 
 class Sessions:
@@ -149,7 +150,7 @@ class Sessions:
             most_waiting=self._settings.predict_queue,
         )
         log.info("model loaded", model=name, provider=provider, lanes=lanes)
-        return Loaded(batcher, provider, tuple(served.card["labels"]), _task_of(served.card))
+        return Loaded(batcher, provider, tuple(served.card["labels"]), _target_of(served.card))
 
     def _file(self, sha256: str) -> Path:
         path = self._blobs.local(sha256)
@@ -168,9 +169,9 @@ def _run(session: Any, images_BHWC: Images) -> Probabilities:  # noqa: ANN401  o
     return probabilities_BK
 
 
-def _task_of(card: dict[str, Any]) -> str:
+def _target_of(card: dict[str, Any]) -> Target:
     """Return what the model answers; models of earlier releases answer classes."""
-    return str(card.get("task", "image_classification"))
+    return of_task(card["task"]) if "task" in card else ONE_CLASS
 
 
 def _check_bytes(path: Path, sha256: str) -> None:
@@ -181,7 +182,7 @@ def _check_bytes(path: Path, sha256: str) -> None:
 def _check_shape(session: Any, card: dict[str, Any]) -> None:  # noqa: ANN401  onnxruntime has no types
     """Refuse a file whose input or outputs are not those of the card: it would answer with other labels."""
     size, channels = card["input"]["size"], card["input"]["channels"]
-    outputs = 1 if _task_of(card) == "image_regression" else len(card["labels"])
+    outputs = _target_of(card).output_count(len(card["labels"]))
     given, made = session.get_inputs()[0], session.get_outputs()[0]
     expected = ("images", "tensor(uint8)", [size, size, channels], "probabilities", outputs)
     actual = (given.name, given.type, given.shape[1:], made.name, made.shape[-1])

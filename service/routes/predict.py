@@ -21,7 +21,7 @@ from service.context import context_of
 from service.inference.batcher import Answer
 from service.inference.sessions import Loaded
 from service.prediction_requests import Resolver
-from service.predictions import Predictions, prediction
+from service.predictions import Predictions
 from service.routes.requests import problems
 
 
@@ -173,7 +173,7 @@ def _answer(served: Served, answer: Answer, loaded: Loaded, *, top_k: int | None
         "variant": served.variant,
         "provider": loaded.provider,
         "predictions": [
-            prediction(row_K, loaded.labels, task=loaded.task, top_k=top_k) for row_K in answer.probabilities_BK
+            loaded.target.prediction(row_K, loaded.labels, top_k=top_k) for row_K in answer.probabilities_BK
         ],
     }
     timing = (

@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from models_store import pixels
 from models_store.spec.data import Input
+from models_store.targets import Activation
 from tests.samples import a_png, a_train_spec
 from workers.export.graph import export
 from workers.image.task import Classifier, build
-from workers.training.targets import Activation
 
 SIZE = 32
 LABELS = ["blue", "green", "red"]

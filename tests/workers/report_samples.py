@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from models_store.spec.evaluation import Evaluation
+from models_store.targets import ONE_CLASS
 from tests.workers.form_samples import CARDS, DEFAULTS, NOT_MADE
 from workers.evaluation import report
 from workers.evaluation.calibration import activate
@@ -34,7 +35,7 @@ def a_split(name: str, outputs_NK: np.ndarray, targets: np.ndarray, **more: Any)
 
 
 def examined(split: Split, classes: list[str] = CLASSES, **changes: Any) -> Examined:
-    given = {"task": "image_classification", "temperature": 1.5, "seed": 0} | changes
+    given = {"target": ONE_CLASS, "temperature": 1.5, "seed": 0} | changes
     wanted = given.pop("evaluation", Evaluation(bootstrap_samples=100))
     return examine(split, classes=classes, evaluation=wanted, **given)
 

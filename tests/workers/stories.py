@@ -20,7 +20,6 @@ from models_store.registry import Served
 from models_store.settings import Settings
 from models_store.spec.train import TrainSpec, resolve
 from service.inference.sessions import Sessions
-from service.predictions import prediction
 from tests.models_store.dataset_stores import Files, a_store
 from workers import pipeline
 from workers.assignment import Assignment
@@ -63,7 +62,7 @@ class Story:
             answer, loaded = await sessions.predict(served, list(images), pointers=["body"] * len(images))
             await sessions.close()
             rows = answer.probabilities_BK
-            return [prediction(row, loaded.labels, task=loaded.task, top_k=None) for row in rows]
+            return [loaded.target.prediction(row, loaded.labels, top_k=None) for row in rows]
 
         return asyncio.run(ask())
 

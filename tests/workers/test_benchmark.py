@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from models_store.spec.quantization import StaticInt8
+from models_store.targets import LABELS, NUMBER
 from tests.service.onnx_files import write_colour_net
 from tests.workers.coloured_leaves import SIZE, leaves
 from workers.compression.quantization.calibration import CalibrationImages
@@ -26,7 +27,7 @@ SPLITS = {"val": DATA.val[:20], "test": DATA.val[20:]}
 
 def measured(forms: Mapping[str, Path], images: Path, **changes: Any) -> dict[str, Measurement]:
     """Measure on the CPU, in next to no time."""
-    asked = {"targets": DATA.labels_N, "splits": SPLITS, "budget_s": 0.05, "device": "cpu", "baseline": "fp32"}
+    asked = {"truths": DATA.labels_N, "splits": SPLITS, "budget_s": 0.05, "device": "cpu", "baseline": "fp32"}
     return benchmark(forms, images=images, **asked | changes)["cpu"]
 
 
@@ -107,7 +108,7 @@ def test_accuracy_is_counted_against_the_labels_of_each_split(
     labels_N = DATA.labels_N.copy()
     labels_N[SPLITS["test"][:4]] = (labels_N[SPLITS["test"][:4]] + 1) % 3
 
-    mislabelled = measured({"fp32": exported}, images, targets=labels_N)
+    mislabelled = measured({"fp32": exported}, images, truths=labels_N)
 
     assert figures["fp32"].accuracy == {"val": 1.0, "test": 1.0}
     assert figures_of(mislabelled["fp32"]).accuracy == {"val": 1.0, "test": 0.75}
@@ -180,7 +181,7 @@ def test_a_baseline_that_can_not_be_measured_fails_with_what_was_said(tmp_path: 
 @pytest.mark.skipif(cuda_may_be_there(), reason="there is a CUDA device here")
 def test_cuda_that_is_not_there_is_left_out_unless_it_was_asked_for(exported: Path, images: Path) -> None:
     asked: dict[str, Any] = {
-        "baseline": "fp32", "images": images, "targets": DATA.labels_N, "splits": SPLITS, "budget_s": 0.01,
+        "baseline": "fp32", "images": images, "truths": DATA.labels_N, "splits": SPLITS, "budget_s": 0.01,
     }  # fmt: skip
 
     assert set(benchmark({"fp32": exported}, device="auto", **asked)) == {"cpu"}
@@ -190,7 +191,7 @@ def test_cuda_that_is_not_there_is_left_out_unless_it_was_asked_for(exported: Pa
 
 @pytest.mark.gpu
 def test_each_provider_that_is_there_has_figures_of_its_own(forms: dict[str, Path], images: Path) -> None:
-    asked: dict[str, Any] = {"baseline": "fp32", "images": images, "targets": DATA.labels_N, "splits": SPLITS}
+    asked: dict[str, Any] = {"baseline": "fp32", "images": images, "truths": DATA.labels_N, "splits": SPLITS}
 
     found = benchmark(forms, device="auto", budget_s=0.2, **asked)
 
@@ -250,7 +251,7 @@ def test_the_measuring_process_has_no_torch_and_no_telemetry() -> None:
 def test_labels_have_the_share_of_right_ones(
     targets: np.ndarray, accuracy: float, forms: dict[str, Path], images: Path
 ) -> None:
-    found = measured(forms, images, targets=targets, task="multilabel_classification", splits={"val": DATA.val})
+    found = measured(forms, images, truths=targets, target=LABELS, splits={"val": DATA.val})
 
     fp32, int8 = figures_of(found["fp32"]), figures_of(found["int8"])
     assert fp32.accuracy["val"] == pytest.approx(accuracy, abs=0.05)
@@ -266,8 +267,8 @@ def test_numbers_have_r2(shift: float, accuracy: float, forms: dict[str, Path], 
     found = measured(
         forms,
         images,
-        targets=answered_N1 + shift * deviation,
-        task="image_regression",
+        truths=answered_N1 + shift * deviation,
+        target=NUMBER,
         splits={"val": DATA.val},
     )
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from models_store.targets import ONE_CLASS
 from workers.evaluation import bootstrap
-from workers.evaluation.metrics import HEADLINE, evaluate
+from workers.evaluation.metrics import evaluate
 
 GENERATOR = np.random.default_rng(0)
 LABELS = GENERATOR.integers(0, 3, 400)
@@ -15,8 +16,8 @@ def test_every_headline_figure_lies_in_its_interval() -> None:
 
     intervals = bootstrap.classification(PROBABILITIES, LABELS, samples=500, seed=0)
 
-    assert set(intervals) == set(HEADLINE)
-    for name in set(HEADLINE) - {"top5_accuracy"}:
+    assert set(intervals) == set(ONE_CLASS.headline)
+    for name in set(ONE_CLASS.headline) - {"top5_accuracy"}:
         found = intervals[name]
         assert found is not None
         assert found["low"] < metrics[name] < found["high"], name

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from models_store.targets import LABELS, NUMBER, ONE_CLASS
 from workers.comparison import compare
 
 
@@ -14,7 +15,7 @@ def test_mcnemars_test_looks_at_the_images_that_one_alone_has_right() -> None:
     before = answers([True] * 50 + [False] * 10 + [True] * 2)
     after = answers([True] * 50 + [True] * 10 + [False] * 2)
 
-    gain = compare(before, after, task="image_classification", seed=0)
+    gain = compare(before, after, target=ONE_CLASS, seed=0)
 
     assert gain is not None
     assert (gain["only_best_right"], gain["only_baseline_right"]) == (10, 2)
@@ -23,7 +24,7 @@ def test_mcnemars_test_looks_at_the_images_that_one_alone_has_right() -> None:
 
 
 def test_equal_answers_are_no_gain() -> None:
-    gain = compare(answers([True, False]), answers([True, False]), task="image_classification", seed=0)
+    gain = compare(answers([True, False]), answers([True, False]), target=ONE_CLASS, seed=0)
 
     assert gain is not None
     assert (gain["gain"], gain["low"], gain["high"], gain["p_value"]) == (0, 0, 0, 1)
@@ -34,7 +35,7 @@ def test_the_interval_covers_the_true_gain_as_often_as_it_says() -> None:
     covered = 0
     for seed in range(200):
         before, after = generator.random(200) < 0.7, generator.random(200) < 0.8
-        gain = compare(answers(list(before)), answers(list(after)), task="image_classification", seed=seed)
+        gain = compare(answers(list(before)), answers(list(after)), target=ONE_CLASS, seed=seed)
         assert gain is not None
         covered += gain["low"] <= 0.1 <= gain["high"]
 
@@ -46,7 +47,7 @@ def test_numbers_gain_by_squared_error_and_are_compared_by_ranks() -> None:
     before = {"test_rows": np.arange(40), "test_outputs": truth + 2, "test_targets": truth}
     after = {"test_rows": np.arange(40), "test_outputs": truth + 1, "test_targets": truth}
 
-    gain = compare(before, after, task="image_regression", seed=0)
+    gain = compare(before, after, target=NUMBER, seed=0)
 
     assert gain is not None
     assert (gain["baseline"], gain["best"], gain["gain"]) == (4, 1, 3)
@@ -58,11 +59,11 @@ def test_labels_gain_by_the_share_of_right_labels() -> None:
     before = {"test_rows": np.arange(40), "test_outputs": np.zeros((40, 3)), "test_targets": truth}
     after = {"test_rows": np.arange(40), "test_outputs": truth * 0.9, "test_targets": truth}
 
-    gain = compare(before, after, task="multilabel_classification", seed=0)
+    gain = compare(before, after, target=LABELS, seed=0)
 
     assert gain is not None
     assert (gain["baseline"], gain["best"]) == (0.5, 1.0)
 
 
 def test_without_a_test_split_there_is_nothing_to_compare() -> None:
-    assert compare({"val_rows": np.arange(3)}, {"val_rows": np.arange(3)}, task="image_classification", seed=0) is None
+    assert compare({"val_rows": np.arange(3)}, {"val_rows": np.arange(3)}, target=ONE_CLASS, seed=0) is None

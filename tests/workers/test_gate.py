@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models_store.targets import LABELS, NUMBER, ONE_CLASS
 from workers.compression.gate import Candidate, Drop, Verdict, choose, paired_drop
 from workers.export.figures import Figures, Unmeasurable
 
@@ -305,7 +306,7 @@ def test_a_paired_drop_is_the_accuracy_lost_and_its_interval_knows_that_the_imag
     others_N = np.where(np.arange(1000) < 700, labels_N, (labels_N + 1) % 10)
     answered_N = np.where(np.arange(1000) < 690, labels_N, (labels_N + 1) % 10)
 
-    drop = paired_drop("image_classification", answered_N, others_N, labels_N)
+    drop = paired_drop(ONE_CLASS, answered_N, others_N, labels_N)
 
     assert drop.value == pytest.approx(0.01)
     # 10 of 1000 images differ: a standard error of 0.0031, where two separate draws would have 0.02; and images that
@@ -317,8 +318,8 @@ def test_the_interval_of_two_that_answer_alike_is_no_wider_than_that_of_two_that
     labels_N = np.arange(20) % 3
     one_wrong_N = np.where(np.arange(20) == 7, (labels_N + 1) % 3, labels_N)
 
-    alike = paired_drop("image_classification", labels_N, labels_N, labels_N)
-    once = paired_drop("image_classification", one_wrong_N, labels_N, labels_N)
+    alike = paired_drop(ONE_CLASS, labels_N, labels_N, labels_N)
+    once = paired_drop(ONE_CLASS, one_wrong_N, labels_N, labels_N)
 
     assert alike.value == 0.0
     assert alike.high == -alike.low == pytest.approx(3.8415 / 20, abs=1e-4)
@@ -329,7 +330,7 @@ def test_the_interval_of_two_that_answer_alike_is_no_wider_than_that_of_two_that
 def test_few_images_that_are_all_lost_leave_room_for_fewer(count: int) -> None:
     labels_N = np.zeros(count, np.int64)
 
-    drop = paired_drop("image_classification", labels_N + 1, labels_N, labels_N)
+    drop = paired_drop(ONE_CLASS, labels_N + 1, labels_N, labels_N)
 
     assert drop.low < drop.value == drop.high == 1.0
 
@@ -340,7 +341,7 @@ def test_of_labels_the_drop_is_in_right_labels() -> None:
     answered_NK = others_NK.copy()
     answered_NK[:20, 0] = False
 
-    drop = paired_drop("multilabel_classification", answered_NK, others_NK, targets_NK)
+    drop = paired_drop(LABELS, answered_NK, others_NK, targets_NK)
 
     assert drop.value == pytest.approx(0.05)
     assert 0.0 < drop.low < 0.05 < drop.high < 0.1
@@ -352,11 +353,11 @@ def test_of_numbers_the_drop_is_in_r2_and_its_interval_holds_it() -> None:
     others_N = true_N1[:, 0] + generator.normal(scale=0.3, size=400)
     answered_N = others_N + generator.normal(scale=0.3, size=400)
 
-    drop = paired_drop("image_regression", answered_N, others_N, true_N1)
+    drop = paired_drop(NUMBER, answered_N, others_N, true_N1)
 
     assert drop.value == pytest.approx(0.09, abs=0.03)
     assert 0.03 < drop.low < drop.value < drop.high < 0.16
-    assert paired_drop("image_regression", others_N, others_N, true_N1).value == 0
+    assert paired_drop(NUMBER, others_N, others_N, true_N1).value == 0
 
 
 def lost_and_won(images: int, *, lost: int = 0, won: int = 0) -> Drop:
@@ -364,7 +365,7 @@ def lost_and_won(images: int, *, lost: int = 0, won: int = 0) -> Drop:
     true_N, others_N, answered_N = (np.zeros(images, np.int64) for _ in range(3))
     answered_N[:lost] = 1
     others_N[lost : lost + won] = 1
-    return paired_drop("image_classification", answered_N, others_N, true_N)
+    return paired_drop(ONE_CLASS, answered_N, others_N, true_N)
 
 
 def verdict_on(drop: Drop, *, images: int | None, max_accuracy_drop: float = 0.02) -> Verdict:
@@ -438,7 +439,7 @@ def test_any_loss_is_allowed_where_all_accuracy_may_be_lost() -> None:
 def test_of_labels_few_images_tell_as_little_as_of_classes(labels: int) -> None:
     true_NK = np.ones((100, labels), np.float32)
 
-    drop = paired_drop("multilabel_classification", true_NK >= 0.5, true_NK >= 0.5, true_NK)
+    drop = paired_drop(LABELS, true_NK >= 0.5, true_NK >= 0.5, true_NK)
 
     assert drop.high == lost_and_won(100).high
 
@@ -447,7 +448,7 @@ def test_of_labels_few_images_tell_as_little_as_of_classes(labels: int) -> None:
 def test_of_numbers_few_images_tell_nothing_though_all_answers_are_the_same(images: int) -> None:
     true_N1 = np.arange(float(images))[:, None]
 
-    drop = paired_drop("image_regression", true_N1[:, 0], true_N1[:, 0], true_N1)
+    drop = paired_drop(NUMBER, true_N1[:, 0], true_N1[:, 0], true_N1)
 
     assert (drop.value, drop.high) == (0.0, lost_and_won(images).high)
 
@@ -455,7 +456,7 @@ def test_of_numbers_few_images_tell_nothing_though_all_answers_are_the_same(imag
 def test_of_numbers_that_are_all_alike_nothing_is_told() -> None:
     true_N1 = np.ones((500, 1))
 
-    drop = paired_drop("image_regression", true_N1[:, 0], true_N1[:, 0], true_N1)
+    drop = paired_drop(NUMBER, true_N1[:, 0], true_N1[:, 0], true_N1)
 
     assert (drop.low, drop.value, drop.high) == (-1.0, 0.0, 1.0)
 
@@ -470,7 +471,7 @@ def test_of_numbers_the_interval_holds_its_level_with_few_images(images: int, no
     for _ in range(400):
         true_N = generator.normal(size=images)
         answered_N = np.where(generator.random(images) < 0.05, 0.0, true_N) + generator.normal(size=images) * noise
-        missed += paired_drop("image_regression", answered_N, true_N, true_N[:, None]).high < costs
+        missed += paired_drop(NUMBER, answered_N, true_N, true_N[:, None]).high < costs
 
     assert missed / 400 <= 0.08
 
@@ -478,6 +479,6 @@ def test_of_numbers_the_interval_holds_its_level_with_few_images(images: int, no
 def test_a_drop_of_what_is_no_number_is_none() -> None:
     true_N1 = np.arange(4.0)[:, None]
 
-    drop = paired_drop("image_regression", np.full(4, np.nan), true_N1[:, 0], true_N1)
+    drop = paired_drop(NUMBER, np.full(4, np.nan), true_N1[:, 0], true_N1)
 
     assert not drop.value <= 1

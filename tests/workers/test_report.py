@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from models_store.spec import evaluation
+from models_store.targets import LABELS, NUMBER, ONE_CLASS
 from tests.workers.report_samples import CLASSES, HISTORY, a_report, a_split, answers, examined
-from workers.evaluation import metrics, multilabel, regression
+from workers.evaluation import multilabel, regression
 from workers.evaluation.examination import Examined, for_card
 from workers.evaluation.page import page
 from workers.evaluation.pictures import training
@@ -102,8 +103,8 @@ def test_the_report_holds_every_headline_figure_with_its_interval(written: Path)
     document = json.loads(text_of(written, "report.json"))
 
     for section in document["splits"].values():
-        assert section["headline"] == list(metrics.HEADLINE)
-        assert set(section["intervals"]) == set(metrics.HEADLINE) - set(section["undefined"])
+        assert section["headline"] == list(ONE_CLASS.headline)
+        assert set(section["intervals"]) == set(ONE_CLASS.headline) - set(section["undefined"])
         assert section["before_scaling"]["expected_calibration_error"] != section["expected_calibration_error"]
     assert document["history"] == HISTORY
     first = document["splits"]["test"]["mistakes"][0]
@@ -205,13 +206,11 @@ def test_labels_have_their_own_figures() -> None:
     members[:, 2] = False
     outputs = np.clip(members * 0.5 + generator.random((80, 3)) * 0.6, 0, 1).astype(np.float32)
 
-    found = examined(
-        a_split("test", outputs, members.astype(np.float32)), ["a", "b", "c"], task="multilabel_classification"
-    )
+    found = examined(a_split("test", outputs, members.astype(np.float32)), ["a", "b", "c"], target=LABELS)
 
     section = found.section
-    assert section["headline"] == list(multilabel.HEADLINE)
-    assert set(section["intervals"]) <= set(multilabel.HEADLINE)
+    assert section["headline"] == list(LABELS.headline)
+    assert set(section["intervals"]) <= set(LABELS.headline)
     assert {"accuracy", "f1_micro", "loss"} <= set(section["intervals"])
     assert all(
         section["intervals"][name]["low"] <= section[name] <= section["intervals"][name]["high"]
@@ -247,10 +246,10 @@ def test_numbers_have_errors_and_the_share_they_explain() -> None:
     true = np.linspace(0, 100, 90)[:, None]
     outputs = (true + np.random.default_rng(0).normal(size=true.shape) * 3).astype(np.float32)
 
-    found = examined(a_split("test", outputs, true), [], task="image_regression")
+    found = examined(a_split("test", outputs, true), [], target=NUMBER)
 
     section = found.section
-    assert section["headline"] == list(regression.HEADLINE) == list(section["intervals"])
+    assert section["headline"] == list(NUMBER.headline) == list(section["intervals"])
     assert section["r2"] > 0.98
     assert section["mae"] == pytest.approx(np.abs(outputs - true).mean(), rel=1e-6)
     assert section["rmse"] == pytest.approx(np.sqrt(np.square(outputs - true).mean()), rel=1e-6)

@@ -7,8 +7,9 @@ from torch import nn
 from torch.nn import functional
 
 from models_store.spec.train import Task
+from models_store.targets import of_task
 from workers.image.data import ImageArrays
-from workers.training import scores, targets
+from workers.training import targets
 from workers.training.targets import Affine, Targets
 
 YEARS = [1990.0, 2000.0, 2010.0, 2400.0]
@@ -40,7 +41,7 @@ def test_each_task_has_its_targets_outputs_and_activation(
     aim = some_targets(task)
 
     assert (aim.all_rows.dtype, tuple(aim.all_rows.shape)) == (dtype, shape)
-    assert (aim.output_count, aim.activation) == (outputs, activation)
+    assert (aim.output_count, aim.target.activation) == (outputs, activation)
     assert aim.as_soft(aim.all_rows).shape == (4, outputs)
     assert torch.equal(aim.of(np.array([1, 3])), aim.all_rows[[1, 3]])
 
@@ -105,8 +106,8 @@ def test_what_is_correct_over_the_train_split_is_its_accuracy(task: Task) -> Non
 
     correct = float(aim.correct(logits, aim.of(rows))) / 3
 
-    answered = scores.answers(task, aim.outputs(logits).numpy())
-    assert correct == pytest.approx(scores.accuracy(task, answered, aim.of(rows).numpy()))
+    answers = of_task(task).answers(aim.outputs(logits).numpy())
+    assert correct == pytest.approx(of_task(task).score(answers, aim.of(rows).numpy()))
 
 
 def test_soft_classes_count_by_their_likeliest() -> None:
@@ -145,21 +146,3 @@ def test_the_unit_travels_in_the_state_of_the_net() -> None:
     other.load_state_dict(net.state_dict())
 
     assert float(other(torch.tensor(2.0))) == 13.0
-
-
-def test_r2_of_one_value_is_1_where_it_is_met_and_0_where_it_is_not() -> None:
-    same = np.full((3, 1), 5.0, np.float32)
-
-    assert scores.accuracy("image_regression", np.full(3, 5.0), same) == 1.0
-    assert scores.accuracy("image_regression", np.array([5.0, 5.0, 6.0]), same) == 0.0
-
-
-def test_answers_agree_by_class_by_the_whole_set_of_labels_and_by_distance() -> None:
-    classes = scores.agreeing("image_classification", np.array([1, 2]), np.array([1, 0]), tolerance=0)
-    labels = scores.agreeing(
-        "multilabel_classification", np.array([[True, False], [True, True]]), np.array([[True, False]] * 2), tolerance=0
-    )
-    numbers = scores.agreeing("image_regression", np.array([1.0, 2, np.nan]), np.array([1.1, 3, 1]), tolerance=0.2)
-
-    assert classes.tolist() == labels.tolist() == [True, False]
-    assert numbers.tolist() == [True, False, False]

@@ -14,11 +14,13 @@ from models_store.blobs import Blobs
 from models_store.dataset_manifest import ManifestEntry
 from models_store.phases import USUAL_S
 from models_store.settings import Settings
+from models_store.targets import LABELS, NUMBER, Target
 from tests.samples import DATASET_ID, a_train_spec
 from tests.workers.small_runs import CLASSES, run, same_weights, some_arrays
 from workers import promotion, trial
 from workers.assignment import Assignment
 from workers.checkpoints import JobCheckpoints
+from workers.evaluation import figures
 from workers.image import task
 from workers.reporting import PipeReporter
 from workers.work import Work
@@ -95,19 +97,19 @@ def test_a_repeat_tells_every_headline_figure(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task_name", "outputs", "targets", "expected"),
+    ("target", "outputs", "targets", "expected"),
     [
-        ("multilabel_classification", [[0.9, 0.1], [0.2, 0.7]], [[1.0, 0.0], [1.0, 1.0]], "accuracy"),
-        ("image_regression", [[1.0], [2.0], [4.0]], [[1.0], [2.0], [3.0]], "mae"),
+        (LABELS, [[0.9, 0.1], [0.2, 0.7]], [[1.0, 0.0], [1.0, 1.0]], "accuracy"),
+        (NUMBER, [[1.0], [2.0], [4.0]], [[1.0], [2.0], [3.0]], "mae"),
     ],
 )
 def test_labels_and_numbers_have_figures_of_their_own(
-    task_name: Any, outputs: list[list[float]], targets: list[list[float]], expected: str
+    target: Target, outputs: list[list[float]], targets: list[list[float]], expected: str
 ) -> None:
-    figures = trial.headline(task_name, np.array(outputs), np.array(targets), CLASSES)
+    found = figures.headline(target, np.array(outputs), np.array(targets), CLASSES)
 
-    assert expected in figures
-    assert all(isinstance(value, float) for value in figures.values())
+    assert expected in found
+    assert all(isinstance(value, float) for value in found.values())
 
 
 def test_a_folds_held_out_images_are_its_own_and_the_test_split_is_answered_by_nobody(desk: Desk) -> None:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from models_store.pixels import UndecodableImage
+from models_store.targets import LABELS, NUMBER
 from tests.samples import a_png
 from tests.workers.coloured_leaves import DECODING, a_learned_net, leaves, torch_probabilities
 from workers.export.verify import Agreement, Predict, VerificationFailed, read_members, verify
@@ -120,12 +121,12 @@ def test_labels_agree_when_each_is_on_the_same_side_of_a_half(exported: Path) ->
     def one_label_too_many(rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return np.maximum(of_labels(rows), np.float32([0, 0, 0.6]))
 
-    task, rows = "multilabel_classification", DATA.val
-    agreement = verify(exported, files=FILES, rows=rows, predict=nearer_to_a_half, decoding=DECODING, task=task)
+    rows = DATA.val
+    agreement = verify(exported, files=FILES, rows=rows, predict=nearer_to_a_half, decoding=DECODING, target=LABELS)
 
     assert agreement.share == 1.0
     with pytest.raises(VerificationFailed, match="12 of 36"):
-        verify(exported, files=FILES, rows=rows, predict=one_label_too_many, decoding=DECODING, task=task)
+        verify(exported, files=FILES, rows=rows, predict=one_label_too_many, decoding=DECODING, target=LABELS)
 
 
 def test_numbers_agree_within_the_tolerance(exported: Path) -> None:
@@ -139,7 +140,7 @@ def test_numbers_agree_within_the_tolerance(exported: Path) -> None:
             rows=DATA.val,
             predict=a_little_off,
             decoding=DECODING,
-            task="image_regression",
+            target=NUMBER,
             tolerance=tolerance,
         )
 

@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store import sample_size
+from models_store.targets import Answers, Target
 from workers.export.figures import Figures, Measurement, Unmeasurable
-from workers.training import scores
-from workers.training.scores import Answers
 
 if TYPE_CHECKING:  # the measuring process is spared pydantic
     from models_store.spec.compression import Objective
-    from models_store.spec.train import Task
 
 # N images
 
@@ -83,27 +81,27 @@ class Choice:
     default: str
 
 
-def paired_drop(task: "Task", answered: Answers, others: Answers, targets: NDArray[Any]) -> Drop:
+def paired_drop(target: Target, answered: Answers, others: Answers, truths: NDArray[Any]) -> Drop:
     """Return the accuracy that `answered` loses against `others`, both of the same images, with its interval.
 
-    The accuracies are those of `workers.training.scores`. Paired, because both see the same images: what is hard for
+    The accuracies are `Target.score`. Paired, because both see the same images: what is hard for
     both cancels out. The interval holds the losses that a score test does not refuse (as Wilson's of a share, 1927,
     doi:10.1080/01621459.1927.10502953): the mean of an image's loss is tested with the variance that it would have if
     the loss were the tested one. That is the variance measured, and what the lost images would add that were not drawn,
     each of which costs 1: an image that is right and becomes wrong, or a number that becomes no better than the mean.
     So even answers that are all alike leave room for a loss, and the ends hold their level with few images.
     """
-    value = scores.accuracy(task, others, targets) - scores.accuracy(task, answered, targets)
+    value = target.score(others, truths) - target.score(answered, truths)
     if not np.isfinite(value):
         return Drop(value, value, value)
-    unseen = sample_size.unseen_loss(len(targets))
-    if task == "image_regression":
-        lost_N = _lost_r2(answered, others, targets[:, 0].astype(np.float64))
-        if lost_N is None:
-            return Drop(value, value - 1, value + 1)
+    unseen = sample_size.unseen_loss(len(truths))
+    lost_N = target.lost_each(answered, others, truths)
+    if lost_N is None:
+        return Drop(value, value - 1, value + 1)
+    if not target.is_share:
         half_width = _half_width(unseen, float(lost_N.var(ddof=1)))
         return Drop(value, value - half_width, value + half_width)
-    half_width = _half_width(unseen, float((_right(task, others, targets) - _right(task, answered, targets)).var()))
+    half_width = _half_width(unseen, float(lost_N.var()))
     return Drop(value, max(value - half_width, -1.0), min(value + half_width, 1.0))
 
 
@@ -271,24 +269,3 @@ def _places(value: float, *, beside: float, least: int) -> int:
     while places < MOST_PLACES and value != beside and f"{value:.{places}f}" == f"{beside:.{places}f}":
         places += 1
     return places
-
-
-def _right(task: "Task", answered: Answers, targets: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the share of each image's answer that is right: 0 or 1, or of labels the share."""
-    true = targets if task == "image_classification" else targets >= scores.THRESHOLD
-    shares_N: NDArray[np.float64] = (answered == true).reshape(len(answered), -1).mean(axis=1)
-    return shares_N
-
-
-def _lost_r2(answered_N: Answers, others_N: Answers, true_N: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Return each image's part in the loss of R², whose mean is the loss; None where the true numbers are all alike.
-
-    R² is a ratio of two means; the parts are those of its linear approximation.
-    """
-    whole_N = np.square(true_N - true_N.mean())
-    if not whole_N.any():
-        return None
-    worse_N = np.square(true_N - answered_N) - np.square(true_N - others_N)
-    lost = worse_N.sum() / whole_N.sum()
-    parts_N: NDArray[np.float64] = lost + (worse_N - lost * whole_N) / whole_N.mean()
-    return parts_N

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models_store.targets import ONE_CLASS
 from workers.evaluation import calibration
 from workers.evaluation.calibration import BINS, Scores
 from workers.evaluation.metrics import TOP, Classes, in_top, losses
@@ -169,7 +170,7 @@ def _of_counts(
 ) -> Intervals:
     """Return the intervals of what a confusion matrix holds, and of the top-5 accuracy."""
     class_count = probabilities_NK.shape[1]
-    kinds_NX = np.stack([labels_N, probabilities_NK.argmax(axis=1), in_top(probabilities_NK, labels_N)], axis=1)
+    kinds_NX = np.stack([labels_N, ONE_CLASS.answers(probabilities_NK), in_top(probabilities_NK, labels_N)], axis=1)
     kinds_CX, counts_C = np.unique(kinds_NX, axis=0, return_counts=True)
     labels_C, answers_C, in_top_C = kinds_CX.T
     averages = ("precision_macro", "recall_macro", "f1_macro", "precision_weighted", "recall_weighted", "f1_weighted")
@@ -205,7 +206,7 @@ def _of_sums(probabilities_NK: Scores, labels_N: Classes, *, samples: int, gener
     losses_N = losses(probabilities_NK, labels_N)
     confidences_N = probabilities_NK.max(axis=1).astype(np.float64)
     bins_N = calibration.bin_of(confidences_N)
-    gaps_N = (probabilities_NK.argmax(axis=1) == labels_N) - confidences_N
+    gaps_N = (ONE_CLASS.answers(probabilities_NK) == labels_N) - confidences_N
 
     def sums(drawn_SN: Counts) -> list[Floats]:
         places_SN = bins_N[drawn_SN] + BINS * np.arange(len(drawn_SN))[:, None]
@@ -214,7 +215,7 @@ def _of_sums(probabilities_NK: Scores, labels_N: Classes, *, samples: int, gener
 
     names = ("loss", "expected_calibration_error")
     possible = affordable(samples, cost_of_one=5 * count)
-    error = calibration.expected_calibration_error(confidences_N, probabilities_NK.argmax(axis=1) == labels_N)
+    error = calibration.expected_calibration_error(confidences_N, ONE_CLASS.answers(probabilities_NK) == labels_N)
     biased = {"expected_calibration_error": error}
     return collect(names, count=count, samples=possible, generator=generator, of=sums, biased=biased)
 

@@ -7,13 +7,12 @@ Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599.
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from workers.training.targets import Activation
+from models_store.targets import ACTIVATIONS, Activation
 
 Scores = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
@@ -43,7 +42,7 @@ class Temperature:
         return asdict(self)
 
 
-def fit_temperature(logits_NK: Scores, targets: npt.NDArray[Any], *, activation: "Activation") -> Temperature:
+def fit_temperature(logits_NK: Scores, targets: npt.NDArray[Any], *, activation: Activation) -> Temperature:
     """Return the temperature of least negative log likelihood; never one of a higher likelihood than 1 gives.
 
     The few examples of a small split fit a temperature to their own chance: it stays 1 unless the likelihood-ratio test
@@ -72,24 +71,12 @@ def fit_temperature(logits_NK: Scores, targets: npt.NDArray[Any], *, activation:
     return Temperature(math.exp(float(found.x)), before, after)
 
 
-def activate(logits_NK: Scores, *, activation: "Activation", temperature: float = 1.0) -> npt.NDArray[np.float32]:
+def activate(logits_NK: Scores, *, activation: Activation, temperature: float = 1.0) -> npt.NDArray[np.float32]:
     """Return what the exported graph answers to these logits: probabilities, or plain numbers, float32 (N, K)."""
-    scaled_NK = logits_NK.astype(np.float64) / temperature
-    match activation:
-        case "softmax":
-            exponents_NK = np.exp(scaled_NK - scaled_NK.max(axis=1, keepdims=True))
-            answers_NK = exponents_NK / exponents_NK.sum(axis=1, keepdims=True)
-        case "sigmoid":
-            answers_NK = _sigmoid(scaled_NK)
-        case "identity":
-            answers_NK = scaled_NK
-    answers32_NK: npt.NDArray[np.float32] = answers_NK.astype(np.float32)
-    return answers32_NK
+    return ACTIVATIONS[activation](logits_NK.astype(np.float64) / temperature).astype(np.float32)
 
 
-def before_scaling(
-    probabilities_NK: Scores, *, temperature: float, activation: "Activation"
-) -> npt.NDArray[np.float32]:
+def before_scaling(probabilities_NK: Scores, *, temperature: float, activation: Activation) -> npt.NDArray[np.float32]:
     """Return the probabilities that the same logits give at a temperature of 1.
 
     The logits come back from the probabilities: up to a constant per example they are `temperature` times the log.
@@ -135,14 +122,9 @@ def expected_calibration_error(confidences_N: Scores, right_N: npt.NDArray[np.bo
     return float(np.abs(np.bincount(bin_of(confidences_N), weights=gaps_N, minlength=BINS)).sum() / len(gaps_N))
 
 
-def _negative_log_likelihood(logits_NK: Floats, targets: npt.NDArray[Any], *, activation: "Activation") -> float:
+def _negative_log_likelihood(logits_NK: Floats, targets: npt.NDArray[Any], *, activation: Activation) -> float:
     if activation == "sigmoid":
         return float((np.logaddexp(0.0, logits_NK) - targets * logits_NK).mean())
     highest_N = logits_NK.max(axis=1)
     total_N = highest_N + np.log(np.exp(logits_NK - highest_N[:, None]).sum(axis=1))
     return float((total_N - logits_NK[np.arange(len(targets)), targets]).mean())
-
-
-def _sigmoid(logits_NK: Floats) -> Floats:
-    exponents_NK = np.exp(-np.abs(logits_NK))
-    return np.where(logits_NK >= 0, 1.0, exponents_NK) / (1.0 + exponents_NK)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models_store.spec.evaluation import Evaluation
-from models_store.spec.train import Task
-from workers.evaluation import bootstrap, calibration, metrics, multilabel, ranking, regression
+from models_store.targets import LABELS, NUMBER, ONE_CLASS, Target
+from workers.evaluation import bootstrap, calibration, figures, metrics, multilabel, ranking, regression
 from workers.evaluation.calibration import Scores
 from workers.evaluation.pictures import classes as class_pictures
 from workers.evaluation.pictures import mistakes as contact_sheet
@@ -63,14 +63,10 @@ class Examined:
 
 
 def examine(
-    split: Split, *, task: Task, classes: list[str], evaluation: Evaluation, temperature: float, seed: int
+    split: Split, *, target: Target, classes: list[str], evaluation: Evaluation, temperature: float, seed: int
 ) -> Examined:
     """Return everything that there is to say of a split; `temperature` is what the file divides its logits by."""
-    of = {
-        "image_classification": _of_classes,
-        "multilabel_classification": _of_labels,
-        "image_regression": _of_numbers,
-    }[task]
+    of = {"class": _of_classes, "labels": _of_labels, "number": _of_numbers}[target.name]
     return of(split, classes, evaluation, temperature, seed)
 
 
@@ -82,12 +78,8 @@ def for_card(section: Section) -> Section:
 
 def _of_classes(split: Split, classes: list[str], evaluation: Evaluation, temperature: float, seed: int) -> Examined:
     outputs_NK, labels_N = split.outputs_NK, split.targets
-
-    def figures(probabilities_NK: Scores) -> Section:
-        return metrics.evaluate(probabilities_NK, labels_N, classes)
-
     found = bootstrap.classification(outputs_NK, labels_N, samples=evaluation.bootstrap_samples, seed=seed)
-    section = _section(split, metrics.HEADLINE, figures, found, evaluation)
+    section = _section(split, ONE_CLASS, classes, found, evaluation)
     unscaled_NK = calibration.before_scaling(outputs_NK, temperature=temperature, activation="softmax")
     section["before_scaling"] = metrics.calibrated(unscaled_NK, labels_N)
     matrix, rows = section["confusion_matrix"], section["per_class"]
@@ -103,13 +95,9 @@ def _of_classes(split: Split, classes: list[str], evaluation: Evaluation, temper
 
 
 def _of_labels(split: Split, labels: list[str], evaluation: Evaluation, temperature: float, seed: int) -> Examined:
-    outputs_NK, members_NK = split.outputs_NK, split.targets >= multilabel.THRESHOLD
-
-    def figures(probabilities_NK: Scores) -> Section:
-        return multilabel.evaluate(probabilities_NK, members_NK, labels)
-
+    outputs_NK, members_NK = split.outputs_NK, LABELS.as_answers(split.targets)
     found = multilabel.intervals(outputs_NK, members_NK, samples=evaluation.bootstrap_samples, seed=seed)
-    section = _section(split, multilabel.HEADLINE, figures, found, evaluation)
+    section = _section(split, LABELS, labels, found, evaluation)
     unscaled_NK = calibration.before_scaling(outputs_NK, temperature=temperature, activation="sigmoid")
     section["before_scaling"] = multilabel.calibrated(unscaled_NK, members_NK)
     section["curves"] = _curves(section["per_class"], outputs_NK, members_NK)
@@ -118,13 +106,9 @@ def _of_labels(split: Split, labels: list[str], evaluation: Evaluation, temperat
 
 
 def _of_numbers(split: Split, _: list[str], evaluation: Evaluation, __: float, seed: int) -> Examined:
-    answers_N, true_N = split.outputs_NK[:, 0].astype(np.float64), split.targets[:, 0].astype(np.float64)
-
-    def figures(outputs_NK: Scores) -> Section:
-        return regression.evaluate(outputs_NK[:, 0].astype(np.float64), true_N)
-
+    answers_N, true_N = NUMBER.answers(split.outputs_NK), NUMBER.as_answers(split.targets)
     found = regression.intervals(answers_N, true_N, samples=evaluation.bootstrap_samples, seed=seed)
-    section = _section(split, regression.HEADLINE, figures, found, evaluation)
+    section = _section(split, NUMBER, [], found, evaluation)
     pictures = [
         values.scatter(answers_N, true_N, split=split.name),
         values.errors(answers_N, true_N, split=split.name),
@@ -134,22 +118,22 @@ def _of_numbers(split: Split, _: list[str], evaluation: Evaluation, __: float, s
 
 def _section(
     split: Split,
-    headline: Sequence[str],
-    figures: Callable[[Scores], Section],
+    target: Target,
+    names: list[str],
     intervals: bootstrap.Intervals,
     evaluation: Evaluation,
 ) -> Section:
-    section = figures(split.outputs_NK) | {
-        "headline": list(headline),
+    section = figures.evaluate(target, split.outputs_NK, split.targets, names) | {
+        "headline": list(target.headline),
         "intervals": {name: interval for name, interval in intervals.items() if interval},
         "test_time_augmentation": None,
     }
     if split.averaged_NK is not None and evaluation.test_time_augmentation is not None:
-        averaged = figures(split.averaged_NK)
-        defined = [name for name in headline if averaged[name] is not None and section[name] is not None]
+        averaged = figures.evaluate(target, split.averaged_NK, split.targets, names)
+        defined = [name for name in target.headline if averaged[name] is not None and section[name] is not None]
         section["test_time_augmentation"] = {
             "views": evaluation.test_time_augmentation.views,
-            "figures": {name: averaged[name] for name in headline},
+            "figures": {name: averaged[name] for name in target.headline},
             "gain": {name: averaged[name] - section[name] for name in defined},
         }
     return section
@@ -187,7 +171,7 @@ def _with_mistakes(split: Split, section: Section, pictures: list[Picture | None
 
 def _wrong_classes(split: Split, classes: list[str], *, most: int) -> list[Mistake]:
     """Return the wrong answers of highest confidence, highest first."""
-    sure_N, answers_N = split.outputs_NK.max(axis=1), split.outputs_NK.argmax(axis=1)
+    sure_N, answers_N = split.outputs_NK.max(axis=1), ONE_CLASS.answers(split.outputs_NK)
     wrong = np.flatnonzero((answers_N != split.targets) & np.isfinite(sure_N))
     found = []
     for place in wrong[np.argsort(-sure_N[wrong], kind="stable")][:most].tolist():
@@ -201,7 +185,7 @@ def _wrong_labels(split: Split, members_NK: Members, labels: list[str], *, most:
     """Return the wrong yes and no of highest confidence, highest first."""
     outputs_NK = split.outputs_NK
     sure_NK = np.maximum(outputs_NK, 1 - outputs_NK)
-    wrong_NK = ((outputs_NK >= multilabel.THRESHOLD) != members_NK) & np.isfinite(outputs_NK)
+    wrong_NK = (LABELS.answers(outputs_NK) != members_NK) & np.isfinite(outputs_NK)
     order = np.argsort(np.where(wrong_NK, -sure_NK, 0), axis=None, kind="stable")[: min(most, int(wrong_NK.sum()))]
     found = []
     for place, number in zip(*(axis.tolist() for axis in np.unravel_index(order, wrong_NK.shape)), strict=True):

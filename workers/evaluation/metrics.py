@@ -10,28 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models_store.targets import ONE_CLASS
 from workers.evaluation import calibration, ranking
 from workers.evaluation.calibration import SMALLEST_PROBABILITY, Scores
 
 Classes = npt.NDArray[np.integer[Any]]
 
 TOP = 5
-HEADLINE = (
-    "accuracy",
-    "balanced_accuracy",
-    "top5_accuracy",
-    "loss",
-    "precision_macro",
-    "recall_macro",
-    "f1_macro",
-    "precision_weighted",
-    "recall_weighted",
-    "f1_weighted",
-    "roc_auc_macro",
-    "average_precision_macro",
-    "expected_calibration_error",
-)
-"""The single numbers of `evaluate`, in the order in which people read them."""
 ABSENT = "the split has no example of it"
 ALONE = "the split has examples of no other class"
 NOT_FINITE = "some answers are not finite numbers"
@@ -48,7 +33,7 @@ def evaluate(probabilities_NK: Scores, labels_N: Classes, classes: list[str]) ->
     assert count == len(labels_N), f"{count} answers to {len(labels_N)} labels"
     assert count > 0, "there is nothing to evaluate"
     assert class_count == len(classes), f"{class_count} probabilities for {len(classes)} classes"
-    answers_N = probabilities_NK.argmax(axis=1)
+    answers_N = ONE_CLASS.answers(probabilities_NK)
     confusion_KK = np.zeros((class_count, class_count), dtype=np.int64)
     np.add.at(confusion_KK, (labels_N, answers_N), 1)
     rows = _per_class(confusion_KK, classes)
@@ -57,9 +42,10 @@ def evaluate(probabilities_NK: Scores, labels_N: Classes, classes: list[str]) ->
         _rank(rows, probabilities_NK, labels_N)
     summary = {
         "images": count,
-        "accuracy": float((answers_N == labels_N).mean()),
+        "accuracy": ONE_CLASS.score(answers_N, labels_N),
         "top5_accuracy": float(in_top(probabilities_NK, labels_N).mean()) if class_count > TOP else None,
         **calibrated(probabilities_NK, labels_N),
+        "balanced_accuracy": ONE_CLASS.balanced_score(answers_N, labels_N),
         **_averages(rows),
     }
     return summary | {
@@ -87,7 +73,7 @@ def calibrated(probabilities_NK: Scores, labels_N: Classes) -> dict[str, Any]:
     if not np.isfinite(probabilities_NK).all():
         return dict.fromkeys(("loss", "expected_calibration_error", "reliability"))
     confidences_N = probabilities_NK.max(axis=1)
-    right_N = probabilities_NK.argmax(axis=1) == labels_N
+    right_N = ONE_CLASS.answers(probabilities_NK) == labels_N
     return {
         "loss": float(losses(probabilities_NK, labels_N).mean()),
         "expected_calibration_error": calibration.expected_calibration_error(confidences_N, right_N),
@@ -130,9 +116,7 @@ def _rank(rows: list[dict[str, Any]], probabilities_NK: Scores, labels_N: Classe
 def _averages(rows: list[dict[str, Any]]) -> dict[str, float | None]:
     present = [row for row in rows if row["support"]]
     support = np.array([row["support"] for row in present])
-    averages: dict[str, float | None] = {
-        "balanced_accuracy": float(np.mean([row["recall"] for row in present])),
-    }
+    averages: dict[str, float | None] = {}
     for name in ("precision", "recall", "f1"):
         values = np.array([row[name] for row in present])
         averages[f"{name}_macro"] = float(values.mean())
@@ -145,6 +129,6 @@ def _averages(rows: list[dict[str, Any]]) -> dict[str, float | None]:
 
 def _reasons(summary: dict[str, Any], *, is_finite: bool) -> dict[str, str]:
     reason = "the split has examples of one class alone" if is_finite else NOT_FINITE
-    reasons = {name: reason for name in HEADLINE if summary[name] is None}
+    reasons = {name: reason for name in ONE_CLASS.headline if summary[name] is None}
     few = {"top5_accuracy": "there are no more than five classes"} if "top5_accuracy" in reasons and is_finite else {}
     return reasons | few

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models_store.targets import LABELS
 from workers.evaluation import bootstrap, calibration, ranking
 from workers.evaluation.bootstrap import Counts, Floats, Intervals
 from workers.evaluation.calibration import BINS, SMALLEST_PROBABILITY, Scores
@@ -14,19 +15,6 @@ from workers.evaluation.metrics import NOT_FINITE
 
 Members = npt.NDArray[np.bool_]
 
-HEADLINE = (
-    "accuracy",
-    "exact_match",
-    "loss",
-    "precision_micro",
-    "recall_micro",
-    "f1_micro",
-    "f1_macro",
-    "mean_average_precision",
-    "roc_auc_macro",
-    "expected_calibration_error",
-)
-THRESHOLD = 0.5
 NOBODY, EVERYBODY = "no image of the split bears it", "every image of the split bears it"
 
 
@@ -41,7 +29,7 @@ def evaluate(probabilities_NK: Scores, members_NK: Members, labels: list[str]) -
     assert probabilities_NK.shape == members_NK.shape == (count, len(labels)), "an answer per image and label"
     assert count > 0, "there is nothing to evaluate"
     is_finite = bool(np.isfinite(probabilities_NK).all())
-    answers_NK = probabilities_NK >= THRESHOLD
+    answers_NK = LABELS.answers(probabilities_NK)
     rows = [
         _row(label, members_NK[:, number], answers_NK[:, number], probabilities_NK[:, number] if is_finite else None)
         for number, label in enumerate(labels)
@@ -50,7 +38,7 @@ def evaluate(probabilities_NK: Scores, members_NK: Members, labels: list[str]) -
     hit = int((answers_NK & members_NK).sum())
     summary: dict[str, Any] = {
         "images": count,
-        "accuracy": float(right_NK.mean()),
+        "accuracy": LABELS.score(answers_NK, members_NK),
         "exact_match": float(right_NK.all(axis=1).mean()),
         **calibrated(probabilities_NK, members_NK),
         "precision_micro": _share(hit, int(answers_NK.sum())),
@@ -62,7 +50,7 @@ def evaluate(probabilities_NK: Scores, members_NK: Members, labels: list[str]) -
     }
     reason = "no label defines it: each is borne by all images or by none" if is_finite else NOT_FINITE
     return summary | {
-        "undefined": {name: reason for name in HEADLINE if summary[name] is None},
+        "undefined": {name: reason for name in LABELS.headline if summary[name] is None},
         "per_class": rows,
     }
 
@@ -71,7 +59,7 @@ def calibrated(probabilities_NK: Scores, members_NK: Members) -> dict[str, Any]:
     """Return `loss`, `expected_calibration_error` and `reliability`; None where an answer is not finite."""
     if not np.isfinite(probabilities_NK).all():
         return dict.fromkeys(("loss", "expected_calibration_error", "reliability"))
-    sure, right = confidences(probabilities_NK).ravel(), ((probabilities_NK >= THRESHOLD) == members_NK).ravel()
+    sure, right = confidences(probabilities_NK).ravel(), (LABELS.answers(probabilities_NK) == members_NK).ravel()
     return {
         "loss": float(losses(probabilities_NK, members_NK).mean()),
         "expected_calibration_error": calibration.expected_calibration_error(sure, right),
@@ -98,7 +86,7 @@ def intervals(probabilities_NK: Scores, members_NK: Members, *, samples: int, se
     if count < 2 or not np.isfinite(probabilities_NK).all():  # noqa: PLR2004  one example varies in nothing
         return {}
     generator = np.random.default_rng(seed)
-    answers_NK = probabilities_NK >= THRESHOLD
+    answers_NK = LABELS.answers(probabilities_NK)
     right_NK = answers_NK == members_NK
     hit_NK, answered_NK, borne_NK = (
         each_NK.astype(np.float64) for each_NK in (answers_NK & members_NK, answers_NK, members_NK)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models_store.targets import NUMBER
 from workers.evaluation import bootstrap
 from workers.evaluation.bootstrap import Counts, Floats, Intervals
 from workers.evaluation.metrics import NOT_FINITE
 
-HEADLINE = ("r2", "mae", "rmse", "median_absolute_error")
 ALIKE = "all numbers of the split are the same"
 
 
@@ -23,12 +23,12 @@ def evaluate(answers_N: Floats, true_N: Floats) -> dict[str, Any]:
     from sklearn import metrics  # noqa: PLC0415  a second that other processes are spared
 
     assert len(answers_N) == len(true_N) > 0, f"{len(answers_N)} answers to {len(true_N)} numbers"
-    summary: dict[str, Any] = {"images": len(true_N), **dict.fromkeys(HEADLINE)}
+    summary: dict[str, Any] = {"images": len(true_N), **dict.fromkeys(NUMBER.headline)}
     if not np.isfinite(answers_N).all():
-        return summary | {"undefined": dict.fromkeys(HEADLINE, NOT_FINITE)}
+        return summary | {"undefined": dict.fromkeys(NUMBER.headline, NOT_FINITE)}
     varies = bool(np.ptp(true_N) > 0)
     summary |= {
-        "r2": float(metrics.r2_score(true_N, answers_N)) if varies else None,
+        "r2": NUMBER.score(answers_N, true_N[:, None]) if varies else None,
         "mae": float(metrics.mean_absolute_error(true_N, answers_N)),
         "rmse": float(metrics.root_mean_squared_error(true_N, answers_N)),
         "median_absolute_error": float(metrics.median_absolute_error(true_N, answers_N)),
@@ -53,4 +53,4 @@ def intervals(answers_N: Floats, true_N: Floats, *, samples: int, seed: int) -> 
 
     possible = bootstrap.affordable(samples, cost_of_one=10 * count)
     generator = np.random.default_rng(seed)
-    return bootstrap.collect(HEADLINE, count=count, samples=possible, generator=generator, of=figures)
+    return bootstrap.collect(NUMBER.headline, count=count, samples=possible, generator=generator, of=figures)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
+from models_store.targets import of_task
 from workers.evaluation import forms
 from workers.evaluation.calibration import BINS
 from workers.evaluation.examination import Examined
@@ -43,7 +44,7 @@ def assemble(
     epoch); `examined` is by split, `made` what is known of each form (its variant's card), `defaults` the form that
     each provider serves, `not_made` why a form that was asked for could not be made.
     """
-    metric = "R²" if identity["task"] == "image_regression" else "accuracy"
+    metric = of_task(identity["task"]).score_label
     curves = training.curves(history, best_epoch=best_epoch, metric=metric, monitor=identity["monitor"])
     pictures = [curves] if curves else []
     for each in examined.values():

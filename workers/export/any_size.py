@@ -23,11 +23,10 @@ import torch
 from models_store import pixels
 from models_store.errors import Invalid
 from models_store.spec.data import Input
-from models_store.spec.train import Task
+from models_store.targets import ONE_CLASS, Target
 from workers.export import metadata
 from workers.export.metadata import CARD_KEY
 from workers.export.sessions import open_session
-from workers.training import scores
 
 # N images, H height, W width, C channel, K class; where a tensor holds two numbers, they are of height and width
 
@@ -156,7 +155,7 @@ def compare(
     fixed: Path,
     files: Iterable[bytes],
     decoding: Input,
-    task: Task = "image_classification",
+    target: Target = ONE_CLASS,
     tolerance: float = 0.0,
     max_pixels: int = 64_000_000,
 ) -> AnySizeAgreement:
@@ -177,6 +176,6 @@ def compare(
             data, size=decoding.size, channels=decoding.channels, fit=decoding.fit, max_pixels=max_pixels
         )
         expected.append(served.run(None, {INPUT: pixels_HWC[None]})[0])
-    answers, others = (scores.answers(task, np.concatenate(outputs)) for outputs in (given, expected))
-    agreeing_N = scores.agreeing(task, answers, others, tolerance=tolerance)
+    answers, others = (target.answers(np.concatenate(outputs)) for outputs in (given, expected))
+    agreeing_N = target.agree(answers, others, tolerance=tolerance)
     return AnySizeAgreement(len(answers), differing=int(np.count_nonzero(~agreeing_N)))

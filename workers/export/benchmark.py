@@ -10,19 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models_store.providers import Provider
+from models_store.targets import ONE_CLASS, Target
 from workers.export import sessions
 from workers.export.figures import Figures, Measurement, Unmeasurable
 from workers.export.sessions import Device
 from workers.progress import part_of
-
-if TYPE_CHECKING:  # the measuring process is spared pydantic
-    from models_store.spec.train import Task
 
 # N images, H height, W width, C channel, K class or label (1 for a number)
 
@@ -36,10 +34,10 @@ def benchmark(
     *,
     baseline: str,
     images: Path,
-    targets: NDArray[Any],
+    truths: NDArray[Any],
     splits: Mapping[str, NDArray[np.int64]],
     parents: Mapping[str, str | None] | None = None,
-    task: "Task" = "image_classification",
+    target: Target = ONE_CLASS,
     device: Device = "auto",
     budget_s: float = 4.0,
     threads: int = 1,
@@ -48,7 +46,7 @@ def benchmark(
 ) -> dict[Provider, dict[str, Measurement]]:
     """Measure the files of `forms` on real images, on each provider that this host has; provider → form → figures.
 
-    `images` is a .npy file of uint8 (N, H, W, C), `targets` what the task has of each image, int64 (N,), float32 (N, K)
+    `images` is a .npy file of uint8 (N, H, W, C), `truths` what is true of each image, int64 (N,), float32 (N, K)
     or float32 (N, 1). `splits` are the indexes of `val` (at least one image) and `test`; a split without images gets no
     accuracy. `parents` says what each form was made from (left out: the baseline).
 
@@ -71,8 +69,8 @@ def benchmark(
         "parents": {name: (parents or {}).get(name, baseline) for name in forms if name != baseline},
         "baseline": baseline,
         "images": str(images.resolve()),
-        "task": task,
-        "targets": {split: targets[indexes].tolist() for split, indexes in splits.items()},
+        "target": target.name,
+        "truths": {split: truths[indexes].tolist() for split, indexes in splits.items()},
         "splits": {split: indexes.tolist() for split, indexes in splits.items()},
         "budget_s": budget_s,
         "threads": threads,

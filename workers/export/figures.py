@@ -9,7 +9,7 @@ class Figures:
     """The figures of one file on one provider. Times and speeds are of `threads` threads (1)."""
 
     accuracy: dict[str, float]
-    """share of right answers (of numbers, R²: see `workers.training.scores`), by split"""
+    """share of right answers (of numbers, R²: see `models_store.targets`), by split"""
     accuracy_drop: float
     """what is lost against fp32 on the validation split; negative when the file is better"""
     accuracy_drop_interval: tuple[float, float] | None

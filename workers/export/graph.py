@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from models_store.errors import Invalid
+from models_store.targets import Activation
 from workers.export import metadata
 from workers.export.metadata import CARD_KEY, LABELS_KEY
-from workers.training.targets import ACTIVATIONS, Activation
+from workers.training.targets import ACTIVATIONS
 
 # N images, H height, W width, C channel, K class
 

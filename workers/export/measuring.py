@@ -20,13 +20,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from models_store.providers import Provider
+from models_store.targets import NAMED, Answers, Target
 from workers import tether
 from workers.compression import gate
 from workers.export import hardware, sessions, timing
 from workers.export.figures import Figures, Measurement, Unmeasurable
 from workers.export.trying import Tried, alone
-from workers.training import scores
-from workers.training.scores import Answers
 
 # N images, H height, W width, C channel
 
@@ -35,7 +34,6 @@ LARGEST = BATCHES[-1]
 THREADS = 1
 FEW_ROUNDS = 6  # of the larger batches, which no verdict hangs on; where time is short, a single one
 EVALUATION_BATCH = 64
-NEAR = 0.1  # numbers agree when they are this share of the true ones' standard deviation apart, or less
 TRY_SHARE, ANSWER_SHARE = 0.1, 0.5  # of the progress
 ANSWER_TIME, SPEED_TIME = 0.5, 0.4  # of the limit, which leaves the rest to loading and trying
 SIZE_TIME = {1: 0.4, 8: 0.2, 32: 0.4}  # of that for a form's speeds
@@ -97,7 +95,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
         threads=request["threads"],
     )
     answers, unusable = work.answers(
-        request["task"],
+        NAMED[request["target"]],
         limit_s=ANSWER_TIME * request["limit_s"],
         tell=lambda done: tell(TRY_SHARE + (ANSWER_SHARE - TRY_SHARE) * done),
     )
@@ -138,11 +136,11 @@ class _Judging:
     """Compares what a form answered with what is true, and with what the baseline answered."""
 
     def __init__(self, request: Mapping[str, Any], baseline: Mapping[str, "Answered"]) -> None:
-        self._task = request["task"]
-        self._targets = {name: np.asarray(values) for name, values in request["targets"].items()}
+        self._target = NAMED[request["target"]]
+        self._truths = {name: np.asarray(values) for name, values in request["truths"].items()}
         self._name = request["baseline"]
         self._baseline = baseline
-        self._tolerance = NEAR * float(self._targets["val"].std())
+        self._tolerance = self._target.near(self._truths["val"])
 
     def of(self, name: str, answers: Mapping[str, "Answered"]) -> dict[str, Any]:
         """Return the figures that come from answers alone; the baseline against itself has no interval.
@@ -153,16 +151,16 @@ class _Judging:
         other = self._baseline["val"]
         rows, places, other_places = np.intersect1d(own.places, other.places, return_indices=True)
         answered, others = own.answers[places], other.answers[other_places]
-        drop = gate.paired_drop(self._task, answered, others, self._targets["val"][rows])
+        drop = gate.paired_drop(self._target, answered, others, self._truths["val"][rows])
         return {
             "accuracy": {
-                split: scores.accuracy(self._task, each.answers, self._targets[split][each.places])
+                split: self._target.score(each.answers, self._truths[split][each.places])
                 for split, each in answers.items()
             },
             "accuracy_drop": drop.value,
             "accuracy_drop_interval": None if name == self._name else (drop.low, drop.high),
             "validation_images": len(answered),
-            "agreement": float(scores.agreeing(self._task, answered, others, tolerance=self._tolerance).mean()),
+            "agreement": float(self._target.agree(answered, others, tolerance=self._tolerance).mean()),
             "images": {split: len(each.places) for split, each in answers.items()},
         }
 
@@ -188,7 +186,7 @@ class _Measuring:
 
     def answers(
         self,
-        task: Any,  # noqa: ANN401  a Task: pydantic's side
+        target: Target,
         *,
         limit_s: float,
         tell: Tell,
@@ -216,7 +214,7 @@ class _Measuring:
                     session, self.images_NHWC, indexes[order_N], batch_size=EVALUATION_BATCH
                 ):
                     undefined += int((~np.isfinite(outputs_NK)).any(axis=1).sum())
-                    chunks.append(scores.answers(task, outputs_NK))
+                    chunks.append(target.answers(outputs_NK))
                     answered += len(outputs_NK)
                     done += 1
                     tell(done / batches)

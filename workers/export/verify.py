@@ -20,15 +20,12 @@ from numpy.typing import NDArray
 from models_store import pixels
 from models_store.errors import EspalierError
 from models_store.spec.data import Input
-from models_store.spec.train import Task
+from models_store.targets import ONE_CLASS, TIE, Target
 from workers.export.sessions import open_session
-from workers.training.scores import THRESHOLD
 
 # N images of a batch, H height, W width, C channel, K class or label (1 for a number)
 
 LEAST_AGREEMENT = 0.999
-TIE = 1e-4
-"""Two classes this near in probability are a tie, and so is a label this near to 0.5: rounding decides it."""
 
 Outputs = NDArray[np.float32]
 Predict = Callable[[NDArray[np.int64]], Outputs]
@@ -74,7 +71,7 @@ def verify(
     rows: NDArray[np.int64],
     predict: Predict,
     decoding: Input,
-    task: Task = "image_classification",
+    target: Target = ONE_CLASS,
     tolerance: float = TIE,
     max_pixels: int = 64_000_000,
     batch_size: int = 32,
@@ -90,7 +87,7 @@ def verify(
         rows=rows,
         predict=predict,
         decoding=decoding,
-        task=task,
+        target=target,
         tolerance=tolerance,
         max_pixels=max_pixels,
         batch_size=batch_size,
@@ -106,7 +103,7 @@ def compare(
     rows: NDArray[np.int64],
     predict: Predict,
     decoding: Input,
-    task: Task = "image_classification",
+    target: Target = ONE_CLASS,
     tolerance: float = TIE,
     max_pixels: int = 64_000_000,
     batch_size: int = 32,
@@ -131,7 +128,8 @@ def compare(
         images += len(part)
         for name, session in sessions.items():
             served_NK = session.run(["probabilities"], feed)[0]
-            agreeing[name] += int(np.count_nonzero(_same(task, served_NK, trained_NK, tolerance=tolerance)))
+            alike_N = target.agree_but_for_rounding(served_NK, trained_NK, tolerance=tolerance)
+            agreeing[name] += int(np.count_nonzero(alike_N))
             # a difference that is no number is as large as any
             difference = float(np.nan_to_num(np.abs(served_NK - trained_NK), nan=np.inf).max())
             max_difference[name] = max(max_difference[name], difference)
@@ -157,21 +155,6 @@ def read_members(archive: Path, members: Iterable[str]) -> Iterator[bytes]:
     with ZipFile(archive) as images:
         for member in members:
             yield images.read(member)
-
-
-def _same(task: Task, served_NK: Outputs, trained_NK: Outputs, *, tolerance: float) -> NDArray[np.bool_]:
-    """Return for each image whether both paths answer alike; a NaN is no agreement."""
-    alike_N: NDArray[np.bool_]
-    if task == "image_classification":
-        answers_N = served_NK.argmax(axis=1)
-        lost_N = trained_NK.max(axis=1) - np.take_along_axis(trained_NK, answers_N[:, None], axis=1)[:, 0]
-        alike_N = lost_N <= tolerance
-    elif task == "multilabel_classification":
-        equal_NK = (served_NK >= THRESHOLD) == (trained_NK >= THRESHOLD)
-        alike_N = ((equal_NK & np.isfinite(trained_NK)) | (np.abs(trained_NK - THRESHOLD) <= tolerance)).all(axis=1)
-    else:
-        alike_N = (np.abs(served_NK - trained_NK) <= tolerance).all(axis=1)
-    return alike_N
 
 
 def _batches(files: Iterable[bytes], batch_size: int) -> Iterator[list[bytes]]:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from models_store.spec.train import ResolvedSpec
+from models_store.targets import of_task
 from workers.training.learner import Rows
 
 
@@ -21,11 +22,6 @@ class Noise:
     image_HWC: NDArray[np.uint8]  # noqa: N815  the shape is part of the name
     targets: NDArray[Any]
     classes: list[str]
-
-    @property
-    def labels_N(self) -> Rows:  # noqa: N802  the shape is part of the name
-        """Return the class of every row, where rows have classes."""
-        return self.targets.astype(np.int64, copy=False)
 
     def split(self, name: str) -> Rows:
         """Return all rows for `train`, and none else."""
@@ -41,10 +37,5 @@ def noise(spec: ResolvedSpec, *, classes: Sequence[str], count: int) -> Noise:
     size, channels = spec.input.size, spec.input.channels
     assert size is not None, "the spec is resolved"
     image_HWC = np.random.default_rng(0).integers(0, 256, (size, size, channels), dtype=np.uint8)
-    numbers_N = np.arange(count)
-    targets: NDArray[Any] = (numbers_N[:, None] % 7).astype(np.float32)
-    if spec.task == "image_classification":
-        targets = numbers_N % len(classes)
-    elif spec.task == "multilabel_classification":
-        targets = (numbers_N[:, None] % 2 == np.arange(len(classes)) % 2).astype(np.float32)
-    return Noise(image_HWC, targets, list(classes))
+    truths = of_task(spec.task).placeholders(count, names=len(classes))
+    return Noise(image_HWC, truths, list(classes))

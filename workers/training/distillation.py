@@ -76,7 +76,7 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         self.part, self.teacher = part, teacher
-        self.activation = targets.activation
+        self.activation = targets.target.activation
         self.distance = targets.loss_in_scale(nn.MSELoss())
         self.projection: nn.Linear | None = None
         if widths is not None:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor, nn
 
+from models_store.targets import Activation
 from workers.training.learner import Examples, Learner, Rows
 from workers.training.precision import Precision
-from workers.training.targets import ACTIVATIONS, Activation
+from workers.training.targets import ACTIVATIONS
 
 SMALLEST_INFERENCE_BATCH = 32
 

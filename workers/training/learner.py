@@ -24,11 +24,6 @@ class Examples(Protocol):
         ...
 
     @property
-    def labels_N(self) -> Rows:  # noqa: N802  the shape is part of the name
-        """Return the class of every row, where rows have classes."""
-        ...
-
-    @property
     def classes(self) -> list[str]:
         """Return the classes' names, by number."""
         ...

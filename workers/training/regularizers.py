@@ -33,11 +33,11 @@ from models_store.spec.regularizer import (
     Sam,
     Swa,
 )
+from models_store.targets import Activation
 from workers.training import averaging
 from workers.training.averaging import Averaging
 from workers.training.optimizers import is_matrix
 from workers.training.sharpness import Sharpness
-from workers.training.targets import Activation
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ class Stepper:
         if self.distiller is not None:
             loss = self.distiller(loss, logits_BK, features_BF, rows=rows, inputs=inputs)
         for of_answers in self.answer_penalties:
-            loss = loss + of_answers.of(logits_BK, self.targets.activation)
+            loss = loss + of_answers.of(logits_BK, self.targets.target.activation)
         for penalty in self.penalties:
             loss = loss + penalty()
         with torch.no_grad():

@@ -1,9 +1,11 @@
-"""What a task means for a run: how many outputs the net has, what they are compared with, and how right they are.
+"""Targets of a run as tensors: how many outputs the net has, and the losses that they are compared by.
 
-    task                       targets           activation   loss of an epoch              accuracy
-    image_classification       int64 (N,)        softmax      cross-entropy                 right answers
-    multilabel_classification  float32 (N, K)    sigmoid      binary cross-entropy          right labels
-    image_regression           float32 (N, 1)    identity     squared error ÷ variance      R²
+What needs no torch (scores, agreement, a prediction's shape) is in `models_store.targets`.
+
+    target    targets           activation   loss of an epoch
+    class     int64 (N,)        softmax      cross-entropy
+    labels    float32 (N, K)    sigmoid      binary cross-entropy
+    number    float32 (N, 1)    identity     squared error ÷ variance
 
 Numbers are learned in units of the train split's standard deviation, so that learning rates and penalties mean the same
 for years and for micrometres. That happens in one place: the head of such a net ends in a fixed `Affine` (`last_layer`)
@@ -16,17 +18,16 @@ exported, verified and served in the dataset's unit, and its state holds the uni
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models_store.spec.train import Task
-from workers.training import scores
+from models_store.targets import LABELS, NUMBER, ONE_CLASS, THRESHOLD, Activation, Target, of_task
 from workers.training.learner import Examples, Rows
 
-Activation = Literal["softmax", "sigmoid", "identity"]
 ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
     "softmax": lambda logits_BK: logits_BK.softmax(dim=1),
     "sigmoid": torch.sigmoid,
@@ -37,7 +38,7 @@ ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True, eq=False)
 class Targets(ABC):
-    """The targets of a dataset's rows, and the task's meaning. `targets` arguments are some rows of `all_rows`.
+    """The targets of a dataset's rows, and what is learned of them. `targets` arguments are some rows of `all_rows`.
 
     In a step they may be soft: float (B, K), as mixing and distillation make them (see `as_soft`).
     """
@@ -45,8 +46,7 @@ class Targets(ABC):
     all_rows: Tensor
     output_count: int
 
-    task: ClassVar[Task]
-    activation: ClassVar[Activation]
+    target: ClassVar[Target]
 
     def of(self, rows: Rows) -> Tensor:
         """Return the targets of `rows`, on the CPU."""
@@ -54,7 +54,7 @@ class Targets(ABC):
 
     def outputs(self, logits_BK: Tensor) -> Tensor:
         """Return what the exported file will answer: probabilities, or numbers in the dataset's unit."""
-        return ACTIVATIONS[self.activation](logits_BK)
+        return ACTIVATIONS[self.target.activation](logits_BK)
 
     def last_layer(self) -> nn.Module | None:
         """Return what a net's head ends in, after its last linear layer; None: nothing."""
@@ -71,21 +71,21 @@ class Targets(ABC):
         `val_loss` is the mean squared error in units of the train split's variance, and `val_accuracy` is R² (below 0
         where answering the split's mean were better). All may be NaN or infinite where logits are.
         """
-        answered = scores.answers(self.task, self.outputs(logits_NK).float().cpu().numpy())
-        true = targets.cpu().numpy()
+        answers = self.target.answers(self.outputs(logits_NK).float().cpu().numpy())
+        truths = targets.cpu().numpy()
         balanced = {
             "val_balanced_loss": self.balanced_loss(logits_NK, targets),
-            "val_balanced_accuracy": scores.balanced_accuracy(self.task, answered, true),
+            "val_balanced_accuracy": self.target.balanced_score(answers, truths),
         }
         return {
             "val_loss": float(self.validation_loss(logits_NK, targets)),
-            "val_accuracy": scores.accuracy(self.task, answered, true),
+            "val_accuracy": self.target.score(answers, truths),
         } | {name: float(value) for name, value in balanced.items() if value is not None}
 
     @property
     def rounding(self) -> float:
         """How far two calculations of one output may be apart: of a probability, or of a number in its unit."""
-        return 1e-4
+        return self.target.rounding(1.0)
 
     @abstractmethod
     def counts_K(self, rows: Rows) -> Tensor:  # noqa: N802  the shape is part of the name
@@ -109,14 +109,13 @@ class Targets(ABC):
 
     @abstractmethod
     def balanced_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor | None:
-        """Return the plain loss with all classes alike, as `scores.balanced_accuracy` has it; None for numbers."""
+        """Return the plain loss with all classes alike, as `Target.balanced_score` has it; None for numbers."""
 
 
 class ClassTargets(Targets):
     """One class of each image: int64 (N,)."""
 
-    task = "image_classification"
-    activation = "softmax"
+    target = ONE_CLASS
 
     def counts_K(self, rows: Rows) -> Tensor:  # noqa: N802  the shape is part of the name
         """Count the rows of each class."""
@@ -145,8 +144,7 @@ class ClassTargets(Targets):
 class LabelTargets(Targets):
     """Any number of labels of each image: float32 (N, K) of 0 and 1."""
 
-    task = "multilabel_classification"
-    activation = "sigmoid"
+    target = LABELS
 
     def counts_K(self, rows: Rows) -> Tensor:  # noqa: N802  the shape is part of the name
         """Count the rows that bear each label."""
@@ -158,7 +156,7 @@ class LabelTargets(Targets):
 
     def correct(self, logits_BK: Tensor, targets: Tensor) -> Tensor:
         """Sum the rows' shares of right labels."""
-        return ((logits_BK >= 0) == (targets >= scores.THRESHOLD)).float().mean(dim=1).sum()
+        return ((logits_BK >= 0) == (targets >= THRESHOLD)).float().mean(dim=1).sum()
 
     def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """Return the binary cross-entropy, the mean over rows and labels."""
@@ -167,7 +165,7 @@ class LabelTargets(Targets):
     def balanced_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """Return the mean over labels: of each, the mean of its loss where it is and of that where it is not."""
         losses_NK = functional.binary_cross_entropy_with_logits(logits_NK, targets, reduction="none")
-        borne_NK = targets >= scores.THRESHOLD
+        borne_NK = targets >= THRESHOLD
         sides_2NK = torch.stack([borne_NK, ~borne_NK])
         counts_2K = sides_2NK.sum(dim=1)
         means_2K = (losses_NK * sides_2NK).sum(dim=1) / counts_2K.clamp(min=1)
@@ -181,13 +179,12 @@ class NumberTargets(Targets):
     mean: float
     std: float
 
-    task = "image_regression"
-    activation = "identity"
+    target = NUMBER
 
     @property
     def rounding(self) -> float:
-        """A thousandth of the train split's standard deviation."""
-        return 1e-3 * self.std
+        """A share of the train split's standard deviation."""
+        return self.target.rounding(self.std)
 
     def last_layer(self) -> nn.Module:
         """Return what brings a standardised number into the dataset's unit."""
@@ -215,9 +212,6 @@ class NumberTargets(Targets):
 
     def balanced_loss(self, logits_NK: Tensor, targets: Tensor) -> None:
         """Return None."""
-
-
-KINDS: Mapping[Task, type[Targets]] = {kind.task: kind for kind in (ClassTargets, LabelTargets, NumberTargets)}
 
 
 class Affine(nn.Module):
@@ -248,18 +242,14 @@ class _Standardised(nn.Module):
         return value
 
 
-def activation_of(task: Task) -> Activation:
-    """Return what makes a net's logits the outputs of a task."""
-    return KINDS[task].activation
-
-
 def build(task: Task, examples: Examples) -> Targets:
     """Return the targets of a dataset for a task that fits it; the scale of numbers comes from the train split."""
-    all_rows = torch.from_numpy(examples.targets)
-    if task == "image_classification":
-        return ClassTargets(all_rows, len(examples.classes))
-    if task == "multilabel_classification":
-        return LabelTargets(all_rows, len(examples.classes))
+    all_rows, target = torch.from_numpy(examples.targets), of_task(task)
+    output_count = target.output_count(len(examples.classes))
+    if target is ONE_CLASS:
+        return ClassTargets(all_rows, output_count)
+    if target is LABELS:
+        return LabelTargets(all_rows, output_count)
     train_N = all_rows[torch.from_numpy(examples.split("train"))].double()
     std = float(train_N.std(correction=0)) if len(train_N) else 0.0
-    return NumberTargets(all_rows, 1, mean=float(train_N.mean()) if len(train_N) else 0.0, std=std or 1.0)
+    return NumberTargets(all_rows, output_count, mean=float(train_N.mean()) if len(train_N) else 0.0, std=std or 1.0)

@@ -11,7 +11,7 @@ from workers.compression.quantization import graphs
 from workers.compression.quantization.failures import QuantizationImpossible, told_in_our_words
 
 if TYPE_CHECKING:  # torch is not needed here
-    from workers.training.targets import Activation
+    from models_store.targets import Activation
 
 OPERATORS = {"linear": ("MatMul",), "all": ("Conv", "MatMul")}
 

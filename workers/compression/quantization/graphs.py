@@ -13,7 +13,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from workers.compression.quantization.failures import QuantizationImpossible, require_finite_weights, told_in_our_words
 
 if TYPE_CHECKING:  # torch is not needed here
-    from workers.training.targets import Activation
+    from models_store.targets import Activation
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 LINEAR = ("Gemm", "MatMul")

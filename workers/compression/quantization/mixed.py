@@ -22,7 +22,7 @@ from workers.compression.quantization.static import calibration_facts, rounded
 from workers.export.sessions import open_session
 
 if TYPE_CHECKING:  # torch is not needed here
-    from workers.training.targets import Activation
+    from models_store.targets import Activation
 
 Report = Callable[[float], None]
 

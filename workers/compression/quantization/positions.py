@@ -11,7 +11,7 @@ import onnx
 from workers.compression.quantization import graphs
 
 if TYPE_CHECKING:  # torch is not needed here
-    from workers.training.targets import Activation
+    from models_store.targets import Activation
 
 QUANTISED = (
     *graphs.CONVOLUTIONS, *graphs.LINEAR, "Add", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool",

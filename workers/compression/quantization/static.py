@@ -21,7 +21,7 @@ from workers.compression.quantization.failures import told_in_our_words
 from workers.compression.quantization.positions import QUANTISED, kept_in_float
 
 if TYPE_CHECKING:  # torch is not needed here
-    from workers.training.targets import Activation
+    from models_store.targets import Activation
 
 
 def quantize_static(

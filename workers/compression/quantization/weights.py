@@ -13,7 +13,7 @@ from workers.compression.quantization import graphs
 from workers.compression.quantization.failures import QuantizationImpossible
 
 if TYPE_CHECKING:  # torch is not needed here
-    from workers.training.targets import Activation
+    from models_store.targets import Activation
 
 LARGEST = 127  # of a signed 8-bit weight; -128 is left out, so that both signs reach equally far
 LEAST_SHARE = 0.1  # of a net's weights that linear layers hold, or 4 bits of them change next to nothing

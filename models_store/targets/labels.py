@@ -1,0 +1,113 @@
+"""Any number of labels of each example: each a yes or no of its own."""
+
+# N examples, K labels
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from models_store.targets.activations import Activation
+from models_store.targets.target import TIE, Answers, Array, Figure, Flags, Floats, Name, Target, as_many, ranked
+
+THRESHOLD = 0.5  # a label at least this likely is answered
+
+
+class Labels:
+    """Any number of labels of each example. All labels and examples count alike."""
+
+    name: ClassVar[Name] = "labels"
+    activation: ClassVar[Activation] = "sigmoid"
+    headline: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "exact_match",
+        "loss",
+        "precision_micro",
+        "recall_micro",
+        "f1_micro",
+        "f1_macro",
+        "mean_average_precision",
+        "roc_auc_macro",
+        "expected_calibration_error",
+    )
+    score_label: ClassVar[str] = "accuracy"
+    paired: ClassVar[Figure] = Figure("accuracy", "higher")
+    right_or_wrong: ClassVar[bool] = False
+    is_share: ClassVar[bool] = True
+
+    def output_count(self, names: int) -> int:
+        """Return one output per label."""
+        return names
+
+    def placeholders(self, count: int, *, names: int) -> Array:
+        """Return every other label, and then the others."""
+        members_NK: Array = np.arange(count)[:, None] % 2 == np.arange(names) % 2
+        return members_NK.astype(np.float32)
+
+    def answers(self, outputs_NK: Array) -> Answers:
+        """Return whether each label is at least as likely as the threshold, bool (N, K)."""
+        answers_NK: Answers = outputs_NK >= THRESHOLD
+        return answers_NK
+
+    def as_answers(self, truths: Array) -> Answers:
+        """Return the 0 and 1 as no and yes."""
+        return self.answers(truths)
+
+    def strata(self, truths: Array) -> Array | None:  # noqa: ARG002  see Target
+        """Return None."""
+        return None
+
+    def score(self, answers: Answers, truths: Array) -> float:
+        """Return the share of right labels, of all examples and labels."""
+        as_many(answers, truths)
+        return float((answers == self.as_answers(truths)).mean())
+
+    def balanced_score(self, answers: Answers, truths: Array) -> float | None:
+        """Return the mean over labels: of each, the mean of its recall and that of its absence."""
+        true_NK = self.as_answers(truths)
+        right_NK = answers == true_NK
+        counts_2K = np.stack([(~true_NK).sum(axis=0), true_NK.sum(axis=0)])
+        right_2K = np.stack([(right_NK & ~true_NK).sum(axis=0), (right_NK & true_NK).sum(axis=0)])
+        recalls_2K = right_2K / np.maximum(counts_2K, 1)
+        return float((recalls_2K.sum(axis=0) / (counts_2K > 0).sum(axis=0)).mean())
+
+    def score_each(self, answers: Answers, truths: Array) -> Floats:
+        """Return the share of each example's labels that are right."""
+        shares_N: Floats = (answers == self.as_answers(truths)).mean(axis=1)
+        return shares_N
+
+    def lost_each(self, answers: Answers, others: Answers, truths: Array) -> Floats | None:
+        """Return how many more of an example's labels are right in `others`, as a share."""
+        lost_N: Floats = self.score_each(others, truths) - self.score_each(answers, truths)
+        return lost_N
+
+    def near(self, truths: Array) -> float:  # noqa: ARG002  see Target
+        """Return 0: labels are the same or not."""
+        return 0.0
+
+    def rounding(self, spread: float) -> float:  # noqa: ARG002  see Target
+        """Return how far a probability may be off."""
+        return TIE
+
+    def agree(self, answers: Answers, others: Answers, *, tolerance: float) -> Flags:  # noqa: ARG002  see Target
+        """Return where all labels are the same."""
+        same_N: Flags = (answers == others).all(axis=1)
+        return same_N
+
+    def agree_but_for_rounding(self, outputs_NK: Array, expected_NK: Array, *, tolerance: float) -> Flags:
+        """Return where each label is on the expected side of the threshold, or expected to be on its edge."""
+        equal_NK = self.answers(outputs_NK) == self.answers(expected_NK)
+        is_tie_NK = np.abs(expected_NK - THRESHOLD) <= tolerance
+        alike_N: Flags = ((equal_NK & np.isfinite(expected_NK)) | is_tie_NK).all(axis=1)
+        return alike_N
+
+    def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
+        """Return the labels answered, and the `top_k` likeliest (None: all), both likeliest first."""
+        likeliest = np.argsort(-row_K, kind="stable")
+        return {
+            "labels": [names[place] for place in likeliest if row_K[place] >= THRESHOLD],
+            "top": ranked(row_K, names, likeliest[:top_k]),
+        }
+
+
+LABELS: Target = Labels()

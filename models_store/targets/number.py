@@ -1,0 +1,104 @@
+"""A number of each example, in the dataset's unit."""
+
+# N examples, K = 1
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from models_store.targets.activations import Activation
+from models_store.targets.target import Answers, Array, Figure, Flags, Floats, Name, Target, as_many
+
+NEAR = 0.1  # of the true numbers' standard deviation
+ROUNDING = 1e-3  # of the train split's
+
+
+class Number:
+    """A number of each example. Its scores are of squared errors."""
+
+    name: ClassVar[Name] = "number"
+    activation: ClassVar[Activation] = "identity"
+    headline: ClassVar[tuple[str, ...]] = ("r2", "mae", "rmse", "median_absolute_error")
+    score_label: ClassVar[str] = "R²"
+    paired: ClassVar[Figure] = Figure("mean_squared_error", "lower")
+    right_or_wrong: ClassVar[bool] = False
+    is_share: ClassVar[bool] = False
+
+    def output_count(self, names: int) -> int:  # noqa: ARG002  see Target
+        """Return the one output."""
+        return 1
+
+    def placeholders(self, count: int, *, names: int) -> Array:  # noqa: ARG002  see Target
+        """Return numbers that are not all the same."""
+        return (np.arange(count)[:, None] % 7).astype(np.float32)
+
+    def answers(self, outputs_NK: Array) -> Answers:
+        """Return the numbers, float64 (N,)."""
+        return outputs_NK[:, 0].astype(np.float64)
+
+    def as_answers(self, truths: Array) -> Answers:
+        """Return the numbers, float64 (N,)."""
+        return self.answers(truths)
+
+    def strata(self, truths: Array) -> Array | None:  # noqa: ARG002  see Target
+        """Return None."""
+        return None
+
+    def score(self, answers: Answers, truths: Array) -> float:
+        """Return R², the share of the variance that is explained.
+
+        As scikit-learn has it, R² on truths that are all the same is 1 where they are met, else 0.
+        """
+        as_many(answers, truths)
+        true_N = self.as_answers(truths)
+        left, whole = np.square(true_N - answers).sum(), np.square(true_N - true_N.mean()).sum()
+        return float(1 - left / whole) if whole > 0 else float(left == 0)
+
+    def balanced_score(self, answers: Answers, truths: Array) -> float | None:  # noqa: ARG002  see Target
+        """Return None: numbers have no classes."""
+        return None
+
+    def score_each(self, answers: Answers, truths: Array) -> Floats:
+        """Return minus the squared error."""
+        scores_N: Floats = -np.square(answers - self.as_answers(truths))
+        return scores_N
+
+    def lost_each(self, answers: Answers, others: Answers, truths: Array) -> Floats | None:
+        """Return each example's part in the loss of R²; None where the true numbers are all alike.
+
+        R² is a ratio of two means; the parts are those of its linear approximation.
+        """
+        true_N = self.as_answers(truths)
+        whole_N = np.square(true_N - true_N.mean())
+        if not whole_N.any():
+            return None
+        worse_N = self.score_each(others, truths) - self.score_each(answers, truths)
+        lost = worse_N.sum() / whole_N.sum()
+        parts_N: Floats = lost + (worse_N - lost * whole_N) / whole_N.mean()
+        return parts_N
+
+    def near(self, truths: Array) -> float:
+        """Return a tenth of the truths' standard deviation."""
+        return NEAR * float(truths.std())
+
+    def rounding(self, spread: float) -> float:
+        """Return a thousandth of the train split's standard deviation."""
+        return ROUNDING * spread
+
+    def agree(self, answers: Answers, others: Answers, *, tolerance: float) -> Flags:
+        """Return where the numbers are `tolerance` apart at most."""
+        near_N: Flags = np.abs(answers - others) <= tolerance  # False for a NaN
+        return near_N
+
+    def agree_but_for_rounding(self, outputs_NK: Array, expected_NK: Array, *, tolerance: float) -> Flags:
+        """Return where the numbers are `tolerance` apart at most."""
+        alike_N: Flags = (np.abs(outputs_NK - expected_NK) <= tolerance).all(axis=1)
+        return alike_N
+
+    def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:  # noqa: ARG002  see Target
+        """Return the number."""
+        return {"value": row_K[0]}
+
+
+NUMBER: Target = Number()

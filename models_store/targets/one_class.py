@@ -1,0 +1,108 @@
+"""One class of each example: the likeliest."""
+
+# N examples, K classes
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from models_store.targets.activations import Activation
+from models_store.targets.target import TIE, Answers, Array, Figure, Flags, Floats, Name, Target, as_many, ranked
+
+CLASSES_NAMED = 5
+
+
+class OneClass:
+    """One class of each example. Of equally likely classes the first is the answer."""
+
+    name: ClassVar[Name] = "class"
+    activation: ClassVar[Activation] = "softmax"
+    headline: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "balanced_accuracy",
+        "top5_accuracy",
+        "loss",
+        "precision_macro",
+        "recall_macro",
+        "f1_macro",
+        "precision_weighted",
+        "recall_weighted",
+        "f1_weighted",
+        "roc_auc_macro",
+        "average_precision_macro",
+        "expected_calibration_error",
+    )
+    score_label: ClassVar[str] = "accuracy"
+    paired: ClassVar[Figure] = Figure("accuracy", "higher")
+    right_or_wrong: ClassVar[bool] = True
+    is_share: ClassVar[bool] = True
+
+    def output_count(self, names: int) -> int:
+        """Return one output per class."""
+        return names
+
+    def placeholders(self, count: int, *, names: int) -> Array:
+        """Return each class in turn."""
+        return np.arange(count) % names
+
+    def answers(self, outputs_NK: Array) -> Answers:
+        """Return the likeliest class, int64 (N,)."""
+        classes_N: Answers = outputs_NK.argmax(axis=1)
+        return classes_N
+
+    def as_answers(self, truths: Array) -> Answers:
+        """Return the classes as they are."""
+        return truths
+
+    def strata(self, truths: Array) -> Array | None:
+        """Return the classes."""
+        return truths
+
+    def score(self, answers: Answers, truths: Array) -> float:
+        """Return the share of right classes."""
+        as_many(answers, truths)
+        return float((answers == truths).mean())
+
+    def balanced_score(self, answers: Answers, truths: Array) -> float | None:
+        """Return the mean recall of the classes that `truths` hold (Brodersen et al. 2010)."""
+        _, class_N, counts_K = np.unique(truths, return_inverse=True, return_counts=True)
+        return float((np.bincount(class_N, weights=answers == truths) / counts_K).mean())
+
+    def score_each(self, answers: Answers, truths: Array) -> Floats:
+        """Return 1 where the class is right, else 0."""
+        return np.asarray(answers == truths, dtype=np.float64)
+
+    def lost_each(self, answers: Answers, others: Answers, truths: Array) -> Floats | None:
+        """Return 1 where `others` alone are right, -1 where `answers` alone are."""
+        lost_N: Floats = self.score_each(others, truths) - self.score_each(answers, truths)
+        return lost_N
+
+    def near(self, truths: Array) -> float:  # noqa: ARG002  see Target
+        """Return 0: classes are the same or not."""
+        return 0.0
+
+    def rounding(self, spread: float) -> float:  # noqa: ARG002  see Target
+        """Return how far a probability may be off."""
+        return TIE
+
+    def agree(self, answers: Answers, others: Answers, *, tolerance: float) -> Flags:  # noqa: ARG002  see Target
+        """Return where the classes are the same."""
+        same_N: Flags = answers == others
+        return same_N
+
+    def agree_but_for_rounding(self, outputs_NK: Array, expected_NK: Array, *, tolerance: float) -> Flags:
+        """Return where the class answered is expected to be the likeliest, or as likely."""
+        answers_N = self.answers(outputs_NK)
+        lost_N = expected_NK.max(axis=1) - np.take_along_axis(expected_NK, answers_N[:, None], axis=1)[:, 0]
+        alike_N: Flags = lost_N <= tolerance  # False for a NaN
+        return alike_N
+
+    def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
+        """Return the likeliest class, and the `top_k` likeliest (None: five), likeliest first."""
+        likeliest = np.argsort(-row_K, kind="stable")
+        top = ranked(row_K, names, likeliest[: top_k or CLASSES_NAMED])
+        return {**top[0], "top": top}
+
+
+ONE_CLASS: Target = OneClass()

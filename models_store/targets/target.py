@@ -1,0 +1,131 @@
+"""Protocol of a target: how outputs become answers, and how answers are scored, compared and shown.
+
+    name    truths                    outputs (N, K)         answers       score
+    class   int64 (N,)                probabilities          int64 (N,)    share of right classes
+    labels  float (N, K) of 0 and 1   probabilities          bool (N, K)   share of right labels (1 - Hamming loss)
+    number  float (N, 1)              numbers in their unit  float64 (N,)  R², below 0 where the mean were better
+
+The same score judges an epoch, a variant in its card, and a variant at the gate.
+"""
+
+# N examples, K class or label (1 for a number)
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from models_store.targets.activations import Activation
+
+Array = npt.NDArray[Any]
+Answers = npt.NDArray[Any]
+"""int64 (N,) the class | bool (N, K) the labels | float64 (N,) the number"""
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Name = Literal["class", "labels", "number"]
+
+TIE = 1e-4
+"""two classes this near in probability are a tie, and so is a label this near to the threshold: rounding decides it"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The name of a figure, and whether more of it is better."""
+
+    name: str
+    better: Literal["higher", "lower"]
+
+
+class Target(Protocol):
+    """What is learned of an example. It has no state: one instance of each kind serves everybody."""
+
+    name: ClassVar[Name]
+    activation: ClassVar[Activation]
+    headline: ClassVar[tuple[str, ...]]
+    """names of a report's single figures, in the order in which people read them; first the one that `score` gives"""
+    score_label: ClassVar[str]
+    """what the score is called on a picture's axis"""
+    paired: ClassVar[Figure]
+    """what the mean of `score_each` is called; where lower is better, the figure is minus that mean"""
+    right_or_wrong: ClassVar[bool]
+    """an answer is right or wrong as a whole, so `score_each` is 0 or 1"""
+    is_share: ClassVar[bool]
+    """the score is the mean of `score_each`, a share between 0 and 1"""
+
+    def output_count(self, names: int) -> int:
+        """Return how many outputs a net has where the dataset names so many classes or labels."""
+        ...
+
+    def placeholders(self, count: int, *, names: int) -> Array:
+        """Return made-up truths of `count` examples, to measure a net by before there are data."""
+        ...
+
+    def answers(self, outputs_NK: Array) -> Answers:
+        """Return what the outputs (probabilities, or numbers in the dataset's unit) say of each example."""
+        ...
+
+    def as_answers(self, truths: Array) -> Answers:
+        """Return the truths as right answers."""
+        ...
+
+    def strata(self, truths: Array) -> Array | None:
+        """Return the class of each example, to draw alike from all; None where examples have no single class."""
+        ...
+
+    def score(self, answers: Answers, truths: Array) -> float:
+        """Return the figure that decides, see above: higher is better. There is at least one example."""
+        ...
+
+    def balanced_score(self, answers: Answers, truths: Array) -> float | None:
+        """Return the score with all classes that `truths` hold alike; None for numbers."""
+        ...
+
+    def score_each(self, answers: Answers, truths: Array) -> Floats:
+        """Return each example's own score (N,), higher is better."""
+        ...
+
+    def lost_each(self, answers: Answers, others: Answers, truths: Array) -> Floats | None:
+        """Return each example's part in the score that `answers` lose against `others`: their mean is the loss.
+
+        None where the truths define no such parts.
+        """
+        ...
+
+    def near(self, truths: Array) -> float:
+        """Return the tolerance within which two files of one net are said to agree on these examples."""
+        ...
+
+    def rounding(self, spread: float) -> float:
+        """Return how far two calculations of one output may be apart; `spread` is the train split's deviation."""
+        ...
+
+    def agree(self, answers: Answers, others: Answers, *, tolerance: float) -> Flags:
+        """Return for each example whether both answers are the same; numbers, `tolerance` apart at most."""
+        ...
+
+    def agree_but_for_rounding(self, outputs_NK: Array, expected_NK: Array, *, tolerance: float) -> Flags:
+        """Return for each example whether outputs say the same as the expected ones, which are the measure.
+
+        Where two probabilities are `tolerance` apart at most, or one is that near to the threshold, rounding decides,
+        and either answer is right. An expected NaN agrees with nothing.
+        """
+        ...
+
+    def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
+        """Return what one row of outputs says, as a client of `/predict` reads it; numbers stay numpy's.
+
+        `top_k` is how many classes or labels are listed; None: as many as is usual.
+        """
+        ...
+
+
+def ranked(row_K: Array, names: Sequence[str], places: Array) -> list[dict[str, Any]]:
+    """Return the classes or labels at `places`, each with its probability."""
+    return [{"label": names[place], "probability": row_K[place]} for place in places]
+
+
+def as_many(answers: Answers, truths: Array) -> None:
+    """Refuse to score what has no truth, and nothing at all."""
+    assert len(answers) == len(truths) > 0, f"{len(answers)} answers to {len(truths)} targets"
