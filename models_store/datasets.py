@@ -311,11 +311,7 @@ def _staging(root: Path) -> Iterator[Path]:
 
 
 def checked_name(name: str) -> str:
-    """Return the name as it is kept.
-
-    Raises:
-        DatasetNameInvalid: if nothing may be called so.
-    """
+    """Return the name as it is kept, or raise DatasetNameInvalid."""
     name = name.strip()
     if (fault := names.fault(name)) is not None:
         raise DatasetNameInvalid(f"the dataset's name {name[:50]!a} {fault}")

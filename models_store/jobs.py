@@ -21,12 +21,42 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, upd
 
 from models_store import events, families, idempotency, tables, uses, weights
 from models_store.database import Database, now
-from models_store.errors import Conflict, EspalierError, NotFound
 from models_store.ids import new_id
+from models_store.job_errors import ChildNotRetried, DatasetGone, JobDeleted, JobFinished, JobNotFinished, JobNotFound
 from models_store.settings import Settings
 from models_store.spec.older import read_resolved
 from models_store.spec.space import planned
 from models_store.spec.train import ResolvedSpec
+
+__all__ = [
+    "COLUMNS",
+    "ERRANDS",
+    "STATES",
+    "TERMINAL",
+    "URGENT",
+    "ChildNotRetried",
+    "DatasetGone",
+    "Errand",
+    "ErrandKind",
+    "Job",
+    "JobDeleted",
+    "JobFinished",
+    "JobNotFinished",
+    "JobNotFound",
+    "attempts",
+    "cancel",
+    "children_of",
+    "digest_of",
+    "errand_of",
+    "find",
+    "job_of",
+    "kind_of",
+    "listing",
+    "maker",
+    "retry",
+    "submit",
+    "submitted",
+]
 
 STATES = ("queued", "running", "waiting", "succeeded", "failed", "canceled")
 TERMINAL = families.TERMINAL
@@ -34,49 +64,6 @@ ErrandKind = Literal["preview", "compress", "measure"]
 ERRANDS: tuple[ErrandKind, ...] = get_args(ErrandKind)
 URGENT = 100
 """priority of a job that somebody waits for at a screen; a thread of each worker does nothing else"""
-
-
-class JobNotFound(NotFound):
-    """No such job, or another owner's."""
-
-    code = "job_not_found"
-    title = "No such job"
-
-
-class DatasetGone(NotFound):
-    """The dataset that the spec names was deleted."""
-
-    code = "dataset_not_found"
-    title = "No such dataset"
-
-
-class JobDeleted(EspalierError):
-    """The job that a repeated request has made was deleted."""
-
-    status = 410
-    code = "job_deleted"
-    title = "The job was deleted"
-
-
-class JobFinished(Conflict):
-    """The job has ended; terminal is final."""
-
-    code = "job_finished"
-    title = "The job has ended already"
-
-
-class JobNotFinished(Conflict):
-    """The job still waits or runs."""
-
-    code = "job_not_finished"
-    title = "The job has not ended yet"
-
-
-class ChildNotRetried(Conflict):
-    """The job is a part of another, which decides what is tried."""
-
-    code = "child_not_retried"
-    title = "A part of another job is not retried by itself"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, delete, insert, select
+from sqlalchemy import Connection, Text, cast, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from models_store import names, safetensors_header, tables
@@ -112,6 +112,20 @@ def listing(
     with database.read() as connection:
         found = [WeightsFile(*row) for row in connection.execute(query)]
     return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+
+def rename(database: Database, weights_id: str, name: str, *, owner: str) -> WeightsFile:
+    """Give the file another name, and return it.
+
+    Raises:
+        WeightsNotFound: if there is none of this id.
+        WeightsNameInvalid: if nothing may be called so.
+    """
+    if (fault := names.fault(name)) is not None:
+        raise WeightsNameInvalid(f"the name {name[:50]!a} {fault}")
+    with database.write() as connection:
+        connection.execute(update(tables.weights).where(*_is(weights_id, owner)).values(name=name))
+    return find(database, weights_id, owner=owner)
 
 
 def remove(database: Database, weights_id: str, *, owner: str) -> None:

@@ -115,19 +115,22 @@ class Dataset(Answer):
 class UploadedDataset(Dataset):
     """What an upload has become: a new dataset, or the earlier one that has the same content."""
 
-    note: str | None = Field(
-        description="in plain words, that the same content was there already, and under which name; null: it is new"
+    note: str = Field(
+        "",
+        description="in plain words, that the same content was there already under another name; left out: it was not",
     )
 
     @classmethod
-    def made(cls, dataset: datasets.Dataset, *, known: bool, name: str | None) -> "UploadedDataset":
+    def made(cls, dataset: datasets.Dataset, *, known: bool, name: str | None) -> Dataset:
         """Return the answer for an upload under a name, or without one."""
-        note = None
-        if known:
-            note = f"this archive is already here as {dataset.name!r} ({dataset.id}); nothing new was stored"
-            if name is not None and name.strip() != dataset.name:
-                note += f", and it keeps its name: PATCH /datasets/{dataset.id} with a `name` renames it"
-        return cls(**Dataset.of(dataset).model_dump(), note=note)
+        made = Dataset.of(dataset)
+        if not known or name is None or name.strip() == dataset.name:
+            return made
+        note = (
+            f"this archive is already here as {dataset.name!r} ({dataset.id}): nothing new was stored, and it keeps "
+            f"its name; PATCH /datasets/{dataset.id} with a `name` renames it"
+        )
+        return cls(**made.model_dump(), note=note)
 
 
 class Check(Answer):

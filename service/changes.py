@@ -4,7 +4,7 @@ A key that is left out changes nothing, and null clears. No field declares a def
 defaults must not clear what it did not mean.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -16,6 +16,7 @@ from models_store.tags import LONGEST_DESCRIPTION, LONGEST_TAG, MOST_TAGS
 from service import bodies
 
 MOST_BYTES = 64 << 10
+Patch = TypeVar("Patch", bound=BaseModel)
 LINE_ENDS = str.maketrans("", "", "\r\n\t")
 
 
@@ -49,6 +50,16 @@ Tag = Annotated[str, Field(min_length=1, max_length=LONGEST_TAG), AfterValidator
 
 def _none() -> Any:  # noqa: ANN401  a default that is no part of the schema
     return None
+
+
+class WeightsPatch(BaseModel):
+    """What a file of weights is called. A key that is left out changes nothing."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": {"name": "leaves, 40 epochs"}})
+
+    name: Annotated[str, Field(min_length=1, max_length=names.LONGEST), AfterValidator(_name)] = Field(
+        default_factory=_none, description="a name for people; several files may have the same"
+    )
 
 
 class DescriptionPatch(BaseModel):
@@ -94,19 +105,24 @@ class DatasetPatch(DescriptionPatch):
 
 
 async def changes_of(request: Request, patch: type[DescriptionPatch]) -> Changes:
-    """Return what a request's body sets.
+    """Return what a request's body sets; raise as `patch_of` does."""
+    return (await patch_of(request, patch)).changes
+
+
+async def patch_of(request: Request, patch: type[Patch]) -> Patch:
+    """Return the patch that a request's body is.
 
     Raises:
         WrongContentType, BodyTooLarge, MalformedRequest, InvalidBody: if it is no such patch.
     """
     body = await bodies.read_json(request, max_bytes=MOST_BYTES, types=("application/json", MERGE_PATCH))
-    return bodies.check(patch, bodies.parse(body)).changes
+    return bodies.check(patch, bodies.parse(body))
 
 
 MERGE_PATCH = "application/merge-patch+json"
 
 
-def documented(patch: type[DescriptionPatch]) -> dict[str, Any]:
+def documented(patch: type[BaseModel]) -> dict[str, Any]:
     """Return a call's `openapi_extra` for such a body."""
     content = {"schema": {"$ref": f"#/components/schemas/{patch.__name__}"}}
     return {"requestBody": {"required": True, "content": {"application/json": content, MERGE_PATCH: content}}}

@@ -20,7 +20,7 @@ from models_store.spec.compression import Compression
 from models_store.spec.preview import Preview
 from models_store.spec.train import ResolvedSpec, TrainSpec
 from service.auth import SECURITY_SCHEMES
-from service.changes import DatasetPatch, DescriptionPatch
+from service.changes import DatasetPatch, DescriptionPatch, WeightsPatch
 from service.event_answers import JobEvent, LogStreamEvent
 from service.model_answers import AliasTarget
 from service.predictions import PredictRequest
@@ -59,6 +59,7 @@ SHAPES = (
     AliasTarget,
     DatasetPatch,
     DescriptionPatch,
+    WeightsPatch,
     JobEvent,
     LogStreamEvent,
 )

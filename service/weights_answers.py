@@ -33,6 +33,27 @@ class Weights(Answer):
         )
 
 
+class UploadedWeights(Weights):
+    """What an upload has become: a new file, or the earlier one that has the same bytes."""
+
+    note: str = Field(
+        "",
+        description="in plain words, that the same bytes were there under another name; left out: they were not",
+    )
+
+    @classmethod
+    def made(cls, file: weights.WeightsFile, *, known: bool, name: str | None) -> Weights:
+        """Return the answer for an upload under a name, or without one."""
+        made = Weights.of(file)
+        if not known or name is None or name == file.name:
+            return made
+        note = (
+            f"these weights are already here as {file.name!r} ({file.id}): nothing new was stored, and they keep their "
+            f"name; PATCH /weights/{file.id} with a `name` renames them"
+        )
+        return cls(**made.model_dump(), note=note)
+
+
 class WeightsList(Answer):
     """A page of files of weights, newest first."""
 

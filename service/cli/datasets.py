@@ -92,10 +92,9 @@ def upload(
         how = {"undecodable": undecodable, "layout": layout.value, "names": names}
         document = send(session.client, archive, name=label, session=session, **how)
     session.show(document, output.dataset_card(document))
-    if document["note"] is not None and not session.as_json:
+    if document.get("note") and not session.as_json:
         known = f"this archive is already here as {document['name']} ({document['id']})"
-        rename = f"; rename it with `espalier datasets rename {document['id']} NAME`"
-        typer.secho(known + (rename if name not in {None, document["name"]} else ""), fg="yellow", err=True)
+        typer.secho(f"{known}; rename it with `espalier datasets rename {document['id']} NAME`", fg="yellow", err=True)
     if not session.as_json:
         session.console.print(output.dataset_report(session.client.get(f"/datasets/{document['id']}/report")))
         train = f"train --dataset {document['id']} --name MODEL"

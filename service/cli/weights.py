@@ -1,4 +1,4 @@
-"""`espalier weights`: list, add, remove."""
+"""`espalier weights`: list, add, rename, remove."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,8 +32,24 @@ def add(
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
-    document = send(session.client, "/weights", existing(file), session=session, name=name or file.name[:200])
+    label = name or file.name[:200]
+    document = send(session.client, "/weights", existing(file), session=session, name=label)
     session.show(document, output.weights_table([document]))
+    if document.get("note") and not session.as_json:
+        known = f"these weights are already here as {document['name']} ({document['id']})"
+        typer.secho(f"{known}; rename them with `espalier weights rename {document['id']} NAME`", fg="yellow", err=True)
+
+
+@app.command()
+def rename(
+    context: typer.Context,
+    weights: Annotated[str, typer.Argument(help="id of the file")],
+    name: Annotated[str, typer.Argument(help="the new name")],
+) -> None:
+    """Give a file of weights another name; its id stays."""
+    session = session_of(context)
+    document = session.client.patch(f"/weights/{weights}", {"name": name})
+    session.show(document, f"{weights} is {document['name']!r} now")
 
 
 @app.command()

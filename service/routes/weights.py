@@ -4,14 +4,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from models_store import weights
-from service import uploads
+from service import changes, uploads
 from service.auth import Owner
 from service.context import Context, Here
 from service.routes.requests import KNOWN_QUERY, Cursor, GivenName, Limit, WeightsId, answer, problems
 from service.threads import writes
-from service.weights_answers import Weights, WeightsList
+from service.weights_answers import UploadedWeights, Weights, WeightsList
 
 router = APIRouter(tags=["weights"], dependencies=[KNOWN_QUERY])
 
@@ -32,9 +33,13 @@ BODY: dict[str, Any] = {
     operation_id="weights_create",
     summary="Upload weights to start from",
     status_code=201,
-    response_model=Weights,
+    response_model=UploadedWeights,
     responses={
-        200: {"model": Weights, "description": "The same bytes were there already"},
+        200: {
+            "model": UploadedWeights,
+            "description": "The same bytes were there already: the file as it is, under the name it has; "
+            "`note` tells it in words",
+        },
         **problems(413, 415, 503, 507),
     },
     openapi_extra={"requestBody": BODY},
@@ -43,7 +48,7 @@ async def create(
     request: Request,
     here: Here,
     owner: Owner,
-    name: Annotated[GivenName, Query(description="a name for people")] = "weights",
+    name: Annotated[GivenName | None, Query(description="a name for people; left out: weights")] = None,
 ) -> Response:
     """Stream a safetensors file in, check its header, and store it under its digest; a spec names it by its id.
 
@@ -51,9 +56,10 @@ async def create(
     """
     with uploads.scratch_file(here.settings.scratch) as (path, file):
         await uploads.receive_bytes(request, file, max_bytes=here.settings.weights_max_bytes)
-        stored, created = await here.threads.intake.run(_add, here, path, owner=owner, name=name)
+        stored, created = await here.threads.intake.run(_add, here, path, owner=owner, name=name or "weights")
     location = {"Location": f"/weights/{stored.id}"}
-    return answer(Weights.of(stored), status=201 if created else 200, headers=location)
+    made = UploadedWeights.made(stored, known=not created, name=name)
+    return answer(made, status=201 if created else 200, headers=location)
 
 
 @router.get("/weights", operation_id="weights_list", summary="List files of weights", responses=problems())
@@ -69,6 +75,22 @@ def listing(here: Here, owner: Owner, limit: Limit = 20, cursor: Cursor = None) 
 def get(weights_id: WeightsId, here: Here, owner: Owner) -> Weights:
     """Return what the file holds: tensors, parameters, types, digest."""
     return Weights.of(weights.find(here.database, weights_id, owner=owner))
+
+
+@router.patch(
+    "/weights/{weights_id}",
+    operation_id="weights_update",
+    summary="Rename a file of weights",
+    responses=problems(400, 404, 413, 415, 503, 507),
+    openapi_extra=changes.documented(changes.WeightsPatch),
+)
+async def update(weights_id: WeightsId, here: Here, owner: Owner, request: Request) -> Weights:
+    """Set the file's name by a JSON merge patch (RFC 7396), and return it; an empty one changes nothing."""
+    given = await changes.patch_of(request, changes.WeightsPatch)
+    if "name" not in given.model_fields_set:
+        return Weights.of(await run_in_threadpool(weights.find, here.database, weights_id, owner=owner))
+    renamed = await here.threads.writers.run(weights.rename, here.database, weights_id, given.name, owner=owner)
+    return Weights.of(renamed)
 
 
 @router.delete(

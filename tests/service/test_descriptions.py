@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from tests import samples
 from tests.service.conftest import Service, an_archive, problem_of, running
@@ -45,7 +47,7 @@ def upload(service: Service, *, seed: int, **query: str) -> httpx.Response:
 
 
 def test_a_new_dataset_has_no_note(service: Service) -> None:
-    assert upload(service, seed=41, name="first").json()["note"] is None
+    assert "note" not in upload(service, seed=41, name="first").json()
 
 
 def test_a_known_archive_under_another_name_keeps_its_own_and_the_answer_tells_so(service: Service) -> None:
@@ -60,15 +62,12 @@ def test_a_known_archive_under_another_name_keeps_its_own_and_the_answer_tells_s
 
 
 @pytest.mark.parametrize("query", [{"name": "same"}, {"name": " same "}, {}], ids=["same", "spaces", "none"])
-def test_a_known_archive_under_its_own_name_or_none_is_not_told_to_rename(
+def test_a_known_archive_under_its_own_name_or_none_is_the_same_document(
     service: Service, query: dict[str, str]
 ) -> None:
-    upload(service, seed=43, name="same")
+    first = upload(service, seed=43, name="same")
 
-    note = upload(service, seed=43, **query).json()["note"]
-
-    assert "already here as 'same'" in note
-    assert "PATCH" not in note
+    assert upload(service, seed=43, **query).json() == first.json()
 
 
 def test_after_a_rename_a_known_archive_is_told_by_the_new_name(service: Service) -> None:
@@ -78,6 +77,26 @@ def test_after_a_rename_a_known_archive_is_told_by_the_new_name(service: Service
 
     assert (renamed.status_code, renamed.json()["name"]) == (200, "new")
     assert "already here as 'new'" in upload(service, seed=44, name="old").json()["note"]
+
+
+def test_known_weights_under_another_name_keep_theirs_and_are_renamed(service: Service) -> None:
+    bytes_ = save({"described": np.ones(3, np.float32)})
+    headers = {"Content-Type": "application/octet-stream"}
+    first = service.http.post("/weights", params={"name": "one"}, content=bytes_, headers=headers).json()
+    path = f"/weights/{first['id']}"
+
+    again = service.http.post("/weights", params={"name": "two"}, content=bytes_, headers=headers)
+    unnamed = service.http.post("/weights", content=bytes_, headers=headers)
+    renamed = patch(service, path, {"name": "two"})
+
+    assert (again.status_code, again.json()["name"]) == (200, "one")
+    assert f"already here as 'one' ({first['id']})" in again.json()["note"]
+    assert unnamed.json() == first
+    assert renamed.json() == service.http.get(path).json() == first | {"name": "two"}
+    assert patch(service, path, {}).json()["name"] == "two"
+    for name in (None, "", "a\nb", 3):
+        problem_of(patch(service, path, {"name": name}), 422, "invalid_body")
+    problem_of(patch(service, "/weights/wt_0000000009", {"name": "x"}), 404, "weights_not_found")
 
 
 def test_a_dataset_may_have_the_name_of_another(service: Service) -> None:

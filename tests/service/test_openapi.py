@@ -76,6 +76,7 @@ def test_every_operation_has_a_stable_id_a_summary_and_a_tag(document: dict[str,
         "weights_delete",
         "weights_get",
         "weights_list",
+        "weights_update",
     ]
     assert all(
         operation["summary"] and operation["description"] and operation["tags"] for operation in operations(document)
