@@ -7,35 +7,29 @@ BodyTooLarge 413 · BodyTooSlow 408 · WrongContentType 415 · InvalidBody 422
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import orjson
+import anyio
+import anyio.to_thread
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from models_store.errors import EspalierError, FieldError, Invalid, TooLarge, UnsupportedType
-from models_store.json_rules import DuplicateKey, unique_keys
 from models_store.spec.explain import explain
 from service.context import context_of
-from service.problems import MalformedRequest
+from service.strict_json import parse
 
-DEEPEST = 64
-"""Levels of nesting that a JSON body may have; a spec needs 6."""
-LONGEST_KEY = 1000
-"""Characters of a key in a JSON body: a message repeats an unknown one, and names the nearest that there is."""
 GRACE_S = 30.0
 LEAST_BYTES_PER_S = 16 << 10
 """The pace of a body after GRACE_S: slower than any connection that is still in use."""
-SMALL_BYTES = 1 << 20
-VALUE_SIGNS = (b",", b"[", b"{")  # each value but the first has one of them before it
-MOST_VALUES = 10_000
-"""Values in a JSON body above SMALL_BYTES: each takes some 60 bytes of memory, and 64 MB could hold 20 million."""
+LARGE_BYTES = 256 << 10
+"""Bytes from which on a body is put together and parsed in a thread."""
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -65,12 +59,6 @@ class InvalidBody(Invalid):
     title = "The body can't be used"
 
 
-class TooManyValues(MalformedRequest):
-    """A large JSON body holds so many values that they would take far more memory than its bytes."""
-
-    code = "too_many_values"
-
-
 def content_type(request: Request) -> str:
     """Return the media type of the body, in lower case and without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -82,8 +70,26 @@ async def read(request: Request, *, max_bytes: int) -> bytes:
     Raises:
         BodyTooLarge, BodyTooSlow, TooManyBodies: as `chunks` does.
     """
-    parts = [part async for part in chunks(request, max_bytes=max_bytes)]
-    return b"".join(parts) if len(parts) != 1 else parts[0]
+    return await joined([part async for part in chunks(request, max_bytes=max_bytes)])
+
+
+async def joined(parts: list[bytes]) -> bytes:
+    """Return the parts of a body as one; many of them in a thread, where that holds nobody up."""
+    if len(parts) == 1:
+        return parts[0]
+    return await run_in_threadpool(b"".join, parts) if sum(map(len, parts)) > LARGE_BYTES else b"".join(parts)
+
+
+async def parsed(request: Request, body: bytes) -> Any:  # noqa: ANN401  any JSON
+    """Return what `strict_json.parse` finds in a body; a large one is parsed in one of a few threads.
+
+    Raises:
+        MalformedRequest: as that does.
+    """
+    if len(body) <= LARGE_BYTES:
+        return parse(body)
+    limiter = context_of(request).threads.parsers
+    return await anyio.to_thread.run_sync(parse, body, limiter=limiter)
 
 
 async def chunks(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
@@ -171,50 +177,6 @@ async def read_optional_json(request: Request, *, max_bytes: int) -> bytes:
     return body
 
 
-def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
-    """Return what strict JSON says (RFC 8259): no NaN, no infinity, no duplicate or long keys, not too deep, UTF-8.
-
-    Raises:
-        MalformedRequest: saying what is wrong and where.
-    """
-    if (
-        len(body) > SMALL_BYTES
-        and sum(_bounded_count(body, sign, MOST_VALUES) for sign in (b",", b"[", b"{")) > MOST_VALUES
-    ):
-        raise TooManyValues(f"a body of more than {SMALL_BYTES} bytes may hold at most {MOST_VALUES} values")
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"the body is not JSON: {error}{_no_numbers_told(body)}") from error
-    quotes = 2 * _count_strings(given)
-    if _bounded_count(body, b'"', quotes) > quotes:  # a key that is lost, or only a quote inside of a string
-        try:
-            json.loads(body, object_pairs_hook=unique_keys, parse_int=str, parse_float=str)
-        except DuplicateKey as error:
-            raise MalformedRequest(str(error)) from error
-    return given
-
-
-def _bounded_count(body: bytes, sign: bytes, most: int) -> int:
-    """Return how often the byte is there, at most `most` + 1; faster than `bytes.count` where it is rare."""
-    count, at = 0, body.find(sign)
-    while at >= 0 and count <= most:
-        count += 1
-        at = body.find(sign, at + 1)
-    return count
-
-
-def _no_numbers_told(body: bytes) -> str:
-    """Return that JSON has no NaN and no infinity, if one of them is all that is wrong."""
-    names: list[str] = []
-    if b"NaN" not in body and b"Infinity" not in body:
-        return ""  # reading a large body again takes a second
-    with suppress(ValueError, RecursionError):  # something else is wrong, and told already
-        json.loads(body, parse_constant=names.append)
-        return f"; JSON has no {names[0]} (RFC 8259, section 6): leave the field out, or give a number" if names else ""
-    return ""
-
-
 def check(model: type[Checked], given: Any) -> Checked:  # noqa: ANN401  any JSON
     """Return the model that was given.
 
@@ -245,30 +207,3 @@ def _told_below(fault: FieldError, below: str) -> FieldError:
     if f"{fault.pointer}/".startswith(f"{below}/"):
         return replace(fault, pointer=fault.pointer.removeprefix(below))
     return replace(fault, pointer="", message=f"{fault.pointer}: {fault.message}")
-
-
-def _count_strings(given: Any) -> int:  # noqa: ANN401  any JSON
-    """Return how many keys and strings the document has.
-
-    Raises:
-        MalformedRequest: if it is nested too deep, or has a key that is too long.
-    """
-    level, depth, strings = [given], 0, 0
-    while level:
-        if depth > DEEPEST:
-            raise MalformedRequest(f"the body is nested deeper than {DEEPEST} levels")
-        below: list[Any] = []
-        for node in level:
-            if isinstance(node, str):
-                strings += 1
-            elif isinstance(node, dict):
-                strings += len(node)
-                if (longest := max(map(len, node), default=0)) > LONGEST_KEY:
-                    raise MalformedRequest(
-                        f"the body has a key of {longest} characters, and {LONGEST_KEY} are the most"
-                    )
-                below.extend(node.values())
-            elif isinstance(node, list):
-                below.extend(node)
-        level, depth = below, depth + 1
-    return strings

@@ -116,7 +116,7 @@ async def patch_of(request: Request, patch: type[Patch]) -> Patch:
         WrongContentType, BodyTooLarge, MalformedRequest, InvalidBody: if it is no such patch.
     """
     body = await bodies.read_json(request, max_bytes=MOST_BYTES, types=("application/json", MERGE_PATCH))
-    return bodies.check(patch, bodies.parse(body))
+    return bodies.check(patch, await bodies.parsed(request, body))
 
 
 MERGE_PATCH = "application/merge-patch+json"

@@ -22,6 +22,7 @@ from service.inference.references import References
 from service.predictions import PredictRequest
 from service.problems import nearest
 from service.routes.requests import refuse_query_besides
+from service.strict_json import TooManyValues
 
 FIRST_KEY = re.compile(rb'\s*\{\s*"model"\s*:\s*"([ !#-\[\]-~]{1,200})"')
 TARGET = {"model", "top_k"}
@@ -103,8 +104,8 @@ async def _from_json(request: Request, resolver: Resolver, *, settings: Settings
                 await resolver.served(first[1].decode())
         parts.append(part)
     try:
-        given = bodies.parse(b"".join(parts) if len(parts) != 1 else parts[0])
-    except bodies.TooManyValues:
+        given = await bodies.parsed(request, await bodies.joined(parts))
+    except TooManyValues:
         _refuse_count("/inputs", most_images)
     inputs = given.get("inputs") if isinstance(given, dict) else None
     if isinstance(inputs, list) and len(inputs) > most_images:  # before each of many is looked at
@@ -127,7 +128,8 @@ async def _from_form(request: Request, resolver: Resolver, *, settings: Settings
         message = "no image came; send one or many fields `files`"
         raise bodies.InvalidBody(message, errors=[FieldError("/files", "missing", message)])
     served = await resolver.served(target.model)
-    images: list[Encoded] = [bytes(file) for file in form.files]
+    is_large = sum(map(len, form.files)) > bodies.LARGE_BYTES
+    images = await run_in_threadpool(form.images) if is_large else form.images()
     return Asked(served, target.top_k, images, [f"/files/{index}" for index in range(len(images))])
 
 
@@ -140,6 +142,10 @@ class _Form:
         self._query = query
         self._most_images = most_images
         self._resolve = resolve
+
+    def images(self) -> list[Encoded]:
+        """Return the files that came."""
+        return [bytes(file) for file in self.files]
 
     def open(self, name: str, _file_name: str | None) -> multipart.Sink:
         """Return where the bytes of a part go."""

@@ -25,6 +25,7 @@ INTAKES = 8
 IMAGE_READERS = 4
 THUMBNAILS = 2  # each may decode a large image
 STREAM_READERS = 2  # they share the interpreter's lock with the event loop: more would be slower for everybody
+PARSERS = 2
 LONGEST_INTAKE_QUEUE_S = 600.0
 
 
@@ -78,6 +79,8 @@ class Threads:
     stream_readers: ThreadGroup
     images: ThreadGroup
     thumbnails: ThreadGroup
+    parsers: anyio.CapacityLimiter
+    """of large JSON bodies"""
 
 
 def threads(*, wait_s: float) -> Threads:
@@ -88,6 +91,7 @@ def threads(*, wait_s: float) -> Threads:
         stream_readers=ThreadGroup(STREAM_READERS, wait_s=wait_s),
         images=ThreadGroup(IMAGE_READERS, wait_s=wait_s, refusal=ImagesBusy),
         thumbnails=ThreadGroup(THUMBNAILS, wait_s=wait_s, refusal=ImagesBusy),
+        parsers=anyio.CapacityLimiter(PARSERS),
     )
 
 

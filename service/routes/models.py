@@ -186,7 +186,7 @@ async def set_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner,
     The file is loaded before the alias moves, so that the first prediction finds it warm; the one before finishes.
     """
     body = await bodies.read_json(request, max_bytes=MOST_ALIAS_BYTES)
-    target = bodies.check(AliasTarget, bodies.parse(body))
+    target = bodies.check(AliasTarget, await bodies.parsed(request, body))
     reference = f"{name}:{target.version}" + (f"/{target.variant}" if target.variant else "")
     await here.sessions.get(await run_in_threadpool(here.references.resolve, reference, owner=owner))
     await here.threads.writers.run(

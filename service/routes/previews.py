@@ -72,7 +72,7 @@ async def preview(
 
     The pixels are changed by a worker, with the very code that trains; it takes this before any other job.
     """
-    given = bodies.parse(await bodies.read_json(request, max_bytes=MOST_BYTES))
+    given = await bodies.parsed(request, await bodies.read_json(request, max_bytes=MOST_BYTES))
     wanted = bodies.check(Preview, given)
     job = await here.threads.writers.run(_submit, here, wanted, dataset_id=dataset_id, owner=owner)
     await wake(here, job)

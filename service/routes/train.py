@@ -19,6 +19,7 @@ from service.context import Context, Here
 from service.meanings import Decision, DryRun, Estimate
 from service.routes.jobs import accepted
 from service.routes.requests import KNOWN_QUERY, IdempotencyKey, answer, problems
+from service.strict_json import parse
 
 MOST_SPEC_BYTES = 1 << 20
 
@@ -94,7 +95,7 @@ def _meaning(here: Context, body: bytes, *, owner: str) -> DryRun:
         kind=jobs.kind_of(spec),
         children=jobs.children_of(spec),
         warnings=warnings,
-        decisions=[Decision.of(each) for each in decisions(bodies.parse(body), spec, facts)],
+        decisions=[Decision.of(each) for each in decisions(parse(body), spec, facts)],
         estimate=Estimate.of(here.database, spec, dataset.card),
         budget=Budget.of(spec, facts),
     )
@@ -119,7 +120,7 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
 
 
 def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, datasets.Dataset, list[str]]:
-    given = bodies.parse(body)
+    given = parse(body)
     spec = bodies.check(TrainSpec, given)
     with _unknown_dataset_told():
         dataset = datasets.find(here.database, spec.dataset, owner=owner)

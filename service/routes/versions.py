@@ -17,6 +17,7 @@ from service.context import Context, Here
 from service.meanings import DryRun
 from service.routes.jobs import accepted
 from service.routes.requests import KNOWN_QUERY, IdempotencyKey, ModelName, VersionNumber, answer, problems
+from service.strict_json import parse
 
 MOST_SPEC_BYTES = 1 << 20
 
@@ -112,7 +113,7 @@ def _submit_measure(
     earlier = jobs.submitted(here.database, key) if key else None
     if earlier is not None:
         return accepted(here, earlier, replayed=True)
-    given = bodies.parse(body) if body.strip() else {}
+    given = parse(body) if body.strip() else {}
     if given != {}:
         message = "measuring takes no options: send no body, or {}"
         raise bodies.InvalidBody(message, errors=[FieldError("", bodies.InvalidBody.code, message)])
@@ -154,7 +155,7 @@ def _submit(
 def _compressed(
     here: Context, body: bytes, *, model: str, number: int, owner: str
 ) -> tuple[reworking.TakenUp, ResolvedSpec, list[str]]:
-    given = bodies.parse(body)
+    given = parse(body)
     compression = bodies.check(Compression, given)
     taken = reworking.take_up(here.database, model, number, owner=owner)
     with bodies.faults_told(ResolvedSpec, {"compression": given}, below="/compression"):

@@ -1,4 +1,4 @@
-"""Two TypeScript clients made of docs/openapi.json, as docs/clients makes them: compiled strictly, and used for real."""
+"""Two TypeScript clients made of docs/openapi.json, as docs/clients makes them: compiled strictly and used."""
 
 import json
 import shutil

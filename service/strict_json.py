@@ -1,0 +1,202 @@
+"""Strict JSON (RFC 8259): no NaN, no infinity, no key twice or very long, not nested too deep, UTF-8.
+
+orjson holds the interpreter's lock while it parses, which stops every other request of the process. So the strings of a
+large body are parsed one by one, and the rest with a mark in the place of each; in a thread, that lets others go on.
+
+MalformedRequest     400  what is wrong, and where
+└── TooManyValues         a large body has more values than it may
+"""
+
+import json
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from models_store.json_rules import DuplicateKey, unique_keys
+from service.problems import MalformedRequest
+
+DEEPEST = 64
+"""Levels of nesting that a body may have; a spec needs 6."""
+LONGEST_KEY = 1000
+"""Characters of a key: a message repeats an unknown one, and names the nearest that there is."""
+SMALL_BYTES = 1 << 20
+VALUE_SIGNS = (b",", b"[", b"{")  # each value but the first has one of them before it
+MOST_VALUES = 10_000
+"""Values in a body above SMALL_BYTES: each takes some 60 bytes of memory, and 64 MB could hold 20 million."""
+MOST_QUOTES = 4 * MOST_VALUES
+LONG_BYTES = 512
+"""Bytes of a string from which on it is parsed by itself."""
+PIECE_BYTES = 1 << 20
+"""Bytes of a very long one that are parsed at a time."""
+STEP_BYTES = 4 << 10
+LONGEST_CHARACTER = 4  # bytes of UTF-8
+CONTINUATION = range(0x80, 0xC0)  # bytes inside of one
+COLON = re.compile(rb"[ \t\n\r]*:")  # behind a key, which stays where it is
+BACKSLASH = ord("\\")
+
+
+class TooManyValues(MalformedRequest):
+    """A large body holds so many values that they would take far more memory than its bytes."""
+
+    code = "too_many_values"
+
+
+def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
+    """Return what strict JSON says.
+
+    Raises:
+        MalformedRequest: saying what is wrong and where.
+    """
+    taken_out = _TakenOut()
+    if len(body) > SMALL_BYTES:
+        if sum(_bounded_count(body, sign, MOST_VALUES) for sign in VALUE_SIGNS) > MOST_VALUES:
+            raise TooManyValues(f"a body of more than {SMALL_BYTES} bytes may hold at most {MOST_VALUES} values")
+        body = taken_out.rest_of(body)
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        where = taken_out.position(error.pos)
+        raise MalformedRequest(f"the body is not JSON: {where or error}{_no_numbers_told(body)}") from error
+    given, strings = _checked(given, taken_out)
+    if _bounded_count(body, b'"', 2 * strings) > 2 * strings:  # a key that is lost, or only a quote inside of a string
+        try:
+            json.loads(body, object_pairs_hook=unique_keys, parse_int=str, parse_float=str)
+        except DuplicateKey as error:
+            raise MalformedRequest(str(error)) from error
+    return given
+
+
+@dataclass
+class _TakenOut:
+    """The long strings of a body, by the marks that stand for them."""
+
+    strings: dict[str, str] = field(default_factory=dict)
+    _prefix: str = field(default_factory=lambda: secrets.token_hex(8))
+    _cuts: list[tuple[int, int]] = field(default_factory=list)  # where in the rest a mark ends, what it made shorter
+
+    def rest_of(self, body: bytes) -> bytes:
+        """Return the body with marks for its long strings.
+
+        Raises:
+            MalformedRequest: if one of them is no JSON, or there are too many quotation marks.
+        """
+        view = memoryview(body)
+        kept: list[bytes | memoryview] = []
+        begin = kept_bytes = at = quotes = 0
+        while (opening := body.find(b'"', at)) >= 0:
+            closing = body.find(b'"', opening + 1)
+            while closing >= 0 and body[closing - 1] == BACKSLASH and _is_escaped(body, closing, after=opening):
+                closing, quotes = body.find(b'"', closing + 1), quotes + 1
+                if quotes > MOST_QUOTES:
+                    raise TooManyValues(
+                        f"a body of more than {SMALL_BYTES} bytes may hold at most {MOST_QUOTES} quotation marks"
+                    )
+            if closing < 0:
+                break
+            quotes += 2
+            if closing - opening > LONG_BYTES and not COLON.match(body, closing + 1):
+                mark = self._take(body, opening, closing + 1)
+                kept += [view[begin:opening], mark]
+                kept_bytes += opening - begin + len(mark)
+                self._cuts.append((kept_bytes, closing + 1 - opening - len(mark)))
+                begin = closing + 1
+            at = closing + 1
+        return b"".join([*kept, view[begin:]]) if kept else body
+
+    def position(self, position: int) -> str | None:
+        """Return where in the body something is whose position in the rest is given; None: as it is given."""
+        if not self._cuts:
+            return None
+        return f"byte {position + sum(shorter for end, shorter in self._cuts if end <= position)} is wrong"
+
+    def _take(self, body: bytes, begin: int, end: int) -> bytes:
+        mark = f"{self._prefix}:{len(self.strings)}"
+        self.strings[mark] = _string(body, begin, end)
+        return f'"{mark}"'.encode()
+
+
+def _string(body: bytes, begin: int, end: int) -> str:
+    """Return the string between two quotation marks, which stand in the body at `begin` and before `end`."""
+    if end - begin <= PIECE_BYTES or body.find(b"\\", begin, end) >= 0:
+        return _loaded(memoryview(body)[begin:end], at=begin)
+    pieces, at, last = [], begin + 1, end - 1
+    while at < last:
+        following = min(at + PIECE_BYTES, last)
+        for _ in range(LONGEST_CHARACTER - 1):
+            following -= following < last and body[following] in CONTINUATION
+        pieces.append(_loaded(b'"%b"' % body[at:following], at=at - 1))
+        at = following
+    return "".join(pieces)
+
+
+def _loaded(text: bytes | memoryview, *, at: int) -> str:
+    try:
+        return str(orjson.loads(text))
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest(f"the body is not JSON: {error.msg}, at byte {at + error.pos}") from error
+
+
+def _is_escaped(body: bytes, at: int, *, after: int) -> bool:
+    """Return whether an odd number of backslashes stands before a quotation mark."""
+    first = at
+    while first - 1 > after and body[first - 1] == BACKSLASH:
+        step = body[max(after + 1, first - STEP_BYTES) : first]
+        first -= len(step) - len(step.rstrip(b"\\"))
+    return (at - first) % 2 == 1
+
+
+def _checked(given: Any, taken_out: _TakenOut) -> tuple[Any, int]:  # noqa: ANN401  any JSON
+    """Return the document with its long strings in their places, and how many keys and strings it has.
+
+    Raises:
+        MalformedRequest: if it is nested too deep, or has a key that is too long.
+    """
+    long, root = taken_out.strings, [given]
+    level: list[Any] = [root]
+    depth = strings = 0
+    while level:
+        if depth > DEEPEST:
+            raise MalformedRequest(f"the body is nested deeper than {DEEPEST} levels")
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                strings += len(node)
+                longest = max(map(len, node), default=0)
+                if longest > LONGEST_KEY:
+                    raise MalformedRequest(
+                        f"the body has a key of {longest} characters, and {LONGEST_KEY} are the most"
+                    )
+            pairs = node.items() if isinstance(node, dict) else enumerate(node)
+            for place, value in pairs:
+                if isinstance(value, str):
+                    strings += 1
+                    if long and value in long:
+                        node[place] = long[value]
+                elif isinstance(value, dict | list):
+                    below.append(value)
+        level, depth = below, depth + 1
+    return root[0], strings
+
+
+def _bounded_count(body: bytes, sign: bytes, most: int) -> int:
+    """Return how often the byte is there, at most `most` + 1; faster than `bytes.count` where it is rare."""
+    count, at = 0, body.find(sign)
+    while at >= 0 and count <= most:
+        count += 1
+        at = body.find(sign, at + 1)
+    return count
+
+
+def _no_numbers_told(body: bytes) -> str:
+    """Return that JSON has no NaN and no infinity, if one of them is all that is wrong."""
+    names: list[str] = []
+    if b"NaN" not in body and b"Infinity" not in body:
+        return ""  # reading a large body again takes a second
+    with suppress(ValueError, RecursionError):  # something else is wrong, and told already
+        json.loads(body, parse_constant=names.append)
+        return f"; JSON has no {names[0]} (RFC 8259, section 6): leave the field out, or give a number" if names else ""
+    return ""
