@@ -78,7 +78,7 @@ def _journey(
         console.print(f"[yellow]warning: {escape(warning)}")
     job = watch(client, job["id"], console=console, meanwhile=stack.tend)
     if job["state"] != "succeeded":
-        log = client.text(f"/jobs/{job['id']}/logs")
+        log = client.text(f"/jobs/{job['id']}/logs", accept="text/plain")
         console.print(f"the job's log:\n{escape(log)}")
         raise typer.Exit(1)
 

@@ -78,3 +78,25 @@ def test_a_model_is_shown_with_what_its_aliases_pin() -> None:
     model = {"name": "leaves", "versions": [{"version": 2}], "aliases": aliases, "created_at": None}
 
     assert "@best=2/int8 @default=1 " in shown(output.model_table([model]))
+
+
+REPORT = {
+    "checks": [],
+    "passed": [
+        {"check": "undecodable", "count": 2000, "message": "2,000 images were read, and all of them can be decoded"},
+        {"check": "duplicates_across_splits", "count": 2000, "message": "no image is in two splits (1,200 in train)"},
+    ],
+}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_what_is_in_order_is_told_whole_at_any_width(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+
+    console.print(output.dataset_report(REPORT))
+
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    told = " ".join(" ".join(lines).split())
+    assert "nothing was found" in told
+    assert all(f"{each['check']} {each['message']}" in told for each in REPORT["passed"])  # type: ignore[index]
+    assert max(map(len, lines)) <= width
