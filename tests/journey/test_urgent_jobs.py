@@ -14,7 +14,7 @@ import pytest
 
 from service.cli.stack import Stack
 from tests import samples
-from tests.journey.conftest import LiveService, archive, children_of, is_alive, kill, starter_of
+from tests.journey.conftest import LiveService, archive, children_of, is_alive, kill, name_of, starter_of
 from tests.samples import PLAIN
 
 pytestmark = pytest.mark.slow
@@ -36,6 +36,20 @@ def wait_for(look: Callable[[], Any]) -> Any:
     return found
 
 
+def below(pid: int) -> Iterator[int]:
+    """Yield all processes that come from this one."""
+    with suppress(OSError):  # it has ended meanwhile
+        for child in children_of(pid):
+            yield child
+            yield from below(child)
+
+
+def is_trainer(pid: int) -> bool:
+    with suppress(OSError):
+        return name_of(pid) == "trainer" or b"workers.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
 class Worker:
     """The stack's worker, by its processes."""
 
@@ -48,15 +62,14 @@ class Worker:
         return int(wait_for(lambda: children_of(process.keeper.pid))[0])
 
     def trainers(self) -> set[int]:
-        """Return the trainers that its starter has forked and that have not ended."""
-        starter = starter_of(self.pid)
-        return {pid for pid in children_of(starter) if is_alive(pid)} if starter is not None else set()
+        """Return the trainers that have not ended: forked by the starter, or, while it is not warm yet, begun cold."""
+        return {pid for pid in below(self.pid) if is_alive(pid) and is_trainer(pid)}
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     """A stack whose worker is warm."""
-    settings = samples.quick_settings(tmp_path_factory.mktemp("stack") / "home", stop_grace_s=3)
+    settings = samples.quick_settings(tmp_path_factory.mktemp("stack") / "home", stop_grace_s=3, lease_s=60)
     stack = Stack(settings, port=0, tell=print)
     try:
         stack.start()
