@@ -19,6 +19,7 @@ from pydantic.json_schema import models_json_schema
 from models_store.spec.compression import Compression
 from models_store.spec.preview import Preview
 from models_store.spec.train import ResolvedSpec, TrainSpec
+from service import openapi_examples
 from service.auth import SECURITY_SCHEMES
 from service.changes import DatasetPatch, DescriptionPatch, WeightsPatch
 from service.event_answers import JobEvent, LogStreamEvent
@@ -110,6 +111,7 @@ def build(app: FastAPI) -> dict[str, Any]:
         for operation in operations.values():
             for response in operation["responses"].values():
                 _as_problem(response)
+    openapi_examples.attach(document)
     return document
 
 

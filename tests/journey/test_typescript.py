@@ -1,4 +1,4 @@
-"""Two TypeScript clients made of docs/openapi.json, as docs/clients makes them: compiled strictly and used."""
+"""Two TypeScript clients made of docs/openapi.json as docs/clients makes them: compiled strictly, used for real."""
 
 import json
 import shutil
