@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from models_store import claims, jobs, publications, registry, tables, weights
+from models_store import claims, jobs, publications, registry, removals, tables, weights
 from models_store.blobs import Blobs
 from models_store.claims import Claim
 from models_store.database import Database
@@ -79,6 +79,20 @@ def test_a_compression_is_told_the_versions_weights_and_how_they_were_trained(
     assert (told.kind, told.compressed_from) == ("compress", "leaves:1")
     known = {name: TRAINING[name] for name in ("best_epoch", "precision", "batch_size")}
     assert told.promoted == {"weights": "c" * 64, "history": HISTORY} | known
+
+
+def test_a_version_is_compressed_after_the_job_that_made_it_was_deleted(
+    store: Database, blobs: Blobs, settings: Settings, publication: publications.Publication, tmp_path: Path
+) -> None:
+    maker = claimed(store, settings)
+    publications.publish(store, maker, publication)
+    removals.delete_job(store, maker.job.id, owner=OWNER)
+    claim = claimed(store, settings, errand=jobs.Errand("compress", {"model": "leaves", "version": 1}))
+
+    told = assign(store, blobs, claim, staging=tmp_path)
+
+    assert told.promoted is not None
+    assert (told.promoted["weights"], told.promoted["history"]) == ("c" * 64, HISTORY)
 
 
 def test_a_measuring_is_told_the_files_that_are_served(
