@@ -20,6 +20,10 @@ class Bystander:
         """Print it."""
         print(text, flush=True)
 
+    def doubt(self, text: str) -> None:
+        """Print it."""
+        print(text, flush=True)
+
     def warn(self, text: str) -> None:
         """Print it."""
         print(text, flush=True)

@@ -30,6 +30,9 @@ class Silent(Bystander):
     def log(self, text: str) -> None:
         """Do nothing."""
 
+    def doubt(self, text: str) -> None:
+        """Do nothing."""
+
     def warn(self, text: str) -> None:
         """Do nothing."""
 

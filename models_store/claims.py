@@ -13,7 +13,7 @@ from models_store import due, events, families, tables
 from models_store.database import Database, now
 from models_store.endings import LONGEST_BACKOFF_S, SEE_LOGS, count_crash, end_attempt, ended, requeued
 from models_store.host import this_process
-from models_store.jobs import COLUMNS, TERMINAL, Job, digest_of, job_of
+from models_store.jobs import COLUMNS, FOUND, TERMINAL, Job, digest_of, job_of
 from models_store.settings import Settings
 
 SHUTTING_DOWN = "the worker is shutting down"
@@ -125,6 +125,21 @@ def keep_plan(database: Database, claim: Claim, spec: dict[str, Any]) -> None:
     """
     with database.write() as connection:
         _fenced(connection, claim, {"spec": spec, "spec_sha256": digest_of(spec)})
+
+
+def keep_warning(database: Database, claim: Claim, text: str) -> None:
+    """Add a warning to those that the job's owner is shown; one that is there already is not repeated.
+
+    Raises:
+        Stale: if the claim is no longer ours.
+    """
+    job = tables.job
+    with database.write() as connection:
+        row = connection.execute(select(job.c.warnings).where(_holds(claim)).with_for_update()).first()
+        if row is None:
+            raise Stale
+        if (warning := f"{FOUND}{text}") not in row.warnings:
+            _fenced(connection, claim, {"warnings": [*row.warnings, warning]})
 
 
 def keep_checkpoint(database: Database, claim: Claim, sha256: str) -> list[str]:

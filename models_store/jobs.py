@@ -60,6 +60,8 @@ __all__ = [
 
 STATES = ("queued", "running", "waiting", "succeeded", "failed", "canceled")
 TERMINAL = families.TERMINAL
+FOUND = "found while it ran: "
+"""beginning of a warning that is of one run, not of its spec"""
 ErrandKind = Literal["preview", "compress", "measure"]
 ERRANDS: tuple[ErrandKind, ...] = get_args(ErrandKind)
 URGENT = 100
@@ -348,7 +350,7 @@ def retry(database: Database, job_id: str, *, owner: str, settings: Settings) ->
         owner=owner,
         spec=spec,
         settings=settings,
-        warnings=earlier.warnings,
+        warnings=[text for text in earlier.warnings if not text.startswith(FOUND)],
         errand=errand_of(earlier),
     )[0]
 

@@ -238,7 +238,10 @@ class Job(Answer):
     crashes: int
     result: Outcome | None
     problem: Problem | None = Field(description="why it failed")
-    warnings: list[str] = Field(description="what the spec allows and is unlikely to mean")
+    warnings: list[str] = Field(
+        description="what the spec allows and is unlikely to mean; after `found while it ran: `, what is likely to be "
+        "wrong with the result"
+    )
     spec: Spec = Field(description="the spec with every default decided, which may be sent to POST /train as it is")
     created_at: datetime
     started_at: datetime | None

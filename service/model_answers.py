@@ -38,6 +38,7 @@ class Version(Answer):
         "here, fp32"
     )
     not_made: dict[str, str] = Field(description="form that was asked for → why it could not be made")
+    warnings: list[str] = Field(description="what is likely to be wrong with the model, and what to do")
     compressed_from: str | None = Field(
         description="`name:version` whose trained weights were compressed; null: it was trained"
     )
@@ -65,6 +66,7 @@ class Version(Answer):
             default_variant=version.default_variant,
             defaults={str(provider): variant for provider, variant in version.defaults.items()},
             not_made=version.card.get("not_made", {}),
+            warnings=version.card.get("warnings", []),
             compressed_from=version.card.get("compressed_from"),
             weights=version.weights_blob,
             task=version.card.get("task", "image_classification"),

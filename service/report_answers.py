@@ -164,4 +164,5 @@ class JobReport(Answer):
     )
     defaults: dict[str, str] = Field({}, description="provider → the form that it serves by default")
     not_made: dict[str, str] = Field({}, description="form that was asked for → why it could not be made")
+    warnings: list[str] = Field([], description="what is likely to be wrong with the model, and what to do")
     pictures: list[PictureTold]

@@ -97,11 +97,12 @@ def write_report(
     forms: dict[str, dict[str, Any]],
     defaults: dict[str, str],
     not_made: dict[str, str],
+    warnings: list[str],
 ) -> str:
     """Put the report among the blobs and return its digest.
 
     `forms` are the variants' cards, `defaults` the form that each provider serves, `not_made` why a form that was asked
-    for could not be made.
+    for could not be made, `warnings` what is likely to be wrong with the model.
     """
     spec, assignment = work.spec, work.assignment
     identity = {
@@ -122,6 +123,7 @@ def write_report(
         made=forms,
         defaults=defaults,
         not_made=not_made,
+        warnings=warnings,
     )
     path = work.staging / "report.zip"
     report.write(path, document, pictures)

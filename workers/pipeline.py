@@ -17,15 +17,19 @@ from models_store.providers import Provider
 from models_store.targets import of_task
 from workers import examining, fitting, quantizing, shrinking
 from workers.checking import check_files
+from workers.evaluation import soundness
 from workers.evaluation.examination import Examined
 from workers.export import sessions
 from workers.export.benchmark import benchmark
 from workers.export.figures import Measurement, Unmeasurable
 from workers.export.graph import export
 from workers.image.data import ImageArrays, prepare
+from workers.image.task import Classifier
 from workers.learning import learn
 from workers.portable import make_portable
 from workers.publishing import publish, version_card
+from workers.training import doubts
+from workers.training.loop import Trained
 from workers.work import Form, Work, identity
 
 
@@ -51,7 +55,9 @@ def run(work: Work) -> None:
     figures = measure_files(work, arrays, forms)
     not_made |= leave_out_what_runs_nowhere(work, forms, figures)
     agreements = {name: each for name, each in agreements.items() if name in forms}
+    warnings = warn_of_the_result(work, trained, arrays, examined)
     card = version_card(work, trained, arrays, agreements=agreements, examined=examined, not_made=not_made)
+    card |= {"warnings": warnings}
     publish(work, trained, arrays, forms, standalone=standalone, figures=figures, examined=examined, card=card)
 
 
@@ -107,6 +113,17 @@ def evaluate_file(work: Work, entries: list[ManifestEntry], arrays: ImageArrays,
     examined = examining.examine_file(work, entries, arrays, session, temperature=form.divisor)
     work.reporter.metrics(**examining.headline(examined))
     return examined
+
+
+def warn_of_the_result(
+    work: Work, trained: Trained[Classifier], arrays: ImageArrays, examined: Mapping[str, Examined]
+) -> list[str]:
+    """Tell the owner what is likely to be wrong with the model, and return that with what training has shown."""
+    found = soundness.of_sections({split: each.section for split, each in examined.items()}, task=work.spec.task)
+    for text in found:
+        work.reporter.doubt(text)
+    outputs = of_task(work.spec.task).output_count(len(arrays.classes))
+    return [*doubts.of_history(trained.history, work.spec, outputs=outputs).values(), *found]
 
 
 def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[Provider, dict[str, Measurement]]:

@@ -26,6 +26,10 @@ class Reporter(Protocol):
         """Tell one line for people: what was decided, or done."""
         ...
 
+    def doubt(self, text: str) -> None:
+        """Warn the owner of the job: its result is likely to be bad, and what to do. It is kept with the job."""
+        ...
+
     def warn(self, text: str) -> None:
         """Tell one line for people: something did not go as it was meant to."""
         ...
@@ -65,6 +69,10 @@ class Stretch:
     def log(self, text: str) -> None:
         """Tell one line for people."""
         self._reporter.log(text)
+
+    def doubt(self, text: str) -> None:
+        """Warn the owner of the job."""
+        self._reporter.doubt(text)
 
     def warn(self, text: str) -> None:
         """Tell one line for people, as a warning."""

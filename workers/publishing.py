@@ -92,6 +92,7 @@ def publish(
         forms={each.name: each.card for each in variants},
         defaults={str(provider): form for provider, form in judged.defaults.items()},
         not_made=card["not_made"],
+        warnings=card["warnings"],
     )
     for name, form in standalone.items():
         metadata.stamp(form.path, form=name, metrics=_comparison(form.facts))

@@ -125,6 +125,11 @@ class PipeReporter:
         """Tell one line for people: what was decided, or done."""
         self._say_line(text, "info")
 
+    def doubt(self, text: str) -> None:
+        """Warn the owner of the job: its result is likely to be bad, and what to do. It is kept with the job."""
+        self.say("doubt", {"text": text})
+        self.warn(text)
+
     def warn(self, text: str) -> None:
         """Tell one line for people: something did not go as it was meant to."""
         self._say_line(text, "warning")

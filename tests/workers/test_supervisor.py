@@ -127,6 +127,20 @@ def test_what_its_stages_took_is_kept_for_estimates_and_is_no_event(database: Da
     assert "cost" not in [event.kind for event in events.after(database, job.id, 0)]
 
 
+def test_what_is_likely_to_be_wrong_is_kept_with_the_job_and_not_with_its_repetition(
+    database: Database, settings: Settings, attempt: Attempt
+) -> None:
+    attempt(
+        'say("doubt", text="it blew up"); say("doubt", text="it blew up")\n'
+        'say("problem", status=422, code="diverged", title="Diverged", detail="it blew up", errors=[]); os._exit(65)'
+    )
+
+    job = the_job(database)
+    again = jobs.retry(database, job.id, owner=OWNER, settings=settings)
+    assert job.warnings == ["found while it ran: it blew up"]
+    assert again.warnings == []
+
+
 def test_what_a_measuring_trainer_hands_over_replaces_figures(
     database: Database, attempt: Attempt, settings: Settings
 ) -> None:

@@ -18,6 +18,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
 p { margin: .4rem 0; } .faint, figcaption small, td small { color: var(--faint); }
+.warning { padding: .5rem .75rem; border-left: .25rem solid #c77700; background: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .75rem 0; }
 th, td { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
@@ -39,6 +40,7 @@ def page(report: dict[str, Any], pictures: Sequence[Picture]) -> str:
     parts = [
         f"<h1>{text(report['model'])}</h1>",
         f'<p class="faint">{text(_facts(report))}</p>',
+        *(f'<p class="warning">{text(warning)}</p>' for warning in report["warnings"]),
         "<h2>Headline</h2>",
         _headline(splits),
         *(f'<p class="faint">{text(note)}</p>' for note in report["notes"]),

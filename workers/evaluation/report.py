@@ -37,12 +37,14 @@ def assemble(
     made: dict[str, dict[str, Any]],
     defaults: dict[str, str],
     not_made: dict[str, str],
+    warnings: Sequence[str] = (),
 ) -> tuple[dict[str, Any], list[Picture]]:
     """Return the report as JSON, and its pictures.
 
     `identity` says what the run was (job, model, task, backbone, dataset, classes, and the monitor that picked the best
     epoch); `examined` is by split, `made` what is known of each form (its variant's card), `defaults` the form that
-    each provider serves, `not_made` why a form that was asked for could not be made.
+    each provider serves, `not_made` why a form that was asked for could not be made, `warnings` what is
+    likely to be wrong with the model.
     """
     metric = of_task(identity["task"]).score_label
     curves = training.curves(history, best_epoch=best_epoch, metric=metric, monitor=identity["monitor"])
@@ -56,6 +58,7 @@ def assemble(
         "best_epoch": best_epoch,
         "temperature": temperature,
         "notes": _notes(temperature),
+        "warnings": list(warnings),
         "splits": {split: each.section for split, each in examined.items()},
         "history": list(history),
         "forms": made,

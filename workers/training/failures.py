@@ -30,6 +30,15 @@ class TrainingDiverged(Invalid):
     title = "Training diverged"
 
 
+def diverged(epoch: int, *, step: int, steps: int, rate: float) -> TrainingDiverged:
+    """Return the error of a loss that is not finite, with what to do; epochs and steps count from 1."""
+    return TrainingDiverged(
+        f"the loss was no longer a finite number in epoch {epoch}, at step {step} of {steps}, with the learning rate "
+        f"at {rate:.3g}; lower `optimizer.lr`, add `schedule.warmup_epochs` or `training.clip_grad_norm`, or set "
+        "`training.precision` to fp32"
+    )
+
+
 class OutOfMemory(Invalid):
     """A batch does not fit into the device's memory."""
 

@@ -21,11 +21,21 @@ import torch
 
 from models_store.spec.train import ResolvedSpec
 from workers.progress import Checkpoints, Drained, Reporter
-from workers.training import checkpoint, optimizers, preparation, sampling, schedules, selection, targets, transfer
+from workers.training import (
+    checkpoint,
+    doubts,
+    optimizers,
+    preparation,
+    sampling,
+    schedules,
+    selection,
+    targets,
+    transfer,
+)
 from workers.training.allocator import keeping_freed_memory
 from workers.training.averaging import renew_statistics
 from workers.training.checkpoint import Position
-from workers.training.failures import NothingToTrainOn, TrainingDiverged, told_in_our_words
+from workers.training.failures import NothingToTrainOn, TrainingDiverged, diverged, told_in_our_words
 from workers.training.feeds import infer
 from workers.training.learner import Examples, Learner, Rows
 from workers.training.optimizers import KeepsTwoWeights
@@ -262,6 +272,8 @@ class _Run:
         position.epoch, position.step = position.epoch + 1, 0
         self._finish_if_done()
         self.reporter.metrics(**row)
+        for text in doubts.new(position.history, self.spec, outputs=self.targets.output_count):
+            self.reporter.doubt(text)
         if position.finished:
             self._save()
         else:
@@ -317,12 +329,7 @@ class _Run:
 
     def _diverged(self) -> TrainingDiverged:
         position = self.position
-        return TrainingDiverged(
-            f"the loss was no longer a finite number in epoch {position.epoch + 1}, "
-            f"at step {position.step + 1} of {len(self.bounds)}, with the learning rate at {position.rate:.3g}; "
-            "lower `optimizer.lr`, add `schedule.warmup_epochs` or `training.clip_grad_norm`, "
-            "or set `training.precision` to fp32"
-        )
+        return diverged(position.epoch + 1, step=position.step + 1, steps=len(self.bounds), rate=position.rate)
 
     def _save_when_due(self) -> None:
         if self.clock() - self.saved_at >= max(self.checkpoint_s, self.saving_s / SAVING_SHARE):
