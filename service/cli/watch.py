@@ -29,7 +29,7 @@ Document = dict[str, Any]
 BAR_WIDTH = 20
 SEPARATOR = " · "
 LEVEL_STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
-NOT_FACTS = ("fraction", "phase_fraction", "phase", "children", "ended", "eta_s")
+NOT_FACTS = ("event", "fraction", "phase_fraction", "phase", "children", "ended", "eta_s")
 
 
 def watch(client: Client, job_id: str, *, console: Console, meanwhile: Callable[[], None] = lambda: None) -> Document:

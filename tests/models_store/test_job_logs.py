@@ -100,3 +100,29 @@ def test_attempts_are_counted_from_one_however_they_ended(database: Database, se
     assert (claim.attempt, second.attempt, third.attempt) == (1, 2, 3)
     begun = [event.data.get("attempt") for event in events.after(database, claim.job.id, 0, kinds=("state",))]
     assert [attempt for attempt in begun if attempt] == [1, 2, 3]
+
+
+def test_a_familys_log_tells_of_its_children_and_not_of_its_steps() -> None:
+    told = [
+        ("state", {"state": "queued"}),
+        ("state", {"state": "running", "attempt": 1}),
+        ("phase", {"phase": "trials"}),
+        ("state", {"state": "waiting"}),
+        ("child", {"kind": "trial", "number": 0, "state": "succeeded", "value": 0.91234, "pruned": True}),
+        ("state", {"state": "queued", "reason": "a child has ended"}),
+        ("state", {"state": "running", "attempt": 2}),
+        ("child", {"kind": "trial", "number": 1, "state": "failed", "problem": "it diverged"}),
+        ("state", {"state": "queued", "reason": "its worker process is gone", "retry_in_s": 10.0}),
+        ("state", {"state": "succeeded", "result": {"model": "leaves", "version": 3}}),
+    ]
+    lines = job_logs.Lines(kind="search")
+
+    found = [lines.of(events.Event(seq, kind, data, 0.0)) for seq, (kind, data) in enumerate(told, 1)]
+
+    assert [(line.level, line.message) for line in found if line is not None] == [
+        ("info", "queued"),
+        ("info", "trial 0 succeeded: 0.9123, stopped early"),
+        ("warning", "trial 1 failed: it diverged"),
+        ("warning", "attempt 2 ended: its worker process is gone; it is tried again in 10 s"),
+        ("info", "succeeded: leaves:3"),
+    ]

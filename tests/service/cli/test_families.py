@@ -157,8 +157,11 @@ class OnItsWay(Told):
         told = [
             ("phase", {"phase": "training"}),
             ("progress", {"fraction": 0.3, "phase_fraction": 0.5, "epoch": 1, "epochs": 4, "eta_s": 754.0}),
+            ("log", {"text": "epoch 1 of 4: train_loss 0.5", "level": "info", "stage": "training"}),
+            ("log", {"text": "training took 3.0 s", "level": "info", "stage": "training"}),
+            ("log", {"text": "int8 is left out: [it] differs", "level": "warning", "stage": "verifying"}),
         ]
-        return iter([Event(number, kind, data) for number, (kind, data) in enumerate(told, 1)])
+        return iter([Event(number, kind, data | {"event": kind}) for number, (kind, data) in enumerate(told, 1)])
 
 
 def test_whoever_watches_a_training_sees_how_long_it_still_takes() -> None:
@@ -169,3 +172,22 @@ def test_whoever_watches_a_training_sees_how_long_it_still_takes() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "about 13 min left" in text
     assert "eta_s" not in text
+    assert "event progress" not in text
+    assert "  epoch 1 of 4: train_loss 0.5\n" in text
+    assert "  int8 is left out: [it] differs\n" in text
+    assert "training took" not in text  # the phase's bar shows it
+
+
+def test_in_a_pipe_every_line_of_the_log_is_a_line_without_colours() -> None:
+    console = Console(file=io.StringIO(), width=80)
+
+    watch(OnItsWay(), "job_0", console=console)
+
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines == [
+        "  training",
+        "  epoch 1 of 4: train_loss 0.5",
+        "  training took 3.0 s",
+        "  int8 is left out: [it] differs",
+        "job job_0 succeeded",
+    ]
