@@ -126,7 +126,9 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
             return own.union(*(references(child) for child in node.values()))
         return set().union(*(references(child) for child in node)) if isinstance(node, list) else set()
 
-    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    known = {
+        f"#/components/{kind}/{name}" for kind in ("schemas", "examples") for name in document["components"][kind]
+    }
     assert references(document) == known & references(document)
 
 
