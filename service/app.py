@@ -27,7 +27,8 @@ Answers of text above 1 KB are compressed as `Accept-Encoding` asks; events, fil
 Every `GET` answers `HEAD`, and every path `OPTIONS`. `Accept` is ignored, except at `/`. No path ends in a slash.
 
 Every call may be refused before it is looked at: 400 for a `Host` that is not in ALLOWED_HOSTS, 403 for a web page
-whose origin is not in CORS_ORIGINS, 408 for what is half-sent, 414 and 431 for a head over 64 KB or 100 headers.
+whose origin is not in CORS_ORIGINS, 406 where `Accept-Encoding` takes no form at all, 408 for
+what is half-sent, 414 and 431 for a head over 64 KB or 100 headers.
 500 is a fault of the service.
 """
 

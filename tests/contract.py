@@ -12,7 +12,7 @@ import orjson
 
 from service import openapi
 
-REFUSED_ANYWHERE = {400, 403, 405, 408, 414, 415, 422, 431, 500}
+REFUSED_ANYWHERE = {400, 403, 405, 406, 408, 414, 415, 422, 431, 500}
 """Statuses of any call, as the document's own description says; those that concern a call are documented with it."""
 
 
