@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,22 @@ def test_the_job_succeeds_and_names_its_model(job: dict[str, Any]) -> None:
     assert job["result"] == {"model": "colours", "version": 1}
     assert {step["state"] for step in job["steps"]} == {"done"}
     assert job["progress"]["fraction"] == 1
+
+
+def test_the_same_spec_is_estimated_from_what_the_job_took(service: LiveService, job: dict[str, Any]) -> None:
+    took_s = sum(
+        (datetime.fromisoformat(step["ended_at"]) - datetime.fromisoformat(step["started_at"])).total_seconds()
+        for step in job["steps"]
+    )
+
+    answer = service.http.post("/train?dry_run=true", json=job["spec"]).raise_for_status().json()
+
+    estimate = answer["estimate"]
+    assert [stage["stage"] for stage in estimate["stages"]] == [step["name"] for step in job["steps"]]
+    assert estimate["seconds"]["low"] < took_s < estimate["seconds"]["high"]
+    assert estimate["memory_bytes"]["middle"] > 100 << 20
+    assert answer["decisions"] == []
+    assert answer["spec"] == job["spec"]
 
 
 def test_every_variant_is_measured_on_its_file(service: LiveService, version: dict[str, Any]) -> None:

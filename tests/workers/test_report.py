@@ -308,6 +308,15 @@ def test_grey_and_transparent_images_have_thumbnails(channels: int) -> None:
     assert "val-mistakes.png" in names_of(found)
 
 
+def test_what_is_likely_to_be_wrong_stands_before_the_figures(tmp_path: Path) -> None:
+    document, pictures = a_report(tmp_path / "report.zip", count=30)
+    document["warnings"] = ["the model answers 'a<b' to all 30 test images"]
+
+    text = page(document, pictures)
+
+    assert 0 < text.index("the model answers &#x27;a&lt;b&#x27; to all") < text.index("Headline")
+
+
 def test_names_of_classes_can_not_break_out_of_the_page(tmp_path: Path) -> None:
     document, pictures = a_report(tmp_path / "report.zip", count=30)
     document["model"] = '"><img src=x onerror=alert(1)>'
