@@ -15,7 +15,7 @@ ListedKind = Literal["train", "search", "k_fold", "repeats", "preview", "compres
 Metrics = dict[str, dict[str, float | None]]
 
 
-Changes = dict[str, Any]
+Changes = Annotated[dict[str, Any], Field(title="Changes")]
 """Dotted path in the spec → value"""
 
 

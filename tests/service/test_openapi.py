@@ -126,9 +126,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
             return own.union(*(references(child) for child in node.values()))
         return set().union(*(references(child) for child in node)) if isinstance(node, list) else set()
 
-    known = {
-        f"#/components/{kind}/{name}" for kind in ("schemas", "examples") for name in document["components"][kind]
-    }
+    known = {f"#/components/{kind}/{name}" for kind in ("schemas", "examples") for name in document["components"][kind]}
     assert references(document) == known & references(document)
 
 
@@ -248,6 +246,13 @@ def test_the_generated_client_speaks_to_the_live_service(service: Service, clien
     assert [each.id for each in listed.items] == [dataset]
     assert tried.spec.to_dict()["optimizer"]["lr"] == 0.1
     assert (job.state.value, canceled.state.value) == ("queued", "canceled")
+
+
+def test_the_generated_clients_classes_are_named_after_what_they_are(client: ModuleType) -> None:
+    names = ["StateEvent", "ResolvedSpec", "Mistake", "Cut", "TakenUp", "JobChanges", "TrialChanges", "BestChanges"]
+
+    assert [shape(client, name).__name__ for name in names] == names
+    assert [name for name in vars(client.models) if "Body" in name] == []
 
 
 def test_the_generated_client_gets_problems_as_objects(service: Service, client: ModuleType) -> None:
