@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from models_store.dataset_manifest import SPLITS, ManifestEntry, counts
 from models_store.errors import FieldError, Invalid
 from models_store.image_formats import ALLOWED
-from models_store.spec.facts import Target
+from models_store.spec.facts import Target, fitting_white
 
 MOST_NAMES = 200  # in a report, for each check
 MOST_ERRORS = 1000  # in a problem document
@@ -120,6 +120,26 @@ def check_entries(entries: Sequence[ManifestEntry], classes: Sequence[str]) -> l
         message = f"the images have {len(sizes)} sizes, most often {width} x {height}; each is brought to the spec's"
         checks.append(Check("mixed_sizes", "info", message))
     return checks
+
+
+def check_depth(peaks: Mapping[str, int]) -> list[Check]:
+    """Look at images of 16 bits that use a small part of them; `peaks` are file → largest value."""
+    largest = max(peaks.values(), default=0)
+    if largest == 0 or (white := fitting_white(largest)) is None:
+        return []
+    message = (
+        f"{len(peaks)} images of 16 bits use only 0 to {largest} of 65535, and would be shown nearly black; if their "
+        f"values have {white.bit_length()} bits, train with `input.white_level` {white}"
+    )
+    reasons = {file: f"0 to {peak}" for file, peak in peaks.items()}
+    return [Check("narrow_16_bit", "warning", message, sorted(peaks), reasons)]
+
+
+def check_links(targets: Mapping[str, str], *, copies: int) -> Check:
+    """Name the links of the archive that were followed; `targets` are link → what it leads to."""
+    message = f"{len(targets)} links were followed: {copies} files count as copies of those they name"
+    reasons = {link: f"a link to {target or 'the top'}" for link, target in targets.items()}
+    return Check("links", "info", message, sorted(reasons), reasons)
 
 
 def _check_copies(entries: Sequence[ManifestEntry]) -> list[Check]:

@@ -43,6 +43,7 @@ class Picture:
     height: int
     size_bytes: int
     grey: bool
+    peak: int | None = None  # largest value of 16 bits
 
 
 @dataclass
@@ -226,6 +227,7 @@ class _Desk:
                     facts.height,
                     size_bytes=len(waiting.data),
                     grey=facts.grey,
+                    peak=facts.peak,
                 )
                 self._images.writestr(_entry(member), waiting.data)
             self._known[waiting.sha256] = known

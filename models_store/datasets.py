@@ -23,7 +23,15 @@ from sqlalchemy.exc import IntegrityError
 from models_store import disk, names, scratch, tables
 from models_store.blobs import Blobs
 from models_store.database import Database, now
-from models_store.dataset_checks import Check, DatasetUnusable, check_classes, check_entries, report
+from models_store.dataset_checks import (
+    Check,
+    DatasetUnusable,
+    check_classes,
+    check_depth,
+    check_entries,
+    check_links,
+    report,
+)
 from models_store.dataset_folders import LayoutChoice
 from models_store.dataset_intake import Intake, take_in, without_leftovers
 from models_store.dataset_layout import arrange
@@ -179,6 +187,7 @@ def facts(dataset: Dataset) -> DatasetFacts:
         grey=card.get("grey", False),
         grouped=card.get("grouped", False),
         validation_count=card.get("splits", {}).get("val"),
+        largest_16_bit=card.get("largest_16_bit"),
     )
 
 
@@ -246,10 +255,7 @@ def _judged(intake: Intake, undecodable: Literal["refuse", "skip"], *, layout: L
         message = f"{len(intake.ignored)} files are no images, and were passed over"
         checks.append(Check("ignored_files", "info", message, sorted(intake.ignored)))
     if intake.links.targets:
-        count = len(intake.links.files)
-        message = f"{len(intake.links.targets)} links were followed: {count} files count as copies of those they name"
-        targets = {link: f"a link to {target or 'the top'}" for link, target in intake.links.targets.items()}
-        checks.append(Check("links", "info", message, sorted(targets), targets))
+        checks.append(check_links(intake.links.targets, copies=len(intake.links.files)))
     if intake.names.guessed:
         message = (
             f"names in the zip are not UTF-8 and were read as {intake.names.guessed}, as in {intake.names.example!r}; "
@@ -266,6 +272,7 @@ def _judged(intake: Intake, undecodable: Literal["refuse", "skip"], *, layout: L
         splits = complete(entries)
         entries, origin = splits.entries, splits.origin
         filled = {name for entry in entries for name in entry.names}
+        checks += check_depth({picture.file: picture.peak for picture in intake.pictures if picture.peak is not None})
         checks += [*splits.checks, *check_entries(entries, [label for label in arranged.classes if label in filled])]
     if any(check.severity == "error" for check in checks):
         raise DatasetUnusable(checks)
@@ -288,6 +295,7 @@ def _card(judged: _Judged, intake: Intake) -> dict[str, Any]:
         "split": judged.origin,
         "grouped": any(entry.group for entry in entries),
         "grey": all(picture.grey for picture in kept),
+        "largest_16_bit": max((picture.peak or 0 for picture in kept), default=0),
         "median_side": statistics.median_low(min(entry.width, entry.height) for entry in entries),
         "undecodable_skipped": sum(len(check.files) for check in judged.checks if check.check == "undecodable"),
     }

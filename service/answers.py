@@ -78,6 +78,11 @@ class Dataset(Answer):
     grouped: bool = Field(description="labels.csv gave groups: their images stay together in one split")
     grey: bool = Field(description="every image is stored with a single channel")
     size_bytes: int
+    largest_16_bit: int | None = Field(
+        None,
+        description="largest value in images of 16 bits: a hint for `input.white_level`; 0: there are no such images; "
+        "null: it was not looked at",
+    )
     median_side: int = Field(description="median of the images' shorter sides, in pixels: a hint for `input.size`")
     split: Literal["given", "made"] = Field(
         description="given: by the archive; made: 80/10/10, stratified by class, label or range of numbers"
@@ -103,6 +108,7 @@ class Dataset(Answer):
             images=card["images"],
             grouped=card.get("grouped", False),
             grey=card.get("grey", False),
+            largest_16_bit=card.get("largest_16_bit"),
             size_bytes=card["size_bytes"],
             median_side=card["median_side"],
             split=card["split"],

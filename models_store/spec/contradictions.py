@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from models_store.spec.compression_doubts import doubts_of_compression, refuse_what_the_backbone_can_not_lose
 from models_store.spec.contradiction import contradiction as _contradiction
-from models_store.spec.facts import DatasetFacts
+from models_store.spec.facts import DatasetFacts, fitting_white
 from models_store.spec.training_contradictions import doubts_of_training, refuse_contradictions_of_training
 
 if TYPE_CHECKING:
@@ -147,10 +147,30 @@ def doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[str]:
 def _doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]:
     return [
         *_doubts_of_learning(spec),
+        *_doubts_of_input(spec, facts),
         *_doubts_of_augmentation(spec),
         *doubts_of_training(spec, facts),
         *_doubts_of_the_rest(spec, facts),
         *doubts_of_compression(spec, facts),
+    ]
+
+
+def _doubts_of_input(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]:
+    white, largest = spec.input.white_level, facts.largest_16_bit
+    fitting = fitting_white(largest) if largest else None
+    return [
+        (
+            white is None and fitting is not None,
+            f"images of 16 bits use only 0 to {largest} of 65535 and are nearly black: set `input.white_level` to {fitting}",
+        ),
+        (
+            white is not None and largest == 0,
+            "the dataset has no images of 16 bits, so `input.white_level` does nothing",
+        ),
+        (
+            white is not None and (largest or 0) > white,
+            f"images of 16 bits have values up to {largest}, and all above `input.white_level` {white} become white",
+        ),
     ]
 
 

@@ -13,7 +13,8 @@ class DatasetFacts:
 
     `target` says what an image has: one class, any number of labels, or a number. `median_side` is the shorter side of
     the middle image, in pixels. `grouped`: its table has a column of groups.
-    `validation_count` are the images of the val split, as far as that is known.
+    `validation_count` are the images of the val split, as far as that is known. `largest_16_bit` is the largest value in
+    images of 16 bits, 0 where there are none, null where that is not known.
     """
 
     train_count: int
@@ -23,8 +24,15 @@ class DatasetFacts:
     grey: bool = False
     grouped: bool = False
     validation_count: int | None = None
+    largest_16_bit: int | None = None
 
     @property
     def class_count(self) -> int:
         """Return how many classes or labels there are; 1 for numbers."""
         return max(1, len(self.counts))
+
+
+def fitting_white(largest: int) -> int | None:
+    """Return the white of the fewest bits (8 at least) that hold the largest value; None where that needs all 16."""
+    bits = max(8, largest.bit_length())
+    return (1 << bits) - 1 if bits < 16 else None  # noqa: PLR2004  those there are

@@ -33,13 +33,15 @@ class Picture:
     max_bytes: int
     max_pixels: int
     max_request_pixels: int = 512_000_000
+    white_level: int | None = None
 
     @classmethod
     def of(cls, card: dict[str, Any], settings: Settings) -> Self:
         """Read the input from a version's card."""
         given = card["input"]
         limits = settings.image_max_bytes, settings.image_max_pixels, settings.predict_max_pixels
-        return cls(given["size"], given["channels"], given["fit"], *limits)
+        white_level = given.get("white_level")  # versions of before have none
+        return cls(given["size"], given["channels"], given["fit"], *limits, white_level=white_level)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,6 +68,7 @@ def decode(image: Encoded, picture: Picture, *, pointer: str, budget: PixelBudge
             size=picture.size,
             channels=picture.channels,
             fit=picture.fit,
+            white_level=picture.white_level,
             max_pixels=picture.max_pixels,
             budget=budget,
         )

@@ -4,6 +4,7 @@ import io
 import json
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from service.cli.main import app
+from tests.models_store.image_files import encoded
 from tests.samples import quick_settings
 from tests.service.conftest import Service, problem_of, running
 from workers.claim_loop import work
@@ -66,6 +68,24 @@ def test_a_sheet_shows_images_as_they_are_and_as_training_changes_them(live: Ser
     assert not np.array_equal(tile(sheet, 0, 1), tile(sheet, 0, 2))
     assert again.content == sheet.content
     assert live.http.get("/models").json()["items"] == []
+
+
+def test_a_sheet_of_16_bits_is_scaled_by_the_white_level(live: Service) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(12):
+            values = np.full((32, 32), 3000 + 90 * number, np.uint16)  # of 12 bits
+            archive.writestr(f"{'ab'[number % 2]}/{number}.png", encoded(Image.fromarray(values), "PNG"))
+    headers = {"Content-Type": "application/zip"}
+    dataset = live.http.post("/datasets?name=deep", content=buffer.getvalue(), headers=headers).json()["id"]
+
+    def brightest(**more: int) -> int:
+        body = {"augmentation": [], "images": 1, "views": 1, "input": {"size": 32} | more}
+        answer = live.http.post(f"/datasets/{dataset}:preview?wait_s=100", json=body, timeout=110)
+        return int(tile(answer, 0, 0).max())
+
+    assert brightest() < 16
+    assert brightest(white_level=4095) > 180
 
 
 def test_without_augmentation_every_copy_is_the_image(live: Service) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from sqlalchemy import select, update
 
 from models_store import tables
@@ -459,3 +461,44 @@ def test_a_model_of_an_earlier_release_answers_classes(service: Service, tmp_pat
 
     assert document["predictions"][0]["label"] == "red"
     assert service.http.get("/models/old/versions/1").json()["task"] == "image_classification"
+
+
+def test_images_of_16_bits_are_decoded_by_the_white_level_of_the_model(service: Service, tmp_path: Path) -> None:
+    """A model of before has no `white_level` in its card, and decodes as it did."""
+    service.publish("plain", write_colour_net(tmp_path / "plain.onnx"))
+    path = write_colour_net(tmp_path / "deep.onnx")
+    service.publish("deep", path, input={"size": 16, "channels": 3, "fit": "crop", "white_level": 4095})
+    red_of_12_bits = b"P6 20 20 65535\n" + bytes([0x0F, 0xFF, 0, 0, 0, 0]) * 400
+
+    def probability(model: str, image: bytes) -> float:
+        answer = service.http.post(
+            f"/predict?model={model}", content=image, headers={"Content-Type": "image/x-portable-anymap"}
+        )
+        return float(
+            next(each["probability"] for each in answer.json()["predictions"][0]["top"] if each["label"] == "red")
+        )
+
+    assert probability("deep", red_of_12_bits) == pytest.approx(expected_probabilities((255, 0, 0))[0], abs=1e-5)
+    assert probability("plain", red_of_12_bits) == pytest.approx(expected_probabilities((15, 0, 0))[0], abs=1e-5)
+    eight_bits = [probability(model, a_plain_image(RED)) for model in ("deep", "plain")]
+    assert eight_bits[0] == eight_bits[1]
+    assert service.http.get("/models/deep/versions/1").json()["input"]["white_level"] == 4095
+
+
+@pytest.mark.parametrize("plugin", ["PPM", "AVIF", "JPEG2000", "TGA", "PCX", "SGI", "ICO", "QOI", "DDS", "TIFF"])
+def test_a_format_is_answered_as_a_png_of_the_same_picture_is(service: Service, plugin: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32), BLUE).save(buffer, plugin)
+
+    found = ask(service, inputs=[as_text(buffer.getvalue())]).json()["predictions"][0]
+
+    assert (found["label"], found["probability"] > 0.99) == ("blue", True)
+
+
+def test_a_format_that_is_not_read_is_named(service: Service) -> None:
+    heic = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(40)
+
+    answer = ask(service, inputs=[as_text(heic)])
+
+    assert problem_of(answer, 422, "bad_input")["errors"][0]["code"] == "image_undecodable"
+    assert "HEIC" in answer.text

@@ -125,6 +125,20 @@ def test_whole_files_get_the_answers_of_serving(tmp_path: Path) -> None:
     assert (found.images, found.agreement) == (len(data.val), 1.0)
 
 
+def test_values_of_16_bits_are_scaled_alike_for_both(tmp_path: Path) -> None:
+    fixed = export_net(a_learned_net(), tmp_path / "fixed.onnx")
+    any_size.write_any_size(fixed, tmp_path / "any.onnx", fit="crop")
+    values = np.add.outer(np.arange(60), np.arange(80)).astype(np.uint16) * 29  # of 12 bits
+
+    def outputs_differ(white_level: int | None) -> int:
+        decoding = Input(size=SIZE, fit="crop", white_level=white_level)
+        files = [a_file(Image.fromarray(values)), a_file(Image.fromarray(values[::-1].copy()))]
+        return any_size.compare(tmp_path / "any.onnx", fixed=fixed, files=files, decoding=decoding).differing
+
+    assert outputs_differ(4095) == 0
+    assert outputs_differ(None) == 0
+
+
 def test_a_file_that_answers_otherwise_is_told_so(tmp_path: Path) -> None:
     fixed = export_net(a_learned_net(), tmp_path / "fixed.onnx")
     any_size.write_any_size(fixed, tmp_path / "any.onnx", fit="stretch")

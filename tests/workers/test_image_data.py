@@ -13,6 +13,7 @@ from PIL import Image
 from models_store import pixels
 from models_store.datasets import ManifestEntry
 from models_store.spec.data import Input
+from tests.models_store.image_files import encoded
 from tests.samples import a_png
 from workers.image import data
 
@@ -99,6 +100,20 @@ def test_another_size_or_fit_is_another_file(images_zip: Path) -> None:
         prepare(images_zip, spec_input=spec_input)
 
     assert len(list((images_zip.parent / "cache").iterdir())) == 4
+
+
+def test_another_white_level_is_another_file_with_other_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(IMAGES):
+            values = np.full((30, 30), 58 * number, np.uint16)  # of 12 bits
+            archive.writestr(f"{number}.png", encoded(Image.fromarray(values), "PNG"))
+
+    dark = np.array(prepare(path).images_NHWC)
+    light = np.array(prepare(path, spec_input=Input(size=24, white_level=4095)).images_NHWC)
+
+    assert (int(dark.max()), int(light.max())) == (15, 249)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def cut(path: Path) -> None:

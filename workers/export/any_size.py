@@ -170,10 +170,16 @@ def compare(
     )
     given, expected = [], []
     for data in files:
-        image_HWC = pixels.decode_whole(data, channels=decoding.channels, max_pixels=max_pixels)
+        white = decoding.white_level
+        image_HWC = pixels.decode_whole(data, channels=decoding.channels, white_level=white, max_pixels=max_pixels)
         given.append(any_size.run(None, {INPUT: image_HWC[None]})[0])
         pixels_HWC = pixels.decode(
-            data, size=decoding.size, channels=decoding.channels, fit=decoding.fit, max_pixels=max_pixels
+            data,
+            size=decoding.size,
+            channels=decoding.channels,
+            fit=decoding.fit,
+            white_level=white,
+            max_pixels=max_pixels,
         )
         expected.append(served.run(None, {INPUT: pixels_HWC[None]})[0])
     answers, others = (target.answers(np.concatenate(outputs)) for outputs in (given, expected))

@@ -120,7 +120,14 @@ def compare(
     max_difference = dict.fromkeys(sessions, 0.0)
     for data, part in zip(_batches(files, batch_size), _slices(rows, batch_size), strict=True):
         decoded = [
-            pixels.decode(item, size=decoding.size, channels=decoding.channels, fit=decoding.fit, max_pixels=max_pixels)
+            pixels.decode(
+                item,
+                size=decoding.size,
+                channels=decoding.channels,
+                fit=decoding.fit,
+                white_level=decoding.white_level,
+                max_pixels=max_pixels,
+            )
             for item in data
         ]
         feed = {"images": np.stack(decoded)}

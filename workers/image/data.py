@@ -87,7 +87,8 @@ def prepare(
     assert spec_input.size is not None, "the spec is resolved before training"
     cache.mkdir(parents=True, exist_ok=True)
     shape = (len(manifest), spec_input.size, spec_input.size, spec_input.channels)
-    path = cache / f"{digest}-{spec_input.size}-{spec_input.channels}-{spec_input.fit}-{FORMAT}.npy"
+    white = "" if spec_input.white_level is None else f"-white{spec_input.white_level}"
+    path = cache / f"{digest}-{spec_input.size}-{spec_input.channels}-{spec_input.fit}{white}-{FORMAT}.npy"
     while (held := _hold(path)) is None or not _is_whole(path, shape):
         if held is not None:
             held.close()
@@ -97,6 +98,7 @@ def prepare(
             size=spec_input.size,
             channels=spec_input.channels,
             fit=spec_input.fit,
+            white_level=spec_input.white_level,
             max_pixels=max_pixels,
         )
         _build(path, shape, manifest=manifest, images_zip=images_zip, decode=decode, report=report)

@@ -41,6 +41,7 @@ def contact_sheet(
                     size=size,
                     channels=channels,
                     fit=preview.input.fit,
+                    white_level=preview.input.white_level,
                     max_pixels=max_pixels,
                 )
                 for entry in entries
