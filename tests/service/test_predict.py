@@ -465,8 +465,8 @@ def test_a_model_of_an_earlier_release_answers_classes(service: Service, tmp_pat
 
 def test_images_of_16_bits_are_decoded_by_the_white_level_of_the_model(service: Service, tmp_path: Path) -> None:
     """A model of before has no `white_level` in its card, and decodes as it did."""
-    service.publish("plain", write_colour_net(tmp_path / "plain.onnx"))
-    path = write_colour_net(tmp_path / "deep.onnx")
+    service.publish("plain", write_colour_net(tmp_path / "plain.onnx", name="plain"))
+    path = write_colour_net(tmp_path / "deep.onnx", name="deep")
     service.publish("deep", path, input={"size": 16, "channels": 3, "fit": "crop", "white_level": 4095})
     red_of_12_bits = b"P6 20 20 65535\n" + bytes([0x0F, 0xFF, 0, 0, 0, 0]) * 400
 
