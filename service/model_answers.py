@@ -18,6 +18,9 @@ class InputTaken(Answer):
     size: int = Field(description="side, in pixels")
     channels: Literal[1, 3, 4]
     fit: Literal["crop", "stretch"]
+    white_level: int | None = Field(
+        None, description="value that is white in images of 16 bits; null, or not there: 65535"
+    )
 
 
 class Version(Answer):
