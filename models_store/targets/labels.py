@@ -98,7 +98,8 @@ class Labels:
         """Return where each label is on the expected side of the threshold, or expected to be on its edge."""
         equal_NK = self.answers(outputs_NK) == self.answers(expected_NK)
         is_tie_NK = np.abs(expected_NK - THRESHOLD) <= tolerance
-        alike_N: Flags = ((equal_NK & np.isfinite(expected_NK)) | is_tie_NK).all(axis=1)
+        are_numbers_NK = np.isfinite(outputs_NK) & np.isfinite(expected_NK)
+        alike_N: Flags = ((equal_NK | is_tie_NK) & are_numbers_NK).all(axis=1)
         return alike_N
 
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:

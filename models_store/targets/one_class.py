@@ -95,7 +95,7 @@ class OneClass:
         """Return where the class answered is expected to be the likeliest, or as likely."""
         answers_N = self.answers(outputs_NK)
         lost_N = expected_NK.max(axis=1) - np.take_along_axis(expected_NK, answers_N[:, None], axis=1)[:, 0]
-        alike_N: Flags = lost_N <= tolerance  # False for a NaN
+        alike_N: Flags = (lost_N <= tolerance) & np.isfinite(outputs_NK).all(axis=1)  # False for a NaN in either
         return alike_N
 
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:

@@ -275,6 +275,13 @@ def test_nothing_agrees_with_an_expected_nan(target: Target) -> None:
     assert not target.agree_but_for_rounding(outputs, np.full_like(outputs, np.nan), tolerance=1.0).any()
 
 
+@EACH
+def test_an_answered_nan_agrees_with_nothing(target: Target) -> None:
+    outputs, _ = drawn(target)
+
+    assert not target.agree_but_for_rounding(np.full_like(outputs, np.nan), outputs, tolerance=1.0).any()
+
+
 def test_tolerances_of_numbers_are_shares_of_their_spread() -> None:
     truths = np.array([[0.0], [2.0]])
 
