@@ -22,6 +22,9 @@ KEY = r"^[\x21-\x7e]+$"
 CURSOR = r"^[A-Za-z0-9._-]{1,80}$"
 NUMBER_CURSOR = r"^[0-9]{1,6}$"
 LAST_EVENT = r"^[0-9]{0,15}$"
+IMAGE_ID = r"^img_[0-9]{1,9}$"
+IMAGE_CURSOR = r"^[0-9]{1,9}$"
+LINE_CURSOR = r"^[0-9]{1,15}$"
 
 _ID = "followed by 8 to 40 small letters and digits"
 _OWN = "a file of yours (`wt_` and its id), or a model of yours as `name:3` or `name@alias`"
@@ -43,6 +46,9 @@ WORDS = {
     KEY: "an idempotency key: 1 to 255 visible ASCII characters without spaces, such as a UUID",
     CURSOR: _CURSOR,
     NUMBER_CURSOR: _CURSOR,
+    IMAGE_ID: "an id of an image: `img_` followed by 1 to 9 digits; GET /datasets/{id}/images lists them",
+    IMAGE_CURSOR: _CURSOR,
+    LINE_CURSOR: f"{_CURSOR}, or the `seq` of a line",
     LAST_EVENT: "a number of an event: up to 15 digits, as the stream's `id` lines have them",
 }
 """pattern → what it allows, to follow "is not" """

@@ -11,6 +11,7 @@ from models_store import dataset_export, datasets
 from models_store.blobs import BlobMissing
 from models_store.dataset_images import Image
 from models_store.errors import Unavailable
+from models_store.spec import wordings
 from models_store.thumbnails import LONGEST_SIDE, thumbnail
 from service.auth import Owner
 from service.context import Context, Here
@@ -19,7 +20,7 @@ from service.routes.requests import KNOWN_QUERY, DatasetId, Limit, problems
 from service.stored_files import attachment, is_named, unchanged
 
 R = TypeVar("R")
-ImageId = Annotated[str, Path(pattern=r"^img_[0-9]{1,9}$", description="id of the image")]
+ImageId = Annotated[str, Path(pattern=wordings.IMAGE_ID, description="id of the image")]
 HEADERS = {
     "Cache-Control": "private, max-age=31536000, immutable",
     "X-Content-Type-Options": "nosniff",
@@ -63,7 +64,8 @@ async def listing(
     ] = None,
     limit: Limit = 20,
     cursor: Annotated[
-        str | None, Query(pattern=r"^[0-9]{1,9}$", description="`next` of the page before; left out: the first page")
+        str | None,
+        Query(pattern=wordings.IMAGE_CURSOR, description="`next` of the page before; left out: the first page"),
     ] = None,
 ) -> DatasetImageList:
     """Return the dataset's images with their labels or numbers, sizes, and the checks that found them.

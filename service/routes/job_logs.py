@@ -14,6 +14,7 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from models_store import job_logs, jobs
 from models_store.database import Database
 from models_store.job_logs import Level, Line, Lines
+from models_store.spec import wordings
 from service.auth import Owner
 from service.context import Context, Here
 from service.event_answers import LogPage
@@ -70,7 +71,8 @@ async def logs(
     cursor: Annotated[
         str | None,
         Query(
-            pattern=r"^[0-9]{1,15}$", description="`next` of the page before, or the `seq` of a line: go on after it"
+            pattern=wordings.LINE_CURSOR,
+            description="`next` of the page before, or the `seq` of a line: go on after it",
         ),
     ] = None,
     attempt: Annotated[int | None, Query(ge=1, description="only lines of this attempt")] = None,
@@ -79,7 +81,7 @@ async def logs(
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
     last_event_id: Annotated[
         str | None,
-        Header(alias="Last-Event-ID", pattern=r"^[0-9]{0,15}$", description="with `follow`: go on after this line"),
+        Header(alias="Last-Event-ID", pattern=wordings.LAST_EVENT, description="with `follow`: go on after this line"),
     ] = None,
 ) -> Response:
     """Return what the trainers wrote, through all attempts, and how each attempt began and ended.
