@@ -19,12 +19,20 @@ from models_store.spec.schema_walk import (
     schema_of,
     walk,
 )
-from models_store.spec.suggestions import LONGEST_NAME, advice_on_key, alike, home_of, kind_alike, ranked
+from models_store.spec.suggestions import LONGEST_NAME, advice_on_key, alike, home_of, kind_alike, plain, ranked
 from models_store.spec.wordings import not_matching
 
 MOST_SHOWN = 80
 """Characters of a given value that a message repeats."""
-ABOUT_WHOLE_VALUES = {"extra_forbidden", "missing", "contradiction", "value_error", "list_type"}
+ABOUT_WHOLE_VALUES = {
+    "extra_forbidden",
+    "missing",
+    "contradiction",
+    "value_error",
+    "list_type",
+    "too_short",
+    "too_long",
+}
 """Codes whose messages name what was given already, or where nothing was."""
 MOST_FAULTS = 50
 """A body of a megabyte can hold 100,000 unknown keys; looking for the nearest of each would take minutes."""
@@ -73,7 +81,7 @@ def _explain_one(
         kinds = kinds_of(node)
         named = given_at(given, steps)
         meant = kind_alike(named, kinds) if isinstance(named, str) else None
-        example = {"kind": meant or kinds[0]} if kinds else _example_of_an_object(node, root)
+        example = {"kind": meant or kinds[0]} if kinds else _example_of_an_object(node, root, given=named)
         allowed = kinds or sorted(node.get("properties", {}))
         message = f"give an object, such as {json.dumps(example, ensure_ascii=False)}"
     elif code == "list_type":
@@ -99,9 +107,12 @@ def _about_the_kind(
     mapped = place.node.get("discriminator", {}).get("mapping", {})
     kinds = [*kinds_of(place.node), *(kind for kind in mapped if kind not in kinds_of(place.node))]
     family = next((str(step) for step in reversed(place.steps) if isinstance(step, str)), "")
-    if tag is None:
-        return f"`kind` is missing{_kind_meant(given, place.node, root)}; it is one of {_listed(kinds)}"
+    if tag is None or (isinstance(given, dict) and given.get("kind", tag) is None):
+        missing = "missing" if tag is None else "null"
+        return f"`kind` is {missing}{_kind_meant(given, place.node, root)}; it is one of {_listed(kinds)}"
     shown = f"{_name_shown(str(tag))} is not a kind of {family or 'this part'}"
+    if note := synonyms.KIND_NOTES.get(plain(str(tag))):
+        return f"{shown}; {note}; its kinds are {_listed(kinds)}"
     home = home_of(str(tag), kinds, model)
     similar = None if home else kind_alike(str(tag), kinds)
     if similar:
@@ -127,8 +138,9 @@ def _kind_meant(given: Any, node: Schema, root: Schema) -> str:  # noqa: ANN401 
         meant = kind_alike(value, kinds_of(node)) if isinstance(value, str) else None
         if meant and key in synonyms.CALLED_KIND:
             return f": write {json.dumps({'kind': meant})} in place of {_name_shown(key)}"
-    fitting = kinds_with(set(given), node, root) if given else []
-    return f"; {' and '.join(fitting)} have {', '.join(map(repr, sorted(given)))}" if fitting else ""
+    fields = set(given) - {"kind"}
+    fitting = kinds_with(fields, node, root) if fields else []
+    return f"; {' and '.join(fitting)} have {', '.join(map(repr, sorted(fields)))}" if fitting else ""
 
 
 def _value_meant(given: Any, node: Schema) -> str:  # noqa: ANN401  any JSON
@@ -174,11 +186,15 @@ def _advice_to_give_a_list(given: Any, node: Schema) -> str:  # noqa: ANN401  an
     return f"give a list, not {_shown(given)}: such as {shown}{empty}"
 
 
-def _example_of_an_object(node: Schema, root: Schema) -> dict[str, Any]:
-    """Return an object with one field, of a value that it may have."""
+def _example_of_an_object(node: Schema, root: Schema, *, given: Any) -> dict[str, Any]:  # noqa: ANN401  any JSON
+    """Return an object with one field, of a value that it may have: a list that was given in its place, if that fits."""
     properties = node.get("properties", {})
-    keys = node.get("required") or sorted(properties)
-    return {key: _example(properties[key], root) for key in keys[:1]}
+    key = next(iter(node.get("required") or sorted(properties)), None)
+    if key is None:
+        return {}
+    example = _example(properties[key], root)
+    fits = isinstance(given, list) and isinstance(example, list) and len(given) >= len(example)
+    return {key: given if fits and len(json.dumps(given)) <= MOST_SHOWN else example}
 
 
 def _example(node: Schema, root: Schema) -> Any:  # noqa: ANN401  any JSON
@@ -191,7 +207,13 @@ def _example(node: Schema, root: Schema) -> Any:  # noqa: ANN401  any JSON
     if "enum" in whole or "const" in whole:
         return whole.get("const", whole.get("enum", [None])[0])
     least = whole.get("minimum", 1)
-    by_type: dict[str, Any] = {"boolean": False, "integer": least, "number": least, "array": [], "object": {}}
+    by_type: dict[str, Any] = {
+        "boolean": False,
+        "integer": least,
+        "number": least,
+        "array": [1, 2][: whole.get("minItems", 0)],
+        "object": {},
+    }
     return by_type.get(str(whole.get("type")), "…")
 
 

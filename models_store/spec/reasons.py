@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models_store.spec import recipes
+from models_store.spec import ladder, recipes
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.part import Part
 from models_store.spec.train import ResolvedSpec, TrainSpec
@@ -176,7 +176,11 @@ def _optimizer(steps: list[str], value: Any, case: _Case) -> str:  # noqa: ANN40
             "fine_tune": "pretrained weights train on with small steps, larger ones for images that are enlarged",
             "scratch": "weights that begin at random need larger steps than pretrained ones",
         }[case.way]
-    return "a head has its own penalty (l2)" if value == 0 else "it keeps the weights of a whole net small"
+    return (
+        "the head has a penalty of its own (l2)"
+        if value == 0
+        else "small weights keep a net that trains whole from overfitting"
+    )
 
 
 def _schedule(steps: list[str], _value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
@@ -195,10 +199,14 @@ def _training(steps: list[str], value: Any, case: _Case) -> str:  # noqa: ANN401
 
 
 def _epochs(value: int, case: _Case) -> str:
+    epoch_steps = recipes.steps_per_epoch(case.spec.training.batch_size, case.facts)
     least_steps, (least, most) = recipes.LEAST_STEPS[case.way], recipes.EPOCHS[case.way]
     budget = case.spec.training.budget_minutes or BUDGET_MINUTES
-    if value > most:
-        return f"{case.facts.train_count:,} training images make few steps an epoch: so many give about {least_steps} steps, or as many as make sense"
+    if value > least and value == recipes.epochs_for_steps(case.way, epoch_steps):
+        few = f"{case.facts.train_count:,} training images make {epoch_steps:,} steps an epoch"
+        if case.steps < least_steps:
+            return f"{few}: {least_steps:,} steps would be usual, but the recipe never takes more than {value} epochs"
+        return f"{few}, so that {value} epochs reach the {least_steps:,} steps that it takes to get anywhere"
     if case.way == "head":
         return f"features are computed once, so that {most} epochs of a head take seconds"
     return f"as many as two quick cores do in {max(budget, BUDGET_MINUTES):g} minutes at {case.spec.input.size} pixels, from {least} to {most}"
@@ -226,6 +234,9 @@ def _fit_to_budget(value: list[str], case: _Case) -> str:
     budget = case.spec.training.budget_minutes
     if not value:
         return "there is no budget" if budget is None else "the spec leaves nothing that could be lowered"
+    plans = ladder.rungs(case.spec, case.facts)
+    if len(plans) == 1 and plans[0].least_epochs == case.spec.training.epochs:
+        return "the spec leaves these to the recipe, but they are at their least already: nothing can be lowered"
     return f"the spec leaves these to the recipe, so the trainer may lower them to keep to {budget:g} minutes"
 
 

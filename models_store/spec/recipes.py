@@ -135,8 +135,7 @@ def least_epochs(document: Document, facts: DatasetFacts) -> int:
     way, training = way_of(document), document["training"]
     least = LEAST_HEAD_EPOCHS if way == "head" else EPOCHS[way][0]
     epoch_steps = steps_per_epoch(training["batch_size"], facts)
-    steps = min(MOST_EPOCHS, math.ceil(LEAST_STEPS[way] / epoch_steps))
-    return min(int(training["epochs"]), max(least, steps))
+    return min(int(training["epochs"]), max(least, epochs_for_steps(way, epoch_steps)))
 
 
 def as_head(document: Document, facts: DatasetFacts) -> Document:
@@ -250,7 +249,12 @@ def _epochs(way: Way, size: int, epoch_steps: int, facts: DatasetFacts, *, budge
     least, most = EPOCHS[way]
     affordable = PIXELS[way] * max(1.0, budget_minutes / BUDGET_MINUTES) / size**2 / facts.train_count
     epochs = most if affordable > most else max(least, math.ceil(affordable))
-    return max(epochs, min(MOST_EPOCHS, math.ceil(LEAST_STEPS[way] / epoch_steps)))
+    return max(epochs, epochs_for_steps(way, epoch_steps))
+
+
+def epochs_for_steps(way: Way, epoch_steps: int) -> int:
+    """Return the fewest epochs that give a way of training its least steps; of very small datasets as many as may be."""
+    return min(MOST_EPOCHS, math.ceil(LEAST_STEPS[way] / epoch_steps))
 
 
 def _is_balanced(loss: Document, training: Document) -> bool:

@@ -1,7 +1,6 @@
 """What a search may vary: dotted paths into the resolved spec, the values that each takes, and how many trials that makes."""
 
 import copy
-import difflib
 import json
 import math
 from collections.abc import Collection
@@ -14,6 +13,7 @@ from models_store.spec.contradiction import contradiction
 from models_store.spec.explain import explain
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.search import Distribution, Grid
+from models_store.spec.suggestions import key_alike
 
 if TYPE_CHECKING:
     from models_store.spec.train import ResolvedSpec
@@ -161,8 +161,8 @@ def _refuse_unknown_path(document: Document, path: str) -> None:
         value_at(document, path)
     except KeyError as error:
         step, known = error.args
-        near = difflib.get_close_matches(step, known, n=1, cutoff=0.5)
-        there = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(known) or 'nothing'}"
+        near = key_alike(step, known)
+        there = f"did you mean {near!r}?" if near else f"there is {', '.join(known) or 'nothing'}"
         message = f"the resolved spec has no {step!r} in {path!r}; {there}"
         raise contradiction(pointer, message, known) from error
 

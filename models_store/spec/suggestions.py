@@ -48,6 +48,12 @@ def ranked(name: str, known: Iterable[str]) -> list[str]:
     return sorted(known, key=lambda each: -difflib.SequenceMatcher(None, bare, plain(each)).ratio())
 
 
+def key_alike(name: str, known: Iterable[str]) -> str | None:
+    """Return which key of an object is meant, by its other spellings, other libraries' words or what is similar."""
+    known = list(known)
+    return _key_here(name, known) or close(name, known, cutoff=0.5)
+
+
 def advice_on_key(key: str, node: Schema, *, union: Schema, model: type[BaseModel]) -> str:
     """Return what to write in place of a key that a node of a model's schema does not have."""
     here, root = list(node.get("properties", {})), schema_of(model)

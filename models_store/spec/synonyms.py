@@ -92,7 +92,12 @@ FIELDS: dict[str, str] = {
 
 ALSO: dict[str, tuple[str, ...]] = {
     "p": ("probability",),
+    "alpha": ("class_weights",),
     "patience": ("training.early_stopping.patience",),
+    "monitor": ("metric", "training.monitor"),
+    "monitormetric": ("metric", "training.monitor"),
+    "mindelta": ("min_delta",),
+    "threshold": ("min_delta",),
     "rate": ("probability", "optimizer.lr"),
     "dropoutrate": ("probability", "dropout"),
     "lambda": ("strength", "alpha"),
@@ -124,6 +129,7 @@ NOTES: dict[str, str] = {
         "images are normalised as the backbone's weights want it; leave it out": "mean std normalize normalise normalization imagemean imagestd rescale",
         'it is a regularizer: `"regularizers": [{"kind": "dropout", "probability": 0.2}]`': "dropoutrate droprate dropoutprob pdrop",
         'it is a regularizer: `"regularizers": [{"kind": "ema"}]`': "useema emadecay modelema exponentialmovingaverage",
+        "a schedule ends where the training ends; leave it out": "tmax totaliters totalsteps maxlrsteps decaysteps",
         "training measures itself in epochs; give `training.epochs`": "maxsteps steps iterations maxiterations numsteps maxiter",
     }.items()
     for word in words.split()
@@ -224,6 +230,17 @@ KINDS: dict[str, tuple[str, ...]] = {word: (kind,) for word, kind in _KINDS.item
     "none": ("constant",),
 }
 """word → kinds of parts that it may mean; the first that the family has is meant"""
+
+KIND_NOTES: dict[str, str] = {
+    word: note
+    for note, words in {
+        "images are normalised as the backbone's weights want it; leave it out": "normalize normalise normalization",
+        "images are brought to `input.size` anyway; leave it out": "resize centercrop resizeshortest longestmaxsize",
+        "images become tensors anyway; leave it out": "totensor totensorv2 toimage todtype convertimagedtype piltotensor",
+    }.items()
+    for word in words.split()
+}
+"""word → what to do, where no kind is needed"""
 
 CALLED_KIND = {
     "name",

@@ -29,21 +29,22 @@ def print_problem(console: Console, problem: Document) -> None:
     """Print a problem document: what is wrong, where, what is allowed."""
     code = f" ({problem['code']})" if problem.get("code") else ""
     console.print(f"[bold red]{escape(str(problem.get('title', 'refused')))}[/]{escape(code)}")
-    if problem.get("detail"):
+    errors = problem.get("errors", [])
+    if problem.get("detail") and not errors:  # else it repeats the first of them
         console.print(escape(str(problem["detail"])))
-    for error in problem.get("errors", []):
+    for error in errors:
         console.print(f"  [bold]{escape(str(error.get('pointer') or '/'))}[/]: {escape(str(error.get('message', '')))}")
-        if error.get("allowed") is not None:
-            console.print(f"    allowed: {escape(allowed(error['allowed']))}")
+        if limits := allowed(error.get("allowed")):
+            console.print(f"    allowed: {escape(limits)}")
 
 
 def allowed(limits: Any) -> str:  # noqa: ANN401  any JSON
-    """Return what a problem document allows, in one line."""
+    """Return what a problem document allows, in one line; a pattern is left out, for the message says it in words."""
     if isinstance(limits, list):
         return ", ".join(str(one) for one in limits)
     if isinstance(limits, dict):
-        return ", ".join(f"{name} {value}" for name, value in limits.items())
-    return json.dumps(limits)
+        return "" if "pattern" in limits else ", ".join(f"{name} {value}" for name, value in limits.items())
+    return "" if limits is None else json.dumps(limits)
 
 
 def job_table(jobs: Sequence[Document]) -> Sheet:

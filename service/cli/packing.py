@@ -10,6 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from service.cli.session import Session, is_interactive, refuse
 
+MOST_SHOWN = 40
+"""Characters of a folder's name that its archive takes: with `.tar` a file's name may have 255 bytes."""
+
 
 @contextmanager
 def packed(folder: Path, *, session: Session) -> Iterator[Path]:
@@ -24,12 +27,12 @@ def packed(folder: Path, *, session: Session) -> Iterator[Path]:
     columns = (TextColumn("packing {task.fields[folder]}"), BarColumn(), MofNCompleteColumn())
     shown = is_interactive() and not session.as_json
     with tempfile.TemporaryDirectory(prefix="espalier-") as place:
-        archive = Path(place, "folder.tar")
+        archive = Path(place, f"{folder.resolve().name[:MOST_SHOWN] or 'folder'}.tar")
         with (
             Progress(*columns, console=session.console, disable=not shown, transient=True) as progress,
             tarfile.open(archive, "w", dereference=True) as packing,
         ):
-            bar = progress.add_task("pack", total=len(files), folder=folder.name)
+            bar = progress.add_task("pack", total=len(files), folder=folder.resolve().name)
             for path in files:
                 packing.add(path, path.relative_to(folder).as_posix(), recursive=False)
                 progress.advance(bar)

@@ -171,7 +171,8 @@ def _facts(data: Document) -> str:
     facts = {name: value for name, value in data.items() if name not in NOT_FACTS and value is not None}
     if "epoch" in facts and "epochs" in facts:
         facts["epoch"] = f"{facts['epoch']:.0f}/{facts.pop('epochs'):.0f}"
-    return escape(SEPARATOR.join(f"{name} {_short(value)}" for name, value in facts.items()))
+    step = [str(facts.pop("step"))] if "step" in facts else []
+    return escape(SEPARATOR.join([*step, *(f"{name} {_short(value)}" for name, value in facts.items())]))
 
 
 def _short(value: Any) -> str:  # noqa: ANN401  any JSON

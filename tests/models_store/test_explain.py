@@ -92,6 +92,27 @@ def test_the_example_of_an_object_is_valid(field: str, example: dict[str, Any]) 
     assert json.loads(message.partition("such as ")[2]) == example
 
 
+def test_the_example_of_a_search_range_is_the_list_that_was_given_where_it_fits() -> None:
+    message = told(search={"kind": "random", "space": {"optimizer.lr": [0.001, 0.1]}})
+    of_a_number = told(search={"kind": "random", "space": {"optimizer.lr": 0.1}})
+
+    assert message.endswith('such as {"choice": [0.001, 0.1]}')
+    assert of_a_number.endswith('such as {"choice": [1, 2]}')
+
+
+def test_a_null_kind_is_answered_as_null() -> None:
+    message = told(backbone={"kind": None})
+
+    assert message.startswith("`kind` is null; it is one of ")
+    assert "None" not in message
+
+
+def test_a_list_that_is_too_short_has_its_length_named_once() -> None:
+    message = told(search={"kind": "random", "space": {"optimizer.lr": {"choice": []}}})
+
+    assert message.endswith(", not 0")
+
+
 LIBRARIES_WORDS: list[tuple[dict[str, Any], str]] = [
     ({"learning_rate": 0.1}, "did you mean 'optimizer.lr'?"),
     ({"optimizer": {"kind": "adamw", "learning_rate": 0.1}}, "did you mean 'lr'?"),
@@ -134,6 +155,13 @@ LIBRARIES_WORDS: list[tuple[dict[str, Any], str]] = [
     ({"compression": {"quantize": [{"kind": "int8"}]}}, "did you mean 'static_int8'?"),
     ({"training": {"precision": "float16"}}, "did you mean 'fp16'?"),
     ({"training": {"monitor": "accuracy"}}, "did you mean 'val_accuracy'?"),
+    ({"training": {"early_stopping": {"monitor": "val_loss"}}}, "did you mean 'metric'?"),
+    ({"monitor": "val_loss"}, "did you mean 'training.monitor'?"),
+    ({"loss": {"kind": "focal", "alpha": 0.25}}, "did you mean 'class_weights'?"),
+    ({"schedule": {"kind": "cosine", "T_max": 10}}, "a schedule ends where the training ends; leave it out"),
+    ({"augmentation": [{"kind": "Normalize"}]}, "images are normalised as the backbone's weights want it"),
+    ({"augmentation": [{"kind": "Resize"}]}, "images are brought to `input.size` anyway"),
+    ({"augmentation": [{"kind": "ToTensor"}]}, "images become tensors anyway"),
 ]
 
 

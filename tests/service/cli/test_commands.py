@@ -124,6 +124,15 @@ def test_a_problem_is_printed_with_its_place_and_what_is_allowed(espalier: Espal
     assert "batch_size" in refused.output
 
 
+def test_a_problem_names_each_fault_once_and_no_pattern(espalier: Espalier) -> None:
+    refused = espalier("train", "--dataset", "cats", "--name", "a b")
+
+    message = '"cats" is not an id of a dataset'
+    assert refused.output.count(message) == 1
+    assert refused.output.count('"a b" is not a name of a model') == 1
+    assert "^" not in refused.output
+
+
 def test_a_job_of_the_queue_can_be_canceled_and_stays_so(espalier: Espalier, spec: Path) -> None:
     queued = json.loads(espalier("--json", "train", spec, "--no-wait", "--set", "training.epochs=10000").stdout)
 

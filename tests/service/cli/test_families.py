@@ -149,6 +149,9 @@ def test_whoever_watches_a_search_sees_each_childs_end() -> None:
     assert "trial 1 failed: it diverged" in text
 
 
+PROGRESS = {"fraction": 0.3, "phase_fraction": 0.5, "step": "steps", "epoch": 1, "epochs": 4, "eta_s": 754.0}
+
+
 class OnItsWay(Told):
     """A service whose job trains, and knows about when it ends."""
 
@@ -156,7 +159,7 @@ class OnItsWay(Told):
         del job
         told = [
             ("phase", {"phase": "training"}),
-            ("progress", {"fraction": 0.3, "phase_fraction": 0.5, "epoch": 1, "epochs": 4, "eta_s": 754.0}),
+            ("progress", PROGRESS),
             ("log", {"text": "epoch 1 of 4: train_loss 0.5", "level": "info", "stage": "training"}),
             ("log", {"text": "training took 3.0 s", "level": "info", "stage": "training"}),
             ("log", {"text": "int8 is left out: [it] differs", "level": "warning", "stage": "verifying"}),
@@ -173,6 +176,7 @@ def test_whoever_watches_a_training_sees_how_long_it_still_takes() -> None:
     assert "about 13 min left" in text
     assert "eta_s" not in text
     assert "event progress" not in text
+    assert "% 0:00:00 steps · epoch 1/4" in text
     assert "  epoch 1 of 4: train_loss 0.5\n" in text
     assert "  int8 is left out: [it] differs\n" in text
     assert "training took" not in text  # the phase's bar shows it

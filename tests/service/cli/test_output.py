@@ -1,12 +1,15 @@
 """Tables for people, of each kind of dataset and answer."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from service.cli import output
+from service.cli.packing import packed
+from service.cli.session import Session
 
 
 def shown(table: Any) -> str:
@@ -100,3 +103,13 @@ def test_what_is_in_order_is_told_whole_at_any_width(width: int) -> None:
     assert "nothing was found" in told
     assert all(f"{each['check']} {each['message']}" in told for each in REPORT["passed"])  # type: ignore[index]
     assert max(map(len, lines)) <= width
+
+
+def test_the_archive_of_a_folder_has_the_folders_name_however_long(tmp_path: Path) -> None:
+    for name in ("leaves", "x" * 255):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "1.png").write_bytes(b"1")
+
+        with packed(folder, session=Session("http://127.0.0.1:9", "", as_json=True)) as archive:
+            assert archive.name == f"{name[:40]}.tar"
