@@ -22,6 +22,9 @@ from models_store.archive_rules import (
 )
 
 MOST_HOPS = 40  # from link to link, as in Linux
+FREE_COPIES = 100_000
+COPIES_PER_MEMBER = 100
+"""What links may add, besides and for each member: links between folders of links double with each step."""
 
 
 @dataclass
@@ -43,12 +46,17 @@ def follow(links: Mapping[str, Link], sizes: Mapping[str, int], folders: set[str
     tree = _Tree(links, sizes, folders)
     followed = Followed()
     files_left = limits.files - len(sizes)
+    members = len(links) + len(sizes) + len(folders)
+    copies_left = FREE_COPIES + COPIES_PER_MEMBER * members
     bytes_left = limits.unpacked_bytes - sum(sizes.values())
     for link in links:
         followed.targets[link] = tree.target(link)
         for path, real in tree.below(link):
             files_left -= 1
             bytes_left -= sizes.get(real, 0)
+            copies_left -= 1
+            if copies_left < 0:
+                raise refused(link, links[link], f"and links make far more copies than the archive's {members} members")
             if files_left < 0:
                 raise too_many(limits)
             if bytes_left < 0:

@@ -184,6 +184,16 @@ def test_a_million_files_by_a_few_links_are_too_many() -> None:
         follow(folders, {"f20/x.png": 1}, set(), LIMITS)
 
 
+def test_few_members_make_no_million_copies_whatever_the_limit() -> None:
+    folders = {f"f{number}/{name}": Link(f"../f{number + 1}", is_hard=False) for number in range(20) for name in "ab"}
+    copies = {f"{number}.png": Link("x.png", is_hard=True) for number in range(150_000)}
+    many = replace(LIMITS, files=2_000_000)
+
+    with pytest.raises(MemberKindRefused, match="copies"):
+        follow(folders, {"f20/x.png": 1}, set(), many)
+    assert len(follow(copies, {"x.png": 1}, set(), many).files) == 150_000
+
+
 def test_copies_by_links_count_with_their_bytes() -> None:
     links = {f"{number}.png": Link("x.png", is_hard=True) for number in range(600)}
 
