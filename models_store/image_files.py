@@ -32,6 +32,10 @@ largest image so many are allowed, of a smaller one as many as take no longer, u
 MOST_SLOW_PIXELS = 1 << 22
 """Pixels of an image that Pillow decodes in Python, a microsecond each."""
 DECODED_IN_PYTHON = {"QOI", "DDS"}
+OFTEN_WITHOUT_ALPHA = {"TGA", "BMP", "ICO", "DDS"}
+"""Formats whose fourth channel many programs leave at 0 everywhere: it is no alpha then, as browsers have it."""
+TGA_DESCRIPTOR_AT, ALPHA_BITS = 17, 0x0F
+SUN_DEPTH_AT = 15
 GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N")
 LARGEST_VALUE = 65535
 TWELVE_BITS = 4095
@@ -78,6 +82,7 @@ def decode_file(
     format_ = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG with more pictures behind it
     try:
         image.load()
+        image = _opaque_without_alpha(image, data)
         turn = _orientation(image, data)  # after loading: Pillow turns a TIFF by itself, and takes the tag away
         is_grey = image.mode in GREY_MODES
         eight_bits, peak = _to_8_bits(image, data, white_level)
@@ -169,6 +174,10 @@ def _check_work(image: Image.Image, data: bytes, max_pixels: int) -> None:
         raise UndecodableImage(
             f"a {image.format} image of {pixels} pixels is not read; at most {MOST_SLOW_PIXELS} are; save it as PNG"
         )
+    elif image.format == "SUN" and data[SUN_DEPTH_AT] == 32:  # noqa: PLR2004  bits
+        raise UndecodableImage(
+            "a Sun raster of 32 bits is not read: programs disagree on the order of its colours; save it with 24 bits"
+        )
     elif image.format == "AVIF" and (excess := avif_structure.excess(data, pixels)) is not None:
         raise UndecodableImage(f"{excess}; save it anew")
     elif image.format == "JPEG2000":
@@ -182,6 +191,19 @@ def _tiff_parts(image: Any) -> int:  # noqa: ANN401  Pillow's TiffImageFile
     tags = image.tag_v2
     width, height = int(tags.get(322, image.width)), int(tags.get(323, tags.get(278, image.height)))
     return max(1, -(-int(image.width) // max(1, width)) * -(-int(image.height) // max(1, height)))
+
+
+def _opaque_without_alpha(image: Image.Image, data: bytes) -> Image.Image:
+    """Return the image without a fourth channel that is no alpha: a TGA says so, or all of it is 0."""
+    if image.format not in OFTEN_WITHOUT_ALPHA or not image.has_transparency_data:
+        return image
+    shown = image if "A" in image.getbands() else image.convert("RGBA")
+    is_meant = image.format != "TGA" or data[TGA_DESCRIPTOR_AT] & ALPHA_BITS
+    if is_meant and shown.getchannel("A").getbbox() is not None:
+        return image
+    opaque = shown.convert(shown.mode.removesuffix("A"))
+    opaque.format = image.format
+    return opaque
 
 
 def _orientation(image: Image.Image, data: bytes) -> int:
@@ -206,8 +228,11 @@ def _decode_netpbm(data: bytes, *, max_pixels: int, budget: PixelBudget | None, 
     peak = None
     if values.dtype == np.uint16:
         is_told = header.largest != LARGEST_VALUE
-        peak = None if is_told else int(values.max())
-        values = _scaled(values.astype(np.uint16), header.largest if is_told else white_level)
+        colours = header.channels - (header.channels + 1) % 2  # of two or four channels the last is alpha
+        peak = None if is_told else int(values[:, :, :colours].max())
+        deep = values.astype(np.uint16)
+        shown = _scaled(deep[:, :, :colours], header.largest if is_told else white_level)
+        values = np.concatenate([shown, _scaled(deep[:, :, colours:], header.largest)], axis=2)
     pixels = values[:, :, 0] if header.channels == 1 else values
     return Decoded(Image.fromarray(pixels), "PNM", 1, header.channels < 3, peak)  # noqa: PLR2004  with alpha
 
@@ -216,9 +241,11 @@ def _to_8_bits(image: Image.Image, data: bytes, white_level: int | None) -> tupl
     """Return the image with 8 bits for each value, and the largest value of 16 bits."""
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint16)
-        if (told := _told_white(image, data)) is not None:
-            return Image.fromarray(_scaled(values, told)), None
-        return Image.fromarray(_scaled(values, white_level)), int(values.max())
+        told = _told_white(image, data)
+        shown = _scaled(values, white_level if told is None else told)
+        if image.format == "TIFF" and tiff_tags.is_white_at_zero(data):
+            shown = 255 - shown
+        return Image.fromarray(shown), int(values.max()) if told is None else None
     if image.mode in {"I", "F"}:
         kind = "integer" if image.mode == "I" else "floating-point"
         raise UndecodableImage(f"a 32-bit {kind} image has no agreed white; save it with 8 or 16 bits")
@@ -256,8 +283,11 @@ def _is_deep_colour(image: Image.Image, data: bytes) -> bool:
 def _scaled(values: NDArray[np.uint16], white: int | None) -> NDArray[np.uint8]:
     if white is None or white == LARGEST_VALUE:
         return (values >> 8).astype(np.uint8)
-    whole = (values.astype(np.uint32) * 255 + white // 2) // white
-    return np.minimum(whole, 255).astype(np.uint8)
+    whole = values.astype(np.uint32)
+    whole *= 255  # in place: of the largest image each copy takes 256 MB
+    whole += white // 2
+    whole //= white
+    return np.minimum(whole, 255, out=whole).astype(np.uint8)
 
 
 def _cut_off(format_: str, error: Exception) -> UndecodableImage:

@@ -114,13 +114,14 @@ def _bits(data: bytes, header: Header) -> NDArray[np.uint8]:
         digits = np.frombuffer(text, np.uint8, width * height)
         if not np.isin(digits, (48, 49)).all():
             raise NetpbmDamaged("a pixel of it is neither 0 nor 1")
-        black = digits == ord("1")
+        white = digits == ord("0")
     else:
         row_bytes = -(-width // 8)
         _check_length(len(data) - header.data_at, row_bytes * height)
         packed = np.frombuffer(data, np.uint8, row_bytes * height, header.data_at).reshape(height, row_bytes)
-        black = np.unpackbits(packed, axis=1, count=width) == 1
-    return np.where(black, 0, ONE_BYTE).astype(np.uint8)
+        white = np.unpackbits(packed, axis=1, count=width) == 0
+    pixels: NDArray[np.uint8] = white.astype(np.uint8) * np.uint8(ONE_BYTE)
+    return pixels
 
 
 def _plain_numbers(data: bytes, header: Header, count: int) -> NDArray[np.int64]:

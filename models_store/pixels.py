@@ -5,7 +5,8 @@ The same bytes give the same pixels on every call. What is decided here, and why
 - **Formats**: by content, see `image_formats`; the first frame of an animation.
 - **Turned upright** by the EXIF orientation, as every viewer does.
 - **Transparency** is laid on white, the page that cut-out images are made for. With 4 channels the first three are
-  those very pixels, and the fourth says how opaque each was: 255 everywhere for an image without transparency.
+  those very pixels, and the fourth says how opaque each was: 255 everywhere for an image without transparency. In TGA,
+  BMP, ICO and DDS a fourth channel that is 0 everywhere is none.
 - **16 bits** are scaled to 8, by the white that the file gives or `white_level`. 32-bit and floating-point images have
   no agreed white, and are refused.
 - **One resampling**, bilinear with antialiasing (Pillow's `resize` widens its filter as it shrinks), straight from the

@@ -47,6 +47,11 @@ def _numbers(data: bytes, order: str, kind: int, *, length: int, value: bytes) -
     return layout.unpack_from(data, at) if at + layout.size <= len(data) else ()
 
 
+def is_white_at_zero(data: bytes) -> bool:
+    """Return whether 0 is white and the largest value black, as in many X-ray images."""
+    return first_directory(data).get(PHOTOMETRIC) == (0,)
+
+
 def not_read(data: bytes) -> str | None:
     """Return what the TIFF's pixels are, where they are none that can be read; None where they can be."""
     tags = first_directory(data)

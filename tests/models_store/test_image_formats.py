@@ -59,6 +59,47 @@ def test_a_format_is_read_as_it_was_written(name: str, plugin: str, mode: str, h
     assert looks_like_image(data[:32]) == (name not in {"TGA", "ICO"})
 
 
+def a_bmp_with_alpha(picture: Image.Image) -> bytes:
+    """Return a BMP of 32 bits whose header names the bits of an alpha, which Pillow can't write."""
+    rows = np.asarray(picture)[::-1, :, [2, 1, 0, 3]].tobytes()
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<LllHHLLllLL4L", 56, *picture.size, 1, 32, 3, len(rows), 0, 0, 0, 0, *masks)
+    return b"BM" + struct.pack("<LHHL", 70 + len(rows), 0, 0, 70) + header + rows
+
+
+@pytest.mark.parametrize("format_", ["TGA", "BMP", "ICO", "DDS"])
+def test_a_fourth_channel_that_is_0_everywhere_is_no_transparency(format_: str) -> None:
+    idle, half = PICTURE.convert("RGBA"), PICTURE.convert("RGBA")
+    idle.putalpha(0)
+    half.putalpha(Image.linear_gradient("L").resize(PICTURE.size).point(lambda alpha: alpha if alpha > 9 else 0))
+    how: dict[str, Any] = {"sizes": [(40, 30)], "bitmap_format": "bmp"} if format_ == "ICO" else {}
+
+    shown, meant = (
+        pixels.decode_whole(a_bmp_with_alpha(each) if format_ == "BMP" else encoded(each, format_, **how), channels=4)
+        for each in (idle, half)
+    )
+
+    assert np.array_equal(shown[:, :, :3], np.asarray(PICTURE))
+    assert shown[:, :, 3].min() == 255
+    assert (meant[0, 0, 3], meant[0, 0, :3].tolist()) == (0, [255, 255, 255])
+
+
+def test_a_tga_whose_header_gives_no_bits_to_alpha_has_none() -> None:
+    picture = PICTURE.convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize(PICTURE.size))
+    data = bytearray(encoded(picture, "TGA"))
+    data[17] &= 0xF0
+
+    assert np.array_equal(pixels.decode_whole(bytes(data), channels=3), np.asarray(PICTURE))
+
+
+def test_a_sun_raster_of_32_bits_is_refused() -> None:
+    data = struct.pack(">8L", 0x59A66A95, 4, 4, 32, 64, 1, 0, 0) + bytes(64)
+
+    with pytest.raises(UndecodableImage, match="32 bits"):
+        pixels.inspect(data)
+
+
 def test_an_avif_is_read_with_its_turn_and_its_alpha() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -93,6 +93,22 @@ def test_colour_of_16_bits_is_scaled_too() -> None:
     assert pixels.decode_whole(exact, channels=3, white_level=4095)[0, :, 1].tolist() == SHOWN[::-1]
 
 
+def test_the_white_level_leaves_opacity_as_it_is() -> None:
+    opacity = np.full_like(STEPS, 32768)
+    header = b"P7\nWIDTH 6\nHEIGHT 1\nDEPTH 2\nMAXVAL 65535\nTUPLTYPE GRAYSCALE_ALPHA\nENDHDR\n"
+    data = header + np.stack([STEPS, opacity], axis=2).astype(">u2").tobytes()
+
+    assert pixels.decode_whole(data, channels=4, white_level=4095)[0, :, 3].tolist() == [128] * 6
+    assert pixels.inspect(data).peak == 4095
+
+
+def test_a_tiff_where_0_is_white_is_turned_round() -> None:
+    data = encoded(Image.fromarray(STEPS), "TIFF", tiffinfo={262: 0})
+
+    assert pixels.decode_whole(data, channels=1, white_level=4095)[0, :, 0].tolist() == SHOWN[::-1]
+    assert pixels.decode_whole(data, channels=1)[0, :, 0].tolist() == [255 - value // 256 for value in STEPS[0]]
+
+
 @pytest.mark.parametrize(("bits", "white"), [(8, 255), (10, 1023), (12, 4095), (14, 16383), (15, 32767)])
 @pytest.mark.parametrize("format_", ["PNG", "TIFF", "PGM"])
 def test_the_report_warns_of_16_bits_that_are_used_in_part(bits: int, white: int, format_: str, store: Store) -> None:

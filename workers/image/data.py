@@ -27,7 +27,7 @@ Bytes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
 Decode = Callable[[bytes], Bytes]
 
-FORMAT = "v2"  # part of the file's name: raise it when `pixels.decode` or the layout changes
+FORMAT = "v3"  # part of the file's name: raise it when `pixels.decode` or the layout changes
 SEAL = b"espalier-crc32:"  # what follows the array in a whole file, then eight hexadecimal digits
 CHUNK_IMAGES = 32
 READ_BYTES = 1 << 22
