@@ -1,9 +1,10 @@
 """Explanations of pydantic's errors: what was given, where, what is allowed, read from the same JSON Schema that users see."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core.core_schema import ErrorType
 
 from models_store.spec import synonyms
 from models_store.spec.schema_walk import (
@@ -24,16 +25,9 @@ from models_store.spec.wordings import not_matching
 
 MOST_SHOWN = 80
 """Characters of a given value that a message repeats."""
-ABOUT_WHOLE_VALUES = {
-    "extra_forbidden",
-    "missing",
-    "contradiction",
-    "value_error",
-    "list_type",
-    "too_short",
-    "too_long",
-}
-"""Codes whose messages name what was given already, or where nothing was."""
+ABOUT_WHOLE_VALUES = {"extra_forbidden", "missing", "value_error", "list_type", "too_short", "too_long"}
+"""Codes of pydantic whose messages name what was given already, or where nothing was; those of our own all do."""
+OF_PYDANTIC = frozenset(get_args(ErrorType))
 MOST_FAULTS = 50
 """A body of a megabyte can hold 100,000 unknown keys; looking for the nearest of each would take minutes."""
 KEY_ITSELF = "[key]"
@@ -90,7 +84,7 @@ def _explain_one(
         message = not_matching(context["pattern"], _named_at(given, steps))
     pointer = "".join(f"/{_escape(str(step))}" for step in steps if step != KEY_ITSELF)
     document = {"pointer": pointer, "code": code, "message": message}
-    if fault["type"] not in ABOUT_WHOLE_VALUES and message == fault["msg"]:
+    if fault["type"] in OF_PYDANTIC - ABOUT_WHOLE_VALUES and message == fault["msg"]:
         document["given"] = f", not {_shown(given_at(given, steps))}{_value_meant(given_at(given, steps), node)}"
     return document if allowed in (None, {}, []) else document | {"allowed": allowed}
 

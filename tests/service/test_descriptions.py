@@ -143,7 +143,7 @@ def test_null_clears_and_an_empty_patch_changes_nothing(service: Service, path: 
         ({"tags": ["  "]}, "/tags/0", "0 characters"),
         ({"tags": ["a\u202eb"]}, "/tags/0", "U+202E"),
         ({"tags": ["x" * 61]}, "/tags/0", "60"),
-        ({"tags": ["a", "b", "a"]}, "/tags", "twice"),
+        ({"tags": ["a", "b", "a"]}, "/tags", "the tag 'a' comes twice; give it once"),
         ({"tags": [str(number) for number in range(21)]}, "/tags", "20"),
         ({"description": 3}, "/description", "string"),
         ({"description": "x" * 2001}, "/description", "2000"),
@@ -161,7 +161,10 @@ def test_what_no_patch_may_set_is_refused_with_its_place(
     problem = problem_of(patch(service, path, body), 422, "invalid_body")
 
     assert problem["errors"][0]["pointer"] == pointer
-    assert said in problem["errors"][0]["message"] + str(problem["errors"][0].get("allowed"))
+    message = problem["errors"][0]["message"]
+    assert said in message + str(problem["errors"][0].get("allowed"))
+    assert "once, not" not in message
+    assert "out, not" not in message
     assert service.http.get(path).json() == before
 
 
@@ -210,6 +213,18 @@ def test_lists_are_filtered_by_a_tag(service: Service, dataset: str) -> None:
     assert [f"/datasets/{each['id']}" for each in found["/datasets"]] == [dataset]
     assert [each["name"] for each in found["/models"]] == ["colours"]
     assert none == [{"items": [], "next": None}] * 2
+
+
+def test_a_tag_is_found_whole_also_behind_quotes_and_commas(service: Service) -> None:
+    tags = ['a"b', "c, d", "e\\", '["f', "g"]
+    patch(service, MODEL, {"tags": tags})
+
+    found = {
+        tag: bool(service.http.get("/models", params={"tag": tag}).json()["items"])
+        for tag in [*tags, "b", "c", "d", "e", "f", '"b', ",", "["]
+    }
+
+    assert {tag for tag, is_found in found.items() if is_found} == set(tags)
 
 
 def test_what_is_anothers_is_neither_changed_nor_deleted(tmp_path: Path) -> None:
