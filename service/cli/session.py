@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -53,9 +54,17 @@ class Session:
     def next_commands(self, commands: Sequence[str]) -> None:
         """Print commands as they can be copied: each whole, on a line of its own."""
         if commands:
-            self.console.print("next:")
+            self.console.print(f"next{self._where()}:", soft_wrap=True, markup=False)
         for each in commands:
             self.console.print(f"  {own_name()} {each}", soft_wrap=True, markup=False)
+
+    def _where(self) -> str:
+        """Return how the next command finds this service, where it would look for another one."""
+        from service.cli.places import home_of, running_url  # noqa: PLC0415  as above
+
+        found = os.environ.get("ESPALIER_URL") or running_url(home_of(None)) or USUAL_URL
+        is_found = self.url is None or self.url.rstrip("/") == found.rstrip("/")
+        return "" if is_found else f", after `export ESPALIER_URL={shlex.quote(str(self.url))}`"
 
     def emit(self, document: Any) -> None:  # noqa: ANN401  any JSON
         """Print one line of JSON."""

@@ -79,7 +79,7 @@ def load(net: nn.Module, kind: str, *, folder: Path, published: Published, class
         fetch = partial(_download, published.url) if published.url else partial(_from_hub, published.hub)
         source = fetch(kind, folder=folder)
         state = _read(source)
-    _fit(net, {key: value for key, value in state.items() if not key.startswith(classifier)}, str(source))
+    _fit(net, {key: value for key, value in state.items() if not key.startswith(classifier)}, source.name)
 
 
 def start_from(net: nn.Module, path: Path, *, classifier: str | None, told_as: str) -> None:
@@ -127,7 +127,7 @@ def _read(path: Path, told_as: str | None = None) -> State:
             return load_file(path)
         state: State = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        name = told_as or str(path)
+        name = told_as or path.name
         reason = str(error).replace(str(path), name)
         raise WeightsUnfit(f"{name} can't be read as a file of weights ({reason}); replace or remove it") from error
     return state
@@ -137,7 +137,7 @@ def _renamed(state: State, net: nn.Module, path: Path) -> State:
     """Give the tensors the net's own names, in order; those left over belong to the classifier."""
     names = list(net.state_dict())
     if len(state) < len(names):
-        raise WeightsUnfit(f"{path} holds {len(state)} tensors, and the backbone has {len(names)}")
+        raise WeightsUnfit(f"{path.name} holds {len(state)} tensors, and the backbone has {len(names)}")
     return dict(zip(names, state.values(), strict=False))
 
 
@@ -224,8 +224,8 @@ def _from_hub(repository: str, kind: str, *, folder: Path) -> Path:
         if disk.is_full(error):
             raise disk.no_room_for(f"the weights of {kind}") from error
         raise WeightsUnavailable(
-            f"ImageNet weights for {kind} are not in {folder}, and {repository} at the Hugging Face hub can't be read "
-            f"from here ({type(error).__name__}); {_advice(kind)}"
+            f"ImageNet weights for {kind} are not on this worker, and {repository} at the Hugging Face hub can't be "
+            f"read from here ({type(error).__name__}); {_advice(kind)}"
         ) from error
     return kept
 
@@ -259,7 +259,7 @@ def _download(url: str, kind: str, *, folder: Path) -> Path:
         if disk.is_full(error):
             raise disk.no_room_for(f"the weights of {kind}") from error
         raise WeightsUnavailable(
-            f"ImageNet weights for {kind} are not in {folder}, and {url} can't be read from here "
+            f"ImageNet weights for {kind} are not on this worker, and {url} can't be read from here "
             f"({type(error).__name__}: {error}); {advice}"
         ) from error
     finally:

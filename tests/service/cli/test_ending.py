@@ -1,6 +1,7 @@
 """What `jobs watch` ends with: what came of the job, its figures, and the commands that come next."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,3 +167,25 @@ def test_whoever_stops_following_is_told_that_the_job_goes_on() -> None:
     assert left.value.exit_code == 130
     assert "goes on" in file.getvalue()
     assert f"  espalier jobs watch {JOB}\n  espalier jobs cancel {JOB}\n" in file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "expected"),
+    [
+        (None, "", "next:\n"),
+        ("http://127.0.0.1:8000/", "", "next:\n"),
+        ("http://far:9000", "http://far:9000", "next:\n"),
+        ("http://far:9000", "", "next, after `export ESPALIER_URL=http://far:9000`:\n"),
+    ],
+)
+def test_the_next_commands_reach_the_same_service(
+    url: str | None, environment: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path))
+    monkeypatch.setenv("ESPALIER_URL", environment)
+    session = Session(url=url, api_key=None, as_json=False)
+    session.console = Console(file=io.StringIO(), width=80)
+
+    session.next_commands(["jobs list"])
+
+    assert session.console.file.getvalue().startswith(expected)  # type: ignore[attr-defined]
