@@ -31,6 +31,16 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = {"overloaded": 1, "bodies_overloaded": 1}
 RETRY_AFTER_OTHERWISE_S = 10
 LONGEST_NAME = 100
+LIMITS = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+    "pattern": "pattern",
+}
+"""pydantic's name of a limit → that of JSON Schema"""
 """Characters of a name that are compared with others: more of them take long, and are of no name."""
 SQLITE_VAGUE = re.compile("disk I/O error|unable to open database file")
 
@@ -186,7 +196,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         refusal = no_such_verb(request.url.path, paths) or unknown
         return respond(refusal, instance=request.url.path)
     errors = [
-        FieldError(f"{fault['loc'][0]}:{fault['loc'][-1]}", fault["type"], _message(fault), fault.get("ctx") or None)
+        FieldError(f"{fault['loc'][0]}:{fault['loc'][-1]}", fault["type"], _message(fault), _allowed(fault))
         for fault in faults
     ]
     first = errors[0]
@@ -198,11 +208,22 @@ def _message(fault: dict[str, Any]) -> str:
     given, context = fault.get("input"), fault.get("ctx") or {}
     if fault["type"] == "string_pattern_mismatch":
         return not_matching(context["pattern"], given)
-    if fault["type"] in {"literal_error", "enum"} and isinstance(given, str):
-        listed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-        meant = alike(given, listed, words=synonyms.VALUES)
-        return f"{fault['msg']}, not {given[:LONGEST_NAME]!r}" + (f"; did you mean {meant!r}?" if meant else "")
-    return str(fault["msg"])
+    if not isinstance(given, str):
+        return str(fault["msg"])
+    meant = alike(given, _listed(fault), words=synonyms.VALUES)
+    return f"{fault['msg']}, not {given[:LONGEST_NAME]!r}" + (f"; did you mean {meant!r}?" if meant else "")
+
+
+def _listed(fault: dict[str, Any]) -> list[str]:
+    """Return the values that a parameter may have, where they are listed."""
+    expected = str(fault.get("ctx", {}).get("expected", "")) if fault["type"] in {"literal_error", "enum"} else ""
+    return re.findall(r"'([^']*)'", expected)
+
+
+def _allowed(fault: dict[str, Any]) -> Any:  # noqa: ANN401  any JSON
+    """Return what a parameter allows: its values, or its limits as JSON Schema calls them."""
+    limits = {LIMITS[name]: limit for name, limit in (fault.get("ctx") or {}).items() if name in LIMITS}
+    return _listed(fault) or limits or None
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -279,6 +279,14 @@ VALUES: dict[str, tuple[str, ...]] = {
     "multilabel": ("multilabel_classification",),
     "regression": ("image_regression",),
     "speed": ("latency",),
+    "done": ("succeeded",),
+    "finished": ("succeeded",),
+    "completed": ("succeeded",),
+    "error": ("failed",),
+    "crashed": ("failed",),
+    "pending": ("queued",),
+    "active": ("running",),
+    "inprogress": ("running",),
 }
 """word → values that it may mean; the first that is allowed is meant"""
 

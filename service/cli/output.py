@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -22,6 +23,8 @@ STATE_STYLES = {
 }
 NOTHING = "-"
 
+MOST_PLACES = 3
+"""Places that a problem names for one message; an archive may have it for each of its files."""
 MOST_SECONDS, MOST_MINUTES = 90, 90  # told as such
 
 
@@ -30,10 +33,15 @@ def print_problem(console: Console, problem: Document) -> None:
     code = f" ({problem['code']})" if problem.get("code") else ""
     console.print(f"[bold red]{escape(str(problem.get('title', 'refused')))}[/]{escape(code)}")
     errors = problem.get("errors", [])
-    if problem.get("detail") and not errors:  # else it repeats the first of them
-        console.print(escape(str(problem["detail"])))
-    for error in errors:
-        console.print(f"  [bold]{escape(str(error.get('pointer') or '/'))}[/]: {escape(str(error.get('message', '')))}")
+    detail = str(problem.get("detail") or "")
+    if detail and not any(str(error.get("message")) in detail for error in errors[:1]):
+        console.print(escape(detail))
+    for _, alike in groupby(errors, key=lambda error: (error.get("message"), error.get("allowed"))):
+        error, *others = alike
+        places = [str(each.get("pointer") or "/") for each in (error, *others)]
+        more = f" and {len(places) - MOST_PLACES} more" if len(places) > MOST_PLACES else ""
+        where = escape(", ".join(places[:MOST_PLACES]))
+        console.print(f"  [bold]{where}[/]{more}: {escape(str(error.get('message', '')))}")
         if limits := allowed(error.get("allowed")):
             console.print(f"    allowed: {escape(limits)}")
 

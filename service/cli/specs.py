@@ -20,7 +20,7 @@ Overrides = Annotated[
     typer.Option(
         "--set",
         metavar="PATH=VALUE",
-        help="e.g. optimizer.lr=0.01, augmentation.0.degrees=10, "
+        help="e.g. training.epochs=5, optimizer.kind=sgd, augmentation.0.degrees=10, "
         """'compression.quantize=[{"kind":"fp16"}]'; a list that is not there begins with its default""",
     ),
 ]
@@ -53,7 +53,7 @@ def override(document: Document, given: str) -> None:
     path, equals, text = given.partition("=")
     *above, last = path.split(".")
     if not equals or not all([*above, last]):
-        raise refuse(f"--set {given}: give PATH=VALUE, such as optimizer.lr=0.01")
+        raise refuse(f"--set {given}: give PATH=VALUE, such as training.epochs=5")
     here: Any = document
     try:
         for step in above:

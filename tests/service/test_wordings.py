@@ -88,3 +88,13 @@ def test_words_of_other_services_lead_to_the_parameter(service: Service, query: 
 
 def test_a_value_that_is_not_listed_names_the_nearest(service: Service) -> None:
     assert "did you mean 'succeeded'?" in service.http.get("/jobs?state=success").json()["detail"]
+
+
+def test_what_a_parameter_allows_is_listed_or_limited_as_in_json_schema(service: Service) -> None:
+    (state,) = service.http.get("/jobs?state=done").json()["errors"]
+    (limit,) = service.http.get("/jobs?limit=0").json()["errors"]
+
+    assert state["allowed"] == ["queued", "running", "waiting", "succeeded", "failed", "canceled"]
+    assert state["message"].endswith(", not 'done'; did you mean 'succeeded'?")
+    assert limit["allowed"] == {"minimum": 1}
+    assert limit["message"].endswith("equal to 1, not '0'")

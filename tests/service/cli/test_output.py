@@ -113,3 +113,14 @@ def test_the_archive_of_a_folder_has_the_folders_name_however_long(tmp_path: Pat
 
         with packed(folder, session=Session("http://127.0.0.1:9", "", as_json=True)) as archive:
             assert archive.name == f"{name[:40]}.tar"
+
+
+def test_a_fault_of_many_files_is_printed_once_with_some_of_their_names() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    fault = {"message": "it is in no class folder", "allowed": None}
+    errors = [fault | {"pointer": f"{number}.png"} for number in range(50)]
+
+    output.print_problem(console, {"title": "Unusable", "detail": "50 images are nowhere", "errors": errors})
+
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines == ["Unusable", "50 images are nowhere", "  0.png, 1.png, 2.png and 47 more: it is in no class folder"]
