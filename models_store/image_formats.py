@@ -158,9 +158,9 @@ STRANGERS = (
     (b"SQLite format 3", "an SQLite database"),
     (b"\x7fELF", "a program"),
     (b"MZ", "a program of Windows"),
-    (b"L\x00\x00\x00\x01\x14\x02\x00", "a shortcut of Windows (.lnk), not the file it points to"),
-    (b"version https://git-lfs", "a pointer of Git LFS, not the image: run `git lfs pull` before packing"),
-    (b"/annex/objects/", "a pointer of git-annex, not the image: run `git annex get` before packing"),
+    (b"L\x00\x00\x00\x01\x14\x02\x00", "a shortcut of Windows (.lnk); send the file that it points to"),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the image; run `git lfs pull` before packing"),
+    (b"/annex/objects/", "a pointer of git-annex, not the image; run `git annex get` before packing"),
 )
 RIFF = {b"WAVE": "sound (WAV)", b"AVI ": "a film (AVI)", b"ACON": "an animated cursor (ANI)"}
 DICOM_AT, NIFTI_AT, FILM_AT = 128, 344, 4
@@ -195,7 +195,7 @@ def what_it_is(data: bytes) -> str:
     elif start.startswith((b"<?xml", b"<error", b"<!doctype")):
         found = f"XML, not an image (a download that failed?); allowed are {ALLOWED}"
     elif name is not None:
-        found = f"{name}, which is not read; {CONVERT}"
+        found = name if "; " in name else f"{name}, which is not read; {CONVERT}"
     elif not data.strip(b"\x00"):
         found = f"no image but {len(data)} zero bytes, as an interrupted copy leaves them; send the file anew"
     elif is_text:
@@ -206,7 +206,7 @@ def what_it_is(data: bytes) -> str:
 
 
 def stranger(data: bytes) -> str | None:
-    """Return the name of a known format that is not read, or None."""
+    """Return the name of a known format that is not read, maybe with what to do behind a semicolon; or None."""
     brands = _brands(data)
     if data[FILM_AT : FILM_AT + 4] in {b"moov", b"mdat", b"wide", b"pnot"} or brands:
         return _of_brands(brands)

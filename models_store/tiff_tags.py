@@ -16,6 +16,7 @@ SIZES = {1: "B", 3: "H", 4: "L", 16: "Q", 13: "L", 18: "Q"}  # types of whole nu
 MOST_VALUES = 8  # of one entry: a pixel has few samples
 CIELAB, ICCLAB, ITULAB, SENSOR, LINEAR_RAW = 8, 9, 10, 32803, 34892
 UNSIGNED, SIGNED, FLOATING, COMPLEX = 1, 2, 3, (5, 6)
+CANON = b"CR\x02"  # behind the header of a CR2
 BITS_READ = (1, 2, 4, 8, 12, 16)
 
 
@@ -60,6 +61,7 @@ def not_read(data: bytes) -> str | None:
     width = bits[0]
     no_white = "which have no agreed white; save it with 8 or 16 bits, unsigned"
     kinds = (
+        (data[8:11] == CANON, "a camera's raw file (CR2), whose preview alone could be read; save it as JPEG"),
         (DNG_VERSION in tags or photometric in {SENSOR, LINEAR_RAW}, "a camera's raw file (DNG); save it as JPEG"),
         (
             bool((tags.get(SUBFILE) or (0,))[0] & 1) and SUB_DIRECTORIES in tags,

@@ -214,6 +214,7 @@ def test_a_text_that_begins_like_an_image_is_none() -> None:
         (b"IIRO\x08\x00\x00\x00", "ORF"),
         (b"L\x00\x00\x00\x01\x14\x02\x00" + bytes(40), "shortcut"),
         (bytes(1000), "1000 zero bytes"),
+        (b"II*\x00\x10\x00\x00\x00CR\x02\x00" + bytes(40), "CR2"),
         (a_tiff(t50706=1), "DNG"),
         (a_tiff(photometric=32803), "DNG"),
         (a_tiff(t254=1, t330=8), "NEF"),
@@ -233,6 +234,27 @@ def test_a_text_that_begins_like_an_image_is_none() -> None:
 def test_what_is_known_and_not_read_is_named(data: bytes, name: str) -> None:
     with pytest.raises(UndecodableImage, match=name):
         pixels.inspect(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+            "not the image; run `git lfs pull` before packing",
+        ),
+        (b"/annex/objects/SHA256E-s1--0.png", "not the image; run `git annex get` before packing"),
+        (bytes(128) + b"DICM" + bytes(40), "a DICOM file; take its pixels out with a tool that knows the window"),
+        (b"L\x00\x00\x00\x01\x14\x02\x00" + bytes(40), "send the file that it points to"),
+        (b"8BPS\x00\x01" + bytes(40), "which is not read; convert it to one of JPEG, PNG"),
+    ],
+)
+def test_a_refusal_gives_one_piece_of_advice(data: bytes, advice: str) -> None:
+    with pytest.raises(UndecodableImage) as refused:
+        pixels.inspect(data)
+
+    assert advice in refused.value.detail
+    assert refused.value.detail.count(";") == 1
 
 
 def _with_size(data: bytes, at: int, layout: str, *size: int) -> bytes:
