@@ -13,6 +13,7 @@ from enum import Enum
 from typing import ClassVar
 
 import httptools
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -73,6 +74,7 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._app, self.app = self.app, self._announcing_ends
         self.url = b""
         self.flow: Flow
         self._answering: Answering
@@ -269,6 +271,17 @@ class Connection(HttpToolsProtocol):
             self.flow.let_wait(0)
             self.flow.resume_reading()
             self.loop.call_later(LINGER_S, self.transport.close)
+
+    async def _announcing_ends(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app; an answer that ends the connection says so, or a pool of clients would use it again."""
+
+        async def send_announced(message: Message) -> None:
+            is_read = self.cycle.scope is scope and self._reading is Reading.BODY
+            if message["type"] == "http.response.start" and is_read and not self._will_end_soon():
+                self.cycle.keep_alive = False  # uvicorn adds `Connection: close`
+            await send(message)
+
+        await self._app(scope, receive, send_announced)
 
     def _will_end_soon(self) -> bool:
         """Tell whether the rest of an answered request's body is worth waiting for: little, and sure to come."""

@@ -70,6 +70,10 @@ class Wire:
     def lines(self, count: int) -> list[bytes]:
         return [self._answers.readline() for _ in range(count)]
 
+    def head(self) -> list[bytes]:
+        """Read the head of an answer, whose body depends on the method that was asked."""
+        return list(iter(self._answers.readline, b"\r\n"))
+
     def has_ended(self) -> bool:
         return self._answers.read(1) == b""
 
@@ -376,8 +380,21 @@ def test_a_body_that_was_not_asked_for_ends_the_connection(service: Service) -> 
     with wire(service) as connection:
         connection.send(b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n")
 
-        assert connection.answer()[0] == 401
+        status, headers, _ = connection.answer()
+        assert (status, headers["connection"]) == (401, "close")
         assert connection.has_ended()
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"POST", b"PUT"])
+@pytest.mark.parametrize("framing", [b"Content-Length: 5000000", b"Transfer-Encoding: chunked"])
+def test_an_answer_that_leaves_a_body_unread_says_that_it_ends_the_connection(
+    service: Service, method: bytes, framing: bytes
+) -> None:
+    with wire(service) as connection:
+        connection.send(method + b" /train HTTP/1.1\r\n" + HOST + framing + b"\r\n\r\n")
+        ending = connection.head()
+
+        assert b"connection: close\r\n" in ending
 
 
 def test_a_body_that_is_not_asked_for_yet_waits_behind_another_request(service: Service) -> None:
@@ -416,7 +433,8 @@ def test_a_client_that_sends_all_of_a_refused_body_reads_why(service: Service, s
 def test_the_rest_of_a_refused_body_keeps_the_connection_when_it_is_short(service: Service) -> None:
     with wire(service) as connection:
         connection.send(b"POST /train HTTP/1.1\r\n" + HOST + b"Content-Length: 500000\r\n\r\n")
-        assert connection.answer()[0] == 401
+        status, headers, _ = connection.answer()
+        assert (status, headers.get("connection")) == (401, None)
         connection.send(b"a" * 500_000 + LIVE + b"\r\n")
 
         assert connection.answer()[0] == 200
