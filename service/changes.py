@@ -46,6 +46,11 @@ def _all_different(tags: list[str]) -> list[str]:
 
 
 Tag = Annotated[str, Field(min_length=1, max_length=LONGEST_TAG), AfterValidator(_name)]
+Tags = Annotated[
+    list[Tag],
+    Field(max_length=MOST_TAGS, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_all_different),
+]
 
 
 def _none() -> Any:  # noqa: ANN401  a default that is no part of the schema
@@ -74,7 +79,7 @@ class DescriptionPatch(BaseModel):
     description: Annotated[str, Field(max_length=LONGEST_DESCRIPTION), AfterValidator(_text)] | None = Field(
         default_factory=_none, description="any text; null: none"
     )
-    tags: Annotated[list[Tag], Field(max_length=MOST_TAGS), AfterValidator(_all_different)] | None = Field(
+    tags: Tags | None = Field(
         default_factory=_none, description="all tags, in place of those before; null: none"
     )
 

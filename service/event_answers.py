@@ -47,13 +47,17 @@ class ProgressEvent(Progress):
 
 
 class MetricsEvent(Answer):
-    """Figures that stay: of each epoch, and of the finished file on each split."""
+    """Figures that stay: of each epoch, and of the finished file on each split. Every other key is one too, or null."""
 
-    model_config = ConfigDict(extra="allow")
+    # not `number`: TypeScript allows no key besides of another type, as `event` is, and some generators fail at it
+    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": {}})
     __pydantic_extra__: dict[str, float | None]
 
     event: Literal["metrics"]
     epoch: int | None = Field(None, description="the epoch that has ended, from 1")
+    lr: float | None = Field(None, description="of an epoch: the learning rate it ended with")
+    train_loss: float | None = Field(None, description="of an epoch")
+    val_loss: float | None = None
 
 
 class LogEvent(Answer):

@@ -111,6 +111,8 @@ def build(app: FastAPI) -> dict[str, Any]:
         for operation in operations.values():
             for response in operation["responses"].values():
                 _as_problem(response)
+            for parameter in operation.get("parameters", ()):
+                _leave_out_null(parameter["schema"])
     openapi_examples.attach(document)
     return document
 
@@ -132,6 +134,14 @@ def _close_over_properties(schemas: dict[str, Any]) -> None:
     for schema in schemas.values():
         if "properties" in schema and schema.get("additionalProperties") is True:
             del schema["additionalProperties"]
+
+
+def _leave_out_null(schema: dict[str, Any]) -> None:
+    """Leave out of a parameter's schema that it may be null: in a query or a header that would be the word."""
+    others = [member for member in schema.get("anyOf", ()) if member != {"type": "null"}]
+    if len(others) == 1:
+        del schema["anyOf"]
+        schema |= others[0]
 
 
 def _as_problem(response: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ FORM: dict[str, Any] = {
     "type": "object",
     "properties": {"file": {"type": "string", "format": "binary", "description": "the archive"}},
     "required": ["file"],
+    "additionalProperties": False,
 }
 BODY: dict[str, Any] = {
     "required": True,

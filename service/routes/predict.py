@@ -54,6 +54,7 @@ FORM: dict[str, Any] = {
         "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "image files"},
     },
     "required": ["model", "files"],
+    "additionalProperties": False,
 }
 FILE: dict[str, Any] = {"type": "string", "format": "binary", "description": f"one image file: {ALLOWED}"}
 DOCUMENTED: dict[str, Any] = {

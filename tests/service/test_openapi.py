@@ -183,6 +183,39 @@ def test_each_kind_of_event_has_a_shape_and_the_stream_names_them(document: dict
     assert stream["content"]["text/event-stream"]["schema"] == {"$ref": "#/components/schemas/JobEvent"}
 
 
+def test_no_key_of_an_event_is_of_another_type_than_its_further_keys(document: dict[str, Any]) -> None:
+    """TypeScript refuses that, and openapi-generator fails at further keys that may be null."""
+    figures = document["components"]["schemas"]["MetricsEvent"]
+
+    assert figures["additionalProperties"] == {}
+    assert {"event", "epoch", "lr", "train_loss", "val_loss"} <= figures["properties"].keys()
+
+
+def test_no_parameter_may_be_null(document: dict[str, Any]) -> None:
+    """A query or a header has no null: it would be sent as the word."""
+    parameters = [
+        parameter
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for parameter in operation.get("parameters", ())
+    ]
+
+    assert len(parameters) > 20
+    assert [each["name"] for each in parameters if {"type": "null"} in each["schema"].get("anyOf", ())] == []
+
+
+@pytest.mark.parametrize("form", ["DatasetForm", "PredictForm"])
+def test_a_form_has_no_further_fields(document: dict[str, Any], form: str) -> None:
+    assert document["components"]["schemas"][form]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("patch", ["DatasetPatch", "DescriptionPatch"])
+def test_tags_are_all_different(document: dict[str, Any], patch: str) -> None:
+    tags = document["components"]["schemas"][patch]["properties"]["tags"]
+
+    assert [member["uniqueItems"] for member in tags["anyOf"] if member["type"] == "array"] == [True]
+
+
 def test_a_job_has_its_spec_its_problem_and_its_result_typed(document: dict[str, Any]) -> None:
     job = document["components"]["schemas"]["Job"]["properties"]
 
