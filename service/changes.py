@@ -79,9 +79,7 @@ class DescriptionPatch(BaseModel):
     description: Annotated[str, Field(max_length=LONGEST_DESCRIPTION), AfterValidator(_text)] | None = Field(
         default_factory=_none, description="any text; null: none"
     )
-    tags: Tags | None = Field(
-        default_factory=_none, description="all tags, in place of those before; null: none"
-    )
+    tags: Tags | None = Field(default_factory=_none, description="all tags, in place of those before; null: none")
 
     @property
     def changes(self) -> Changes:

@@ -28,7 +28,7 @@ def run(*command: str | Path, folder: Path) -> str:
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with both clients, generated and compiled."""
     if not (SOURCES / "node_modules" / ".made").exists():
-        pytest.skip("the generators are not installed: `npm ci` in docs/clients")
+        pytest.skip("the generators are not installed: `make check` installs them")
     folder = tmp_path_factory.mktemp("typescript")
     for name in COPIED:
         shutil.copy(SOURCES / name, folder)

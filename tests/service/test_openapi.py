@@ -239,7 +239,7 @@ def test_it_says_where_it_is_served_and_under_which_licence_and_names_no_machine
 def test_redocly_and_spectral_find_nothing() -> None:
     root = Path(__file__).parents[2]
     if not (root / "docs" / "clients" / "node_modules" / ".made").exists():
-        pytest.skip("Redocly and Spectral are not installed: `npm ci` in docs/clients")
+        pytest.skip("Redocly and Spectral are not installed: `make check` installs them")
 
     linted = subprocess.run([root / "tools" / "lint_openapi"], check=False, capture_output=True, text=True)
 
