@@ -189,8 +189,12 @@ def _told(spec: ResolvedSpec) -> dict[str, Any]:
 
 def _tell(work: Work, planned: ResolvedSpec, fitted: Fitted, card: dict[str, Any], *, budget_s: float) -> None:
     step_ms = card["step_ms_per_image"]
-    steps = f"a step takes {step_ms:.3g} ms an image here and" if step_ms is not None else "here"
-    measured = f"{steps} an answer {card['forward_ms_per_image']:.3g} ms"
+    answer = f"{card['forward_ms_per_image']:.3g} ms"
+    measured = (
+        f"an answer takes {answer} an image here"
+        if step_ms is None
+        else f"a step takes {step_ms:.3g} ms an image here and an answer {answer}"
+    )
     own = f"{_in_words(planned)} would take about {_duration(card['planned_s'])}"
     budget = f"`training.budget_minutes` is {planned.training.budget_minutes:g}"
     tell = work.reporter.log if fitted.total_s <= budget_s else work.reporter.warn

@@ -91,7 +91,11 @@ def _backbone(steps: list[str], value: Any, case: _Case) -> str:  # noqa: ANN401
         return _freeze(value, case)
     if case.spec.backbone.kind == "small_cnn":
         why = f"the images are small and grey ({side} pixels), and weights of photographs teach nothing about them"
-        wider = f"; a wide one, for {facts.train_count:,} training images are many" if steps[-1] == "widths" else ""
+        wider = (
+            f"; a wide one, because there are many training images ({facts.train_count:,})"
+            if steps[-1] == "widths"
+            else ""
+        )
         return f"{why}: a small net learns from the start" + (wider if facts.train_count >= recipes.MANY else "")
     if side >= recipes.PHOTOGRAPH_SIDE:
         return f"the images are photographs ({side} pixels, {recipes.PHOTOGRAPH_SIDE} or more): pretrained on such, it is accurate for its speed"
@@ -125,7 +129,7 @@ def _transfer(steps: list[str], value: Any, _case: _Case) -> str:  # noqa: ANN40
 
 
 AUGMENTING = {
-    "random_resized_crop": "objects are nearer or farther in other images; windows stay inside the image, for black borders would mislead",
+    "random_resized_crop": "objects are nearer or farther in other images; windows stay inside the image, because black borders would mislead",
     "random_flip": "most things mean the same when left and right are exchanged",
     "color_jitter": "light and cameras differ between the training images and later ones",
     "random_erasing": "small patches are hidden, so that it learns to look at more than one detail",
@@ -172,7 +176,7 @@ def _optimizer(steps: list[str], value: Any, case: _Case) -> str:  # noqa: ANN40
         )
     if steps[-1] == "lr":
         return {
-            "head": "a head of one layer bears large steps",
+            "head": "a head of one layer can take large steps",
             "fine_tune": "pretrained weights train on with small steps, larger ones for images that are enlarged",
             "scratch": "weights that begin at random need larger steps than pretrained ones",
         }[case.way]
@@ -203,7 +207,7 @@ def _epochs(value: int, case: _Case) -> str:
     least_steps, (least, most) = recipes.LEAST_STEPS[case.way], recipes.EPOCHS[case.way]
     budget = case.spec.training.budget_minutes or BUDGET_MINUTES
     if value > least and value == recipes.epochs_for_steps(case.way, epoch_steps):
-        few = f"{case.facts.train_count:,} training images make {epoch_steps:,} steps an epoch"
+        few = f"{case.facts.train_count:,} training images make {epoch_steps:,} step{'s' if epoch_steps > 1 else ''} an epoch"
         if case.steps < least_steps:
             return f"{few}: {least_steps:,} steps would be usual, but the recipe never takes more than {value} epochs"
         return f"{few}, so that {value} epochs reach the {least_steps:,} steps that it takes to get anywhere"

@@ -16,6 +16,8 @@ from typing import Any
 
 import httpx
 
+from service.cli.session import own_name
+
 CHUNK_BYTES = 1 << 20
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 600.0  # an upload is checked before it is answered
@@ -196,7 +198,7 @@ class Client:
         return answer
 
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
-        advice = "start one with `espalier up`, or say where it is with --url or ESPALIER_URL"
+        advice = f"start one with `{own_name()} up`, or say where it is with --url or ESPALIER_URL"
         return Unreachable(f"no answer from {self.url} ({error or type(error).__name__}): {advice}")
 
 

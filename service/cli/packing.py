@@ -24,7 +24,7 @@ def packed(folder: Path, *, session: Session) -> Iterator[Path]:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     if not files:
         raise refuse(f"{folder}: there is no file in this folder")
-    columns = (TextColumn("packing {task.fields[folder]}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("packing {task.fields[folder]}", markup=False), BarColumn(), MofNCompleteColumn())
     shown = is_interactive() and not session.as_json
     with tempfile.TemporaryDirectory(prefix="espalier-") as place:
         archive = Path(place, f"{folder.resolve().name[:MOST_SHOWN] or 'folder'}.tar")

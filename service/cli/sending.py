@@ -13,7 +13,7 @@ def send(client: "Client", path: str, file: Path, *, session: Session, **params:
     """Upload the file to the path and return the answer; `params` are the call's query."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn  # noqa: PLC0415  slow to import
 
-    columns = (TextColumn("uploading {task.fields[file]}"), BarColumn(), DownloadColumn())
+    columns = (TextColumn("uploading {task.fields[file]}", markup=False), BarColumn(), DownloadColumn())
     shown = is_interactive() and not session.as_json
     with Progress(*columns, console=session.console, disable=not shown, transient=True) as progress:
         bar = progress.add_task("upload", total=file.stat().st_size, file=file.name)

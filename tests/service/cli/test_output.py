@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from service.cli import output
-from service.cli.packing import packed
+from service.cli import output, packing, sending
+from service.cli.client import Client
 from service.cli.session import Session
 
 
@@ -111,7 +111,7 @@ def test_the_archive_of_a_folder_has_the_folders_name_however_long(tmp_path: Pat
         folder.mkdir()
         (folder / "1.png").write_bytes(b"1")
 
-        with packed(folder, session=Session("http://127.0.0.1:9", "", as_json=True)) as archive:
+        with packing.packed(folder, session=Session("http://127.0.0.1:9", "", as_json=True)) as archive:
             assert archive.name == f"{name[:40]}.tar"
 
 
@@ -124,3 +124,31 @@ def test_a_fault_of_many_files_is_printed_once_with_some_of_their_names() -> Non
 
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert lines == ["Unusable", "50 images are nowhere", "  0.png, 1.png, 2.png and 47 more: it is in no class folder"]
+
+
+def test_brackets_in_a_files_name_are_shown_while_it_is_packed_and_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "[b]leaves[_b]").mkdir()
+    (tmp_path / "[b]leaves[_b]" / "1.png").write_bytes(b"1")
+    monkeypatch.setattr(packing, "is_interactive", lambda: True)
+    monkeypatch.setattr(sending, "is_interactive", lambda: True)
+    session = Session("http://127.0.0.1:9", "", as_json=False)
+    session.console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+
+    with packing.packed(tmp_path / "[b]leaves[_b]", session=session) as archive:
+        sending.send(Sent(), "/datasets", archive, session=session)
+
+    text = session.console.file.getvalue()  # type: ignore[attr-defined]
+    assert "packing [b]leaves[_b] " in text
+    assert "uploading [b]leaves[_b].tar " in text
+
+
+class Sent(Client):
+    """A service that takes any file."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:9")
+
+    def upload(self, path: str, file: Path, **_: Any) -> Any:
+        return {"path": path, "name": file.name}
