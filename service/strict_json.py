@@ -35,6 +35,9 @@ PIECE_BYTES = 1 << 20
 STEP_BYTES = 4 << 10
 LONGEST_CHARACTER = 4  # bytes of UTF-8
 CONTINUATION = range(0x80, 0xC0)  # bytes inside of one
+ESCAPE_BYTES = 6
+"""Bytes of the longest escape, as in `\\u002f`."""
+HIGH_SURROGATE = re.compile(rb"\\u[dD][89abAB]")
 COLON = re.compile(rb"[ \t\n\r]*:")  # behind a key, which stays where it is
 BACKSLASH = ord("\\")
 
@@ -121,16 +124,30 @@ class _TakenOut:
 
 def _string(body: bytes, begin: int, end: int) -> str:
     """Return the string between two quotation marks, which stand in the body at `begin` and before `end`."""
-    if end - begin <= PIECE_BYTES or body.find(b"\\", begin, end) >= 0:
+    if end - begin <= PIECE_BYTES:
         return _loaded(memoryview(body)[begin:end], at=begin)
     pieces, at, last = [], begin + 1, end - 1
     while at < last:
         following = min(at + PIECE_BYTES, last)
-        for _ in range(LONGEST_CHARACTER - 1):
-            following -= following < last and body[following] in CONTINUATION
+        if following < last:
+            following = _between_characters(body, following, after=at)
         pieces.append(_loaded(b'"%b"' % body[at:following], at=at - 1))
         at = following
     return "".join(pieces)
+
+
+def _between_characters(body: bytes, at: int, *, after: int) -> int:
+    """Return where a string may be cut at or shortly before a place, in no character, no escape and no pair of them."""
+    for _ in range(LONGEST_CHARACTER - 1):
+        at -= body[at] in CONTINUATION
+    escape = body.rfind(b"\\", at - ESCAPE_BYTES + 1, at)
+    if escape >= 0 and not _is_escaped(body, escape, after=after - 1):
+        ends = escape + (ESCAPE_BYTES if body[escape + 1 : escape + 2] == b"u" else 2)
+        at = escape if ends > at else at
+    pair = at - ESCAPE_BYTES
+    if HIGH_SURROGATE.match(body, pair) and not _is_escaped(body, pair, after=after - 1):
+        at = pair  # its other half may come next
+    return at
 
 
 def _loaded(text: bytes | memoryview, *, at: int) -> str:

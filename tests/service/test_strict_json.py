@@ -94,6 +94,21 @@ def test_a_very_long_string_is_whole(text: bytes) -> None:
     assert parse(a_large(text))["found"] == orjson.loads(text)
 
 
+@pytest.mark.parametrize("unit", [rb"\\/", rb"\u00e9", rb"\ud83d\ude00", rb"\\\\ud83d", "😀\\\\".encode()])
+def test_a_very_long_string_is_whole_wherever_its_escapes_stand(unit: bytes) -> None:
+    for shift in range(12):
+        text = b'"' + b"a" * shift + unit * ((2 << 20) // len(unit)) + b'"'
+
+        assert parse(a_large(text))["found"] == orjson.loads(text)
+
+
+@pytest.mark.parametrize("text", [rb'"%b\ud83d%b"', rb'"%b\ude00\ud83d%b"', rb'"%b\x%b"', rb'"%b\u12-%b"'])
+def test_a_very_long_string_with_half_an_escape_is_refused(text: bytes) -> None:
+    for shift in range(12):
+        with pytest.raises(MalformedRequest):
+            parse(a_large(text % (b"a" * ((1 << 20) - shift), b"a" * (1 << 20))))
+
+
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[Service]:
     with running(samples.quick_settings(tmp_path / "home")) as service:
@@ -101,9 +116,11 @@ def live(tmp_path: Path) -> Iterator[Service]:
         yield service
 
 
+@pytest.mark.parametrize("sign", [b"AA", rb"\/", rb"\u002B"])
 def test_a_large_body_is_parsed_beside_the_event_loop_and_in_small_pieces(
-    live: Service, monkeypatch: pytest.MonkeyPatch
+    live: Service, monkeypatch: pytest.MonkeyPatch, sign: bytes
 ) -> None:
+    """Whatever its base64 looks like: PHP escapes each slash, and .NET each plus."""
     parsed: list[tuple[bool, int]] = []
     loads = orjson.loads
 
@@ -112,7 +129,8 @@ def test_a_large_body_is_parsed_beside_the_event_loop_and_in_small_pieces(
             parsed.append((threading.current_thread().name.startswith("AnyIO"), len(text)))
         return loads(text)
 
-    body = orjson.dumps({"inputs": ["A" * 5_000_000] + ["A" * 700_000] * 20, "model": "colours"})
+    inputs = [b'"%b"' % (sign * (size // len(sign))) for size in [5_000_000] + [700_000] * 20]
+    body = b'{"model": "colours", "inputs": [%b]}' % b",".join(inputs)
     monkeypatch.setattr(orjson, "loads", recorded)
     answer = live.http.post("/predict", content=body, headers={"Content-Type": "application/json"})
 
