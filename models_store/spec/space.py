@@ -6,14 +6,14 @@ import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from models_store.spec import recipes
 from models_store.spec.contradiction import contradiction
 from models_store.spec.explain import explain
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.search import Distribution, Grid
-from models_store.spec.suggestions import key_alike
+from models_store.spec.suggestions import key_alike, path_alike
 
 if TYPE_CHECKING:
     from models_store.spec.train import ResolvedSpec
@@ -128,7 +128,7 @@ def refuse_what_cannot_vary(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
         return
     document = spec.model_dump(mode="json")
     for path, distribution in spec.search.space.items():
-        _refuse_unknown_path(document, path)
+        _refuse_unknown_path(document, path, type(spec))
         _refuse_part_of_another(path, spec.search.space)
         name, values = values_of(distribution)
         if name == "choice":
@@ -150,7 +150,7 @@ def refuse_what_cannot_vary(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
         raise contradiction("search/space", message, {"maximum": MOST_TRIALS - 1})
 
 
-def _refuse_unknown_path(document: Document, path: str) -> None:
+def _refuse_unknown_path(document: Document, path: str, model: type[BaseModel]) -> None:
     root, pointer = path.partition(".")[0], f"search/space/{path}"
     if root in document and root not in VARIED:
         message = f"{root!r} is the same in all trials: they train and evaluate, and are compared by validation"
@@ -161,7 +161,8 @@ def _refuse_unknown_path(document: Document, path: str) -> None:
         value_at(document, path)
     except KeyError as error:
         step, known = error.args
-        near = key_alike(step, known)
+        near = path_alike(path, model) if step == path else None
+        near = near or key_alike(step, known)
         there = f"did you mean {near!r}?" if near else f"there is {', '.join(known) or 'nothing'}"
         message = f"the resolved spec has no {step!r} in {path!r}; {there}"
         raise contradiction(pointer, message, known) from error

@@ -54,6 +54,11 @@ def key_alike(name: str, known: Iterable[str]) -> str | None:
     return _key_here(name, known) or close(name, known, cutoff=0.5)
 
 
+def path_alike(name: str, model: type[BaseModel]) -> str | None:
+    """Return the path of the field that is meant by a name without its path."""
+    return _exactly(name, model) or _synonym(name, model)
+
+
 def advice_on_key(key: str, node: Schema, *, union: Schema, model: type[BaseModel]) -> str:
     """Return what to write in place of a key that a node of a model's schema does not have."""
     here, root = list(node.get("properties", {})), schema_of(model)

@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from models_store.spec import synonyms
 from models_store.spec.explain import explain
+from models_store.spec.facts import DatasetFacts
 from models_store.spec.schema_walk import paths
 from models_store.spec.suggestions import plain
-from models_store.spec.train import TrainSpec
+from models_store.spec.train import TrainSpec, resolve
 from models_store.spec.wordings import WORDS
 from tests.samples import DATASET_ID
 
@@ -168,6 +169,28 @@ LIBRARIES_WORDS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("asked", "advice"), LIBRARIES_WORDS, ids=[str(asked) for asked, _ in LIBRARIES_WORDS])
 def test_the_words_of_other_libraries_are_understood(asked: dict[str, Any], advice: str) -> None:
     assert advice in told(**asked)
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("optimizer.learning_rate", "lr"),
+        ("optimiser.lr", "optimizer"),
+        ("training.batchsize", "batch_size"),
+        ("lr", "optimizer.lr"),
+        ("learning_rate", "optimizer.lr"),
+        ("num_epochs", "training.epochs"),
+    ],
+)
+def test_the_words_of_other_libraries_are_understood_in_a_search(path: str, meant: str) -> None:
+    search = {"kind": "tpe", "space": {path: {"uniform": [0.1, 0.2]}}}
+    asked = {"name": "leaves", "dataset": DATASET_ID, "search": search}
+    with pytest.raises(ValidationError) as caught:
+        resolve(TrainSpec.model_validate(asked), DatasetFacts(100, {"a": 50, "b": 50}))
+
+    (fault,) = explain(caught.value, TrainSpec, asked)
+
+    assert fault["message"].endswith(f"; did you mean {meant!r}?")
 
 
 def test_a_wrong_kind_names_the_nearest_before_the_others_and_not_all_of_them() -> None:
