@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from models_store import claims, datasets, patrol, queue
+from models_store import datasets, due, patrol, queue
 from tests.service.conftest import Service
 
 THREADS = 40
@@ -39,7 +39,7 @@ def test_a_wake_up_that_fails_leaves_the_answered_connection_usable(
     dataset = service.upload()["id"]
     monkeypatch.setattr(queue, "announce", lambda *_: True)
     if where == "note":
-        monkeypatch.setattr(claims, "note_wake_up", broken)
+        monkeypatch.setattr(due, "note_wake_up", broken)
     else:
         monkeypatch.setattr(patrol, "wake", broken)
 

@@ -206,12 +206,12 @@ def bodies(settings: Settings) -> list[tuple[str, str]]:
 def test_a_body_without_a_documented_content_type_is_a_415(
     service: Service, settings: Settings, content_type: str | None
 ) -> None:
-    found: dict[str, Any] = {}
+    found: dict[tuple[str, str], Any] = {}
     for method, path in bodies(settings):
-        filled = path.format(dataset_id="ds_0123456789", name="a", number=1, alias="live")
+        filled = path.format(dataset_id="ds_0123456789", weights_id="wt_0123456789", name="a", number=1, alias="live")
         headers = {} if content_type is None else {"Content-Type": content_type}
         answer = service.http.request(method, filled, content=b"{}", headers=headers)
-        found[path] = (answer.status_code, answer.json().get("code"))
+        found[method, path] = (answer.status_code, answer.json().get("code"))
 
     assert len(found) >= 7
     assert set(found.values()) == {(415, "unsupported_media_type")}

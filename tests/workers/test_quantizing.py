@@ -6,6 +6,7 @@ import pytest
 
 from models_store.spec import quantization as asked
 from models_store.spec.train import ResolvedSpec
+from models_store.targets import ONE_CLASS
 from tests.samples import a_train_spec
 from tests.workers.desk import Desk
 from tests.workers.small_runs import Recorder
@@ -191,7 +192,7 @@ def test_the_judge_of_mixed_precision_asks_what_the_gate_will_ask(tmp_path: Path
         rows = np.concatenate([apart[:lost], alike[: images - lost]])
         arrays = ImageArrays(images_NHWC[rows], one_N[rows], np.array(["val"] * images), CLASSES)
         judge = quantizing_accuracy.gate_of(
-            "image_classification",
+            ONE_CLASS,
             arrays,
             baseline=whole,
             max_accuracy_drop=max_accuracy_drop,
