@@ -16,7 +16,7 @@ from models_store.archive_links import Followed, follow, refused
 from models_store.archive_rules import CompressionTooHigh, Limits, Link, Member, shown_name
 from models_store.archives import read_archive
 from models_store.dataset_table import split_of_table
-from models_store.image_formats import OTHER_SUFFIXES, SUFFIX, SUFFIXES, looks_like_image
+from models_store.image_formats import OTHER_SUFFIXES, SUFFIX, SUFFIXES, is_for_an_image
 from models_store.pixel_budget import PixelBudget, TooManyPixels
 from models_store.settings import Settings
 from models_store.system_files import is_hidden, is_system
@@ -99,7 +99,7 @@ def _taken_in(archive: Path, staging: Path, settings: Settings, *, names: NameEn
                 links[member.name] = member.link
             elif _is_table(path):
                 intake.tables[member.name] = _copied(member, staging / f"table-{len(intake.tables)}.csv")
-            elif not _is_image(path, member.head) or (is_hidden(path) and not looks_like_image(member.head[:32])):
+            elif not is_for_an_image(path, member.head):
                 intake.ignored.append(member.name)
             elif member.size_bytes > settings.image_max_bytes:
                 reason = f"{member.size_bytes} bytes; at most {settings.image_max_bytes} are allowed for an image"
@@ -264,8 +264,3 @@ def _note_folders(folders: set[str], name: str, *, is_folder: bool) -> None:
     while folder and folder not in folders and not is_system(PurePosixPath(folder)):
         folders.add(folder)
         folder = folder.rpartition("/")[0]
-
-
-def _is_image(path: PurePosixPath, head: bytes) -> bool:
-    suffix = path.suffix.lower()
-    return suffix in SUFFIXES or suffix in OTHER_SUFFIXES or looks_like_image(head[:32])

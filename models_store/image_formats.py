@@ -8,6 +8,9 @@ why each of the others is not read. PBM, PGM, PPM and PAM are decoded by `netpbm
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from models_store.system_files import is_hidden
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,12 @@ def format_of(data: bytes) -> str | None:
 def looks_like_image(head: bytes) -> bool:
     """Tell whether the first bytes of a file (32 are enough) are surely those of one of FORMATS."""
     return format_of(head[:32]) not in {None, "TGA", "ICO"}
+
+
+def is_for_an_image(path: PurePosixPath, head: bytes) -> bool:
+    """Return whether a user means the file to be an image: by its suffix, or its first bytes; a hidden one by these."""
+    is_one = looks_like_image(head[:32])
+    return is_one or (path.suffix.lower() in SUFFIXES | OTHER_SUFFIXES and not is_hidden(path))
 
 
 def what_it_is(data: bytes) -> str:

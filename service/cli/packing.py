@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from service.cli.folders import files_in
 from service.cli.session import Session, is_interactive, refuse
 
 MOST_SHOWN = 40
@@ -16,12 +17,12 @@ MOST_SHOWN = 40
 
 @contextmanager
 def packed(folder: Path, *, session: Session) -> Iterator[Path]:
-    """Yield the archive of a folder; it is deleted at the end. Linked files are packed as files.
+    """Yield the archive of a folder; it is deleted at the end. Linked files and folders are packed as such.
 
     Raises:
-        typer.Exit: if there is no file in the folder.
+        typer.Exit: if there is no file in the folder, or a link that can't be followed.
     """
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = list(files_in(folder))
     if not files:
         raise refuse(f"{folder}: there is no file in this folder")
     columns = (TextColumn("packing {task.fields[folder]}", markup=False), BarColumn(), MofNCompleteColumn())

@@ -1,9 +1,8 @@
 """`espalier predict`: any number of images and folders, in requests that the service takes."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -141,24 +140,24 @@ def _unreadable(refusal: "Refused", batch: Sequence[Path]) -> dict[Path, str]:
 
 def _images(paths: Sequence[Path]) -> tuple[list[Path], int]:
     """Return the files that were named and the images in folders, in order; and how many other files these hold."""
-    from models_store.image_formats import looks_like_image  # noqa: PLC0415  `--help` is spared it
+    from models_store.image_formats import is_for_an_image  # noqa: PLC0415  `--help` is spared them
+    from models_store.system_files import is_hidden, is_system  # noqa: PLC0415  as above
+    from service.cli.folders import files_in  # noqa: PLC0415  as above
 
     images: dict[Path, None] = {}
     others = 0
     for path in paths:
         if path.is_dir():
-            for folder, folders, names in os.walk(path):
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
-                for name in sorted(names):
-                    found = Path(folder, name)
-                    if not found.is_file():
-                        continue
-                    with found.open("rb") as file:
-                        is_image = looks_like_image(file.read(HEAD_BYTES))
-                    if is_image:
-                        images[found] = None
-                    else:
-                        others += 1
+            for found in files_in(path):
+                inner = PurePosixPath(found.relative_to(path).as_posix())
+                if is_hidden(inner.parent):
+                    continue
+                with found.open("rb") as file:
+                    head = file.read(HEAD_BYTES)
+                if is_for_an_image(inner, head) and not is_system(inner):
+                    images[found] = None
+                else:
+                    others += 1
         elif path.is_file():
             images[path] = None
         else:

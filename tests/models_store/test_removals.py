@@ -409,7 +409,16 @@ def test_what_is_anothers_is_not_there(database: Database, settings: Settings) -
 
 @pytest.mark.parametrize(
     ("tag", "found"),
-    [("good", ["a"]), ("GOOD", []), ("goo", []), ("ein Blatt", ["b"]), ('a"b', ["b"]), ("%", []), ("\u6a39", ["a"])],
+    [
+        ("good", ["a"]),
+        ("GOOD", []),
+        ("goo", []),
+        ("ein Blatt", ["b"]),
+        ('a"b', ["b"]),
+        ("b", []),
+        ("%", []),
+        ("\u6a39", ["a"]),
+    ],
 )
 def test_models_and_datasets_are_found_by_a_tag(
     database: Database, settings: Settings, tag: str, found: list[str]

@@ -229,6 +229,38 @@ def test_a_folder_is_uploaded_as_its_archive_would_be(
     assert uploaded["id"] == dataset
 
 
+def test_linked_folders_of_a_folder_are_uploaded_too(
+    espalier: Espalier, archive: Path, dataset: str, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(tmp_path / "colours")
+    first = next(each for each in sorted((tmp_path / "colours").iterdir()) if each.is_dir())
+    (tmp_path / "colours" / ".cache").mkdir()
+    (tmp_path / "colours" / ".cache" / "gone").symlink_to("nowhere")
+    first.rename(tmp_path / "elsewhere")
+    first.symlink_to(tmp_path / "elsewhere")
+
+    uploaded = json.loads(espalier("--json", "datasets", "upload", tmp_path / "colours").stdout)
+
+    assert uploaded["id"] == dataset
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"), [("nowhere.png", "not there"), ("../..", "leads back"), ("../red", "leads back")]
+)
+def test_a_link_in_a_folder_that_can_not_be_followed_is_refused_by_its_name(
+    espalier: Espalier, tmp_path: Path, target: str, reason: str
+) -> None:
+    (tmp_path / "colours" / "red").mkdir(parents=True)
+    (tmp_path / "colours" / "red" / "0.png").write_bytes(a_png())
+    (tmp_path / "colours" / "red" / "link").symlink_to(target)
+
+    for words in (("datasets", "upload", tmp_path / "colours"), ("predict", "colours", tmp_path / "colours")):
+        refused = espalier(*words)
+        said = " ".join(refused.output.split())
+        assert (refused.exit_code, "red/link" in said, reason in said) == (1, True, True)
+
+
 def test_a_folder_without_a_file_is_refused(espalier: Espalier, tmp_path: Path) -> None:
     for words in (("datasets", "upload", tmp_path), ("predict", "colours", tmp_path)):
         assert str(tmp_path) in (refused := espalier(*words)).output

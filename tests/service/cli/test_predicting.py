@@ -1,10 +1,13 @@
 """Images of `espalier predict` in requests: their number, their size, and what is done when one is refused."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+import typer
 
 from service.cli import predicting
 from service.cli.client import Refused
@@ -27,7 +30,9 @@ class Service:
                 raise Refused({"errors": [{"pointer": f"/files/{position}", "message": "cut short"}]})
         self.asked.append((model, names))
         answer = {"model": "leaves", "version": 3, "variant": "int8", "provider": "cpu"}
-        return answer | {"predictions": [{"label": name, "top": top_k} for name in names]}
+        return answer | {
+            "predictions": [{"label": name, "top": [{"label": name, "probability": 1.0}][:top_k]} for name in names]
+        }
 
 
 def ask(service: Service, images: list[Path]) -> predicting.Answers:
@@ -83,3 +88,32 @@ def test_requests_are_bounded_in_number_and_bytes(images: list[Path], monkeypatc
     sizes = [len(batch) for batch in predicting.batches(images)]
 
     assert sizes == [3, 2, 1, 3, 1]
+
+
+def test_images_in_folders_are_known_by_content_or_suffix_and_what_systems_leave_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("1.tga", "2.heic", "3.png", "._3.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "4.jpg").write_bytes(b"x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "linked").symlink_to("../elsewhere")
+    session = Session(url=None, api_key=None, as_json=True)
+    session.__dict__["client"] = Service(most=10, broken=["2.heic"])
+
+    with pytest.raises(typer.Exit):
+        predicting.predict(
+            typer.Context(click.Command("predict"), obj=session), "leaves", [tmp_path, tmp_path / "folder"], top_k=1
+        )
+
+    told = capsys.readouterr()
+    document = json.loads(told.out)
+    assert [str(Path(file).relative_to(tmp_path)) for file in document["files"]] == [
+        "1.tga",
+        "3.png",
+        "elsewhere/4.jpg",
+        "folder/linked/4.jpg",
+    ]
+    assert [each["file"] for each in document["refused"]] == [str(tmp_path / "2.heic")]
+    assert "2 files in these folders are no images" in told.err
