@@ -1,6 +1,7 @@
 """`espalier up` and `espalier demo`: the local stack, alone or with a whole journey on it."""
 
 import os
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -34,6 +35,10 @@ def up(context: typer.Context, home: Home = None, port: Port = None) -> None:
     def tell(text: str) -> None:
         typer.echo(text, err=session.as_json)
 
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise refuse(f"{folder} can't be used as a folder ({error.strerror}): give another --home") from error
     tell(f"starting Espalier on {folder}")
     from models_store.settings import Settings  # noqa: PLC0415  as above
     from service.cli.processes import StackError  # noqa: PLC0415  as above
@@ -45,7 +50,8 @@ def up(context: typer.Context, home: Home = None, port: Port = None) -> None:
             if session.as_json:
                 session.emit({"url": stack.url, "docs": f"{stack.url}/docs", "home": str(stack.home)})
             else:
-                _tell_what_next(stack, wanted=settings.device, after_s=time.monotonic() - began)
+                place = "" if folder == home_of(None) else f"ESPALIER_HOME={shlex.quote(str(folder))} "
+                _tell_what_next(stack, place, wanted=settings.device, after_s=time.monotonic() - began)
             while True:
                 stack.tend()
                 time.sleep(LOOK_S)
@@ -80,7 +86,7 @@ def _obey_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _tell_what_next(stack: "Stack", *, wanted: str, after_s: float) -> None:
+def _tell_what_next(stack: "Stack", place: str, *, wanted: str, after_s: float) -> None:
     device = "on the GPU" if stack.device == "cuda" else "on the CPU"
     why = ": no GPU answers here" if wanted == "auto" and stack.device == "cpu" else ""
     typer.secho(f"Espalier is up after {after_s:.1f} s, {device}{why}", fg="green", bold=True)
@@ -90,7 +96,7 @@ def _tell_what_next(stack: "Stack", *, wanted: str, after_s: float) -> None:
         ("API", stack.url),
         ("API docs", f"{stack.url}/docs"),
         ("data, logs", str(stack.home)),
-        ("try next", f"{own_name()} datasets upload {shown}"),
+        ("try next", f"{place}{own_name()} datasets upload {shown}"),
         ("stop", "Ctrl-C"),
     ):
         typer.echo(f"  {name:<11} {value}")

@@ -93,7 +93,7 @@ def test_each_step_is_printed_as_it_begins_and_then_what_to_do_next(home: Path) 
     assert "making it" in "\n".join(lines)
     assert "on the CPU" in next(line for line in lines if line.startswith("Espalier is up after "))
     assert any(line.endswith(f"{url}/docs") for line in lines)
-    assert any("datasets upload" in line for line in lines)
+    assert any(f" ESPALIER_HOME={home} espalier datasets upload" in line for line in lines)  # it is not the usual one
     assert rest.endswith("stopped\n")
     assert "\x1b" not in "".join(lines)
 
@@ -103,6 +103,17 @@ def test_a_second_stack_on_the_same_home_is_refused_and_told_where_the_first_is(
 
     assert second.returncode == 1
     assert shared_stack.url in second.stderr
+
+
+def test_a_home_that_is_no_folder_is_refused_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "home"
+    file.write_text("")
+
+    refused = up_again(file)
+
+    assert refused.returncode == 1
+    assert refused.stderr == f"error: {file} can't be used as a folder (File exists): give another --home\n"
+    assert refused.stdout == ""
 
 
 def test_a_port_that_is_taken_is_refused(shared_stack: Up, home: Path) -> None:
