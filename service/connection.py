@@ -29,7 +29,7 @@ from service.refusals import (
     UnknownTransferCoding,
     UrlTooLong,
 )
-from service.transport import Answering, Flow
+from service.transport import Answering, Flow, without_chunks
 
 SLICE_BYTES = 4 << 10
 FRAMING_PER_BYTE = 8
@@ -281,7 +281,8 @@ class Connection(HttpToolsProtocol):
                 self.cycle.keep_alive = False  # uvicorn adds `Connection: close`
             await send(message)
 
-        await self._app(scope, receive, send_announced)
+        is_old = scope["http_version"] == "1.0" and self.cycle.scope is scope
+        await self._app(scope, receive, without_chunks(send_announced, self.cycle) if is_old else send_announced)
 
     def _will_end_soon(self) -> bool:
         """Tell whether the rest of an answered request's body is worth waiting for: little, and sure to come."""

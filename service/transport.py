@@ -3,10 +3,32 @@
 import asyncio
 from collections.abc import Callable
 
+from starlette.types import Message, Send
 from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 MOST_WAITING_BYTES = 64 << 10
 """Requests that came before their turn; more of them are left to the system's buffers, or a client could fill ours."""
+
+
+def without_chunks(send: Send, cycle: RequestResponseCycle) -> Send:
+    """Return a `send` to a client of HTTP/1.0, which can't read chunks (RFC 9112, section 6.1).
+
+    An answer of unknown length ends with the connection; uvicorn would send it in chunks.
+    """
+    is_of_unknown_length = False
+
+    async def sending(message: Message) -> None:
+        nonlocal is_of_unknown_length
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            is_of_unknown_length = b"content-length" not in names
+            cycle.chunked_encoding = False if is_of_unknown_length else None
+        elif is_of_unknown_length:
+            cycle.expected_content_length = len(message.get("body", b""))
+        await send(message)
+
+    return sending
 
 
 class Flow(FlowControl):

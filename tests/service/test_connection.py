@@ -1,5 +1,6 @@
 """The connection itself, spoken to in raw bytes: limits on heads, half-sent requests, requests in a row."""
 
+import gzip
 import io
 import json
 import socket
@@ -73,6 +74,10 @@ class Wire:
     def head(self) -> list[bytes]:
         """Read the head of an answer, whose body depends on the method that was asked."""
         return list(iter(self._answers.readline, b"\r\n"))
+
+    def rest(self) -> bytes:
+        """Read until the connection ends."""
+        return self._answers.read()
 
     def has_ended(self) -> bool:
         return self._answers.read(1) == b""
@@ -189,6 +194,21 @@ def test_http_1_0_needs_no_host(service: Service) -> None:
         connection.send(b"GET /health/live HTTP/1.0\r\n\r\n")
 
         assert connection.answer()[0] == 200
+
+
+@pytest.mark.parametrize("coding", [b"identity", b"gzip"])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_http_1_0_gets_no_chunks(service: Service, coding: bytes, method: bytes) -> None:
+    """A file that is compressed on its way has no length; its end is that of the connection."""
+    path = "/docs/assets/swagger-ui.css"
+    with wire(service) as connection:
+        connection.send(method + b" %b HTTP/1.0\r\nAccept-Encoding: %b\r\n\r\n" % (path.encode(), coding))
+        head, body = connection.head(), connection.rest()
+
+    assert not any(line.startswith(b"transfer-encoding") for line in head)
+    assert (b"content-encoding: gzip\r\n" in head) == (coding == b"gzip")
+    plain = service.http.get(path).content if method == b"GET" else b""
+    assert (gzip.decompress(body) if coding == b"gzip" else body) == plain
 
 
 def test_an_upgrade_that_is_not_spoken_is_ignored(service: Service) -> None:
