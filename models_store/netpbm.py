@@ -20,6 +20,7 @@ COMMENT = re.compile(rb"#[^\r\n]*")
 PAM_LINE = re.compile(rb"[ \t]*(?:#[^\n]*|([A-Z]+)[ \t]*([^\n]*?)[ \t\r]*|[ \t\r]*)\n")
 CHANNELS = {b"1": 1, b"2": 1, b"3": 3, b"4": 1, b"5": 1, b"6": 3}
 PLAIN = b"123"
+MOST_COMMENTS = 10_000  # among the pixels, where hardly any program writes one
 BITS = b"14"
 
 
@@ -109,7 +110,7 @@ def _bits(data: bytes, header: Header) -> NDArray[np.uint8]:
     """Return black and white, where 1 is black."""
     width, height = header.width, header.height
     if header.kind in PLAIN:
-        text = COMMENT.sub(b"", data[header.data_at - 1 :]).translate(None, SPACES)
+        text = _without_comments(data, header, b"").translate(None, SPACES)
         _check_length(len(text), width * height)
         digits = np.frombuffer(text, np.uint8, width * height)
         if not np.isin(digits, (48, 49)).all():
@@ -124,8 +125,15 @@ def _bits(data: bytes, header: Header) -> NDArray[np.uint8]:
     return pixels
 
 
+def _without_comments(data: bytes, header: Header, instead: bytes) -> bytes:
+    """Return the text behind the header; each comment takes a hundred bytes of memory meanwhile."""
+    if data.count(b"#", header.data_at) > MOST_COMMENTS:
+        raise NetpbmDamaged(f"it has more than {MOST_COMMENTS} comments among its pixels")
+    return COMMENT.sub(instead, data[header.data_at - 1 :])
+
+
 def _plain_numbers(data: bytes, header: Header, count: int) -> NDArray[np.int64]:
-    text = COMMENT.sub(b" ", data[header.data_at - 1 :])
+    text = _without_comments(data, header, b" ")
     if text.translate(None, b"0123456789" + SPACES):
         raise NetpbmDamaged("its pixels are no plain numbers")
     _check_length(len(text), count)

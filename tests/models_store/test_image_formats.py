@@ -309,6 +309,15 @@ def test_what_costs_far_more_than_its_bytes_is_refused_before_it_is_decoded(name
             look(HUGE[name])
 
 
+@pytest.mark.parametrize("head", [b"P1 4 1\n", b"P2 4 1 255\n", b"P3 4 1 255\n"])
+def test_comments_among_the_pixels_of_a_netpbm_are_few(head: bytes) -> None:
+    values = b"1 1 1 1 " * 3
+
+    assert pixels.inspect(head + b"# nine\n" * 9 + values).width == 4
+    with pytest.raises(UndecodableImage, match="10000 comments"):
+        pixels.inspect(head + b"#\n" * 10_001 + values)
+
+
 def test_an_avif_of_hidden_frames_is_refused() -> None:
     data = encoded(Image.new("L", (2048, 2048)), "AVIF", speed=10)
     at = data.index(b"mdat") + 4
