@@ -1,13 +1,13 @@
 """What came of a family: the best trial and its gain on unseen images, or the spread of folds and repeats. No torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from models_store.blobs import Blobs
 from models_store.families import TRIED
-from models_store.jobs import Job
+from models_store.jobs import FOUND, Job
 from models_store.spec.train import ResolvedSpec
 from models_store.targets import of_task
 from workers import comparison, cross_validation, search
@@ -37,6 +37,21 @@ def of_family(
         found, kept = _of_search(blobs, spec, tried)
         return published | found, kept
     return published | _of_runs(parent.kind, spec, tried), ()
+
+
+def warnings_of(parent: Job, children: Sequence[Job]) -> Iterator[str]:
+    """Yield what was found while a parent's children ran and its owner should know.
+
+    That is all of the one that made the version. Trials of a search blow up now and then, which is what it is for; a
+    fold or a repeat that does is part of the parent's figures.
+    """
+    for child in children:
+        name = f"{child.kind} {child.number}: " if child.kind in TRIED else ""
+        if parent.kind == "search" and name:
+            continue
+        for text in child.warnings:
+            if text.startswith(FOUND):
+                yield name + text.removeprefix(FOUND)
 
 
 def _of_search(blobs: Blobs, spec: ResolvedSpec, tried: Sequence[Job]) -> tuple[dict[str, Any], Sequence[int]]:

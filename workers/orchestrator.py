@@ -67,6 +67,8 @@ def step(database: Database, blobs: Blobs, claim: Claim, *, settings: Settings) 
         new = family.next_children()
         if new is None:
             result, kept = findings.of_family(blobs, claim.job, family.spec, family.children)
+            for warning in findings.warnings_of(claim.job, family.children):
+                claims.keep_warning(database, claim, warning)
             children.finish(database, claim, result, keep_files_of=kept)
             return "succeeded"
         queued = children.wait_for(

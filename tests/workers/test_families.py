@@ -378,6 +378,30 @@ def test_repeats_take_the_seeds_from_the_specs_own_on(database: Database, drive:
     assert registry.models(database, owner=OWNER) == ([], None)
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"search": {"kind": "random", "trials": 2, "space": SPACE}}, ["train 2 blew up"]),
+        ({"validation": {"kind": "k_fold", "folds": 2}}, ["fold 0: fold 0 blew up", "fold 1: fold 1 blew up"]),
+        (
+            {"validation": {"kind": "repeats", "seeds": 2}},
+            ["repeat 0: repeat 0 blew up", "repeat 1: repeat 1 blew up"],
+        ),
+    ],
+)
+def test_what_was_found_in_the_runs_that_count_is_a_warning_of_the_parent(
+    database: Database, drive: Drive, asked: dict[str, Any], expected: list[str]
+) -> None:
+    def warn(claim: claims.Claim) -> None:
+        claims.keep_warning(database, claim, f"{claim.job.kind} {claim.job.number} blew up")
+
+    parent = drive(fate=warn, **asked)
+
+    found = [text.removeprefix(jobs.FOUND) for text in parent.warnings if text.startswith(jobs.FOUND)]
+    assert found[: len(expected)] == expected
+    assert parent.state == "succeeded", parent.problem
+
+
 def test_a_fold_that_fails_is_left_out_and_said(drive: Drive) -> None:
     parent = drive(
         fate=lambda claim: DIVERGED if claim.job.number == 1 else None,
