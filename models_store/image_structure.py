@@ -54,16 +54,17 @@ def excess(data: bytes, format_: str) -> str | None:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield each segment of a JPEG up to its end mark: the bytes before it that belong to none, and its marker."""
+    """Yield each segment of a JPEG up to its end: the bytes before it that belong to none, and its marker."""
     at = 2
     while found := JPEG_MARKER.search(data, at):
         marker = found[1][0]
+        yield found.start() - at, marker
         if marker == END:
             return
-        yield found.start() - at, marker
         at = found.end()
         if marker not in {START, TEMPORARY}:
             at += int.from_bytes(data[at : at + 2], "big")
+    yield len(data) - at, END
 
 
 def _jpeg_excess(data: bytes) -> str | None:

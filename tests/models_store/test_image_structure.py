@@ -101,6 +101,8 @@ def a_tiff_around(jpeg: bytes, *, size: tuple[int, int]) -> bytes:
         (a_tiff_around(a_jpeg_of(30, size=(900, 900)), size=(900, 900)), "19 JPEG scans"),
         (a_jpeg_with(b"\xff\xfe\0\2" * 70_000), "segments"),
         (a_jpeg_with(b"\xff" * 70_000), "between its segments"),
+        (b"\xff\xd8" + b"\xff" * 70_000, "between its segments"),
+        (b"\xff\xd8" + b"\xff" * 70_000 + b"\xff\xd9", "between its segments"),
         (a_png_with(a_chunk(b"IDAT") * 70_000), "chunks"),
         (a_png_with(a_chunk(b"tEXt", b"a\0b") * 70_000), "chunks"),
         (a_png_with(a_chunk(b"abCd") * 70_000), "chunks"),
