@@ -64,6 +64,11 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+def what_came(given: str) -> str:
+    """Return the start of a message about a content type that is not read."""
+    return f"the content type {given[:100]!r} is not read here" if given else "the body came without a content type"
+
+
 async def read(request: Request, *, max_bytes: int) -> bytes:
     """Return the whole body.
 
@@ -158,7 +163,7 @@ async def read_json(request: Request, *, max_bytes: int, types: Sequence[str] = 
     """
     given = content_type(request)
     if given not in types:  # none at all is what a foreign page's form can send without asking
-        raise WrongContentType(f"the content type {given!r} is not read here; send {' or '.join(types)}")
+        raise WrongContentType(f"{what_came(given)}; send {' or '.join(types)}")
     return await read(request, max_bytes=max_bytes)
 
 

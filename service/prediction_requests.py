@@ -91,7 +91,7 @@ async def read(request: Request, resolver: Resolver, *, settings: Settings) -> A
         body = await bodies.read(request, max_bytes=settings.predict_max_bytes)
         return Asked(served, target.top_k, [body], ["body"])
     kinds = "application/json, multipart/form-data, image/* or application/octet-stream"
-    raise bodies.WrongContentType(f"{given!r} is not read here; send {kinds}")
+    raise bodies.WrongContentType(f"{bodies.what_came(given)}; send {kinds}")
 
 
 async def _from_json(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:

@@ -11,7 +11,7 @@ class PredictRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         strict=True,
-        json_schema_extra={"example": {"model": "flowers@default", "inputs": ["/9j/4AAQSkZJRg…"], "top_k": 3}},
+        json_schema_extra={"example": {"model": "flowers", "inputs": ["/9j/4AAQSkZJRg…"], "top_k": 3}},
     )
 
     model: str = Field(

@@ -59,6 +59,7 @@ OTHER_TYPES = frozenset(
         "application/x-zstd-compressed-tar",
         "application/xz",
         "application/zst",
+        "binary/octet-stream",  # what object stores say of a file that nothing was said of
     ]
 )
 """What clients call the same formats besides; which one it is, is seen from the bytes."""
@@ -140,7 +141,7 @@ async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> str | 
         await _receive_raw(request, arriving, max_bytes=max_bytes)
     else:
         known = ["multipart/form-data", *DOCUMENTED_TYPES, *sorted(OTHER_TYPES)]
-        detail = f"{given!r} is not read here; send multipart/form-data, or one of {', '.join(DOCUMENTED_TYPES)}"
+        detail = f"{bodies.what_came(given)}; send multipart/form-data, or one of {', '.join(DOCUMENTED_TYPES)}"
         fault = FieldError("header:Content-Type", bodies.WrongContentType.code, detail, allowed=known)
         raise bodies.WrongContentType(detail, errors=[fault])
     if arriving.size_bytes == 0:
@@ -159,7 +160,7 @@ async def receive_bytes(request: Request, file: BinaryIO, *, max_bytes: int) -> 
     """
     given = bodies.content_type(request)
     if given != "application/octet-stream":
-        raise bodies.WrongContentType(f"{given!r} is not read here; send application/octet-stream")
+        raise bodies.WrongContentType(f"{bodies.what_came(given)}; send application/octet-stream")
     await _receive_raw(request, Arriving(file, max_bytes=max_bytes), max_bytes=max_bytes)
 
 

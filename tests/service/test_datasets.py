@@ -110,6 +110,7 @@ def test_a_tar_becomes_a_dataset_whatever_it_is_compressed_with_and_called(
     archive = compress(a_tar(samples.a_png))
     types = [
         "application/x-bzip2",
+        "binary/octet-stream",
         "Application/X-XZ; charset=binary",
         "application/zstd",
         "application/x-compressed-tar",
@@ -120,6 +121,13 @@ def test_a_tar_becomes_a_dataset_whatever_it_is_compressed_with_and_called(
 
     assert [answer.status_code // 100 for answer in answers] == [2] * len(types), answers[0].text
     assert form.json()["id"] == answers[0].json()["id"]
+
+
+@pytest.mark.parametrize("path", ["/datasets", "/weights", "/predict?model=leaves", "/train"])
+def test_a_body_without_a_content_type_is_named_as_that(service: Service, path: str) -> None:
+    problem = problem_of(service.http.post(path, content=b"x"), 415, "unsupported_media_type")
+
+    assert "without a content type" in problem["detail"]
 
 
 def test_a_content_type_that_is_not_read_names_all_that_are(service: Service) -> None:
