@@ -11,7 +11,9 @@ from models_store import dataset_export, datasets
 from models_store.blobs import BlobMissing
 from models_store.dataset_images import Image
 from models_store.errors import Unavailable
+from models_store.image_files import LARGEST_VALUE
 from models_store.spec import wordings
+from models_store.spec.facts import fitting_white
 from models_store.thumbnails import LONGEST_SIDE, thumbnail
 from service.auth import Owner
 from service.context import Context, Here
@@ -126,7 +128,10 @@ async def file(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Owne
     },
 )
 async def small(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Owner, request: Request) -> Response:
-    """Return the image, upright and in its own proportions, as a list shows it; a small image keeps its size."""
+    """Return the image, upright and in its own proportions, as a list shows it; a small image keeps its size.
+
+    Where the dataset's images of 16 bits use fewer, white is the largest value of so many bits.
+    """
     dataset, image = await _read(here, lambda: _found(here, dataset_id, image_id, owner=owner))
     headers = {**HEADERS, "ETag": f'"{image.entry.sha256}-{LONGEST_SIDE}"'}
     if is_named(request.headers.get("if-none-match", ""), headers["ETag"]):
@@ -138,6 +143,7 @@ async def small(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Own
         width=image.entry.width,
         height=image.entry.height,
         max_pixels=here.settings.image_max_pixels,
+        white_level=fitting_white(dataset.card.get("largest_16_bit") or LARGEST_VALUE),
     )
     return Response(made, headers=headers, media_type="image/jpeg")
 

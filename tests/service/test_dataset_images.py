@@ -217,6 +217,20 @@ def test_a_thumbnail_is_small_upright_and_in_proportion(service: Service) -> Non
     assert len(turned.content) < 10_000
 
 
+def test_a_thumbnail_of_12_bits_in_16_is_not_nearly_black(service: Service) -> None:
+    files: Files = {}
+    for number in range(12):
+        values = np.random.default_rng(number).integers(0, 4096, (24, 24)).astype(np.uint16)
+        picture = io.BytesIO()
+        Image.fromarray(values).save(picture, "PNG")
+        files[f"{'ab'[number % 2]}/{number}.png"] = picture.getvalue()
+    found = images(service, created(service, files, name="deep"))
+
+    shown = Image.open(io.BytesIO(service.http.get(found[0]["thumbnail_url"]).content))
+
+    assert 100 < np.asarray(shown.convert("L")).mean() < 155
+
+
 @pytest.mark.parametrize("image_id", ["img_99999", "img_00", "img_1x", "1", "img_", "..%2f..%2fx", "img_1%00"])
 def test_an_image_that_is_not_there_is_not_found(service: Service, dataset: str, image_id: str) -> None:
     for path in ("", "/thumbnail"):
