@@ -5,18 +5,8 @@ from typing import Any
 
 from models_store import families
 from models_store.jobs import TERMINAL, Job
+from models_store.spec.stage_work import STAGES
 
-PHASES = (
-    "validating",
-    "training",
-    "pruning",
-    "exporting",
-    "quantizing",
-    "verifying",
-    "evaluating",
-    "measuring",
-    "publishing",
-)
 FAMILY_PHASES = {"search": "trials", "k_fold": "folds", "repeats": "repeats"}
 """the first phase of each kind of parent; `publishing` is the other"""
 USUAL_S = {
@@ -50,7 +40,7 @@ def of_kind(kind: str, spec: dict[str, Any]) -> tuple[Sequence[str], set[str]]:
         return MEASURE_PHASES, set()
     compression = spec.get("compression") or {}
     left_out = {name for name, part in (("pruning", "prune"), ("quantizing", "quantize")) if not compression.get(part)}
-    return tuple(name for name in PHASES if kind != "compress" or name != "training"), left_out
+    return tuple(name for name in STAGES if kind != "compress" or name != "training"), left_out
 
 
 def expected_s(kind: str, spec: dict[str, Any], measured_s: Mapping[str, float]) -> dict[str, float]:
