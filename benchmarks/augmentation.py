@@ -18,7 +18,8 @@ import torch
 from torchvision.transforms import v2
 
 from benchmarks.verdict import Goal, conclude, interleaved, median_ratio
-from models_store.spec.augmentation import (
+from models_store.spec.part import Part
+from models_store.tasks.image.augmentation import (
     Augmentation,
     RandomCrop,
     RandomPerspective,
@@ -26,8 +27,7 @@ from models_store.spec.augmentation import (
     RandomShear,
     RandomTranslation,
 )
-from models_store.spec.part import Part
-from workers.image.augmentations import augment, mix
+from workers.tasks.image.augmentations import augment, mix
 from workers.training.allocator import keeping_freed_memory
 
 SIZE, BATCH = 224, 16

@@ -27,11 +27,11 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.nn import functional
 
-from models_store.spec.backbone import KINDS, Backbone
 from models_store.spec.network import Network
+from models_store.tasks.image.backbones.backbone import KINDS, Backbone
 from workers.export import sessions
 from workers.export.graph import INPUT, export
-from workers.image import backbones
+from workers.tasks.image import backbones
 
 CLASSES = 10
 SMALL = 64

@@ -26,12 +26,13 @@ from PIL import Image
 
 from benchmarks.home import Home, home
 from benchmarks.verdict import Goal, conclude
-from models_store import events, jobs
-from models_store.jobs import Job
+from models_store.jobs import events
+from models_store.jobs import store as jobs
+from models_store.jobs.store import Job
 from models_store.settings import Settings
 from models_store.spec.train import TrainSpec, resolve
-from workers.claim_loop import work
-from workers.persistence import StopFlag
+from workers.process.claim_loop import work
+from workers.process.persistence import StopFlag
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "fashion-mnist" / "fashion_mnist_5k.zip"
 SIDE = 200

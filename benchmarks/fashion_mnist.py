@@ -21,7 +21,7 @@ from benchmarks.learning import device, learn
 from benchmarks.verdict import Goal, conclude
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import TrainSpec, resolve
-from workers.image.data import ImageArrays
+from workers.tasks.image.examples import ImageArrays
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "fashion-mnist"
 CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]

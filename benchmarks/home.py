@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from models_store import datasets
-from models_store.blobs import Blobs
-from models_store.database import Database
+from models_store.datasets import store as datasets
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec
-from workers.image.data import ImageArrays, prepare
+from models_store.storage.blobs import Blobs
+from models_store.storage.database import Database
+from workers.tasks.image.examples import ImageArrays, prepare
 
 
 @dataclass(frozen=True)

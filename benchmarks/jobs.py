@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.home import Opened
-from models_store import reports
-from models_store.blobs import Blobs
-from models_store.jobs import digest_of
+from models_store.jobs import reports
+from models_store.jobs.store import digest_of
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
-from workers.assignment import Assignment
-from workers.trainer_process import TrainerProcess
+from models_store.storage.blobs import Blobs
+from workers.process.assignment import Assignment
+from workers.process.trainer_process import TrainerProcess
 
 Document = Mapping[str, Any]
 

@@ -15,8 +15,8 @@ from benchmarks.bystander import Bystander, MemoryCheckpoints
 from models_store.spec.train import ResolvedSpec
 from workers.evaluation import bootstrap
 from workers.evaluation.metrics import evaluate
-from workers.image import task
-from workers.image.data import ImageArrays
+from workers.tasks.image import net as task
+from workers.tasks.image.examples import ImageArrays
 from workers.training import feeds, loop, targets
 from workers.training.derived_specs import probing
 

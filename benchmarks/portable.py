@@ -30,8 +30,10 @@ from sqlalchemy import update
 from benchmarks import browser, jobs
 from benchmarks.home import Opened, home
 from benchmarks.verdict import Goal, conclude
-from models_store import claims, publications, registry, tables
-from models_store import jobs as job_rows
+from models_store.jobs import claims
+from models_store.jobs import store as job_rows
+from models_store.models import publish, registry
+from models_store.storage import tables
 from service.app import create_app
 from service.server import listen, server_of
 
@@ -145,12 +147,12 @@ def _publish(opened: Opened, made: jobs.Made) -> None:
     job, _ = job_rows.submit(store.database, owner=OWNER, spec=made.spec, settings=store.settings)
     with store.database.write() as connection:
         connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(state="running"))
-    publications.publish(store.database, claims.Claim(job, job.fence), _publication(result))
+    publish.publish(store.database, claims.Claim(job, job.fence), _publication(result))
 
 
-def _publication(result: Mapping[str, Any]) -> publications.Publication:
+def _publication(result: Mapping[str, Any]) -> publish.Publication:
     variants = [registry.Variant(**variant) for variant in result["variants"]]
-    return publications.Publication(result["card"], result["default_variant"], variants, defaults=result["defaults"])
+    return publish.Publication(result["card"], result["default_variant"], variants, defaults=result["defaults"])
 
 
 if __name__ == "__main__":

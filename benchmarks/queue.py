@@ -20,12 +20,14 @@ import httpx
 from sqlalchemy import Connection, func, insert, select, text
 
 from benchmarks.verdict import Goal, conclude
-from models_store import claims, due, jobs, leases, patrol, tables
-from models_store.database import Database
-from models_store.ids import new_id
+from models_store.jobs import claims, due, housekeeping, leases
+from models_store.jobs import store as jobs
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import TrainSpec, resolve
+from models_store.storage import tables
+from models_store.storage.database import Database
+from models_store.storage.ids import new_id
 from service.app import create_app
 
 JOBS, QUICK_JOBS = 100_000, 10_000
@@ -148,7 +150,7 @@ def _measure(settings: Settings, *, rounds: int) -> dict[str, float]:
         "claim_fastest_ms": min(claimed_ms),  # on a host with other work, the nearest to what it costs by itself
         "smallest_write_ms": _median_ms(lambda: due.note_wake_up(database, middle), rounds=rounds),
         "round_ms": _median_ms(lambda: _round(database, settings), rounds=rounds),
-        "named_blobs_ms": _median_ms(lambda: patrol.named_blobs(database), rounds=3),
+        "named_blobs_ms": _median_ms(lambda: housekeeping.named_blobs(database), rounds=3),
     }
     database.close()
     asked = {

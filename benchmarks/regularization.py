@@ -26,7 +26,7 @@ from benchmarks.learning import Silent, learn
 from benchmarks.verdict import Goal, conclude
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import TrainSpec, resolve
-from workers.image.data import ImageArrays
+from workers.tasks.image.examples import ImageArrays
 
 IMAGES_PER_CLASS = 50
 VAL_IMAGES_PER_CLASS = 20

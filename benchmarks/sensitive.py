@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from workers.image.task import Classifier
+from workers.tasks.image.net import Classifier
 
 NO_CHAIN = "the net is no chain of convolutions, ReLUs, poolings and linear layers: its channels can't be spread"
 TOLERANCE = 1e-3  # of the largest logit: factors that are no powers of two round

@@ -28,11 +28,12 @@ from benchmarks.home import home
 from benchmarks.jobs import spec_of
 from benchmarks.learning import Silent, learn
 from benchmarks.verdict import Goal, conclude
-from models_store import children, events, jobs
-from models_store.database import Database
+from models_store.jobs import children, events
+from models_store.jobs import store as jobs
 from models_store.settings import Settings
+from models_store.storage.database import Database
 from service.cli.stack import Stack
-from workers.trainer_process import WAITING
+from workers.process.trainer_process import WAITING
 
 FASHION = Path(__file__).parent.parent / "samples" / "fashion-mnist" / "fashion_mnist_5k.zip"
 IMAGES = 1500

@@ -24,10 +24,10 @@ from pathlib import Path
 import httpx
 
 from benchmarks.verdict import Goal, conclude
-from models_store import claims
-from models_store.claims import Claim
-from models_store.database import Database
+from models_store.jobs import claims
+from models_store.jobs.claims import Claim
 from models_store.settings import Settings
+from models_store.storage.database import Database
 
 ARCHIVE = Path(__file__).parents[1] / "samples" / "demo.zip"
 JOBS = 51

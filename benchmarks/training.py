@@ -34,14 +34,15 @@ from torchvision.datasets import ImageFolder
 
 from benchmarks.bystander import Bystander, MemoryCheckpoints
 from benchmarks.verdict import Goal, conclude, interleaved, median_ratio
-from models_store.datasets import ManifestEntry
-from models_store.spec.data import Input
+from models_store.datasets.store import ManifestEntry
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
-from workers.image import data, task
-from workers.image.data import ImageArrays
-from workers.image.task import Classifier
-from workers.progress import Drained
+from models_store.tasks.image.input import Input
+from workers.process.progress import Drained
+from workers.tasks.image import examples
+from workers.tasks.image import net as task
+from workers.tasks.image.examples import ImageArrays
+from workers.tasks.image.net import Classifier
 from workers.training import loop, precision
 from workers.training.feeds import RawFeed
 
@@ -104,7 +105,7 @@ class ReadyBatch(Classifier):
 class ReadyArrays(ImageArrays):
     """Arrays that copy nothing: the rows asked for are not looked up."""
 
-    def gather(self, rows: data.Indices) -> Tensor:  # noqa: ARG002  that is the point
+    def gather(self, rows: examples.Indices) -> Tensor:  # noqa: ARG002  that is the point
         """Return a few bytes."""
         return torch.zeros(1, dtype=torch.uint8)
 
@@ -291,7 +292,7 @@ def prepare(photographs: Path, folder: Path, *, size: int) -> ImageArrays:
         )
         for file in files
     ]
-    return data.prepare(
+    return examples.prepare(
         manifest,
         folder / "images.zip",
         classes=CLASSES,

@@ -112,8 +112,8 @@ def serve_steps(net: str, *, steps: int) -> None:
     import torch  # noqa: PLC0415  the process that compares needs none of it
     from pydantic import TypeAdapter  # noqa: PLC0415  as above
 
-    from models_store.spec.backbone import Backbone  # noqa: PLC0415  as above
-    from workers.image import backbones  # noqa: PLC0415  as above
+    from models_store.tasks.image.backbones.backbone import Backbone  # noqa: PLC0415  as above
+    from workers.tasks.image import backbones  # noqa: PLC0415  as above
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)

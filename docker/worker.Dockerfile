@@ -19,5 +19,5 @@ WORKDIR /app
 # REMAP_SIGTERM: `docker stop` lets a running job save a checkpoint and go back to the queue
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ESPALIER_HOME=/data REMAP_SIGTERM=SIGQUIT
 USER espalier
-CMD ["celery", "-A", "workers.tasks:app", "worker", "--concurrency", "1", "--loglevel", "WARNING", \
+CMD ["celery", "-A", "workers.process.wake_up:app", "worker", "--concurrency", "1", "--loglevel", "WARNING", \
      "--without-gossip", "--without-mingle"]

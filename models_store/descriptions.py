@@ -7,8 +7,10 @@ from typing import Any, TypedDict
 
 from sqlalchemy import Table, update
 
-from models_store import datasets, registry, tables
-from models_store.database import Database
+from models_store.datasets import store as datasets
+from models_store.models import registry
+from models_store.storage import tables
+from models_store.storage.database import Database
 
 
 class Changes(TypedDict, total=False):

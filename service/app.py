@@ -41,12 +41,12 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     """
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
     from service import docs_page, logs, openapi, origins, problems  # noqa: PLC0415  the same
-    from service.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
-    from service.compressed_answers import CompressAnswers  # noqa: PLC0415  the same
-    from service.content_encoding import UnpackBodies  # noqa: PLC0415  the same
+    from service.answers.compressed import CompressAnswers  # noqa: PLC0415  the same
     from service.methods import HeadAndOptions  # noqa: PLC0415  the same
     from service.metrics import CountRequests  # noqa: PLC0415  the same
     from service.paths import Paths  # noqa: PLC0415  the same
+    from service.requests.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
+    from service.requests.content_encoding import UnpackBodies  # noqa: PLC0415  the same
     from service.routes import (  # noqa: PLC0415  the same
         datasets,
         health,
@@ -114,15 +114,15 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
 
 
 def _context(settings: "Settings") -> "Context":
-    from models_store.blobs import Blobs  # noqa: PLC0415  see the module's docstring
-    from models_store.database import Database  # noqa: PLC0415  the same
-    from models_store.dataset_images import DatasetImages  # noqa: PLC0415  the same
-    from service.bodies_in_flight import BodiesInFlight  # noqa: PLC0415  the same
+    from models_store.datasets.images import DatasetImages  # noqa: PLC0415  the same
+    from models_store.storage.blobs import Blobs  # noqa: PLC0415  see the module's docstring
+    from models_store.storage.database import Database  # noqa: PLC0415  the same
     from service.context import Context  # noqa: PLC0415  the same
     from service.inference import devices  # noqa: PLC0415  the same
     from service.inference.references import References  # noqa: PLC0415  the same
     from service.inference.sessions import Sessions  # noqa: PLC0415  the same
     from service.metrics import Metrics  # noqa: PLC0415  the same
+    from service.requests.bodies_in_flight import BodiesInFlight  # noqa: PLC0415  the same
     from service.streams import Streams  # noqa: PLC0415  the same
     from service.threads import threads  # noqa: PLC0415  the same
 
@@ -157,7 +157,7 @@ def _context(settings: "Settings") -> "Context":
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     from starlette.concurrency import run_in_threadpool  # noqa: PLC0415  see the module's docstring
 
-    from models_store.patrol import Patrol  # noqa: PLC0415  the same
+    from models_store.jobs.housekeeping import Patrol  # noqa: PLC0415  the same
     from service.inference import devices  # noqa: PLC0415  the same
     from service.inference.releasing import keep_releasing  # noqa: PLC0415  the same
 

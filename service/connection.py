@@ -18,7 +18,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.refusals import (
+from service.answers.refusals import (
     MOST_HEAD_BYTES,
     MOST_HEADERS,
     MOST_URL_BYTES,

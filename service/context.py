@@ -5,14 +5,14 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from models_store.blobs import Blobs
-from models_store.database import Database
-from models_store.dataset_images import DatasetImages
+from models_store.datasets.images import DatasetImages
 from models_store.settings import Settings
-from service.bodies_in_flight import BodiesInFlight
+from models_store.storage.blobs import Blobs
+from models_store.storage.database import Database
 from service.inference.references import References
 from service.inference.sessions import Sessions
 from service.metrics import Metrics
+from service.requests.bodies_in_flight import BodiesInFlight
 from service.streams import Streams
 from service.threads import Threads
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 
-from service.stored_files import StoredFile
+from service.answers.stored_files import StoredFile
 
 FILES = Path(__file__).parent / "static" / "swagger-ui"
 PREFIX = "/docs/assets"

@@ -17,15 +17,15 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from models_store.spec.compression import Compression
-from models_store.spec.preview import Preview
 from models_store.spec.train import ResolvedSpec, TrainSpec
+from models_store.tasks.image.preview import Preview
 from service import openapi_examples
+from service.answers.events import JobEvent, LogStreamEvent
+from service.answers.models import AliasTarget
+from service.answers.predictions import PredictRequest
 from service.auth import SECURITY_SCHEMES
-from service.changes import DatasetPatch, DescriptionPatch, WeightsPatch
-from service.event_answers import JobEvent, LogStreamEvent
-from service.model_answers import AliasTarget
-from service.predictions import PredictRequest
 from service.problems import MEDIA_TYPE
+from service.requests.changes import DatasetPatch, DescriptionPatch, WeightsPatch
 from service.routes import datasets, predict
 
 SNAPSHOT = Path(__file__).parents[1] / "docs" / "openapi.json"

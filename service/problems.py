@@ -18,13 +18,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from models_store import disk
-from models_store.database import UNAVAILABLE
 from models_store.errors import EspalierError, FieldError, Invalid, NotFound, Unavailable
-from models_store.ids import new_id
 from models_store.spec import synonyms
 from models_store.spec.suggestions import alike
 from models_store.spec.wordings import not_matching
+from models_store.storage import disk
+from models_store.storage.database import UNAVAILABLE
+from models_store.storage.ids import new_id
 from service.paths import Paths
 
 MEDIA_TYPE = "application/problem+json"

@@ -22,9 +22,10 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sse_starlette import ServerSentEvent
 
-from models_store import events, jobs
-from models_store.database import UNAVAILABLE, Database
 from models_store.errors import EspalierError, Unavailable
+from models_store.jobs import events
+from models_store.jobs import store as jobs
+from models_store.storage.database import UNAVAILABLE, Database
 from service.problems import DatabaseUnavailable
 from service.threads import ThreadGroup
 

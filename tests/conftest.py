@@ -9,9 +9,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from models_store.blobs import Blobs
-from models_store.database import Database
 from models_store.settings import Settings
+from models_store.storage.blobs import Blobs
+from models_store.storage.database import Database
 from tests import samples
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 from sqlalchemy import insert
 
-from models_store import tables
-from models_store.database import Database
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
+from models_store.storage import tables
+from models_store.storage.database import Database
 
 DATASET_ID = "ds_0000000000"
 LEAVES = DatasetFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)

@@ -4,7 +4,7 @@ from typing import Any
 
 from benchmarks import jobs, sensitive
 from benchmarks.compression_lines.setup import Setup, Shown
-from workers.image import task
+from workers.tasks.image import net as task
 
 RUINOUS = 3.0  # octaves: most answers are lost
 HARMFUL = (2.25, 2.375, 2.5, 2.625)  # the first is taken that costs static int8 more than the gate allows

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks import fashion_mnist, jobs
 from benchmarks.home import Home, Opened
 from benchmarks.verdict import Goal
-from workers.image.data import ImageArrays
+from workers.tasks.image.examples import ImageArrays
 
 SAMPLES = Path(__file__).parent.parent.parent / "samples"
 STEPS = {"train": 4, "val": 2, "test": 1}

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from models_store.spec.augmentation import Augmentation, RandomFlip
 from models_store.spec.part import Part
+from models_store.tasks.image.augmentation import Augmentation, RandomFlip
 
 
 class TestTimeAugmentation(Part):

@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from models_store.spec import recipes
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.fitted import LEFT_OUT, SMALLER, SMALLEST_SIDE
 from models_store.spec.network import Network
 from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image import recipe
 
 Document = dict[str, Any]
 
@@ -35,7 +35,7 @@ class Rung:
 
     def with_epochs(self, epochs: int, facts: DatasetFacts) -> ResolvedSpec:
         """Return the plan with so many epochs."""
-        document = recipes.with_epochs(self.spec.model_dump(), epochs, facts)
+        document = recipe.with_epochs(self.spec.model_dump(), epochs, facts)
         return ResolvedSpec.model_validate(document)
 
 
@@ -49,16 +49,16 @@ def rungs(spec: ResolvedSpec, facts: DatasetFacts) -> list[Rung]:
     made: list[Rung] = []
     for plan in plans:
         if all(plan != rung.spec for rung in made):
-            least = recipes.least_epochs(plan.model_dump(), facts) if may_be_shorter else plan.training.epochs
+            least = recipe.least_epochs(plan.model_dump(), facts) if may_be_shorter else plan.training.epochs
             made.append(Rung(plan, least))
     return made
 
 
 def _documents(document: Document, facts: DatasetFacts) -> Iterator[Document]:
     fitted = set(document["training"]["fit_to_budget"])
-    part = recipes.network_of(document["backbone"])
+    part = recipe.network_of(document["backbone"])
     sizes = list(_smaller_sizes(document, part)) if "input.size" in fitted else []
-    way = recipes.way_of(document)
+    way = recipe.way_of(document)
     if way == "fine_tune":
         deeper = _deeper(part, document["backbone"]["freeze"]) if "backbone.freeze" in fitted else None
         freezes = [document["backbone"]["freeze"], *([deeper] if deeper else [])]
@@ -67,7 +67,7 @@ def _documents(document: Document, facts: DatasetFacts) -> Iterator[Document]:
                 yield _at(document, size) | {"backbone": document["backbone"] | {"freeze": freeze}}
         if not {"backbone.freeze", "training.epochs", *LEFT_OUT} <= fitted:
             return
-        document = recipes.as_head(document, facts)
+        document = recipe.as_head(document, facts)
         yield document
     for size in sizes:
         yield _at(document, size)

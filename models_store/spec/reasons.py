@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models_store.spec import ladder, recipes
+from models_store.spec import ladder
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.part import Part
 from models_store.spec.train import ResolvedSpec, TrainSpec
 from models_store.spec.training import BUDGET_MINUTES, ResolvedTraining, Training
+from models_store.tasks.image import recipe
 
 Document = dict[str, Any]
 
@@ -32,12 +33,12 @@ class _Case:
 
     facts: DatasetFacts
     spec: ResolvedSpec
-    way: recipes.Way
+    way: recipe.Way
     given: Document
 
     @property
     def steps(self) -> int:
-        return self.spec.training.epochs * recipes.steps_per_epoch(self.spec.training.batch_size, self.facts)
+        return self.spec.training.epochs * recipe.steps_per_epoch(self.spec.training.batch_size, self.facts)
 
     def left_out(self, name: str) -> bool:
         return self.given.get(name) is None
@@ -45,7 +46,7 @@ class _Case:
 
 def decisions(given: Document, spec: ResolvedSpec, facts: DatasetFacts) -> list[Decision]:
     """Return each value that `given`, a spec as its author sent it, leaves out and that is not its declared default."""
-    case = _Case(facts, spec, recipes.way_of(spec.model_dump()), given)
+    case = _Case(facts, spec, recipe.way_of(spec.model_dump()), given)
     return [Decision(pointer, value, _why(pointer, value, case)) for pointer, value in _decided(spec, given, "")]
 
 
@@ -96,16 +97,16 @@ def _backbone(steps: list[str], value: Any, case: _Case) -> str:  # noqa: ANN401
             if steps[-1] == "widths"
             else ""
         )
-        return f"{why}: a small net learns from the start" + (wider if facts.train_count >= recipes.MANY else "")
-    if side >= recipes.PHOTOGRAPH_SIDE:
-        return f"the images are photographs ({side} pixels, {recipes.PHOTOGRAPH_SIDE} or more): pretrained on such, it is accurate for its speed"
+        return f"{why}: a small net learns from the start" + (wider if facts.train_count >= recipe.MANY else "")
+    if side >= recipe.PHOTOGRAPH_SIDE:
+        return f"the images are photographs ({side} pixels, {recipe.PHOTOGRAPH_SIDE} or more): pretrained on such, it is accurate for its speed"
     return f"the images are small ({side} pixels) and enlarged for it: pretrained, and fast on many pixels"
 
 
 def _freeze(value: str, case: _Case) -> str:
     count = case.facts.train_count
     if value == "backbone":
-        return f"{count:,} photographs are fewer than {recipes.FEW}: a head on fixed features is as accurate there, does not overfit, and trains in seconds"
+        return f"{count:,} photographs are fewer than {recipe.FEW}: a head on fixed features is as accurate there, does not overfit, and trains in seconds"
     if value.startswith("until:"):
         return "edges and textures are alike everywhere: keeping the first stages saves half of the time"
     if case.way == "scratch":
@@ -115,9 +116,9 @@ def _freeze(value: str, case: _Case) -> str:
 
 def _input(_steps: list[str], _value: Any, case: _Case) -> str:  # noqa: ANN401  any JSON
     side, backbone = case.facts.median_side, case.spec.backbone
-    if backbone.kind in recipes.OWN:
+    if backbone.kind in recipe.OWN:
         return f"the images' own size ({side} pixels), within what {backbone.kind} takes ({backbone.smallest_size} to {backbone.input_size})"
-    if case.left_out("backbone") and side < recipes.PHOTOGRAPH_SIDE:
+    if case.left_out("backbone") and side < recipe.PHOTOGRAPH_SIDE:
         return f"images of {side} pixels are enlarged to what pretrained filters can see, at least twice"
     return f"the size that {backbone.kind} is made for"
 
@@ -203,10 +204,10 @@ def _training(steps: list[str], value: Any, case: _Case) -> str:  # noqa: ANN401
 
 
 def _epochs(value: int, case: _Case) -> str:
-    epoch_steps = recipes.steps_per_epoch(case.spec.training.batch_size, case.facts)
-    least_steps, (least, most) = recipes.LEAST_STEPS[case.way], recipes.EPOCHS[case.way]
+    epoch_steps = recipe.steps_per_epoch(case.spec.training.batch_size, case.facts)
+    least_steps, (least, most) = recipe.LEAST_STEPS[case.way], recipe.EPOCHS[case.way]
     budget = case.spec.training.budget_minutes or BUDGET_MINUTES
-    if value > least and value == recipes.epochs_for_steps(case.way, epoch_steps):
+    if value > least and value == recipe.epochs_for_steps(case.way, epoch_steps):
         few = f"{case.facts.train_count:,} training images make {epoch_steps:,} step{'s' if epoch_steps > 1 else ''} an epoch"
         if case.steps < least_steps:
             return f"{few}: {least_steps:,} steps would be usual, but the recipe never takes more than {value} epochs"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from models_store.spec import recipes
 from models_store.spec.contradiction import contradiction
 from models_store.spec.explain import explain
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.search import Distribution, Grid
 from models_store.spec.suggestions import key_alike, path_alike
+from models_store.tasks.image import recipe
 
 if TYPE_CHECKING:
     from models_store.spec.train import ResolvedSpec
@@ -83,7 +83,7 @@ def applied(document: Document, parameters: Parameters, facts: DatasetFacts) -> 
     from models_store.spec.train import TrainSpec  # noqa: PLC0415  that module imports this one
 
     spec = TrainSpec.model_validate(with_values(document, parameters))
-    return recipes.fill(spec.model_dump(mode="json"), facts)
+    return recipe.fill(spec.model_dump(mode="json"), facts)
 
 
 def grid_values(distribution: Distribution, *, steps: int) -> list[Any]:

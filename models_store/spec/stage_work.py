@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from models_store.spec import recipes
-from models_store.spec.network_sizes import giga_macs
+from models_store.tasks.image import recipe
+from models_store.tasks.image.backbones.network_sizes import giga_macs
 
 STAGES = (
     "validating",
@@ -62,7 +62,7 @@ class Features:
         return cls(
             backbone=backbone["kind"],
             size=size,
-            way=recipes.way_of(dict(document)),
+            way=recipe.way_of(dict(document)),
             freeze=backbone.get("freeze") or "none",
             epochs=document["training"]["epochs"],
             train=train,

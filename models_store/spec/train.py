@@ -4,13 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from models_store.spec import recipes, wordings
-from models_store.spec.augmentation import Augmentation
-from models_store.spec.backbone import Backbone
+from models_store.spec import wordings
 from models_store.spec.compression import Compression
 from models_store.spec.contradiction import contradiction
-from models_store.spec.contradictions import doubts, refuse_what_contradicts_itself, refuse_what_does_not_fit
-from models_store.spec.data import Input
 from models_store.spec.distillation import Distillation
 from models_store.spec.evaluation import Evaluation
 from models_store.spec.export import Export
@@ -20,12 +16,17 @@ from models_store.spec.loss import Loss
 from models_store.spec.optimizer import Optimizer
 from models_store.spec.part import Part
 from models_store.spec.regularizer import Regularizer
+from models_store.spec.rules import doubts, refuse_what_contradicts_itself, refuse_what_does_not_fit
 from models_store.spec.schedule import Schedule
 from models_store.spec.search import Search
 from models_store.spec.space import refuse_what_cannot_vary
 from models_store.spec.training import ResolvedTraining, Training
 from models_store.spec.transfer import Transfer
 from models_store.spec.validation import Validation
+from models_store.tasks.image import recipe
+from models_store.tasks.image.augmentation import Augmentation
+from models_store.tasks.image.backbones.backbone import Backbone
+from models_store.tasks.image.input import Input
 
 Task = Literal["image_classification", "multilabel_classification", "image_regression"]
 ModelName = Annotated[str, Field(pattern=wordings.NAME, description="letters, digits, `.`, `_`, `-`; at most 63")]
@@ -141,5 +142,5 @@ def resolve(spec: TrainSpec, facts: DatasetFacts) -> tuple[ResolvedSpec, list[st
     Raises:
         pydantic.ValidationError: if the spec does not fit the dataset, or contradicts itself beside the recipe's choices.
     """
-    resolved = ResolvedSpec.model_validate(recipes.fill(spec.model_dump(), facts), context=facts)
+    resolved = ResolvedSpec.model_validate(recipe.fill(spec.model_dump(), facts), context=facts)
     return resolved, doubts(resolved, facts)

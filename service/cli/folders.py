@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from models_store.system_files import is_hidden, is_system
+from models_store.archives.system_files import is_hidden, is_system
 from service.cli.session import refuse
 
 

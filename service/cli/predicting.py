@@ -140,8 +140,8 @@ def _unreadable(refusal: "Refused", batch: Sequence[Path]) -> dict[Path, str]:
 
 def _images(paths: Sequence[Path]) -> tuple[list[Path], int]:
     """Return the files that were named and the images in folders, in order; and how many other files these hold."""
-    from models_store.image_formats import is_for_an_image  # noqa: PLC0415  `--help` is spared them
-    from models_store.system_files import is_hidden, is_system  # noqa: PLC0415  as above
+    from models_store.archives.system_files import is_hidden, is_system  # noqa: PLC0415  as above
+    from models_store.tasks.image.formats import is_for_an_image  # noqa: PLC0415  `--help` is spared them
     from service.cli.folders import files_in  # noqa: PLC0415  as above
 
     images: dict[Path, None] = {}

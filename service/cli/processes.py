@@ -135,7 +135,7 @@ def api(listening: int) -> Recipe:
 def worker() -> Recipe:
     """Return one worker that takes one job at a time."""
     options = ("--concurrency", "1", "--loglevel", "WARNING", "--without-gossip", "--without-mingle")
-    command = (sys.executable, "-m", "celery", "-A", "workers.tasks:app", "worker", *options)
+    command = (sys.executable, "-m", "celery", "-A", "workers.process.wake_up:app", "worker", *options)
     return Recipe("worker", command, WORKER_GRACE_S)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from models_store.host import WORKER_IS_WARM
+from models_store.host.processes import WORKER_IS_WARM
 from models_store.settings import Settings
 from service.cli import processes
 from service.cli.places import read_holder, write_holder

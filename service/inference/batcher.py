@@ -22,7 +22,7 @@ import numpy.typing as npt
 import structlog
 
 from models_store.errors import EspalierError, Unavailable
-from models_store.pixel_budget import PixelBudget, TooManyPixels
+from models_store.tasks.image.pixel_budget import PixelBudget, TooManyPixels
 from service.inference.decode import BadInput, Encoded, Picture, decode
 
 # B batch, H height, W width, C channel, K class

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pybase64
 
-from models_store import pixels
 from models_store.errors import EspalierError, FieldError, Invalid
-from models_store.pixel_budget import PixelBudget, TooManyPixels
 from models_store.settings import Settings
+from models_store.tasks.image import codec
+from models_store.tasks.image.pixel_budget import PixelBudget, TooManyPixels
 
 Encoded = str | bytes
 """One image of a request: base64 text (a `data:` URL too), or the file's bytes."""
@@ -63,7 +63,7 @@ def decode(image: Encoded, picture: Picture, *, pointer: str, budget: PixelBudge
         allowed = {"max_bytes": picture.max_bytes}
         raise bad_input(pointer, "image_too_large", f"{len(data)} bytes is above {picture.max_bytes}", allowed)
     try:
-        return pixels.decode(
+        return codec.decode(
             data,
             size=picture.size,
             channels=picture.channels,

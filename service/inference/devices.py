@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models_store.errors import Unavailable
-from models_store.providers import EXECUTION_PROVIDERS, Provider
+from models_store.models.providers import EXECUTION_PROVIDERS, Provider
 
 Wanted = Literal["auto", "cpu", "cuda"]
 

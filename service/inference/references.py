@@ -4,10 +4,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from models_store import registry
-from models_store.database import Database
-from models_store.providers import Provider
-from models_store.registry import Served
+from models_store.models import registry
+from models_store.models.providers import Provider
+from models_store.models.registry import Served
+from models_store.storage.database import Database
 
 FRESH_S = 0.5
 """An alias moved by another process is seen within this time, in seconds; one moved by this process, at once."""

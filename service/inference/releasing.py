@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 
-from models_store import removals
-from models_store.database import UNAVAILABLE, Database
+from models_store.models import removals
+from models_store.storage.database import UNAVAILABLE, Database
 from service.inference.references import References
 from service.inference.sessions import Sessions
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import structlog
 
-from models_store import cores, disk
-from models_store.blobs import BlobMissing, Blobs, sha256_of
 from models_store.errors import EspalierError, Unavailable
-from models_store.registry import Served
+from models_store.host import cores
+from models_store.models.registry import Served
 from models_store.settings import Settings
+from models_store.storage import disk
+from models_store.storage.blobs import BlobMissing, Blobs, sha256_of
 from models_store.targets import ONE_CLASS, Target, of_task
 from service.inference import devices, optimized
 from service.inference.batcher import Answer, Batcher, Closed, Images, Probabilities

@@ -6,15 +6,16 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from models_store import datasets, descriptions, names
-from models_store.dataset_folders import LayoutChoice
-from models_store.image_formats import ALLOWED
-from models_store.zip_names import NameEncoding
-from service import changes, uploads
-from service.answers import Dataset, DatasetList, Report, Sample, Samples, UploadedDataset
+from models_store import descriptions, names
+from models_store.archives.zip_names import NameEncoding
+from models_store.datasets import store as datasets
+from models_store.datasets.folders import LayoutChoice
+from models_store.tasks.image.formats import ALLOWED
+from service.answers.documents import Dataset, DatasetList, Report, Sample, Samples, UploadedDataset
 from service.auth import Owner
 from service.context import Here
-from service.routes.requests import KNOWN_QUERY, Cursor, DatasetId, GivenName, Limit, TagFilter, answer, problems
+from service.requests import changes, uploads
+from service.requests.parameters import KNOWN_QUERY, Cursor, DatasetId, GivenName, Limit, TagFilter, answer, problems
 from service.threads import writes
 
 router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])

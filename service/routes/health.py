@@ -5,12 +5,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store import queue
-from models_store.database import Database, now
-from service.answers import Alive, Readiness
+from models_store.jobs import queue
+from models_store.storage.database import Database, now
+from service.answers.documents import Alive, Readiness
 from service.context import Here
 from service.inference import devices
-from service.routes.requests import KNOWN_QUERY, NEEDS_NO_KEY, answer, public_problems
+from service.requests.parameters import KNOWN_QUERY, NEEDS_NO_KEY, answer, public_problems
 
 router = APIRouter(tags=["health"], dependencies=[KNOWN_QUERY])
 

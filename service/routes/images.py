@@ -7,19 +7,20 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import iterate_in_threadpool
 
-from models_store import dataset_export, datasets
-from models_store.blobs import BlobMissing
-from models_store.dataset_images import Image
+from models_store.datasets import export as dataset_export
+from models_store.datasets import store as datasets
+from models_store.datasets.images import Image
 from models_store.errors import Unavailable
-from models_store.image_files import LARGEST_VALUE
 from models_store.spec import wordings
 from models_store.spec.facts import fitting_white
-from models_store.thumbnails import LONGEST_SIDE, thumbnail
+from models_store.storage.blobs import BlobMissing
+from models_store.tasks.image.image_files import LARGEST_VALUE
+from models_store.tasks.image.thumbnails import LONGEST_SIDE, thumbnail
+from service.answers.images import MEDIA_TYPES, DatasetImage, DatasetImageList, media_type_of
+from service.answers.stored_files import attachment, is_named, unchanged
 from service.auth import Owner
 from service.context import Context, Here
-from service.image_answers import MEDIA_TYPES, DatasetImage, DatasetImageList, media_type_of
-from service.routes.requests import KNOWN_QUERY, DatasetId, Limit, problems
-from service.stored_files import attachment, is_named, unchanged
+from service.requests.parameters import KNOWN_QUERY, DatasetId, Limit, problems
 
 R = TypeVar("R")
 ImageId = Annotated[str, Path(pattern=wordings.IMAGE_ID, description="id of the image")]

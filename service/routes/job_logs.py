@@ -11,16 +11,17 @@ from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
-from models_store import job_logs, jobs
-from models_store.database import Database
-from models_store.job_logs import Level, Line, Lines
+from models_store.jobs import logs as job_logs
+from models_store.jobs import store as jobs
+from models_store.jobs.logs import Level, Line, Lines
 from models_store.spec import wordings
+from models_store.storage.database import Database
+from service.answers.events import LogPage
 from service.auth import Owner
 from service.context import Context, Here
-from service.event_answers import LogPage
 from service.problems import InvalidRequest
+from service.requests.parameters import KNOWN_QUERY, JobId, problems
 from service.routes.jobs import GRACE_S, HEARTBEAT_S
-from service.routes.requests import KNOWN_QUERY, JobId, problems
 from service.streams import Frame, sent
 
 USUAL, MOST = 200, 1000

@@ -8,15 +8,17 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from sse_starlette import EventSourceResponse
 from starlette.background import BackgroundTask
 
-from models_store import jobs, patrol, removals
+from models_store.jobs import housekeeping
+from models_store.jobs import store as jobs
+from models_store.models import removals
 from models_store.spec import wordings
-from service.answers import Job, JobList
+from service.answers.documents import Job, JobList
+from service.answers.jobs import all_described, described, respond
+from service.answers.outcomes import ListedKind, State
 from service.auth import Owner
 from service.context import Context, Here
-from service.job_answers import all_described, described, respond
-from service.outcomes import ListedKind, State
 from service.problems import DatabaseUnavailable
-from service.routes.requests import KNOWN_QUERY, Cursor, JobId, Limit, problems
+from service.requests.parameters import KNOWN_QUERY, Cursor, JobId, Limit, problems
 from service.threads import writes
 
 HEARTBEAT_S = 15
@@ -42,7 +44,7 @@ async def wake(here: Context, job: jobs.Job) -> None:
     """Wake a worker for a queued job, if there is time for it."""
     with suppress(DatabaseUnavailable):  # too much waits to be written: the patrol announces the job soon
         await here.threads.writers.run(
-            patrol.wake, here.database, job.id, settings=here.settings, priority=job.priority
+            housekeeping.wake, here.database, job.id, settings=here.settings, priority=job.priority
         )
 
 

@@ -5,16 +5,18 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from models_store import descriptions, registry, removals
-from models_store.blobs import BlobMissing
-from models_store.registry import ModelNotFound
-from service import bodies, changes
+from models_store import descriptions
+from models_store.models import registry, removals
+from models_store.models.registry import ModelNotFound
+from models_store.storage.blobs import BlobMissing
+from service.answers.models import Alias, AliasTarget, Model, ModelList, Version
+from service.answers.stored_files import StoredFile, is_named, unchanged
 from service.auth import Owner
 from service.context import Context, Here
 from service.inference.releasing import release_deleted
 from service.inference.sessions import unusable
-from service.model_answers import Alias, AliasTarget, Model, ModelList, Version
-from service.routes.requests import (
+from service.requests import bodies, changes
+from service.requests.parameters import (
     KNOWN_QUERY,
     AliasName,
     Cursor,
@@ -25,7 +27,6 @@ from service.routes.requests import (
     VersionNumber,
     problems,
 )
-from service.stored_files import StoredFile, is_named, unchanged
 from service.threads import writes
 
 MOST_ALIAS_BYTES = 10_000

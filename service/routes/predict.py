@@ -13,16 +13,16 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from models_store.errors import EspalierError
-from models_store.image_formats import ALLOWED
-from models_store.registry import Served
-from service import prediction_requests
+from models_store.models.registry import Served
+from models_store.tasks.image.formats import ALLOWED
+from service.answers.predictions import Predictions
 from service.auth import owner_of
 from service.context import context_of
 from service.inference.batcher import Answer
 from service.inference.sessions import Loaded
-from service.prediction_requests import Resolver
-from service.predictions import Predictions
-from service.routes.requests import problems
+from service.requests import predictions
+from service.requests.parameters import problems
+from service.requests.predictions import Resolver
 
 
 class BareRoute(APIRoute):
@@ -121,7 +121,7 @@ async def create(request: Request) -> Response:
     """
     here = context_of(request)
     owner = owner_of(request)
-    asked = await prediction_requests.read(request, Resolver(here.references, owner=owner), settings=here.settings)
+    asked = await predictions.read(request, Resolver(here.references, owner=owner), settings=here.settings)
     served = asked.served
     predicting = here.sessions.predict(served, asked.images, pointers=asked.pointers)
     if here.sessions.would_wait(served, len(asked.images)):  # else the next batch takes it: too soon to withdraw

@@ -7,19 +7,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from models_store import datasets, jobs
+from models_store.datasets import store as datasets
 from models_store.errors import NotFound
-from models_store.spec.preview import Preview
+from models_store.jobs import store as jobs
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
-from service import bodies
-from service.answers import Job
+from models_store.tasks.image.preview import Preview
+from service.answers.documents import Job
+from service.answers.jobs import described, respond
+from service.answers.stored_files import StoredFile
 from service.auth import Owner
 from service.context import Context, Here
-from service.job_answers import described, respond
 from service.problems import document
+from service.requests import bodies
+from service.requests.parameters import KNOWN_QUERY, DatasetId, JobId, problems
 from service.routes.jobs import wake
-from service.routes.requests import KNOWN_QUERY, DatasetId, JobId, problems
-from service.stored_files import StoredFile
 
 MOST_BYTES = 1 << 20
 POLL_S = 0.2

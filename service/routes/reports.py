@@ -4,15 +4,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
-from models_store import jobs, reports
-from models_store.blobs import BlobMissing
 from models_store.errors import Unavailable
+from models_store.jobs import reports
+from models_store.jobs import store as jobs
 from models_store.spec import wordings
+from models_store.storage.blobs import BlobMissing
+from service.answers.reports import JobReport
+from service.answers.stored_files import is_named, unchanged
 from service.auth import Owner
 from service.context import Context, Here
-from service.report_answers import JobReport
-from service.routes.requests import KNOWN_QUERY, JobId, problems
-from service.stored_files import is_named, unchanged
+from service.requests.parameters import KNOWN_QUERY, JobId, problems
 
 PictureName = Annotated[
     str,

@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from service.answers import Addresses
+from service.answers.documents import Addresses
 from service.negotiation import qualities
-from service.routes.requests import KNOWN_QUERY, NEEDS_NO_KEY, answer, public_problems
+from service.requests.parameters import KNOWN_QUERY, NEEDS_NO_KEY, answer, public_problems
 
 router = APIRouter(tags=["health"], dependencies=[KNOWN_QUERY])
 

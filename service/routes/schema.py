@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from models_store.spec.train import TrainSpec
-from service.routes.requests import KNOWN_QUERY, NEEDS_NO_KEY, public_problems
+from service.requests.parameters import KNOWN_QUERY, NEEDS_NO_KEY, public_problems
 
 router = APIRouter(tags=["train"], dependencies=[KNOWN_QUERY])
 

@@ -8,18 +8,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from models_store import datasets, idempotency, jobs, sources
+from models_store.datasets import store as datasets
 from models_store.errors import FieldError, Invalid
+from models_store.jobs import idempotency
+from models_store.jobs import store as jobs
+from models_store.models import references
 from models_store.spec.reasons import decisions
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
-from service import bodies
-from service.answers import Budget, Job
+from service.answers.documents import Budget, Job
+from service.answers.meanings import Decision, DryRun, Estimate
 from service.auth import Owner
 from service.context import Context, Here
-from service.meanings import Decision, DryRun, Estimate
+from service.requests import bodies
+from service.requests.parameters import KNOWN_QUERY, IdempotencyKey, answer, problems
+from service.requests.strict_json import parse
 from service.routes.jobs import accepted
-from service.routes.requests import KNOWN_QUERY, IdempotencyKey, answer, problems
-from service.strict_json import parse
 
 MOST_SPEC_BYTES = 1 << 20
 
@@ -107,7 +110,7 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
     if earlier is not None:
         return accepted(here, earlier, replayed=True)
     spec, _, warnings = _resolved(here, body, owner=owner)
-    with _unknown_dataset_told(), sources.told():
+    with _unknown_dataset_told(), references.told():
         job, replayed = jobs.submit(
             here.database,
             owner=owner,
@@ -128,8 +131,8 @@ def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, 
         facts = datasets.facts(dataset)
         resolved, warnings = resolve(spec, facts)
     classes = dataset.card["classes"]
-    pinned = sources.pin(resolved, here.database, owner=owner, classes=classes)
-    sources.refuse_unfit_choices(pinned, here.database, facts=facts, owner=owner, classes=classes)
+    pinned = references.pin(resolved, here.database, owner=owner, classes=classes)
+    references.refuse_unfit_choices(pinned, here.database, facts=facts, owner=owner, classes=classes)
     return pinned, dataset, warnings
 
 

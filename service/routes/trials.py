@@ -4,12 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from models_store import children, jobs
+from models_store.jobs import children
+from models_store.jobs import store as jobs
 from models_store.spec import wordings
+from service.answers.outcomes import Trial, TrialList
 from service.auth import Owner
 from service.context import Here
-from service.outcomes import Trial, TrialList
-from service.routes.requests import KNOWN_QUERY, JobId, Limit, problems
+from service.requests.parameters import KNOWN_QUERY, JobId, Limit, problems
 
 router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
 

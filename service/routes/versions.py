@@ -6,18 +6,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from models_store import idempotency, jobs, reworking
 from models_store.errors import FieldError
+from models_store.jobs import idempotency
+from models_store.jobs import store as jobs
+from models_store.models import rework
 from models_store.spec.compression import Compression
 from models_store.spec.train import ResolvedSpec
-from service import bodies
-from service.answers import Job
+from service.answers.documents import Job
+from service.answers.meanings import DryRun
 from service.auth import Owner
 from service.context import Context, Here
-from service.meanings import DryRun
+from service.requests import bodies
+from service.requests.parameters import KNOWN_QUERY, IdempotencyKey, ModelName, VersionNumber, answer, problems
+from service.requests.strict_json import parse
 from service.routes.jobs import accepted
-from service.routes.requests import KNOWN_QUERY, IdempotencyKey, ModelName, VersionNumber, answer, problems
-from service.strict_json import parse
 
 MOST_SPEC_BYTES = 1 << 20
 
@@ -117,7 +119,7 @@ def _submit_measure(
     if given != {}:
         message = "measuring takes no options: send no body, or {}"
         raise bodies.InvalidBody(message, errors=[FieldError("", bodies.InvalidBody.code, message)])
-    taken = reworking.take_up(here.database, model, number, owner=owner)
+    taken = rework.take_up(here.database, model, number, owner=owner)
     return _submit(here, taken, taken.spec, kind="measure", warnings=[], key=key)
 
 
@@ -133,7 +135,7 @@ def _submit_compress(
 
 def _submit(
     here: Context,
-    taken: reworking.TakenUp,
+    taken: rework.TakenUp,
     spec: ResolvedSpec,
     *,
     kind: jobs.ErrandKind,
@@ -154,12 +156,12 @@ def _submit(
 
 def _compressed(
     here: Context, body: bytes, *, model: str, number: int, owner: str
-) -> tuple[reworking.TakenUp, ResolvedSpec, list[str]]:
+) -> tuple[rework.TakenUp, ResolvedSpec, list[str]]:
     given = parse(body)
     compression = bodies.check(Compression, given)
-    taken = reworking.take_up(here.database, model, number, owner=owner)
+    taken = rework.take_up(here.database, model, number, owner=owner)
     with bodies.faults_told(ResolvedSpec, {"compression": given}, below="/compression"):
-        spec, warnings = reworking.compressed(taken, compression)
+        spec, warnings = rework.compressed(taken, compression)
     return taken, spec, warnings
 
 

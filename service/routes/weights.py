@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from models_store import weights
-from service import changes, uploads
+from models_store.models import weights
+from service.answers.weights import UploadedWeights, Weights, WeightsList
 from service.auth import Owner
 from service.context import Context, Here
-from service.routes.requests import KNOWN_QUERY, Cursor, GivenName, Limit, WeightsId, answer, problems
+from service.requests import changes, uploads
+from service.requests.parameters import KNOWN_QUERY, Cursor, GivenName, Limit, WeightsId, answer, problems
 from service.threads import writes
-from service.weights_answers import UploadedWeights, Weights, WeightsList
 
 router = APIRouter(tags=["weights"], dependencies=[KNOWN_QUERY])
 

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from models_store.pixels import EXIF_ORIENTATION
+from models_store.tasks.image.codec import EXIF_ORIENTATION
 from tests.service import onnx_files
 from workers.export import metadata
 

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from models_store.spec import augmentation, backbone, loss, optimizer, regularizer, schedule
+from models_store.spec import loss, optimizer, regularizer, schedule
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.part import Part
 from models_store.spec.train import ResolvedSpec, TrainSpec
+from models_store.tasks.image import augmentation
+from models_store.tasks.image.backbones import backbone
 from tests.samples import LEAVES, a_train_spec
 from tests.workers.small_runs import run, some_arrays
-from workers.image import augmentations, backbones, task
-from workers.image.task import Classifier
+from workers.tasks.image import augmentations, backbones, net
+from workers.tasks.image.net import Classifier
 from workers.training import losses, optimizers, regularizers, schedules
 
 FAMILIES: dict[str, tuple[Any, ModuleType]] = {
@@ -65,7 +67,7 @@ def kind_of(part: type[Part]) -> str:
 def a_net(spec: ResolvedSpec, *, outputs: int) -> Classifier:
     """Return the net of a spec with random weights in the place of those it starts from: there is no download here."""
     backbone = spec.backbone.model_copy(update={"weights": None})
-    return task.build(spec.model_copy(update={"backbone": backbone}), class_count=outputs, weights_dir=Path("unused"))
+    return net.build(spec.model_copy(update={"backbone": backbone}), class_count=outputs, weights_dir=Path("unused"))
 
 
 every_part = pytest.mark.parametrize(("family", "part"), cases())

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from models_store import children, datasets, jobs, tables
-from models_store.blobs import Blobs
-from models_store.database import Database
+from models_store.datasets import store as datasets
+from models_store.jobs import children
+from models_store.jobs import store as jobs
 from models_store.spec.train import TrainSpec, resolve
+from models_store.storage import tables
+from models_store.storage.blobs import Blobs
+from models_store.storage.database import Database
 from tests import samples
 from tests.journey.conftest import archive, children_of, is_alive
 
@@ -37,12 +40,12 @@ TINY = {
 
 WORKER = """
 import time
-from models_store.blobs import Blobs
-from models_store.database import Database
-from models_store.patrol import Patrol
+from models_store.storage.blobs import Blobs
+from models_store.storage.database import Database
+from models_store.jobs.housekeeping import Patrol
 from models_store.settings import Settings
-from workers.claim_loop import work
-from workers.persistence import StopFlag
+from workers.process.claim_loop import work
+from workers.process.persistence import StopFlag
 settings = Settings()
 blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
 Patrol(Database(settings.database_url), blobs, settings=settings, is_idle=lambda: False).start()

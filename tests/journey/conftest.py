@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from models_store.database import Database
 from models_store.settings import Settings
+from models_store.storage.database import Database
 from service.cli.stack import Stack
 from tests import contract, samples
 

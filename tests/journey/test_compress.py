@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from service.cli.main import app
 from tests.samples import PLAIN, quick_settings
 from tests.service.conftest import Service, a_plain_image, running
-from workers.claim_loop import work
-from workers.persistence import StopFlag
+from workers.process.claim_loop import work
+from workers.process.persistence import StopFlag
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +95,7 @@ def trainers() -> list[int]:
     """Return the pids of the trainers that this process has started."""
     tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
     children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return [pid for pid in children if b"workers.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in children if b"workers.process.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def a_version(service: Service, number: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from models_store import pixels
+from models_store.tasks.image import codec
 from tests import contract, samples
 from tests.generated_client import call, generate, shape
 from tests.journey.conftest import LiveService
@@ -103,7 +103,7 @@ def test_a_file_for_elsewhere_is_downloaded_and_never_served(service: LiveServic
     content = downloaded(service, variant)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
-    image_HWC = pixels.decode_whole(RED, channels=3)
+    image_HWC = codec.decode_whole(RED, channels=3)
     probabilities_K = session.run(None, {"images": image_HWC[None]})[0][0]
     raw = {"params": {"model": "colours/fp32"}, "content": RED, "headers": {"Content-Type": "image/png"}}
     served = service.http.post("/predict", **raw).raise_for_status().json()["predictions"][0]

@@ -15,11 +15,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from service.cli.main import app
-from tests.models_store.image_files import encoded
+from tests.models_store.tasks.image.image_files import encoded
 from tests.samples import quick_settings
 from tests.service.conftest import Service, problem_of, running
-from workers.claim_loop import work
-from workers.persistence import StopFlag
+from workers.process.claim_loop import work
+from workers.process.persistence import StopFlag
 
 GAP = 4
 

@@ -10,8 +10,8 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from sqlalchemy import select
 
-from models_store import tables
-from models_store.blobs import Blobs
+from models_store.storage import tables
+from models_store.storage.blobs import Blobs
 from tests.journey.conftest import LiveService
 
 pytestmark = pytest.mark.slow

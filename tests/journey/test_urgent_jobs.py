@@ -46,7 +46,7 @@ def below(pid: int) -> Iterator[int]:
 
 def is_trainer(pid: int) -> bool:
     with suppress(OSError):
-        return name_of(pid) == "trainer" or b"workers.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return name_of(pid) == "trainer" or b"workers.process.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
 
 

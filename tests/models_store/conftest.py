@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from models_store.blobs import Blobs
 from models_store.settings import Settings
+from models_store.storage.blobs import Blobs
 from tests.models_store.dataset_stores import Store, a_store
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from models_store import datasets
-from models_store.blobs import Blobs
-from models_store.database import Database
-from models_store.dataset_checks import DatasetUnusable
-from models_store.datasets import Dataset, ManifestEntry
+from models_store.datasets import store as datasets
+from models_store.datasets.checks import DatasetUnusable
+from models_store.datasets.store import Dataset, ManifestEntry
 from models_store.settings import Settings
+from models_store.storage.blobs import Blobs
+from models_store.storage.database import Database
 from tests.samples import a_png
 
 OWNER = "ada"

@@ -14,8 +14,12 @@ import pytest
 from PIL import Image
 from sqlalchemy import update
 
-from models_store import claims, jobs, publications, registry, tables
+from models_store.jobs import claims
+from models_store.jobs import store as jobs
+from models_store.models import publish as publications
+from models_store.models import registry
 from models_store.settings import Settings
+from models_store.storage import tables
 from service.app import create_app
 from service.context import Context
 from service.server import listen, server_of

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from models_store import datasets, due, patrol, queue
+from models_store.datasets import store as datasets
+from models_store.jobs import due, housekeeping, queue
 from tests.service.conftest import Service
 
 THREADS = 40
@@ -41,7 +42,7 @@ def test_a_wake_up_that_fails_leaves_the_answered_connection_usable(
     if where == "note":
         monkeypatch.setattr(due, "note_wake_up", broken)
     else:
-        monkeypatch.setattr(patrol, "wake", broken)
+        monkeypatch.setattr(housekeeping, "wake", broken)
 
     with httpx.Client(base_url=service.url, timeout=30) as client:
         submitted = client.post("/train", json={"name": "leaves", "dataset": dataset})

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from models_store import datasets
+from models_store.datasets import store as datasets
 from service.app import create_app
 from service.inference import devices
 from tests import samples

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models_store.database import Database
+from models_store.storage.database import Database
 from tests import samples
 from tests.locks import write_lock
 from tests.service.conftest import Service, an_archive, problem_of, running

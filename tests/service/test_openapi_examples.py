@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from service import openapi, routes
-from service.answer import Answer
+from service.answers.answer import Answer
 from tests import contract
 
 

@@ -16,9 +16,10 @@ import httpx
 import pytest
 from sqlalchemy import delete, event
 
-from models_store import claims, tables
-from models_store.claims import Claim
-from models_store.database import Database
+from models_store.jobs import claims
+from models_store.jobs.claims import Claim
+from models_store.storage import tables
+from models_store.storage.database import Database
 from service.cli.client import Client
 from tests import samples
 from tests.locks import no_connections

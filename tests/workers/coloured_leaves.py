@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from models_store import pixels
-from models_store.spec.data import Input
 from models_store.targets import Activation
+from models_store.tasks.image import codec
+from models_store.tasks.image.input import Input
 from tests.samples import a_png, a_train_spec
 from workers.export.graph import export
-from workers.image.task import Classifier, build
+from workers.tasks.image.net import Classifier, build
 
 SIZE = 32
 LABELS = ["blue", "green", "red"]
@@ -42,7 +42,7 @@ class Leaves:
 def leaves() -> Leaves:
     labels_N = np.arange(IMAGES) % len(LABELS)
     files = [a_png(hue=int(label), seed=number) for number, label in enumerate(labels_N)]
-    arrays = [pixels.decode(data, size=SIZE, channels=3, fit="crop") for data in files]
+    arrays = [codec.decode(data, size=SIZE, channels=3, fit="crop") for data in files]
     return Leaves(files, np.stack(arrays), labels_N.astype(np.int64))
 
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from models_store.blobs import Blobs
 from models_store.spec.train import ResolvedSpec
+from models_store.storage.blobs import Blobs
 from tests.samples import DATASET_ID, quick_settings
 from tests.workers.small_runs import CPU, Recorder
-from workers.assignment import Assignment
-from workers.checkpoints import JobCheckpoints
-from workers.work import Work
+from workers.process.assignment import Assignment
+from workers.process.checkpoints import JobCheckpoints
+from workers.stages.context import Work
 
 
 class Desk:

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from models_store.spec.train import ResolvedSpec
-from workers.image import task
-from workers.image.data import ImageArrays
-from workers.image.task import Classifier
+from workers.tasks.image import net
+from workers.tasks.image.examples import ImageArrays
+from workers.tasks.image.net import Classifier
 from workers.training import loop, regularizers
 from workers.training.loop import Trained
 
@@ -124,7 +124,7 @@ def pretrained(spec: ResolvedSpec, *, freeze: str = "none") -> ResolvedSpec:
 
 
 def a_classifier(spec: ResolvedSpec, *, weights_dir: Path = Path("unused")) -> Classifier:
-    return task.build(spec, class_count=len(CLASSES), weights_dir=weights_dir)
+    return net.build(spec, class_count=len(CLASSES), weights_dir=weights_dir)
 
 
 def run(

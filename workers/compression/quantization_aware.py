@@ -26,7 +26,6 @@ from torch import Tensor, fx, nn
 
 from models_store.spec.quantization import QatInt8, StaticInt8
 from models_store.targets import of_task
-from workers import examining
 from workers.compression import origins, sparsity
 from workers.compression.fake_quantization import RoundedActivation, Rounding, rounding_of, simulate
 from workers.compression.folding import fold_norms
@@ -38,15 +37,16 @@ from workers.compression.quantization.positions import QUANTISED, kept_in_float
 from workers.compression.quantization.static import calibration_facts, rounded
 from workers.evaluation.calibration import Temperature
 from workers.export.graph import export
-from workers.image.data import ImageArrays
-from workers.image.task import Classifier
-from workers.learning import train_stage
-from workers.progress import Reporter, Stretch
+from workers.process.progress import Reporter, Stretch
+from workers.stages import evaluate
+from workers.stages.context import Form, Work, identity
+from workers.stages.train import train_stage
+from workers.tasks.image.examples import ImageArrays
+from workers.tasks.image.net import Classifier
 from workers.training import targets
 from workers.training.derived_specs import recovery
 from workers.training.feeds import RawFeed, infer
 from workers.training.precision import Precision
-from workers.work import Form, Work, identity
 
 PREPARED, TRAINED = 0.1, 0.9  # of the progress
 BATCH = 64
@@ -103,7 +103,7 @@ def make(
 
     def write() -> Temperature | None:
         _take_back(folded, simulated.net, kept)
-        temperature = examining.temperature_of(work, student, arrays)
+        temperature = evaluate.temperature_of(work, student, arrays)
         files.write(folded, trained=simulated.activations, divisor=temperature.value if temperature else 1.0)
         return temperature
 

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from workers.evaluation import forms
+from workers.evaluation import variants
 from workers.evaluation.pictures.canvas import Picture, inline
 from workers.evaluation.tables import cell, table, text
 
@@ -61,7 +61,7 @@ def page(report: dict[str, Any], pictures: Sequence[Picture]) -> str:
             for each in files
             if each.name.endswith(".svg")
         }
-        parts += ["<h2>Files</h2>", forms.section(report, drawn)]
+        parts += ["<h2>Files</h2>", variants.section(report, drawn)]
     body = "\n".join(part for part in parts if part)
     title = text(f"{report['model']}: report")
     return (

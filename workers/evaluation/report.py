@@ -8,7 +8,7 @@ from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from models_store.targets import of_task
-from workers.evaluation import forms
+from workers.evaluation import variants
 from workers.evaluation.calibration import BINS
 from workers.evaluation.examination import Examined
 from workers.evaluation.page import page
@@ -51,7 +51,7 @@ def assemble(
     pictures = [curves] if curves else []
     for each in examined.values():
         pictures += each.pictures
-    pictures += forms.pictures(made, defaults=defaults, metric=metric)
+    pictures += variants.pictures(made, defaults=defaults, metric=metric)
     report = {
         "format": FORMAT,
         **identity,

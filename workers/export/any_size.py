@@ -1,7 +1,8 @@
 """fp32's file → a file for elsewhere: it takes whole images of any size, decoded and upright, and needs nothing else.
 
-A graph in front of the fixed-size one does what `models_store.pixels` does after decoding: `crop` takes the centred
-square of the short side, `stretch` all of it, and one linear resampling with antialiasing brings it to the net's size.
+A graph in front of the fixed-size one does what `models_store.tasks.image.codec` does after decoding: `crop` takes the
+centred square of the short side, `stretch` all of it, and one linear resampling with antialiasing brings it to the
+net's size.
 onnxruntime's Resize of uint8 computes as Pillow's does, to one grey level, and runs in its build for browsers too.
 
 The box of a crop lies between two pixels where the sides differ by an odd number, and Resize takes whole pixels only.
@@ -20,10 +21,10 @@ import numpy as np
 import onnx
 import torch
 
-from models_store import pixels
 from models_store.errors import Invalid
-from models_store.spec.data import Input
 from models_store.targets import ONE_CLASS, Target
+from models_store.tasks.image import codec
+from models_store.tasks.image.input import Input
 from workers.export import metadata
 from workers.export.metadata import CARD_KEY
 from workers.export.sessions import open_session
@@ -171,9 +172,9 @@ def compare(
     given, expected = [], []
     for data in files:
         white = decoding.white_level
-        image_HWC = pixels.decode_whole(data, channels=decoding.channels, white_level=white, max_pixels=max_pixels)
+        image_HWC = codec.decode_whole(data, channels=decoding.channels, white_level=white, max_pixels=max_pixels)
         given.append(any_size.run(None, {INPUT: image_HWC[None]})[0])
-        pixels_HWC = pixels.decode(
+        pixels_HWC = codec.decode(
             data,
             size=decoding.size,
             channels=decoding.channels,

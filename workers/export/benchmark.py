@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_store.providers import Provider
+from models_store.models.providers import Provider
 from models_store.targets import ONE_CLASS, Target
 from workers.export import sessions
 from workers.export.figures import Figures, Measurement, Unmeasurable
 from workers.export.sessions import Device
-from workers.progress import part_of
+from workers.process.progress import part_of
 
 # N images, H height, W width, C channel, K class or label (1 for a number)
 

@@ -1,8 +1,8 @@
 """torch → ONNX: one self-contained file that takes raw uint8 pixels and answers probabilities, or numbers.
 
 The graph is `uint8 (N, H, W, C) → float → normalise → (N, C, H, W) → net → ÷ temperature → softmax`, or the sigmoid
-for labels, or nothing for numbers. Decoding and resizing come before it (`models_store.pixels`), nothing comes after it
-but reading the labels from the file's own metadata.
+for labels, or nothing for numbers. Decoding and resizing come before it (`models_store.tasks.image.codec`), nothing
+comes after it but reading the labels from the file's own metadata.
 """
 
 import copy

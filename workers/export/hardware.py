@@ -7,7 +7,7 @@ from typing import Any
 
 import onnxruntime
 
-from models_store.providers import Provider
+from models_store.models.providers import Provider
 
 TELLING = (
     "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni", "avx_vnni_int8",

@@ -19,13 +19,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from models_store.providers import Provider
+from models_store.models.providers import Provider
 from models_store.targets import NAMED, Answers, Target
-from workers import tether
 from workers.compression import gate
 from workers.export import hardware, sessions, timing
 from workers.export.figures import Figures, Measurement, Unmeasurable
 from workers.export.trying import Tried, alone
+from workers.process import parent_death
 
 # N images, H height, W width, C channel
 
@@ -45,7 +45,7 @@ Tell = Callable[[float], None]
 def main() -> None:
     """Answer the request on stdin with lines of JSON: `{"done": fraction}` as it goes, the answer at the end."""
     request = json.load(sys.stdin)
-    tether.die_with_parent(request["parent"])
+    parent_death.die_with_parent(request["parent"])
 
     def tell(done: float) -> None:
         _say({"done": done})

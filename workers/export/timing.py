@@ -23,7 +23,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from models_store.providers import Provider
+from models_store.models.providers import Provider
 
 # N images of a batch, H height, W width, C channel
 

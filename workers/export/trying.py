@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models_store.providers import Provider
-from workers import tether
+from models_store.models.providers import Provider
 from workers.export import sessions
 from workers.export.figures import Unmeasurable
+from workers.process import parent_death
 
 # N images, H height, W width, C channel
 
@@ -70,7 +70,7 @@ def _tell_how_it_went(
     parent = multiprocessing.parent_process()
     assert parent is not None, "this runs in a fork"
     assert parent.pid is not None
-    tether.die_with_parent(parent.pid)
+    parent_death.die_with_parent(parent.pid)
     try:
         start = time.perf_counter()
         session = sessions.open_session(path, device=provider, threads=threads)

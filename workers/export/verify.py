@@ -17,10 +17,10 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from models_store import pixels
 from models_store.errors import EspalierError
-from models_store.spec.data import Input
 from models_store.targets import ONE_CLASS, TIE, Target
+from models_store.tasks.image import codec
+from models_store.tasks.image.input import Input
 from workers.export.sessions import open_session
 
 # N images of a batch, H height, W width, C channel, K class or label (1 for a number)
@@ -120,7 +120,7 @@ def compare(
     max_difference = dict.fromkeys(sessions, 0.0)
     for data, part in zip(_batches(files, batch_size), _slices(rows, batch_size), strict=True):
         decoded = [
-            pixels.decode(
+            codec.decode(
                 item,
                 size=decoding.size,
                 channels=decoding.channels,

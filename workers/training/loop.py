@@ -20,10 +20,9 @@ import numpy as np
 import torch
 
 from models_store.spec.train import ResolvedSpec
-from workers.progress import Checkpoints, Drained, Reporter
+from workers.process.progress import Checkpoints, Drained, Reporter
 from workers.training import (
     checkpoint,
-    doubts,
     optimizers,
     preparation,
     sampling,
@@ -31,6 +30,7 @@ from workers.training import (
     selection,
     targets,
     transfer,
+    warnings,
 )
 from workers.training.allocator import keeping_freed_memory
 from workers.training.averaging import renew_statistics
@@ -39,7 +39,7 @@ from workers.training.failures import NothingToTrainOn, TrainingDiverged, diverg
 from workers.training.feeds import infer
 from workers.training.learner import Examples, Learner, Rows
 from workers.training.optimizers import KeepsTwoWeights
-from workers.training.telling import Telling
+from workers.training.progress import Telling
 
 SAVING_SHARE = 0.05  # saving takes at most about this share of the time, however large the net
 
@@ -272,7 +272,7 @@ class _Run:
         position.epoch, position.step = position.epoch + 1, 0
         self._finish_if_done()
         self.reporter.metrics(**row)
-        for text in doubts.new(position.history, self.spec, outputs=self.targets.output_count):
+        for text in warnings.new(position.history, self.spec, outputs=self.targets.output_count):
             self.reporter.doubt(text)
         if position.finished:
             self._save()

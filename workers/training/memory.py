@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models_store import cgroups
+from models_store.host import cgroups
 from models_store.spec.training import LARGEST_PROBED_BATCH
 
 PROBES = (8, 32)  # examples in the two steps

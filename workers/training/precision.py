@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models_store.errors import FieldError, Invalid
-from workers.progress import Drained, Reporter
+from workers.process.progress import Drained, Reporter
 
 Name = Literal["fp32", "bf16", "fp16"]
 

@@ -7,7 +7,7 @@ import torch
 
 from models_store.spec.distillation import Distillation
 from models_store.spec.train import ResolvedSpec
-from workers.progress import Reporter
+from workers.process.progress import Reporter
 from workers.training import losses, memory
 from workers.training.allocator import give_back
 from workers.training.checkpoint import State
@@ -15,9 +15,9 @@ from workers.training.distillation import Distiller, Teacher, widths
 from workers.training.feeds import FeatureFeed, Feed, RawFeed, batches, compute_features
 from workers.training.learner import Examples, Learner, Rows
 from workers.training.precision import Precision, choose
+from workers.training.progress import Telling
 from workers.training.step import Stepper
 from workers.training.targets import Targets
-from workers.training.telling import Telling
 
 FEATURES_SHARE = 0.9  # of the progress, when features are computed first
 

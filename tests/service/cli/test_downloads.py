@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner
 
-from models_store import tables
+from models_store.storage import tables
 from service.cli.main import app
 from tests.service.conftest import Service
 from tests.service.onnx_files import write_colour_net

@@ -12,7 +12,7 @@ from models_store.targets import Answers, Target
 from workers.compression import gate
 from workers.compression.quantization.mixed import Judge, Judged
 from workers.export import sessions
-from workers.image.data import ImageArrays
+from workers.tasks.image.examples import ImageArrays
 
 BATCH = 64
 

@@ -13,8 +13,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx import numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
-from models_store import disk
 from models_store.errors import Invalid
+from models_store.storage import disk
 
 LIBRARIES = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, AssertionError,

@@ -1,0 +1,286 @@
+"""Images of a stored dataset: one index for each, pages and filters over it, and the bytes of each image.
+
+The manifest and the directory of the zip are read once; some 30 bytes for each image stay in memory. A page then reads
+its own lines of the manifest, and an image its own bytes of the zip, where all members are stored as they are.
+
+ImageNotFound 404 · ClassNotFound 422 · FindingNotFound 422
+"""
+
+import difflib
+import hashlib
+import struct
+import threading
+from array import array
+from bisect import bisect_left
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
+
+import orjson
+
+from models_store.datasets.checks import MOST_NAMES, check_entries
+from models_store.datasets.manifest import SPLITS, ManifestEntry, entry_of, read_manifest
+from models_store.datasets.store import Dataset
+from models_store.errors import Invalid, NotFound
+from models_store.storage.blobs import BlobMissing, Blobs
+
+if TYPE_CHECKING:
+    Numbers = array[int]
+else:
+    Numbers = array  # subscripted from Python 3.12 on
+
+FINDINGS = (
+    "exact_duplicates",
+    "duplicates_across_splits",
+    "conflicting_labels",
+    "groups_across_splits",
+    "tiny_images",
+    "values_far_away",
+)
+"""checks whose findings are images of the dataset; a report may have more of them"""
+PREFIX = "img_"
+MOST_ROWS = 2_000_000
+"""images that the indexes kept in memory may have, all together"""
+LOCAL_HEADER = struct.Struct("<26x2H")  # of a zip's member, 30 bytes: lengths of its name and of the extra field
+
+
+class ImageNotFound(NotFound):
+    """The dataset has no image of this id."""
+
+    code = "image_not_found"
+    title = "No such image"
+
+
+class ClassNotFound(Invalid):
+    """The dataset has no class or label of this name."""
+
+    code = "class_not_found"
+    title = "No such class"
+
+
+class FindingNotFound(Invalid):
+    """There is no check of this name."""
+
+    code = "finding_not_found"
+    title = "No such finding"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: its place in the manifest, what is known of it, and the checks that found it."""
+
+    row: int
+    entry: ManifestEntry
+    size_bytes: int
+    findings: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """Return what names the image within its dataset; a dataset never changes, so this does not either."""
+        return f"{PREFIX}{self.row}"
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where everything of a dataset is, by the row of its manifest."""
+
+    lines: Numbers  # where each line begins
+    splits: bytes  # place in SPLITS
+    offsets: Numbers  # of the image's header in the zip
+    sizes: Numbers
+    classes: dict[str, Numbers]  # class or label → rows
+    findings: dict[str, Numbers]  # check → rows
+
+
+class DatasetImages:
+    """The images of stored datasets; the indexes of those asked for last stay in memory. Safe between threads."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._indexes: OrderedDict[tuple[str, str], Index] = OrderedDict()
+        self._kept = threading.Lock()
+        self._building = threading.Lock()  # one at a time: it takes a core for a second or so
+
+    def page(
+        self,
+        dataset: Dataset,
+        *,
+        split: str | None = None,
+        label: str | None = None,
+        finding: str | None = None,
+        limit: int = 20,
+        after: int = -1,
+    ) -> tuple[list[Image], int | None]:
+        """Return up to `limit` images behind the row `after`, and the row that the next page comes after.
+
+        Raises:
+            ClassNotFound: if the dataset has no class or label of this name.
+            FindingNotFound: if no check has this name.
+            BlobMissing: if the dataset's files are lost.
+        """
+        index = self._index(dataset)
+        wanted: list[Sequence[int]] = [range(len(index.lines))]
+        if label is not None:
+            wanted.append(_rows_of_class(index, label))
+        if finding is not None:
+            wanted.append(_rows_of_finding(index, dataset, finding))
+        found: list[int] = []
+        rows, *others = sorted(wanted, key=len)
+        for row in rows[bisect_left(rows, after + 1) :]:
+            if (split is None or SPLITS[index.splits[row]] == split) and all(_has(each, row) for each in others):
+                found.append(row)
+                if len(found) > limit:
+                    break
+        images = self._images(dataset, index, found[:limit])
+        return images, found[limit - 1] if len(found) > limit else None
+
+    def find(self, dataset: Dataset, image_id: str) -> Image:
+        """Return one image.
+
+        Raises:
+            ImageNotFound: if there is none of this id.
+            BlobMissing: if the dataset's files are lost.
+        """
+        index, number = self._index(dataset), image_id.removeprefix(PREFIX)
+        if not number.isdigit() or str(int(number)) != number or int(number) >= len(index.lines):
+            raise ImageNotFound(
+                f"dataset {dataset.id} has no image {image_id!r}; GET /datasets/{dataset.id}/images lists its images"
+            )
+        return self._images(dataset, index, [int(number)])[0]
+
+    def content(self, dataset: Dataset, image: Image) -> bytes:
+        """Return the image's file, byte for byte as it was uploaded.
+
+        Raises:
+            BlobMissing: if the dataset's files are lost or damaged.
+        """
+        index = self._index(dataset)
+        with self._blobs.local(dataset.images_blob).open("rb") as file:
+            content = read_stored(file, index.offsets[image.row], image.size_bytes)
+        if hashlib.sha256(content).hexdigest() != image.entry.sha256:
+            raise BlobMissing(f"the stored file of {image.entry.file!r} is damaged; restore it from a backup")
+        return content
+
+    def _images(self, dataset: Dataset, index: Index, rows: Iterable[int]) -> list[Image]:
+        images = []
+        with self._blobs.local(dataset.manifest_blob).open("rb") as manifest:
+            for row in rows:
+                manifest.seek(index.lines[row])
+                findings = tuple(name for name, found in index.findings.items() if _has(found, row))
+                entry = entry_of(orjson.loads(manifest.readline()))
+                images.append(Image(row, entry, index.sizes[row], findings))
+        return images
+
+    def _index(self, dataset: Dataset) -> Index:
+        if (index := self._known(dataset)) is not None:
+            return index
+        with self._building:
+            if (index := self._known(dataset)) is not None:
+                return index
+            manifest, images = self._blobs.local(dataset.manifest_blob), self._blobs.local(dataset.images_blob)
+            built = _built(manifest, images, dataset)
+            with self._kept:
+                self._indexes[dataset.manifest_blob, dataset.images_blob] = built
+                while len(self._indexes) > 1 and sum(len(each.lines) for each in self._indexes.values()) > MOST_ROWS:
+                    self._indexes.popitem(last=False)
+            return built
+
+    def _known(self, dataset: Dataset) -> Index | None:
+        key = (dataset.manifest_blob, dataset.images_blob)
+        with self._kept:
+            index = self._indexes.get(key)
+            if index is not None:
+                self._indexes.move_to_end(key)
+            return index
+
+
+def read_stored(file: Any, offset: int, size_bytes: int) -> bytes:  # noqa: ANN401  a binary file
+    """Return a stored member of a zip whose header begins at `offset`."""
+    file.seek(offset)
+    name_bytes, extra_bytes = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+    file.seek(name_bytes + extra_bytes, 1)
+    return bytes(file.read(size_bytes))
+
+
+def places_of(images: Path) -> dict[str, tuple[int, int]]:
+    """Return member → where its header begins in the zip, and its size in bytes."""
+    with ZipFile(images) as archive:
+        return {info.filename: (info.header_offset, info.file_size) for info in archive.infolist()}
+
+
+def _built(manifest: Path, images: Path, dataset: Dataset) -> Index:
+    places, named = places_of(images), _named(dataset)
+    lines, offsets, sizes, splits = array("Q"), array("Q"), array("Q"), bytearray()
+    classes: defaultdict[str, Numbers] = defaultdict(lambda: array("I"))
+    findings: defaultdict[str, Numbers] = defaultdict(lambda: array("I"))
+    position = 0
+    with manifest.open("rb") as file:
+        for row, line in enumerate(file):
+            entry = entry_of(orjson.loads(line))
+            offset, size_bytes = places[entry.member]
+            lines.append(position)
+            offsets.append(offset)
+            sizes.append(size_bytes)
+            splits.append(SPLITS.index(entry.split))
+            for name in entry.names:
+                classes[name].append(row)
+            for check in {*named.get(entry.file, ()), *named.get(f"group {entry.group}", ())}:
+                findings[check].append(row)
+            position += len(line)
+    cut = [check["check"] for check in dataset.report.get("checks", ()) if check["count"] > MOST_NAMES]
+    if set(cut) & set(FINDINGS):  # the report names the first of them alone
+        findings.update(_looked_for_again(read_manifest(manifest), set(cut) & set(FINDINGS), [*classes]))
+    return Index(lines, bytes(splits), offsets, sizes, dict(classes), dict(findings))
+
+
+def _named(dataset: Dataset) -> dict[str, list[str]]:
+    """Return file → the checks of the report that name it, and the same of `group …`."""
+    named: defaultdict[str, list[str]] = defaultdict(list)
+    for check in dataset.report.get("checks", ()):
+        for file in _flat(check["files"]):
+            named[f"group {file}" if check["check"] == "groups_across_splits" else file].append(check["check"])
+    return named
+
+
+def _looked_for_again(entries: list[ManifestEntry], names: set[str], classes: list[str]) -> dict[str, Numbers]:
+    found: dict[str, Numbers] = {}
+    for check in check_entries(entries, classes):
+        if check.check in names:
+            files, by_group = set(_flat(check.files)), check.check == "groups_across_splits"
+            rows = (row for row, entry in enumerate(entries) if (entry.group if by_group else entry.file) in files)
+            found[check.check] = array("I", rows)
+    return found
+
+
+def _flat(names: Iterable[Any]) -> Iterable[str]:
+    for name in names:
+        yield from [name] if isinstance(name, str) else name
+
+
+def _rows_of_class(index: Index, label: str) -> Sequence[int]:
+    if label in index.classes:
+        return index.classes[label]
+    close = difflib.get_close_matches(label[:100], index.classes, n=1, cutoff=0.5)
+    there_are = ", ".join(sorted(index.classes)[:20]) or "none: its images have numbers"
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {there_are}"
+    raise ClassNotFound(f"the dataset has no class or label {label[:100]!r}; {hint}")
+
+
+def _rows_of_finding(index: Index, dataset: Dataset, finding: str) -> Sequence[int]:
+    known = {*FINDINGS, *(check["check"] for check in dataset.report.get("checks", ()))}
+    if finding not in known:
+        raise FindingNotFound(
+            f"no check is called {finding[:100]!r}; there are {', '.join(sorted(known))}, and GET "
+            f"/datasets/{dataset.id}/report has what was found"
+        )
+    return index.findings.get(finding, ())
+
+
+def _has(rows: Sequence[int], row: int) -> bool:
+    if isinstance(rows, range):
+        return row in rows
+    place = bisect_left(rows, row)
+    return place < len(rows) and rows[place] == row

@@ -1,0 +1,213 @@
+"""Who is trained on, who chooses, who judges: the splits that the archive gives, completed where some are missing.
+
+Nothing that is reported as test may be trained on, or used to choose a model. So an archive with `train` and `val`
+alone keeps its val apart: it becomes the test split, which is what its author held out and what published figures were
+measured on, and a tenth of train becomes the val that chooses.
+
+What is cut is chosen by content alone, so that the same images are split alike in any archive, and copies of one image
+never part; nor do images of one group. An image that is labelled in two ways stays in train: nothing is measured on a
+contradiction.
+"""
+
+import json
+from bisect import bisect
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from models_store.datasets.checks import Check
+from models_store.datasets.manifest import SPLITS, ManifestEntry
+
+SHARE = 0.1
+MOST_RANGES = 10  # of values
+IMAGES_OF_A_RANGE = 10  # at least, so that a tenth of it is an image
+
+NamesOf = Callable[[ManifestEntry], tuple[str, ...]]
+"""an image → the classes, labels or ranges that it counts for"""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The images with their final splits, and what was decided or missing."""
+
+    entries: list[ManifestEntry]
+    origin: str  # "given": the archive said which images are apart; "made": we did
+    checks: list[Check]
+
+
+def complete(entries: Sequence[ManifestEntry]) -> Splits:
+    """Return the images, each in one of `train`, `val` and `test`; an entry's split may be "" before.
+
+    What is missing is cut from train: a tenth of each class, at least one image. Where images have groups, labels or
+    numbers, a tenth of them all is cut that comes near to a tenth of each class, label or range of numbers.
+    """
+    given = {entry.split for entry in entries}
+    if given <= {"", "train"}:
+        return _cut([replace(entry, split="train") for entry in entries], ("test", "val"), origin="made", checks=[])
+    if "train" not in given:
+        message = f"the archive has images to measure on ({', '.join(sorted(given))}) and none to train on: add train"
+        return Splits(list(entries), "given", [Check("no_train_split", "error", message)])
+    if given == set(SPLITS):
+        return Splits(list(entries), "given", [])
+    if "test" in given:
+        message = "the archive has train and test, and no val: a tenth of train became val, which chooses the model"
+        return _cut(entries, ("val",), origin="given", checks=[Check("split_completed", "info", message)])
+    message = (
+        "the archive has train and val, and no test: its val became test, which nothing is chosen by, "
+        "and a tenth of train became val, which chooses the model"
+    )
+    moved = [replace(entry, split="test") if entry.split == "val" else entry for entry in entries]
+    return _cut(moved, ("val",), origin="given", checks=[Check("split_completed", "info", message)])
+
+
+def _cut(entries: Sequence[ManifestEntry], parts: tuple[str, ...], *, origin: str, checks: list[Check]) -> Splits:
+    train = [entry for entry in entries if entry.split == "train"]
+    if all(entry.label and not entry.group for entry in train):
+        moved, too_few = _tenths_of_classes(train, parts)
+        needed = f"each class needs at least {len(parts) + 1} different images"
+    else:
+        moved, too_few = _tenths_of_units(train, parts)
+        kind = "groups" if any(entry.group for entry in train) else "images"
+        needed = f"at least {len(parts) + 1} different {kind}, of all classes or labels, are needed"
+    if too_few is not None:
+        message = (
+            f"{needed} to cut {' and '.join(parts)} from: "
+            f"add images, or give the splits yourself ({', '.join(SPLITS)} folders)"
+        )
+        checks = [*checks, Check("too_few_images", "error", message, too_few)]
+    cut = [
+        replace(entry, split=moved[entry.sha256]) if entry.split == "train" and entry.sha256 in moved else entry
+        for entry in entries
+    ]
+    return Splits(cut, origin, checks)
+
+
+Moved = dict[str, str]
+"""content → the split it leaves train for"""
+
+
+def _tenths_of_classes(train: Sequence[ManifestEntry], parts: tuple[str, ...]) -> tuple[Moved, list[str] | None]:
+    """Cut a tenth of each class; return the classes too small for it, if any."""
+    labels: defaultdict[str, set[str]] = defaultdict(set)
+    contents: defaultdict[str, set[str]] = defaultdict(set)
+    for entry in train:
+        labels[entry.sha256].add(entry.label)
+        contents[entry.label].add(entry.sha256)
+    moved: Moved = {}
+    too_few = []
+    for label, all_contents in sorted(contents.items()):
+        clear = sorted(content for content in all_contents if len(labels[content]) == 1)
+        if len(clear) < len(parts) or len(all_contents) <= len(parts):
+            too_few.append(label)
+            continue
+        count = min(max(1, int(len(all_contents) * SHARE + 0.5)), len(clear) // len(parts))
+        for place, part in enumerate(parts):
+            moved.update(dict.fromkeys(clear[place * count : (place + 1) * count], part))
+    return moved, too_few or None
+
+
+@dataclass(frozen=True, eq=False)
+class _Unit:
+    """Images that stay together; `counts` are of its classes, labels or ranges, and of its images under ""."""
+
+    contents: list[str]
+    counts: Counter[str]
+
+
+def _tenths_of_units(train: Sequence[ManifestEntry], parts: tuple[str, ...]) -> tuple[Moved, list[str] | None]:
+    """Cut whole units, near to a tenth of everything; return [] when a part would stay empty.
+
+    Rare labels choose first, as in iterative stratification (Sechidis et al. 2011).
+    """
+    units, left = _units(train)
+    bearing: defaultdict[str, list[_Unit]] = defaultdict(list)
+    for unit in units:
+        for name in unit.counts:
+            bearing[name].append(unit)
+    wanted = {name: max(1, int(count * SHARE + 0.5)) for name, count in left.items()}
+    taken: set[_Unit] = set()
+    moved: Moved = {}
+    for part in parts:
+        missing = Counter(wanted)
+        chosen = []
+        for name in sorted(wanted, key=lambda name: (wanted[name], name)):
+            for unit in _chosen(bearing[name], name, missing=missing, left=left, taken=taken):
+                taken.add(unit)
+                chosen.append(unit)
+                missing.subtract(unit.counts)
+                left.subtract(unit.counts)
+        if not chosen:
+            return moved, []
+        moved.update({content: part for unit in chosen for content in unit.contents})
+    return moved, None
+
+
+def _chosen(
+    units: Sequence[_Unit], name: str, *, missing: Counter[str], left: Counter[str], taken: set[_Unit]
+) -> Iterator[_Unit]:
+    """Yield units while some of `name` is missing: those that help, or if none does, the one that harms least."""
+    wanted = missing[name]
+    for unit in units:
+        if missing[name] <= 0:
+            return
+        if unit not in taken and _leaves_some(unit, left) and _gain(unit, missing) > 0:
+            yield unit
+    able = [unit for unit in units if unit not in taken and _leaves_some(unit, left)]
+    if missing[name] == wanted > 0 and able:
+        yield max(able, key=lambda unit: _gain(unit, missing))
+
+
+def _gain(unit: _Unit, missing: Counter[str]) -> int:
+    """Return how much nearer the unit brings what is missing to none."""
+    return sum(abs(missing[name]) - abs(missing[name] - count) for name, count in unit.counts.items())
+
+
+def _leaves_some(unit: _Unit, left: Counter[str]) -> bool:
+    return all(left[name] > count for name, count in unit.counts.items())
+
+
+def _units(train: Sequence[ManifestEntry]) -> tuple[list[_Unit], Counter[str]]:
+    """Return what may be cut, in the order of its contents, and the counts of everything."""
+    together = _joined([(entry.sha256, f"group {entry.group}") for entry in train if entry.group])
+    members: defaultdict[str, list[ManifestEntry]] = defaultdict(list)
+    targets: defaultdict[str, set[str]] = defaultdict(set)
+    for entry in train:
+        members[together.get(entry.sha256, entry.sha256)].append(entry)
+        targets[entry.sha256].add(json.dumps(entry.target))
+    names_of = _ranges(train) or (lambda entry: entry.names)
+    units = [
+        _Unit(sorted({entry.sha256 for entry in entries}), _counted(entries, names_of))
+        for entries in members.values()
+        if all(len(targets[entry.sha256]) == 1 for entry in entries)
+    ]
+    return sorted(units, key=lambda unit: unit.contents), _counted(train, names_of)
+
+
+def _counted(entries: Iterable[ManifestEntry], names_of: NamesOf) -> Counter[str]:
+    return Counter(name for entry in entries for name in ("", *names_of(entry)))
+
+
+def _ranges(train: Sequence[ManifestEntry]) -> NamesOf | None:
+    """Return what names the range of an image's value, one of up to ten of like size; None where there are too few."""
+    values = sorted(entry.value for entry in train if entry.value is not None)
+    count = min(MOST_RANGES, len(values) // IMAGES_OF_A_RANGE)
+    if count == 0:
+        return None
+    bounds = [values[len(values) * place // count] for place in range(1, count)]
+    return lambda entry: (str(bisect(bounds, entry.value or 0.0)),)
+
+
+def _joined(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the pairs' members, each with one name for all that hang together (union-find)."""
+    parents: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        parents.setdefault(name, name)
+        while parents[name] != name:
+            parents[name] = parents[parents[name]]
+            name = parents[name]
+        return name
+
+    for left, right in pairs:
+        parents[root(left)] = root(right)
+    return {name: root(name) for name in list(parents)}

@@ -1,0 +1,85 @@
+"""a parent job and its children: how each hears of the other's end, in the transaction that ends it.
+
+    search   children `trial`    what varies is set in the spec; a last child `train` publishes the winner
+    k_fold   children `fold`     a part of the data is held out; a last child `train` publishes, when asked for
+    repeats  children `repeat`   another seed; a last child `train` publishes, when asked for
+
+A parent holds no worker while its children run: it is `waiting`, and whoever ends a child queues it again. Whoever
+changes rows of both locks the parent's first, so that two ends at once can't wait for each other.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from models_store.jobs import events
+from models_store.storage import tables
+from models_store.storage.database import now
+
+FAMILIES = ("search", "k_fold", "repeats")
+"""kinds of jobs that have children"""
+TRIED = ("trial", "fold", "repeat")
+"""kinds of children that train and evaluate, and publish nothing"""
+TERMINAL = ("succeeded", "failed", "canceled")
+UNFINISHED = ("queued", "running", "waiting")
+A_CHILD_ENDED = "a child has ended"
+"""why a parent is queued between two of its steps"""
+
+
+def lock_parent(connection: Connection, job_id: str) -> None:
+    """Take the row of the job's parent, when it has one, before the job's own is touched."""
+    job = tables.job
+    parent_id = connection.execute(select(job.c.parent_id).where(job.c.id == job_id)).scalar_one_or_none()
+    if parent_id is not None:
+        connection.execute(select(job.c.id).where(job.c.id == parent_id).with_for_update())
+
+
+def ended(connection: Connection, job_id: str) -> None:
+    """Do what the end of a job means for its family: wake its parent; cancel the children that it leaves behind.
+
+    Call it last in the transaction that ends the job, and `lock_parent` first.
+    """
+    job = tables.job
+    columns = (job.c.kind, job.c.parent_id, job.c.number, job.c.state, job.c.result, job.c.problem)
+    row = connection.execute(select(*columns).where(job.c.id == job_id)).one()
+    if row.parent_id is not None:
+        told = {"job": job_id, "number": row.number, "kind": row.kind, "state": row.state}
+        if row.result:
+            told |= {name: row.result[name] for name in ("value", "pruned", "model", "version") if name in row.result}
+        if row.problem:
+            told["problem"] = row.problem.get("detail")
+        _tell_parent(connection, row.parent_id, told)
+    if row.kind in FAMILIES and row.state != "succeeded":
+        _cancel_children(connection, job_id)
+        forget_files(connection, job_id)
+
+
+def forget_files(connection: Connection, parent_id: str, *, but: Sequence[int] = ()) -> None:
+    """Take the files of the children that tried something off their rows, but those of the numbers given."""
+    job = tables.job
+    tried = (job.c.parent_id == parent_id, job.c.kind.in_(TRIED), job.c.number.not_in(but))
+    connection.execute(update(job).where(*tried).values(files=None))
+
+
+def _tell_parent(connection: Connection, parent_id: str, told: dict[str, Any]) -> None:
+    job = tables.job
+    woken = update(job).where(job.c.id == parent_id, job.c.state == "waiting")
+    is_woken = connection.execute(woken.values(state="queued", not_before=now(), wake_sent_at=None)).rowcount > 0
+    state = connection.execute(select(job.c.state).where(job.c.id == parent_id)).scalar_one()
+    if state not in TERMINAL:
+        events.append(connection, parent_id, "child", told)
+    if is_woken:
+        events.append(connection, parent_id, "state", {"state": "queued", "reason": A_CHILD_ENDED})
+
+
+def _cancel_children(connection: Connection, parent_id: str) -> None:
+    job = tables.job
+    mine = job.c.parent_id == parent_id
+    waiting = update(job).where(mine, job.c.state == "queued")
+    ended_now = {"state": "canceled", "cancel_requested_at": now(), "finished_at": now()}
+    for child_id in connection.execute(waiting.values(**ended_now).returning(job.c.id)).scalars().all():
+        events.append(connection, child_id, "state", {"state": "canceled"})
+    running = update(job).where(mine, job.c.state == "running", job.c.cancel_requested_at.is_(None))
+    for child_id in connection.execute(running.values(cancel_requested_at=now()).returning(job.c.id)).scalars().all():
+        events.append(connection, child_id, "state", {"state": "running", "cancel_requested": True})

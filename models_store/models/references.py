@@ -1,0 +1,193 @@
+"""What a spec starts from or learns from: models of ours, and users' files of weights, pinned and found again.
+
+A spec may say `name@alias`, and an alias moves; so a reference becomes `name:version` before its job is queued. The
+weights of a version never change. A version or a user's file can be deleted, but not while a job that has not ended
+needs it.
+
+SourceNotFound 422 · SourceUnfit 422
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from models_store.errors import FieldError, Invalid
+from models_store.jobs import store as jobs
+from models_store.models import registry, uses
+from models_store.models import weights as weights_store
+from models_store.spec.facts import DatasetFacts
+from models_store.spec.space import applied, values_of
+from models_store.spec.train import ResolvedSpec
+from models_store.spec.upgrade import read_resolved
+from models_store.storage.database import Database
+
+WEIGHTS, TEACHER = "/backbone/weights", "/distillation/teacher"
+BUILT_ON = {"backbone", "distillation"}
+
+
+class SourceNotFound(Invalid):
+    """A model or a file that the spec names is not there."""
+
+    code = "source_not_found"
+    title = "What the spec builds on is not there"
+
+
+class SourceUnfit(Invalid):
+    """A model that the spec names can't be built on by this spec."""
+
+    code = "source_unfit"
+    title = "What the spec builds on does not fit it"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A version to build on: its weights (a blob), the spec that it was trained by, its classes."""
+
+    reference: str
+    weights_blob: str
+    spec: dict[str, Any]
+    classes: list[str]
+
+
+def pin(spec: ResolvedSpec, database: Database, *, owner: str, classes: list[str]) -> ResolvedSpec:
+    """Return the spec with every model that it builds on named by its version; `classes` are those of its dataset.
+
+    Raises:
+        SourceNotFound: if a model, its weights or a file is not there.
+        SourceUnfit: if a model's backbone is another one than the spec's, or the teacher has learned something else.
+    """
+    changes: dict[str, Any] = {}
+    weights = spec.backbone.weights
+    if weights is not None and weights.startswith(weights_store.PREFIX):
+        _uploaded(database, weights, owner=owner)
+    elif weights not in {None, "imagenet"}:
+        source = _source(database, str(weights), owner=owner, pointer=WEIGHTS)
+        _check_backbone(spec, source)
+        changes["backbone"] = spec.backbone.model_copy(update={"weights": source.reference})
+    if spec.distillation is not None:
+        source = _source(database, spec.distillation.teacher, owner=owner, pointer=TEACHER)
+        _check_teacher(spec, source, classes=classes)
+        changes["distillation"] = spec.distillation.model_copy(update={"teacher": source.reference})
+    return spec.model_copy(update=changes)
+
+
+def refuse_unfit_choices(
+    spec: ResolvedSpec, database: Database, *, facts: DatasetFacts, owner: str, classes: list[str]
+) -> None:
+    """Check what the values of a search build on, each as if a trial had it beside the spec's own values.
+
+    Raises:
+        SourceNotFound, SourceUnfit: as `pin` does, pointing below /search/space.
+    """
+    document = spec.model_dump(mode="json")
+    for path, distribution in (spec.search.space if spec.search is not None else {}).items():
+        if path.partition(".")[0] not in BUILT_ON:
+            continue
+        name, values = values_of(distribution)
+        for position, value in enumerate(values):
+            try:
+                pin(read_resolved(applied(document, {path: value}, facts)), database, owner=owner, classes=classes)
+            except (SourceNotFound, SourceUnfit) as error:
+                pointer = f"/search/space/{path}/{name}/{position}"
+                message = f"{path} can't be {value!r}: {error.detail}"
+                raise type(error)(message, errors=[FieldError(pointer, error.code, message)]) from error
+
+
+def initial_weights(database: Database, spec: dict[str, Any], *, owner: str) -> str | None:
+    """Return the blob that a job's spec starts from; None: from published weights, or from scratch.
+
+    Raises:
+        SourceNotFound: if it is gone.
+    """
+    weights = spec["backbone"]["weights"]
+    if weights in {None, "imagenet"}:
+        return None
+    if weights.startswith(weights_store.PREFIX):
+        return _uploaded(database, weights, owner=owner)
+    return _source(database, weights, owner=owner, pointer=WEIGHTS).weights_blob
+
+
+def teacher(database: Database, spec: dict[str, Any], *, owner: str) -> Source | None:
+    """Return the model that a job's spec learns from, if any.
+
+    Raises:
+        SourceNotFound: if it is gone.
+    """
+    if spec.get("distillation") is None:
+        return None
+    return _source(database, spec["distillation"]["teacher"], owner=owner, pointer=TEACHER)
+
+
+def _uploaded(database: Database, weights_id: str, *, owner: str) -> str:
+    with told():
+        return weights_store.find(database, weights_id, owner=owner).blob
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Say where in the spec the file or the version stands that is not there, or is no longer.
+
+    Raises:
+        SourceNotFound: for WeightsNotFound and VersionGone.
+    """
+    try:
+        yield
+    except weights_store.WeightsNotFound as error:
+        raise _not_found(WEIGHTS, error.detail) from error
+    except uses.VersionGone as error:
+        raise _not_found(error.pointer, error.detail) from error
+
+
+def _source(database: Database, reference: str, *, owner: str, pointer: str) -> Source:
+    try:
+        version, _ = registry.find(database, reference, owner=owner)
+    except registry.ModelNotFound as error:
+        raise _not_found(pointer, error.detail) from error
+    if version.weights_blob is None:
+        detail = f"version {version.number} of {version.model!r} was published without its weights; train it again"
+        raise _not_found(pointer, detail)
+    spec = read_resolved(jobs.maker(database, version.id).spec).model_dump(mode="json")
+    return Source(f"{version.model}:{version.number}", version.weights_blob, spec, version.card["labels"])
+
+
+def _check_backbone(spec: ResolvedSpec, source: Source) -> None:
+    """Refuse a backbone of another structure; the input's channels and mostly its size may differ, and the head."""
+    own, given = (
+        {name: value for name, value in backbone.items() if name not in {"weights", "freeze"}}
+        for backbone in (spec.backbone.model_dump(mode="json"), source.spec["backbone"])
+    )
+    if own["kind"] != given["kind"]:
+        detail = f"{source.reference} has the backbone {given['kind']}, and this spec has {own['kind']}"
+        raise _unfit(WEIGHTS, detail, allowed=None)
+    differing = [name for name in own if own[name] != given.get(name)]
+    if differing:
+        detail = f"{source.reference} has another {own['kind']}: {', '.join(differing)} must be the same"
+        raise _unfit(f"/backbone/{differing[0]}", detail, allowed=[given.get(differing[0])])
+    part, size, given_size = spec.backbone, spec.input.size, source.spec["input"]["size"]
+    if part.kind != "small_cnn" or part.dense_size is None or size is None:
+        return
+    if part.dense_side(size) != part.dense_side(given_size):
+        detail = f"{source.reference} has a dense layer for {given_size} pixels, which does not fit {size}"
+        raise _unfit("/input/size", detail, allowed=[given_size])
+
+
+def _check_teacher(spec: ResolvedSpec, source: Source, *, classes: list[str]) -> None:
+    task, channels = source.spec["task"], source.spec["input"]["channels"]
+    if task != spec.task:
+        raise _unfit(TEACHER, f"{source.reference} has learned `task: {task}`, and this spec is for {spec.task}")
+    if source.classes != classes:
+        unknown = sorted(set(source.classes) ^ set(classes))[:5]
+        detail = f"{source.reference} was trained on other classes than the dataset's: {', '.join(unknown) or 'order'}"
+        raise _unfit(TEACHER, detail)
+    if channels != spec.input.channels:
+        detail = f"{source.reference} sees {channels} channels; a student sees what its teacher does"
+        raise _unfit("/input/channels", detail, allowed=[channels])
+
+
+def _not_found(pointer: str, detail: str) -> SourceNotFound:
+    return SourceNotFound(f"{pointer}: {detail}", errors=[FieldError(pointer, SourceNotFound.code, detail)])
+
+
+def _unfit(pointer: str, detail: str, allowed: Any = None) -> SourceUnfit:  # noqa: ANN401  any JSON
+    return SourceUnfit(f"{pointer}: {detail}", errors=[FieldError(pointer, SourceUnfit.code, detail, allowed)])

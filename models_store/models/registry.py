@@ -1,0 +1,347 @@
+"""models, versions, variants, aliases: what was made, and which of it answers to a name.
+
+A model exists only if its row does; `publications` adds to them. A reference is `name`, `name@alias`, `name:version`,
+each with an optional `/variant`; a bare name means the alias `default` when it is set, else the newest version. Where
+no variant is named, the version's default for the provider that serves answers.
+
+ModelNotFound  404
+NotServedHere  409  the variant was never measured for the provider that serves, or is a file to take elsewhere
+"""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from models_store.errors import Conflict, NotFound
+from models_store.models.providers import Provider
+from models_store.storage import tables
+from models_store.storage.database import Database, now
+from models_store.tags import has_tag
+
+REFERENCE = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,62})"
+    r"(?:@(?P<alias>[A-Za-z0-9][A-Za-z0-9._-]{0,59})|:(?P<version>[0-9]{1,9}))?"
+    r"(?:/(?P<variant>[a-z0-9][a-z0-9-]{0,59}))?"
+)
+
+
+class ModelNotFound(NotFound):
+    """No model, version, variant or alias answers to the reference."""
+
+    code = "model_not_found"
+    title = "No such model"
+
+
+class NotServedHere(Conflict):
+    """The variant exists, and nothing says how it does on the provider that serves."""
+
+    code = "variant_not_served_here"
+    title = "The variant is not served here"
+
+
+FALLBACK = "fp32"
+"""the form that every version has, and that every provider runs"""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One exported form of a version.
+
+    `card` has `kind`, `parent`, `made_by`, facts of its making, `size_bytes`, `compressed_bytes`, `size_only`, and
+    `measured`: provider → figures, with `accepted` and `reasons`, or → `{"unmeasurable": why}`. A form with
+    `standalone: true` is a file to take elsewhere: it is not measured and never served.
+    """
+
+    name: str
+    blob: str
+    size_bytes: int
+    card: dict[str, Any]
+    accepted: bool
+    """on some provider"""
+
+    def is_served_on(self, provider: Provider) -> bool:
+        """Return whether the file answers on the provider: where it was measured, and fp32 everywhere."""
+        measured = self.card.get("measured", {}).get(provider, {})
+        return self.name == FALLBACK or (bool(measured) and "unmeasurable" not in measured)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One training job's outcome."""
+
+    id: str
+    owner: str
+    model: str
+    number: int
+    job_id: str
+    dataset_id: str
+    default_variant: str
+    """answers on the host that made it; once both providers have had the same default, what answers on a CPU"""
+    weights_blob: str | None
+    card: dict[str, Any]
+    created_at: float
+    defaults: dict[Provider, str]
+    """provider → form that answers there when none is named; of a provider that is not here: fp32"""
+    description: str | None
+    tags: list[str]
+    variants: tuple[Variant, ...] = ()
+
+    def default_on(self, provider: Provider) -> str:
+        """Return the form that answers on the provider when none is named."""
+        return self.defaults.get(provider, FALLBACK)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A name with its versions (newest first, without their variants) and aliases."""
+
+    name: str
+    created_at: float
+    versions: tuple[Version, ...]
+    aliases: dict[str, dict[str, Any]]
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a reference means at this moment: one file, and what is known of it."""
+
+    owner: str
+    model: str
+    version: int
+    variant: str
+    blob: str
+    card: dict[str, Any]
+    variant_card: dict[str, Any]
+
+
+def models(
+    database: Database, *, owner: str, tag: str | None = None, limit: int = 20, cursor: str | None = None
+) -> tuple[list[Model], str | None]:
+    """Return up to `limit` models in the order of their names, and the cursor of the next page."""
+    table = tables.model.c
+    query = select(table.name).where(table.owner == owner).order_by(table.name).limit(limit + 1)
+    if tag is not None:
+        query = query.where(has_tag(table.tags, tag, dialect=database.dialect))
+    if cursor:
+        query = query.where(table.name > cursor)
+    with database.read() as connection:
+        names = list(connection.execute(query).scalars())
+    found = []
+    for name in names[:limit]:
+        with suppress(ModelNotFound):  # deleted since then
+            found.append(model(database, name, owner=owner))
+    return found, names[limit - 1] if len(names) > limit else None
+
+
+def model(database: Database, name: str, *, owner: str) -> Model:
+    """Return a model with its versions and aliases.
+
+    Raises:
+        ModelNotFound: if there is none; says which there are.
+    """
+    with database.read() as connection:
+        row = connection.execute(
+            select(tables.model.c.created_at, tables.model.c.description, tables.model.c.tags).where(
+                tables.model.c.owner == owner, tables.model.c.name == name
+            )
+        ).first()
+        if row is None:
+            raise no_model(connection, name, owner)
+        versions = connection.execute(
+            _versions().where(_of(tables.version, owner, name)).order_by(tables.version.c.number.desc())
+        ).all()
+        alias, version = tables.alias, tables.version
+        aliases = connection.execute(
+            select(alias.c.name, version.c.number, alias.c.variant)
+            .join(version, version.c.id == alias.c.version_id)
+            .where(_of(alias, owner, name))
+            .order_by(alias.c.name)
+        ).all()
+    return Model(
+        name,
+        row.created_at,
+        tuple(Version(*version) for version in versions),
+        {alias.name: {"version": alias.number, "variant": alias.variant} for alias in aliases},
+        row.description,
+        tuple(row.tags),
+    )
+
+
+def version(database: Database, name: str, number: int, *, owner: str) -> Version:
+    """Return a version with its variants, the default one first.
+
+    Raises:
+        ModelNotFound: if there is none; says which there are.
+    """
+    with database.read() as connection:
+        return version_of(connection, name, number, owner=owner)
+
+
+def resolve(database: Database, reference: str, *, owner: str, provider: Provider) -> Served:
+    """Return the file that a reference means now, where `provider` serves.
+
+    Raises:
+        ModelNotFound: if nothing answers to it; says what there is.
+        NotServedHere: if the variant that it names is not served on this provider; says which are.
+    """
+    found, variant = find(database, reference, owner=owner)
+    chosen = _variant(found, variant or found.default_on(provider))
+    if not chosen.is_served_on(provider):
+        raise _not_served(found, chosen, provider)
+    return Served(owner, found.model, found.number, chosen.name, chosen.blob, found.card, chosen.card)
+
+
+def find(database: Database, reference: str, *, owner: str) -> tuple[Version, str | None]:
+    """Return the version that a reference means now, and the variant that it or its alias names.
+
+    Raises:
+        ModelNotFound: if nothing answers to it; says what there is.
+    """
+    match = REFERENCE.fullmatch(reference)
+    if match is None:
+        raise ModelNotFound(
+            f"{reference!r} is no reference to a model; write `name`, `name@alias` or `name:version`, "
+            "each with an optional `/variant`"
+        )
+    name, alias, number, variant = match["name"], match["alias"], match["version"], match["variant"]
+    with database.read() as connection:
+        if number is None:
+            number, alias_variant = _aliased(connection, name, alias, owner=owner)
+            variant = variant or alias_variant
+        found = version_of(connection, name, int(number), owner=owner)
+    if variant is not None:
+        _variant(found, variant)
+    return found, variant
+
+
+def set_alias(
+    database: Database, name: str, alias: str, *, owner: str, number: int, variant: str | None = None
+) -> None:
+    """Point an alias at a version, or at one variant of it, at once for everybody.
+
+    Raises:
+        ModelNotFound: if the version or the variant does not exist.
+    """
+    find(database, f"{name}:{number}" + (f"/{variant}" if variant else ""), owner=owner)
+    table = tables.version
+    with database.write() as connection:
+        kept = select(table.c.id).where(_of(table, owner, name), table.c.number == number)
+        connection.execute(kept.with_for_update(read=True))  # nobody deletes it until the alias stands
+        found = version_of(connection, name, number, owner=owner)
+        values = {"version_id": found.id, "variant": variant, "updated_at": now()}
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        statement = dialect.insert(tables.alias).values(owner=owner, model=name, name=alias, **values)
+        connection.execute(statement.on_conflict_do_update(index_elements=["owner", "model", "name"], set_=values))
+
+
+def remove_alias(database: Database, name: str, alias: str, *, owner: str) -> None:
+    """Remove an alias.
+
+    Raises:
+        ModelNotFound: if it does not exist.
+    """
+    with database.write() as connection:
+        gone = connection.execute(
+            delete(tables.alias).where(_of(tables.alias, owner, name), tables.alias.c.name == alias)
+        ).rowcount
+    if not gone:
+        raise ModelNotFound(f"{name!r} has no alias {alias!r}; GET /models/{name} lists its aliases")
+
+
+def _aliased(connection: Connection, name: str, alias: str | None, *, owner: str) -> tuple[int, str | None]:
+    version = tables.version
+    query = select(version.c.number, tables.alias.c.variant).join(
+        tables.alias, tables.alias.c.version_id == version.c.id
+    )
+    row = connection.execute(
+        query.where(_of(tables.alias, owner, name), tables.alias.c.name == (alias or "default"))
+    ).first()
+    if row is not None:
+        return row.number, row.variant
+    if alias is not None:
+        names = connection.execute(select(tables.alias.c.name).where(_of(tables.alias, owner, name))).scalars().all()
+        raise ModelNotFound(
+            f"{name!r} has no alias {alias!r}; it has {', '.join(names) or 'none: PUT one, or name a version'}"
+        )
+    newest = connection.execute(select(func.max(version.c.number)).where(_of(version, owner, name))).scalar_one()
+    if newest is None:
+        raise _no_version(connection, name, owner)
+    return newest, None
+
+
+def version_of(connection: Connection, name: str, number: int, *, owner: str) -> Version:
+    """Return a version with its variants, in the caller's transaction; as `version` does."""
+    table = tables.version
+    row = connection.execute(_versions().where(_of(table, owner, name), table.c.number == number)).first()
+    if row is None:
+        numbers = select(table.c.number).where(_of(table, owner, name)).order_by(table.c.number)
+        known = connection.execute(numbers).scalars().all()
+        if not known:
+            raise _no_version(connection, name, owner)
+        raise ModelNotFound(f"{name!r} has no version {number}; it has {', '.join(map(str, known[-20:]))}")
+    variant = tables.variant
+    query = select(variant.c.name, variant.c.blob, variant.c.size_bytes, variant.c.card, variant.c.accepted).where(
+        variant.c.version_id == row.id
+    )
+    variants = sorted(
+        (Variant(*each) for each in connection.execute(query)),
+        key=lambda each: (each.name != row.default_variant, each.name),
+    )
+    return replace(Version(*row), variants=tuple(variants))
+
+
+def _variant(version: Version, name: str) -> Variant:
+    for variant in version.variants:
+        if variant.name == name:
+            return variant
+    raise ModelNotFound(
+        f"version {version.number} of {version.model!r} has no variant {name!r}; "
+        f"it has {', '.join(each.name for each in version.variants)}"
+    )
+
+
+def _not_served(version: Version, variant: Variant, provider: Provider) -> NotServedHere:
+    served = ", ".join(each.name for each in version.variants if each.is_served_on(provider))
+    measured = variant.card.get("measured", {}).get(provider, {})
+    if variant.card.get("standalone"):
+        why = "is a file to take elsewhere: it is downloaded, not served"
+        what = f"name one of {served}, or none"
+    elif "unmeasurable" in measured:
+        why = f"does not run on {provider} here: {measured['unmeasurable']}"
+        what = f"name one of {served}, or none"
+    else:
+        why = f"was never measured on {provider}, which serves here"
+        what = (
+            f"name one of {served}, or none, or measure it first: "
+            f"POST /models/{version.model}/versions/{version.number}:measure"
+        )
+    return NotServedHere(f"variant {variant.name!r} of {version.model}:{version.number} {why}; {what}")
+
+
+def _no_version(connection: Connection, name: str, owner: str) -> ModelNotFound:
+    model = tables.model
+    if connection.execute(select(model.c.name).where(model.c.owner == owner, model.c.name == name)).first() is None:
+        return no_model(connection, name, owner)
+    return ModelNotFound(f"model {name!r} has no versions: all were deleted; POST /train with this name makes one")
+
+
+def no_model(connection: Connection, name: str, owner: str) -> ModelNotFound:
+    """Return the error for a name that no model has; it says which there are."""
+    query = select(tables.model.c.name).where(tables.model.c.owner == owner).order_by(tables.model.c.name).limit(20)
+    names = connection.execute(query).scalars().all()
+    known = f"the models are {', '.join(names)}" if names else "there are none yet: POST /train makes one"
+    return ModelNotFound(f"there is no model {name!r}; {known}")
+
+
+def _versions() -> Any:  # noqa: ANN401  a select of as many columns as Version has fields
+    return select(*(tables.version.c[field.name] for field in fields(Version) if field.name != "variants"))
+
+
+def _of(table: Any, owner: str, name: str) -> Any:  # noqa: ANN401  SQLAlchemy's own types
+    return (table.c.owner == owner) & (table.c.model == name)

@@ -1,0 +1,242 @@
+"""bytes → RGB, RGBA or grey uint8 at a size: the one implementation that training and serving share.
+
+The same bytes give the same pixels on every call. What is decided here, and why:
+
+- **Formats**: by content, see `image_formats`; the first frame of an animation.
+- **Turned upright** by the EXIF orientation, as every viewer does.
+- **Transparency** is laid on white, the page that cut-out images are made for. With 4 channels the first three are
+  those very pixels, and the fourth says how opaque each was: 255 everywhere for an image without transparency. In TGA,
+  BMP, ICO and DDS a fourth channel that is 0 everywhere is none.
+- **16 bits** are scaled to 8, by the white that the file gives or `white_level`. 32-bit and floating-point images have
+  no agreed white, and are refused.
+- **One resampling**, bilinear with antialiasing (Pillow's `resize` widens its filter as it shrinks), straight from the
+  source box: `crop` takes the centred square of the short side, `stretch` all of it. It is what pretrained weights were
+  made with (torchvision's `Resize` and `CenterCrop`), and half the time of scaling everything and cutting.
+- **JPEG** by simplejpeg (libjpeg-turbo), which scales by n/8 while it decodes, never below twice the size; what its
+  strict mode refuses (stray bytes between markers, as old cameras write them) and CMYK is Pillow's to decode.
+- **What costs far more than its bytes** is refused by its header, see `image_files`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from models_store.tasks.image import orientation, structure
+from models_store.tasks.image.formats import FORMATS
+from models_store.tasks.image.image_files import (
+    EXIF_ORIENTATION,
+    OPAQUE,
+    UndecodableImage,
+    check_scans,
+    check_size,
+    decode_file,
+    opened,
+    spend,
+)
+from models_store.tasks.image.pixel_budget import PixelBudget
+
+__all__ = [
+    "EXIF_ORIENTATION",
+    "FORMATS",
+    "GREY",
+    "RGB",
+    "RGBA",
+    "ImageFacts",
+    "UndecodableImage",
+    "decode",
+    "decode_whole",
+    "inspect",
+]
+
+GREY, RGB, RGBA = 1, 3, 4  # channels
+MODES: dict[int, Literal["L", "RGB", "RGBA"]] = {GREY: "L", RGB: "RGB", RGBA: "RGBA"}
+DETAIL = 2
+"""A JPEG is decoded at this multiple of the size asked for, or above: nearer, the two scalings blur each other (a mean
+difference of 3 grey levels against a full decode; at 2 it is 1). Pillow recommends the same `reducing_gap`."""
+UPRIGHT = {  # EXIF orientation → how a stored array becomes upright: transposed?, rows reversed?, columns reversed?
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+Box = tuple[float, float, float, float]
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What an image is: size in pixels as it is seen (upright), one of FORMATS, and whether it is stored as grey.
+
+    `peak` is the largest value of one of 16 bits, see `image_files.Decoded`.
+    """
+
+    width: int
+    height: int
+    format: str
+    grey: bool = False
+    peak: int | None = None
+
+
+def decode(
+    data: bytes,
+    *,
+    size: int,
+    channels: int,
+    fit: Literal["crop", "stretch"],
+    white_level: int | None = None,
+    max_pixels: int = 64_000_000,
+    budget: PixelBudget | None = None,
+) -> Pixels:
+    """Return the image as uint8 (size, size, channels): grey (ITU-R 601) for 1, RGB for 3, with alpha for 4.
+
+    `white_level` is the value that is white where values have 16 bits; null is 65535.
+
+    Raises:
+        UndecodableImage: if the bytes are no image, a damaged one, or one of more than `max_pixels`.
+        TooManyPixels: if it is more than is left of the `budget`.
+    """
+    assert channels in {GREY, RGB, RGBA}, channels
+    if _is_jpeg(data):
+        colours = min(channels, RGB)
+        image, turn = _decode_jpeg(
+            data, smallest_side=DETAIL * size, channels=colours, max_pixels=max_pixels, budget=budget
+        )
+    else:
+        image, turn = _decode_other(
+            data, channels=channels, white_level=white_level, max_pixels=max_pixels, budget=budget
+        )
+    pixels = _scaled(image, size=size, fit=fit)
+    if pixels.shape[2] < channels:
+        pixels = np.concatenate([pixels, np.full((size, size, 1), OPAQUE, np.uint8)], axis=2)
+    return np.ascontiguousarray(_upright(pixels, turn))
+
+
+def decode_whole(data: bytes, *, channels: int, white_level: int | None = None, max_pixels: int = 64_000_000) -> Pixels:
+    """Return the image as uint8 (height, width, channels) at its own size, upright: for graphs that resize.
+
+    Raises:
+        UndecodableImage: as `decode`.
+    """
+    image, turn = _decode_other(data, channels=channels, white_level=white_level, max_pixels=max_pixels, budget=None)
+    pixels = np.asarray(image).reshape(image.height, image.width, channels)
+    return np.ascontiguousarray(_upright(pixels, turn))
+
+
+def inspect(data: bytes, *, max_pixels: int = 64_000_000, budget: PixelBudget | None = None) -> ImageFacts:
+    """Return what the image is, after decoding all of it: a truncated one is seen here.
+
+    Raises:
+        UndecodableImage, TooManyPixels: as `decode`, on the same bytes.
+    """
+    if _is_jpeg(data):
+        width, height = _jpeg_size(data, max_pixels) or opened(data, max_pixels).size
+        _, turn = _decode_jpeg(data, smallest_side=1, channels=GREY, max_pixels=max_pixels, budget=budget)
+        format_, grey, peak = "JPEG", _is_grey_jpeg(data), None
+    else:
+        found = decode_file(data, max_pixels=max_pixels, budget=budget)
+        _converted(found.image, "RGB")
+        width, height = found.image.size
+        turn, format_, grey, peak = found.turn, found.format, found.is_grey, found.peak
+    if turn in UPRIGHT and UPRIGHT[turn][0]:
+        width, height = height, width
+    return ImageFacts(width, height, format_, grey=grey, peak=peak)
+
+
+def _is_jpeg(data: bytes) -> bool:
+    return data[:3] == b"\xff\xd8\xff"
+
+
+def _is_grey_jpeg(data: bytes) -> bool:
+    try:
+        return str(simplejpeg.decode_jpeg_header(data)[2]) == "Gray"
+    except ValueError:
+        return False
+
+
+def _box(stored: tuple[int, int], fit: Literal["crop", "stretch"]) -> Box:
+    width, height = stored
+    if fit == "stretch":
+        return (0, 0, width, height)
+    side = min(stored)
+    left, top = (width - side) / 2, (height - side) / 2
+    return (left, top, left + side, top + side)
+
+
+def _scaled(image: Image.Image, *, size: int, fit: Literal["crop", "stretch"]) -> Pixels:
+    if image.mode == "RGBA":  # Pillow would weigh the colours by the alpha, and they lie on white already
+        planes = [image.convert("RGB"), image.getchannel("A")]
+        return np.concatenate([_scaled(plane, size=size, fit=fit) for plane in planes], axis=2)
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR, box=_box(image.size, fit))
+    return np.asarray(image).reshape(size, size, -1)
+
+
+def _upright(pixels: Pixels, turn: int) -> Pixels:
+    """Turn the pixels; a centre crop is the same square before and after."""
+    if turn not in UPRIGHT:
+        return pixels
+    transposed, rows, columns = UPRIGHT[turn]
+    turned = pixels.transpose(1, 0, 2) if transposed else pixels
+    return turned[:: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def _decode_jpeg(
+    data: bytes, *, smallest_side: int, channels: int, max_pixels: int, budget: PixelBudget | None
+) -> tuple[Image.Image, int]:
+    """Return the image, scaled by n/8 where that leaves both sides at `smallest_side` or more; and its orientation."""
+    if (size := _jpeg_size(data, max_pixels)) is not None:
+        spend(budget, size)
+        try:
+            pixels = simplejpeg.decode_jpeg(
+                data,
+                "RGB" if channels == RGB else "GRAY",
+                min_height=smallest_side,
+                min_width=smallest_side,
+            )
+        except (ValueError, MemoryError):
+            budget = None  # it was counted; Pillow tolerates more, and says what is wrong
+        else:
+            image = Image.fromarray(pixels if channels == RGB else pixels[:, :, 0])
+            return image, orientation.of_jpeg(data)
+    return _decode_other(data, channels=channels, white_level=None, max_pixels=max_pixels, budget=budget)
+
+
+def _jpeg_size(data: bytes, max_pixels: int) -> tuple[int, int] | None:
+    """Return (width, height) when simplejpeg can decode the image, None when it is Pillow's."""
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    check_size(width, height, max_pixels)
+    check_scans(structure.jpeg_scans(data), width * height, max_pixels)
+    return (width, height) if colours in {"YCbCr", "Gray", "RGB"} else None
+
+
+def _decode_other(
+    data: bytes, *, channels: int, white_level: int | None, max_pixels: int, budget: PixelBudget | None
+) -> tuple[Image.Image, int]:
+    found = decode_file(data, max_pixels=max_pixels, budget=budget, white_level=white_level)
+    try:
+        return _converted(found.image, MODES[channels]), found.turn
+    except ValueError as error:  # a mode that Pillow has no way from
+        raise UndecodableImage(f"the {found.format} image can't be turned into RGB ({error}); save it anew") from error
+
+
+def _converted(image: Image.Image, mode: Literal["L", "RGB", "RGBA"]) -> Image.Image:
+    alpha: Image.Image | int = OPAQUE
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        page = Image.new("RGBA", image.size, "white")
+        page.alpha_composite(image)
+        alpha, image = image.getchannel("A"), page
+    if mode == "RGBA":
+        image = image.convert("RGB")
+        image.putalpha(alpha)
+    return image if image.mode == mode else image.convert("RGB").convert(mode)

@@ -1,0 +1,161 @@
+"""Answers about models, their versions and aliases; `form_answers` has their files."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models_store.models import registry
+from models_store.spec.train import Task
+from service.answers.answer import Answer, ShapeOf
+from service.answers.reports import Figures
+from service.answers.variants import Variant
+
+
+class InputTaken(Answer):
+    """Images that a version takes; `POST /predict` decodes and scales any image so."""
+
+    size: int = Field(description="side, in pixels")
+    channels: Literal[1, 3, 4]
+    fit: Literal["crop", "stretch"]
+    white_level: int | None = Field(
+        None, description="value that is white in images of 16 bits; null, or not there: 65535"
+    )
+
+
+class Version(Answer):
+    """What one job has made: a model's version with its variants."""
+
+    id: str
+    model: str
+    version: int
+    job: str
+    dataset: str
+    created_at: datetime
+    default_variant: str = Field(
+        description="answers on the host that made it when no variant is named; once CPU and CUDA have had the same "
+        "default, it is what answers on a CPU"
+    )
+    defaults: dict[str, str] = Field(
+        description="provider (cpu, cuda) → variant that answers there when none is named; on a provider that is not "
+        "here, fp32"
+    )
+    not_made: dict[str, str] = Field(description="form that was asked for → why it could not be made")
+    warnings: list[str] = Field(description="what is likely to be wrong with the model, and what to do")
+    compressed_from: str | None = Field(
+        description="`name:version` whose trained weights were compressed; null: it was trained"
+    )
+    weights: str | None = Field(
+        description="SHA-256 of the trained weights: what `backbone.weights: name:version` starts from; null: not kept"
+    )
+    task: Task
+    labels: list[str] = Field(description="names of the classes or labels; none for numbers")
+    input: Annotated[dict[str, Any], ShapeOf(InputTaken)] = Field(description="images that it takes")
+    metrics: Annotated[dict[str, Any], ShapeOf(dict[str, Figures])] = Field(description="split → measured figures")
+    variants: list[Variant]
+    description: str | None = Field(description="what its owner has written about it")
+    tags: list[str]
+
+    @classmethod
+    def of(cls, version: registry.Version) -> "Version":
+        """Return the answer for a stored version."""
+        return cls(
+            id=version.id,
+            model=version.model,
+            version=version.number,
+            job=version.job_id,
+            dataset=version.dataset_id,
+            created_at=datetime.fromtimestamp(version.created_at, UTC),
+            default_variant=version.default_variant,
+            defaults={str(provider): variant for provider, variant in version.defaults.items()},
+            not_made=version.card.get("not_made", {}),
+            warnings=version.card.get("warnings", []),
+            compressed_from=version.card.get("compressed_from"),
+            weights=version.weights_blob,
+            task=version.card.get("task", "image_classification"),
+            labels=version.card["labels"],
+            input=version.card["input"],
+            metrics=version.card.get("metrics", {}),
+            variants=[
+                Variant.model_validate(
+                    {
+                        **variant.card,
+                        "name": variant.name,
+                        "sha256": variant.blob,
+                        "size_bytes": variant.size_bytes,
+                        "accepted": variant.accepted,
+                        "default": variant.name == version.default_variant,
+                    }
+                )
+                for variant in version.variants
+            ],
+            description=version.description,
+            tags=version.tags,
+        )
+
+
+class VersionSummary(Answer):
+    """A version in a model's list."""
+
+    version: int
+    job: str
+    created_at: datetime
+    default_variant: str
+    description: str | None = Field(description="what its owner has written about it")
+    tags: list[str]
+
+
+class AliasTarget(BaseModel):
+    """Where an alias points."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": {"version": 3}})
+
+    version: int = Field(ge=1, le=999_999_999, description="number of the version")
+    variant: str | None = Field(None, max_length=60, description="one of its variants; null: the version's default")
+
+
+class Alias(Answer):
+    """A name that points at a version, or at one variant of it."""
+
+    version: int
+    variant: str | None
+
+
+class Model(Answer):
+    """A name with its versions and aliases."""
+
+    name: str
+    created_at: datetime
+    versions: list[VersionSummary] = Field(description="newest first")
+    aliases: dict[str, Alias]
+    description: str | None = Field(description="what its owner has written about it")
+    tags: list[str]
+
+    @classmethod
+    def of(cls, model: registry.Model) -> "Model":
+        """Return the answer for a stored model."""
+        return cls(
+            name=model.name,
+            created_at=datetime.fromtimestamp(model.created_at, UTC),
+            versions=[
+                VersionSummary(
+                    version=version.number,
+                    job=version.job_id,
+                    created_at=datetime.fromtimestamp(version.created_at, UTC),
+                    default_variant=version.default_variant,
+                    description=version.description,
+                    tags=version.tags,
+                )
+                for version in model.versions
+            ],
+            aliases={name: Alias.model_validate(target) for name, target in model.aliases.items()},
+            description=model.description,
+            tags=[*model.tags],
+        )
+
+
+class ModelList(Answer):
+    """A page of models, by name."""
+
+    items: list[Model]
+    next: str | None = Field(description="cursor of the next page; null: this is the last")

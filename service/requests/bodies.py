@@ -1,0 +1,214 @@
+"""Request bodies: read up to a cap, parsed strictly, checked against a model with pointers into what was given.
+
+A body in memory counts against the process's limit from its first byte on, by its Content-Length where it has one; so
+it must also keep a pace.
+
+BodyTooLarge 413 · BodyTooSlow 408 · WrongContentType 415 · InvalidBody 422
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
+
+from models_store.errors import EspalierError, FieldError, Invalid, TooLarge, UnsupportedType
+from models_store.spec.explain import explain
+from service.context import context_of
+from service.requests.strict_json import parse
+
+GRACE_S = 30.0
+LEAST_BYTES_PER_S = 16 << 10
+"""The pace of a body after GRACE_S: slower than any connection that is still in use."""
+LARGE_BYTES = 256 << 10
+"""Bytes from which on a body is put together and parsed in a thread."""
+
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+class BodyTooLarge(TooLarge):
+    """The body is over its cap."""
+
+    code = "body_too_large"
+
+
+class BodyTooSlow(EspalierError):
+    """The body comes so slowly that it would hold its place for hours."""
+
+    status = 408
+    code = "body_too_slow"
+    title = "The body came too slowly"
+
+
+class WrongContentType(UnsupportedType):
+    """This call does not read that content type."""
+
+
+class InvalidBody(Invalid):
+    """The body is JSON, and not what this call takes; `errors` says where."""
+
+    code = "invalid_body"
+    title = "The body can't be used"
+
+
+def content_type(request: Request) -> str:
+    """Return the media type of the body, in lower case and without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def what_came(given: str) -> str:
+    """Return the start of a message about a content type that is not read."""
+    return f"the content type {given[:100]!r} is not read here" if given else "the body came without a content type"
+
+
+async def read(request: Request, *, max_bytes: int) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        BodyTooLarge, BodyTooSlow, TooManyBodies: as `chunks` does.
+    """
+    return await joined([part async for part in chunks(request, max_bytes=max_bytes)])
+
+
+async def joined(parts: list[bytes]) -> bytes:
+    """Return the parts of a body as one; many of them in a thread, where that holds nobody up."""
+    if len(parts) == 1:
+        return parts[0]
+    return await run_in_threadpool(b"".join, parts) if sum(map(len, parts)) > LARGE_BYTES else b"".join(parts)
+
+
+async def parsed(request: Request, body: bytes) -> Any:  # noqa: ANN401  any JSON
+    """Return what `strict_json.parse` finds in a body; a large one is parsed in one of a few threads.
+
+    Raises:
+        MalformedRequest: as that does.
+    """
+    if len(body) <= LARGE_BYTES:
+        return parse(body)
+    limiter = context_of(request).threads.parsers
+    return await anyio.to_thread.run_sync(parse, body, limiter=limiter)
+
+
+async def chunks(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the body as it comes, for a caller that keeps all of it in memory.
+
+    Raises:
+        BodyTooLarge: as soon as more came than `max_bytes`, whatever Content-Length said.
+        BodyTooSlow: if it falls behind the least pace.
+        TooManyBodies: if this process holds as many bytes of bodies as it may.
+    """
+    bodies, loop = context_of(request).bodies, asyncio.get_running_loop()
+    held_bytes = check_length(request, max_bytes=max_bytes)
+    bodies.hold(request.scope, held_bytes)
+    started_s, size_bytes, more = loop.time(), 0, True
+    while more:
+        if size_bytes == 0:  # nearly every body is here already, or soon; the server gives up on one that never begins
+            message = await request.receive()
+        else:
+            message = await _received_in_time(request, size_bytes, started_s=started_s)
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        more = message.get("more_body", False)
+        if part := message.get("body", b""):
+            size_bytes += len(part)
+            if size_bytes > max_bytes:
+                raise too_large(max_bytes)
+            if size_bytes > held_bytes:
+                bodies.hold(request.scope, size_bytes - held_bytes)
+                held_bytes = size_bytes
+            yield part
+
+
+async def _received_in_time(request: Request, size_bytes: int, *, started_s: float) -> Message:
+    try:
+        async with asyncio.timeout_at(started_s + GRACE_S + size_bytes / LEAST_BYTES_PER_S):
+            return await request.receive()
+    except TimeoutError as error:
+        raise BodyTooSlow(
+            f"after {size_bytes} bytes the rest of the body came at less than {LEAST_BYTES_PER_S} bytes a second; "
+            "send it faster, or send less at once"
+        ) from error
+
+
+def check_length(request: Request, *, max_bytes: int) -> int:
+    """Return the body's Content-Length, 0 without one; refuse one over the cap, before any of it is read."""
+    declared = request.headers.get("content-length", "")
+    if not declared.isascii() or not declared.isdigit():
+        return 0
+    size_bytes = int(declared[:20])
+    if size_bytes > max_bytes:
+        raise too_large(max_bytes)
+    return size_bytes
+
+
+def too_large(max_bytes: int) -> BodyTooLarge:
+    """Return the error for a body over its cap."""
+    return BodyTooLarge(f"the body is larger than the {max_bytes} bytes that may come; send less")
+
+
+async def read_json(request: Request, *, max_bytes: int, types: Sequence[str] = ("application/json",)) -> bytes:
+    """Return the body of a call that takes JSON alone, under one of the media types.
+
+    Raises:
+        WrongContentType: if it says that it is something else.
+        BodyTooLarge: as `read` does.
+    """
+    given = content_type(request)
+    if given not in types:  # none at all is what a foreign page's form can send without asking
+        raise WrongContentType(f"{what_came(given)}; send {' or '.join(types)}")
+    return await read(request, max_bytes=max_bytes)
+
+
+async def read_optional_json(request: Request, *, max_bytes: int) -> bytes:
+    """Return the body of a call that takes JSON or nothing; nothing needs no content type.
+
+    Raises:
+        WrongContentType: if something came that does not say that it is JSON.
+        BodyTooLarge: as `read` does.
+    """
+    if content_type(request):
+        return await read_json(request, max_bytes=max_bytes)
+    body = await read(request, max_bytes=max_bytes)
+    if body:
+        raise WrongContentType("a body came without a content type; send application/json, or no body")
+    return body
+
+
+def check(model: type[Checked], given: Any) -> Checked:  # noqa: ANN401  any JSON
+    """Return the model that was given.
+
+    Raises:
+        InvalidBody: with one error for each fault, naming the nearest key of an unknown one.
+    """
+    with faults_told(model, given):
+        return model.model_validate(given)
+
+
+@contextmanager
+def faults_told(model: type[BaseModel], given: Any, *, below: str = "") -> Iterator[None]:  # noqa: ANN401  any JSON
+    """Turn pydantic's complaint about `given` into InvalidBody, with pointers into it and what `model` allows there.
+
+    When the body is but a part of `given`, `below` is the pointer to it: what is told points into the body. What is
+    wrong elsewhere is told of the whole body, with its place in words.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        errors = [_told_below(FieldError(**fault), below) for fault in explain(error, model, given)]
+        first = errors[0]
+        others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise InvalidBody(f"{first.pointer or 'the body'}: {first.message}{others}", errors=errors) from error
+
+
+def _told_below(fault: FieldError, below: str) -> FieldError:
+    if f"{fault.pointer}/".startswith(f"{below}/"):
+        return replace(fault, pointer=fault.pointer.removeprefix(below))
+    return replace(fault, pointer="", message=f"{fault.pointer}: {fault.message}")

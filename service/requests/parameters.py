@@ -1,0 +1,126 @@
+"""what routes share: how ids and pages are given, and the refusal of query parameters that a call does not have."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Path, Query, Request, Response
+from pydantic import AfterValidator, BaseModel
+from pydantic_core import PydanticCustomError
+
+from models_store import names
+from models_store.spec import wordings
+from models_store.tags import LONGEST_TAG
+from service.answers.documents import Problem
+from service.problems import MEDIA_TYPE, UnknownQuery, nearest
+
+DatasetId = Annotated[str, Path(pattern=wordings.DATASET_ID, description="id of the dataset")]
+WeightsId = Annotated[str, Path(pattern=wordings.WEIGHTS_ID, description="id of the file of weights")]
+JobId = Annotated[str, Path(pattern=wordings.JOB_ID, description="id of the job")]
+ModelName = Annotated[str, Path(pattern=wordings.NAME, description="name of the model")]
+VersionNumber = Annotated[int, Path(ge=1, le=999_999_999, description="number of the version")]
+VariantName = Annotated[str, Path(pattern=wordings.VARIANT, description="name of the variant")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=wordings.KEY,
+        description="the same key and body again make no second job",
+    ),
+]
+AliasName = Annotated[str, Path(pattern=wordings.ALIAS, description="name of the alias")]
+
+
+def _given_name(name: str) -> str:
+    fault = "is not UTF-8 text" if "\ufffd" in name else names.fault(name)
+    if fault is not None:
+        raise PydanticCustomError(
+            "name_refused", "the name {shown} {fault}", {"shown": ascii(name[:50]), "fault": fault}
+        )
+    return name
+
+
+GivenName = Annotated[str, Query(min_length=1, max_length=names.LONGEST), AfterValidator(_given_name)]
+"""A name for people, of letters of any language"""
+
+TagFilter = Annotated[
+    str | None, Query(alias="tag", min_length=1, max_length=LONGEST_TAG, description="only what has this very tag")
+]
+Limit = Annotated[int, Query(ge=1, le=100, description="most items on the page")]
+Cursor = Annotated[
+    str | None,
+    Query(pattern=wordings.CURSOR, description="`next` of the page before; left out: the first page"),
+]
+
+PROBLEMS: dict[int, str] = {
+    400: "The request can't be read",
+    401: "An API key is needed",
+    404: "No such thing, or another owner's",
+    408: "The body came too slowly",
+    409: "Not possible in this state",
+    410: "The job that this Idempotency-Key has made was deleted",
+    413: "Too large",
+    415: "A content type or coding that this call does not read",
+    416: "the file does not have the part that was asked for",
+    422: "What was given can't be used",
+    429: "Too many at a time: try again after Retry-After seconds",
+    503: "Not now: try again after Retry-After seconds",
+    504: "Not answered in time",
+    507: "No room left on the disk",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses for these errors (401, 422 and 503 may always come)."""
+    return _documented({401, 422, 503, *statuses})
+
+
+NEEDS_NO_KEY: dict[str, Any] = {"security": []}
+"""For `openapi_extra` of what everybody may read; nothing of an owner's is in it."""
+
+
+def public_problems() -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses for the errors of a call that needs no key."""
+    return _documented({422})
+
+
+def _documented(statuses: set[int]) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"model": Problem, "description": PROBLEMS[status], "content": {MEDIA_TYPE: {}}}
+        for status in sorted(statuses)
+    }
+
+
+def answer(body: BaseModel, *, status: int, headers: dict[str, str] | None = None, **more: Any) -> Response:  # noqa: ANN401  Response's own
+    """Return an answer whose status or headers depend on what happened."""
+    return Response(body.model_dump_json(), status, headers, media_type="application/json", **more)
+
+
+async def refuse_unknown_query(request: Request) -> None:
+    """Refuse a query parameter that the call does not have, or that came twice.
+
+    Asynchronous, so that no call waits for a free thread before it begins.
+
+    Raises:
+        UnknownQuery: naming the nearest one.
+    """
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    refuse_query_besides(request, known)
+
+
+def refuse_query_besides(request: Request, known: set[str]) -> None:
+    """Refuse every query parameter that is not in `known`, or that came twice.
+
+    Raises:
+        UnknownQuery: naming the nearest one.
+    """
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            raise UnknownQuery(f"there is no query parameter {name!r} here; {nearest(name, known)}")
+        if name in seen:
+            raise UnknownQuery(f"the query parameter {name!r} came twice; give it once")
+        seen.add(name)
+
+
+KNOWN_QUERY = Depends(refuse_unknown_query)

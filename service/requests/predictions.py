@@ -1,0 +1,177 @@
+"""A prediction request's body, as JSON, a form or one raw file, read into images of a model.
+
+The model is resolved as early as it is known, so that a body for one that is not there is not read: a raw body's and a
+form's from the query, a form's from a field before its files, a JSON body's when it is the first key.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from models_store.errors import FieldError
+from models_store.models.registry import Served
+from models_store.settings import Settings
+from service.answers.predictions import PredictRequest
+from service.inference.decode import Encoded
+from service.inference.references import References
+from service.problems import nearest
+from service.requests import bodies, multipart
+from service.requests.parameters import refuse_query_besides
+from service.requests.strict_json import TooManyValues
+
+FIRST_KEY = re.compile(rb'\s*\{\s*"model"\s*:\s*"([ !#-\[\]-~]{1,200})"')
+TARGET = {"model", "top_k"}
+
+
+class Target(BaseModel):
+    """What a form's fields or a query ask for, beside the images; numbers come as text there."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(max_length=200)
+    top_k: int | None = Field(None, ge=1, le=10_000)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prediction request, whatever it came as; `pointers` name the images in it."""
+
+    served: Served
+    top_k: int | None
+    images: list[Encoded]
+    pointers: list[str]
+
+
+class Resolver:
+    """What the references of one owner mean."""
+
+    def __init__(self, references: References, *, owner: str) -> None:
+        self._references = references
+        self._owner = owner
+
+    async def served(self, reference: str) -> Served:
+        """Return what the reference means now, or meant a moment ago.
+
+        Raises:
+            ModelNotFound, NotServedHere: as registry.resolve does.
+        """
+        known = self._references.known(reference, owner=self._owner)
+        return known if known is not None else await run_in_threadpool(self.served_now, reference)
+
+    def served_now(self, reference: str) -> Served:
+        """Return what the reference means; it may be read from the database, so not in the event loop."""
+        known = self._references.known(reference, owner=self._owner)
+        return known if known is not None else self._references.resolve(reference, owner=self._owner)
+
+
+async def read(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:
+    """Return what a request asks.
+
+    Raises:
+        InvalidBody, MalformedRequest, WrongContentType, UnknownQuery: if it is none of the three.
+        ModelNotFound, NotServedHere: as early as the model is known.
+        BodyTooLarge, BodyTooSlow, TooManyBodies: as `bodies.chunks` does.
+    """
+    given = bodies.content_type(request)
+    if given == "application/json":
+        refuse_query_besides(request, set())
+        return await _from_json(request, resolver, settings=settings)
+    if given == "multipart/form-data":
+        refuse_query_besides(request, TARGET)
+        return await _from_form(request, resolver, settings=settings)
+    if given.startswith("image/") or given == "application/octet-stream":
+        refuse_query_besides(request, TARGET)
+        target = bodies.check(Target, dict(request.query_params))
+        served = await resolver.served(target.model)
+        body = await bodies.read(request, max_bytes=settings.predict_max_bytes)
+        return Asked(served, target.top_k, [body], ["body"])
+    kinds = "application/json, multipart/form-data, image/* or application/octet-stream"
+    raise bodies.WrongContentType(f"{bodies.what_came(given)}; send {kinds}")
+
+
+async def _from_json(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:
+    most_bytes, most_images = settings.predict_max_bytes, settings.predict_max_inputs
+    parts: list[bytes] = []
+    async for part in bodies.chunks(request, max_bytes=most_bytes):
+        if not parts and len(part) != bodies.check_length(request, max_bytes=most_bytes):
+            first = FIRST_KEY.match(part)
+            if first:  # more is to come: not for a model that is not there
+                await resolver.served(first[1].decode())
+        parts.append(part)
+    try:
+        given = await bodies.parsed(request, await bodies.joined(parts))
+    except TooManyValues:
+        _refuse_count("/inputs", most_images)
+    inputs = given.get("inputs") if isinstance(given, dict) else None
+    if isinstance(inputs, list) and len(inputs) > most_images:  # before each of many is looked at
+        _refuse_count("/inputs", most_images)
+    wanted = bodies.check(PredictRequest, given)
+    images: list[Encoded] = list(wanted.inputs)
+    served = await resolver.served(wanted.model)
+    return Asked(served, wanted.top_k, images, [f"/inputs/{index}" for index in range(len(images))])
+
+
+async def _from_form(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:
+    query: dict[str, Any] = dict(request.query_params)
+    if "model" in query:
+        await resolver.served(query["model"])
+    form = _Form(query, most_images=settings.predict_max_inputs, resolve=resolver.served_now)
+    body = bodies.chunks(request, max_bytes=settings.predict_max_bytes)
+    await multipart.receive(body, content_type=request.headers["content-type"], opener=form.open)
+    target = bodies.check(Target, query | {name: field.text for name, field in form.fields.items()})
+    if not form.files:
+        message = "no image came; send one or many fields `files`"
+        raise bodies.InvalidBody(message, errors=[FieldError("/files", "missing", message)])
+    served = await resolver.served(target.model)
+    is_large = sum(map(len, form.files)) > bodies.LARGE_BYTES
+    images = await run_in_threadpool(form.images) if is_large else form.images()
+    return Asked(served, target.top_k, images, [f"/files/{index}" for index in range(len(images))])
+
+
+class _Form:
+    """A form's fields and files as they come in."""
+
+    def __init__(self, query: dict[str, Any], *, most_images: int, resolve: Callable[[str], Served]) -> None:
+        self.fields: dict[str, multipart.TextField] = {}
+        self.files: list[bytearray] = []
+        self._query = query
+        self._most_images = most_images
+        self._resolve = resolve
+
+    def images(self) -> list[Encoded]:
+        """Return the files that came."""
+        return [bytes(file) for file in self.files]
+
+    def open(self, name: str, _file_name: str | None) -> multipart.Sink:
+        """Return where the bytes of a part go."""
+        if name in {"files", "file"}:
+            if len(self.files) == self._most_images:
+                _refuse_count("/files", self._most_images)
+            if not self.files and "model" in self.fields:  # it came whole, and before all files
+                self._resolve(self.fields["model"].text)
+            self.files.append(bytearray())
+            return _File(self.files[-1])
+        if name not in TARGET:
+            raise multipart.BadMultipart(f"the form has a field {name!r}; {nearest(name, [*sorted(TARGET), 'files'])}")
+        if name in self.fields or name in self._query:
+            where = "two fields" if name in self.fields else "a query parameter and a field"
+            raise multipart.BadMultipart(f"the form has {where} {name!r}; keep one")
+        return self.fields.setdefault(name, multipart.TextField(name))
+
+
+@dataclass(frozen=True)
+class _File:
+    data: bytearray
+
+    def write(self, data: bytes) -> None:
+        self.data.extend(data)
+
+
+def _refuse_count(pointer: str, most: int) -> NoReturn:
+    message = f"at most {most} images may come at once; send the others in another request"
+    raise bodies.InvalidBody(message, errors=[FieldError(pointer, "too_many_inputs", message, {"maxItems": most})])

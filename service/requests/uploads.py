@@ -1,0 +1,209 @@
+"""a large file on its way in: streamed to a scratch file in constant memory, which is gone again whatever happens."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from models_store.archives.rules import SEND
+from models_store.errors import FieldError, Invalid, StorageFull
+from models_store.storage import disk, scratch
+from service.problems import nearest
+from service.requests import bodies, multipart
+
+BUFFER_BYTES = 1 << 20
+FORM_OVERHEAD_BYTES = 64 << 10
+"""What a form's boundaries and part headers may add to the archive itself."""
+DOCUMENTED_TYPES = (
+    "application/octet-stream",
+    "application/zip",
+    "application/x-zip-compressed",
+    "application/x-tar",
+    "application/gzip",
+    "application/x-gzip",
+    "application/x-bzip2",
+    "application/x-xz",
+    "application/zstd",
+)
+OTHER_TYPES = frozenset(
+    [
+        "application/bzip2",
+        "application/gzip-compressed",
+        "application/lzma",
+        "application/tar",
+        "application/tar+gzip",
+        "application/x-bz2",
+        "application/x-bzip",
+        "application/x-bzip-compressed-tar",
+        "application/x-bzip2-compressed-tar",
+        "application/x-compressed",
+        "application/x-compressed-tar",
+        "application/x-gtar",
+        "application/x-gtar-compressed",
+        "application/x-gunzip",
+        "application/x-gzip-compressed",
+        "application/x-lzma",
+        "application/x-lzma-compressed-tar",
+        "application/x-tar-gz",
+        "application/x-targz",
+        "application/x-tgz",
+        "application/x-ustar",
+        "application/x-xz-compressed-tar",
+        "application/x-zip",
+        "application/x-zst",
+        "application/x-zstd",
+        "application/x-zstd-compressed-tar",
+        "application/xz",
+        "application/zst",
+        "binary/octet-stream",  # what object stores say of a file that nothing was said of
+    ]
+)
+"""What clients call the same formats besides; which one it is, is seen from the bytes."""
+
+
+class NoArchive(Invalid):
+    """The request has no archive in it."""
+
+    code = "no_archive"
+    title = "The archive is missing"
+
+
+class UploadStorageFull(StorageFull):
+    """The disk filled up while the file came in."""
+
+    code = "storage_full"
+
+
+class Arriving:
+    """A sink that writes what arrives to a file, up to a cap."""
+
+    def __init__(self, file: BinaryIO, *, max_bytes: int) -> None:
+        self._file = file
+        self._max_bytes = max_bytes
+        self.size_bytes = 0
+        self.name: str | None = None
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            BodyTooLarge: past the cap.
+            UploadStorageFull: if the disk is full.
+        """
+        self.size_bytes += len(data)
+        if self.size_bytes > self._max_bytes:
+            raise bodies.too_large(self._max_bytes)
+        with disk_full_told():
+            self._file.write(data)
+
+    def flush(self) -> None:
+        """Hand everything to the system.
+
+        Raises:
+            UploadStorageFull: if the disk is full.
+        """
+        with disk_full_told():
+            self._file.flush()
+
+
+@contextmanager
+def scratch_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Yield a new file of the scratch folder, open for writing; it is removed at the end, if it was not moved away."""
+    descriptor, path = scratch.new_file(folder, "upload", pid=os.getpid())
+    file = os.fdopen(descriptor, "wb", buffering=BUFFER_BYTES)
+    try:
+        yield path, file
+    finally:
+        with suppress(OSError):  # a full disk was told before
+            file.close()
+        path.unlink(missing_ok=True)
+
+
+async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> str | None:
+    """Write the request's archive (a raw body, or the form field `file`) to `file`; return its name, if one came.
+
+    Raises:
+        WrongContentType: if the body is neither an archive nor a form.
+        BodyTooLarge: as soon as more than `max_bytes` came.
+        NoArchive: if the body is empty, or the form has no field `file`.
+        UploadStorageFull: if the disk is full.
+    """
+    given = bodies.content_type(request)
+    arriving = Arriving(file, max_bytes=max_bytes)
+    if given == "multipart/form-data":
+        bodies.check_length(request, max_bytes=max_bytes + FORM_OVERHEAD_BYTES)
+        await _receive_form(request, arriving, max_bytes=max_bytes + FORM_OVERHEAD_BYTES)
+    elif given in DOCUMENTED_TYPES or given in OTHER_TYPES:
+        await _receive_raw(request, arriving, max_bytes=max_bytes)
+    else:
+        known = ["multipart/form-data", *DOCUMENTED_TYPES, *sorted(OTHER_TYPES)]
+        detail = f"{bodies.what_came(given)}; send multipart/form-data, or one of {', '.join(DOCUMENTED_TYPES)}"
+        fault = FieldError("header:Content-Type", bodies.WrongContentType.code, detail, allowed=known)
+        raise bodies.WrongContentType(detail, errors=[fault])
+    if arriving.size_bytes == 0:
+        raise NoArchive(f"no archive came; {SEND} as the body, or as the form field `file`")
+    await run_in_threadpool(arriving.flush)
+    return arriving.name
+
+
+async def receive_bytes(request: Request, file: BinaryIO, *, max_bytes: int) -> None:
+    """Write the request's raw body, `application/octet-stream`, to `file`.
+
+    Raises:
+        WrongContentType: if it says that it is something else.
+        BodyTooLarge: as soon as more than `max_bytes` came.
+        UploadStorageFull: if the disk is full.
+    """
+    given = bodies.content_type(request)
+    if given != "application/octet-stream":
+        raise bodies.WrongContentType(f"{bodies.what_came(given)}; send application/octet-stream")
+    await _receive_raw(request, Arriving(file, max_bytes=max_bytes), max_bytes=max_bytes)
+
+
+async def _receive_raw(request: Request, arriving: Arriving, *, max_bytes: int) -> None:
+    bodies.check_length(request, max_bytes=max_bytes)
+    async for chunk in request.stream():
+        if chunk:
+            await run_in_threadpool(arriving.write, chunk)
+    await run_in_threadpool(arriving.flush)
+
+
+async def _receive_form(request: Request, arriving: Arriving, *, max_bytes: int) -> None:
+    def opener(field: str, file_name: str | None) -> multipart.Sink:
+        if field != "file":
+            raise NoArchive(f"the form has a field {field!r}; {nearest(field, ['file'])}")
+        if arriving.name is not None or arriving.size_bytes:
+            raise NoArchive("the form has two fields `file`; send one archive")
+        arriving.name = file_name
+        return arriving
+
+    async def capped() -> AsyncIterator[bytes]:
+        size_bytes = 0
+        async for chunk in request.stream():
+            size_bytes += len(chunk)
+            if size_bytes > max_bytes:
+                raise bodies.too_large(max_bytes)
+            yield chunk
+
+    await multipart.receive(capped(), content_type=request.headers["content-type"], opener=opener)
+
+
+@contextmanager
+def disk_full_told() -> Iterator[None]:
+    """Tell a full disk as what it is.
+
+    Raises:
+        UploadStorageFull: for the system's errors that mean it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if disk.is_full(error):
+            raise UploadStorageFull(
+                "the disk is full; free some room on the service's host and upload again"
+            ) from error
+        raise

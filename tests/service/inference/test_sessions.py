@@ -1,0 +1,82 @@
+"""Loaded models and remembered references: changed under load, and nobody gets a wrong or a stale answer."""
+
+import asyncio
+import base64
+import os
+from pathlib import Path
+
+import httpx
+import pytest
+
+from models_store.models.registry import ModelNotFound
+from service.inference import devices
+from service.inference.references import FRESH_S, References
+from tests import samples
+from tests.service.conftest import a_plain_image, running
+from tests.service.onnx_files import write_colour_net
+
+
+def test_models_that_push_each_other_out_answer_everybody_rightly(tmp_path: Path) -> None:
+    names = ("one", "two", "three")
+    with running(samples.quick_settings(tmp_path / "home", loaded_models=1)) as service:
+        for name in names:
+            service.publish(name, write_colour_net(tmp_path / f"{name}.onnx", name=name))
+        image = base64.b64encode(a_plain_image((0, 250, 0))).decode()
+
+        async def crowd() -> list[httpx.Response]:
+            async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+                bodies = [{"model": names[turn % 3], "inputs": [image]} for turn in range(60)]
+                return await asyncio.gather(*(client.post("/predict", json=body) for body in bodies))
+
+        answers = [answer.raise_for_status().json() for answer in asyncio.run(crowd())]
+
+        assert [answer["model"] for answer in answers] == [names[turn % 3] for turn in range(60)]
+        assert {answer["predictions"][0]["label"] for answer in answers} == {"green"}
+        assert len(service.context.sessions.loaded) == 1
+
+
+def test_a_reference_is_remembered_for_a_moment_and_forgotten_at_once_when_told(tmp_path: Path) -> None:
+    now_s = 100.0
+    with running(samples.quick_settings(tmp_path / "home")) as service:
+        service.publish("leaves", write_colour_net(tmp_path / "net.onnx"))
+        references = References(service.context.database, provider=lambda: "cpu", clock=lambda: now_s)
+
+        first = references.resolve("leaves", owner="local")
+        at_once = references.known("leaves", owner="local")
+        somebody_else = references.known("leaves", owner="ada")
+        now_s += FRESH_S
+        later = references.known("leaves", owner="local")
+        references.resolve("leaves", owner="local")
+        references.forget()
+        told = references.known("leaves", owner="local")
+
+        assert at_once == first
+        assert (somebody_else, later, told) == (None, None, None)
+
+
+def test_an_unknown_reference_is_not_remembered(tmp_path: Path) -> None:
+    with running(samples.quick_settings(tmp_path / "home")) as service:
+        with pytest.raises(ModelNotFound):
+            service.context.references.resolve("leaves", owner="local")
+
+        service.publish("leaves", write_colour_net(tmp_path / "net.onnx"))
+
+        assert service.context.references.resolve("leaves", owner="local").version == 1
+
+
+def test_the_cpu_is_used_when_it_is_asked_for_and_telemetry_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    devices.runtime.cache_clear()
+
+    devices.runtime()
+
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+    assert devices.provider("cpu") == devices.CPU
+
+
+@pytest.mark.gpu
+def test_a_cuda_session_really_runs_on_cuda(tmp_path: Path) -> None:
+    net = write_colour_net(tmp_path / "net.onnx")
+
+    assert devices.provider("cuda") == devices.provider("auto") == devices.CUDA
+    assert devices.open_session(net, provider=devices.CUDA, threads=1).get_providers()[0] == devices.CUDA

@@ -1,0 +1,150 @@
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from models_store.targets import LABELS, NUMBER
+from models_store.tasks.image.codec import UndecodableImage
+from tests.samples import a_png
+from tests.workers.coloured_leaves import DECODING, a_learned_net, leaves, torch_probabilities
+from workers.export.verify import Agreement, Predict, VerificationFailed, read_members, verify
+
+DATA = leaves()
+FILES = [DATA.files[row] for row in DATA.val]
+
+
+def training_path() -> Predict:
+    net = a_learned_net()
+    return lambda rows: torch_probabilities(net, DATA.images_NHWC[rows])
+
+
+def answering_wrongly_on(wrong: set[int]) -> Predict:
+    right = training_path()
+
+    def predict(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        probabilities_NK = right(rows)
+        for place, row in enumerate(rows):
+            if int(row) in wrong:
+                probabilities_NK[place] = np.roll(probabilities_NK[place], 1)
+        return probabilities_NK
+
+    return predict
+
+
+def test_a_true_export_agrees_on_every_file(exported: Path) -> None:
+    agreement = verify(exported, files=FILES, rows=DATA.val, predict=training_path(), decoding=DECODING, batch_size=7)
+
+    assert (agreement.images, agreement.agreeing, agreement.share) == (36, 36, 1.0)
+    assert 0 < agreement.max_difference < 1e-5
+    assert agreement.as_card()["share"] == 1.0
+
+
+def test_one_differing_answer_is_let_pass_and_counted(exported: Path) -> None:
+    predict = answering_wrongly_on({61})
+
+    agreement = verify(exported, files=FILES, rows=DATA.val, predict=predict, decoding=DECODING)
+
+    assert agreement.agreeing == 35
+    assert agreement.max_difference > 0.1
+
+
+def test_two_differing_answers_fail_and_say_how_many(exported: Path) -> None:
+    predict = answering_wrongly_on({61, 90})
+
+    with pytest.raises(VerificationFailed, match="34 of 36") as caught:
+        verify(exported, files=FILES, rows=DATA.val, predict=predict, decoding=DECODING)
+
+    assert caught.value.as_problem()["code"] == "verification_failed"
+
+
+def test_a_net_trained_on_other_preprocessing_is_found_out(exported: Path) -> None:
+    net = a_learned_net()
+
+    def without_normalisation(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        images_NCHW = torch.from_numpy(DATA.images_NHWC[rows]).permute(0, 3, 1, 2).float() - 128
+        with torch.no_grad():
+            return net(images_NCHW.flip(1)).softmax(dim=1).numpy()
+
+    with pytest.raises(VerificationFailed):
+        verify(exported, files=FILES, rows=DATA.val, predict=without_normalisation, decoding=DECODING)
+
+
+def test_answers_that_are_no_numbers_agree_with_nothing(exported: Path) -> None:
+    with pytest.raises(VerificationFailed, match="0 of 36"):
+        verify(
+            exported,
+            files=FILES,
+            rows=DATA.val,
+            predict=lambda rows: np.full((len(rows), 3), np.nan, dtype=np.float32),
+            decoding=DECODING,
+        )
+
+
+def test_nothing_to_compare_proves_nothing(exported: Path) -> None:
+    with pytest.raises(VerificationFailed):
+        verify(exported, files=[], rows=DATA.val[:0], predict=training_path(), decoding=DECODING)
+
+
+def test_a_file_that_no_longer_decodes_stops_the_verification(exported: Path) -> None:
+    broken = [FILES[0][:100], *FILES[1:]]
+
+    with pytest.raises(UndecodableImage):
+        verify(exported, files=broken, rows=DATA.val, predict=training_path(), decoding=DECODING)
+
+
+@pytest.mark.parametrize(
+    ("images", "agreeing", "enough"), [(10_000, 9_990, True), (10_000, 9_989, False), (1, 0, True), (0, 0, False)]
+)
+def test_enough_is_999_of_1000_or_all_but_one(images: int, agreeing: int, *, enough: bool) -> None:
+    assert Agreement(images, agreeing, 0.0).enough is enough
+
+
+def test_members_are_read_in_the_order_asked_for(tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("a.png", a_png(seed=1))
+        archive.writestr("b.png", a_png(seed=2))
+
+    assert list(read_members(tmp_path / "images.zip", ["b.png", "a.png"])) == [a_png(seed=2), a_png(seed=1)]
+
+
+def of_labels(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    return torch_probabilities(a_learned_net(), DATA.images_NHWC[rows])
+
+
+def test_labels_agree_when_each_is_on_the_same_side_of_a_half(exported: Path) -> None:
+    def nearer_to_a_half(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.clip(of_labels(rows), 0.4, 0.6)
+
+    def one_label_too_many(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.maximum(of_labels(rows), np.float32([0, 0, 0.6]))
+
+    rows = DATA.val
+    agreement = verify(exported, files=FILES, rows=rows, predict=nearer_to_a_half, decoding=DECODING, target=LABELS)
+
+    assert agreement.share == 1.0
+    with pytest.raises(VerificationFailed, match="12 of 36"):
+        verify(exported, files=FILES, rows=rows, predict=one_label_too_many, decoding=DECODING, target=LABELS)
+
+
+def test_numbers_agree_within_the_tolerance(exported: Path) -> None:
+    def a_little_off(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return of_labels(rows) + np.float32(0.01)
+
+    def verified(tolerance: float) -> Agreement:
+        return verify(
+            exported,
+            files=FILES,
+            rows=DATA.val,
+            predict=a_little_off,
+            decoding=DECODING,
+            target=NUMBER,
+            tolerance=tolerance,
+        )
+
+    assert verified(0.011).share == 1.0
+    assert verified(0.011).max_difference == pytest.approx(0.01, abs=1e-4)
+    with pytest.raises(VerificationFailed, match="0 of 36"):
+        verified(0.009)

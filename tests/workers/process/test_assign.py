@@ -1,0 +1,134 @@
+"""What a trainer is told of a version that its job takes up."""
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from models_store.errors import NotFound
+from models_store.jobs import claims
+from models_store.jobs import store as jobs
+from models_store.jobs.claims import Claim
+from models_store.models import publish, registry, removals, weights
+from models_store.settings import Settings
+from models_store.storage import tables
+from models_store.storage.blobs import Blobs
+from models_store.storage.database import Database
+from tests.samples import a_train_spec, insert_dataset
+from workers.process.assign import assign
+
+OWNER = "ada"
+HISTORY = [{"epoch": 1, "val_accuracy": 0.5}, {"epoch": 2, "val_accuracy": 0.75}]
+TRAINING = {"best_epoch": 2, "epochs": 2, "precision": "fp32", "batch_size": 16, "device": "cpu", "threads": 1}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Database:
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
+    database.migrate()
+    insert_dataset(database, owner=OWNER)
+    return database
+
+
+@pytest.fixture
+def publication(blobs: Blobs, tmp_path: Path) -> publish.Publication:
+    report = tmp_path / "report.zip"
+    with zipfile.ZipFile(report, "w") as archive:
+        archive.writestr("report.json", json.dumps({"history": HISTORY}))
+    variants = [
+        registry.Variant("fp32", "a" * 64, 9, {"kind": "fp32", "measured": {}}, accepted=True),
+        registry.Variant("any-size", "b" * 64, 9, {"kind": "any-size", "standalone": True}, accepted=False),
+    ]
+    card = {"labels": ["x", "y"], "training": TRAINING}
+    files = {"report": blobs.put(report).sha256}
+    return publish.Publication(card, "fp32", variants, weights_blob="c" * 64, files=files)
+
+
+def claimed(store: Database, settings: Settings, *, errand: jobs.Errand | None = None, **spec: Any) -> Claim:
+    jobs.submit(store, owner=OWNER, spec=a_train_spec(**spec), settings=settings, errand=errand)
+    claim = claims.claim(store, settings=settings)
+    assert claim is not None
+    return claim
+
+
+def test_a_preview_gives_way_and_a_training_that_begins_beside_it_has_all_cores(
+    store: Database, blobs: Blobs, settings: Settings, tmp_path: Path
+) -> None:
+    alone = assign(store, blobs, claimed(store, settings), staging=tmp_path)
+    with store.write() as connection:
+        connection.execute(update(tables.job).values(state="succeeded"))
+
+    preview = assign(
+        store, blobs, claimed(store, settings, errand=jobs.Errand("preview", {"seed": 0})), staging=tmp_path
+    )
+    beside = assign(store, blobs, claimed(store, settings), staging=tmp_path)
+
+    assert (preview.threads, preview.gives_way) == (1, True)
+    assert (beside.threads, beside.trainers, beside.gives_way) == (alone.threads, 1, False)
+
+
+def test_a_compression_is_told_the_versions_weights_and_how_they_were_trained(
+    store: Database, blobs: Blobs, settings: Settings, publication: publish.Publication, tmp_path: Path
+) -> None:
+    publish.publish(store, claimed(store, settings), publication)
+    claim = claimed(store, settings, errand=jobs.Errand("compress", {"model": "leaves", "version": 1}))
+
+    told = assign(store, blobs, claim, staging=tmp_path)
+
+    assert (told.kind, told.compressed_from) == ("compress", "leaves:1")
+    known = {name: TRAINING[name] for name in ("best_epoch", "precision", "batch_size")}
+    assert told.promoted == {"weights": "c" * 64, "history": HISTORY} | known
+
+
+def test_a_version_is_compressed_after_the_job_that_made_it_was_deleted(
+    store: Database, blobs: Blobs, settings: Settings, publication: publish.Publication, tmp_path: Path
+) -> None:
+    maker = claimed(store, settings)
+    publish.publish(store, maker, publication)
+    removals.delete_job(store, maker.job.id, owner=OWNER)
+    claim = claimed(store, settings, errand=jobs.Errand("compress", {"model": "leaves", "version": 1}))
+
+    told = assign(store, blobs, claim, staging=tmp_path)
+
+    assert told.promoted is not None
+    assert (told.promoted["weights"], told.promoted["history"]) == ("c" * 64, HISTORY)
+
+
+def test_a_measuring_is_told_the_files_that_are_served(
+    store: Database, blobs: Blobs, settings: Settings, publication: publish.Publication, tmp_path: Path
+) -> None:
+    publish.publish(store, claimed(store, settings), publication)
+    claim = claimed(store, settings, errand=jobs.Errand("measure", {"model": "leaves", "version": 1}))
+
+    told = assign(store, blobs, claim, staging=tmp_path)
+
+    assert told.variants == [{"name": "fp32", "blob": "a" * 64, "card": {"kind": "fp32", "measured": {}}}]
+    assert (told.promoted, told.initial_weights) == (None, None)
+
+
+def test_what_a_version_once_started_from_may_be_gone_when_it_is_compressed(
+    store: Database, blobs: Blobs, settings: Settings, publication: publish.Publication, tmp_path: Path
+) -> None:
+    own = {"backbone": {"kind": "small_cnn", "weights": "wt_gone000000", "freeze": "none"}}
+    publish.publish(store, claimed(store, settings), publication)
+    errand = jobs.Errand("compress", {"model": "leaves", "version": 1})
+
+    claim = claimed(store, settings, errand=errand, **own)
+
+    assert assign(store, blobs, claim, staging=tmp_path).initial_weights is None
+    with pytest.raises(weights.WeightsNotFound):
+        claimed(store, settings, **own)
+
+
+def test_a_version_without_a_report_is_not_compressed(
+    store: Database, blobs: Blobs, settings: Settings, publication: publish.Publication, tmp_path: Path
+) -> None:
+    publish.publish(store, claimed(store, settings), replace(publication, files=None))
+    claim = claimed(store, settings, errand=jobs.Errand("compress", {"model": "leaves", "version": 1}))
+
+    with pytest.raises(NotFound, match="before there were reports"):
+        assign(store, blobs, claim, staging=tmp_path)

@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import pytest
+
+from models_store.models.providers import Provider
+from models_store.spec.compression import Compression
+from tests.workers.compression.test_gate import measured
+from workers.export.figures import Measurement, Unmeasurable
+from workers.stages.accept import Judged, judge
+
+SIZES = {"fp32": 1000, "int8": 250, "fp16": 500}
+PARENTS = {"fp32": None, "int8": "fp32", "fp16": "fp32"}
+
+
+def judged(figures: dict[Provider, dict[str, Measurement]], **compression: object) -> Judged:
+    return judge(
+        figures,
+        sizes_bytes=SIZES,
+        parents=PARENTS,
+        compression=Compression.model_validate({"quantize": [], **compression}),
+    )
+
+
+def on_both() -> dict[Provider, dict[str, Measurement]]:
+    """Return what int8 and fp16 are worth on a CPU, and on a GPU that has no 8-bit kernels."""
+    gpu = replace(measured(0.95), provider="CUDAExecutionProvider")
+    return {
+        "cpu": {"fp32": measured(0.95), "int8": measured(0.945, 2.5), "fp16": measured(0.95, 0.8)},
+        "cuda": {"fp32": gpu, "int8": Unmeasurable("no kernel"), "fp16": measured(0.95, 1.8)},
+    }
+
+
+def test_each_provider_is_judged_by_its_own_figures() -> None:
+    both = judged(on_both())
+
+    assert both.defaults == {"cpu": "int8", "cuda": "fp16"}
+    assert both.measured["fp16"]["cpu"]["accepted"] is False
+    assert both.measured["fp16"]["cuda"]["accepted"] is True
+    assert both.measured["int8"]["cuda"] == {"unmeasurable": "no kernel"}
+
+
+def test_a_form_is_accepted_when_some_provider_accepts_it() -> None:
+    both = judged(on_both())
+
+    assert [both.is_accepted(name) for name in ("fp32", "int8", "fp16")] == [True, True, True]
+    only_cpu = judged({"cpu": on_both()["cpu"]})
+    assert [only_cpu.is_accepted(name) for name in ("fp32", "int8", "fp16")] == [True, True, False]
+
+
+def test_the_default_of_a_host_is_that_of_the_provider_it_serves_by() -> None:
+    assert judged(on_both()).default == "fp16"
+    assert judged({"cpu": on_both()["cpu"]}).default == "int8"
+
+
+def test_the_specs_limit_and_objective_decide() -> None:
+    assert judged(on_both(), max_accuracy_drop=0.0).defaults["cpu"] == "fp32"
+    assert judged(on_both(), objective="accuracy").defaults["cpu"] == "fp32"
+    assert judged(on_both(), objective="size").defaults["cpu"] == "int8"
+
+
+def test_a_form_that_was_stopped_on_the_way_keeps_its_reason_on_every_provider() -> None:
+    stopped = judge(on_both(), sizes_bytes=SIZES, parents=PARENTS, compression=None, stopped={"int8": "lost too much"})
+
+    assert stopped.defaults["cpu"] == "fp32"
+    assert stopped.measured["int8"]["cpu"]["reasons"] == ["lost too much"]
+
+
+def test_a_form_that_depends_on_the_batch_is_refused_on_every_provider() -> None:
+    told = judge(on_both(), sizes_bytes=SIZES, parents=PARENTS, compression=None, batch_dependent=["int8", "fp16"])
+
+    assert told.defaults == {"cpu": "fp32", "cuda": "fp32"}
+    assert not told.is_accepted("int8")
+
+
+@pytest.mark.parametrize(("kind", "is_told"), [("unstructured_l1", True), ("n_m", True), ("structured", False)])
+def test_the_zeros_of_a_pruned_form_are_told_where_it_was_cut_to_single_weights(kind: str, *, is_told: bool) -> None:
+    figures: dict[Provider, dict[str, Measurement]] = {"cpu": {"fp32": measured(0.95), "pruned": measured(0.95, 2.0)}}
+    told = judge(
+        figures,
+        sizes_bytes={"fp32": 1000, "pruned": 1000},
+        parents={"fp32": None, "pruned": "fp32"},
+        compression=Compression.model_validate({"prune": {"kind": kind}, "objective": "size"}),
+    )
+
+    (reason,) = told.measured["pruned"]["cpu"]["reasons"]
+    assert ("its zeros show only when the file is compressed" in reason) is is_told

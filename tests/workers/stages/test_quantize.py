@@ -1,0 +1,222 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from models_store.spec import quantization as asked
+from models_store.spec.train import ResolvedSpec
+from models_store.targets import ONE_CLASS
+from tests.samples import a_train_spec
+from tests.workers.desk import Desk
+from tests.workers.small_runs import Recorder
+from tests.workers.tiny_graphs import Graph, some_images
+from workers.compression.quantization import accuracy as quantizing_accuracy
+from workers.compression.quantization.mixed import Judged
+from workers.export.sessions import open_session
+from workers.process.progress import Drained
+from workers.stages import quantize as quantizing
+from workers.stages.context import Form
+from workers.tasks.image.examples import ImageArrays
+
+CLASSES = ["blue", "green", "red"]
+
+
+def a_spec(*parts: asked.Quantization, max_accuracy_drop: float = 0.02) -> ResolvedSpec:
+    quantize = [part.model_dump() for part in parts]
+    return a_train_spec(compression={"quantize": quantize, "max_accuracy_drop": max_accuracy_drop})
+
+
+def some_arrays(*, train: int = 16) -> ImageArrays:
+    images_NHWC = some_images(24)
+    splits_N = np.array(["train"] * train + ["val"] * 8 + ["test"] * (16 - train), dtype="<U5")
+    return ImageArrays(images_NHWC, np.arange(24) % 3, splits_N, CLASSES)
+
+
+def a_file(path: Path, *, classes: int = 3) -> Path:
+    graph = Graph()
+    body = graph.node("Relu", [graph.conv(graph.conv(graph.start, "stem", (3, 8)), "body", (8, 16))], "active")
+    return graph.answering(graph.linear(graph.pooled(body), "head", (16, classes)), path)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path, classes=CLASSES)
+
+
+def fp32(desk: Desk) -> dict[str, Form]:
+    return {"fp32": Form(a_file(desk.folder / "fp32.onnx"), parent=None, facts={"temperature": {"value": 2.0}})}
+
+
+def test_each_part_makes_a_form_that_tells_how(desk: Desk) -> None:
+    parts = [asked.StaticInt8(), asked.DynamicInt8(), asked.WeightsInt8(), asked.Fp16(), asked.Bf16()]
+    forms = fp32(desk)
+
+    not_made = quantizing.quantize_files(desk.work(a_spec(*parts)), some_arrays(), forms)
+
+    assert not_made == {}
+    assert list(forms) == ["fp32", "int8", "dynamic-int8", "weights-int8", "fp16", "bf16"]
+    assert all(form.path.exists() and form.path.parent == desk.folder for form in forms.values())
+    assert [forms[name].made_by for name in list(forms)[1:]] == [part.model_dump(mode="json") for part in parts]
+    assert forms["int8"].facts["calibration_images"] == 16
+    assert forms["weights-int8"].facts["size_only"]
+    assert {form.parent for name, form in forms.items() if name != "fp32"} == {"fp32"}
+
+
+def test_one_form_that_can_not_be_made_costs_no_other(desk: Desk) -> None:
+    recorder, forms = Recorder(), fp32(desk)
+    spec = a_spec(asked.WeightsInt4(), asked.WeightsInt8())
+
+    not_made = quantizing.quantize_files(desk.work(spec, reporter=recorder), some_arrays(), forms)
+
+    assert list(not_made) == ["weights-int4"]
+    assert "block_size" in not_made["weights-int4"]
+    assert list(forms) == ["fp32", "weights-int8"]
+    assert any(line.startswith("weights-int4 is not made") for line in recorder.lines)
+    assert not (desk.folder / "weights-int4.onnx").exists()
+
+
+def test_without_training_images_only_forms_that_need_none_are_made(desk: Desk) -> None:
+    forms = fp32(desk)
+
+    not_made = quantizing.quantize_files(
+        desk.work(a_spec(asked.StaticInt8(), asked.Fp16())), some_arrays(train=0), forms
+    )
+
+    assert "train split is empty" in not_made["int8"]
+    assert list(forms) == ["fp32", "fp16"]
+
+
+def test_nothing_is_made_of_a_stopped_form_or_of_a_control(desk: Desk) -> None:
+    forms = fp32(desk)
+    for name, stopped in (("pruned", None), ("control", None), ("sparse", "lost too much")):
+        forms[name] = Form(a_file(desk.folder / f"{name}.onnx"), parent="fp32", stopped=stopped)
+
+    not_made = quantizing.quantize_files(desk.work(a_spec(asked.WeightsInt8())), some_arrays(), forms)
+
+    assert set(forms) == {"fp32", "pruned", "control", "sparse", "weights-int8", "pruned-weights-int8"}
+    assert forms["pruned-weights-int8"].parent == "pruned"
+    assert not_made == {"sparse-weights-int8": "sparse was stopped: lost too much"}
+
+
+def test_what_was_to_be_made_of_a_form_that_is_not_there_is_told(desk: Desk) -> None:
+    missing = {"pruned": "the net is too narrow", "control": "there is no pruned form"}
+
+    not_made = quantizing.quantize_files(
+        desk.work(a_spec(asked.WeightsInt8(), asked.Fp16())), some_arrays(), fp32(desk), missing=missing
+    )
+
+    assert not_made == dict.fromkeys(
+        ["pruned-weights-int8", "pruned-fp16"], "pruned was not made: the net is too narrow"
+    )
+
+
+def test_a_form_says_of_its_source_only_what_is_true_of_itself(desk: Desk) -> None:
+    pruning = {"ratio": 0.5, "target_speedup": 2.0, "speedup": 2.1, "probes": [{"ratio": 0.5, "speedup": 2.1}]}
+    facts = {"size_only": True, "recovery": {"epochs": 1}, "control": {"drop": 0.1}, "pruning": pruning}
+    forms = fp32(desk)
+    forms["pruned"] = Form(a_file(desk.folder / "pruned.onnx"), parent="fp32", facts=forms["fp32"].facts | facts)
+
+    quantizing.quantize_files(desk.work(a_spec(asked.StaticInt8(), asked.WeightsInt8())), some_arrays(), forms)
+
+    made = forms["pruned-int8"].facts
+    assert not {"size_only", "recovery", "control"} & set(made)
+    assert made["pruning"] == {"ratio": 0.5}
+    assert made["temperature"] == {"value": 2.0}
+    assert forms["pruned-weights-int8"].facts["size_only"]
+    assert forms["pruned"].facts["pruning"] == pruning
+
+
+def test_mixed_precision_is_judged_on_validation_images_against_fp32(desk: Desk) -> None:
+    forms = fp32(desk)
+
+    quantizing.quantize_files(desk.work(a_spec(asked.MixedInt8(), max_accuracy_drop=1.0)), some_arrays(), forms)
+
+    facts = forms["mixed-int8"].facts
+    assert facts["gate_held"]
+    assert list(facts["tried"]) == ["0"]
+    assert facts["tried"]["0"] * 8 == pytest.approx(round(facts["tried"]["0"] * 8))  # a share of 8 images
+
+
+def test_a_share_that_leaves_room_for_no_layer_in_float_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr(quantizing_accuracy, "gate_of", lambda *_, **__: lambda *_: Judged(0.0, passes=False))
+    spec = a_spec(asked.MixedInt8(max_float_share=0.1))
+
+    quantizing.quantize_files(desk.work(spec, reporter=recorder), some_arrays(), forms := fp32(desk))
+
+    assert forms["mixed-int8"].facts["float_layers_allowed"] == 0
+    assert any("`max_float_share` 0.1 leaves room for no layer" in line for line in recorder.lines)
+
+
+def test_progress_rises_to_the_end(desk: Desk) -> None:
+    recorder = Recorder()
+
+    quantizing.quantize_files(
+        desk.work(a_spec(asked.StaticInt8(), asked.MixedInt8()), reporter=recorder), some_arrays(), fp32(desk)
+    )
+
+    assert recorder.fractions == sorted(recorder.fractions)
+    assert len(recorder.fractions) > 6
+    assert recorder.fractions[-1] <= 1
+
+
+def test_a_wish_to_stop_is_heeded_within_a_form(desk: Desk) -> None:
+    recorder = Recorder(stop_after=3)
+
+    with pytest.raises(Drained):
+        quantizing.quantize_files(
+            desk.work(a_spec(asked.StaticInt8(), asked.MixedInt8()), reporter=recorder), some_arrays(), fp32(desk)
+        )
+
+    assert not list(desk.folder.glob("quantize-*"))
+
+
+def test_a_spec_without_quantisation_makes_nothing(desk: Desk) -> None:
+    forms = fp32(desk)
+
+    assert quantizing.quantize_files(desk.work(a_spec()), some_arrays(), forms) == {}
+
+    assert list(forms) == ["fp32"]
+    assert onnx.load(forms["fp32"].path).graph.node
+
+
+def test_the_judge_of_mixed_precision_asks_what_the_gate_will_ask(tmp_path: Path) -> None:
+    whole, other = a_file_of_brightness(tmp_path / "whole.onnx", 0.5), a_file_of_brightness(tmp_path / "b.onnx", 0.52)
+    images_NHWC = some_images(2000, seed=3)
+    one_N, other_N = (answers_of(path, images_NHWC) for path in (whole, other))
+    alike, apart = np.flatnonzero(one_N == other_N), np.flatnonzero(one_N != other_N)
+
+    def judged(*, images: int, lost: int, max_accuracy_drop: float) -> Judged:
+        """Judge the other file, which loses so many of the images; fp32 is right in all."""
+        rows = np.concatenate([apart[:lost], alike[: images - lost]])
+        arrays = ImageArrays(images_NHWC[rows], one_N[rows], np.array(["val"] * images), CLASSES)
+        judge = quantizing_accuracy.gate_of(
+            ONE_CLASS,
+            arrays,
+            baseline=whole,
+            max_accuracy_drop=max_accuracy_drop,
+            alive=lambda: None,
+        )
+        return judge(other, lambda _: None)
+
+    surely = judged(images=400, lost=0, max_accuracy_drop=0.02)
+    perhaps = judged(images=400, lost=3, max_accuracy_drop=0.02)  # 0.0075, and up to 0.022
+    of_few = judged(images=60, lost=1, max_accuracy_drop=0.02)
+
+    assert (surely.accuracy, surely.passes) == (1.0, True)
+    assert (perhaps.accuracy, perhaps.passes) == (pytest.approx(397 / 400), False)
+    assert of_few.passes  # by the loss that was measured: so few images show nothing of any form
+
+
+def a_file_of_brightness(path: Path, threshold: float) -> Path:
+    """Return a net that answers the second class where an image is brighter than the threshold, else the first."""
+    graph = Graph()
+    weights = graph.constant("classifier.head.weight", np.array([[0] * 3, [1] * 3, [0] * 3], np.float32))
+    bias = graph.constant("classifier.head.bias", np.array([0, -3 * threshold, -9], np.float32))
+    return graph.answering(graph.node("Gemm", [graph.pooled(graph.start), weights, bias], "head", transB=1), path)
+
+
+def answers_of(path: Path, images_NHWC: np.ndarray) -> np.ndarray:
+    session = open_session(path, device="cpu", threads=1)
+    return session.run(["probabilities"], {"images": images_NHWC})[0].argmax(axis=1)

@@ -1,0 +1,237 @@
+"""A report's part on the forms of the net: what was measured on each file, what the gate said, how each was made.
+
+A form's figures are by provider: the same file is fast on one and slow on another, and is judged where it was measured.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from workers.evaluation.pictures.canvas import Picture
+from workers.evaluation.pictures.variants import Point, Standing, megabytes, pareto
+from workers.evaluation.tables import table, text
+
+Card = Mapping[str, Any]
+Figures = Mapping[str, Any]
+
+COLUMNS = (
+    "form", "verdict", "validation", "test", "lost on validation", "agrees with fp32", "p50 ms", "p95 ms", "times fp32",
+    "times its parent", "images/s, 1", "8", "32", "file", "compressed", "load ms", "peak memory",
+)  # fmt: skip
+FIGURES = 15  # of the columns are numbers
+ELSEWHERE = {
+    "kind",
+    "parent",
+    "made_by",
+    "size_bytes",
+    "compressed_bytes",
+    "size_only",
+    "measured",
+    "temperature",
+    "stopped",
+    "batch_dependent",
+}
+"""what a card says that stands in other columns, or in other parts of the report"""
+READING = (
+    "Each file was measured by onnxruntime, in turns with fp32, after a warm-up. Accuracy is judged on the validation "
+    "split, by which forms were chosen; the test split tells what that is worth. In brackets: 95 % intervals, of the "
+    "accuracy lost over the same images answered by both, of the speedup over the rounds. A form is accepted when the "
+    "upper end of its loss's interval is no more than the spec allows (with few images it never is), and it is faster "
+    "than fp32 and than the form it was made of, beyond the noise (with the objectives size and accuracy: "
+    "not slower; with size, its file is smaller than fp32's). The spec's objective picks the default of the accepted."
+)
+
+
+def pictures(forms: Mapping[str, Card], *, defaults: Mapping[str, str], metric: str) -> list[Picture]:
+    """Return accuracy against latency for each provider, as SVG and as PNG."""
+    made: list[Picture] = []
+    for provider in providers(forms):
+        figures = measured_on(provider, forms)
+        split = "test" if all(each["accuracy"].get("test") is not None for each in figures.values()) else "val"
+        points = [
+            Point(
+                name,
+                each["accuracy"][split],
+                each["latency_ms"]["p50"],
+                forms[name]["size_bytes"],
+                _standing(name, each, default=defaults.get(provider)),
+            )
+            for name, each in figures.items()
+            if each["accuracy"].get(split) is not None
+        ]
+        made += pareto(points, provider=provider, split=split, metric=metric)
+    return made
+
+
+def section(report: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
+    """Return the page's part on the forms; `drawn` has the elements of the pictures, by provider."""
+    forms, defaults = report["forms"], report["defaults"]
+    parts = [f'<p class="faint">{text(READING)}</p>']
+    for provider in providers(forms):
+        parts += [f"<h3>{text(provider)}</h3>", f'<p class="faint">{text(_host(measured_on(provider, forms)))}</p>']
+        parts.append(drawn.get(provider, ""))
+        parts.append(_figures(forms, provider, default=defaults.get(provider)))
+        parts += [f"<p>{text(line)}</p>" for line in [_beside_control(measured_on(provider, forms))] if line]
+    parts += ["<h3>How they were made</h3>", _making(forms)]
+    if report["not_made"]:
+        rows = [[text(name), text(why)] for name, why in report["not_made"].items()]
+        parts += ["<h3>What could not be made</h3>", table(["form", "why"], rows, numbers=0)]
+    return "\n".join(parts)
+
+
+def providers(forms: Mapping[str, Card]) -> list[str]:
+    """Return the providers that any form was measured on."""
+    return list(dict.fromkeys(name for card in forms.values() for name in card.get("measured", {})))
+
+
+def measured_on(provider: str, forms: Mapping[str, Card]) -> dict[str, Figures]:
+    """Return form → figures of those that ran on the provider."""
+    found = {name: card.get("measured", {}).get(provider) for name, card in forms.items()}
+    return {name: each for name, each in found.items() if each is not None and "unmeasurable" not in each}
+
+
+def _standing(name: str, figures: Figures, *, default: str | None) -> Standing:
+    if name == default:
+        return "default"
+    return "accepted" if figures["accepted"] else "refused"
+
+
+def _host(figures: Mapping[str, Figures]) -> str:
+    """Return where the figures are from; the forms of one job were measured together."""
+    first = next(iter(figures.values()), None)
+    if first is None:
+        return "No form could be measured here."
+    host = first["host"]
+    features = f" ({', '.join(host['features'])})" if host["features"] else ""
+    threads = "1 thread" if first["threads"] == 1 else f"{first['threads']} threads"
+    return (
+        f"{host['device']}{features}, onnxruntime {host['onnxruntime']}, {first['provider']}, {threads}, "
+        f"{first['measured_at']}"
+    )
+
+
+def _figures(forms: Mapping[str, Card], provider: str, *, default: str | None) -> str:
+    rows = []
+    for name, card in forms.items():
+        figures = card.get("measured", {}).get(provider)
+        if figures is None:
+            continue
+        if "unmeasurable" in figures:
+            verdict = _with_reasons("can't run here", [figures["unmeasurable"]])
+            rows.append([text(name), verdict, *[""] * 11, *_sizes(card), "", ""])
+            continue
+        standing = _standing(name, figures, default=default)
+        size_only = ", size only" if card.get("size_only") else ""
+        throughput, accuracy = figures["throughput"], figures["accuracy"]
+        is_baseline = card.get("parent") is None
+        rows.append(
+            [
+                text(name),
+                _with_reasons(standing + size_only, figures["reasons"]),
+                _number(accuracy.get("val"), ".4f"),
+                _number(accuracy.get("test"), ".4f"),
+                _number(
+                    None if is_baseline else figures["accuracy_drop"], ".4f", within=figures["accuracy_drop_interval"]
+                ),
+                _number(figures["agreement"], ".4f"),
+                _number(figures["latency_ms"]["p50"], ".3g"),
+                _number(figures["latency_ms"]["p95"], ".3g"),
+                _number(figures["speedup"], ".2f", within=None if is_baseline else figures["speedup_interval"]),
+                _number(figures.get("parent_speedup"), ".2f", within=figures.get("parent_speedup_interval")),
+                *(_number(throughput.get(batch), ",.0f") for batch in ("1", "8", "32")),
+                *_sizes(card),
+                _number(figures.get("load_ms"), ",.0f"),
+                text(megabytes(figures["peak_memory_bytes"])) if figures.get("peak_memory_bytes") else "",
+            ]
+        )
+    return table(COLUMNS, rows, numbers=FIGURES)
+
+
+def _with_reasons(verdict: str, reasons: Iterable[str]) -> str:
+    return text(verdict) + "".join(f"<br><small>{text(reason)}</small>" for reason in reasons)
+
+
+def _sizes(card: Card) -> list[str]:
+    return [text(megabytes(card[name])) if card.get(name) else "" for name in ("size_bytes", "compressed_bytes")]
+
+
+def _number(value: float | None, pattern: str, *, within: Sequence[float | None] | None = None) -> str:
+    if value is None:
+        return ""
+    told = format(value, pattern)
+    if within is None or None in within:
+        return told
+    low, high = (format(end, pattern) for end in within)
+    return f"{told} <small>[{low}, {high}]</small>"
+
+
+def _beside_control(figures: Mapping[str, Figures]) -> str:
+    """Return what the cut has cost against the net that was trained as long without one."""
+    if not {"pruned", "control"} <= figures.keys():
+        return ""
+    splits = [split for split in ("val", "test") if figures["pruned"]["accuracy"].get(split) is not None]
+    told = ", ".join(
+        f"{figures['pruned']['accuracy'][split]:.4f} against {figures['control']['accuracy'][split]:.4f} on {split}"
+        for split in splits
+    )
+    return f"Pruned beside the control, the same net trained on as long without a cut: {told}."
+
+
+def _making(forms: Mapping[str, Card]) -> str:
+    rows = [
+        [
+            text(name),
+            text(card.get("parent") or "the trained net"),
+            _listed(card.get("made_by") or {}),
+            _listed(_facts_of_its_own(name, forms)),
+        ]
+        for name, card in forms.items()
+    ]
+    return table(["form", "made of", "by", "facts"], rows, numbers=0)
+
+
+def _facts_of_its_own(name: str, forms: Mapping[str, Card]) -> dict[str, Any]:
+    """Return what the card says beyond the figures, without what the form has from its parent or from the spec."""
+    card = forms[name]
+    known = {**forms.get(card.get("parent") or "", {}), **(card.get("made_by") or {})}
+    facts = {key: value for key, value in card.items() if key not in ELSEWHERE and known.get(key) != value}
+    temperature = card.get("temperature")
+    return facts | ({"temperature": temperature["value"]} if temperature else {})
+
+
+def _listed(facts: Mapping[str, Any]) -> str:
+    return "<br>".join(text(f"{name} {words}") for name, words in told(facts))
+
+
+def told(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return facts in words: a line for each, what was before a change and after it in one."""
+    lines: list[tuple[str, str]] = []
+    for key, value in facts.items():
+        name = key.replace("_", " ")
+        stem = key.removesuffix("_after")
+        if key.endswith("_before") and f"{key.removesuffix('_before')}_after" in facts:
+            continue
+        if stem != key and f"{stem}_before" in facts:
+            lines.append((stem.replace("_", " "), _change(facts[f"{stem}_before"], value)))
+        elif value is not None:
+            lines.append((f"{name}:" if isinstance(value, Mapping) else name, _word(value)))
+    return lines
+
+
+def _change(before: Any, after: Any) -> str:  # noqa: ANN401  any JSON
+    numbers = isinstance(before, int | float) and isinstance(after, int | float) and before
+    share = f" ({after / before - 1:+.0%})" if numbers else ""
+    return f"{_word(before)} → {_word(after)}{share}"
+
+
+def _word(value: Any) -> str:  # noqa: ANN401  any JSON
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {words}" for name, words in told(value))
+    if isinstance(value, list):
+        return ("; " if value and isinstance(value[0], Mapping) else ", ").join(map(_word, value)) or "none"
+    return str(value)

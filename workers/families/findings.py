@@ -1,0 +1,124 @@
+"""What came of a family: the best trial and its gain on unseen images, or the spread of folds and repeats. No torch."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from models_store.jobs.families import TRIED
+from models_store.jobs.store import FOUND, Job
+from models_store.spec.train import ResolvedSpec
+from models_store.storage.blobs import Blobs
+from models_store.targets import of_task
+from workers.families import comparison, folds, search
+
+FEW_IMAGES = 500
+FEW_RUNS = 5
+SIGNIFICANT = 0.05
+LEAST_DISCORDANT = 6  # of as many images that one of two trials alone gets right, 2 * 0.5 ** 6 is below 0.05
+SHARED = (
+    "the folds' training images overlap, so the runs are not independent, and the interval is narrower than it should "
+    "be (Bengio and Grandvalet 2004)"
+)
+SEEDS = (
+    "the runs differ by their seed alone: the interval says how much that moves the figures, not how other images would"
+)
+
+
+def of_family(
+    blobs: Blobs, parent: Job, spec: ResolvedSpec, children: Sequence[Job]
+) -> tuple[dict[str, Any], Sequence[int]]:
+    """Return a finished parent's result, ready for JSON, and the numbers of the children whose files stay."""
+    tried = [child for child in children if child.kind in TRIED]
+    last = next((child for child in children if child.kind not in TRIED), None)
+    made = (last.result or {}) if last is not None else {}
+    published = {"model": made.get("model"), "version": made.get("version")}
+    if parent.kind == "search":
+        found, kept = _of_search(blobs, spec, tried)
+        return published | found, kept
+    return published | _of_runs(parent.kind, spec, tried), ()
+
+
+def warnings_of(parent: Job, children: Sequence[Job]) -> Iterator[str]:
+    """Yield what was found while a parent's children ran and its owner should know.
+
+    That is all of the one that made the version. Trials of a search blow up now and then, which is what it is for; a
+    fold or a repeat that does is part of the parent's figures.
+    """
+    for child in children:
+        name = f"{child.kind} {child.number}: " if child.kind in TRIED else ""
+        if parent.kind == "search" and name:
+            continue
+        for text in child.warnings:
+            if text.startswith(FOUND):
+                yield name + text.removeprefix(FOUND)
+
+
+def _of_search(blobs: Blobs, spec: ResolvedSpec, tried: Sequence[Job]) -> tuple[dict[str, Any], Sequence[int]]:
+    assert spec.search is not None, "a search has one"
+    monitor = spec.training.monitor
+    trials = [search.trial_of(child.state, child.result, parameters=child.parameters) for child in tried]
+    number = search.best(trials, direction=search.direction_of(monitor))
+    assert number is not None, "a winner was published"
+    best = tried[number]
+    gain, notes = _gain(blobs, spec, tried[0], best)
+    count = sum(trial.outcome == "complete" for trial in trials)
+    optimistic = f"the best trial's {monitor} is the best of {count} on the same images, and so optimistic"
+    return {
+        "monitor": monitor,
+        "winner": spec.search.winner,
+        "best": {"number": number, "job": best.id, "parameters": best.parameters, "value": trials[number].value},
+        "trials": [_line(child) for child in tried],
+        "gain": gain,
+        "notes": [optimistic, *notes],
+    }, sorted({0, number})
+
+
+def _gain(blobs: Blobs, spec: ResolvedSpec, own: Job, best: Job) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the best trial's gain over the spec's own values, and what is to be said about it."""
+    if best.id == own.id:
+        return None, ["no trial was better than the spec's own values (trial 0): there is no gain to measure"]
+    names = [(child.files or {}).get("answers") for child in (own, best)]
+    if names[0] is None or names[1] is None:
+        return None, ["trial 0, the spec's own values, came to no result: there is nothing to compare the winner with"]
+    target = of_task(spec.task)
+    with np.load(blobs.local(names[0])) as before, np.load(blobs.local(names[1])) as after:
+        gain = comparison.compare(before, after, target=target, seed=spec.seed)
+    if gain is None:
+        return None, ["the dataset has no test split: how much better the winner is on unseen images is not known"]
+    notes = []
+    if gain["low"] <= 0 <= gain["high"]:
+        notes.append(
+            "the gain's interval holds 0: on these test images the winner may be no better than the spec as it was"
+        )
+    if gain["p_value"] >= SIGNIFICANT:
+        notes.append(f"the paired test's p is {gain['p_value']:.2g}: such a difference comes by chance often enough")
+    if gain["images"] < LEAST_DISCORDANT and target.right_or_wrong:
+        notes.append(f"with {gain['images']} test images no gain can be told from chance")
+    elif gain["images"] < FEW_IMAGES and target.right_or_wrong:
+        least = LEAST_DISCORDANT / gain["images"]
+        notes.append(f"with {gain['images']} test images a gain below {least:.1%} can't be told from chance")
+    return gain, notes
+
+
+def _of_runs(kind: str, spec: ResolvedSpec, tried: Sequence[Job]) -> dict[str, Any]:
+    done = [child for child in tried if child.state == "succeeded"]
+    results = [child.result or {} for child in done]
+    splits = results[0].get("metrics", {}) if results else {}
+    notes = [SHARED if kind == "k_fold" else SEEDS]
+    if len(done) < len(tried):
+        notes.append(f"{len(tried) - len(done)} of {len(tried)} runs came to no result and are left out of the figures")
+    if 1 < len(done) < FEW_RUNS:
+        notes.append(f"an interval of {len(done)} runs is wide and rests on the figures being normally distributed")
+    return {
+        "monitor": spec.training.monitor,
+        "runs": [_line(child) | {"metrics": (child.result or {}).get("metrics")} for child in tried],
+        "summary": {split: folds.summary([result["metrics"].get(split, {}) for result in results]) for split in splits},
+        "notes": notes,
+    }
+
+
+def _line(child: Job) -> dict[str, Any]:
+    result = child.result or {}
+    told = {"number": child.number, "job": child.id, "state": child.state, "value": result.get("value")}
+    return told | ({"pruned": True} if result.get("pruned") else {})

@@ -1,0 +1,127 @@
+"""claim → Assignment: all that a trainer must know, read from the store before it starts."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from models_store.datasets import store as datasets
+from models_store.host import cores
+from models_store.jobs import children, reports, stage_costs
+from models_store.jobs import store as jobs
+from models_store.jobs.claims import Claim
+from models_store.jobs.store import URGENT, Job
+from models_store.models import references, registry
+from models_store.storage.blobs import Blobs
+from models_store.storage.database import Database
+from workers.process.assignment import Assignment
+
+
+def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> Assignment:
+    """Return what the trainer of a claimed job is told; `staging` is the attempt's own folder.
+
+    Raises:
+        NotFound: if something that the job builds on is gone.
+    """
+    job = claim.job
+    is_urgent = job.priority >= URGENT
+    of_kind = _of_kind(database, blobs, job)
+    beside, on_machine = cores.running_trainers(database)
+    dataset = datasets.find(database, job.dataset_id, owner=job.owner)
+    return Assignment(
+        job_id=job.id,
+        spec=job.spec,
+        spec_sha256=job.spec_sha256,
+        dataset_id=dataset.id,
+        dataset_digest=dataset.digest,
+        classes=dataset.card["classes"],
+        images_blob=dataset.images_blob,
+        manifest_blob=dataset.manifest_blob,
+        checkpoints=job.checkpoints,
+        staging=str(staging),
+        kind=job.kind,
+        threads=1 if is_urgent else cores.shared(trainers_beside=beside, trainers_on_machine=on_machine),
+        trainers=max(beside, on_machine),
+        gives_way=is_urgent,
+        facts=asdict(datasets.facts(dataset)) if job.spec["training"].get("fit_to_budget") else {},
+        measured_s=_measured_s(database, job, dataset.card, is_trained=of_kind.get("promoted") is not None),
+        progress=float(job.progress.get("fraction", 0.0)),
+        **of_kind,
+    )
+
+
+def _measured_s(database: Database, job: Job, card: dict[str, Any], *, is_trained: bool) -> dict[str, float]:
+    """Return what earlier jobs let expect of each stage; a net that is trained already is not trained again."""
+    if job.kind == "preview":
+        return {}
+    measured_s = stage_costs.expected_s(database, job.spec, card)
+    return measured_s | ({"training": 0.0} if is_trained else {})
+
+
+def _of_kind(database: Database, blobs: Blobs, job: Job) -> dict[str, Any]:
+    """Return what a trainer of this kind of job must know besides."""
+    if job.kind == "preview":
+        return {"preview": job.parameters}
+    if job.kind == "compress":
+        return _teacher(database, job) | {"promoted": _trained(database, blobs, job), "compressed_from": _taken_up(job)}
+    if job.kind == "measure":
+        return {"variants": _variants(database, job)}
+    start = references.initial_weights(database, job.spec, owner=job.owner)
+    return {"initial_weights": start} | _teacher(database, job) | _part_in_family(database, job)
+
+
+def _teacher(database: Database, job: Job) -> dict[str, Any]:
+    """Return whom the net learns from."""
+    teacher = references.teacher(database, job.spec, owner=job.owner)
+    return {"teacher": {"weights": teacher.weights_blob, "spec": teacher.spec} if teacher else None}
+
+
+def _part_in_family(database: Database, job: Job) -> dict[str, Any]:
+    """Return what a child's trainer must know beside its spec."""
+    if job.parent_id is None:
+        return {}
+    parent = jobs.find(database, job.parent_id, owner=job.owner)
+    if job.kind == "trial":
+        return {"keeps_weights": parent.spec["search"]["winner"] == "promote"}
+    if job.kind == "fold":
+        shared = parent.spec["validation"]
+        fold = {"index": job.number, "folds": shared["folds"], "seed": job.spec["seed"], "grouped": shared["group"]}
+        return {"fold": fold}
+    if (job.files or {}).get("trained") is None:
+        return {}
+    return {"promoted": _promoted(database, parent, weights=(job.files or {})["trained"])}
+
+
+def _promoted(database: Database, parent: Job, *, weights: str) -> dict[str, Any]:
+    winner = next(child for child in children.of(database, parent.id) if (child.files or {}).get("weights") == weights)
+    assert winner.result is not None, "it was trained"
+    history = children.metrics(database, parent.id)[winner.id]
+    known = {name: winner.result[name] for name in ("best_epoch", "precision", "batch_size")}
+    return {"weights": weights, "history": history, **known}
+
+
+def _trained(database: Database, blobs: Blobs, job: Job) -> dict[str, Any]:
+    """Return the trained net that a compression takes up, and how it was trained."""
+    version = _version(database, job)
+    report = json.loads(reports.read(blobs, reports.digest_of(jobs.maker(database, version.id)), reports.JSON))
+    known = {name: version.card["training"][name] for name in ("best_epoch", "precision", "batch_size")}
+    return {"weights": version.weights_blob, "history": report["history"], **known}
+
+
+def _variants(database: Database, job: Job) -> list[dict[str, Any]]:
+    """Return the files that a measuring job measures."""
+    return [
+        {"name": variant.name, "blob": variant.blob, "card": variant.card}
+        for variant in _version(database, job).variants
+        if not variant.card.get("standalone", False)
+    ]
+
+
+def _version(database: Database, job: Job) -> registry.Version:
+    assert job.parameters is not None, "the job takes a version up"
+    return registry.version(database, job.parameters["model"], job.parameters["version"], owner=job.owner)
+
+
+def _taken_up(job: Job) -> str:
+    assert job.parameters is not None, "the job takes a version up"
+    return f"{job.parameters['model']}:{job.parameters['version']}"

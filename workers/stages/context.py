@@ -1,0 +1,86 @@
+"""What the stages of one job share: the job itself, and its forms on their way."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models_store.settings import Settings
+from models_store.spec.train import ResolvedSpec
+from models_store.storage.blobs import Blobs
+from workers.evaluation.calibration import Temperature
+from workers.process.assignment import Assignment
+from workers.process.checkpoints import JobCheckpoints
+from workers.process.reporting import PipeReporter
+from workers.tasks.image.net import Classifier
+
+
+@dataclass
+class Form:
+    """One exported form on its way: its file, and the net or the form it was made from."""
+
+    path: Path
+    parent: str | None
+    net: Classifier | None = None
+    made_by: dict[str, Any] | None = None
+    """the part of the spec that it is made by, as JSON; None for fp32"""
+    facts: dict[str, Any] = field(default_factory=dict)
+    stopped: str | None = None
+    """why its accuracy gate failed on the way: it is measured and told, and nothing more is made of it"""
+    temperature: Temperature | None = None
+    """what the net's logits are divided by in its file; None: by nothing"""
+
+    @property
+    def divisor(self) -> float:
+        """Return the temperature, 1 where there is none."""
+        return self.temperature.value if self.temperature else 1.0
+
+    @property
+    def batch_dependent(self) -> bool:
+        """Return whether an image's answer depends on the others of its batch: the ranges of both are one."""
+        return (self.made_by or {}).get("kind") == "dynamic_int8"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a training was fitted to its budget, and the seconds that it was estimated at.
+
+    `card` is what its version's card says of it.
+    """
+
+    card: dict[str, Any]
+    before_s: float
+    epoch_s: float
+
+
+@dataclass
+class Work:
+    """What the stages of one job share."""
+
+    assignment: Assignment
+    settings: Settings
+    spec: ResolvedSpec
+    device: torch.device
+    blobs: Blobs
+    reporter: PipeReporter
+    checkpoints: JobCheckpoints
+    plan: Plan | None = None
+
+    @property
+    def staging(self) -> Path:
+        """Return this attempt's own folder."""
+        return Path(self.assignment.staging)
+
+
+def identity(work: Work) -> dict[str, Any]:
+    """Return what tells a version's files from all others."""
+    spec, assignment = work.spec, work.assignment
+    return {
+        "task": spec.task,
+        "backbone": spec.backbone.kind,
+        "input": spec.input.model_dump(mode="json"),
+        "spec_sha256": assignment.spec_sha256,
+        "dataset": assignment.dataset_id,
+        "dataset_digest": assignment.dataset_digest,
+    }

@@ -1,0 +1,221 @@
+"""The stage before the data: the plan of a training, fitted to its budget on the host that does it.
+
+The recipe's plan is for a host that is quick enough. Here its steps are measured, and the best plan of the ladder that
+fits is taken; what the user set stays as it is. The plan replaces the job's spec, and is kept in its checkpoint: a
+later attempt trains by it, on whatever host.
+"""
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from models_store.datasets.store import ManifestEntry
+from models_store.jobs import store as jobs
+from models_store.jobs.families import TRIED
+from models_store.spec.facts import DatasetFacts
+from models_store.spec.ladder import Rung, rungs
+from models_store.spec.train import ResolvedSpec
+from models_store.spec.upgrade import read_resolved
+from workers.stages.context import Plan, Work
+from workers.stages.train import teacher_of
+from workers.tasks.image import net as task
+from workers.tasks.image.noise import noise
+from workers.training import targets
+from workers.training.allocator import give_back
+from workers.training.costs import Costs, Counts, Estimate
+from workers.training.failures import told_in_our_words
+
+TRAINED = ("train", *TRIED)
+"""kinds of jobs that train by the recipe's plan"""
+SHARE = 0.9
+"""of the budget that estimates may fill; the rest is left to what they don't see, and to a host that gets busier"""
+STAGE = "plan"
+MINUTE = 60.0
+TOLD_IN_SECONDS_S = 100.0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A plan of the ladder with as many epochs as fit, and what they are estimated at."""
+
+    spec: ResolvedSpec
+    estimate: Estimate
+
+    @property
+    def total_s(self) -> float:
+        """Return the estimated seconds of the whole training."""
+        return self.estimate.total_s(self.spec.training.epochs)
+
+
+def fit(work: Work, entries: list[ManifestEntry]) -> None:
+    """Measure what the spec's steps cost, and lower what it leaves to the recipe until the estimate fits the budget.
+
+    `work.spec` and `work.plan` are what came of it.
+    """
+    training = work.spec.training
+    is_trained_here = work.assignment.kind in TRAINED and work.assignment.promoted is None
+    if not is_trained_here or training.budget_minutes is None:
+        return
+    saved = work.checkpoints.load(STAGE)
+    if saved is not None:
+        _take(work, read_resolved(saved["spec"]), Plan(saved["card"], saved["before_s"], saved["epoch_s"]))
+        _expect(work)
+        return
+    if not training.fit_to_budget and work.assignment.kind in TRIED:
+        return  # a sibling's plan, or all is set: nothing to find out
+    counts = _counts(work, entries)
+    if counts.train:
+        _fit(work, counts, budget_s=MINUTE * training.budget_minutes)
+        _expect(work)
+
+
+def choose(ladder: list[Rung], costs: Costs, *, facts: DatasetFacts, budget_s: float) -> Fitted:
+    """Return the first plan whose fewest epochs fit, with as many as do; when none fits, the one that takes least."""
+    cheapest: Fitted | None = None
+    for rung in ladder:
+        estimate = costs.of(rung.spec)
+        affordable = (budget_s - estimate.before_s) / max(estimate.epoch_s, 1e-9)
+        epochs = min(rung.spec.training.epochs, max(rung.least_epochs, math.floor(min(affordable, 1e9))))
+        spec = rung.spec if epochs == rung.spec.training.epochs else rung.with_epochs(epochs, facts)
+        fitted = Fitted(spec, estimate)
+        if affordable >= epochs:
+            return fitted
+        if cheapest is None or fitted.total_s < cheapest.total_s:
+            cheapest = fitted
+    assert cheapest is not None, "a ladder has the spec's own plan at least"
+    return cheapest
+
+
+def _fit(work: Work, counts: Counts, *, budget_s: float) -> None:
+    planned = work.spec
+    work.reporter.progress(0.0, step="measuring")
+    devices = [work.device] if work.device.type == "cuda" else []
+    with told_in_our_words(planned), torch.random.fork_rng(devices=devices):
+        fitted, card = _measured(work, counts, budget_s=budget_s)
+    give_back()
+    plan = Plan(card, fitted.estimate.before_s, fitted.estimate.epoch_s)
+    _tell(work, planned, fitted, card, budget_s=budget_s)
+    if not planned.training.fit_to_budget:
+        work.plan = plan
+        return
+    decided = fitted.spec.model_copy(update={"training": fitted.spec.training.model_copy(update={"fit_to_budget": []})})
+    _take(work, decided, plan)
+    document = decided.model_dump(mode="json")
+    work.reporter.say("plan", {"spec": document})
+    saved = {"spec": document, "card": card, "before_s": plan.before_s, "epoch_s": plan.epoch_s}
+    work.checkpoints.save(STAGE, saved)
+
+
+def _measured(work: Work, counts: Counts, *, budget_s: float) -> tuple[Fitted, dict[str, Any]]:
+    """Return the plan that fits, and what its version's card says of it."""
+    planned, began = work.spec, time.monotonic()
+    costs = _costs(work, counts)
+    own = Fitted(planned, costs.of(planned))
+    fitted = own
+    if planned.training.fit_to_budget and own.total_s > SHARE * budget_s:
+        facts = DatasetFacts(**work.assignment.facts)
+        left_s = SHARE * budget_s - (time.monotonic() - began)
+        fitted = choose(rungs(planned, facts), costs, facts=facts, budget_s=left_s)
+    step_s = costs.known_step_s(planned.backbone.freeze or "none")
+    return fitted, {
+        "budget_minutes": planned.training.budget_minutes,
+        "planned": _told(planned),
+        "planned_s": round(own.total_s, 1),
+        "fitted": _told(fitted.spec),
+        "estimated_s": round(fitted.total_s, 1),
+        "step_ms_per_image": None if step_s is None else round(1000 * step_s, 3),
+        "forward_ms_per_image": round(1000 * costs.forward_s, 3),
+        "measured_in_s": round(time.monotonic() - began, 2),
+        "device": work.device.type,
+    }
+
+
+def _take(work: Work, spec: ResolvedSpec, plan: Plan) -> None:
+    document = spec.model_dump(mode="json")
+    work.spec, work.plan = spec, plan
+    work.assignment = replace(work.assignment, spec=document, spec_sha256=jobs.digest_of(document))
+
+
+def _expect(work: Work) -> None:
+    assert work.plan is not None, "it was just made"
+    seconds = work.plan.before_s + work.plan.epoch_s * work.spec.training.epochs
+    work.reporter.expect("training", seconds)
+
+
+def _costs(work: Work, counts: Counts) -> Costs:
+    """Return the costs of a net of the spec's kind; its weights are random, which costs the same."""
+    classes = work.assignment.classes
+    examples = noise(work.spec, classes=classes, count=max(counts.train, len(classes), 2))
+    aim = targets.build(work.spec.task, examples)
+    random = work.spec.backbone.model_copy(update={"weights": None})
+    net = task.build(
+        work.spec.model_copy(update={"backbone": random}),
+        class_count=aim.output_count,
+        weights_dir=work.staging,
+        last_layer=aim.last_layer(),
+    )
+    return Costs(
+        net,
+        examples,
+        spec=work.spec,
+        counts=counts,
+        device=work.device,
+        teacher=teacher_of(work, examples) if work.spec.distillation is not None else None,
+        alive=lambda: work.reporter.progress(0.0, step="measuring"),
+    )
+
+
+def _counts(work: Work, entries: list[ManifestEntry]) -> Counts:
+    """Return the images of train and val; of a fold, about as many as its parts will have."""
+    train, val = (sum(entry.split == split for entry in entries) for split in ("train", "val"))
+    if work.assignment.fold is None:
+        return Counts(train, val)
+    folds = work.assignment.fold["folds"]
+    rest = (train + val) * (folds - 1) // folds
+    return Counts(rest - rest // 10, rest // 10)
+
+
+def _told(spec: ResolvedSpec) -> dict[str, Any]:
+    return {
+        "input.size": spec.input.size,
+        "backbone.freeze": spec.backbone.freeze,
+        "transfer.probe_epochs": spec.transfer.probe_epochs,
+        "training.epochs": spec.training.epochs,
+    }
+
+
+def _tell(work: Work, planned: ResolvedSpec, fitted: Fitted, card: dict[str, Any], *, budget_s: float) -> None:
+    step_ms = card["step_ms_per_image"]
+    answer = f"{card['forward_ms_per_image']:.3g} ms"
+    measured = (
+        f"an answer takes {answer} an image here"
+        if step_ms is None
+        else f"a step takes {step_ms:.3g} ms an image here and an answer {answer}"
+    )
+    own = f"{_in_words(planned)} would take about {_duration(card['planned_s'])}"
+    budget = f"`training.budget_minutes` is {planned.training.budget_minutes:g}"
+    tell = work.reporter.log if fitted.total_s <= budget_s else work.reporter.warn
+    if fitted.spec == planned and fitted.total_s <= budget_s:
+        text = f"{_in_words(planned)} will take about {_duration(card['planned_s'])}, within its budget ({budget})"
+    elif fitted.spec == planned:
+        why = "nothing cheaper is left" if planned.training.fit_to_budget else "the spec leaves nothing to change"
+        text = f"{own}, and {budget}; {why}, so it is trained as it is"
+    else:
+        over = "" if fitted.total_s <= budget_s else ", the cheapest that there is"
+        text = f"{own}, and {budget}: {_in_words(fitted.spec)} instead, about {_duration(fitted.total_s)}{over}"
+    tell(f"{measured}: {text}")
+
+
+def _in_words(spec: ResolvedSpec) -> str:
+    epochs = f"{spec.training.epochs} epoch{'s' if spec.training.epochs > 1 else ''}"
+    if spec.backbone.freeze == "backbone":
+        return f"a head alone on the backbone's features at {spec.input.size} pixels for {epochs}"
+    frozen = "" if spec.backbone.freeze in {None, "none"} else f" with the backbone frozen ({spec.backbone.freeze})"
+    return f"{epochs} at {spec.input.size} pixels{frozen}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds < TOLD_IN_SECONDS_S else f"{seconds / MINUTE:.1f} min"

@@ -1,0 +1,160 @@
+"""The last stage: what is known of the version, which forms are good enough, and all that the supervisor is handed."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from models_store.models import registry
+from models_store.models.providers import Provider
+from workers.evaluation.examination import Examined, for_card
+from workers.export import metadata
+from workers.export.figures import Measurement
+from workers.export.sizes import compressed_bytes
+from workers.export.verify import Agreement
+from workers.stages import evaluate
+from workers.stages.accept import Judged, judge
+from workers.stages.context import Form, Work, identity
+from workers.tasks.image import net
+from workers.tasks.image.examples import ImageArrays
+from workers.tasks.image.net import Classifier
+from workers.training.loop import Trained
+
+
+def version_card(
+    work: Work,
+    trained: Trained[Classifier],
+    arrays: ImageArrays,
+    *,
+    agreements: dict[str, Agreement],
+    examined: dict[str, Examined],
+    not_made: dict[str, str],
+) -> dict[str, Any]:
+    """Return what is known of the version as a whole."""
+    return identity(work) | {
+        "labels": arrays.classes,
+        "metrics": {split: for_card(each.section) for split, each in examined.items()},
+        "agreement": {name: agreement.as_card() for name, agreement in agreements.items()},
+        "not_made": not_made,
+        "compressed_from": work.assignment.compressed_from,
+        "training": {
+            "best_epoch": trained.best_epoch,
+            "epochs": len(trained.history),
+            "precision": trained.precision,
+            "batch_size": trained.batch_size,
+            "device": work.device.type,
+            "threads": torch.get_num_threads(),
+            "plan": None if work.plan is None else work.plan.card,
+        },
+    }
+
+
+def publish(
+    work: Work,
+    trained: Trained[Classifier],
+    arrays: ImageArrays,
+    forms: dict[str, Form],
+    *,
+    standalone: dict[str, Form],
+    figures: dict[Provider, dict[str, Measurement]],
+    examined: dict[str, Examined],
+    card: dict[str, Any],
+) -> None:
+    """Judge the forms, put their files and the report among the blobs, and tell the supervisor what to publish.
+
+    A form that fails its gate is published with the reasons; fp32 is published whatever happens to the others. Forms
+    that stand alone are files to take elsewhere: nothing judges them.
+    """
+    work.reporter.phase("publishing")
+    judged = judge(
+        figures,
+        sizes_bytes={name: form.path.stat().st_size for name, form in forms.items()},
+        parents={name: form.parent for name, form in forms.items()},
+        compression=work.spec.compression,
+        stopped={name: form.stopped for name, form in forms.items() if form.stopped is not None},
+        batch_dependent=[name for name, form in forms.items() if form.batch_dependent],
+    )
+    _tell_verdicts(work, judged)
+    weights = work.blobs.put(net.save(trained.classifier, work.staging / "weights.safetensors"))
+    variants = []
+    for done, (name, form) in enumerate(forms.items(), 1):
+        metadata.stamp(form.path, form=name, metrics=_metrics(judged.measured[name]))
+        variant_card = form_card(name, form) | {"measured": judged.measured[name]}
+        variants.append(_stored(work, name, form, card=variant_card, accepted=judged.is_accepted(name)))
+        work.reporter.progress(0.9 * done / len(forms))
+    report = evaluate.write_report(
+        work,
+        trained,
+        arrays,
+        examined,
+        temperature=forms["fp32"].temperature,
+        forms={each.name: each.card for each in variants},
+        defaults={str(provider): form for provider, form in judged.defaults.items()},
+        not_made=card["not_made"],
+        warnings=card["warnings"],
+    )
+    for name, form in standalone.items():
+        metadata.stamp(form.path, form=name, metrics=_comparison(form.facts))
+        variants.append(_stored(work, name, form, card=form_card(name, form), accepted=False))
+    work.reporter.say(
+        "result",
+        {
+            "card": card,
+            "default_variant": judged.default,
+            "defaults": judged.defaults,
+            "variants": [asdict(variant) for variant in variants],
+            "weights_blob": weights.sha256,
+            "files": {"report": report},
+        },
+    )
+
+
+def _tell_verdicts(work: Work, judged: Judged) -> None:
+    for name, measured in judged.measured.items():
+        for provider, figures in measured.items():
+            if name in {"fp32", judged.defaults.get(provider)} or "accepted" not in figures:
+                continue
+            why = "; ".join(figures.get("reasons", []))
+            verdict = "accepted" if figures["accepted"] else f"not accepted: {why}"
+            work.reporter.log(f"{name} on {provider}: {verdict}")
+    for provider, name in judged.defaults.items():
+        speedup = judged.measured[name][provider].get("speedup")
+        faster = "" if name == "fp32" or speedup is None else f", {speedup:.2f} times as fast as fp32"
+        work.reporter.log(f"the default on {provider} is {name}{faster}")
+
+
+def form_card(name: str, form: Form) -> dict[str, Any]:
+    """Return what a variant's card says of the file, beside what was measured on it."""
+    return {
+        "kind": name,
+        "parent": form.parent,
+        "made_by": form.made_by,
+        "size_bytes": form.path.stat().st_size,
+        "compressed_bytes": compressed_bytes(form.path),
+        "size_only": False,  # what makes such a form says so in its facts
+        "batch_dependent": form.batch_dependent,
+        **({} if form.stopped is None else {"stopped": form.stopped}),
+        **form.facts,
+    }
+
+
+def _stored(work: Work, name: str, form: Form, *, card: dict[str, Any], accepted: bool) -> registry.Variant:
+    blob = work.blobs.put(form.path)  # which takes the file away
+    return registry.Variant(name, blob.sha256, blob.size_bytes, card, accepted=accepted)
+
+
+def _metrics(measured: Mapping[Provider, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the file itself says of how good it is: nothing that depends on the machine."""
+    kept = ("accuracy", "agreement")
+    return {
+        provider: {name: figures[name] for name in kept}
+        for provider, figures in measured.items()
+        if "accuracy" in figures
+    }
+
+
+def _comparison(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file that stands alone says of how good it is: that it answers as serving does."""
+    kept = ("compared_images", "agreement_with_serving")
+    return {name: facts[name] for name in kept if name in facts}

@@ -1,0 +1,203 @@
+"""The stage in which files get smaller: each form that the spec asks for, of each file there is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models_store.errors import Invalid
+from models_store.spec import quantization as asked
+from models_store.targets import Activation, of_task
+from workers.evaluation.calibration import Temperature
+from workers.export import sessions
+from workers.process.progress import Drained, Reporter, Stretch
+from workers.stages.context import Form, Work
+from workers.tasks.image.examples import ImageArrays
+
+if TYPE_CHECKING:  # onnxruntime's quantisation takes seconds that other jobs are spared
+    from workers.compression.quantization.calibration import CalibrationImages
+
+NO_SOURCES = ("control", "any-size")
+INHERITED = ("temperature", "pruning")  # facts of a source that are as true of what is made of it
+SEARCHED = ("target_speedup", "speedup", "probes")  # parts of `pruning` that were measured on the source's own file
+
+
+@dataclass(frozen=True)
+class Step:
+    """One form to make: of which file, where to, and whom to tell how much of it is done (which may raise)."""
+
+    work: Work
+    arrays: ImageArrays
+    source: Form
+    baseline: Path
+    """the fp32 file, whose accuracy is the measure"""
+    path: Path
+    report: Callable[[float], None]
+    reporter: Reporter
+    """the same for a form that trains; it is asked about stops"""
+
+    @property
+    def activation(self) -> Activation:
+        """Return what makes a net's logits the outputs of the files."""
+        return of_task(self.work.spec.task).activation
+
+
+def quantize_files(
+    work: Work, arrays: ImageArrays, forms: dict[str, Form], *, missing: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Add the forms that the spec asks for, of each file; return those that could not be made, and why.
+
+    `missing` says why of the files that could not be made before: what was to be made of them is told as well.
+
+    Raises:
+        Drained: if a stop was asked for; the stage then begins anew.
+    """
+    parts = work.spec.compression.quantize if work.spec.compression else []
+    if not parts:
+        return {}
+    work.reporter.phase("quantizing")
+    sources = [(name, form) for name, form in forms.items() if form.stopped is None and name not in NO_SOURCES]
+    steps = [(name, form, part) for name, form in sources for part in parts]
+    not_made = _without_source(parts, forms, missing or {})
+    for done, (name, source, part) in enumerate(steps):
+        target = _name(part, name)
+        path = work.staging / f"{target}.onnx"
+        told = Stretch(work.reporter, start=done / len(steps), end=(done + 1) / len(steps))
+        report = _heeding_stops(work, told.progress)
+        told.progress(0.0, step=target)
+        report(0.0)
+        try:
+            facts = _make(part, Step(work, arrays, source, forms["fp32"].path, path, report, told))
+            _require_loadable(path, part)
+        except Invalid as error:  # a form's own failure, in its making or in its training
+            work.reporter.warn(f"{target} is not made: {error.detail}")
+            path.unlink(missing_ok=True)
+            not_made[target] = error.detail
+            continue
+        forms[target] = Form(
+            path,
+            parent=name,
+            made_by=part.model_dump(mode="json"),
+            facts=_inherited(source.facts) | facts,
+            temperature=Temperature(**facts["temperature"]) if "temperature" in facts else source.temperature,
+        )
+    return not_made
+
+
+def _name(part: asked.Quantization, source: str) -> str:
+    return asked.FORMS[part.kind] if source == "fp32" else f"{source}-{asked.FORMS[part.kind]}"
+
+
+def _without_source(
+    parts: Sequence[asked.Quantization], forms: Mapping[str, Form], missing: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the forms that are not made because what they are made of was stopped, or was not made itself."""
+    reasons = {name: f"{name} was stopped: {form.stopped}" for name, form in forms.items() if form.stopped is not None}
+    reasons |= {name: f"{name} was not made: {reason}" for name, reason in missing.items()}
+    return {
+        _name(part, source): reason for source, reason in reasons.items() if source not in NO_SOURCES for part in parts
+    }
+
+
+def _inherited(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a source's facts say of a form made of it: how it is shaped and answers, not how it came to be."""
+    kept = {name: facts[name] for name in INHERITED if name in facts}
+    if "pruning" in kept:
+        kept["pruning"] = {name: value for name, value in kept["pruning"].items() if name not in SEARCHED}
+    return kept
+
+
+def _make(part: asked.Quantization, step: Step) -> dict[str, Any]:
+    """Write one form, and return what was done to it."""
+    # seconds that jobs without such forms are spared
+    from workers.compression.quantization import dynamic, floats, weights  # noqa: PLC0415
+
+    source, path = step.source.path, step.path
+    match part:
+        case asked.StaticInt8() | asked.QatInt8():
+            return _make_calibrated(part, step)
+        case asked.DynamicInt8():
+            return dynamic.quantize_dynamic(source, path, part=part, activation=step.activation)
+        case asked.WeightsInt8():
+            return weights.round_weights_to_8_bits(source, path)
+        case asked.WeightsInt4():
+            return weights.round_weights_to_4_bits(source, path, part=part, activation=step.activation)
+        case asked.Fp16() | asked.Bf16():
+            return floats.halve(source, path, kind=part.kind)
+
+
+def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict[str, Any]:
+    """Write a form whose activations have ranges read on images."""
+    from workers.compression import quantization_aware  # noqa: PLC0415  as above
+    from workers.compression.quantization.accuracy import gate_of  # noqa: PLC0415  as above
+    from workers.compression.quantization.mixed import quantize_mixed  # noqa: PLC0415  as above
+    from workers.compression.quantization.static import quantize_static  # noqa: PLC0415  as above
+
+    work, source, path = step.work, step.source.path, step.path
+    images = _calibration_images(part, step)
+    match part:
+        case asked.QatInt8():
+            return quantization_aware.make(
+                work, step.arrays, source=step.source, part=part, images=images, target=path, reporter=step.reporter
+            )
+        case asked.MixedInt8():
+            assert work.spec.compression is not None, "the part is of it"
+            judge = gate_of(
+                of_task(work.spec.task),
+                step.arrays,
+                baseline=step.baseline,
+                max_accuracy_drop=work.spec.compression.max_accuracy_drop,
+                alive=lambda: step.report(0.0),
+            )
+            facts = quantize_mixed(
+                source,
+                path,
+                part=part,
+                images=images,
+                judge=judge,
+                activation=step.activation,
+                report=step.report,
+            )
+            if not facts["gate_held"] and not facts["float_layers_allowed"]:
+                work.reporter.warn(
+                    f"{path.stem}: `max_float_share` {part.max_float_share:g} leaves room for no layer in float beside "
+                    f"the {len(facts['float_layers'])} of {facts['layers']} that are so in every 8-bit form: it is "
+                    "plain static quantisation, and misses the accuracy gate; raise the share"
+                )
+            return facts
+        case asked.StaticInt8():
+            return quantize_static(
+                source, path, part=part, images=images, activation=step.activation, report=step.report
+            )
+
+
+def _calibration_images(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> "CalibrationImages":
+    from workers.compression.quantization.calibration import (  # noqa: PLC0415  as above
+        CalibrationImages,
+        calibration_indexes,
+    )
+
+    spec, arrays = step.work.spec, step.arrays
+    strata_N = of_task(spec.task).strata(arrays.targets)
+    indexes = calibration_indexes(strata_N, arrays.split("train"), count=part.calibration_images, seed=spec.seed)
+    return CalibrationImages(arrays.images_NHWC, indexes)
+
+
+def _require_loadable(path: Path, part: asked.Quantization) -> None:
+    from workers.compression.quantization.failures import told_in_our_words  # noqa: PLC0415  as above
+    from workers.compression.quantization.loading import require_no_crash  # noqa: PLC0415  as above
+
+    if isinstance(part, asked.Fp16 | asked.Bf16):  # made for GPUs; whether it runs here is told by measuring
+        require_no_crash(path)
+        return
+    with told_in_our_words("load the finished file"):
+        sessions.open_session(path, device="cpu", threads=1)
+
+
+def _heeding_stops(work: Work, report: Callable[[float], None]) -> Callable[[float], None]:
+    def told(fraction: float) -> None:
+        if work.reporter.stop_requested():
+            raise Drained
+        report(fraction)
+
+    return told

@@ -1,0 +1,123 @@
+"""The stages in which a net learns: training, with a probe of its head and a teacher where asked for."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from models_store.spec.train import ResolvedSpec
+from models_store.spec.training import Monitor
+from models_store.spec.upgrade import read_resolved
+from workers.process.progress import Reporter, Stretch
+from workers.stages import promotion
+from workers.stages.context import Work
+from workers.tasks.image import net
+from workers.tasks.image.examples import ImageArrays
+from workers.tasks.image.net import Classifier
+from workers.training import selection, targets
+from workers.training.derived_specs import probing
+from workers.training.learner import Examples
+from workers.training.loop import Trained, train
+
+PROBE_SHARE = 0.1  # of the progress of training, when the head is trained first
+
+
+def learn(work: Work, arrays: ImageArrays) -> Trained[Classifier]:
+    """Return the trained net, with the weights of its best epoch."""
+    if work.assignment.kind != "compress":  # which has no such phase
+        work.reporter.phase("training")
+    if work.assignment.promoted is not None:
+        return _promoted(work, arrays, work.assignment.promoted)
+    classifier = _net(work, arrays, spec=work.spec)
+    epoch_s = work.plan.epoch_s if work.plan else None
+    if not work.spec.transfer.probe_epochs:
+        return train_stage(work, classifier, arrays, spec=work.spec, stage="training", epoch_s=epoch_s)
+    spec = probing(work.spec)
+    after_s = None if epoch_s is None else epoch_s * work.spec.training.epochs
+    told = Stretch(work.reporter, start=0.0, end=PROBE_SHARE, prefix="probe_", after_s=after_s)
+    probed = train_stage(work, _net(work, arrays, spec=spec), arrays, spec=spec, stage="probing", reporter=told)
+    classifier.load_state_dict(probed.classifier.state_dict())
+    told = Stretch(work.reporter, start=PROBE_SHARE, end=1.0)
+    trained = train_stage(work, classifier, arrays, spec=work.spec, stage="training", reporter=told, epoch_s=epoch_s)
+    return _better(probed, trained, monitor=work.spec.training.monitor, tell=work.reporter.log)
+
+
+def _promoted(work: Work, arrays: ImageArrays, promoted: dict[str, Any]) -> Trained[Classifier]:
+    """Return a net that was trained by another job."""
+    aim = targets.build(work.spec.task, arrays)
+    path = work.blobs.local(promoted["weights"])
+    classifier = net.restore(work.spec, path, class_count=aim.output_count, last_layer=aim.last_layer())
+    return promotion.take_up(classifier, promoted, freeze=work.spec.backbone.freeze or "none")
+
+
+def _better(
+    probed: Trained[Classifier], trained: Trained[Classifier], *, monitor: Monitor, tell: Callable[[str], None]
+) -> Trained[Classifier]:
+    """Return what validates better: the head alone, or everything trained after it."""
+    probed_row, row = (run.history[run.best_epoch - 1] for run in (probed, trained))
+    if selection.value(probed_row, monitor) > selection.value(row, monitor):
+        tell(
+            f"the head alone had {monitor} {probed_row[monitor]:.4g}, and {row[monitor]:.4g} is the best since the "
+            "rest trained too: the head's run is kept; a lower `optimizer.lr` or more epochs might change that"
+        )
+        return probed
+    return trained
+
+
+def _net(work: Work, arrays: ImageArrays, *, spec: ResolvedSpec) -> Classifier:
+    """Return the net of a spec as it is before training."""
+    assert work.settings.weights_dir is not None, "settings fill it in"
+    work.settings.weights_dir.mkdir(parents=True, exist_ok=True)
+    aim = targets.build(spec.task, arrays)
+    start = work.assignment.initial_weights
+    return net.build(
+        spec,
+        class_count=aim.output_count,
+        weights_dir=work.settings.weights_dir,
+        initial_weights=None if start is None else work.blobs.local(start),
+        last_layer=aim.last_layer(),
+    )
+
+
+def train_stage(
+    work: Work,
+    classifier: Classifier,
+    arrays: ImageArrays,
+    *,
+    spec: ResolvedSpec,
+    stage: str,
+    reporter: Reporter | None = None,
+    teacher: Classifier | None = None,
+    epoch_s: float | None = None,
+) -> Trained[Classifier]:
+    """Return the net trained by `spec`, from the checkpoint of an earlier attempt at this stage where there is one.
+
+    `teacher` is whom it learns from; left out, it is the net that the spec's `distillation` names. `epoch_s` is what an
+    epoch is expected to take.
+    """
+    if teacher is None and spec.distillation is not None:
+        teacher = teacher_of(work, arrays)
+    return train(
+        classifier,
+        arrays,
+        spec=spec,
+        device=work.device,
+        reporter=reporter or work.reporter,
+        checkpoints=work.checkpoints.stage(stage),
+        clock=time.monotonic,
+        checkpoint_s=work.settings.checkpoint_s,
+        teacher=teacher,
+        epoch_s=epoch_s,
+    )
+
+
+def teacher_of(work: Work, examples: Examples) -> Classifier:
+    """Return the trained net that the spec's `distillation` names."""
+    given = work.assignment.teacher
+    assert given is not None, "the supervisor hands over what the spec names"
+    aim = targets.build(work.spec.task, examples)
+    return net.restore(
+        read_resolved(given["spec"]),
+        work.blobs.local(given["weights"]),
+        class_count=aim.output_count,
+        last_layer=aim.last_layer(),
+    )

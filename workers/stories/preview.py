@@ -1,0 +1,20 @@
+"""The story of a preview: a few images, changed as training would change them, on one sheet."""
+
+from models_store.datasets.store import read_manifest
+from models_store.tasks.image.preview import Preview
+from workers.stages.context import Work
+from workers.tasks.image.preview import contact_sheet
+
+
+def run(work: Work) -> None:
+    """Draw the sheet, put it among the blobs, and tell the supervisor where it is."""
+    work.reporter.phase("drawing")
+    target = work.staging / "preview.png"
+    contact_sheet(
+        Preview.model_validate(work.assignment.preview),
+        read_manifest(work.blobs.local(work.assignment.manifest_blob)),
+        work.blobs.local(work.assignment.images_blob),
+        target=target,
+        max_pixels=work.settings.image_max_pixels,
+    )
+    work.reporter.say("result", {"result": {}, "files": {"preview": work.blobs.put(target).sha256}})

@@ -1,0 +1,183 @@
+"""The story of one job, top to bottom.
+
+data → train → prune, recover → export → quantize → verify → evaluate → measure → publish. It reads an assignment, works
+in its staging folder, puts finished files among the blobs, and tells its supervisor what to publish. Each stage can be
+left at a checkpoint and taken up by another process.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from models_store.datasets.store import ManifestEntry, read_manifest
+from models_store.errors import Invalid
+from models_store.models.providers import Provider
+from models_store.storage import disk
+from models_store.targets import of_task
+from workers.evaluation import soundness
+from workers.evaluation.examination import Examined
+from workers.export import sessions
+from workers.export.benchmark import benchmark
+from workers.export.figures import Measurement, Unmeasurable
+from workers.export.graph import export
+from workers.stages import evaluate, fit, prune, quantize
+from workers.stages.any_size import make_portable
+from workers.stages.context import Form, Work, identity
+from workers.stages.publish import publish, version_card
+from workers.stages.train import learn
+from workers.stages.verify import check_files
+from workers.tasks.image.examples import ImageArrays, prepare
+from workers.tasks.image.net import Classifier
+from workers.training import warnings as doubts
+from workers.training.loop import Trained
+
+
+class NothingToValidateOn(Invalid):
+    """The val split is empty, and every choice is made on it."""
+
+    code = "nothing_to_validate_on"
+    title = "No validation images"
+
+
+def run(work: Work) -> None:
+    """Do the job: every stage in its order."""
+    entries, arrays = read_data(work)
+    trained = learn(work, arrays)
+    forms = {"fp32": Form(work.staging / "fp32.onnx", parent=None, net=trained.classifier)}
+    not_made = prune.cut(work, arrays, forms)
+    not_made |= write_files(work, arrays, forms)
+    not_made |= quantize.quantize_files(work, arrays, forms, missing=not_made)
+    agreements, left_out = check_files(work, entries, arrays, forms)
+    standalone, impossible = make_portable(work, entries, arrays, forms["fp32"])
+    not_made |= left_out | impossible
+    examined = evaluate_file(work, entries, arrays, forms["fp32"])
+    figures = measure_files(work, arrays, forms)
+    not_made |= leave_out_what_runs_nowhere(work, forms, figures)
+    agreements = {name: each for name, each in agreements.items() if name in forms}
+    warnings = warn_of_the_result(work, trained, arrays, examined)
+    card = version_card(work, trained, arrays, agreements=agreements, examined=examined, not_made=not_made)
+    card |= {"warnings": warnings}
+    publish(work, trained, arrays, forms, standalone=standalone, figures=figures, examined=examined, card=card)
+
+
+def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
+    """Return the dataset's manifest and its images, decoded and resized once; `work.spec` fits its budget then."""
+    work.reporter.phase("validating")
+    entries = read_manifest(work.blobs.local(work.assignment.manifest_blob))
+    if any(entry.split == "val" for entry in entries):
+        fit.fit(work, entries)
+    assignment = work.assignment
+    arrays = prepare(
+        entries,
+        work.blobs.local(assignment.images_blob),
+        classes=assignment.classes,
+        digest=assignment.dataset_digest,
+        spec_input=work.spec.input,
+        cache=work.settings.scratch / "cache",
+        cache_max_bytes=work.settings.cache_max_bytes,
+        max_pixels=work.settings.image_max_pixels,
+        report=work.reporter.progress,
+    )
+    if len(arrays.split("val")) == 0:
+        raise NothingToValidateOn("the dataset's val split is empty: give more images, or a `val` folder of your own")
+    return entries, arrays
+
+
+def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, str]:
+    """Export each net to its file, at a temperature of its own; return the forms that can't be exported, and why.
+
+    Figures are not in it yet: they are measured on the file, and stamped when it is published.
+    """
+    work.reporter.phase("exporting")
+    not_made: dict[str, str] = {}
+    for done, (name, form) in enumerate([*forms.items()], 1):
+        work.reporter.progress((done - 1) / (len(forms) + len(not_made)), step=name)
+        try:
+            _write_file(work, arrays, name, form)
+        except Exception as error:
+            if name == "fp32" or disk.is_full(error):
+                raise
+            # a net that was cut apart may be one that torch's exporter can't follow; its errors share no base
+            not_made[name] = f"torch can't export the net: {(str(error).strip() or repr(error)).splitlines()[0][:500]}"
+            work.reporter.warn(f"{name} is not made: {not_made[name]}")
+            del forms[name]
+        work.reporter.progress(done / (len(forms) + len(not_made)))
+    return not_made
+
+
+def evaluate_file(work: Work, entries: list[ManifestEntry], arrays: ImageArrays, form: Form) -> dict[str, Examined]:
+    """Return everything that there is to say of the fp32 file's answers to the val and test splits."""
+    work.reporter.phase("evaluating")
+    session = sessions.open_session(form.path, device=work.settings.device, threads=torch.get_num_threads())
+    examined = evaluate.examine_file(work, entries, arrays, session, temperature=form.divisor)
+    work.reporter.metrics(**evaluate.headline(examined))
+    return examined
+
+
+def warn_of_the_result(
+    work: Work, trained: Trained[Classifier], arrays: ImageArrays, examined: Mapping[str, Examined]
+) -> list[str]:
+    """Tell the owner what is likely to be wrong with the model, and return that with what training has shown."""
+    found = soundness.of_sections({split: each.section for split, each in examined.items()}, task=work.spec.task)
+    for text in found:
+        work.reporter.doubt(text)
+    outputs = of_task(work.spec.task).output_count(len(arrays.classes))
+    return [*doubts.of_history(trained.history, work.spec, outputs=outputs).values(), *found]
+
+
+def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[Provider, dict[str, Measurement]]:
+    """Return each file's accuracy, latency, throughput and memory on each provider, measured in fresh processes."""
+    work.reporter.phase("measuring")
+    return benchmark(
+        {name: form.path for name, form in forms.items()},
+        baseline="fp32",
+        parents={name: form.parent for name, form in forms.items()},
+        images=Path(str(arrays.images_NHWC.filename)),  # type: ignore[attr-defined]  # a memory map has one
+        truths=arrays.targets,
+        target=of_task(work.spec.task),
+        splits={split: arrays.split(split) for split in ("val", "test")},
+        device=work.settings.device,
+        budget_s=work.settings.measure_s,
+        threads=torch.get_num_threads(),
+        limit_s=work.settings.measure_limit_s,
+        report=work.reporter.progress,
+    )
+
+
+def leave_out_what_runs_nowhere(
+    work: Work, forms: dict[str, Form], figures: Mapping[Provider, dict[str, Measurement]]
+) -> dict[str, str]:
+    """Take the forms that no provider of this host can run out of `forms` and `figures`; return them, and why."""
+    left_out = {}
+    for name in list(forms):
+        reasons = [each.reason for told in figures.values() if isinstance(each := told[name], Unmeasurable)]
+        if len(reasons) == len(figures):
+            left_out[name] = "; ".join(dict.fromkeys(reasons))
+            work.reporter.warn(f"{name} is left out: {left_out[name]}")
+            del forms[name]
+            for told in figures.values():
+                del told[name]
+    return left_out
+
+
+def _write_file(work: Work, arrays: ImageArrays, name: str, form: Form) -> None:
+    spec, assignment = work.spec, work.assignment
+    assert spec.input.size is not None, "the spec is resolved"
+    assert form.net is not None, "only nets are exported"
+    form.temperature = evaluate.temperature_of(work, form.net, arrays)
+    if form.temperature is not None:
+        form.facts = form.facts | {"temperature": form.temperature.as_card()}
+    export(
+        form.net,
+        mean=form.net.mean,
+        std=form.net.std,
+        size=spec.input.size,
+        channels=spec.input.channels,
+        opset=spec.export.opset,
+        labels=assignment.classes,
+        card=identity(work) | {"form": name, "temperature": form.divisor},
+        path=form.path,
+        activation=of_task(spec.task).activation,
+        temperature=form.divisor,
+    )

@@ -1,0 +1,192 @@
+"""Learning from images: what is learned, as one net of a backbone and a head, and how raw images become its input."""
+
+# B batch, C channel, H height, W width, K class
+
+import copy
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from models_store.spec.head import Head
+from models_store.spec.network import HALF
+from models_store.spec.part import Part
+from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image.codec import GREY
+from workers.tasks.image import augmentations, backbones, weights
+from workers.tasks.image.augmentations.changes import Mixing
+from workers.training import regularizers
+from workers.training.learner import Learner, Stages
+
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+
+
+class Classifier(Learner):
+    """A learner of images: takes float (B, C, H, W), already normalised, and gives logits (B, K)."""
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augmentation: Sequence[Part] = (),
+        stages: Stages = (),
+        size: int | None = None,
+    ) -> None:
+        super().__init__(backbone, head, stages=stages)
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        self.augmentation = tuple(augmentation)
+        self.size = size
+        """the side of its input in pixels; None: any"""
+
+    @property
+    def draws(self) -> bool:
+        """Whether what the net is fed differs with a generator: by random changes, or by mixing."""
+        return bool(self.augmentation)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether any part blends images with each other."""
+        return any(isinstance(augmentations.build(part), Mixing) for part in self.augmentation)
+
+    def mix(self, inputs: Tensor, targets_BK: Tensor, *, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Return prepared images and soft targets, blended by the parts that do."""
+        return augmentations.mix(inputs, targets_BK, self.augmentation, generator=generator)
+
+    def plain(self) -> "Classifier":
+        """Return the same net, weights and all, without augmentation."""
+        twin = copy.copy(self)
+        twin.augmentation = ()
+        return twin
+
+    def translate(self, inputs: Tensor, *, of: Learner) -> Tensor:
+        """Return another classifier's prepared images (B, C, H, W) in this one's normalisation and size."""
+        assert isinstance(of, Classifier), "only images are translated to images"
+        if (self.mean, self.std) != (of.mean, of.std):
+            mean_1C11, std_1C11, other_mean_1C11, other_std_1C11 = (
+                torch.tensor(values, device=inputs.device).view(1, -1, 1, 1)
+                for values in (self.mean, self.std, of.mean, of.std)
+            )
+            inputs = (inputs * other_std_1C11 + other_mean_1C11 - mean_1C11) / std_1C11
+        if self.size in {None, inputs.shape[-1]}:
+            return inputs
+        return functional.interpolate(inputs, size=self.size, mode="bilinear", antialias=True, align_corners=False)
+
+    def prepare(self, raw: Tensor, generator: Generator | None) -> Tensor:
+        """Return raw images uint8 (B, H, W, C) as normalised float (B, C, H, W) in channels_last."""
+        images_BCHW = raw.permute(0, 3, 1, 2).float()  # the permuted view of NHWC is channels_last
+        mean_1C11 = torch.tensor(self.mean, device=raw.device).view(1, -1, 1, 1)
+        std_1C11 = torch.tensor(self.std, device=raw.device).view(1, -1, 1, 1)
+        if generator is None or not self.augmentation:
+            return images_BCHW.sub_(255 * mean_1C11).div_(255 * std_1C11)
+        images_BCHW = augmentations.augment(images_BCHW.div_(255), self.augmentation, generator=generator)
+        return images_BCHW.sub_(mean_1C11).div_(std_1C11).contiguous(memory_format=torch.channels_last)
+
+
+def build(
+    spec: ResolvedSpec,
+    *,
+    class_count: int,
+    weights_dir: Path,
+    initial_weights: Path | None = None,
+    last_layer: nn.Module | None = None,
+) -> Classifier:
+    """Return the net that a resolved spec describes, on the CPU; its random weights come from the spec's seed.
+
+    `class_count` is the number of its outputs; `last_layer`, when the targets have one, ends its head.
+    `initial_weights` is the file of what `backbone.weights` names, when that is a model of ours or a user's file.
+
+    Raises:
+        WeightsUnavailable: if the backbone's published weights can't be had.
+        WeightsUnfit: if `initial_weights`, or a file in `weights_dir`, does not fit the backbone.
+    """
+    assert spec.input.size is not None, "the spec is resolved before training"
+    is_own = spec.backbone.weights not in {None, "imagenet"}
+    assert is_own == (initial_weights is not None), "the supervisor hands over what the spec names"
+    channels = spec.input.channels
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        backbone = backbones.build(
+            spec.backbone,
+            size=spec.input.size,
+            channels=channels,
+            weights_dir=weights_dir,
+            drop_path=regularizers.drop_path(spec.regularizers),
+        )
+        if initial_weights is not None:
+            weights.start_from(
+                backbone.net,
+                initial_weights,
+                classifier=backbone.classifier,
+                told_as=f"backbone.weights {spec.backbone.weights}",
+            )
+        head = _head(
+            spec.head, backbone.feature_count, class_count=class_count, noise=regularizers.noise(spec.regularizers)
+        )
+        if last_layer is not None:
+            head.add_module("unit", last_layer)
+    classifier = Classifier(
+        backbone.net,
+        head,
+        mean=_per_channel(spec.backbone.mean, channels),
+        std=_per_channel(spec.backbone.std, channels),
+        augmentation=spec.augmentation,
+        stages=backbone.stages,
+        size=spec.input.size,
+    )
+    classifier.freeze(spec.backbone.freeze or "none")
+    return classifier
+
+
+def restore(spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.Module | None = None) -> Classifier:
+    """Return the trained net whose weights are in the file at `path`, as `save` wrote it, from the spec it was made by.
+
+    Raises:
+        WeightsUnfit: if the file is not of such a net.
+    """
+    from_scratch = spec.backbone.model_copy(update={"weights": None, "freeze": "none"})
+    net = build(
+        spec.model_copy(update={"backbone": from_scratch}),
+        class_count=class_count,
+        weights_dir=path.parent,
+        last_layer=last_layer,
+    )
+    weights.fill(net, path, told_as=f"{spec.name}'s weights")
+    return net
+
+
+def save(net: Classifier, path: Path) -> Path:
+    """Write the whole net's weights as safetensors, `backbone.…` and `head.…`; return the path."""
+    state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in net.state_dict().items()}
+    save_file(state, path)
+    return path
+
+
+def _head(part: Head, feature_count: int, *, class_count: int, noise: Sequence[nn.Module]) -> nn.Module:
+    layers: list[tuple[str, nn.Module]] = []
+    width = feature_count
+    for number, hidden in enumerate(part.hidden_sizes, 1):
+        layers += [
+            (f"dense{number}", nn.Linear(width, hidden)),
+            (f"activation{number}", ACTIVATIONS[part.activation]()),
+        ]
+        if part.dropout:
+            layers.append((f"dropout{number}", nn.Dropout(part.dropout)))
+        width = hidden
+    layers += [(f"noise{number}", layer) for number, layer in enumerate(noise, 1)]
+    layers.append(("classes", nn.Linear(width, class_count)))
+    return nn.Sequential(OrderedDict(layers))
+
+
+def _per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Return one value per channel; for grey images the mean of the three, for alpha what makes it -1 to 1."""
+    if channels == GREY:
+        return (sum(values) / len(values),)
+    return (*values, *(HALF[0] for _ in range(channels - len(values))))
