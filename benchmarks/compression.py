@@ -2,12 +2,12 @@
 
     python -m benchmarks.compression [--only LINE …] [--quick] [--hymenoptera ZIP] [--keep DIR]
 
-Each line trains or takes up a net, and has trainer processes of their own make and measure its smaller forms: the whole
-pipeline, as a worker starts it. Times are of one thread, one image at a time, beside fp32. Fashion-MNIST ships with the
-project; the ants and bees of PyTorch's transfer-learning tutorial don't, for want of a licence: `--hymenoptera` names a
-zip of their class folders, and without one a part of Fashion-MNIST takes their place. With `--keep` the trained nets
-stay in a folder, and a second run starts from them. The line `any-size` also asks a browser: `npm ci` in docs/examples
-and Debian's `chromium` bring what it needs. All lines take some 20 minutes on two cores.
+Each line trains or takes up a net, and has trainer processes of their own make and measure its smaller variants: the
+whole pipeline, as a worker starts it. Times are of one thread, one image at a time, beside fp32. Fashion-MNIST ships
+with the project; the ants and bees of PyTorch's transfer-learning tutorial don't, for want of a licence:
+`--hymenoptera` names a zip of their class folders, and without one a part of Fashion-MNIST takes their place. With
+`--keep` the trained nets stay in a folder, and a second run starts from them. The line `any-size` also asks a browser:
+`npm ci` in docs/examples and Debian's `chromium` bring what it needs. All lines take some 20 minutes on two cores.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How often the gate on accuracy accepts a form that loses too much, and refuses one that loses nothing.
+"""How often the gate on accuracy accepts a variant that loses too much, and refuses one that loses nothing.
 
     python -m benchmarks.gate [--quick]
 
@@ -32,7 +32,7 @@ LIMIT = 0.02
 """`max_accuracy_drop`, the default"""
 LOSSES = (0.0, LIMIT, 2 * LIMIT, 0.045, 3 * LIMIT)
 WON = (0.0, 0.005, 0.02, 0.05)
-"""shares of images that only the form has right; as many more are lost as the loss says"""
+"""shares of images that only the variant has right; as many more are lost as the loss says"""
 COUNTS = (20, 36, 50, 80, 112, 150, fewest_images(LIMIT), 200, 300, 500, 1000, 2000, 5000)
 QUICK_COUNTS = (50, fewest_images(LIMIT), 500)
 DRAWS, QUICK_DRAWS = 1000, 50
@@ -43,9 +43,9 @@ UNLIKELY = 1e-9  # an outcome beyond this share is left out
 
 Floats = npt.NDArray[np.float64]
 Rule = Callable[[int, int, int], bool]
-"""whether a form is accepted that loses so many and wins so many of N images"""
+"""whether a variant is accepted that loses so many and wins so many of N images"""
 World = Callable[[np.random.Generator, int, float], Drop]
-"""a drop, as measured on N drawn images of a form that loses so much"""
+"""a drop, as measured on N drawn images of a variant that loses so much"""
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def accepted(rule: Rule, images: int, *, loss: float, won: float) -> float:
-    """Return the chance that the rule accepts a form that loses `loss` and wins the share `won` of all images."""
+    """Return the chance that the rule accepts a variant that loses `loss` and wins the share `won` of all images."""
     lost = loss + won
     chances = _binomial(images, won)
     total = 0.0
@@ -155,7 +155,7 @@ RULES: Mapping[str, Rule] = {
 
 
 def _labels(generator: np.random.Generator, images: int, loss: float, *, at_once: int) -> Drop:
-    """Return the drop of a form that loses `at_once` labels of an image, or none; 1 % of the images win as many."""
+    """Return the drop of a variant that loses `at_once` labels of an image, or none; 1 % of the images win as many."""
     others_NK = np.ones((images, LABELS), np.bool_)
     answered_NK = others_NK.copy()
     won = 0.01

@@ -36,28 +36,28 @@ class Made:
 
     @property
     def cards(self) -> dict[str, dict[str, Any]]:
-        """Return form → its card."""
+        """Return variant → its card."""
         return {variant["name"]: variant["card"] for variant in self.result["variants"]}
 
     @property
     def default(self) -> str:
-        """Return the form that the CPU serves."""
+        """Return the variant that the CPU serves."""
         return str(self.result["defaults"]["cpu"])
 
     @property
     def not_made(self) -> dict[str, str]:
-        """Return form that was asked for → why it could not be made."""
+        """Return variant that was asked for → why it could not be made."""
         return dict(self.result["card"]["not_made"])
 
-    def on_cpu(self, form: str) -> dict[str, Any]:
-        """Return what was measured of a form on the CPU."""
-        figures: dict[str, Any] = self.cards[form]["measured"]["cpu"]
+    def on_cpu(self, variant: str) -> dict[str, Any]:
+        """Return what was measured of a variant on the CPU."""
+        figures: dict[str, Any] = self.cards[variant]["measured"]["cpu"]
         return figures
 
-    def path(self, form: str) -> Path:
-        """Return a form's file."""
-        variant = next(each for each in self.result["variants"] if each["name"] == form)
-        return self.blobs.local(variant["blob"])
+    def path(self, variant: str) -> Path:
+        """Return a variant's file."""
+        made = next(each for each in self.result["variants"] if each["name"] == variant)
+        return self.blobs.local(made["blob"])
 
     def taken_up(self) -> dict[str, Any]:
         """Return what an assignment says of this job's net, so that it is not trained again."""
@@ -83,7 +83,7 @@ def train(opened: Opened, document: Document) -> Made:
 
 
 def compress(opened: Opened, trained: Made, compression: Document, *, weights: str | None = None) -> Made:
-    """Make smaller forms of a trained net; `weights` names others (a blob) of the same net."""
+    """Make smaller variants of a trained net; `weights` names others (a blob) of the same net."""
     document = trained.spec.model_dump(mode="json") | {"compression": dict(compression)}
     promoted = trained.taken_up() | ({"weights": weights} if weights else {})
     return run(opened, ResolvedSpec.model_validate(document), promoted=promoted)
@@ -157,9 +157,9 @@ def _result_of(trainer: TrainerProcess) -> tuple[ResolvedSpec | None, dict[str, 
 
 
 def show(made: Made, title: str) -> None:
-    """Print every form with its figures and its verdict on the CPU."""
+    """Print every variant with its figures and its verdict on the CPU."""
     table = Table(title=title, title_justify="left")
-    for column in ("form", "times fp32", "p50 ms", "validation", "test", "MB", "verdict"):
+    for column in ("variant", "times fp32", "p50 ms", "validation", "test", "MB", "verdict"):
         table.add_column(column)
     for name, card in made.cards.items():
         if card.get("standalone"):  # for use elsewhere: neither measured nor served

@@ -78,7 +78,7 @@ def photographs(archive: Path, *, count: int) -> list[bytes]:
 def agreements(opened: Opened, made: jobs.Made, images: Sequence[bytes]) -> dict[str, float]:
     """Return the share of photographs with the same likeliest class, of each pair of ways; without a browser, of one.
 
-    The job was one of the store's, and made the any-size form.
+    The job was one of the store's, and made the any-size variant.
     """
     sizes = {Image.open(BytesIO(data)).size for data in images}
     path = made.path("any-size")

@@ -21,8 +21,8 @@ def show(setup: Setup) -> Shown:
     made = jobs.compress(setup.clothes, setup.resnet, SHRINK | {"recover": recover})
     jobs.show(made, "cifar_resnet18 on Fashion-MNIST: pruned, distilled, int8")
     shown = Shown()
-    for form in ("fp32", "control", "pruned"):
-        shown.figures[f"resnet18: {form}, test accuracy"] = made.on_cpu(form)["accuracy"]["test"]
+    for variant in ("fp32", "control", "pruned"):
+        shown.figures[f"resnet18: {variant}, test accuracy"] = made.on_cpu(variant)["accuracy"]["test"]
     lost = made.on_cpu("control")["accuracy"]["test"] - made.on_cpu("pruned-int8")["accuracy"]["test"]
     shown.at_least("resnet18: pruned-int8, times faster", made.on_cpu("pruned-int8")["speedup"], goal=6.0)
     shown.at_most("resnet18: pruned-int8, points lost on test to the control", 100 * lost, goal=1.0)

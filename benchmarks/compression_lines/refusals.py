@@ -8,7 +8,7 @@ SLOWER = {"dynamic-int8": "dynamic int8", "fp16": "fp16", "pruned": "pruned, una
 
 
 def show(setup: Setup) -> Shown:
-    """Return three forms that are slower than fp32, and a gate that nothing may pass."""
+    """Return three variants that are slower than fp32, and a gate that nothing may pass."""
     slow = jobs.compress(
         setup.photographs,
         setup.lite0,
@@ -21,9 +21,9 @@ def show(setup: Setup) -> Shown:
     )
     jobs.show(slow, "efficientnet_lite0: three ways to be slower on a CPU, any accuracy allowed")
     shown = Shown()
-    for form, name in SLOWER.items():
-        shown.at_most(f"lite0: {name}, times faster", slow.on_cpu(form)["speedup"], goal=1.0)
-    refused = sum(not slow.on_cpu(form)["accepted"] for form in SLOWER)
+    for variant, name in SLOWER.items():
+        shown.at_most(f"lite0: {name}, times faster", slow.on_cpu(variant)["speedup"], goal=1.0)
+    refused = sum(not slow.on_cpu(variant)["accepted"] for variant in SLOWER)
     shown.at_least("lite0: of these three, refused", refused, goal=len(SLOWER))
     shown.at_least("lite0: fp32 published and served all the same", slow.default == "fp32", goal=1)
 
@@ -32,7 +32,7 @@ def show(setup: Setup) -> Shown:
     jobs.show(rolled_back, "cifar_resnet18: a gate of 0 points, a cut without recovery")
     shown.at_least("resnet18: gate of 0, the cut refused", not rolled_back.on_cpu("pruned")["accepted"], goal=1)
     made_of_it = sum(card["parent"] == "pruned" for card in rolled_back.cards.values())
-    shown.at_most("resnet18: gate of 0, forms made of the cut", made_of_it, goal=0)
+    shown.at_most("resnet18: gate of 0, variants made of the cut", made_of_it, goal=0)
     lost = rolled_back.on_cpu(rolled_back.default)["accuracy_drop"]
     shown.at_most("resnet18: gate of 0, points that the default loses", 100 * lost, goal=0.0)
     return shown

@@ -1,4 +1,4 @@
-"""Line 4: one scale per tensor ruins a net; training with rounding wins accuracy back, and a mixed form passes."""
+"""Line 4: one scale per tensor ruins a net; training with rounding wins accuracy back, and a mixed variant passes."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ SMALL: dict[str, Any] = {
 
 
 def show(setup: Setup) -> Shown:
-    """Return what static int8 per tensor loses, what of that training wins back, and the mixed form at its gate."""
+    """Return what static int8 per tensor loses, what of that training wins back, and the mixed variant at its gate."""
     quickly = {"training": {"epochs": 1, "batch_size": 128}} if setup.quick else {}
     print("training small_cnn", flush=True)
     trained = jobs.train(setup.clothes, SMALL | quickly)
@@ -41,8 +41,8 @@ def _win_back(setup: Setup, trained: jobs.Made, shown: Shown) -> None:
         weights=_spread(setup, trained, octaves=RUINOUS),
     )
     jobs.show(made, f"small_cnn, channels spread by {RUINOUS:g} octaves: one scale per tensor")
-    accuracy = {form: made.on_cpu(form)["accuracy"]["test"] for form in ("fp32", "int8", "qat-int8")}
-    lost, left = (100 * (accuracy["fp32"] - accuracy[form]) for form in ("int8", "qat-int8"))
+    accuracy = {variant: made.on_cpu(variant)["accuracy"]["test"] for variant in ("fp32", "int8", "qat-int8")}
+    lost, left = (100 * (accuracy["fp32"] - accuracy[variant]) for variant in ("int8", "qat-int8"))
     shown.figures |= {"sensitive: static int8, points lost on test": lost, "sensitive: QAT, points lost on test": left}
     shown.at_least("sensitive: share of the loss that QAT wins back", (lost - left) / lost if lost else 0.0, goal=0.5)
 
@@ -53,7 +53,7 @@ def _pass_the_gate(setup: Setup, trained: jobs.Made, shown: Shown) -> None:
     for octaves in HARMFUL:
         made = jobs.compress(setup.clothes, trained, asked, weights=_spread(setup, trained, octaves=octaves))
         jobs.show(made, f"small_cnn, channels spread by {octaves:g} octaves: a gate of {100 * GATE:g} points")
-        lost = {form: 100 * made.on_cpu(form)["accuracy_drop"] for form in ("int8", "mixed-int8")}
+        lost = {variant: 100 * made.on_cpu(variant)["accuracy_drop"] for variant in ("int8", "mixed-int8")}
         if lost["int8"] > 100 * GATE:
             break
     shown.at_least("sensitive: static int8, points lost at the gate", lost["int8"], goal=100 * GATE)

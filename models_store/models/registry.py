@@ -44,15 +44,15 @@ class NotServedHere(Conflict):
 
 
 FALLBACK = "fp32"
-"""the form that every version has, and that every provider runs"""
+"""the variant that every version has, and that every provider runs"""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One exported form of a version.
+    """One exported variant of a version.
 
     `card` has `kind`, `parent`, `made_by`, facts of its making, `size_bytes`, `compressed_bytes`, `size_only`, and
-    `measured`: provider → figures, with `accepted` and `reasons`, or → `{"unmeasurable": why}`. A form with
+    `measured`: provider → figures, with `accepted` and `reasons`, or → `{"unmeasurable": why}`. A variant with
     `standalone: true` is a file to take elsewhere: it is not measured and never served.
     """
 
@@ -85,13 +85,13 @@ class Version:
     card: dict[str, Any]
     created_at: float
     defaults: dict[Provider, str]
-    """provider → form that answers there when none is named; of a provider that is not here: fp32"""
+    """provider → variant that answers there when none is named; of a provider that is not here: fp32"""
     description: str | None
     tags: list[str]
     variants: tuple[Variant, ...] = ()
 
     def default_on(self, provider: Provider) -> str:
-        """Return the form that answers on the provider when none is named."""
+        """Return the variant that answers on the provider when none is named."""
         return self.defaults.get(provider, FALLBACK)
 
 

@@ -38,7 +38,7 @@ class DatasetDeleted(Conflict):
 
 
 class NothingToMake(Invalid):
-    """The compression asks for no smaller form."""
+    """The compression asks for no smaller variant."""
 
     code = "nothing_to_make"
     title = "Nothing is asked for"
@@ -109,7 +109,7 @@ def compressed(taken: TakenUp, compression: Compression) -> tuple[ResolvedSpec, 
             f"version {version.number} of {version.model!r} was published without its trained weights; train it again"
         )
     if compression.prune is None and not compression.quantize:
-        message = "neither `prune` nor `quantize` asks for a smaller form; give one of them"
+        message = "neither `prune` nor `quantize` asks for a smaller variant; give one of them"
         raise NothingToMake(message, errors=[FieldError("/quantize", NothingToMake.code, message)])
     facts = datasets.facts(taken.dataset)
     document: dict[str, Any] = taken.spec.model_dump(mode="json")

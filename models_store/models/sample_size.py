@@ -1,7 +1,7 @@
 """Sample sizes: how many validation images a verdict on a loss of accuracy needs.
 
 The 95 % interval of a loss is wider than its images' scatter alone: images that were not drawn may be lost as well.
-Where a smaller form answers all of N images as fp32 does, its loss may still be z²/N (Wilson 1927,
+Where a smaller variant answers all of N images as fp32 does, its loss may still be z²/N (Wilson 1927,
 doi:10.1080/01621459.1927.10502953). `workers.compression.gate` has the interval, `python -m benchmarks.gate` what it
 accepts. This module is read without pydantic and numpy.
 """

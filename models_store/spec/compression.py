@@ -1,4 +1,4 @@
-"""How the trained net may be made smaller and faster. Each form is measured beside its parent, and refused when it is worse."""
+"""How the trained net may be made smaller and faster. Each variant is measured beside its parent, and refused when it is worse."""
 
 from typing import Literal
 
@@ -7,15 +7,15 @@ from pydantic import Field, model_validator
 from models_store.spec.contradiction import contradiction
 from models_store.spec.part import Part
 from models_store.spec.pruning import Pruning, Recovery
-from models_store.spec.quantization import FORMS, Quantization, StaticInt8
+from models_store.spec.quantization import VARIANTS, Quantization, StaticInt8
 
 Objective = Literal["latency", "size", "accuracy"]
 
 
 class Compression(Part):
-    """Which smaller forms to make, how much accuracy each may cost, and which of them is served by default.
+    """Which smaller variants to make, how much accuracy each may cost, and which of them is served by default.
 
-    The order is prune, recover, export, quantise, verify, measure, choose. A form that fails its gate is kept with the
+    The order is prune, recover, export, quantise, verify, measure, choose. A variant that fails its gate is kept with the
     reason, and nothing more is made of it.
     """
 
@@ -23,22 +23,22 @@ class Compression(Part):
     recover: Recovery | None = Field(Recovery(), description="training after the cut; null: none")
     control: bool = Field(
         default=False,
-        description="also train the net that was not cut as the cut one recovers, and measure it as form `control`: what the same training is worth without a cut",
+        description="also train the net that was not cut as the cut one recovers, and measure it as variant `control`: what the same training is worth without a cut",
     )
     quantize: list[Quantization] = Field(
         [StaticInt8()],
         max_length=8,
-        description="forms with fewer bits, one of each kind at most, made of fp32 and of the pruned net; empty: none",
+        description="variants with fewer bits, one of each kind at most, made of fp32 and of the pruned net; empty: none",
     )
     max_accuracy_drop: float = Field(
         0.02,
         ge=0,
         le=1,
-        description="most accuracy (share of right answers on the validation split; of labels, of right labels; of numbers, R²) that a smaller form may lose: the upper end of the loss's 95 % interval must stay within it, which takes about 3.84 / `max_accuracy_drop` validation images or more (193 for 0.02). A form beyond it is published as not accepted, with the loss or `not enough images to tell` as the reason",
+        description="most accuracy (share of right answers on the validation split; of labels, of right labels; of numbers, R²) that a smaller variant may lose: the upper end of the loss's 95 % interval must stay within it, which takes about 3.84 / `max_accuracy_drop` validation images or more (193 for 0.02). A variant beyond it is published as not accepted, with the loss or `not enough images to tell` as the reason",
     )
     objective: Objective = Field(
         "latency",
-        description="which accepted form is served by default: the fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy). Of forms that are nearly as good in that, the next in line decides: latency (speedups within 3 %, or whose 95 % intervals overlap), then accuracy, then size; size (files within 1 %), then speed, then accuracy; accuracy (equal but for rounding), then speed, then size. With `latency` a form must be faster than fp32 and than its parent beyond what measuring can be wrong, else not slower; with `size` its file must be more than 1 % smaller than fp32's. None is accepted whose answers depend on the batch (`dynamic_int8`), nor is the control",
+        description="which accepted variant is served by default: the fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy). Of variants that are nearly as good in that, the next in line decides: latency (speedups within 3 %, or whose 95 % intervals overlap), then accuracy, then size; size (files within 1 %), then speed, then accuracy; accuracy (equal but for rounding), then speed, then size. With `latency` a variant must be faster than fp32 and than its parent beyond what measuring can be wrong, else not slower; with `size` its file must be more than 1 % smaller than fp32's. None is accepted whose answers depend on the batch (`dynamic_int8`), nor is the control",
     )
 
     @model_validator(mode="after")
@@ -48,8 +48,8 @@ class Compression(Part):
             if kind in kinds[:number]:
                 raise contradiction(
                     f"quantize/{number}/kind",
-                    f"{kind} stands at quantize/{kinds.index(kind)} already, and its form has one name; give it once",
-                    [each for each in FORMS if each not in kinds],
+                    f"{kind} stands at quantize/{kinds.index(kind)} already, and its variant has one name; give it once",
+                    [each for each in VARIANTS if each not in kinds],
                 )
         if self.control and (self.prune is None or self.recover is None):
             raise contradiction(

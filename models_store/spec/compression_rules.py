@@ -132,13 +132,13 @@ def _of_judging(compression: "Compression", facts: "DatasetFacts") -> Doubts:
         ),
         (
             is_judged and most >= MUCH,
-            f"max_accuracy_drop {most:g}: a form that is mostly wrong may pass this gate",
+            f"max_accuracy_drop {most:g}: a variant that is mostly wrong may pass this gate",
         ),
     ]
     if count and most > 0:
         needed = fewest_images(most)
         few = (
-            f"the gate judges on {count} validation images alone: not enough images to tell whether a smaller form loses "
+            f"the gate judges on {count} validation images alone: not enough images to tell whether a smaller variant loses "
             f"more than {most:g}, so fp32 stays the default. Where every answer is the same, a loss of "
             f"{unseen_loss(count):.2g} is still possible; at least {needed:,} validation images are needed"
         )

@@ -11,5 +11,5 @@ class Export(Part):
     opset: int = Field(20, ge=18, le=22, description="ONNX operator set version")
     any_size: bool = Field(
         default=True,
-        description="also make a file of the fp32 form that takes whole images of any size, for use elsewhere (docs/portable.md); it has its resize in it, and is downloaded, not served",
+        description="also make a file of the fp32 variant that takes whole images of any size, for use elsewhere (docs/portable.md); it has its resize in it, and is downloaded, not served",
     )

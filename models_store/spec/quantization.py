@@ -1,4 +1,4 @@
-"""How the exported file may be written in fewer bits. Each kind makes one form, named after it, of every net there is."""
+"""How the exported file may be written in fewer bits. Each kind makes one variant, named after it, of every net there is."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ SEEN = "training images, drawn evenly over the classes with the spec's seed, on 
 
 
 class StaticInt8(Part):
-    """Static quantisation: signed 8-bit weights, unsigned 8-bit activations with ranges seen on real training images (QDQ; Jacob et al. 2017, arXiv:1712.05877). Form `int8`."""
+    """Static quantisation: signed 8-bit weights, unsigned 8-bit activations with ranges seen on real training images (QDQ; Jacob et al. 2017, arXiv:1712.05877). Variant `int8`."""
 
     kind: Literal["static_int8"] = "static_int8"
     calibration_images: int = Field(128, ge=1, le=10_000, description=SEEN)
@@ -30,19 +30,19 @@ class StaticInt8(Part):
 
 
 class MixedInt8(StaticInt8):
-    """Static quantisation that leaves the most sensitive layers in float, one after the other, until the accuracy gate holds. Form `mixed-int8`."""
+    """Static quantisation that leaves the most sensitive layers in float, one after the other, until the accuracy gate holds. Variant `mixed-int8`."""
 
     kind: Literal["mixed_int8"] = "mixed_int8"  # type: ignore[assignment]  # the discriminator of its own
     max_float_share: float = Field(
         0.5,
         gt=0,
         le=1,
-        description="largest share of the layers with weights that may be in float, with those that are so in every 8-bit form",
+        description="largest share of the layers with weights that may be in float, with those that are so in every 8-bit variant",
     )
 
 
 class QatInt8(Part):
-    """Quantisation-aware training (Jacob et al. 2017, arXiv:1712.05877): train on with 8-bit rounding simulated, batch norm folded in; for nets where static quantisation loses too much. Form `qat-int8`."""
+    """Quantisation-aware training (Jacob et al. 2017, arXiv:1712.05877): train on with 8-bit rounding simulated, batch norm folded in; for nets where static quantisation loses too much. Variant `qat-int8`."""
 
     kind: Literal["qat_int8"] = "qat_int8"
     epochs: int = Field(
@@ -59,7 +59,7 @@ class QatInt8(Part):
 
 
 class DynamicInt8(Part):
-    """Dynamic quantisation: 8-bit weights, activation ranges found at each call. For nets that are mostly linear layers; convolutions become many times slower. Form `dynamic-int8`."""
+    """Dynamic quantisation: 8-bit weights, activation ranges found at each call. For nets that are mostly linear layers; convolutions become many times slower. Variant `dynamic-int8`."""
 
     kind: Literal["dynamic_int8"] = "dynamic_int8"
     layers: Literal["linear", "all"] = Field(
@@ -73,26 +73,26 @@ class DynamicInt8(Part):
 
 
 class WeightsInt8(Part):
-    """8-bit weights with a scale per output channel, computing in float. For size: the work stays the same. Form `weights-int8`."""
+    """8-bit weights with a scale per output channel, computing in float. For size: the work stays the same. Variant `weights-int8`."""
 
     kind: Literal["weights_int8"] = "weights_int8"
 
 
 class WeightsInt4(Part):
-    """4-bit weights of linear layers in blocks, each with its scale, computing in float (MatMulNBits of onnxruntime). Form `weights-int4`."""
+    """4-bit weights of linear layers in blocks, each with its scale, computing in float (MatMulNBits of onnxruntime). Variant `weights-int4`."""
 
     kind: Literal["weights_int4"] = "weights_int4"
     block_size: Literal[16, 32, 64, 128] = Field(32, description="successive weights of an output that share a scale")
 
 
 class Fp16(Part):
-    """16-bit floats (IEEE half): half the size; faster on GPUs, slower on CPUs. Inputs and outputs stay as they are. Form `fp16`."""
+    """16-bit floats (IEEE half): half the size; faster on GPUs, slower on CPUs. Inputs and outputs stay as they are. Variant `fp16`."""
 
     kind: Literal["fp16"] = "fp16"
 
 
 class Bf16(Part):
-    """16-bit floats (bfloat16, Kalamkar et al. 2019, arXiv:1905.12322): half the size, fp32's range, 8 bits of precision; runs where onnxruntime has kernels for it. Form `bf16`."""
+    """16-bit floats (bfloat16, Kalamkar et al. 2019, arXiv:1905.12322): half the size, fp32's range, 8 bits of precision; runs where onnxruntime has kernels for it. Variant `bf16`."""
 
     kind: Literal["bf16"] = "bf16"
 
@@ -102,7 +102,7 @@ Quantization = Annotated[
     Field(discriminator="kind"),
 ]
 
-FORMS = {
+VARIANTS = {
     "static_int8": "int8",
     "mixed_int8": "mixed-int8",
     "qat_int8": "qat-int8",
@@ -112,4 +112,4 @@ FORMS = {
     "fp16": "fp16",
     "bf16": "bf16",
 }
-"""kind → name of the form made of fp32; of another form it is that one's name, a hyphen, and this"""
+"""kind → name of the variant made of fp32; of another variant it is that one's name, a hyphen, and this"""

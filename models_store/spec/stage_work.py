@@ -44,7 +44,7 @@ class Features:
     val: int
     images: int
     probe_epochs: int = 0
-    forms: int = 1
+    variants: int = 1
     recovering: int = 0
     giga_macs: float = 1.0
     device: str = "cpu"
@@ -69,7 +69,7 @@ class Features:
             val=val,
             images=images,
             probe_epochs=(document.get("transfer") or {}).get("probe_epochs", 0),
-            forms=nets + (1 + cut) * len(quantize),
+            variants=nets + (1 + cut) * len(quantize),
             recovering=recover * (1 + bool(compression.get("control"))) + aware * (1 + cut),
             giga_macs=giga_macs(backbone, size),
             device=device,
@@ -78,7 +78,8 @@ class Features:
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> "Features":
         """Return what `as_document` gave, maybe by another release: unknown keys are passed over."""
-        return cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
+        known = {"variants": document.get("forms", 1), **document}  # `forms` is what earlier releases wrote
+        return cls(**{field.name: known[field.name] for field in fields(cls) if field.name in known})
 
     def as_document(self) -> dict[str, Any]:
         """Return the features as JSON."""
@@ -93,11 +94,11 @@ def work_of(stage: str, features: Features) -> float:
         "validating": BEFORE_DATA + features.images,
         "training": _training(features),
         "pruning": 1.0 + recovery,
-        "exporting": features.forms * (1.0 + answer),
-        "quantizing": features.forms * (1.0 + answer) + recovery,
-        "verifying": features.forms * (1.0 + features.val * answer / 100),
+        "exporting": features.variants * (1.0 + answer),
+        "quantizing": features.variants * (1.0 + answer) + recovery,
+        "verifying": features.variants * (1.0 + features.val * answer / 100),
         "evaluating": 10.0 + features.images * answer,
-        "measuring": features.forms * (1.0 + answer),
+        "measuring": features.variants * (1.0 + answer),
     }
     return max(work.get(stage, 1.0), 1e-6)
 

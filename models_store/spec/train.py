@@ -104,7 +104,7 @@ class TrainSpec(Part):
     search: Search | None = Field(
         None, description="what to vary and how, as a job whose trials are jobs; null: the spec as it stands"
     )
-    compression: Compression | None = Field(Compression(), description="smaller forms to make; null: none")
+    compression: Compression | None = Field(Compression(), description="smaller variants to make; null: none")
     export: Export = Field(Export(), description="what file comes out")
 
     @model_validator(mode="after")

@@ -59,12 +59,12 @@ class Measured(Answer):
         None,
         description="p50 and p95 of one image at a time, by the clock of `speedup`: on the CPU the computing thread's "
         "own time, in which other processes don't count; on CUDA the time from call to answer. p50 is fp32's over "
-        "`speedup`, p95 as far above it as in the form's own calls",
+        "`speedup`, p95 as far above it as in the variant's own calls",
     )
     throughput: dict[str, float] | None = Field(
         None,
         description="batch size (1, 8, 32) → images per second of the same clock's time: fp32's times the median ratio "
-        "of rounds in which both took turns at that size, so that forms are comparable",
+        "of rounds in which both took turns at that size, so that variants are comparable",
     )
     speedup: float | None = Field(
         None,
@@ -72,7 +72,7 @@ class Measured(Answer):
         "thread ran, so that other work there does not count",
     )
     speedup_interval: Interval95 | None = Field(None, description="95 % interval of that")
-    parent_speedup: float | None = Field(None, description="the same against the form that this one was made from")
+    parent_speedup: float | None = Field(None, description="the same against the variant that this one was made from")
     parent_speedup_interval: Interval95 | None = Field(None, description="95 % interval of that")
     load_ms: float | None = Field(None, description="from the file in memory to a session")
     peak_memory_bytes: int | None = Field(

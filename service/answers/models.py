@@ -1,4 +1,4 @@
-"""Answers about models, their versions and aliases; `form_answers` has their files."""
+"""Answers about models, their versions and aliases; `variant_answers` has their files."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -40,7 +40,7 @@ class Version(Answer):
         description="provider (cpu, cuda) → variant that answers there when none is named; on a provider that is not "
         "here, fp32"
     )
-    not_made: dict[str, str] = Field(description="form that was asked for → why it could not be made")
+    not_made: dict[str, str] = Field(description="variant that was asked for → why it could not be made")
     warnings: list[str] = Field(description="what is likely to be wrong with the model, and what to do")
     compressed_from: str | None = Field(
         description="`name:version` whose trained weights were compressed; null: it was trained"

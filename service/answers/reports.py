@@ -4,7 +4,7 @@ from pydantic import ConfigDict, Field
 
 from models_store.spec.train import Task
 from service.answers.answer import Answer
-from service.answers.variants import Form, Temperature
+from service.answers.variants import Temperature, VariantCard
 
 
 class Interval(Answer):
@@ -159,10 +159,10 @@ class JobReport(Answer):
     notes: list[str] = Field(description="how to read the figures")
     splits: dict[str, SplitReport] = Field(description="val and test; a split without images is left out")
     history: list[dict[str, float | None]] = Field(description="one row per epoch")
-    forms: dict[str, Form] = Field(
-        description="form → its variant's card: how it was made, and what was measured on its file by provider"
+    forms: dict[str, VariantCard] = Field(
+        description="variant → its card: how it was made, and what was measured on its file by provider"
     )
-    defaults: dict[str, str] = Field({}, description="provider → the form that it serves by default")
-    not_made: dict[str, str] = Field({}, description="form that was asked for → why it could not be made")
+    defaults: dict[str, str] = Field({}, description="provider → the variant that it serves by default")
+    not_made: dict[str, str] = Field({}, description="variant that was asked for → why it could not be made")
     warnings: list[str] = Field([], description="what is likely to be wrong with the model, and what to do")
     pictures: list[PictureTold]

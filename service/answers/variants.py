@@ -1,6 +1,6 @@
-"""Forms of a version: how each file was made, and what was measured of it.
+"""Variants of a version: how each file was made, and what was measured of it.
 
-Facts that a form does not have are left out of its answer.
+Facts that a variant does not have are left out of its answer.
 """
 
 from typing import Annotated, Any
@@ -63,7 +63,7 @@ class AgainstControl(Answer):
     drop_interval: Interval95
 
 
-class Form(Answer):
+class VariantCard(Answer):
     """How a file was made, and what was measured of it by provider."""
 
     model_config = ConfigDict(extra="allow")
@@ -87,8 +87,8 @@ class Form(Answer):
     agreement_with_serving: float | None = Field(
         None, description="of a standalone file: share of those images that it answers as `/predict` does"
     )
-    kind: str | None = Field(None, description="name of the form", examples=["int8"])
-    parent: str | None = Field(None, description="the form that it was made from; null: the trained net")
+    kind: str | None = Field(None, description="name of the variant", examples=["int8"])
+    parent: str | None = Field(None, description="the variant that it was made from; null: the trained net")
     made_by: MadeBy | None = Field(None, description="part of the spec that it was made by; null: none")
     parity: Parity | None = Field(
         None, description="how far its answers are from those of the trained net that it, or its parent, was made from"
@@ -99,12 +99,12 @@ class Form(Answer):
 
     temperature: Temperature | None = Field(None, description="of a model of classes or labels")
     stopped: str | None = Field(None, description="why pruning stopped before its goal")
-    pruning: Cut | None = Field(None, description="of a pruned form, and of what is made of it")
-    recovery: Recovered | None = Field(None, description="of a form that was trained on after a cut")
-    control: AgainstControl | None = Field(None, description="of a pruned form and its control")
-    layers: int | None = Field(None, description="of a quantised form: layers with weights")
-    float_layers: list[str] | None = Field(None, description="of a quantised form: layers that stay in float")
-    float_operators: list[str] | None = Field(None, description="of a 16-bit form: operators that stay in float")
+    pruning: Cut | None = Field(None, description="of a pruned variant, and of what is made of it")
+    recovery: Recovered | None = Field(None, description="of a variant that was trained on after a cut")
+    control: AgainstControl | None = Field(None, description="of a pruned variant and its control")
+    layers: int | None = Field(None, description="of a quantised variant: layers with weights")
+    float_layers: list[str] | None = Field(None, description="of a quantised variant: layers that stay in float")
+    float_operators: list[str] | None = Field(None, description="of a 16-bit variant: operators that stay in float")
     float_layers_allowed: int | None = Field(None, description="of mixed int8: layers that may stay in float")
     tried: dict[str, float] | None = Field(None, description="of mixed int8: layers in float → accuracy")
     gate_held: bool | None = Field(None, description="of mixed int8: it is as accurate as was asked for")
@@ -121,16 +121,16 @@ class Form(Answer):
     val_accuracy_after: float | None = None
 
     @model_serializer(mode="wrap")
-    def _without_facts_of_other_forms(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_facts_of_other_variants(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in serialize(self).items() if value is not None or name not in FACTS}
 
 
-FACTS = frozenset(list(Form.model_fields)[list(Form.model_fields).index("temperature") :])
-"""Fields that some forms have"""
+FACTS = frozenset(list(VariantCard.model_fields)[list(VariantCard.model_fields).index("temperature") :])
+"""Fields that some variants have"""
 
 
-class Variant(Form):
-    """One exported form of a version; every figure was measured on the file that ships."""
+class Variant(VariantCard):
+    """One exported variant of a version; every figure was measured on the file that ships."""
 
     name: str = Field(examples=["int8"])
     sha256: str = Field(description="digest of the file, which is also the ETag of its download")

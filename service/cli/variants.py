@@ -13,7 +13,7 @@ from service.cli.tables import Sheet, facts, sheet
 Document = dict[str, Any]
 
 TELLING = ("ratio", "target_speedup", "n", "m", "calibration", "layers", "block_size", "epochs")
-"""what of a part of the spec tells one way of making a form from another"""
+"""what of a part of the spec tells one way of making a variant from another"""
 ACCURACY = ("variant", "on", "made by", "val", "test", "drop", "95 % interval", "agrees", "accepted")
 FAST = ("ms p50", "p95", "speedup", "95 %", "img/s at 1", "at 8", "at 32")
 SPEED = ("variant", "on", *FAST, "ms load", "MB file", "packed", "memory")

@@ -1,9 +1,9 @@
-"""Decides which of the measured forms are good enough to be served, and which one is served by default.
+"""Decides which of the measured variants are good enough to be served, and which one is served by default.
 
-A form is accepted when it keeps its accuracy within the spec's limit and is faster than fp32 and than the form it was
-made from, both by more than measuring can be wrong (where size or accuracy is wanted: when it is not slower; where size
-is wanted: and its file is smaller). One that isn't is published all the same, with the reasons: hiding it would hide
-what was measured. All of it is judged on one provider: a form may be worth it on one and not on another.
+A variant is accepted when it keeps its accuracy within the spec's limit and is faster than fp32 and than the variant it
+was made from, both by more than measuring can be wrong (where size or accuracy is wanted: when it is not slower; where
+size is wanted: and its file is smaller). One that isn't is published all the same, with the reasons: hiding it would
+hide what was measured. All of it is judged on one provider: a variant may be worth it on one and not on another.
 """
 
 import math
@@ -27,7 +27,7 @@ BASELINE = "fp32"
 CONTROL = "control"
 ROUNDING = 1e-9  # a drop of exactly the limit is within it, whatever binary fractions make of it
 FASTER = 1.03
-"""A form is faster when its whole interval is above this: sessions of the very same file were up to 2.5 % apart (a
+"""A variant is faster when its whole interval is above this: sessions of the very same file were up to 2.5 % apart (a
 MobileNetV3 at 224 pixels, on a machine with other work), by where their weights happen to lie in memory, and rounds of
 the same sessions never average that out."""
 MOST_PLACES = 9  # of a figure in a reason
@@ -36,7 +36,7 @@ BATCH_DEPENDENT = (
     "an image's answer depends on the others that are asked with it, as the ranges of its activations are found over "
     "the whole batch: it is never served by default; name it to have it answer"
 )
-YARDSTICK = "is the yardstick of the pruned form, the same net trained on: not a smaller form"
+YARDSTICK = "is the yardstick of the pruned variant, the same net trained on: not a smaller form"
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Drop:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A form at the gate, on one provider."""
+    """A variant at the gate, on one provider."""
 
     measurement: Measurement
     size_bytes: int
     parent: str | None = BASELINE
-    """the form this one was made from; None for fp32 itself"""
+    """the variant this one was made from; None for fp32 itself"""
     stopped: str | None = None
     """why it lost too much on the way; what its file loses is then not told again"""
     batch_dependent: bool = False
@@ -66,7 +66,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of one form."""
+    """What the gate says of one variant."""
 
     accepted: bool
     reasons: tuple[str, ...]
@@ -75,7 +75,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Choice:
-    """The verdict on every form, and the form to serve by default."""
+    """The verdict on every variant, and the variant to serve by default."""
 
     verdicts: dict[str, Verdict]
     default: str
@@ -110,24 +110,26 @@ def _half_width(unseen: float, variance: float) -> float:
     return (unseen + math.sqrt(unseen**2 + 4 * unseen * variance)) / 2
 
 
-def choose(forms: Mapping[str, Candidate], *, max_accuracy_drop: float, objective: "Objective" = "latency") -> Choice:
-    """Return which forms are accepted and why not the others; the default is the best accepted one by `objective`.
+def choose(
+    variants: Mapping[str, Candidate], *, max_accuracy_drop: float, objective: "Objective" = "latency"
+) -> Choice:
+    """Return which variants are accepted and why not the others; the default is the best accepted one by `objective`.
 
-    `forms` holds `fp32`, measured, which is always accepted. Accuracy is compared with fp32, speed with fp32 and with
-    the form's parent: a form that was quantised after pruning has to be worth its last step too. For size and accuracy
-    it is enough that a form is not slower; for size its file has to be smaller than fp32's. The best is the
+    `variants` holds `fp32`, measured, which is always accepted. Accuracy is compared with fp32, speed with fp32 and
+    with the form's parent: a variant that was quantised after pruning has to be worth its last step too. For size and
+    accuracy it is enough that a variant is not slower; for size its file has to be smaller than fp32's. The best is the
     fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy). Of those that
     are nearly as good in that, the next of speed, accuracy and size decides.
     """
     least = FASTER if objective == "latency" else 1 / FASTER
-    below_bytes = forms[BASELINE].size_bytes if objective == "size" else None
+    below_bytes = variants[BASELINE].size_bytes if objective == "size" else None
     verdicts = {
         name: _judge(name, candidate, max_accuracy_drop=max_accuracy_drop, least=least, below_bytes=below_bytes)
-        for name, candidate in forms.items()
+        for name, candidate in variants.items()
     }
     best = {
         name: (candidate.measurement, candidate.size_bytes)
-        for name, candidate in forms.items()
+        for name, candidate in variants.items()
         if verdicts[name].accepted and isinstance(candidate.measurement, Figures)
     }
     for near_the_best in _ORDER[objective]:
@@ -136,29 +138,30 @@ def choose(forms: Mapping[str, Candidate], *, max_accuracy_drop: float, objectiv
     return Choice(verdicts, max(best, key=lambda name: best[name][0].speedup))
 
 
-def _fast(forms: "_Forms") -> "_Forms":
-    """Return the fastest form, and those that measuring can't tell from it."""
-    fastest = max((figures for figures, _ in forms.values()), key=lambda figures: figures.speedup)
+def _fast(variants: "_Variants") -> "_Variants":
+    """Return the fastest variant, and those that measuring can't tell from it."""
+    fastest = max((figures for figures, _ in variants.values()), key=lambda figures: figures.speedup)
     return {
-        name: form
-        for name, form in forms.items()
-        if FASTER * form[0].speedup >= fastest.speedup or form[0].speedup_interval[1] >= fastest.speedup_interval[0]
+        name: variant
+        for name, variant in variants.items()
+        if FASTER * variant[0].speedup >= fastest.speedup
+        or variant[0].speedup_interval[1] >= fastest.speedup_interval[0]
     }
 
 
-def _small(forms: "_Forms") -> "_Forms":
-    smallest = min(size_bytes for _, size_bytes in forms.values())
-    return {name: form for name, form in forms.items() if form[1] <= AS_SMALL * smallest}
+def _small(variants: "_Variants") -> "_Variants":
+    smallest = min(size_bytes for _, size_bytes in variants.values())
+    return {name: variant for name, variant in variants.items() if variant[1] <= AS_SMALL * smallest}
 
 
-def _accurate(forms: "_Forms") -> "_Forms":
-    most = max(figures.accuracy["val"] for figures, _ in forms.values())
-    return {name: form for name, form in forms.items() if form[0].accuracy["val"] >= most - ROUNDING}
+def _accurate(variants: "_Variants") -> "_Variants":
+    most = max(figures.accuracy["val"] for figures, _ in variants.values())
+    return {name: variant for name, variant in variants.items() if variant[0].accuracy["val"] >= most - ROUNDING}
 
 
-_Forms = dict[str, tuple[Figures, int]]
+_Variants = dict[str, tuple[Figures, int]]
 """form → what was measured, and the bytes of its file"""
-_ORDER: dict["Objective", tuple[Callable[[_Forms], _Forms], ...]] = {
+_ORDER: dict["Objective", tuple[Callable[[_Variants], _Variants], ...]] = {
     "latency": (_fast, _accurate, _small),
     "size": (_small, _fast, _accurate),
     "accuracy": (_accurate, _fast, _small),
@@ -192,7 +195,7 @@ def _judge(
 
 
 def told_loss(drop: Drop, *, accuracy: float, allowed: float) -> str | None:
-    """Return that a form of this accuracy loses more than is allowed, and how much; None where it doesn't."""
+    """Return that a variant of this accuracy loses more than is allowed, and how much; None where it doesn't."""
     if drop.value <= allowed + ROUNDING:  # False for what is no number
         return None
     places = _places(drop.value, beside=allowed, least=4)

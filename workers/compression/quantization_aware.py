@@ -39,7 +39,7 @@ from workers.evaluation.calibration import Temperature
 from workers.export.graph import export
 from workers.process.progress import Reporter, Stretch
 from workers.stages import evaluate
-from workers.stages.context import Form, Work, identity
+from workers.stages.context import Variant, Work, identity
 from workers.stages.train import train_stage
 from workers.tasks.image.examples import ImageArrays
 from workers.tasks.image.net import Classifier
@@ -58,7 +58,7 @@ def make(
     work: Work,
     arrays: ImageArrays,
     *,
-    source: Form,
+    source: Variant,
     part: QatInt8,
     images: CalibrationImages,
     target: Path,

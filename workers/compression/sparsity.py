@@ -1,10 +1,10 @@
 """Pruning of single weights: the smallest become zero, and the net keeps its shape.
 
-No runtime here is faster for it, only the compressed file shrinks: the forms say `size_only`. Two kinds, as the field
-defines them: by magnitude over all layers together (Han et al. 2015, arXiv:1506.02626; the *global* L1 pruning of Zhu &
-Gupta 2017, arXiv:1710.01878, and of torch.nn.utils.prune), and n:m, in which each group of m successive input channels
-of an output keeps its n largest weights (Mishra et al. 2021, arXiv:2104.08378; for a convolution the groups lie along
-the input channels at each place of its kernel, as NVIDIA's tensor cores and its ASP take them).
+No runtime here is faster for it, only the compressed file shrinks: the variants say `size_only`. Two kinds, as the
+field defines them: by magnitude over all layers together (Han et al. 2015, arXiv:1506.02626; the *global* L1 pruning of
+Zhu & Gupta 2017, arXiv:1710.01878, and of torch.nn.utils.prune), and n:m, in which each group of m successive input
+channels of an output keeps its n largest weights (Mishra et al. 2021, arXiv:2104.08378; for a convolution the groups
+lie along the input channels at each place of its kernel, as NVIDIA's tensor cores and its ASP take them).
 
 The weights are those of all convolutions and linear layers, the one that gives the classes included: ranked with all
 others, it keeps what it needs. Biases and norms stay. Removed weights stay removed in training: the net calculates with

@@ -42,9 +42,9 @@ def assemble(
     """Return the report as JSON, and its pictures.
 
     `identity` says what the run was (job, model, task, backbone, dataset, classes, and the monitor that picked the best
-    epoch); `examined` is by split, `made` what is known of each form (its variant's card), `defaults` the form that
-    each provider serves, `not_made` why a form that was asked for could not be made, `warnings` what is
-    likely to be wrong with the model.
+    epoch); `examined` is by split, `made` what is known of each variant (its variant's card), `defaults` the variant
+    that each provider serves, `not_made` why a variant that was asked for could not be made, `warnings` what is likely
+    to be wrong with the model.
     """
     metric = of_task(identity["task"]).score_label
     curves = training.curves(history, best_epoch=best_epoch, metric=metric, monitor=identity["monitor"])

@@ -1,4 +1,4 @@
-"""A report's part on the forms of the net: what was measured on each file, what the gate said, how each was made.
+"""A report's part on the variants of the net: what was measured on each file, what the gate said, how each was made.
 
 A form's figures are by provider: the same file is fast on one and slow on another, and is judged where it was measured.
 """
@@ -14,8 +14,8 @@ Card = Mapping[str, Any]
 Figures = Mapping[str, Any]
 
 COLUMNS = (
-    "form", "verdict", "validation", "test", "lost on validation", "agrees with fp32", "p50 ms", "p95 ms", "times fp32",
-    "times its parent", "images/s, 1", "8", "32", "file", "compressed", "load ms", "peak memory",
+    "variant", "verdict", "validation", "test", "lost on validation", "agrees with fp32", "p50 ms", "p95 ms",
+    "times fp32", "times its parent", "images/s, 1", "8", "32", "file", "compressed", "load ms", "peak memory",
 )  # fmt: skip
 FIGURES = 15  # of the columns are numbers
 ELSEWHERE = {
@@ -33,26 +33,27 @@ ELSEWHERE = {
 """what a card says that stands in other columns, or in other parts of the report"""
 READING = (
     "Each file was measured by onnxruntime, in turns with fp32, after a warm-up. Accuracy is judged on the validation "
-    "split, by which forms were chosen; the test split tells what that is worth. In brackets: 95 % intervals, of the "
-    "accuracy lost over the same images answered by both, of the speedup over the rounds. A form is accepted when the "
+    "split, by which variants were chosen; the test split tells what that is worth. In brackets: 95 % intervals, of "
+    "the accuracy lost over the same images answered by both, of the speedup over the rounds. A variant is accepted "
+    "when the "
     "upper end of its loss's interval is no more than the spec allows (with few images it never is), and it is faster "
-    "than fp32 and than the form it was made of, beyond the noise (with the objectives size and accuracy: "
+    "than fp32 and than the variant it was made of, beyond the noise (with the objectives size and accuracy: "
     "not slower; with size, its file is smaller than fp32's). The spec's objective picks the default of the accepted."
 )
 
 
-def pictures(forms: Mapping[str, Card], *, defaults: Mapping[str, str], metric: str) -> list[Picture]:
+def pictures(variants: Mapping[str, Card], *, defaults: Mapping[str, str], metric: str) -> list[Picture]:
     """Return accuracy against latency for each provider, as SVG and as PNG."""
     made: list[Picture] = []
-    for provider in providers(forms):
-        figures = measured_on(provider, forms)
+    for provider in providers(variants):
+        figures = measured_on(provider, variants)
         split = "test" if all(each["accuracy"].get("test") is not None for each in figures.values()) else "val"
         points = [
             Point(
                 name,
                 each["accuracy"][split],
                 each["latency_ms"]["p50"],
-                forms[name]["size_bytes"],
+                variants[name]["size_bytes"],
                 _standing(name, each, default=defaults.get(provider)),
             )
             for name, each in figures.items()
@@ -63,29 +64,29 @@ def pictures(forms: Mapping[str, Card], *, defaults: Mapping[str, str], metric: 
 
 
 def section(report: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
-    """Return the page's part on the forms; `drawn` has the elements of the pictures, by provider."""
-    forms, defaults = report["forms"], report["defaults"]
+    """Return the page's part on the variants; `drawn` has the elements of the pictures, by provider."""
+    variants, defaults = report["forms"], report["defaults"]
     parts = [f'<p class="faint">{text(READING)}</p>']
-    for provider in providers(forms):
-        parts += [f"<h3>{text(provider)}</h3>", f'<p class="faint">{text(_host(measured_on(provider, forms)))}</p>']
+    for provider in providers(variants):
+        parts += [f"<h3>{text(provider)}</h3>", f'<p class="faint">{text(_host(measured_on(provider, variants)))}</p>']
         parts.append(drawn.get(provider, ""))
-        parts.append(_figures(forms, provider, default=defaults.get(provider)))
-        parts += [f"<p>{text(line)}</p>" for line in [_beside_control(measured_on(provider, forms))] if line]
-    parts += ["<h3>How they were made</h3>", _making(forms)]
+        parts.append(_figures(variants, provider, default=defaults.get(provider)))
+        parts += [f"<p>{text(line)}</p>" for line in [_beside_control(measured_on(provider, variants))] if line]
+    parts += ["<h3>How they were made</h3>", _making(variants)]
     if report["not_made"]:
         rows = [[text(name), text(why)] for name, why in report["not_made"].items()]
-        parts += ["<h3>What could not be made</h3>", table(["form", "why"], rows, numbers=0)]
+        parts += ["<h3>What could not be made</h3>", table(["variant", "why"], rows, numbers=0)]
     return "\n".join(parts)
 
 
-def providers(forms: Mapping[str, Card]) -> list[str]:
-    """Return the providers that any form was measured on."""
-    return list(dict.fromkeys(name for card in forms.values() for name in card.get("measured", {})))
+def providers(variants: Mapping[str, Card]) -> list[str]:
+    """Return the providers that any variant was measured on."""
+    return list(dict.fromkeys(name for card in variants.values() for name in card.get("measured", {})))
 
 
-def measured_on(provider: str, forms: Mapping[str, Card]) -> dict[str, Figures]:
-    """Return form → figures of those that ran on the provider."""
-    found = {name: card.get("measured", {}).get(provider) for name, card in forms.items()}
+def measured_on(provider: str, variants: Mapping[str, Card]) -> dict[str, Figures]:
+    """Return variant → figures of those that ran on the provider."""
+    found = {name: card.get("measured", {}).get(provider) for name, card in variants.items()}
     return {name: each for name, each in found.items() if each is not None and "unmeasurable" not in each}
 
 
@@ -96,10 +97,10 @@ def _standing(name: str, figures: Figures, *, default: str | None) -> Standing:
 
 
 def _host(figures: Mapping[str, Figures]) -> str:
-    """Return where the figures are from; the forms of one job were measured together."""
+    """Return where the figures are from; the variants of one job were measured together."""
     first = next(iter(figures.values()), None)
     if first is None:
-        return "No form could be measured here."
+        return "No variant could be measured here."
     host = first["host"]
     features = f" ({', '.join(host['features'])})" if host["features"] else ""
     threads = "1 thread" if first["threads"] == 1 else f"{first['threads']} threads"
@@ -109,9 +110,9 @@ def _host(figures: Mapping[str, Figures]) -> str:
     )
 
 
-def _figures(forms: Mapping[str, Card], provider: str, *, default: str | None) -> str:
+def _figures(variants: Mapping[str, Card], provider: str, *, default: str | None) -> str:
     rows = []
-    for name, card in forms.items():
+    for name, card in variants.items():
         figures = card.get("measured", {}).get(provider)
         if figures is None:
             continue
@@ -176,23 +177,23 @@ def _beside_control(figures: Mapping[str, Figures]) -> str:
     return f"Pruned beside the control, the same net trained on as long without a cut: {told}."
 
 
-def _making(forms: Mapping[str, Card]) -> str:
+def _making(variants: Mapping[str, Card]) -> str:
     rows = [
         [
             text(name),
             text(card.get("parent") or "the trained net"),
             _listed(card.get("made_by") or {}),
-            _listed(_facts_of_its_own(name, forms)),
+            _listed(_facts_of_its_own(name, variants)),
         ]
-        for name, card in forms.items()
+        for name, card in variants.items()
     ]
-    return table(["form", "made of", "by", "facts"], rows, numbers=0)
+    return table(["variant", "made of", "by", "facts"], rows, numbers=0)
 
 
-def _facts_of_its_own(name: str, forms: Mapping[str, Card]) -> dict[str, Any]:
-    """Return what the card says beyond the figures, without what the form has from its parent or from the spec."""
-    card = forms[name]
-    known = {**forms.get(card.get("parent") or "", {}), **(card.get("made_by") or {})}
+def _facts_of_its_own(name: str, variants: Mapping[str, Card]) -> dict[str, Any]:
+    """Return what the card says beyond the figures, without what the variant has from its parent or from the spec."""
+    card = variants[name]
+    known = {**variants.get(card.get("parent") or "", {}), **(card.get("made_by") or {})}
     facts = {key: value for key, value in card.items() if key not in ELSEWHERE and known.get(key) != value}
     temperature = card.get("temperature")
     return facts | ({"temperature": temperature["value"]} if temperature else {})

@@ -31,7 +31,7 @@ from workers.export.sessions import open_session
 
 # N images, H height, W width, C channel, K class; where a tensor holds two numbers, they are of height and width
 
-FORM = "any-size"
+VARIANT = "any-size"
 INPUT, RESIZED = "images", "resized"
 LEAST_OPSET = 19
 """the first whose Resize keeps the middle in the middle"""
@@ -140,7 +140,7 @@ def write_any_size(fixed: Path, path: Path, *, fit: Literal["crop", "stretch"]) 
     whole = onnx.compose.merge_models(front, model, io_map=[(RESIZED, INPUT)])
     del whole.opset_import[len(model.opset_import) :]  # merging has listed them twice
     said = metadata.read(whole)
-    metadata.write(whole, said | {CARD_KEY: said.get(CARD_KEY, {}) | {"form": FORM}})
+    metadata.write(whole, said | {CARD_KEY: said.get(CARD_KEY, {}) | {"form": VARIANT}})
     try:
         onnx.checker.check_model(whole, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

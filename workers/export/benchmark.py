@@ -1,7 +1,7 @@
 """Measures exported files as they will be served: each provider in a fresh process (`workers.export.measuring`).
 
-One thread, no spinning, a warm-up, and each form beside fp32 and beside the form that it was made from. A form that
-can't be loaded or run on a provider is told as such; only fp32 has to run.
+One thread, no spinning, a warm-up, and each variant beside fp32 and beside the variant that it was made from. A variant
+that can't be loaded or run on a provider is told as such; only fp32 has to run.
 """
 
 import json
@@ -30,7 +30,7 @@ class BenchmarkFailed(Exception):
 
 
 def benchmark(
-    forms: Mapping[str, Path],
+    variants: Mapping[str, Path],
     *,
     baseline: str,
     images: Path,
@@ -44,13 +44,13 @@ def benchmark(
     limit_s: float = 180.0,
     report: Callable[[float], None] = lambda _: None,
 ) -> dict[Provider, dict[str, Measurement]]:
-    """Measure the files of `forms` on real images, on each provider that this host has; provider → form → figures.
+    """Measure the variants' files on real images, on each provider that this host has; provider → variant → figures.
 
     `images` is a .npy file of uint8 (N, H, W, C), `truths` what is true of each image, int64 (N,), float32 (N, K)
     or float32 (N, 1). `splits` are the indexes of `val` (at least one image) and `test`; a split without images gets no
-    accuracy. `parents` says what each form was made from (left out: the baseline).
+    accuracy. `parents` says what each variant was made from (left out: the baseline).
 
-    Timing takes about `budget_s` for two forms and half of that for each more (more where a call is slower than its
+    Timing takes about `budget_s` for two variants and half of that for each more (more where a call is slower than its
     share), accuracy as long as the images take, on `threads` threads. After about `limit_s` of wall time for all of it,
     on a host that is busy or slow, fewer images are answered and fewer rounds timed: at least what an interval needs,
     and the figures say how many. The CPU is always measured, CUDA where `device` allows it and a session really runs on
@@ -60,13 +60,13 @@ def benchmark(
         BenchmarkFailed: if a process ends without a result, or the baseline can't be measured.
         DeviceUnavailable: if `device` is `cuda` and no session runs on it.
     """
-    assert baseline in forms, (baseline, list(forms))
+    assert baseline in variants, (baseline, list(variants))
     assert len(splits["val"]), "accuracy is judged on validation images"
     splits = {split: indexes for split, indexes in splits.items() if len(indexes)}
     request = {
         "wanted": "figures",
-        "forms": {name: str(path.resolve()) for name, path in forms.items()},
-        "parents": {name: (parents or {}).get(name, baseline) for name in forms if name != baseline},
+        "variants": {name: str(path.resolve()) for name, path in variants.items()},
+        "parents": {name: (parents or {}).get(name, baseline) for name in variants if name != baseline},
         "baseline": baseline,
         "images": str(images.resolve()),
         "target": target.name,
@@ -90,9 +90,9 @@ def benchmark(
 
 
 def speedups(
-    forms: Mapping[str, Path], *, baseline: str, budget_s: float = 2.0, report: Callable[[], None] = lambda: None
+    variants: Mapping[str, Path], *, baseline: str, budget_s: float = 2.0, report: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
-    """Return how many times faster than `baseline` (one of `forms`) each file answers one image on one CPU thread.
+    """Return how many times faster than `baseline` (one of `variants`) each file answers one image on one CPU thread.
 
     All files take turns in a fresh process, as `benchmark` has it, for about `budget_s` seconds all together (at least
     9 calls each after the warm-up); the image is noise of the size that the file takes. It is what a search for a
@@ -102,10 +102,10 @@ def speedups(
     Raises:
         BenchmarkFailed: if a file can't be loaded or run.
     """
-    assert baseline in forms, (baseline, list(forms))
+    assert baseline in variants, (baseline, list(variants))
     request = {
         "wanted": "speedups",
-        "forms": {name: str(path.resolve()) for name, path in forms.items()},
+        "variants": {name: str(path.resolve()) for name, path in variants.items()},
         "baseline": baseline,
         "provider": "cpu",
         "budget_s": budget_s,

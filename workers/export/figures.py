@@ -19,13 +19,13 @@ class Figures:
     latency_ms: dict[str, float]
     """p50 and p95 of one image, by the clock of the speedup: on the CPU the time that the computing thread ran"""
     throughput: dict[str, float]
-    """images per second of that time, at batch 1, 8 and 32; comparable between forms (see `timing.pace`)"""
+    """images per second of that time, at batch 1, 8 and 32; comparable between variants (see `timing.pace`)"""
     speedup: float
     """fp32's time / this file's, one image at a time: the median over interleaved rounds (see `timing`)"""
     speedup_interval: tuple[float, float]
     """the 95 % interval of that"""
     parent_speedup: float | None
-    """the same against the form that this one was made from; None for fp32, or where that one can't be measured"""
+    """the same against the variant that this one was made from; None for fp32, or where that one can't be measured"""
     parent_speedup_interval: tuple[float, float] | None
     load_ms: float
     """from a file in memory to a session, in a process that had none"""

@@ -1,9 +1,9 @@
 """The measuring process: `python -m workers.export.measuring`, a request on stdin; it has no torch and no pydantic.
 
-Each form is tried first in a process of its own, forked before any session is made: what can't be loaded, or takes the
-process down with it, is told and left out, and its memory is what that one file needs. Then the images are answered,
-and the times are taken, each form beside the baseline and the form that it was made from. All of it has a limit in wall
-time: past that, on a host that is busy or slow, fewer images are answered and fewer rounds timed.
+Each variant is tried first in a process of its own, forked before any session is made: what can't be loaded, or takes
+the process down with it, is told and left out, and its memory is what that one file needs. Then the images are
+answered, and the times are taken, each variant beside the baseline and the variant that it was made from. All of it has
+a limit in wall time: past that, on a host that is busy or slow, fewer images are answered and fewer rounds timed.
 """
 
 import json
@@ -57,11 +57,11 @@ def main() -> None:
 
 
 def speedups(request: Mapping[str, Any], *, tell: Tell) -> dict[str, float]:
-    """Return how many times faster than the baseline each form answers one image of noise."""
+    """Return how many times faster than the baseline each variant answers one image of noise."""
     opened = {}
-    for name, path in request["forms"].items():
+    for name, path in request["variants"].items():
         opened[name] = sessions.open_session(Path(path), device=request["provider"], threads=THREADS)
-        tell(len(opened) / (len(request["forms"]) + 1))
+        tell(len(opened) / (len(request["variants"]) + 1))
     size_HWC = opened[request["baseline"]].get_inputs()[0].shape[1:]
     noise_NHWC = np.random.default_rng(0).integers(0, 256, (1, *size_HWC), dtype=np.uint8)
     timings = timing.take_turns(opened, noise_NHWC, budget_s=request["budget_s"])
@@ -72,23 +72,23 @@ def speedups(request: Mapping[str, Any], *, tell: Tell) -> dict[str, float]:
 
 
 def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
-    """Return `figures` (form → what its card says), or `absent`: why the provider is not there."""
+    """Return `figures` (variant → what its card says), or `absent`: why the provider is not there."""
     provider: Provider = request["provider"]
     baseline: str = request["baseline"]
     images_NHWC = np.load(request["images"], mmap_mode="r")
     splits = {name: np.asarray(indexes, dtype=np.int64) for name, indexes in request["splits"].items()}
     sample_NHWC = np.resize(images_NHWC[splits["val"][:LARGEST]], (LARGEST, *images_NHWC.shape[1:]))
     tried: dict[str, Tried | Unmeasurable] = {}
-    for name, path in request["forms"].items():
+    for name, path in request["variants"].items():
         tried[name] = alone(Path(path), sample_NHWC, provider=provider, threads=THREADS)
-        tell(TRY_SHARE * len(tried) / len(request["forms"]))
+        tell(TRY_SHARE * len(tried) / len(request["variants"]))
     first = tried[baseline]
     if isinstance(first, Unmeasurable):
         if provider == "cuda":
             return {"absent": first.reason}
         raise RuntimeError(f"{baseline} can't be measured: {first.reason}")
     work = _Measuring(
-        forms={name: Path(path) for name, path in request["forms"].items() if isinstance(tried[name], Tried)},
+        variants={name: Path(path) for name, path in request["variants"].items() if isinstance(tried[name], Tried)},
         provider=provider,
         images_NHWC=images_NHWC,
         splits=splits,
@@ -133,7 +133,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
 
 
 class _Judging:
-    """Compares what a form answered with what is true, and with what the baseline answered."""
+    """Compares what a variant answered with what is true, and with what the baseline answered."""
 
     def __init__(self, request: Mapping[str, Any], baseline: Mapping[str, "Answered"]) -> None:
         self._target = NAMED[request["target"]]
@@ -175,9 +175,9 @@ class Answered:
 
 @dataclass(frozen=True)
 class _Measuring:
-    """The forms that run on one provider, and the images."""
+    """The variants that run on one provider, and the images."""
 
-    forms: dict[str, Path]
+    variants: dict[str, Path]
     provider: Provider
     images_NHWC: NDArray[np.uint8]  # noqa: N815  the shape is part of the name
     splits: dict[str, NDArray[np.int64]]
@@ -191,17 +191,17 @@ class _Measuring:
         limit_s: float,
         tell: Tell,
     ) -> tuple[dict[str, dict[str, Answered]], dict[str, Unmeasurable]]:
-        """Return form → split → what it says of each image, and the forms that say nothing of use.
+        """Return variant → split → what it says of each image, and the variants that say nothing of use.
 
-        Images are answered in a random order, the same for all forms; after `limit_s` for all of them together, those
-        that are left are left out.
+        Images are answered in a random order, the same for all variants; after `limit_s` for all of them together,
+        those that are left are left out.
         """
-        share_s = limit_s / (len(self.forms) * len(self.splits))
-        batches = sum(-(-len(indexes) // EVALUATION_BATCH) for indexes in self.splits.values()) * len(self.forms)
+        share_s = limit_s / (len(self.variants) * len(self.splits))
+        batches = sum(-(-len(indexes) // EVALUATION_BATCH) for indexes in self.splits.values()) * len(self.variants)
         done = 0
         answers: dict[str, dict[str, Answered]] = {}
         unusable: dict[str, Unmeasurable] = {}
-        for name, path in self.forms.items():
+        for name, path in self.variants.items():
             session = self._open(path, threads=self.threads)
             told: dict[str, Answered] = {}
             undefined = asked = 0
@@ -243,10 +243,10 @@ class _Measuring:
     ) -> dict[str, dict[str, Any]]:
         """Return each form's speeds: beside the baseline and its parent, three sessions in memory at most.
 
-        The whole budget is for one form beside the baseline; each more adds half of it, and all have the same share.
-        Where calls are slow, rounds end after `limit_s` for all forms together.
+        The whole budget is for one variant beside the baseline; each more adds half of it, and all have the same share.
+        Where calls are slow, rounds end after `limit_s` for all variants together.
         """
-        kept = self._open(self.forms[baseline], threads=THREADS)
+        kept = self._open(self.variants[baseline], threads=THREADS)
         groups = [(name, parents.get(name) or baseline) for name in others] or [(baseline, baseline)]
         share_s = budget_s * (len(groups) + 1) / (2 * len(groups))
         own: dict[int, list[Sequence[timing.Call]]] = {size: [] for size in BATCHES}
@@ -255,9 +255,9 @@ class _Measuring:
         over_parents: dict[str, timing.Ratio | None] = {}
         for name, parent in groups:
             opened = {baseline: kept} | {
-                each: self._open(self.forms[each], threads=THREADS)
+                each: self._open(self.variants[each], threads=THREADS)
                 for each in (parent, name)
-                if each != baseline and each in self.forms
+                if each != baseline and each in self.variants
             }
             limits_s = {size: share * limit_s / len(groups) for size, share in SIZE_TIME.items()}
             timings = {1: timing.take_turns(opened, sample_NHWC[:1], budget_s=0.5 * share_s, limit_s=limits_s[1])}
@@ -282,7 +282,7 @@ class _Measuring:
         over_parents[baseline] = None
         return {
             name: _speeds(timing.pace(each, own, by=clock), over_parents[name])
-            | {"rounds": {str(size): len(pair.form) for size, pair in each.items()}}
+            | {"rounds": {str(size): len(pair.variant) for size, pair in each.items()}}
             for name, each in pairs.items()
         }
 

@@ -1,7 +1,7 @@
 """What an ONNX file says of itself, as JSON in its metadata: its labels, what it came from, and how good it is.
 
     espalier.labels    the names of the outputs, in their order
-    espalier.card      task, input, digests of spec and dataset, temperature, and which form this is
+    espalier.card      task, input, digests of spec and dataset, temperature, and which variant this is
     espalier.metrics   what was measured on this very file, once it was
 
 onnxruntime gives them as `session.get_modelmeta().custom_metadata_map`.
@@ -30,12 +30,12 @@ def write(model: onnx.ModelProto, values: Mapping[str, Any]) -> None:
     onnx.helper.set_model_props(model, texts)
 
 
-def stamp(path: Path, *, form: str, metrics: Mapping[str, Any]) -> None:
-    """Write into the file at `path` which form it is and what was measured on it; nothing but its metadata changes.
+def stamp(path: Path, *, variant: str, metrics: Mapping[str, Any]) -> None:
+    """Write into the file at `path` which variant it is and what was measured on it; nothing but its metadata changes.
 
     Its size changes with it: take the size, and the digest, after this.
     """
     model = onnx.load_model(path, load_external_data=False)
     said = read(model)
-    write(model, said | {CARD_KEY: said.get(CARD_KEY, {}) | {"form": form}, METRICS_KEY: dict(metrics)})
+    write(model, said | {CARD_KEY: said.get(CARD_KEY, {}) | {"form": variant}, METRICS_KEY: dict(metrics)})
     onnx.save_model(model, path)

@@ -9,7 +9,8 @@ On the CPU a call is compared by the time that its thread has run: on one thread
 time in which the system ran others is not the file's. On an idle machine both clocks tell the same.
 
 Files that ran at different moments are compared through the baseline, beside which each of them ran: what is told of a
-form is the baseline's own time over the form's ratio (`pace`), so that figures and ratios never say different things.
+variant is the baseline's own time over the form's ratio (`pace`), so that figures and ratios never say different
+things.
 """
 
 import math
@@ -62,15 +63,15 @@ class Ratio:
 
 
 class Pair(NamedTuple):
-    """The rounds of a form and of the baseline, both from the same call of `take_turns`."""
+    """The rounds of a variant and of the baseline, both from the same call of `take_turns`."""
 
     baseline: Rounds
-    form: Rounds
+    variant: Rounds
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a form is, comparable with every other form that ran beside the same baseline."""
+    """How fast a variant is, comparable with every other variant that ran beside the same baseline."""
 
     speedup: Ratio
     """at batch 1"""
@@ -117,14 +118,14 @@ def take_turns(
     return dict(timings)
 
 
-def ratio(baseline: Rounds, form: Rounds, *, by: Clock) -> Ratio:
-    """Return how many times faster `form` is than `baseline`, both from the same call of `take_turns`.
+def ratio(baseline: Rounds, variant: Rounds, *, by: Clock) -> Ratio:
+    """Return how many times faster `variant` is than `baseline`, both from the same call of `take_turns`.
 
     Where the system's clock of threads is too coarse for the calls, the wall's decides.
     """
-    if any(call.thread_s <= 0 for calls in (*baseline, *form) for call in calls):
+    if any(call.thread_s <= 0 for calls in (*baseline, *variant) for call in calls):
         by = "wall_s"
-    ratios = sorted(_quickest_s(other, by) / _quickest_s(own, by) for other, own in zip(baseline, form, strict=True))
+    ratios = sorted(_quickest_s(other, by) / _quickest_s(own, by) for other, own in zip(baseline, variant, strict=True))
     left_out = _left_out(len(ratios))
     return Ratio(float(np.median(ratios)), ratios[left_out], ratios[-1 - left_out])
 
@@ -141,9 +142,9 @@ def pace(pairs: Mapping[int, Pair], baseline: Mapping[int, Rounds], *, by: Clock
 
     The baseline itself is a pair of the same rounds.
     """
-    ratios = {size: ratio(pair.baseline, pair.form, by=by) for size, pair in pairs.items()}
+    ratios = {size: ratio(pair.baseline, pair.variant, by=by) for size, pair in pairs.items()}
     medians_s = {size: float(np.median(times_s(baseline[size], by=by))) / each.value for size, each in ratios.items()}
-    own_s = times_s(pairs[1].form, by=by)
+    own_s = times_s(pairs[1].variant, by=by)
     spread = float(np.percentile(own_s, 95) / np.median(own_s))
     return Pace(
         speedup=ratios[1],

@@ -45,7 +45,7 @@ def alone(
     The process is a fork of this one: call it before the first session is made, whose threads a fork would lose. One
     that has not ended after `limit_s` is killed.
     """
-    path.read_bytes()  # into the page cache, so that every form is read from memory
+    path.read_bytes()  # into the page cache, so that every variant is read from memory
     fork = multiprocessing.get_context("fork")
     ours, theirs = fork.Pipe(duplex=False)
     process = fork.Process(target=_tell_how_it_went, args=(theirs, path, sample_NHWC, provider, threads))
@@ -94,7 +94,7 @@ def _reason(error: Exception, path: Path, provider: Provider) -> str:
 
 
 def _number_format(path: Path) -> str:
-    """Return the fewest bits that the file's weights are in, by the name of the form."""
+    """Return the fewest bits that the file's weights are in, by the name of the variant."""
     import onnx  # noqa: PLC0415  only a file that was refused is looked into
 
     types = {tensor.data_type for tensor in onnx.load(path).graph.initializer}

@@ -1,4 +1,4 @@
-"""From figures to verdicts: what each form's card says it is worth on each provider, and which form is served there."""
+"""Verdicts on measured variants, by provider: what is accepted, and what is served by default."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from workers.export.figures import Measurement, Unmeasurable
 
 @dataclass(frozen=True)
 class Judged:
-    """The verdicts on all forms of a version."""
+    """The verdicts on all variants of a version."""
 
     measured: dict[str, dict[Provider, dict[str, Any]]]
     """form → provider → what its card says under `measured`"""
     defaults: dict[Provider, str]
-    """provider → form that is served there when none is named"""
+    """provider → variant that is served there when none is named"""
 
     @property
     def default(self) -> str:
         """Return the default of this host, which serves by the fastest provider that it has."""
         return self.defaults["cuda" if "cuda" in self.defaults else "cpu"]
 
-    def is_accepted(self, form: str) -> bool:
-        """Return whether some provider's gate lets the form pass."""
-        return any(told.get("accepted", False) for told in self.measured[form].values())
+    def is_accepted(self, variant: str) -> bool:
+        """Return whether some provider's gate lets the variant pass."""
+        return any(told.get("accepted", False) for told in self.measured[variant].values())
 
 
 def judge(
@@ -40,15 +40,15 @@ def judge(
 ) -> Judged:
     """Return the verdicts on what `workers.export.benchmark` has measured, each provider by itself.
 
-    `sizes_bytes` and `parents` are by form; `compression` is the spec's (None: no form but fp32 is asked for);
-    `stopped` says why of forms that failed their gate on the way; `batch_dependent` are those that answer an image by
-    what else is asked with it.
+    `sizes_bytes` and `parents` are by variant; `compression` is the spec's (None: no variant but fp32 is asked for);
+    `stopped` says why of variants that failed their gate on the way; `batch_dependent` are those that answer an image
+    by what else is asked with it.
     """
     limits = compression or Compression()
     sparse = _sparse(limits, parents)
-    measured: dict[str, dict[Provider, dict[str, Any]]] = {form: {} for form in sizes_bytes}
+    measured: dict[str, dict[Provider, dict[str, Any]]] = {variant: {} for variant in sizes_bytes}
     defaults: dict[Provider, str] = {}
-    for provider, forms in figures.items():
+    for provider, variants in figures.items():
         candidates = {
             name: gate.Candidate(
                 each,
@@ -58,11 +58,11 @@ def judge(
                 batch_dependent=name in batch_dependent,
                 sparse=name in sparse,
             )
-            for name, each in forms.items()
+            for name, each in variants.items()
         }
         choice = gate.choose(candidates, max_accuracy_drop=limits.max_accuracy_drop, objective=limits.objective)
         defaults[provider] = choice.default
-        for name, each in forms.items():
+        for name, each in variants.items():
             verdict = choice.verdicts[name]
             judged = {"accepted": verdict.accepted, "reasons": list(verdict.reasons)}
             measured[name][provider] = each.as_card() | ({} if isinstance(each, Unmeasurable) else judged)
@@ -70,7 +70,7 @@ def judge(
 
 
 def _sparse(compression: Compression, parents: Mapping[str, str | None]) -> set[str]:
-    """Return the forms with single weights at zero: the pruned one and what was made of it, unless channels left."""
+    """Return the variants with single weights at zero: the pruned one and what was made of it, unless channels left."""
     if compression.prune is None or compression.prune.kind == "structured":
         return set()
     return {name for name, parent in parents.items() if "pruned" in {name, parent}}

@@ -4,9 +4,9 @@ import numpy as np
 
 from models_store.datasets.store import ManifestEntry
 from models_store.targets import of_task
-from workers.export.any_size import FORM, AnySizeImpossible, compare, write_any_size
+from workers.export.any_size import VARIANT, AnySizeImpossible, compare, write_any_size
 from workers.export.verify import read_members
-from workers.stages.context import Form, Work
+from workers.stages.context import Variant, Work
 from workers.tasks.image.examples import ImageArrays
 
 MOST_COMPARED = 200
@@ -16,15 +16,15 @@ LEAST_AGREEMENT = 0.95
 
 
 def make_portable(
-    work: Work, entries: list[ManifestEntry], arrays: ImageArrays, fp32: Form
-) -> tuple[dict[str, Form], dict[str, str]]:
-    """Return the any-size form by its name, where the spec wants it; and by its name why it could not be made.
+    work: Work, entries: list[ManifestEntry], arrays: ImageArrays, fp32: Variant
+) -> tuple[dict[str, Variant], dict[str, str]]:
+    """Return the any-size variant by its name, where the spec wants it; and by its name why it could not be made.
 
     It is compared with serving's way through fp32's file, on validation images spread over the split.
     """
     if not work.spec.export.any_size:
         return {}, {}
-    path = work.staging / f"{FORM}.onnx"
+    path = work.staging / f"{VARIANT}.onnx"
     val = arrays.split("val")
     rows = val[np.linspace(0, len(val) - 1, num=min(len(val), MOST_COMPARED)).astype(np.int64)]
     target = of_task(work.spec.task)
@@ -40,13 +40,13 @@ def make_portable(
             max_pixels=work.settings.image_max_pixels,
         )
     except AnySizeImpossible as error:
-        work.reporter.warn(f"{FORM}: {error.detail}")
-        return {}, {FORM: error.detail}
+        work.reporter.warn(f"{VARIANT}: {error.detail}")
+        return {}, {VARIANT: error.detail}
     if found.agreement < LEAST_AGREEMENT and found.differing > 1:
         differs = (
             f"{found.differing} of {found.images} validation images get another answer from the any-size file than "
             f"from serving; {LEAST_AGREEMENT:.0%} must get the same: train longer, so that fewer answers are in doubt"
         )
-        work.reporter.warn(f"{FORM}: {differs}")
-        return {}, {FORM: differs}
-    return {FORM: Form(path, parent="fp32", facts={"standalone": True} | found.as_card())}, {}
+        work.reporter.warn(f"{VARIANT}: {differs}")
+        return {}, {VARIANT: differs}
+    return {VARIANT: Variant(path, parent="fp32", facts={"standalone": True} | found.as_card())}, {}

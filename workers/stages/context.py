@@ -1,4 +1,4 @@
-"""What the stages of one job share: the job itself, and its forms on their way."""
+"""What the stages of one job share: the job itself, and its variants on their way."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,8 @@ from workers.tasks.image.net import Classifier
 
 
 @dataclass
-class Form:
-    """One exported form on its way: its file, and the net or the form it was made from."""
+class Variant:
+    """One exported variant on its way: its file, and the net or the variant it was made from."""
 
     path: Path
     parent: str | None

@@ -94,15 +94,15 @@ def write_report(
     examined: dict[str, Examined],
     *,
     temperature: Temperature | None,
-    forms: dict[str, dict[str, Any]],
+    variants: dict[str, dict[str, Any]],
     defaults: dict[str, str],
     not_made: dict[str, str],
     warnings: list[str],
 ) -> str:
     """Put the report among the blobs and return its digest.
 
-    `forms` are the variants' cards, `defaults` the form that each provider serves, `not_made` why a form that was asked
-    for could not be made, `warnings` what is likely to be wrong with the model.
+    `variants` are the variants' cards, `defaults` the variant that each provider serves, `not_made` why a variant that
+    was asked for could not be made, `warnings` what is likely to be wrong with the model.
     """
     spec, assignment = work.spec, work.assignment
     identity = {
@@ -120,7 +120,7 @@ def write_report(
         history=trained.history,
         best_epoch=trained.best_epoch,
         temperature=temperature.as_card() if temperature else None,
-        made=forms,
+        made=variants,
         defaults=defaults,
         not_made=not_made,
         warnings=warnings,

@@ -1,7 +1,7 @@
 """The stage in which the net gets smaller: what the spec takes out of it, and the recovery from that.
 
-Each kind of pruning makes a net and what its card says (`_thin`); here its form is put among the others, held against
-its accuracy gate, and set beside the control: the net that was not cut, trained as the cut one recovered.
+Each kind of pruning makes a net and what its card says (`_thin`); here its variant is put among the others, held
+against its accuracy gate, and set beside the control: the net that was not cut, trained as the cut one recovered.
 """
 
 import copy
@@ -16,7 +16,7 @@ from models_store.targets import of_task
 from workers.compression import gate
 from workers.compression.gate import Drop
 from workers.process.progress import Reporter, Stretch
-from workers.stages.context import Form, Work
+from workers.stages.context import Variant, Work
 from workers.stages.recover import Patient, Validated, shares, state_of
 from workers.tasks.image.examples import ImageArrays
 from workers.tasks.image.net import Classifier
@@ -31,8 +31,8 @@ class Thinned:
     facts: dict[str, Any]
 
 
-def cut(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, str]:
-    """Add the pruned and recovered form, and its control, when the spec asks; return those not made, and why.
+def cut(work: Work, arrays: ImageArrays, variants: dict[str, Variant]) -> dict[str, str]:
+    """Add the pruned and recovered variant, and its control, when the spec asks; return those not made, and why.
 
     Raises:
         Drained: if a stop was asked for; what is done is in the checkpoints.
@@ -42,7 +42,7 @@ def cut(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, st
     if compression is None or part is None:
         return {}
     work.reporter.phase("pruning")
-    parent = forms["fp32"].net
+    parent = variants["fp32"].net
     assert parent is not None, "fp32 is made from a net"
     patient = Patient(work, arrays, parent, compression.recover)
     end = 0.5 if compression.control else 1.0
@@ -51,9 +51,9 @@ def cut(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, st
         before = patient.validate(parent, tell=lambda: work.reporter.progress(end))
     except Invalid as error:
         work.reporter.warn(f"pruned: {error.detail}")
-        beside = {"control": "there is no pruned form that it could stand beside"} if compression.control else {}
+        beside = {"control": "there is no pruned variant that it could stand beside"} if compression.control else {}
         return {"pruned": error.detail} | beside
-    forms["pruned"] = Form(
+    variants["pruned"] = Variant(
         work.staging / "pruned.onnx",
         parent="fp32",
         net=pruned.net,
@@ -69,7 +69,7 @@ def cut(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, st
     except Invalid as error:
         work.reporter.warn(f"control: {error.detail}")
         return {"control": error.detail}
-    _set_beside(patient, forms, pruned, control)
+    _set_beside(patient, variants, pruned, control)
     return {}
 
 
@@ -122,8 +122,8 @@ def _control(patient: Patient, reporter: Reporter, *, rounds: int) -> Thinned:
     return Thinned(net, after, {"recovery": recovery})
 
 
-def _set_beside(patient: Patient, forms: dict[str, Form], pruned: Thinned, control: Thinned) -> None:
-    """Add the control's form, and say in both forms' facts how they compare on the validation split."""
+def _set_beside(patient: Patient, variants: dict[str, Variant], pruned: Thinned, control: Thinned) -> None:
+    """Add the control's variant, and say in both forms' facts how they compare on the validation split."""
     assert patient.recovery is not None, "the spec refuses a control without a recovery"
     drop = _drop(patient, control.validated, pruned.validated)
     compared = {
@@ -131,14 +131,14 @@ def _set_beside(patient: Patient, forms: dict[str, Form], pruned: Thinned, contr
         "drop": drop.value,
         "drop_interval": [drop.low, drop.high],
     }
-    forms["control"] = Form(
+    variants["control"] = Variant(
         patient.work.staging / "control.onnx",
         parent="fp32",
         net=control.net,
         made_by=patient.recovery.model_dump(mode="json"),
         facts=control.facts | {"control": compared},
     )
-    forms["pruned"].facts = pruned.facts | {"control": compared}
+    variants["pruned"].facts = pruned.facts | {"control": compared}
 
 
 def _drop(patient: Patient, before: Validated, after: Validated) -> Drop:
@@ -147,7 +147,7 @@ def _drop(patient: Patient, before: Validated, after: Validated) -> Drop:
 
 
 def _failure(patient: Patient, before: Validated, after: Validated, *, allowed: float) -> str | None:
-    """Return why nothing more is made of a form: it loses too much; None where it does not, or too few images tell."""
+    """Return why nothing more is made of a variant: it loses too much; None where it does not, or can't be known."""
     loss = gate.told_loss(_drop(patient, before, after), accuracy=after.accuracy, allowed=allowed)
     if loss is None:
         return None

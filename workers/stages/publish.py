@@ -1,4 +1,4 @@
-"""The last stage: what is known of the version, which forms are good enough, and all that the supervisor is handed."""
+"""The last stage: the version's card, the verdicts on its variants, and the result for the supervisor."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from workers.export.sizes import compressed_bytes
 from workers.export.verify import Agreement
 from workers.stages import evaluate
 from workers.stages.accept import Judged, judge
-from workers.stages.context import Form, Work, identity
+from workers.stages.context import Variant, Work, identity
 from workers.tasks.image import net
 from workers.tasks.image.examples import ImageArrays
 from workers.tasks.image.net import Classifier
@@ -54,56 +54,56 @@ def publish(
     work: Work,
     trained: Trained[Classifier],
     arrays: ImageArrays,
-    forms: dict[str, Form],
+    variants: dict[str, Variant],
     *,
-    standalone: dict[str, Form],
+    standalone: dict[str, Variant],
     figures: dict[Provider, dict[str, Measurement]],
     examined: dict[str, Examined],
     card: dict[str, Any],
 ) -> None:
-    """Judge the forms, put their files and the report among the blobs, and tell the supervisor what to publish.
+    """Judge the variants, put their files and the report among the blobs, and tell the supervisor what to publish.
 
-    A form that fails its gate is published with the reasons; fp32 is published whatever happens to the others. Forms
-    that stand alone are files to take elsewhere: nothing judges them.
+    A variant that fails its gate is published with the reasons; fp32 is published whatever happens to the others.
+    Variants that stand alone are files to take elsewhere: nothing judges them.
     """
     work.reporter.phase("publishing")
     judged = judge(
         figures,
-        sizes_bytes={name: form.path.stat().st_size for name, form in forms.items()},
-        parents={name: form.parent for name, form in forms.items()},
+        sizes_bytes={name: variant.path.stat().st_size for name, variant in variants.items()},
+        parents={name: variant.parent for name, variant in variants.items()},
         compression=work.spec.compression,
-        stopped={name: form.stopped for name, form in forms.items() if form.stopped is not None},
-        batch_dependent=[name for name, form in forms.items() if form.batch_dependent],
+        stopped={name: variant.stopped for name, variant in variants.items() if variant.stopped is not None},
+        batch_dependent=[name for name, variant in variants.items() if variant.batch_dependent],
     )
     _tell_verdicts(work, judged)
     weights = work.blobs.put(net.save(trained.classifier, work.staging / "weights.safetensors"))
-    variants = []
-    for done, (name, form) in enumerate(forms.items(), 1):
-        metadata.stamp(form.path, form=name, metrics=_metrics(judged.measured[name]))
-        variant_card = form_card(name, form) | {"measured": judged.measured[name]}
-        variants.append(_stored(work, name, form, card=variant_card, accepted=judged.is_accepted(name)))
-        work.reporter.progress(0.9 * done / len(forms))
+    stored = []
+    for done, (name, variant) in enumerate(variants.items(), 1):
+        metadata.stamp(variant.path, variant=name, metrics=_metrics(judged.measured[name]))
+        card_of_variant = variant_card(name, variant) | {"measured": judged.measured[name]}
+        stored.append(_stored(work, name, variant, card=card_of_variant, accepted=judged.is_accepted(name)))
+        work.reporter.progress(0.9 * done / len(variants))
     report = evaluate.write_report(
         work,
         trained,
         arrays,
         examined,
-        temperature=forms["fp32"].temperature,
-        forms={each.name: each.card for each in variants},
-        defaults={str(provider): form for provider, form in judged.defaults.items()},
+        temperature=variants["fp32"].temperature,
+        variants={each.name: each.card for each in stored},
+        defaults={str(provider): variant for provider, variant in judged.defaults.items()},
         not_made=card["not_made"],
         warnings=card["warnings"],
     )
-    for name, form in standalone.items():
-        metadata.stamp(form.path, form=name, metrics=_comparison(form.facts))
-        variants.append(_stored(work, name, form, card=form_card(name, form), accepted=False))
+    for name, variant in standalone.items():
+        metadata.stamp(variant.path, variant=name, metrics=_comparison(variant.facts))
+        stored.append(_stored(work, name, variant, card=variant_card(name, variant), accepted=False))
     work.reporter.say(
         "result",
         {
             "card": card,
             "default_variant": judged.default,
             "defaults": judged.defaults,
-            "variants": [asdict(variant) for variant in variants],
+            "variants": [asdict(each) for each in stored],
             "weights_blob": weights.sha256,
             "files": {"report": report},
         },
@@ -124,23 +124,23 @@ def _tell_verdicts(work: Work, judged: Judged) -> None:
         work.reporter.log(f"the default on {provider} is {name}{faster}")
 
 
-def form_card(name: str, form: Form) -> dict[str, Any]:
+def variant_card(name: str, variant: Variant) -> dict[str, Any]:
     """Return what a variant's card says of the file, beside what was measured on it."""
     return {
         "kind": name,
-        "parent": form.parent,
-        "made_by": form.made_by,
-        "size_bytes": form.path.stat().st_size,
-        "compressed_bytes": compressed_bytes(form.path),
-        "size_only": False,  # what makes such a form says so in its facts
-        "batch_dependent": form.batch_dependent,
-        **({} if form.stopped is None else {"stopped": form.stopped}),
-        **form.facts,
+        "parent": variant.parent,
+        "made_by": variant.made_by,
+        "size_bytes": variant.path.stat().st_size,
+        "compressed_bytes": compressed_bytes(variant.path),
+        "size_only": False,  # what makes such a variant says so in its facts
+        "batch_dependent": variant.batch_dependent,
+        **({} if variant.stopped is None else {"stopped": variant.stopped}),
+        **variant.facts,
     }
 
 
-def _stored(work: Work, name: str, form: Form, *, card: dict[str, Any], accepted: bool) -> registry.Variant:
-    blob = work.blobs.put(form.path)  # which takes the file away
+def _stored(work: Work, name: str, variant: Variant, *, card: dict[str, Any], accepted: bool) -> registry.Variant:
+    blob = work.blobs.put(variant.path)  # which takes the file away
     return registry.Variant(name, blob.sha256, blob.size_bytes, card, accepted=accepted)
 
 

@@ -1,4 +1,4 @@
-"""The stage in which files get smaller: each form that the spec asks for, of each file there is."""
+"""The stage in which files get smaller: each variant that the spec asks for, of each file there is."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from models_store.targets import Activation, of_task
 from workers.evaluation.calibration import Temperature
 from workers.export import sessions
 from workers.process.progress import Drained, Reporter, Stretch
-from workers.stages.context import Form, Work
+from workers.stages.context import Variant, Work
 from workers.tasks.image.examples import ImageArrays
 
 if TYPE_CHECKING:  # onnxruntime's quantisation takes seconds that other jobs are spared
@@ -24,17 +24,17 @@ SEARCHED = ("target_speedup", "speedup", "probes")  # parts of `pruning` that we
 
 @dataclass(frozen=True)
 class Step:
-    """One form to make: of which file, where to, and whom to tell how much of it is done (which may raise)."""
+    """One variant to make: of which file, where to, and whom to tell how much of it is done (which may raise)."""
 
     work: Work
     arrays: ImageArrays
-    source: Form
+    source: Variant
     baseline: Path
     """the fp32 file, whose accuracy is the measure"""
     path: Path
     report: Callable[[float], None]
     reporter: Reporter
-    """the same for a form that trains; it is asked about stops"""
+    """the same for a variant that trains; it is asked about stops"""
 
     @property
     def activation(self) -> Activation:
@@ -43,9 +43,9 @@ class Step:
 
 
 def quantize_files(
-    work: Work, arrays: ImageArrays, forms: dict[str, Form], *, missing: Mapping[str, str] | None = None
+    work: Work, arrays: ImageArrays, variants: dict[str, Variant], *, missing: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Add the forms that the spec asks for, of each file; return those that could not be made, and why.
+    """Add the variants that the spec asks for, of each file; return those that could not be made, and why.
 
     `missing` says why of the files that could not be made before: what was to be made of them is told as well.
 
@@ -56,9 +56,11 @@ def quantize_files(
     if not parts:
         return {}
     work.reporter.phase("quantizing")
-    sources = [(name, form) for name, form in forms.items() if form.stopped is None and name not in NO_SOURCES]
-    steps = [(name, form, part) for name, form in sources for part in parts]
-    not_made = _without_source(parts, forms, missing or {})
+    sources = [
+        (name, variant) for name, variant in variants.items() if variant.stopped is None and name not in NO_SOURCES
+    ]
+    steps = [(name, variant, part) for name, variant in sources for part in parts]
+    not_made = _without_source(parts, variants, missing or {})
     for done, (name, source, part) in enumerate(steps):
         target = _name(part, name)
         path = work.staging / f"{target}.onnx"
@@ -67,14 +69,14 @@ def quantize_files(
         told.progress(0.0, step=target)
         report(0.0)
         try:
-            facts = _make(part, Step(work, arrays, source, forms["fp32"].path, path, report, told))
+            facts = _make(part, Step(work, arrays, source, variants["fp32"].path, path, report, told))
             _require_loadable(path, part)
         except Invalid as error:  # a form's own failure, in its making or in its training
             work.reporter.warn(f"{target} is not made: {error.detail}")
             path.unlink(missing_ok=True)
             not_made[target] = error.detail
             continue
-        forms[target] = Form(
+        variants[target] = Variant(
             path,
             parent=name,
             made_by=part.model_dump(mode="json"),
@@ -85,14 +87,18 @@ def quantize_files(
 
 
 def _name(part: asked.Quantization, source: str) -> str:
-    return asked.FORMS[part.kind] if source == "fp32" else f"{source}-{asked.FORMS[part.kind]}"
+    return asked.VARIANTS[part.kind] if source == "fp32" else f"{source}-{asked.VARIANTS[part.kind]}"
 
 
 def _without_source(
-    parts: Sequence[asked.Quantization], forms: Mapping[str, Form], missing: Mapping[str, str]
+    parts: Sequence[asked.Quantization], variants: Mapping[str, Variant], missing: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the forms that are not made because what they are made of was stopped, or was not made itself."""
-    reasons = {name: f"{name} was stopped: {form.stopped}" for name, form in forms.items() if form.stopped is not None}
+    """Return the variants that are not made because what they are made of was stopped, or was not made itself."""
+    reasons = {
+        name: f"{name} was stopped: {variant.stopped}"
+        for name, variant in variants.items()
+        if variant.stopped is not None
+    }
     reasons |= {name: f"{name} was not made: {reason}" for name, reason in missing.items()}
     return {
         _name(part, source): reason for source, reason in reasons.items() if source not in NO_SOURCES for part in parts
@@ -100,7 +106,7 @@ def _without_source(
 
 
 def _inherited(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a source's facts say of a form made of it: how it is shaped and answers, not how it came to be."""
+    """Return what a source's facts say of a variant made of it: how it is shaped and answers, not how it came to be."""
     kept = {name: facts[name] for name in INHERITED if name in facts}
     if "pruning" in kept:
         kept["pruning"] = {name: value for name, value in kept["pruning"].items() if name not in SEARCHED}
@@ -108,8 +114,8 @@ def _inherited(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _make(part: asked.Quantization, step: Step) -> dict[str, Any]:
-    """Write one form, and return what was done to it."""
-    # seconds that jobs without such forms are spared
+    """Write one variant, and return what was done to it."""
+    # seconds that jobs without such variants are spared
     from workers.compression.quantization import dynamic, floats, weights  # noqa: PLC0415
 
     source, path = step.source.path, step.path
@@ -127,7 +133,7 @@ def _make(part: asked.Quantization, step: Step) -> dict[str, Any]:
 
 
 def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict[str, Any]:
-    """Write a form whose activations have ranges read on images."""
+    """Write a variant whose activations have ranges read on images."""
     from workers.compression import quantization_aware  # noqa: PLC0415  as above
     from workers.compression.quantization.accuracy import gate_of  # noqa: PLC0415  as above
     from workers.compression.quantization.mixed import quantize_mixed  # noqa: PLC0415  as above
@@ -161,7 +167,7 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
             if not facts["gate_held"] and not facts["float_layers_allowed"]:
                 work.reporter.warn(
                     f"{path.stem}: `max_float_share` {part.max_float_share:g} leaves room for no layer in float beside "
-                    f"the {len(facts['float_layers'])} of {facts['layers']} that are so in every 8-bit form: it is "
+                    f"the {len(facts['float_layers'])} of {facts['layers']} that are so in every 8-bit variant: it is "
                     "plain static quantisation, and misses the accuracy gate; raise the share"
                 )
             return facts

@@ -14,12 +14,12 @@ import onnxruntime
 import torch
 
 from models_store.datasets.store import ManifestEntry
-from models_store.spec.quantization import FORMS
+from models_store.spec.quantization import VARIANTS
 from workers.compression.gate import BASELINE
 from workers.export.sessions import open_session
 from workers.export.verify import Agreement, VerificationFailed, compare, read_members, require
 from workers.process.progress import part_of
-from workers.stages.context import Form, Work
+from workers.stages.context import Variant, Work
 from workers.tasks.image.examples import ImageArrays
 from workers.training import targets
 from workers.training.feeds import probabilities
@@ -28,43 +28,45 @@ Item = TypeVar("Item")
 
 
 def check_files(
-    work: Work, entries: list[ManifestEntry], arrays: ImageArrays, forms: dict[str, Form]
+    work: Work, entries: list[ManifestEntry], arrays: ImageArrays, variants: dict[str, Variant]
 ) -> tuple[dict[str, Agreement], dict[str, str]]:
-    """Compare each file with its net on the val split; return how far they agree, and the forms that were left out.
+    """Compare each file with its net on the val split; return how far they agree, and the variants that were left out.
 
-    Forms that fail are taken out of `forms`, with what was made of them; the others' facts say under `parity` how far
-    they agree.
+    Variants that fail are taken out of `variants`, with what was made of them; the others' facts say under `parity` how
+    far they agree.
 
     Raises:
         VerificationFailed: if fp32 does not answer as the trained net does.
     """
     work.reporter.phase("verifying")
-    families = {name: [name, *_made_of(name, forms)] for name, form in forms.items() if form.net is not None}
+    families = {
+        name: [name, *_made_of(name, variants)] for name, variant in variants.items() if variant.net is not None
+    }
     agreements: dict[str, Agreement] = {}
     for done, (source, family) in enumerate(families.items()):
         told = part_of(work.reporter.progress, done, len(families))
-        agreements |= _compare(work, entries, arrays, forms, source=source, family=family, report=told)
+        agreements |= _compare(work, entries, arrays, variants, source=source, family=family, report=told)
     left_out: dict[str, str] = {}
     for name, agreement in agreements.items():
-        if not _is_rounded(forms[name]):
-            left_out |= _required(name, agreement, forms)
+        if not _is_rounded(variants[name]):
+            left_out |= _required(name, agreement, variants)
     for name, reason in left_out.items():
         work.reporter.warn(f"{name} is left out: {reason}")
-        del forms[name]
-    for name, form in forms.items():
+        del variants[name]
+    for name, variant in variants.items():
         if name in agreements:
-            form.facts = form.facts | {"parity": agreements[name].as_card()}
-    return {name: agreement for name, agreement in agreements.items() if name in forms}, left_out
+            variant.facts = variant.facts | {"parity": agreements[name].as_card()}
+    return {name: agreement for name, agreement in agreements.items() if name in variants}, left_out
 
 
-def _required(name: str, agreement: Agreement, forms: dict[str, Form]) -> dict[str, str]:
-    """Return why a form is left out, and what was made of it; nothing when it answers as its net does."""
+def _required(name: str, agreement: Agreement, variants: dict[str, Variant]) -> dict[str, str]:
+    """Return why a variant is left out, and what was made of it; nothing when it answers as its net does."""
     try:
         require(agreement)
     except VerificationFailed as failure:
         if name == BASELINE:
             raise
-        children = [each for each in forms if name in _ancestors(each, forms)]
+        children = [each for each in variants if name in _ancestors(each, variants)]
         why = f"{name}, which it was made of, does not answer as its net does"
         return {name: failure.detail} | dict.fromkeys(children, why)
     return {}
@@ -74,20 +76,20 @@ def _compare(
     work: Work,
     entries: list[ManifestEntry],
     arrays: ImageArrays,
-    forms: dict[str, Form],
+    variants: dict[str, Variant],
     *,
     source: str,
     family: list[str],
     report: Callable[[float], None],
 ) -> dict[str, Agreement]:
     """Compare the file of a net, and those of fewer bits that were made from it, with the net."""
-    net = forms[source].net
+    net = variants[source].net
     assert net is not None, "a family is of a net"
     indexes = arrays.split("val")
     aim = targets.build(work.spec.task, arrays)
     files = read_members(work.blobs.local(work.assignment.images_blob), (entries[index].member for index in indexes))
     return compare(
-        {name: session for name in family if (session := _opened(work, name, forms[name])) is not None},
+        {name: session for name in family if (session := _opened(work, name, variants[name])) is not None},
         files=_told(files, len(indexes), report),
         rows=indexes,
         predict=partial(
@@ -95,7 +97,7 @@ def _compare(
             net,
             arrays,
             activation=aim.target.activation,
-            temperature=forms[source].divisor,
+            temperature=variants[source].divisor,
             device=work.device,
         ),
         decoding=work.spec.input,
@@ -105,14 +107,14 @@ def _compare(
     )
 
 
-def _opened(work: Work, name: str, form: Form) -> onnxruntime.InferenceSession | None:
-    """Return a session on the CPU; None for a form of fewer bits that does not run there."""
-    if not _is_rounded(form):
-        return open_session(form.path, device="cpu", threads=torch.get_num_threads())
+def _opened(work: Work, name: str, variant: Variant) -> onnxruntime.InferenceSession | None:
+    """Return a session on the CPU; None for a variant of fewer bits that does not run there."""
+    if not _is_rounded(variant):
+        return open_session(variant.path, device="cpu", threads=torch.get_num_threads())
     size, channels = work.spec.input.size, work.spec.input.channels
     assert size is not None, "the spec is resolved"
     try:
-        session = open_session(form.path, device="cpu", threads=torch.get_num_threads())
+        session = open_session(variant.path, device="cpu", threads=torch.get_num_threads())
         session.run(["probabilities"], {"images": np.zeros((1, size, size, channels), np.uint8)})
     except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base; measuring tells it in the card
         work.reporter.warn(f"{name} does not run on the CPU and is not compared with its net: {error}")
@@ -120,26 +122,26 @@ def _opened(work: Work, name: str, form: Form) -> onnxruntime.InferenceSession |
     return session
 
 
-def _made_of(source: str, forms: dict[str, Form]) -> list[str]:
-    """Return the forms without a net of their own that were made from the source's file, in any number of steps."""
+def _made_of(source: str, variants: dict[str, Variant]) -> list[str]:
+    """Return the variants without a net of their own that were made from the source's file, in any number of steps."""
 
     def nearest(name: str) -> str | None:
-        form = forms[name]
-        return name if form.net is not None else nearest(form.parent) if form.parent in forms else None
+        variant = variants[name]
+        return name if variant.net is not None else nearest(variant.parent) if variant.parent in variants else None
 
-    return [name for name in forms if name != source and nearest(name) == source]
+    return [name for name in variants if name != source and nearest(name) == source]
 
 
-def _ancestors(name: str, forms: dict[str, Form]) -> Iterator[str]:
-    parent = forms[name].parent
+def _ancestors(name: str, variants: dict[str, Variant]) -> Iterator[str]:
+    parent = variants[name].parent
     while parent is not None:
         yield parent
-        parent = forms[parent].parent if parent in forms else None
+        parent = variants[parent].parent if parent in variants else None
 
 
-def _is_rounded(form: Form) -> bool:
-    """Return whether the form is one of fewer bits."""
-    return (form.made_by or {}).get("kind") in FORMS
+def _is_rounded(variant: Variant) -> bool:
+    """Return whether the variant is one of fewer bits."""
+    return (variant.made_by or {}).get("kind") in VARIANTS
 
 
 def _told(items: Iterable[Item], count: int, report: Callable[[float], None]) -> Iterator[Item]:

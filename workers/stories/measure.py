@@ -3,31 +3,30 @@
 from dataclasses import asdict
 
 from workers.stages.accept import judge
-from workers.stages.context import Form, Work
+from workers.stages.context import Variant, Work
 from workers.stories.supervised import measure_files, read_data
 
 
 def run(work: Work) -> None:
     """Measure every file as the pipeline does, judge them by the version's spec, and tell the supervisor."""
-    variants = {variant["name"]: variant for variant in work.assignment.variants or []}
     _, arrays = read_data(work)
-    forms = {
-        name: Form(
-            work.blobs.local(variant["blob"]),
-            parent=variant["card"].get("parent"),
-            made_by=variant["card"].get("made_by"),
-            stopped=variant["card"].get("stopped"),
+    variants = {
+        each["name"]: Variant(
+            work.blobs.local(each["blob"]),
+            parent=each["card"].get("parent"),
+            made_by=each["card"].get("made_by"),
+            stopped=each["card"].get("stopped"),
         )
-        for name, variant in variants.items()
+        for each in work.assignment.variants or []
     }
-    figures = measure_files(work, arrays, forms)
+    figures = measure_files(work, arrays, variants)
     work.reporter.phase("publishing")
     judged = judge(
         figures,
-        sizes_bytes={name: form.path.stat().st_size for name, form in forms.items()},
-        parents={name: form.parent for name, form in forms.items()},
+        sizes_bytes={name: variant.path.stat().st_size for name, variant in variants.items()},
+        parents={name: variant.parent for name, variant in variants.items()},
         compression=work.spec.compression,
-        stopped={name: form.stopped for name, form in forms.items() if form.stopped is not None},
-        batch_dependent=[name for name, form in forms.items() if form.batch_dependent],
+        stopped={name: variant.stopped for name, variant in variants.items() if variant.stopped is not None},
+        batch_dependent=[name for name, variant in variants.items() if variant.batch_dependent],
     )
     work.reporter.say("result", asdict(judged))

@@ -23,7 +23,7 @@ from workers.export.figures import Measurement, Unmeasurable
 from workers.export.graph import export
 from workers.stages import evaluate, fit, prune, quantize
 from workers.stages.any_size import make_portable
-from workers.stages.context import Form, Work, identity
+from workers.stages.context import Variant, Work, identity
 from workers.stages.publish import publish, version_card
 from workers.stages.train import learn
 from workers.stages.verify import check_files
@@ -44,21 +44,21 @@ def run(work: Work) -> None:
     """Do the job: every stage in its order."""
     entries, arrays = read_data(work)
     trained = learn(work, arrays)
-    forms = {"fp32": Form(work.staging / "fp32.onnx", parent=None, net=trained.classifier)}
-    not_made = prune.cut(work, arrays, forms)
-    not_made |= write_files(work, arrays, forms)
-    not_made |= quantize.quantize_files(work, arrays, forms, missing=not_made)
-    agreements, left_out = check_files(work, entries, arrays, forms)
-    standalone, impossible = make_portable(work, entries, arrays, forms["fp32"])
+    variants = {"fp32": Variant(work.staging / "fp32.onnx", parent=None, net=trained.classifier)}
+    not_made = prune.cut(work, arrays, variants)
+    not_made |= write_files(work, arrays, variants)
+    not_made |= quantize.quantize_files(work, arrays, variants, missing=not_made)
+    agreements, left_out = check_files(work, entries, arrays, variants)
+    standalone, impossible = make_portable(work, entries, arrays, variants["fp32"])
     not_made |= left_out | impossible
-    examined = evaluate_file(work, entries, arrays, forms["fp32"])
-    figures = measure_files(work, arrays, forms)
-    not_made |= leave_out_what_runs_nowhere(work, forms, figures)
-    agreements = {name: each for name, each in agreements.items() if name in forms}
+    examined = evaluate_file(work, entries, arrays, variants["fp32"])
+    figures = measure_files(work, arrays, variants)
+    not_made |= leave_out_what_runs_nowhere(work, variants, figures)
+    agreements = {name: each for name, each in agreements.items() if name in variants}
     warnings = warn_of_the_result(work, trained, arrays, examined)
     card = version_card(work, trained, arrays, agreements=agreements, examined=examined, not_made=not_made)
     card |= {"warnings": warnings}
-    publish(work, trained, arrays, forms, standalone=standalone, figures=figures, examined=examined, card=card)
+    publish(work, trained, arrays, variants, standalone=standalone, figures=figures, examined=examined, card=card)
 
 
 def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
@@ -84,33 +84,35 @@ def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
     return entries, arrays
 
 
-def write_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, str]:
-    """Export each net to its file, at a temperature of its own; return the forms that can't be exported, and why.
+def write_files(work: Work, arrays: ImageArrays, variants: dict[str, Variant]) -> dict[str, str]:
+    """Export each net to its file, at a temperature of its own; return the variants that can't be exported, and why.
 
     Figures are not in it yet: they are measured on the file, and stamped when it is published.
     """
     work.reporter.phase("exporting")
     not_made: dict[str, str] = {}
-    for done, (name, form) in enumerate([*forms.items()], 1):
-        work.reporter.progress((done - 1) / (len(forms) + len(not_made)), step=name)
+    for done, (name, variant) in enumerate([*variants.items()], 1):
+        work.reporter.progress((done - 1) / (len(variants) + len(not_made)), step=name)
         try:
-            _write_file(work, arrays, name, form)
+            _write_file(work, arrays, name, variant)
         except Exception as error:
             if name == "fp32" or disk.is_full(error):
                 raise
             # a net that was cut apart may be one that torch's exporter can't follow; its errors share no base
             not_made[name] = f"torch can't export the net: {(str(error).strip() or repr(error)).splitlines()[0][:500]}"
             work.reporter.warn(f"{name} is not made: {not_made[name]}")
-            del forms[name]
-        work.reporter.progress(done / (len(forms) + len(not_made)))
+            del variants[name]
+        work.reporter.progress(done / (len(variants) + len(not_made)))
     return not_made
 
 
-def evaluate_file(work: Work, entries: list[ManifestEntry], arrays: ImageArrays, form: Form) -> dict[str, Examined]:
+def evaluate_file(
+    work: Work, entries: list[ManifestEntry], arrays: ImageArrays, variant: Variant
+) -> dict[str, Examined]:
     """Return everything that there is to say of the fp32 file's answers to the val and test splits."""
     work.reporter.phase("evaluating")
-    session = sessions.open_session(form.path, device=work.settings.device, threads=torch.get_num_threads())
-    examined = evaluate.examine_file(work, entries, arrays, session, temperature=form.divisor)
+    session = sessions.open_session(variant.path, device=work.settings.device, threads=torch.get_num_threads())
+    examined = evaluate.examine_file(work, entries, arrays, session, temperature=variant.divisor)
     work.reporter.metrics(**evaluate.headline(examined))
     return examined
 
@@ -126,13 +128,15 @@ def warn_of_the_result(
     return [*doubts.of_history(trained.history, work.spec, outputs=outputs).values(), *found]
 
 
-def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> dict[Provider, dict[str, Measurement]]:
+def measure_files(
+    work: Work, arrays: ImageArrays, variants: dict[str, Variant]
+) -> dict[Provider, dict[str, Measurement]]:
     """Return each file's accuracy, latency, throughput and memory on each provider, measured in fresh processes."""
     work.reporter.phase("measuring")
     return benchmark(
-        {name: form.path for name, form in forms.items()},
+        {name: variant.path for name, variant in variants.items()},
         baseline="fp32",
-        parents={name: form.parent for name, form in forms.items()},
+        parents={name: variant.parent for name, variant in variants.items()},
         images=Path(str(arrays.images_NHWC.filename)),  # type: ignore[attr-defined]  # a memory map has one
         truths=arrays.targets,
         target=of_task(work.spec.task),
@@ -146,38 +150,38 @@ def measure_files(work: Work, arrays: ImageArrays, forms: dict[str, Form]) -> di
 
 
 def leave_out_what_runs_nowhere(
-    work: Work, forms: dict[str, Form], figures: Mapping[Provider, dict[str, Measurement]]
+    work: Work, variants: dict[str, Variant], figures: Mapping[Provider, dict[str, Measurement]]
 ) -> dict[str, str]:
-    """Take the forms that no provider of this host can run out of `forms` and `figures`; return them, and why."""
+    """Take the variants that no provider of this host can run out of `variants` and `figures`; return them, and why."""
     left_out = {}
-    for name in list(forms):
+    for name in list(variants):
         reasons = [each.reason for told in figures.values() if isinstance(each := told[name], Unmeasurable)]
         if len(reasons) == len(figures):
             left_out[name] = "; ".join(dict.fromkeys(reasons))
             work.reporter.warn(f"{name} is left out: {left_out[name]}")
-            del forms[name]
+            del variants[name]
             for told in figures.values():
                 del told[name]
     return left_out
 
 
-def _write_file(work: Work, arrays: ImageArrays, name: str, form: Form) -> None:
+def _write_file(work: Work, arrays: ImageArrays, name: str, variant: Variant) -> None:
     spec, assignment = work.spec, work.assignment
     assert spec.input.size is not None, "the spec is resolved"
-    assert form.net is not None, "only nets are exported"
-    form.temperature = evaluate.temperature_of(work, form.net, arrays)
-    if form.temperature is not None:
-        form.facts = form.facts | {"temperature": form.temperature.as_card()}
+    assert variant.net is not None, "only nets are exported"
+    variant.temperature = evaluate.temperature_of(work, variant.net, arrays)
+    if variant.temperature is not None:
+        variant.facts = variant.facts | {"temperature": variant.temperature.as_card()}
     export(
-        form.net,
-        mean=form.net.mean,
-        std=form.net.std,
+        variant.net,
+        mean=variant.net.mean,
+        std=variant.net.std,
         size=spec.input.size,
         channels=spec.input.channels,
         opset=spec.export.opset,
         labels=assignment.classes,
-        card=identity(work) | {"form": name, "temperature": form.divisor},
-        path=form.path,
+        card=identity(work) | {"form": name, "temperature": variant.divisor},
+        path=variant.path,
         activation=of_task(spec.task).activation,
-        temperature=form.divisor,
+        temperature=variant.divisor,
     )

@@ -37,7 +37,7 @@ def measured(accuracy: float, speedup: float = 1.0, **changes: Any) -> Figures:
     return Figures(**(figures | changes))
 
 
-def form(accuracy: float, speedup: float = 1.0, *, size_bytes: int = SIZE_BYTES, **changes: Any) -> Candidate:
+def variant(accuracy: float, speedup: float = 1.0, *, size_bytes: int = SIZE_BYTES, **changes: Any) -> Candidate:
     return Candidate(measured(accuracy, speedup, **changes), size_bytes)
 
 
@@ -49,15 +49,15 @@ def pruned_int8(accuracy: float, speedup: float, *, over_parent: float) -> Candi
     return Candidate(measured(accuracy, speedup, **over), SIZE_BYTES, parent="pruned")
 
 
-def test_the_fastest_accepted_form_is_the_default() -> None:
-    choice = choose({"fp32": FP32, "int8": form(0.945, 2.1), "pruned": form(0.94, 1.6)}, max_accuracy_drop=0.02)
+def test_the_fastest_accepted_variant_is_the_default() -> None:
+    choice = choose({"fp32": FP32, "int8": variant(0.945, 2.1), "pruned": variant(0.94, 1.6)}, max_accuracy_drop=0.02)
 
     assert choice.default == "int8"
     assert all(verdict.accepted for verdict in choice.verdicts.values())
 
 
-def test_a_form_that_loses_too_much_is_not_accepted_and_never_the_default() -> None:
-    choice = choose({"fp32": FP32, "int8": form(0.90, 9.0)}, max_accuracy_drop=0.02)
+def test_a_variant_that_loses_too_much_is_not_accepted_and_never_the_default() -> None:
+    choice = choose({"fp32": FP32, "int8": variant(0.90, 9.0)}, max_accuracy_drop=0.02)
 
     verdict = choice.verdicts["int8"]
     assert (choice.default, verdict.accepted) == ("fp32", False)
@@ -67,8 +67,8 @@ def test_a_form_that_loses_too_much_is_not_accepted_and_never_the_default() -> N
 
 
 @pytest.mark.parametrize("speedup", [0.4, 1.0])
-def test_a_form_that_is_not_faster_is_not_accepted(speedup: float) -> None:
-    choice = choose({"fp32": FP32, "int8": form(0.95, speedup)}, max_accuracy_drop=0.02)
+def test_a_variant_that_is_not_faster_is_not_accepted(speedup: float) -> None:
+    choice = choose({"fp32": FP32, "int8": variant(0.95, speedup)}, max_accuracy_drop=0.02)
 
     assert choice.default == "fp32"
     assert choice.verdicts["int8"].reasons[0].startswith(f"is not faster than fp32: {speedup:.2f} times its speed")
@@ -85,19 +85,19 @@ def test_a_form_that_is_not_faster_is_not_accepted(speedup: float) -> None:
 def test_faster_is_faster_beyond_what_measuring_can_be_wrong(
     speedup: float, interval: tuple[float, float], *, accepted: bool
 ) -> None:
-    forms = {"fp32": FP32, "pruned": form(0.95, speedup, speedup_interval=interval)}
+    variants = {"fp32": FP32, "pruned": variant(0.95, speedup, speedup_interval=interval)}
 
-    verdict = choose(forms, max_accuracy_drop=0.02).verdicts["pruned"]
+    verdict = choose(variants, max_accuracy_drop=0.02).verdicts["pruned"]
 
     assert verdict.accepted is accepted
     if not accepted:
         assert f"95 % interval {interval[0]:.2f} to {interval[1]:.2f}" in verdict.reasons[0]
 
 
-def test_a_form_slower_than_the_one_it_was_made_from_is_not_accepted_though_faster_than_fp32() -> None:
-    forms = {"fp32": FP32, "pruned": form(0.95, 2.0), "pruned-int8": pruned_int8(0.95, 1.5, over_parent=0.75)}
+def test_a_variant_slower_than_the_one_it_was_made_from_is_not_accepted_though_faster_than_fp32() -> None:
+    variants = {"fp32": FP32, "pruned": variant(0.95, 2.0), "pruned-int8": pruned_int8(0.95, 1.5, over_parent=0.75)}
 
-    choice = choose(forms, max_accuracy_drop=0.02)
+    choice = choose(variants, max_accuracy_drop=0.02)
 
     assert choice.default == "pruned"
     (reason,) = choice.verdicts["pruned-int8"].reasons
@@ -105,12 +105,12 @@ def test_a_form_slower_than_the_one_it_was_made_from_is_not_accepted_though_fast
 
 
 def test_every_reason_is_told() -> None:
-    forms = {"fp32": FP32, "pruned": form(0.95, 2.0), "pruned-int8": pruned_int8(0.5, 0.5, over_parent=0.25)}
+    variants = {"fp32": FP32, "pruned": variant(0.95, 2.0), "pruned-int8": pruned_int8(0.5, 0.5, over_parent=0.25)}
 
-    assert len(choose(forms, max_accuracy_drop=0.02).verdicts["pruned-int8"].reasons) == 3
+    assert len(choose(variants, max_accuracy_drop=0.02).verdicts["pruned-int8"].reasons) == 3
 
 
-def test_a_form_that_failed_on_the_way_keeps_the_reason_however_well_it_measures() -> None:
+def test_a_variant_that_failed_on_the_way_keeps_the_reason_however_well_it_measures() -> None:
     stopped = Candidate(measured(0.95, 3.0), SIZE_BYTES, stopped="lost too much before recovery")
 
     choice = choose({"fp32": FP32, "pruned": stopped}, max_accuracy_drop=0.02)
@@ -119,7 +119,7 @@ def test_a_form_that_failed_on_the_way_keeps_the_reason_however_well_it_measures
     assert choice.verdicts["pruned"].reasons == ("lost too much before recovery",)
 
 
-def test_a_form_that_does_not_run_here_is_not_accepted_and_says_why() -> None:
+def test_a_variant_that_does_not_run_here_is_not_accepted_and_says_why() -> None:
     choice = choose(
         {"fp32": FP32, "bf16": Candidate(Unmeasurable("no kernel for bfloat16"), 500)}, max_accuracy_drop=1.0
     )
@@ -136,7 +136,7 @@ def test_fp32_alone_is_accepted_and_the_default() -> None:
 
 
 def test_an_interval_that_ends_at_exactly_the_limit_is_within_it() -> None:
-    exactly = form(0.1, 2.0, accuracy_drop=0.0, accuracy_drop_interval=(0.0, 0.3 - 0.1))
+    exactly = variant(0.1, 2.0, accuracy_drop=0.0, accuracy_drop_interval=(0.0, 0.3 - 0.1))
 
     choice = choose({"fp32": FP32, "int8": exactly}, max_accuracy_drop=0.2)
 
@@ -145,7 +145,7 @@ def test_an_interval_that_ends_at_exactly_the_limit_is_within_it() -> None:
 
 @pytest.mark.parametrize(("accuracy", "accepted"), [(0.9499, False), (0.95, False), (0.97, True)])
 def test_a_gate_of_nothing_accepts_what_is_better_beyond_chance_alone(accuracy: float, *, accepted: bool) -> None:
-    choice = choose({"fp32": FP32, "int8": form(accuracy, 2.0)}, max_accuracy_drop=0.0)
+    choice = choose({"fp32": FP32, "int8": variant(accuracy, 2.0)}, max_accuracy_drop=0.0)
 
     assert choice.verdicts["int8"].accepted is accepted
     assert choice.default == ("int8" if accepted else "fp32")
@@ -153,13 +153,13 @@ def test_a_gate_of_nothing_accepts_what_is_better_beyond_chance_alone(accuracy: 
 
 def test_figures_that_are_no_numbers_are_never_accepted() -> None:
     nan = float("nan")
-    forms = {
+    variants = {
         "fp32": FP32,
-        "a": form(0.95, 2.0, accuracy_drop=nan, accuracy_drop_interval=(nan, nan)),
-        "b": form(0.95, nan),
+        "a": variant(0.95, 2.0, accuracy_drop=nan, accuracy_drop_interval=(nan, nan)),
+        "b": variant(0.95, nan),
     }
 
-    choice = choose(forms, max_accuracy_drop=1.0)
+    choice = choose(variants, max_accuracy_drop=1.0)
 
     assert choice.default == "fp32"
     assert not choice.verdicts["a"].accepted
@@ -168,70 +168,72 @@ def test_figures_that_are_no_numbers_are_never_accepted() -> None:
 
 @pytest.mark.parametrize(("objective", "default"), [("latency", "pruned"), ("size", "int8"), ("accuracy", "fp32")])
 def test_the_default_is_the_best_by_the_objective(objective: Any, default: str) -> None:
-    forms = {
+    variants = {
         "fp32": FP32,
-        "int8": form(0.94, 2.0, size_bytes=250),
-        "pruned": form(0.945, 3.0, size_bytes=500),
-        "tiny": form(0.5, 9.0, size_bytes=1),  # fails its gate
+        "int8": variant(0.94, 2.0, size_bytes=250),
+        "pruned": variant(0.945, 3.0, size_bytes=500),
+        "tiny": variant(0.5, 9.0, size_bytes=1),  # fails its gate
     }
 
-    assert choose(forms, max_accuracy_drop=0.02, objective=objective).default == default
+    assert choose(variants, max_accuracy_drop=0.02, objective=objective).default == default
 
 
 @pytest.mark.parametrize(("objective", "default"), [("latency", "fp32"), ("size", "small"), ("accuracy", "small")])
-def test_a_form_as_fast_as_fp32_is_good_enough_where_speed_is_not_what_is_wanted(objective: Any, default: str) -> None:
-    forms = {
+def test_a_variant_as_fast_as_fp32_is_good_enough_where_speed_is_not_what_is_wanted(
+    objective: Any, default: str
+) -> None:
+    variants = {
         "fp32": FP32,
-        "small": form(0.951, 1.0, size_bytes=SIZE_BYTES // 4, speedup_interval=(0.98, 1.02)),
-        "slow": form(0.96, 0.9, size_bytes=SIZE_BYTES // 8, speedup_interval=(0.88, 0.92)),
+        "small": variant(0.951, 1.0, size_bytes=SIZE_BYTES // 4, speedup_interval=(0.98, 1.02)),
+        "slow": variant(0.96, 0.9, size_bytes=SIZE_BYTES // 8, speedup_interval=(0.88, 0.92)),
     }
 
-    choice = choose(forms, max_accuracy_drop=0.02, objective=objective)
+    choice = choose(variants, max_accuracy_drop=0.02, objective=objective)
 
     assert choice.default == default
     assert not choice.verdicts["slow"].accepted
 
 
-def test_between_forms_that_are_equally_good_the_objective_next_to_it_decides() -> None:
-    forms = {"fp32": FP32, "int8": form(0.94, 2.0), "pruned": form(0.95, 2.0)}
+def test_between_variants_that_are_equally_good_the_objective_next_to_it_decides() -> None:
+    variants = {"fp32": FP32, "int8": variant(0.94, 2.0), "pruned": variant(0.95, 2.0)}
 
-    assert choose(forms, max_accuracy_drop=0.02).default == "pruned"
-    assert choose(forms, max_accuracy_drop=0.02, objective="accuracy").default == "pruned"
+    assert choose(variants, max_accuracy_drop=0.02).default == "pruned"
+    assert choose(variants, max_accuracy_drop=0.02, objective="accuracy").default == "pruned"
 
 
 @pytest.mark.parametrize(
     ("objective", "one", "other"),  # `one` is the better by next to nothing, `other` by what comes next
     [
-        ("size", form(0.95, 1.5, size_bytes=998), form(0.94, 2.0, size_bytes=1000)),
-        ("size", form(0.94, 2.01, size_bytes=998), form(0.95, 2.0, size_bytes=1000)),
-        ("latency", form(0.94, 2.05), form(0.95, 2.0)),
-        ("latency", form(0.94, 2.3, speedup_interval=(1.9, 2.6)), form(0.95, 2.0, speedup_interval=(1.8, 2.1))),
-        ("accuracy", form(0.95 + 1e-12, 1.5), form(0.95, 2.0)),
+        ("size", variant(0.95, 1.5, size_bytes=998), variant(0.94, 2.0, size_bytes=1000)),
+        ("size", variant(0.94, 2.01, size_bytes=998), variant(0.95, 2.0, size_bytes=1000)),
+        ("latency", variant(0.94, 2.05), variant(0.95, 2.0)),
+        ("latency", variant(0.94, 2.3, speedup_interval=(1.9, 2.6)), variant(0.95, 2.0, speedup_interval=(1.8, 2.1))),
+        ("accuracy", variant(0.95 + 1e-12, 1.5), variant(0.95, 2.0)),
     ],
 )
 def test_what_is_nearly_as_good_is_as_good(objective: Any, one: Candidate, other: Candidate) -> None:
-    forms = {"fp32": Candidate(measured(RIGHT_OF_FP32), 2 * SIZE_BYTES, parent=None), "one": one, "other": other}
+    variants = {"fp32": Candidate(measured(RIGHT_OF_FP32), 2 * SIZE_BYTES, parent=None), "one": one, "other": other}
 
-    assert choose(forms, max_accuracy_drop=0.02, objective=objective).default == "other"
+    assert choose(variants, max_accuracy_drop=0.02, objective=objective).default == "other"
 
 
 @pytest.mark.parametrize(
     ("objective", "better", "worse"),
     [
-        ("size", form(0.94, 1.5, size_bytes=900), form(0.95, 3.0, size_bytes=1000)),
-        ("latency", form(0.94, 2.2), form(0.95, 2.0)),
-        ("accuracy", form(0.95, 1.5), form(0.949, 3.0)),
+        ("size", variant(0.94, 1.5, size_bytes=900), variant(0.95, 3.0, size_bytes=1000)),
+        ("latency", variant(0.94, 2.2), variant(0.95, 2.0)),
+        ("accuracy", variant(0.95, 1.5), variant(0.949, 3.0)),
     ],
 )
 def test_what_is_better_beyond_that_wins(objective: Any, better: Candidate, worse: Candidate) -> None:
-    forms = {"worse": worse, "better": better, "fp32": Candidate(measured(0.9), 2000, parent=None)}
+    variants = {"worse": worse, "better": better, "fp32": Candidate(measured(0.9), 2000, parent=None)}
 
-    assert choose(forms, max_accuracy_drop=0.02, objective=objective).default == "better"
+    assert choose(variants, max_accuracy_drop=0.02, objective=objective).default == "better"
 
 
 def test_no_reason_contradicts_itself_by_its_rounding() -> None:
-    almost = form(0.95, 1.0304, speedup_interval=(1.0296, 1.0402))
-    above = form(0.92996, 2.0, accuracy_drop=0.02004, accuracy_drop_interval=(0.01, 0.03))
+    almost = variant(0.95, 1.0304, speedup_interval=(1.0296, 1.0402))
+    above = variant(0.92996, 2.0, accuracy_drop=0.02004, accuracy_drop_interval=(0.01, 0.03))
 
     verdicts = choose({"fp32": FP32, "almost": almost, "above": above}, max_accuracy_drop=0.02).verdicts
 
@@ -240,7 +242,7 @@ def test_no_reason_contradicts_itself_by_its_rounding() -> None:
     assert wrong.startswith("loses 0.02004 of accuracy")
 
 
-def test_what_a_stopped_form_loses_is_told_once() -> None:
+def test_what_a_stopped_variant_loses_is_told_once() -> None:
     stopped = Candidate(measured(0.5, 3.0), SIZE_BYTES, stopped="the pruned net loses too much")
 
     verdict = choose({"fp32": FP32, "pruned": stopped}, max_accuracy_drop=0.02).verdicts["pruned"]
@@ -248,7 +250,7 @@ def test_what_a_stopped_form_loses_is_told_once() -> None:
     assert verdict.reasons == ("the pruned net loses too much",)
 
 
-def test_a_form_whose_answers_depend_on_the_batch_is_never_the_default() -> None:
+def test_a_variant_whose_answers_depend_on_the_batch_is_never_the_default() -> None:
     dynamic = Candidate(measured(0.95, 3.0), SIZE_BYTES, batch_dependent=True)
 
     choice = choose({"fp32": FP32, "dynamic-int8": dynamic}, max_accuracy_drop=0.02)
@@ -260,7 +262,7 @@ def test_a_form_whose_answers_depend_on_the_batch_is_never_the_default() -> None
 
 @pytest.mark.parametrize("objective", ["latency", "size", "accuracy"])
 def test_the_control_is_never_the_default_however_well_it_measures(objective: Any) -> None:
-    control = form(0.99, 3.0, size_bytes=SIZE_BYTES // 2)
+    control = variant(0.99, 3.0, size_bytes=SIZE_BYTES // 2)
 
     choice = choose({"fp32": FP32, "control": control}, max_accuracy_drop=0.02, objective=objective)
 
@@ -270,12 +272,14 @@ def test_the_control_is_never_the_default_however_well_it_measures(objective: An
 
 
 @pytest.mark.parametrize(("size_bytes", "accepted"), [(539_267, False), (534_000, False), (533_000, True)])
-def test_where_size_is_wanted_a_form_is_smaller_than_fp32_beyond_what_is_as_small(
+def test_where_size_is_wanted_a_variant_is_smaller_than_fp32_beyond_what_is_as_small(
     size_bytes: int, *, accepted: bool
 ) -> None:
     fp32 = Candidate(measured(RIGHT_OF_FP32), 539_249, parent=None)
 
-    choice = choose({"fp32": fp32, "fp16": form(0.96, size_bytes=size_bytes)}, max_accuracy_drop=0.02, objective="size")
+    choice = choose(
+        {"fp32": fp32, "fp16": variant(0.96, size_bytes=size_bytes)}, max_accuracy_drop=0.02, objective="size"
+    )
 
     assert choice.verdicts["fp16"].accepted is accepted
     assert choice.default == ("fp16" if accepted else "fp32")
@@ -284,7 +288,7 @@ def test_where_size_is_wanted_a_form_is_smaller_than_fp32_beyond_what_is_as_smal
         assert choice.verdicts["fp16"].reasons == (told,)
 
 
-def test_of_a_sparse_form_that_is_not_smaller_it_is_told_where_its_zeros_show() -> None:
+def test_of_a_sparse_variant_that_is_not_smaller_it_is_told_where_its_zeros_show() -> None:
     sparse = Candidate(measured(0.96), SIZE_BYTES + 18, sparse=True)
 
     choice = choose({"fp32": FP32, "pruned": sparse}, max_accuracy_drop=0.02, objective="size")
@@ -296,9 +300,9 @@ def test_of_a_sparse_form_that_is_not_smaller_it_is_told_where_its_zeros_show() 
 
 @pytest.mark.parametrize("objective", ["latency", "accuracy"])
 def test_where_size_is_not_wanted_a_larger_file_is_accepted(objective: Any) -> None:
-    forms = {"fp32": FP32, "pruned": form(0.96, 2.0, size_bytes=2 * SIZE_BYTES)}
+    variants = {"fp32": FP32, "pruned": variant(0.96, 2.0, size_bytes=2 * SIZE_BYTES)}
 
-    assert choose(forms, max_accuracy_drop=0.02, objective=objective).default == "pruned"
+    assert choose(variants, max_accuracy_drop=0.02, objective=objective).default == "pruned"
 
 
 def test_a_paired_drop_is_the_accuracy_lost_and_its_interval_knows_that_the_images_are_the_same() -> None:
@@ -361,7 +365,7 @@ def test_of_numbers_the_drop_is_in_r2_and_its_interval_holds_it() -> None:
 
 
 def lost_and_won(images: int, *, lost: int = 0, won: int = 0) -> Drop:
-    """Return the drop of a form that has so many images wrong that fp32 has right, and so many the other way round."""
+    """Return the drop of a variant that loses so many of fp32's right answers, and wins so many of its wrong ones."""
     true_N, others_N, answered_N = (np.zeros(images, np.int64) for _ in range(3))
     answered_N[:lost] = 1
     others_N[lost : lost + won] = 1
@@ -370,8 +374,8 @@ def lost_and_won(images: int, *, lost: int = 0, won: int = 0) -> Drop:
 
 def verdict_on(drop: Drop, *, images: int | None, max_accuracy_drop: float = 0.02) -> Verdict:
     changes = {"accuracy_drop_interval": (drop.low, drop.high), "validation_images": images}
-    forms = {"fp32": FP32, "int8": form(RIGHT_OF_FP32 - drop.value, 2.0, **changes)}
-    choice = choose(forms, max_accuracy_drop=max_accuracy_drop)
+    variants = {"fp32": FP32, "int8": variant(RIGHT_OF_FP32 - drop.value, 2.0, **changes)}
+    choice = choose(variants, max_accuracy_drop=max_accuracy_drop)
     assert (choice.default == "int8") is choice.verdicts["int8"].accepted
     return choice.verdicts["int8"]
 
@@ -399,7 +403,7 @@ def test_one_image_won_of_112_does_not_show_that_less_than_two_points_are_lost()
         (5000, 140, 60, False),
     ],
 )
-def test_a_form_is_accepted_where_the_images_exclude_a_larger_loss(
+def test_a_variant_is_accepted_where_the_images_exclude_a_larger_loss(
     images: int, lost: int, won: int, *, accepted: bool
 ) -> None:
     verdict = verdict_on(lost_and_won(images, lost=lost, won=won), images=images)

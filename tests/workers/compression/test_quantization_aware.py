@@ -29,7 +29,7 @@ from workers.compression.quantization.static import quantize_static
 from workers.compression.quantization_aware import make
 from workers.export.sessions import open_session
 from workers.process.progress import Drained
-from workers.stages.context import Form
+from workers.stages.context import Variant
 from workers.stages.quantize import quantize_files
 from workers.tasks.image.examples import ImageArrays
 from workers.tasks.image.net import Classifier
@@ -72,13 +72,13 @@ def accuracy(path: Path) -> float:
 
 
 def made(
-    desk: Desk, net: Classifier, spec: ResolvedSpec, *, part: QatInt8 = PART, reporter: Recorder, **form: Any
+    desk: Desk, net: Classifier, spec: ResolvedSpec, *, part: QatInt8 = PART, reporter: Recorder, **variant: Any
 ) -> dict[str, Any]:
-    """Make the form as a job does; its file is the desk's `qat-int8.onnx`."""
+    """Make the variant as a job does; its file is the desk's `qat-int8.onnx`."""
     return make(
         desk.work(spec, reporter=reporter),
         ARRAYS,
-        source=Form(desk.folder / "fp32.onnx", parent=None, net=net, **form),
+        source=Variant(desk.folder / "fp32.onnx", parent=None, net=net, **variant),
         part=part,
         images=IMAGES,
         target=desk.folder / "qat-int8.onnx",
@@ -94,7 +94,7 @@ def sensitive() -> Classifier:
 
 @pytest.fixture(scope="module")
 def desk(sensitive: Classifier, tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, Recorder, dict]:
-    """A desk where the sensitive net's form was made, what was told meanwhile, and the card's facts."""
+    """A desk where the sensitive net's variant was made, what was told meanwhile, and the card's facts."""
     desk, reporter = Desk(tmp_path_factory.mktemp("qat"), classes=LABELS), Recorder()
     facts = made(desk, sensitive, a_spec(), reporter=reporter)
     return desk, reporter, facts
@@ -132,7 +132,7 @@ def test_the_file_has_the_ranges_that_training_left(desk: tuple[Desk, Recorder, 
     assert sorted(scales) == pytest.approx(trained, rel=1e-4)
 
 
-def test_what_is_told_and_written_is_of_one_whole_form(desk: tuple[Desk, Recorder, dict]) -> None:
+def test_what_is_told_and_written_is_of_one_whole_variant(desk: tuple[Desk, Recorder, dict]) -> None:
     made_at, reporter, facts = desk
     properties = {entry.key for entry in onnx.load(made_at.folder / "qat-int8.onnx").metadata_props}
 
@@ -312,14 +312,14 @@ class Attending(nn.Module):
         return self.attention(rows_BHX, rows_BHX, rows_BHX, need_weights=False)[0].mean(dim=1)
 
 
-def test_attention_is_refused_with_what_can_be_had_instead_and_fails_its_own_form_alone(tmp_path: Path) -> None:
+def test_attention_is_refused_with_what_can_be_had_instead_and_fails_its_own_variant_alone(tmp_path: Path) -> None:
     net = Classifier(Attending(), nn.Linear(3 * SIZE, len(LABELS)), mean=(0.5,) * 3, std=(0.5,) * 3, size=SIZE)
     spec = a_spec(compression={"quantize": [{"kind": "qat_int8"}]})
-    forms = {"fp32": Form(tmp_path / "fp32.onnx", parent=None, net=net.eval())}
+    variants = {"fp32": Variant(tmp_path / "fp32.onnx", parent=None, net=net.eval())}
 
-    not_made = quantize_files(Desk(tmp_path, classes=LABELS).work(spec), ARRAYS, forms)
+    not_made = quantize_files(Desk(tmp_path, classes=LABELS).work(spec), ARRAYS, variants)
 
-    assert list(forms) == ["fp32"]
+    assert list(variants) == ["fp32"]
     assert "dynamic_int8" in not_made["qat-int8"]
     assert "attention" in not_made["qat-int8"]
     assert not list(tmp_path.glob("*.onnx"))

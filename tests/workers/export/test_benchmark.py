@@ -25,10 +25,10 @@ DATA = leaves()
 SPLITS = {"val": DATA.val[:20], "test": DATA.val[20:]}
 
 
-def measured(forms: Mapping[str, Path], images: Path, **changes: Any) -> dict[str, Measurement]:
+def measured(variants: Mapping[str, Path], images: Path, **changes: Any) -> dict[str, Measurement]:
     """Measure on the CPU, in next to no time."""
     asked = {"truths": DATA.labels_N, "splits": SPLITS, "budget_s": 0.05, "device": "cpu", "baseline": "fp32"}
-    return benchmark(forms, images=images, **asked | changes)["cpu"]
+    return benchmark(variants, images=images, **asked | changes)["cpu"]
 
 
 def figures_of(measurement: Measurement) -> Figures:
@@ -56,23 +56,25 @@ def fractions() -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def figures(forms: dict[str, Path], images: Path, fractions: list[float]) -> dict[str, Figures]:
-    found = measured(forms, images, budget_s=0.2, report=fractions.append)
+def figures(variants: dict[str, Path], images: Path, fractions: list[float]) -> dict[str, Figures]:
+    found = measured(variants, images, budget_s=0.2, report=fractions.append)
     return {name: figures_of(each) for name, each in found.items()}
 
 
-def test_every_form_is_measured_on_the_file_that_ships(figures: dict[str, Figures], forms: dict[str, Path]) -> None:
-    assert set(figures) == set(forms)
-    for name, form in figures.items():
-        assert (form.provider, form.threads) == ("CPUExecutionProvider", 1)
-        assert 0 < form.latency_ms["p50"] <= form.latency_ms["p95"]
-        assert set(form.throughput) == {"1", "8", "32"}
-        assert min(form.throughput.values()) > 0
-        assert form.load_ms > 0
-        assert form.peak_memory_bytes > forms[name].stat().st_size
-        assert form.speedup_interval[0] <= form.speedup <= form.speedup_interval[1]
-        assert form.host["device"]
-        json.dumps(form.as_card(), allow_nan=False)
+def test_every_variant_is_measured_on_the_file_that_ships(
+    figures: dict[str, Figures], variants: dict[str, Path]
+) -> None:
+    assert set(figures) == set(variants)
+    for name, variant in figures.items():
+        assert (variant.provider, variant.threads) == ("CPUExecutionProvider", 1)
+        assert 0 < variant.latency_ms["p50"] <= variant.latency_ms["p95"]
+        assert set(variant.throughput) == {"1", "8", "32"}
+        assert min(variant.throughput.values()) > 0
+        assert variant.load_ms > 0
+        assert variant.peak_memory_bytes > variants[name].stat().st_size
+        assert variant.speedup_interval[0] <= variant.speedup <= variant.speedup_interval[1]
+        assert variant.host["device"]
+        json.dumps(variant.as_card(), allow_nan=False)
 
 
 def test_the_baseline_is_as_fast_as_itself_and_agrees_with_itself(figures: dict[str, Figures]) -> None:
@@ -91,8 +93,8 @@ def test_latency_throughput_and_speedup_say_the_same(figures: dict[str, Figures]
     assert int8.throughput["1"] / fp32.throughput["1"] == pytest.approx(int8.speedup)
 
 
-def test_a_form_is_compared_with_the_one_it_was_made_from(forms: dict[str, Path], images: Path) -> None:
-    three = {"fp32": forms["fp32"], "pruned": forms["fp32"], "pruned-int8": forms["int8"]}
+def test_a_variant_is_compared_with_the_one_it_was_made_from(variants: dict[str, Path], images: Path) -> None:
+    three = {"fp32": variants["fp32"], "pruned": variants["fp32"], "pruned-int8": variants["int8"]}
 
     found = measured(three, images, parents={"fp32": None, "pruned": "fp32", "pruned-int8": "pruned"})
 
@@ -114,7 +116,7 @@ def test_accuracy_is_counted_against_the_labels_of_each_split(
     assert figures_of(mislabelled["fp32"]).accuracy == {"val": 1.0, "test": 0.75}
 
 
-def test_what_a_form_loses_is_counted_on_the_same_images(images: Path, tmp_path: Path, exported: Path) -> None:
+def test_what_a_variant_loses_is_counted_on_the_same_images(images: Path, tmp_path: Path, exported: Path) -> None:
     of_one_answer = onnx.load(write_colour_net(tmp_path / "net.onnx", size=SIZE))
     shift = next(tensor for tensor in of_one_answer.graph.initializer if tensor.name == "shift")
     shift.CopyFrom(onnx.numpy_helper.from_array(np.array([1000, 0, 0], np.float32), "shift"))
@@ -141,15 +143,15 @@ def test_progress_rises_to_the_end(figures: dict[str, Figures], fractions: list[
     assert fractions[-1] == pytest.approx(1.0)
 
 
-def test_a_form_that_can_not_be_loaded_or_answers_nonsense_is_told_and_the_others_are_measured(
+def test_a_variant_that_can_not_be_loaded_or_answers_nonsense_is_told_and_the_others_are_measured(
     tmp_path: Path, exported: Path, images: Path
 ) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     nan = write_colour_net(tmp_path / "nan.onnx", size=SIZE, shift=float("nan"))
     other_size = write_colour_net(tmp_path / "other.onnx", size=SIZE // 2)
-    forms = {"broken": tmp_path / "broken.onnx", "nan": nan, "other": other_size, "fp32": exported, "same": exported}
+    variants = {"broken": tmp_path / "broken.onnx", "nan": nan, "other": other_size, "fp32": exported, "same": exported}
 
-    found = measured(forms, images, parents={"same": "broken"})
+    found = measured(variants, images, parents={"same": "broken"})
 
     refused = {name: each.reason for name, each in found.items() if isinstance(each, Unmeasurable)}
     assert set(refused) == {"broken", "nan", "other"}
@@ -160,7 +162,7 @@ def test_a_form_that_can_not_be_loaded_or_answers_nonsense_is_told_and_the_other
     assert figures_of(found["same"]).parent_speedup is None
 
 
-def test_a_form_without_kernels_here_is_told_in_our_words(tmp_path: Path, exported: Path, images: Path) -> None:
+def test_a_variant_without_kernels_here_is_told_in_our_words(tmp_path: Path, exported: Path, images: Path) -> None:
     halve(exported, tmp_path / "bf16.onnx", kind="bf16")
 
     bf16 = measured({"fp32": exported, "bf16": tmp_path / "bf16.onnx"}, images)["bf16"]
@@ -190,10 +192,10 @@ def test_cuda_that_is_not_there_is_left_out_unless_it_was_asked_for(exported: Pa
 
 
 @pytest.mark.gpu
-def test_each_provider_that_is_there_has_figures_of_its_own(forms: dict[str, Path], images: Path) -> None:
+def test_each_provider_that_is_there_has_figures_of_its_own(variants: dict[str, Path], images: Path) -> None:
     asked: dict[str, Any] = {"baseline": "fp32", "images": images, "truths": DATA.labels_N, "splits": SPLITS}
 
-    found = benchmark(forms, device="auto", budget_s=0.2, **asked)
+    found = benchmark(variants, device="auto", budget_s=0.2, **asked)
 
     assert set(found) == {"cpu", "cuda"}
     fp32 = figures_of(found["cuda"]["fp32"])
@@ -249,9 +251,9 @@ def test_the_measuring_process_has_no_torch_and_no_telemetry() -> None:
     [(np.eye(3, dtype=np.float32)[DATA.labels_N], 1.0), (np.ones((len(DATA.labels_N), 3), np.float32), 1 / 3)],
 )
 def test_labels_have_the_share_of_right_ones(
-    targets: np.ndarray, accuracy: float, forms: dict[str, Path], images: Path
+    targets: np.ndarray, accuracy: float, variants: dict[str, Path], images: Path
 ) -> None:
-    found = measured(forms, images, truths=targets, target=LABELS, splits={"val": DATA.val})
+    found = measured(variants, images, truths=targets, target=LABELS, splits={"val": DATA.val})
 
     fp32, int8 = figures_of(found["fp32"]), figures_of(found["int8"])
     assert fp32.accuracy["val"] == pytest.approx(accuracy, abs=0.05)
@@ -259,13 +261,13 @@ def test_labels_have_the_share_of_right_ones(
 
 
 @pytest.mark.parametrize(("shift", "accuracy"), [(0.0, 1.0), (1.0, 0.0), (2.0, -3.0)])
-def test_numbers_have_r2(shift: float, accuracy: float, forms: dict[str, Path], images: Path) -> None:
-    session = open_session(forms["fp32"], device="cpu", threads=1)
+def test_numbers_have_r2(shift: float, accuracy: float, variants: dict[str, Path], images: Path) -> None:
+    session = open_session(variants["fp32"], device="cpu", threads=1)
     answered_N1 = session.run(None, {"images": DATA.images_NHWC})[0][:, :1]
     deviation = answered_N1[DATA.val].std()
 
     found = measured(
-        forms,
+        variants,
         images,
         truths=answered_N1 + shift * deviation,
         target=NUMBER,
@@ -279,14 +281,14 @@ def test_numbers_have_r2(shift: float, accuracy: float, forms: dict[str, Path], 
 
 
 def test_past_its_limit_fewer_images_are_answered_and_fewer_rounds_timed_and_the_card_says_so(
-    forms: dict[str, Path], images: Path
+    variants: dict[str, Path], images: Path
 ) -> None:
     splits = {"val": np.resize(DATA.val, 900), "test": np.resize(DATA.val, 400)}
 
-    cut = {name: figures_of(each) for name, each in measured(forms, images, splits=splits, limit_s=1e-9).items()}
-    whole = {name: figures_of(each) for name, each in measured(forms, images, splits=splits).items()}
+    cut = {name: figures_of(each) for name, each in measured(variants, images, splits=splits, limit_s=1e-9).items()}
+    whole = {name: figures_of(each) for name, each in measured(variants, images, splits=splits).items()}
 
-    for name in forms:
+    for name in variants:
         assert cut[name].images == {"val": 256, "test": 128}
         assert cut[name].rounds == {"1": 6, "8": 1, "32": 1}
         assert whole[name].images == {"val": 900, "test": 400}

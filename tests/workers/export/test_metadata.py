@@ -14,7 +14,7 @@ METRICS = {"cpu": {"accuracy": {"val": 0.9, "test": 0.8}}}
 def stamped(exported: Path, folder: Path) -> Path:
     path = folder / "stamped.onnx"
     path.write_bytes(exported.read_bytes())
-    metadata.stamp(path, form="int8", metrics=METRICS)
+    metadata.stamp(path, variant="int8", metrics=METRICS)
     return path
 
 
@@ -46,7 +46,7 @@ def test_a_stamp_leaves_the_graph_and_its_answers_as_they_were(exported: Path, t
 def test_a_second_stamp_takes_the_place_of_the_first(exported: Path, tmp_path: Path) -> None:
     path = stamped(exported, tmp_path)
 
-    metadata.stamp(path, form="int8", metrics={"cpu": {}})
+    metadata.stamp(path, variant="int8", metrics={"cpu": {}})
 
     said = onnx.load(path).metadata_props
     assert sorted(entry.key for entry in said) == ["espalier.card", "espalier.labels", "espalier.metrics"]

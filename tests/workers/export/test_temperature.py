@@ -82,7 +82,7 @@ def test_without_one_the_graph_has_no_division_more(tempered: Path, exported: Pa
     assert divisions(tempered) == divisions(exported) + 1
 
 
-def test_the_int8_form_inherits_it(tempered: Path, tmp_path: Path) -> None:
+def test_the_int8_variant_inherits_it(tempered: Path, tmp_path: Path) -> None:
     data, path = leaves(), tmp_path / "int8.onnx"
 
     quantize_static(tempered, path, part=StaticInt8(), images=CalibrationImages(data.images_NHWC, data.train))

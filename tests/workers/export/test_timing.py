@@ -69,7 +69,7 @@ def test_a_clock_that_is_too_coarse_for_the_calls_is_not_used() -> None:
     assert measured.value == 2.0
 
 
-def test_forms_that_ran_at_different_moments_are_comparable() -> None:
+def test_variants_that_ran_at_different_moments_are_comparable() -> None:
     early, late = rounds(*[1.0] * 9), rounds(*[3.0] * 9)  # the machine became three times as slow
     baseline = {1: [*early, *late], 8: [*early, *late]}
     twice = rounds(*[1.5] * 9)

@@ -39,7 +39,7 @@ def test_each_provider_is_judged_by_its_own_figures() -> None:
     assert both.measured["int8"]["cuda"] == {"unmeasurable": "no kernel"}
 
 
-def test_a_form_is_accepted_when_some_provider_accepts_it() -> None:
+def test_a_variant_is_accepted_when_some_provider_accepts_it() -> None:
     both = judged(on_both())
 
     assert [both.is_accepted(name) for name in ("fp32", "int8", "fp16")] == [True, True, True]
@@ -58,14 +58,14 @@ def test_the_specs_limit_and_objective_decide() -> None:
     assert judged(on_both(), objective="size").defaults["cpu"] == "int8"
 
 
-def test_a_form_that_was_stopped_on_the_way_keeps_its_reason_on_every_provider() -> None:
+def test_a_variant_that_was_stopped_on_the_way_keeps_its_reason_on_every_provider() -> None:
     stopped = judge(on_both(), sizes_bytes=SIZES, parents=PARENTS, compression=None, stopped={"int8": "lost too much"})
 
     assert stopped.defaults["cpu"] == "fp32"
     assert stopped.measured["int8"]["cpu"]["reasons"] == ["lost too much"]
 
 
-def test_a_form_that_depends_on_the_batch_is_refused_on_every_provider() -> None:
+def test_a_variant_that_depends_on_the_batch_is_refused_on_every_provider() -> None:
     told = judge(on_both(), sizes_bytes=SIZES, parents=PARENTS, compression=None, batch_dependent=["int8", "fp16"])
 
     assert told.defaults == {"cpu": "fp32", "cuda": "fp32"}
@@ -73,7 +73,7 @@ def test_a_form_that_depends_on_the_batch_is_refused_on_every_provider() -> None
 
 
 @pytest.mark.parametrize(("kind", "is_told"), [("unstructured_l1", True), ("n_m", True), ("structured", False)])
-def test_the_zeros_of_a_pruned_form_are_told_where_it_was_cut_to_single_weights(kind: str, *, is_told: bool) -> None:
+def test_the_zeros_of_a_pruned_variant_are_told_where_it_was_cut_to_single_weights(kind: str, *, is_told: bool) -> None:
     figures: dict[Provider, dict[str, Measurement]] = {"cpu": {"fp32": measured(0.95), "pruned": measured(0.95, 2.0)}}
     told = judge(
         figures,

@@ -15,17 +15,17 @@ from tests.workers.coloured_leaves import LABELS, leaves
 from tests.workers.desk import Desk
 from workers.export.any_size import AnySizeAgreement
 from workers.stages import any_size
-from workers.stages.context import Form
+from workers.stages.context import Variant
 from workers.tasks.image.examples import ImageArrays
 
-Make = Callable[..., tuple[dict[str, Form], dict[str, str]]]
+Make = Callable[..., tuple[dict[str, Variant], dict[str, str]]]
 
 
 @pytest.fixture
 def make(tmp_path: Path, exported: Path) -> Make:
     """Return what runs the stage for a spec, on the coloured leaves."""
 
-    def made(**spec: Any) -> tuple[dict[str, Form], dict[str, str]]:
+    def made(**spec: Any) -> tuple[dict[str, Variant], dict[str, str]]:
         data, desk = leaves(), Desk(tmp_path, classes=LABELS)
         with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
             for number, image in enumerate(data.files):
@@ -40,20 +40,22 @@ def make(tmp_path: Path, exported: Path) -> Make:
         ]
         splits_N = np.array(["val"] * len(entries))
         arrays = ImageArrays(data.images_NHWC, data.labels_N, splits_N, LABELS)
-        return any_size.make_portable(work, entries, arrays, Form(exported, parent=None))
+        return any_size.make_portable(work, entries, arrays, Variant(exported, parent=None))
 
     return made
 
 
-def test_the_form_stands_alone_and_says_how_it_agrees_with_serving(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variant_stands_alone_and_says_how_it_agrees_with_serving(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(any_size, "MOST_COMPARED", 10)
 
-    forms, not_made = make()
+    variants, not_made = make()
 
-    form = forms["any-size"]
+    variant = variants["any-size"]
     assert not_made == {}
-    assert (form.parent, form.path.name) == ("fp32", "any-size.onnx")
-    assert form.facts == {"standalone": True, "compared_images": 10, "agreement_with_serving": 1.0}
+    assert (variant.parent, variant.path.name) == ("fp32", "any-size.onnx")
+    assert variant.facts == {"standalone": True, "compared_images": 10, "agreement_with_serving": 1.0}
 
 
 def test_who_does_not_want_it_gets_none(make: Make) -> None:
@@ -63,7 +65,7 @@ def test_who_does_not_want_it_gets_none(make: Make) -> None:
 def test_a_file_that_answers_otherwise_is_not_offered(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(any_size, "compare", lambda *_, **__: AnySizeAgreement(images=36, differing=3))
 
-    forms, not_made = make()
+    variants, not_made = make()
 
-    assert forms == {}
+    assert variants == {}
     assert "3 of 36 validation images" in not_made["any-size"]

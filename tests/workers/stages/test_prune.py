@@ -23,7 +23,7 @@ from workers.process.progress import Drained
 from workers.process.reporting import PipeReporter
 from workers.stages import prune as shrinking
 from workers.stages import prune_rounds
-from workers.stages.context import Form, Work
+from workers.stages.context import Variant, Work
 from workers.tasks.image.net import Classifier
 
 NET = {"kind": "small_cnn", "widths": [16, 32], "dense_size": None}
@@ -51,7 +51,7 @@ class Table:
         self.not_made: dict[str, str] = {}
         self.asked = 0
 
-    def cut(self, spec: ResolvedSpec, net: Classifier, *, stop_after: int = 0) -> dict[str, Form]:
+    def cut(self, spec: ResolvedSpec, net: Classifier, *, stop_after: int = 0) -> dict[str, Variant]:
         assignment = Assignment(
             job_id="job_1",
             spec=spec.model_dump(mode="json"),
@@ -77,14 +77,14 @@ class Table:
             log=reporter.log,
         )
         work = Work(assignment, self.settings, spec, CPU, self.blobs, reporter, checkpoints)
-        forms = {"fp32": Form(self.folder / "fp32.onnx", parent=None, net=net)}
+        variants = {"fp32": Variant(self.folder / "fp32.onnx", parent=None, net=net)}
         try:
-            self.not_made = shrinking.cut(work, some_arrays(), forms)
+            self.not_made = shrinking.cut(work, some_arrays(), variants)
         finally:
             os.close(descriptor)
             self.asked = reporter.asked
             self.reports = [json.loads(line) for line in told.read_text().splitlines()]
-        return forms
+        return variants
 
     def said(self, kind: str) -> list[dict[str, Any]]:
         return [report["data"] for report in self.reports if report["kind"] == kind]
@@ -134,15 +134,15 @@ def widths(net: torch.nn.Module | None) -> dict[str, int]:
     }
 
 
-def test_a_pruned_form_is_smaller_has_recovered_and_says_what_was_done(
+def test_a_pruned_variant_is_smaller_has_recovered_and_says_what_was_done(
     table: Callable[[str], Table], learned: Callable[[], Classifier]
 ) -> None:
     bench, parent = table("one"), learned()
 
-    forms = bench.cut(a_spec(), parent)
+    variants = bench.cut(a_spec(), parent)
 
-    pruned = forms["pruned"]
-    assert list(forms) == ["fp32", "pruned"]
+    pruned = variants["pruned"]
+    assert list(variants) == ["fp32", "pruned"]
     assert pruned.parent == "fp32"
     assert pruned.made_by is not None
     assert pruned.made_by["ratio"] == 0.5
@@ -271,23 +271,23 @@ def test_a_control_trains_as_the_pruned_net_recovers_and_both_say_how_they_compa
 ) -> None:
     bench, parent = table("one"), learned()
 
-    forms = bench.cut(a_spec(CUT | {"steps": 2}, control=True), parent)
+    variants = bench.cut(a_spec(CUT | {"steps": 2}, control=True), parent)
 
-    control = forms["control"]
-    assert list(forms) == ["fp32", "pruned", "control"]
+    control = variants["control"]
+    assert list(variants) == ["fp32", "pruned", "control"]
     assert control.parent == "fp32"
     assert control.net is not None
     assert widths(control.net) == widths(parent)
     assert not same_weights(control.net, parent)
     assert control.facts["recovery"]["epochs"] == 2
     assert [row["control_epoch"] for row in bench.said("metrics") if "control_epoch" in row] == [1, 1]
-    told = forms["pruned"].facts["control"]
+    told = variants["pruned"].facts["control"]
     assert told == control.facts["control"]
     assert told["drop"] == pytest.approx(told["val_accuracy"]["control"] - told["val_accuracy"]["pruned"])
     assert told["drop_interval"][0] <= told["drop"] <= told["drop_interval"][1]
 
 
-def test_a_form_that_lost_too_much_is_stopped_with_the_figures(
+def test_a_variant_that_lost_too_much_is_stopped_with_the_figures(
     table: Callable[[str], Table], learned: Callable[[], Classifier]
 ) -> None:
     part = {"kind": "structured", "ratio": 0.9, "round_to": 1, "importance": "random"}
@@ -323,9 +323,9 @@ def test_a_net_with_weights_that_are_not_finite_is_told_and_the_job_goes_on(
     with torch.no_grad():
         next(parent.parameters())[0] = torch.nan
 
-    forms = bench.cut(a_spec(part, control=True), parent)
+    variants = bench.cut(a_spec(part, control=True), parent)
 
-    assert list(forms) == ["fp32"]
+    assert list(variants) == ["fp32"]
     assert "not finite" in bench.not_made["pruned"]
     assert "no pruned form" in bench.not_made["control"]
 
@@ -335,9 +335,9 @@ def test_a_net_too_narrow_to_be_cut_is_told_and_the_job_goes_on(
 ) -> None:
     bench = table("one")
 
-    forms = bench.cut(a_spec(CUT | {"round_to": 64}), learned())
+    variants = bench.cut(a_spec(CUT | {"round_to": 64}), learned())
 
-    assert list(forms) == ["fp32"]
+    assert list(variants) == ["fp32"]
     assert "round_to" in bench.not_made["pruned"]
 
 
@@ -353,12 +353,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         path.write_bytes(bytes(sum(weight.numel() for weight in net.parameters())))
 
     def compare(
-        forms: Mapping[str, Path], *, baseline: str, budget_s: float, report: Callable[[], None]
+        variants: Mapping[str, Path], *, baseline: str, budget_s: float, report: Callable[[], None]
     ) -> dict[str, float]:
         assert budget_s > 0
         report()
         asked.append("timed")
-        return {name: forms[baseline].stat().st_size / path.stat().st_size for name, path in forms.items()}
+        return {name: variants[baseline].stat().st_size / path.stat().st_size for name, path in variants.items()}
 
     monkeypatch.setattr(prune_rounds, "export", weigh)
     monkeypatch.setattr(prune_rounds, "speedups", compare)
@@ -387,9 +387,9 @@ def test_a_speedup_out_of_reach_is_answered_with_the_best_there_is(
 ) -> None:
     bench, parent = table("one"), learned()
 
-    forms = bench.cut(a_spec({"kind": "structured", "target_speedup": 50.0, "round_to": 4}), parent)
+    variants = bench.cut(a_spec({"kind": "structured", "target_speedup": 50.0, "round_to": 4}), parent)
 
-    assert list(forms) == ["fp32"]
+    assert list(variants) == ["fp32"]
     assert "out of reach" in bench.not_made["pruned"]
     assert "times as fast, the best there is" in bench.not_made["pruned"]
     assert same_weights(parent, learned())
@@ -446,10 +446,10 @@ def test_a_net_is_cut_to_a_speedup_that_onnxruntime_measures(
 ) -> None:
     bench = table("one")
 
-    forms = bench.cut(a_spec({"kind": "structured", "target_speedup": 1.2, "round_to": 1}, recover=None), learned())
+    variants = bench.cut(a_spec({"kind": "structured", "target_speedup": 1.2, "round_to": 1}, recover=None), learned())
 
-    if "pruned" in forms:
-        assert forms["pruned"].facts["pruning"]["speedup"] == pytest.approx(1.2, rel=0.1)
+    if "pruned" in variants:
+        assert variants["pruned"].facts["pruning"]["speedup"] == pytest.approx(1.2, rel=0.1)
     else:
         assert "`target_speedup` 1.2" in bench.not_made["pruned"]
     assert any("times as fast" in line["text"] for line in bench.said("log"))

@@ -16,7 +16,7 @@ from workers.compression.quantization.mixed import Judged
 from workers.export.sessions import open_session
 from workers.process.progress import Drained
 from workers.stages import quantize as quantizing
-from workers.stages.context import Form
+from workers.stages.context import Variant
 from workers.tasks.image.examples import ImageArrays
 
 CLASSES = ["blue", "green", "red"]
@@ -44,62 +44,62 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path, classes=CLASSES)
 
 
-def fp32(desk: Desk) -> dict[str, Form]:
-    return {"fp32": Form(a_file(desk.folder / "fp32.onnx"), parent=None, facts={"temperature": {"value": 2.0}})}
+def fp32(desk: Desk) -> dict[str, Variant]:
+    return {"fp32": Variant(a_file(desk.folder / "fp32.onnx"), parent=None, facts={"temperature": {"value": 2.0}})}
 
 
-def test_each_part_makes_a_form_that_tells_how(desk: Desk) -> None:
+def test_each_part_makes_a_variant_that_tells_how(desk: Desk) -> None:
     parts = [asked.StaticInt8(), asked.DynamicInt8(), asked.WeightsInt8(), asked.Fp16(), asked.Bf16()]
-    forms = fp32(desk)
+    variants = fp32(desk)
 
-    not_made = quantizing.quantize_files(desk.work(a_spec(*parts)), some_arrays(), forms)
+    not_made = quantizing.quantize_files(desk.work(a_spec(*parts)), some_arrays(), variants)
 
     assert not_made == {}
-    assert list(forms) == ["fp32", "int8", "dynamic-int8", "weights-int8", "fp16", "bf16"]
-    assert all(form.path.exists() and form.path.parent == desk.folder for form in forms.values())
-    assert [forms[name].made_by for name in list(forms)[1:]] == [part.model_dump(mode="json") for part in parts]
-    assert forms["int8"].facts["calibration_images"] == 16
-    assert forms["weights-int8"].facts["size_only"]
-    assert {form.parent for name, form in forms.items() if name != "fp32"} == {"fp32"}
+    assert list(variants) == ["fp32", "int8", "dynamic-int8", "weights-int8", "fp16", "bf16"]
+    assert all(variant.path.exists() and variant.path.parent == desk.folder for variant in variants.values())
+    assert [variants[name].made_by for name in list(variants)[1:]] == [part.model_dump(mode="json") for part in parts]
+    assert variants["int8"].facts["calibration_images"] == 16
+    assert variants["weights-int8"].facts["size_only"]
+    assert {variant.parent for name, variant in variants.items() if name != "fp32"} == {"fp32"}
 
 
-def test_one_form_that_can_not_be_made_costs_no_other(desk: Desk) -> None:
-    recorder, forms = Recorder(), fp32(desk)
+def test_one_variant_that_can_not_be_made_costs_no_other(desk: Desk) -> None:
+    recorder, variants = Recorder(), fp32(desk)
     spec = a_spec(asked.WeightsInt4(), asked.WeightsInt8())
 
-    not_made = quantizing.quantize_files(desk.work(spec, reporter=recorder), some_arrays(), forms)
+    not_made = quantizing.quantize_files(desk.work(spec, reporter=recorder), some_arrays(), variants)
 
     assert list(not_made) == ["weights-int4"]
     assert "block_size" in not_made["weights-int4"]
-    assert list(forms) == ["fp32", "weights-int8"]
+    assert list(variants) == ["fp32", "weights-int8"]
     assert any(line.startswith("weights-int4 is not made") for line in recorder.lines)
     assert not (desk.folder / "weights-int4.onnx").exists()
 
 
-def test_without_training_images_only_forms_that_need_none_are_made(desk: Desk) -> None:
-    forms = fp32(desk)
+def test_without_training_images_only_variants_that_need_none_are_made(desk: Desk) -> None:
+    variants = fp32(desk)
 
     not_made = quantizing.quantize_files(
-        desk.work(a_spec(asked.StaticInt8(), asked.Fp16())), some_arrays(train=0), forms
+        desk.work(a_spec(asked.StaticInt8(), asked.Fp16())), some_arrays(train=0), variants
     )
 
     assert "train split is empty" in not_made["int8"]
-    assert list(forms) == ["fp32", "fp16"]
+    assert list(variants) == ["fp32", "fp16"]
 
 
-def test_nothing_is_made_of_a_stopped_form_or_of_a_control(desk: Desk) -> None:
-    forms = fp32(desk)
+def test_nothing_is_made_of_a_stopped_variant_or_of_a_control(desk: Desk) -> None:
+    variants = fp32(desk)
     for name, stopped in (("pruned", None), ("control", None), ("sparse", "lost too much")):
-        forms[name] = Form(a_file(desk.folder / f"{name}.onnx"), parent="fp32", stopped=stopped)
+        variants[name] = Variant(a_file(desk.folder / f"{name}.onnx"), parent="fp32", stopped=stopped)
 
-    not_made = quantizing.quantize_files(desk.work(a_spec(asked.WeightsInt8())), some_arrays(), forms)
+    not_made = quantizing.quantize_files(desk.work(a_spec(asked.WeightsInt8())), some_arrays(), variants)
 
-    assert set(forms) == {"fp32", "pruned", "control", "sparse", "weights-int8", "pruned-weights-int8"}
-    assert forms["pruned-weights-int8"].parent == "pruned"
+    assert set(variants) == {"fp32", "pruned", "control", "sparse", "weights-int8", "pruned-weights-int8"}
+    assert variants["pruned-weights-int8"].parent == "pruned"
     assert not_made == {"sparse-weights-int8": "sparse was stopped: lost too much"}
 
 
-def test_what_was_to_be_made_of_a_form_that_is_not_there_is_told(desk: Desk) -> None:
+def test_what_was_to_be_made_of_a_variant_that_is_not_there_is_told(desk: Desk) -> None:
     missing = {"pruned": "the net is too narrow", "control": "there is no pruned form"}
 
     not_made = quantizing.quantize_files(
@@ -111,28 +111,30 @@ def test_what_was_to_be_made_of_a_form_that_is_not_there_is_told(desk: Desk) -> 
     )
 
 
-def test_a_form_says_of_its_source_only_what_is_true_of_itself(desk: Desk) -> None:
+def test_a_variant_says_of_its_source_only_what_is_true_of_itself(desk: Desk) -> None:
     pruning = {"ratio": 0.5, "target_speedup": 2.0, "speedup": 2.1, "probes": [{"ratio": 0.5, "speedup": 2.1}]}
     facts = {"size_only": True, "recovery": {"epochs": 1}, "control": {"drop": 0.1}, "pruning": pruning}
-    forms = fp32(desk)
-    forms["pruned"] = Form(a_file(desk.folder / "pruned.onnx"), parent="fp32", facts=forms["fp32"].facts | facts)
+    variants = fp32(desk)
+    variants["pruned"] = Variant(
+        a_file(desk.folder / "pruned.onnx"), parent="fp32", facts=variants["fp32"].facts | facts
+    )
 
-    quantizing.quantize_files(desk.work(a_spec(asked.StaticInt8(), asked.WeightsInt8())), some_arrays(), forms)
+    quantizing.quantize_files(desk.work(a_spec(asked.StaticInt8(), asked.WeightsInt8())), some_arrays(), variants)
 
-    made = forms["pruned-int8"].facts
+    made = variants["pruned-int8"].facts
     assert not {"size_only", "recovery", "control"} & set(made)
     assert made["pruning"] == {"ratio": 0.5}
     assert made["temperature"] == {"value": 2.0}
-    assert forms["pruned-weights-int8"].facts["size_only"]
-    assert forms["pruned"].facts["pruning"] == pruning
+    assert variants["pruned-weights-int8"].facts["size_only"]
+    assert variants["pruned"].facts["pruning"] == pruning
 
 
 def test_mixed_precision_is_judged_on_validation_images_against_fp32(desk: Desk) -> None:
-    forms = fp32(desk)
+    variants = fp32(desk)
 
-    quantizing.quantize_files(desk.work(a_spec(asked.MixedInt8(), max_accuracy_drop=1.0)), some_arrays(), forms)
+    quantizing.quantize_files(desk.work(a_spec(asked.MixedInt8(), max_accuracy_drop=1.0)), some_arrays(), variants)
 
-    facts = forms["mixed-int8"].facts
+    facts = variants["mixed-int8"].facts
     assert facts["gate_held"]
     assert list(facts["tried"]) == ["0"]
     assert facts["tried"]["0"] * 8 == pytest.approx(round(facts["tried"]["0"] * 8))  # a share of 8 images
@@ -143,9 +145,9 @@ def test_a_share_that_leaves_room_for_no_layer_in_float_is_told(desk: Desk, monk
     monkeypatch.setattr(quantizing_accuracy, "gate_of", lambda *_, **__: lambda *_: Judged(0.0, passes=False))
     spec = a_spec(asked.MixedInt8(max_float_share=0.1))
 
-    quantizing.quantize_files(desk.work(spec, reporter=recorder), some_arrays(), forms := fp32(desk))
+    quantizing.quantize_files(desk.work(spec, reporter=recorder), some_arrays(), variants := fp32(desk))
 
-    assert forms["mixed-int8"].facts["float_layers_allowed"] == 0
+    assert variants["mixed-int8"].facts["float_layers_allowed"] == 0
     assert any("`max_float_share` 0.1 leaves room for no layer" in line for line in recorder.lines)
 
 
@@ -161,7 +163,7 @@ def test_progress_rises_to_the_end(desk: Desk) -> None:
     assert recorder.fractions[-1] <= 1
 
 
-def test_a_wish_to_stop_is_heeded_within_a_form(desk: Desk) -> None:
+def test_a_wish_to_stop_is_heeded_within_a_variant(desk: Desk) -> None:
     recorder = Recorder(stop_after=3)
 
     with pytest.raises(Drained):
@@ -173,12 +175,12 @@ def test_a_wish_to_stop_is_heeded_within_a_form(desk: Desk) -> None:
 
 
 def test_a_spec_without_quantisation_makes_nothing(desk: Desk) -> None:
-    forms = fp32(desk)
+    variants = fp32(desk)
 
-    assert quantizing.quantize_files(desk.work(a_spec()), some_arrays(), forms) == {}
+    assert quantizing.quantize_files(desk.work(a_spec()), some_arrays(), variants) == {}
 
-    assert list(forms) == ["fp32"]
-    assert onnx.load(forms["fp32"].path).graph.node
+    assert list(variants) == ["fp32"]
+    assert onnx.load(variants["fp32"].path).graph.node
 
 
 def test_the_judge_of_mixed_precision_asks_what_the_gate_will_ask(tmp_path: Path) -> None:
@@ -206,7 +208,7 @@ def test_the_judge_of_mixed_precision_asks_what_the_gate_will_ask(tmp_path: Path
 
     assert (surely.accuracy, surely.passes) == (1.0, True)
     assert (perhaps.accuracy, perhaps.passes) == (pytest.approx(397 / 400), False)
-    assert of_few.passes  # by the loss that was measured: so few images show nothing of any form
+    assert of_few.passes  # by the loss that was measured: so few images show nothing of any variant
 
 
 def a_file_of_brightness(path: Path, threshold: float) -> Path:

@@ -18,7 +18,7 @@ class Told(Recorder):
         self.result = data
 
 
-def test_what_a_card_says_of_a_form_holds_when_it_is_measured_again(
+def test_what_a_card_says_of_a_variant_holds_when_it_is_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk, told = Desk(tmp_path, classes=["red", "green"]), Told()

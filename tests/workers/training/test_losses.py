@@ -80,7 +80,7 @@ def test_the_weights_of_shares_are_a_weighed_mean() -> None:
 
 
 @pytest.mark.parametrize("part", OF_CLASSES, ids=lambda part: part.kind)
-def test_a_class_and_its_one_hot_form_cost_the_same(part: Part) -> None:
+def test_a_class_and_its_one_hot_variant_cost_the_same(part: Part) -> None:
     torch.testing.assert_close(of(part, labels()), of(part, functional.one_hot(labels(), K).float()))
 
 

@@ -33,7 +33,7 @@ def calibration_indexes(
     if len(train_indexes) == 0:
         raise QuantizationImpossible(
             "activation ranges are read on training images, and the dataset's train split is empty; give training "
-            "images, or a form that needs none: `weights_int8`, `fp16`"
+            "images, or a variant that needs none: `weights_int8`, `fp16`"
         )
     generator = np.random.default_rng(seed)
     if labels_N is None:

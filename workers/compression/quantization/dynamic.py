@@ -19,7 +19,7 @@ OPERATORS = {"linear": ("MatMul",), "all": ("Conv", "MatMul")}
 def quantize_dynamic(
     source: Path, target: Path, *, part: DynamicInt8, activation: "Activation" = "softmax"
 ) -> dict[str, Any]:
-    """Write the form to `target`, and return what was done to it. For numbers the last layer stays in float.
+    """Write the variant to `target`, and return what was done to it. For numbers the last layer stays in float.
 
     Raises:
         QuantizationImpossible: if there is no layer to quantise, or onnxruntime can't.

@@ -1,4 +1,4 @@
-"""Why a form of fewer bits can't be made. The other forms, and the file it was to be made from, are not touched by it.
+"""Reasons why a variant of fewer bits can't be made. The other variants and the source file are not touched.
 
 Invalid
 └── QuantizationImpossible
@@ -30,7 +30,7 @@ class QuantizationImpossible(Invalid):
     """This file can't be written in fewer bits as asked."""
 
     code = "quantization_impossible"
-    title = "The form can't be made"
+    title = "The variant can't be made"
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def told_in_our_words(what: str) -> Iterator[None]:
         said = str(error).strip().splitlines()
         raise QuantizationImpossible(
             f"onnxruntime could not {what}: {said[0][:300] if said else type(error).__name__}; "
-            "leave this form out of `compression.quantize`, or take another backbone"
+            "leave this variant out of `compression.quantize`, or take another backbone"
         ) from error
 
 

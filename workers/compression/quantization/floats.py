@@ -33,7 +33,7 @@ BF16_OPSET = 22  # the first in which convolutions may be bfloat16
 
 
 def halve(source: Path, target: Path, *, kind: Kind) -> dict[str, Any]:
-    """Write the form to `target`, and return what was done to it. Its inputs and outputs stay as they are.
+    """Write the variant to `target`, and return what was done to it. Its inputs and outputs stay as they are.
 
     Raises:
         QuantizationImpossible: if a weight is not finite, or too large for a half.

@@ -1,4 +1,4 @@
-"""What all forms need of an ONNX file: a prepared copy, its layers with weights, and metadata that comes along."""
+"""What all variants need of an ONNX file: a prepared copy, its layers with weights, and metadata that comes along."""
 
 import tempfile
 from collections.abc import Iterator

@@ -23,7 +23,7 @@ def require_no_crash(path: Path) -> None:
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if ended.returncode < 0:
         raise QuantizationImpossible(
-            f"onnxruntime crashes when it loads the form (signal {-ended.returncode}); leave it out of "
+            f"onnxruntime crashes when it loads the variant (signal {-ended.returncode}); leave it out of "
             "`compression.quantize`, or take another backbone"
         )
 

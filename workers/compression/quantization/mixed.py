@@ -54,17 +54,17 @@ def quantize_mixed(
     activation: "Activation" = "softmax",
     report: Report = lambda _: None,
 ) -> dict[str, Any]:
-    """Write the form to `target`, and return what was done to it.
+    """Write the variant to `target`, and return what was done to it.
 
     Where plain rounding fails the gate, layers are ranked by how far the answers move when one alone works in 8 bits,
     or by how far they come back when it alone does not, whichever is more: either misleads by itself. Where the first
     layer's rounding ruins what the others make of it, only the second tells; where two layers undo each other's, only
     the first.
 
-    The fewest of the first with which `judge` lets the form pass stay in float, with those that do in every 8-bit form;
-    where `part.max_float_share` of all layers with weights are too few, that many do; one at least is in 8 bits, for
-    else it would be fp32 by another name. `float_layers_allowed` says how many may be of the ranked ones: with 0, the
-    form is that of plain static quantisation.
+    The fewest of the first with which `judge` lets the variant pass stay in float, with those that do in every 8-bit
+    variant; where `part.max_float_share` of all layers with weights are too few, that many do; one at least is in 8
+    bits, for else it would be fp32 by another name. `float_layers_allowed` says how many may be of the ranked ones:
+    with 0, the variant is that of plain static quantisation.
 
     Raises:
         QuantizationImpossible: if weights or activations are not finite, or onnxruntime can't quantise the graph.

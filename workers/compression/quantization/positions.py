@@ -24,7 +24,7 @@ FEW_CHANNELS = 4
 
 
 def kept_in_float(graph: onnx.GraphProto, activation: "Activation") -> set[str]:
-    """Return the nodes that stay in float in every 8-bit form. Nodes are in topological order.
+    """Return the nodes that stay in float in every 8-bit variant. Nodes are in topological order.
 
     They are the preprocessing before the first layer with weights; for numbers all from the last layer on, which in 8
     bits could give 256 numbers, and none beyond those of the calibration images; a first convolution of a few channels,

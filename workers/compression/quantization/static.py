@@ -33,7 +33,7 @@ def quantize_static(
     activation: "Activation" = "softmax",
     report: Callable[[float], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Write the int8 form of the exported file `source` to `target`, and return what was done to it.
+    """Write the int8 variant of the exported file `source` to `target`, and return what was done to it.
 
     Its labels and card come along. Temporary files are gone on return, also after an error.
 

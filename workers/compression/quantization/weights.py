@@ -20,7 +20,7 @@ LEAST_SHARE = 0.1  # of a net's weights that linear layers hold, or 4 bits of th
 
 
 def round_weights_to_8_bits(source: Path, target: Path) -> dict[str, Any]:
-    """Write the form with 8-bit weights, a scale per output channel, and return what was done to it.
+    """Write the variant with 8-bit weights, a scale per output channel, and return what was done to it.
 
     Each is a cast and a product, which onnxruntime does once, when it loads the file. A DequantizeLinear it does at
     every call: an EfficientNet-Lite0 then took three times as long as in fp32.
@@ -61,7 +61,7 @@ def round_weights_to_8_bits(source: Path, target: Path) -> dict[str, Any]:
 def round_weights_to_4_bits(
     source: Path, target: Path, *, part: WeightsInt4, activation: "Activation" = "softmax"
 ) -> dict[str, Any]:
-    """Write the form with 4-bit weights in linear layers, and return what was done to it.
+    """Write the variant with 4-bit weights in linear layers, and return what was done to it.
 
     For numbers the last layer stays in float, and so does one with fewer inputs than a block.
 

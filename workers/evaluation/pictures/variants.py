@@ -1,4 +1,4 @@
-"""The picture of a version's forms on one provider: accuracy against latency, the size of the file as area."""
+"""The picture of a version's variants on one provider: accuracy against latency, the size of the file as area."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ COLOUR = {"default": COLOURS[2], "accepted": COLOURS[0], "refused": COLOURS[1]}
 
 @dataclass(frozen=True)
 class Point:
-    """One form as measured: `accuracy` on the test split (else validation; of numbers R²), p50 of one image."""
+    """One variant as measured: `accuracy` on the test split (else validation; of numbers R²), p50 of one image."""
 
     name: str
     accuracy: float
@@ -48,7 +48,7 @@ def megabytes(size_bytes: float) -> str:
 def pareto(points: Sequence[Point], *, provider: str, split: str, metric: str = "accuracy") -> list[Picture]:
     """Return the picture as SVG and as PNG; nothing without a point.
 
-    The default is a ringed, starred disc, an accepted form a disc, a refused one a dashed circle with a cross.
+    The default is a ringed, starred disc, an accepted variant a disc, a refused one a dashed circle with a cross.
     """
     points = [each for each in points if math.isfinite(each.accuracy) and math.isfinite(each.latency_ms)]
     if not points:

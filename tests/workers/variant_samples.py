@@ -1,4 +1,4 @@
-"""Made-up cards of forms, as a version's variants have them: accepted, refused, size only, for two providers."""
+"""Made-up cards of variants, as a version's variants have them: accepted, refused, size only, for two providers."""
 
 from typing import Any
 

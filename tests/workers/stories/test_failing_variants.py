@@ -1,4 +1,4 @@
-"""A job whose every smaller form fails, each in its own way: fp32 is published, and each failure is told."""
+"""A job whose every smaller variant fails, each in its own way: fp32 is published, and each failure is told."""
 
 import copy
 import shutil
@@ -13,7 +13,7 @@ from models_store.storage.blobs import Blobs
 from tests import samples
 from tests.service.onnx_files import write_colour_net
 from tests.workers.whole_jobs import Story, a_picture, tell_story
-from workers.stages.context import Form, Work
+from workers.stages.context import Variant, Work
 from workers.stories import supervised
 from workers.tasks.image.examples import ImageArrays
 from workers.tasks.image.net import Classifier
@@ -41,29 +41,29 @@ class Unexportable(Classifier):
         return super().forward(images_NCHW)
 
 
-def cut(work: Work, _arrays: ImageArrays, forms: dict[str, Form]) -> dict[str, str]:
+def cut(work: Work, _arrays: ImageArrays, variants: dict[str, Variant]) -> dict[str, str]:
     work.reporter.phase("pruning")
     for name, kind in (("pruned", TwoFaced), ("control", Unexportable)):
-        net = copy.deepcopy(forms["fp32"].net)
+        net = copy.deepcopy(variants["fp32"].net)
         assert net is not None
         net.__class__ = kind
-        forms[name] = Form(work.staging / f"{name}.onnx", parent="fp32", net=net)
+        variants[name] = Variant(work.staging / f"{name}.onnx", parent="fp32", net=net)
     return {}
 
 
 def quantize_files(
-    work: Work, _arrays: ImageArrays, forms: dict[str, Form], *, missing: Mapping[str, str]
+    work: Work, _arrays: ImageArrays, variants: dict[str, Variant], *, missing: Mapping[str, str]
 ) -> dict[str, str]:
     work.reporter.phase("quantizing")
     assert list(missing) == ["control"]
     paths = {name: work.staging / f"{name}.onnx" for name in ("int8", "bf16", "pruned-int8")}
     write_colour_net(paths["int8"], size=SIZE)  # its classes are in another order
     write_colour_net(paths["bf16"], size=SIZE // 2)  # which no image fits
-    shutil.copy(forms["pruned"].path, paths["pruned-int8"])
+    shutil.copy(variants["pruned"].path, paths["pruned-int8"])
     static = {"kind": "static_int8"}
-    forms["int8"] = Form(paths["int8"], parent="fp32", made_by=static)
-    forms["bf16"] = Form(paths["bf16"], parent="fp32", made_by={"kind": "bf16"})
-    forms["pruned-int8"] = Form(paths["pruned-int8"], parent="pruned", made_by=static)
+    variants["int8"] = Variant(paths["int8"], parent="fp32", made_by=static)
+    variants["bf16"] = Variant(paths["bf16"], parent="fp32", made_by={"kind": "bf16"})
+    variants["pruned-int8"] = Variant(paths["pruned-int8"], parent="pruned", made_by=static)
     return {"weights-int4": "there is no linear layer"}
 
 
@@ -96,7 +96,7 @@ def test_fp32_is_published_and_served_on_every_provider(story: Story) -> None:
     assert said["label"] == "red"
 
 
-def test_forms_that_are_worse_are_kept_with_the_reasons(story: Story) -> None:
+def test_variants_that_are_worse_are_kept_with_the_reasons(story: Story) -> None:
     variants = {variant["name"]: variant for variant in story.result["variants"]}
 
     assert set(variants) == {"fp32", "int8"}
@@ -104,7 +104,7 @@ def test_forms_that_are_worse_are_kept_with_the_reasons(story: Story) -> None:
     assert "loses 0." in variants["int8"]["card"]["measured"]["cpu"]["reasons"][0]
 
 
-def test_a_form_that_no_provider_here_can_run_is_not_made_with_the_reason(story: Story) -> None:
+def test_a_variant_that_no_provider_here_can_run_is_not_made_with_the_reason(story: Story) -> None:
     assert "dimensions" in story.result["card"]["not_made"]["bf16"]
 
 

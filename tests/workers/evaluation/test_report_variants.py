@@ -1,4 +1,4 @@
-"""What a report says of the forms: a table and a picture per provider, and the reasons of the refused."""
+"""What a report says of the variants: a table and a picture per provider, and the reasons of the refused."""
 
 import io
 import itertools
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.workers.form_samples import CARDS, DEFAULTS, NOT_MADE, a_card, figures
 from tests.workers.report_samples import a_report
+from tests.workers.variant_samples import CARDS, DEFAULTS, NOT_MADE, a_card, figures
 from workers.evaluation import variants
 from workers.evaluation.pictures.labels import Box, Disc, place
 from workers.evaluation.pictures.variants import Point, front, pareto
@@ -32,9 +32,9 @@ def page(written: ZipFile) -> str:
     return written.read("report.html").decode()
 
 
-def row_of(page: str, form: str, *, provider: str = "cpu") -> str:
+def row_of(page: str, variant: str, *, provider: str = "cpu") -> str:
     part = page[page.index(f"<h3>{provider}</h3>") :]
-    found = re.search(rf"<tr><td>{form}</td>.*?</tr>", part)
+    found = re.search(rf"<tr><td>{variant}</td>.*?</tr>", part)
     assert found is not None
     return found[0]
 
@@ -48,7 +48,7 @@ def test_a_picture_is_drawn_of_each_provider_as_svg_and_as_png(written: ZipFile)
         assert image.getextrema() != ((253, 253), (253, 253), (254, 254), (255, 255))
 
 
-def test_the_picture_names_every_form_that_ran_there_once(written: ZipFile) -> None:
+def test_the_picture_names_every_variant_that_ran_there_once(written: ZipFile) -> None:
     for provider, expected in (("cpu", set(CARDS)), ("cuda", {"fp32"})):
         document = ET.fromstring(written.read(f"pictures/forms-{provider}.svg"))  # noqa: S314  our own file
         texts = ["".join(node.itertext()) for node in document.iter("{http://www.w3.org/2000/svg}text")]
@@ -56,7 +56,7 @@ def test_the_picture_names_every_form_that_ran_there_once(written: ZipFile) -> N
         assert sorted(text.partition(",")[0] for text in texts if re.search(r", \d.* [KM]B$", text)) == sorted(expected)
 
 
-def test_the_report_has_every_forms_card_the_defaults_and_what_could_not_be_made(written: ZipFile) -> None:
+def test_the_report_has_every_variants_card_the_defaults_and_what_could_not_be_made(written: ZipFile) -> None:
     document = json.loads(written.read("report.json"))
 
     assert document["forms"] == json.loads(json.dumps(CARDS))
@@ -75,8 +75,8 @@ def test_the_report_has_every_forms_card_the_defaults_and_what_could_not_be_made
         ("sparse", "cpu", ["refused, size only", "is not faster than fp32: 0.98 times its speed"]),
     ],
 )  # fmt: skip
-def test_the_table_tells_figures_and_verdicts(page: str, form: str, provider: str, expected: list[str]) -> None:
-    row = row_of(page, form, provider=provider)
+def test_the_table_tells_figures_and_verdicts(page: str, variant: str, provider: str, expected: list[str]) -> None:
+    row = row_of(page, variant, provider=provider)
 
     for words in expected:
         assert words in row
@@ -105,7 +105,7 @@ def test_all_rows_of_a_table_have_its_columns(page: str) -> None:
         "the net&#x27;s weights are not finite",
     ],
 )
-def test_the_page_tells_how_forms_were_made_and_where_they_were_measured(page: str, words: str) -> None:
+def test_the_page_tells_how_variants_were_made_and_where_they_were_measured(page: str, words: str) -> None:
     assert words in page
 
 

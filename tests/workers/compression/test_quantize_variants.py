@@ -24,7 +24,7 @@ from workers.export.sessions import open_session
 DATA = leaves()
 IMAGES = some_images()
 Make = Callable[[Path, Path], dict[str, Any]]
-FORMS: dict[str, Make] = {
+VARIANTS: dict[str, Make] = {
     "dynamic_linear": lambda source, target: quantize_dynamic(source, target, part=DynamicInt8()),
     "dynamic_all": lambda source, target: quantize_dynamic(source, target, part=DynamicInt8(layers="all")),
     "weights_int8": round_weights_to_8_bits,
@@ -32,7 +32,7 @@ FORMS: dict[str, Make] = {
     "fp16": lambda source, target: halve(source, target, kind="fp16"),
     "bf16": lambda source, target: halve(source, target, kind="bf16"),
 }
-ON_THIS_CPU = [name for name in FORMS if name != "bf16"]
+ON_THIS_CPU = [name for name in VARIANTS if name != "bf16"]
 
 
 def answers(path: Path, images_NHWC: np.ndarray = DATA.images_NHWC[DATA.val]) -> np.ndarray:
@@ -66,19 +66,19 @@ def a_net_of_tokens(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ON_THIS_CPU)
-def test_the_form_answers_as_its_parent_does(exported: Path, tmp_path: Path, name: str) -> None:
-    FORMS[name](exported, tmp_path / "form.onnx")
+def test_the_variant_answers_as_its_parent_does(exported: Path, tmp_path: Path, name: str) -> None:
+    VARIANTS[name](exported, tmp_path / "variant.onnx")
 
-    near, exact = answers(tmp_path / "form.onnx"), answers(exported)
+    near, exact = answers(tmp_path / "variant.onnx"), answers(exported)
     np.testing.assert_array_equal(near.argmax(axis=1), exact.argmax(axis=1))
     assert 0 < np.abs(near - exact).max() < 0.03
 
 
-@pytest.mark.parametrize("name", list(FORMS))
+@pytest.mark.parametrize("name", list(VARIANTS))
 def test_labels_card_and_types_stay_as_they_are(exported: Path, tmp_path: Path, name: str) -> None:
-    FORMS[name](exported, tmp_path / "form.onnx")
+    VARIANTS[name](exported, tmp_path / "variant.onnx")
 
-    model, parent = onnx.load(tmp_path / "form.onnx"), onnx.load(exported)
+    model, parent = onnx.load(tmp_path / "variant.onnx"), onnx.load(exported)
     properties = {entry.key: entry.value for entry in model.metadata_props}
     assert properties == {entry.key: entry.value for entry in parent.metadata_props}
     assert json.loads(properties["espalier.labels"]) == LABELS
@@ -94,13 +94,13 @@ def test_labels_card_and_types_stay_as_they_are(exported: Path, tmp_path: Path, 
     ],
 )  # fmt: skip
 def test_the_file_is_as_much_smaller_as_its_weights(exported: Path, tmp_path: Path, name: str, share: float) -> None:
-    FORMS[name](exported, tmp_path / "form.onnx")
+    VARIANTS[name](exported, tmp_path / "variant.onnx")
 
-    assert (tmp_path / "form.onnx").stat().st_size < share * exported.stat().st_size
-    assert [path.name for path in tmp_path.iterdir()] == ["form.onnx"]
+    assert (tmp_path / "variant.onnx").stat().st_size < share * exported.stat().st_size
+    assert [path.name for path in tmp_path.iterdir()] == ["variant.onnx"]
 
 
-@pytest.mark.parametrize("name", list(FORMS))
+@pytest.mark.parametrize("name", list(VARIANTS))
 def test_weights_that_are_no_numbers_are_refused_and_the_source_stays(
     exported: Path, tmp_path: Path, name: str
 ) -> None:
@@ -113,15 +113,15 @@ def test_weights_that_are_no_numbers_are_refused_and_the_source_stays(
     before = (tmp_path / "fp32.onnx").read_bytes()
 
     with pytest.raises(QuantizationImpossible, match=r"classes\.weight.* not finite"):
-        FORMS[name](tmp_path / "fp32.onnx", tmp_path / "form.onnx")
+        VARIANTS[name](tmp_path / "fp32.onnx", tmp_path / "variant.onnx")
 
     assert (tmp_path / "fp32.onnx").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["fp32.onnx"]
 
 
 def test_dynamic_quantisation_of_all_layers_takes_convolutions_too(exported: Path, tmp_path: Path) -> None:
-    linear = FORMS["dynamic_linear"](exported, tmp_path / "linear.onnx")
-    everything = FORMS["dynamic_all"](exported, tmp_path / "all.onnx")
+    linear = VARIANTS["dynamic_linear"](exported, tmp_path / "linear.onnx")
+    everything = VARIANTS["dynamic_all"](exported, tmp_path / "all.onnx")
 
     assert (operators(tmp_path / "linear.onnx")["ConvInteger"], operators(tmp_path / "all.onnx")["ConvInteger"]) == (
         0,
@@ -136,7 +136,7 @@ def test_dynamic_quantisation_of_linear_layers_needs_one(tmp_path: Path) -> None
     source = a_net_of_convolutions(tmp_path / "fp32.onnx")
 
     with pytest.raises(QuantizationImpossible, match=r"no linear layer.*2 of its 2 layers.*`static_int8`"):
-        FORMS["dynamic_linear"](source, tmp_path / "form.onnx")
+        VARIANTS["dynamic_linear"](source, tmp_path / "variant.onnx")
 
 
 def test_a_layer_that_gives_numbers_is_not_quantised_dynamically(tmp_path: Path) -> None:
@@ -144,17 +144,17 @@ def test_a_layer_that_gives_numbers_is_not_quantised_dynamically(tmp_path: Path)
     hidden = graph.linear(graph.pooled(graph.conv(graph.start, "stem", (3, 8))), "hidden", (8, 8))
     source = graph.answering(graph.linear(hidden, "head", (8, 1)), tmp_path / "fp32.onnx", classes=1, activation=None)
 
-    facts = quantize_dynamic(source, tmp_path / "form.onnx", part=DynamicInt8(), activation="identity")
+    facts = quantize_dynamic(source, tmp_path / "variant.onnx", part=DynamicInt8(), activation="identity")
 
     assert facts["float_layers"] == ["stem", "head"]
 
 
 def test_each_output_has_a_scale_of_its_own_in_8_bit_weights(exported: Path, tmp_path: Path) -> None:
-    facts = round_weights_to_8_bits(exported, tmp_path / "form.onnx")
+    facts = round_weights_to_8_bits(exported, tmp_path / "variant.onnx")
 
     exact = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(exported).graph.initializer}
     held = {
-        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(tmp_path / "form.onnx").graph.initializer
+        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(tmp_path / "variant.onnx").graph.initializer
     }
     rounded = [name.removesuffix("_int8") for name in held if name.endswith("_int8")]
     assert len(rounded) == facts["layers"] == 5
@@ -211,7 +211,7 @@ def test_4_bit_weights_need_linear_layers_that_matter(tmp_path: Path) -> None:
     with pytest.raises(
         QuantizationImpossible, match=r"hold 0\.5 % of this net's weights \(1 of 3 layers\).*weights_int8"
     ):
-        round_weights_to_4_bits(source, tmp_path / "form.onnx", part=WeightsInt4())
+        round_weights_to_4_bits(source, tmp_path / "variant.onnx", part=WeightsInt4())
 
 
 def test_a_linear_layer_of_fewer_inputs_than_a_block_stays_in_float(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_linear_layer_of_fewer_inputs_than_a_block_stays_in_float(tmp_path: Pa
     hidden = graph.linear(graph.pooled(graph.conv(graph.start, "stem", (3, 32))), "hidden", (32, 16))
     source = graph.answering(graph.linear(hidden, "head", (16, 3)), tmp_path / "fp32.onnx")
 
-    facts = round_weights_to_4_bits(source, tmp_path / "form.onnx", part=WeightsInt4(block_size=32))
+    facts = round_weights_to_4_bits(source, tmp_path / "variant.onnx", part=WeightsInt4(block_size=32))
 
     assert facts["float_layers"] == ["stem", "head"]
 
@@ -271,9 +271,9 @@ def test_half_floats_of_a_transformer_crash_no_process(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_refused_without_a_crash_may_run_elsewhere(tmp_path: Path) -> None:
-    (tmp_path / "form.onnx").write_bytes(b"no graph")
+    (tmp_path / "variant.onnx").write_bytes(b"no graph")
 
-    require_no_crash(tmp_path / "form.onnx")
+    require_no_crash(tmp_path / "variant.onnx")
 
 
 def test_a_file_that_takes_its_process_down_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,8 +281,8 @@ def test_a_file_that_takes_its_process_down_is_told(tmp_path: Path, monkeypatch:
     (tmp_path / "dying").chmod(0o755)
     monkeypatch.setattr("sys.executable", str(tmp_path / "dying"))
 
-    with pytest.raises(QuantizationImpossible, match=r"crashes when it loads the form \(signal 11\)"):
-        require_no_crash(tmp_path / "form.onnx")
+    with pytest.raises(QuantizationImpossible, match=r"crashes when it loads the variant \(signal 11\)"):
+        require_no_crash(tmp_path / "variant.onnx")
 
 
 def test_activations_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_a_library_that_fails_is_told_in_our_words(exported: Path, tmp_path: Pat
     (tmp_path / "fp32.onnx").write_bytes(exported.read_bytes()[:-1000] + b"\xff" * 1000)
 
     with pytest.raises(QuantizationImpossible, match="could not read the file"):
-        round_weights_to_8_bits(tmp_path / "fp32.onnx", tmp_path / "form.onnx")
+        round_weights_to_8_bits(tmp_path / "fp32.onnx", tmp_path / "variant.onnx")
 
 
 def _weights_by_asking(path: Path, *, inputs: int) -> np.ndarray:
