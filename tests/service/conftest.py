@@ -90,7 +90,7 @@ class Service:
 
 
 def a_variant_card(kind: str) -> dict[str, Any]:
-    """Return the card of a form that was measured on the CPU and accepted."""
+    """Return the card of a variant that was measured on the CPU and accepted."""
     figures = {"accuracy": {"val": 0.9, "test": 0.9}, "speedup": 1.0, "accepted": True, "reasons": []}
     return {"kind": kind, "parent": None if kind == "fp32" else "fp32", "measured": {"cpu": figures}}
 

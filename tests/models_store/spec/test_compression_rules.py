@@ -31,7 +31,7 @@ def warnings(
         ({"prune": {**CUT, "steps": 4}, "recover": {"epochs": 3}, "quantize": []}, "prune.steps 4 share 3 epochs"),
         ({"prune": {**CUT, "round_to": 4}, "quantize": []}, "prune.round_to 4: unaligned"),
         ({"prune": {**CUT, "round_to": 12}, "quantize": []}, "prune.round_to 12: unaligned"),
-        ({"max_accuracy_drop": 0.6}, "max_accuracy_drop 0.6: a form that is mostly wrong"),
+        ({"max_accuracy_drop": 0.6}, "max_accuracy_drop 0.6: a variant that is mostly wrong"),
         ({"recover": {"epochs": 5}, "quantize": []}, "recover without `prune`: nothing is cut"),
         ({"quantize": [{"kind": "dynamic_int8", "layers": "all"}]}, "dynamic_int8 with `layers: all`"),
         ({"prune": {"kind": "n_m"}, "quantize": []}, "n_m is for size only"),

@@ -268,7 +268,7 @@ def test_the_control_is_never_the_default_however_well_it_measures(objective: An
 
     assert choice.default == "fp32"
     (reason,) = choice.verdicts["control"].reasons
-    assert reason.startswith("is the yardstick of the pruned form")
+    assert reason.startswith("is the yardstick of the pruned variant")
 
 
 @pytest.mark.parametrize(("size_bytes", "accepted"), [(539_267, False), (534_000, False), (533_000, True)])

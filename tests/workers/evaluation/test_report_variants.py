@@ -64,7 +64,7 @@ def test_the_report_has_every_variants_card_the_defaults_and_what_could_not_be_m
 
 
 @pytest.mark.parametrize(
-    ("form", "provider", "expected"),
+    ("variant", "provider", "expected"),
     [
         ("int8", "cpu", ["default", "2.11 <small>[2.00, 2.21]", "5.2 MB", "4.7 MB", "91.0 MB"]),
         ("int8", "cpu", ["0.0000 <small>[-0.0100, 0.0100]", "1.25 <small>[1.20, 1.30]", "526"]),

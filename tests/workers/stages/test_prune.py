@@ -327,7 +327,7 @@ def test_a_net_with_weights_that_are_not_finite_is_told_and_the_job_goes_on(
 
     assert list(variants) == ["fp32"]
     assert "not finite" in bench.not_made["pruned"]
-    assert "no pruned form" in bench.not_made["control"]
+    assert "no pruned variant" in bench.not_made["control"]
 
 
 def test_a_net_too_narrow_to_be_cut_is_told_and_the_job_goes_on(

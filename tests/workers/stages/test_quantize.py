@@ -100,7 +100,7 @@ def test_nothing_is_made_of_a_stopped_variant_or_of_a_control(desk: Desk) -> Non
 
 
 def test_what_was_to_be_made_of_a_variant_that_is_not_there_is_told(desk: Desk) -> None:
-    missing = {"pruned": "the net is too narrow", "control": "there is no pruned form"}
+    missing = {"pruned": "the net is too narrow", "control": "there is no pruned variant"}
 
     not_made = quantizing.quantize_files(
         desk.work(a_spec(asked.WeightsInt8(), asked.Fp16())), some_arrays(), fp32(desk), missing=missing
