@@ -1,4 +1,4 @@
-// What a model says of photographs, in the browser, with its any-size file alone.
+// Predicts labels of photographs in the browser with a model's any-size file.
 import * as ort from "onnxruntime-web";
 
 export async function load(url) {
@@ -6,7 +6,7 @@ export async function load(url) {
   return { session: await ort.InferenceSession.create(file), labels: labelsOf(file) };
 }
 
-// Every label with its probability, the likeliest first; of a model of numbers, "value" and the number.
+// Every label with its probability, the likeliest first; for a model of numbers, "value" and the number.
 // `photo` is a Blob or File.
 export async function predict({ session, labels }, photo) {
   const images = await pixels(photo, session.inputMetadata[0].shape[3]);
@@ -17,7 +17,7 @@ export async function predict({ session, labels }, photo) {
 async function pixels(photo, channels) {
   const image = await createImageBitmap(photo, { colorSpaceConversion: "none" }); // upright, as people see it
   const { width, height } = image;
-  const [page, cut] = ["white", "transparent"].map((ground) => { // what is transparent lies on white
+  const [page, cut] = ["white", "transparent"].map((ground) => { // transparent pixels become white
     const canvas = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
     canvas.fillStyle = ground;
     canvas.fillRect(0, 0, width, height);
@@ -33,9 +33,9 @@ async function pixels(photo, channels) {
   return new ort.Tensor("uint8", data, [1, height, width, channels]);
 }
 
-// onnxruntime-web does not show a file's metadata: a key and its value, each after a tag and its length, at the end.
+// onnxruntime-web does not show a file's metadata: it is at the end, each key and each value after a tag and a length.
 function labelsOf(file) {
-  const key = new TextEncoder().encode("\n\x0fespalier.labels\x12"); // in no label: JSON escapes the first two bytes
+  const key = new TextEncoder().encode("\n\x0fespalier.labels\x12"); // no label contains this: JSON escapes the first two bytes
   let at = file.findLastIndex((_, from) => key.every((byte, k) => file[from + k] === byte)) + key.length;
   let length = 0, shift = 0;
   do { length |= (file[at] & 127) << shift; shift += 7; } while (file[at++] & 128);

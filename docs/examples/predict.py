@@ -2,7 +2,7 @@
 # /// script
 # dependencies = ["onnxruntime", "numpy", "pillow"]
 # ///
-"""What a model says of photographs, with its any-size file alone: `python predict.py any-size.onnx photo.jpg …`."""
+"""Predict labels of photographs with a model's any-size file: `python predict.py any-size.onnx photo.jpg …`."""
 
 import json
 import sys
@@ -13,10 +13,10 @@ from PIL import Image, ImageOps
 
 
 def predict(session: onnxruntime.InferenceSession, path: str) -> list[tuple[str, float]]:
-    """Return every label with its probability, the likeliest first; of a model of numbers, "value" and the number."""
+    """Return every label with its probability, the likeliest first; for a model of numbers, "value" and the number."""
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")  # upright, as people see it
     page = Image.new("RGBA", image.size, "white")
-    page.alpha_composite(image)  # what is transparent lies on white
+    page.alpha_composite(image)  # transparent pixels become white
     page.putalpha(image.getchannel("A"))
     channels = session.get_inputs()[0].shape[3]
     pixels = np.asarray(page.convert("RGB").convert("L") if channels == 1 else page)
