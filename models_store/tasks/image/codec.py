@@ -17,14 +17,18 @@ The same bytes give the same pixels on every call. What is decided here, and why
 - **What costs far more than its bytes** is refused by its header, see `image_files`.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from models_store.settings import Settings
+from models_store.tasks.codec import Codec, Inputs, Tensor
+from models_store.tasks.file_examples import bytes_of
 from models_store.tasks.image import orientation, structure
 from models_store.tasks.image.formats import FORMATS
 from models_store.tasks.image.image_files import (
@@ -45,6 +49,7 @@ __all__ = [
     "GREY",
     "RGB",
     "RGBA",
+    "ImageCodec",
     "ImageFacts",
     "UndecodableImage",
     "decode",
@@ -66,8 +71,79 @@ UPRIGHT = {  # EXIF orientation → how a stored array becomes upright: transpos
     7: (True, True, True),
     8: (True, True, False),
 }
+MOST_BATCH_PIXELS = 32 * 224 * 224
 Box = tuple[float, float, float, float]
 Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ImageCodec(Codec[Pixels]):
+    """Images of one size for a net: what `decode` makes of a file, under the limits of this host."""
+
+    size: int
+    channels: int
+    fit: Literal["crop", "stretch"]
+    white_level: int | None
+    max_bytes: int
+    max_pixels: int
+    max_request_pixels: int
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], settings: Settings) -> Self:
+        """Return the codec of a resolved spec's `input`, as a model's card keeps it; older cards have no white level."""
+        return cls(
+            size=given["size"],
+            channels=given["channels"],
+            fit=given["fit"],
+            white_level=given.get("white_level"),
+            max_bytes=settings.image_max_bytes,
+            max_pixels=settings.image_max_pixels,
+            max_request_pixels=settings.predict_max_pixels,
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return the shape of one decoded image, (H, W, C)."""
+        return self.size, self.size, self.channels
+
+    @property
+    def most_per_batch(self) -> int:
+        """32 images at 224 pixels, and as many pixels of other sizes."""
+        return max(1, MOST_BATCH_PIXELS // (self.size * self.size))
+
+    def describe(self) -> tuple[Tensor, ...]:
+        """Return the one input: uint8 (H, W, C)."""
+        return (Tensor("images", "uint8", self.shape),)
+
+    def budget(self) -> PixelBudget:
+        """Return how many pixels the images of one request may have together."""
+        return PixelBudget(self.max_request_pixels)
+
+    def decode(self, given: bytes | str, *, budget: PixelBudget | None = None) -> Pixels:
+        """Return an image, a file's bytes or base64 text, as uint8 (H, W, C).
+
+        Raises:
+            BadExample: if it is no base64, empty, or has too many bytes.
+            UndecodableImage, TooManyPixels: as the function `decode`.
+        """
+        return decode(
+            bytes_of(given, example="image", known="JPEG, PNG, …", max_bytes=self.max_bytes),
+            size=self.size,
+            channels=self.channels,
+            fit=self.fit,
+            white_level=self.white_level,
+            max_pixels=self.max_pixels,
+            budget=budget,
+        )
+
+    def collate(self, examples: Sequence[Pixels]) -> Inputs:
+        """Return the images as uint8 (B, H, W, C); a lone one is not copied."""
+        if len(examples) == 1:
+            return {"images": examples[0][None]}
+        images_BHWC = np.empty((len(examples), *self.shape), np.uint8)
+        for place, image_HWC in enumerate(examples):
+            images_BHWC[place] = image_HWC
+        return {"images": images_BHWC}
 
 
 @dataclass(frozen=True)

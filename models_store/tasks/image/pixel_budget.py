@@ -2,10 +2,10 @@
 
 import threading
 
-from models_store.errors import TooLarge
+from models_store.tasks.codec import OverBudget
 
 
-class TooManyPixels(TooLarge):
+class TooManyPixels(OverBudget):
     """Images that came together have too many pixels in sum."""
 
     code = "too_many_pixels"

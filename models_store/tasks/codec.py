@@ -1,0 +1,82 @@
+"""Protocol of a task's codec: from what a client or a dataset gives to a file's named inputs, in training and serving.
+
+    given (bytes | JSON) ─► decode ─► one decoded example ─► collate, with others ─► {name of an input: array}
+
+A decoded example is the codec's own: an array, or a tuple of them; only `collate` and its own room look into it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from models_store.errors import FieldError, Invalid, TooLarge
+
+Decoded = TypeVar("Decoded")
+Inputs = dict[str, npt.NDArray[Any]]
+"""a file's inputs by their names, each with the examples along its first axis"""
+MOST_PER_BATCH = 32
+
+
+class BadExample(Invalid):
+    """One example can't be decoded; `errors` point into the example, "" at all of it."""
+
+    code = "bad_example"
+    title = "An example can't be used"
+
+
+class OverBudget(TooLarge):
+    """The examples of one request take too much together."""
+
+    code = "over_budget"
+    title = "Too much at once"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input of a file: its name, numpy's name of its type, and one example's shape; None is any length."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    def zeros(self, count: int, *, free: int = 1) -> npt.NDArray[Any]:
+        """Return `count` examples of zeros, with `free` along each axis of any length."""
+        return np.zeros((count, *(free if length is None else length for length in self.shape)), self.dtype)
+
+
+class Codec(Protocol[Decoded]):
+    """How examples of one model are decoded. It has no state: one serves all threads."""
+
+    @property
+    def most_per_batch(self) -> int:
+        """How many examples run together at most: more gain nothing, and hold up whoever comes next."""
+        return MOST_PER_BATCH
+
+    def describe(self) -> tuple[Tensor, ...]:
+        """Return the inputs that a file must have."""
+        ...
+
+    def budget(self) -> Any:  # noqa: ANN401  the codec's own
+        """Return what one request's examples may take together, to be spent by `decode`; None: there is no limit."""
+        return None
+
+    def decode(self, given: Any, *, budget: Any = None) -> Decoded:  # noqa: ANN401  any JSON, or a file's bytes
+        """Return one example, the same on every call.
+
+        Raises:
+            EspalierError: if it can't be decoded: `BadExample`, or one of the room's own.
+            OverBudget: if what is left of the request's budget does not suffice.
+        """
+        ...
+
+    def collate(self, examples: Sequence[Decoded]) -> Inputs:
+        """Return one or more decoded examples as a file's inputs."""
+        ...
+
+
+def bad_example(code: str, message: str, *, pointer: str = "", allowed: Any = None) -> BadExample:  # noqa: ANN401  any JSON
+    """Return the error for an example; `pointer` leads into it."""
+    return BadExample(message, errors=[FieldError(pointer, code, message, allowed)])
