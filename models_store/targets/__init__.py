@@ -1,8 +1,8 @@
 """Targets: what is learned of an example (one class, labels, a number), and all that follows from it. numpy alone."""
 
 from models_store.targets.activations import ACTIVATIONS, Activation
-from models_store.targets.by_task import NAMED, of_task
 from models_store.targets.labels import LABELS, THRESHOLD
+from models_store.targets.names import NAMED
 from models_store.targets.number import NUMBER
 from models_store.targets.one_class import ONE_CLASS
 from models_store.targets.target import TIE, Answers, Figure, Name, Target
@@ -20,5 +20,4 @@ __all__ = [
     "Figure",
     "Name",
     "Target",
-    "of_task",
 ]

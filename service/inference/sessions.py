@@ -15,7 +15,8 @@ from models_store.models.registry import Served
 from models_store.settings import Settings
 from models_store.storage import disk
 from models_store.storage.blobs import BlobMissing, Blobs, sha256_of
-from models_store.targets import ONE_CLASS, Target, of_task
+from models_store.targets import ONE_CLASS, Target
+from models_store.tasks.rooms import target_of
 from service.inference import devices, optimized
 from service.inference.batcher import Answer, Batcher, Closed, Images, Probabilities
 from service.inference.decode import Encoded, Picture
@@ -172,7 +173,7 @@ def _run(session: Any, images_BHWC: Images) -> Probabilities:  # noqa: ANN401  o
 
 def _target_of(card: dict[str, Any]) -> Target:
     """Return what the model answers; models of earlier releases answer classes."""
-    return of_task(card["task"]) if "task" in card else ONE_CLASS
+    return target_of(card["task"]) if "task" in card else ONE_CLASS
 
 
 def _check_bytes(path: Path, sha256: str) -> None:

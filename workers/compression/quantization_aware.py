@@ -25,7 +25,7 @@ from onnxruntime.quantization.calibrate import TensorData
 from torch import Tensor, fx, nn
 
 from models_store.spec.quantization import QatInt8, StaticInt8
-from models_store.targets import of_task
+from models_store.tasks.rooms import target_of
 from workers.compression import origins, sparsity
 from workers.compression.fake_quantization import RoundedActivation, Rounding, rounding_of, simulate
 from workers.compression.folding import fold_norms
@@ -90,7 +90,7 @@ def make(
     kept = sparsity.zeros_of(folded) if (source.made_by or {}).get("kind") in SPARSE else {}
     simulated = simulate(folded.to(work.device), example_BCHW.to(work.device), rounding, kept=kept)
     student = _Student(simulated.net, of=source.net)
-    judge = judge_of(of_task(work.spec.task), arrays)
+    judge = judge_of(target_of(work.spec.task), arrays)
     start = _Candidate(
         {name: tensor.detach().to("cpu", copy=True) for name, tensor in student.state_dict().items()},
         accuracy=judge(target, lambda _: reporter.progress(PREPARED)),
@@ -166,7 +166,7 @@ class _Files:
         """Write the file; return what it rounds."""
         work, spec = self.work, self.work.spec
         assert spec.input.size is not None, "the spec is resolved"
-        activation = of_task(spec.task).activation
+        activation = target_of(spec.task).activation
         exported = self.target.with_suffix(".float.onnx")
         try:
             export(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from models_store.targets import of_task
+from models_store.tasks.rooms import target_of
 from workers.evaluation import variants
 from workers.evaluation.calibration import BINS
 from workers.evaluation.examination import Examined
@@ -46,7 +46,7 @@ def assemble(
     that each provider serves, `not_made` why a variant that was asked for could not be made, `warnings` what is likely
     to be wrong with the model.
     """
-    metric = of_task(identity["task"]).score_label
+    metric = target_of(identity["task"]).score_label
     curves = training.curves(history, best_epoch=best_epoch, metric=metric, monitor=identity["monitor"])
     pictures = [curves] if curves else []
     for each in examined.values():

@@ -9,7 +9,7 @@ from models_store.jobs.families import TRIED
 from models_store.jobs.store import FOUND, Job
 from models_store.spec.train import ResolvedSpec
 from models_store.storage.blobs import Blobs
-from models_store.targets import of_task
+from models_store.tasks.rooms import target_of
 from workers.families import comparison, folds, search
 
 FEW_IMAGES = 500
@@ -81,7 +81,7 @@ def _gain(blobs: Blobs, spec: ResolvedSpec, own: Job, best: Job) -> tuple[dict[s
     names = [(child.files or {}).get("answers") for child in (own, best)]
     if names[0] is None or names[1] is None:
         return None, ["trial 0, the spec's own values, came to no result: there is nothing to compare the winner with"]
-    target = of_task(spec.task)
+    target = target_of(spec.task)
     with np.load(blobs.local(names[0])) as before, np.load(blobs.local(names[1])) as after:
         gain = comparison.compare(before, after, target=target, seed=spec.seed)
     if gain is None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models_store.datasets.store import ManifestEntry
-from models_store.targets import of_task
+from models_store.tasks.rooms import target_of
 from workers.export.any_size import VARIANT, AnySizeImpossible, compare, write_any_size
 from workers.export.verify import read_members
 from workers.stages.context import Variant, Work
@@ -27,7 +27,7 @@ def make_portable(
     path = work.staging / f"{VARIANT}.onnx"
     val = arrays.split("val")
     rows = val[np.linspace(0, len(val) - 1, num=min(len(val), MOST_COMPARED)).astype(np.int64)]
-    target = of_task(work.spec.task)
+    target = target_of(work.spec.task)
     try:
         write_any_size(fp32.path, path, fit=work.spec.input.fit)
         found = compare(

@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from models_store.datasets.store import ManifestEntry
-from models_store.targets import of_task
+from models_store.tasks.rooms import target_of
 from workers.evaluation import report
 from workers.evaluation.calibration import Temperature, fit_temperature
 from workers.evaluation.examination import Examined, Split, examine
@@ -30,7 +30,7 @@ BATCH = test_time_augmentation.BATCH
 
 def temperature_of(work: Work, net: Classifier, arrays: ImageArrays) -> Temperature | None:
     """Return what to divide the net's logits by, fitted on the validation split; None where the spec wants none."""
-    activation = of_task(work.spec.task).activation
+    activation = target_of(work.spec.task).activation
     if not work.spec.evaluation.temperature_scaling or activation == "identity":
         return None
     rows = arrays.split("val")
@@ -67,7 +67,7 @@ def examine_file(
         )
         examined[split] = examine(
             told,
-            target=of_task(work.spec.task),
+            target=target_of(work.spec.task),
             classes=arrays.classes,
             evaluation=evaluation,
             temperature=temperature,

@@ -12,7 +12,7 @@ from typing import Any
 from models_store.errors import Invalid
 from models_store.spec.part import Part
 from models_store.spec.pruning import NM, StructuredPruning, UnstructuredL1
-from models_store.targets import of_task
+from models_store.tasks.rooms import target_of
 from workers.compression import gate
 from workers.compression.gate import Drop
 from workers.process.progress import Reporter, Stretch
@@ -143,7 +143,7 @@ def _set_beside(patient: Patient, variants: dict[str, Variant], pruned: Thinned,
 
 def _drop(patient: Patient, before: Validated, after: Validated) -> Drop:
     true = patient.arrays.targets[patient.arrays.split("val")]
-    return gate.paired_drop(of_task(patient.work.spec.task), after.answers, before.answers, true)
+    return gate.paired_drop(target_of(patient.work.spec.task), after.answers, before.answers, true)
 
 
 def _failure(patient: Patient, before: Validated, after: Validated, *, allowed: float) -> str | None:

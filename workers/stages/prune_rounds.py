@@ -15,7 +15,7 @@ import numpy as np
 from torch import nn
 
 from models_store.spec.pruning import StructuredPruning
-from models_store.targets import of_task
+from models_store.tasks.rooms import target_of
 from workers.compression import speed_search, widths
 from workers.compression.prune import (
     Cut,
@@ -213,7 +213,7 @@ class _Operation:
                 labels=self.work.assignment.classes,
                 card={},
                 path=path,
-                activation=of_task(spec.task).activation,
+                activation=target_of(spec.task).activation,
             )
 
     # ---- the cuts

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from models_store.errors import Invalid
 from models_store.spec import quantization as asked
-from models_store.targets import Activation, of_task
+from models_store.targets import Activation
+from models_store.tasks.rooms import target_of
 from workers.evaluation.calibration import Temperature
 from workers.export import sessions
 from workers.process.progress import Drained, Reporter, Stretch
@@ -39,7 +40,7 @@ class Step:
     @property
     def activation(self) -> Activation:
         """Return what makes a net's logits the outputs of the files."""
-        return of_task(self.work.spec.task).activation
+        return target_of(self.work.spec.task).activation
 
 
 def quantize_files(
@@ -149,7 +150,7 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
         case asked.MixedInt8():
             assert work.spec.compression is not None, "the part is of it"
             judge = gate_of(
-                of_task(work.spec.task),
+                target_of(work.spec.task),
                 step.arrays,
                 baseline=step.baseline,
                 max_accuracy_drop=work.spec.compression.max_accuracy_drop,
@@ -184,7 +185,7 @@ def _calibration_images(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> "
     )
 
     spec, arrays = step.work.spec, step.arrays
-    strata_N = of_task(spec.task).strata(arrays.targets)
+    strata_N = target_of(spec.task).strata(arrays.targets)
     indexes = calibration_indexes(strata_N, arrays.split("train"), count=part.calibration_images, seed=spec.seed)
     return CalibrationImages(arrays.images_NHWC, indexes)
 

@@ -14,7 +14,7 @@ from models_store.datasets.store import ManifestEntry, read_manifest
 from models_store.errors import Invalid
 from models_store.models.providers import Provider
 from models_store.storage import disk
-from models_store.targets import of_task
+from models_store.tasks.rooms import target_of
 from workers.evaluation import soundness
 from workers.evaluation.examination import Examined
 from workers.export import sessions
@@ -124,7 +124,7 @@ def warn_of_the_result(
     found = soundness.of_sections({split: each.section for split, each in examined.items()}, task=work.spec.task)
     for text in found:
         work.reporter.doubt(text)
-    outputs = of_task(work.spec.task).output_count(len(arrays.classes))
+    outputs = target_of(work.spec.task).output_count(len(arrays.classes))
     return [*doubts.of_history(trained.history, work.spec, outputs=outputs).values(), *found]
 
 
@@ -139,7 +139,7 @@ def measure_files(
         parents={name: variant.parent for name, variant in variants.items()},
         images=Path(str(arrays.images_NHWC.filename)),  # type: ignore[attr-defined]  # a memory map has one
         truths=arrays.targets,
-        target=of_task(work.spec.task),
+        target=target_of(work.spec.task),
         splits={split: arrays.split(split) for split in ("val", "test")},
         device=work.settings.device,
         budget_s=work.settings.measure_s,
@@ -182,6 +182,6 @@ def _write_file(work: Work, arrays: ImageArrays, name: str, variant: Variant) ->
         labels=assignment.classes,
         card=identity(work) | {"form": name, "temperature": variant.divisor},
         path=variant.path,
-        activation=of_task(spec.task).activation,
+        activation=target_of(spec.task).activation,
         temperature=variant.divisor,
     )

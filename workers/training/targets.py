@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models_store.spec.train import Task
-from models_store.targets import LABELS, NUMBER, ONE_CLASS, THRESHOLD, Activation, Target, of_task
+from models_store.targets import LABELS, NUMBER, ONE_CLASS, THRESHOLD, Activation, Target
+from models_store.tasks.rooms import target_of
 from workers.training.learner import Examples, Rows
 
 ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
@@ -244,7 +245,7 @@ class _Standardised(nn.Module):
 
 def build(task: Task, examples: Examples) -> Targets:
     """Return the targets of a dataset for a task that fits it; the scale of numbers comes from the train split."""
-    all_rows, target = torch.from_numpy(examples.targets), of_task(task)
+    all_rows, target = torch.from_numpy(examples.targets), target_of(task)
     output_count = target.output_count(len(examples.classes))
     if target is ONE_CLASS:
         return ClassTargets(all_rows, output_count)

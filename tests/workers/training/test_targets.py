@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from models_store.spec.train import Task
-from models_store.targets import of_task
+from models_store.tasks.rooms import target_of
 from workers.tasks.image.examples import ImageArrays
 from workers.training import targets
 from workers.training.targets import Affine, Targets
@@ -106,8 +106,8 @@ def test_what_is_correct_over_the_train_split_is_its_accuracy(task: Task) -> Non
 
     correct = float(aim.correct(logits, aim.of(rows))) / 3
 
-    answers = of_task(task).answers(aim.outputs(logits).numpy())
-    assert correct == pytest.approx(of_task(task).score(answers, aim.of(rows).numpy()))
+    answers = target_of(task).answers(aim.outputs(logits).numpy())
+    assert correct == pytest.approx(target_of(task).score(answers, aim.of(rows).numpy()))
 
 
 def test_soft_classes_count_by_their_likeliest() -> None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from models_store.spec.train import ResolvedSpec
-from models_store.targets import of_task
+from models_store.tasks.rooms import target_of
 from workers.training.learner import Rows
 
 
@@ -37,5 +37,5 @@ def noise(spec: ResolvedSpec, *, classes: Sequence[str], count: int) -> Noise:
     size, channels = spec.input.size, spec.input.channels
     assert size is not None, "the spec is resolved"
     image_HWC = np.random.default_rng(0).integers(0, 256, (size, size, channels), dtype=np.uint8)
-    truths = of_task(spec.task).placeholders(count, names=len(classes))
+    truths = target_of(spec.task).placeholders(count, names=len(classes))
     return Noise(image_HWC, truths, list(classes))
