@@ -20,7 +20,7 @@ class Bystander:
         """Print it."""
         print(text, flush=True)
 
-    def doubt(self, text: str) -> None:
+    def warn_owner(self, text: str) -> None:
         """Print it."""
         print(text, flush=True)
 

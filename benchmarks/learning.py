@@ -30,7 +30,7 @@ class Silent(Bystander):
     def log(self, text: str) -> None:
         """Do nothing."""
 
-    def doubt(self, text: str) -> None:
+    def warn_owner(self, text: str) -> None:
         """Do nothing."""
 
     def warn(self, text: str) -> None:

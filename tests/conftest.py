@@ -9,10 +9,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from models_store.host import telemetry
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from tests import samples
+
+telemetry.turn_off()  # before any test imports onnxruntime
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,12 +7,12 @@ in their own wheels.
 
 import base64
 import ctypes
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from models_store.errors import Unavailable
+from models_store.host import telemetry
 from models_store.models.providers import EXECUTION_PROVIDERS, Provider
 
 Wanted = Literal["auto", "cpu", "cuda"]
@@ -34,7 +34,7 @@ class DeviceUnavailable(Unavailable):
 @lru_cache(maxsize=1)
 def runtime() -> Any:  # noqa: ANN401  onnxruntime has no types
     """Return the onnxruntime module: loaded on first use (0.3 s), its telemetry off, quiet about what we check."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # on by default since 1.29
+    telemetry.turn_off()
     import onnxruntime  # noqa: PLC0415  the API process starts without it
 
     onnxruntime.set_default_logger_severity(4)  # fatal alone: errors come back as exceptions

@@ -31,7 +31,7 @@ class Recorder:
         self.facts: list[dict[str, float | str]] = []
         self.rows: list[dict[str, float]] = []
         self.lines: list[str] = []
-        self.doubts: list[str] = []
+        self.warnings: list[str] = []
 
     def phase(self, name: str) -> None:
         self.lines.append(name)
@@ -46,8 +46,8 @@ class Recorder:
     def log(self, text: str) -> None:
         self.lines.append(text)
 
-    def doubt(self, text: str) -> None:
-        self.doubts.append(text)
+    def warn_owner(self, text: str) -> None:
+        self.warnings.append(text)
 
     def warn(self, text: str) -> None:
         self.lines.append(text)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models_store.host import telemetry
 from models_store.models.providers import Provider
 from models_store.targets import ONE_CLASS, Target
 from workers.export import sessions
@@ -131,6 +132,7 @@ def _ask(request: Mapping[str, Any], *, report: Callable[[float], None]) -> dict
         stderr=subprocess.STDOUT,
         text=True,
         cwd=Path(__file__).parents[2],
+        env=os.environ | telemetry.OFF,
     ) as process:
         assert process.stdin
         assert process.stdout

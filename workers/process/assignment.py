@@ -2,9 +2,9 @@
 
 Reports are `{"kind": …, "data": …}`. Of kind phase, progress, metrics and log they become the job's events; `tick` is
 progress by nothing but time; `alive` says that a call that takes long goes on; `cost` is what a phase has taken;
-`doubt` warns the job's owner of a bad result; `plan` is the job's spec from now on, fitted to its budget; `checkpoint`
-names a blob to keep; `result` is what to publish; `problem` says why the job can't succeed; `trouble` why this attempt
-can't, through no fault of the job's.
+`warning` warns the job's owner of a bad result; `plan` is the job's spec from now on, fitted to its budget;
+`checkpoint` names a blob to keep; `result` is what to publish; `problem` says why the job can't succeed; `trouble` why
+this attempt can't, through no fault of the job's.
 """
 
 import json

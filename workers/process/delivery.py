@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TOGETHER_S = 0.2
 """for which reports are collected, to be written in one transaction"""
-NO_EVENTS = {"checkpoint", "plan", "cost", "doubt"}
+NO_EVENTS = {"checkpoint", "plan", "cost", "warning"}
 """kinds of reports that are kept otherwise than as events of the job"""
 ALIKE_IN_CHILDREN = {"validating", "training"}
 """stages that take as long in a child of a search or validation as in a job of its own"""
@@ -91,7 +91,7 @@ class Delivery:
                 self.delete(claims.keep_checkpoint(self._database, self._claim, data["sha256"]))
             elif kind == "plan":
                 claims.keep_plan(self._database, self._claim, data["spec"])
-            elif kind == "doubt":
+            elif kind == "warning":
                 claims.keep_warning(self._database, self._claim, data["text"])
             else:
                 self._keep_cost(stage_costs.Cost(**data))

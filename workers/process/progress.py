@@ -23,15 +23,15 @@ class Reporter(Protocol):
         ...
 
     def log(self, text: str) -> None:
-        """Tell one line for people: what was decided, or done."""
+        """Log a line: what was decided, or done."""
         ...
 
-    def doubt(self, text: str) -> None:
-        """Warn the owner of the job: its result is likely to be bad, and what to do. It is kept with the job."""
+    def warn_owner(self, text: str) -> None:
+        """Warn the owner of the job of a result that is likely to be bad; kept with the job, and logged."""
         ...
 
     def warn(self, text: str) -> None:
-        """Tell one line for people: something did not go as it was meant to."""
+        """Log a line of level `warning`: something did not go as it was meant to."""
         ...
 
     def stop_requested(self) -> bool:
@@ -67,15 +67,15 @@ class Stretch:
         self._reporter.metrics(**{f"{self._prefix}{name}": value for name, value in values.items()})
 
     def log(self, text: str) -> None:
-        """Tell one line for people."""
+        """Log a line."""
         self._reporter.log(text)
 
-    def doubt(self, text: str) -> None:
+    def warn_owner(self, text: str) -> None:
         """Warn the owner of the job."""
-        self._reporter.doubt(text)
+        self._reporter.warn_owner(text)
 
     def warn(self, text: str) -> None:
-        """Tell one line for people, as a warning."""
+        """Log a line of level `warning`."""
         self._reporter.warn(text)
 
     def stop_requested(self) -> bool:

@@ -122,16 +122,16 @@ class PipeReporter:
         self.log(_told(values, epochs=self._epochs))
 
     def log(self, text: str) -> None:
-        """Tell one line for people: what was decided, or done."""
+        """Log a line: what was decided, or done."""
         self._say_line(text, "info")
 
-    def doubt(self, text: str) -> None:
-        """Warn the owner of the job: its result is likely to be bad, and what to do. It is kept with the job."""
-        self.say("doubt", {"text": text})
+    def warn_owner(self, text: str) -> None:
+        """Warn the owner of the job of a result that is likely to be bad; kept with the job, and logged."""
+        self.say("warning", {"text": text})
         self.warn(text)
 
     def warn(self, text: str) -> None:
-        """Tell one line for people: something did not go as it was meant to."""
+        """Log a line of level `warning`: something did not go as it was meant to."""
         self._say_line(text, "warning")
 
     def alive(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from models_store.host import telemetry
 from models_store.settings import Settings
 from workers.process import trainer_start
 from workers.process.assignment import Assignment
@@ -118,7 +119,7 @@ def environment(settings: Settings) -> dict[str, str]:
     values = settings.model_dump(mode="json", exclude=SECRETS)
     inherited = {name: value for name, value in os.environ.items() if not _is_left_out(name)}
     told = {name.upper(): str(value) for name, value in values.items() if value is not None}
-    return WAITING | inherited | told | FIXED | NO_BYTECODE
+    return WAITING | inherited | told | FIXED | NO_BYTECODE | telemetry.OFF
 
 
 def _is_left_out(name: str) -> bool:

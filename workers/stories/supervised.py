@@ -123,7 +123,7 @@ def warn_of_the_result(
     """Tell the owner what is likely to be wrong with the model, and return that with what training has shown."""
     found = soundness.of_sections({split: each.section for split, each in examined.items()}, task=work.spec.task)
     for text in found:
-        work.reporter.doubt(text)
+        work.reporter.warn_owner(text)
     outputs = target_of(work.spec.task).output_count(len(arrays.classes))
     return [*doubts.of_history(trained.history, work.spec, outputs=outputs).values(), *found]
 

@@ -273,7 +273,7 @@ class _Run:
         self._finish_if_done()
         self.reporter.metrics(**row)
         for text in warnings.new(position.history, self.spec, outputs=self.targets.output_count):
-            self.reporter.doubt(text)
+            self.reporter.warn_owner(text)
         if position.finished:
             self._save()
         else:

@@ -135,7 +135,7 @@ def test_what_is_likely_to_be_wrong_is_kept_with_the_job_and_not_with_its_repeti
     database: Database, settings: Settings, attempt: Attempt
 ) -> None:
     attempt(
-        'say("doubt", text="it blew up"); say("doubt", text="it blew up")\n'
+        'say("warning", text="it blew up"); say("warning", text="it blew up")\n'
         'say("problem", status=422, code="diverged", title="Diverged", detail="it blew up", errors=[]); os._exit(65)'
     )
 
@@ -490,6 +490,14 @@ def test_a_trainer_is_given_no_password_of_the_database_or_the_broker(
     monkeypatch.setenv(name, "secret")
 
     assert "secret" not in environment(settings).values()
+
+
+def test_a_trainer_reports_nothing_to_the_makers_of_its_libraries(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+
+    assert environment(settings)["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def log_lines(database: Database) -> list[job_logs.Line]:

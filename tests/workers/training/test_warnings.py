@@ -76,8 +76,8 @@ def test_a_run_with_a_ruinous_rate_warns_while_it_runs() -> None:
 
     run(spec, some_arrays(), reporter=reporter)
 
-    assert len(reporter.doubts) == 1
-    assert "it is 10" in reporter.doubts[0]
+    assert len(reporter.warnings) == 1
+    assert "it is 10" in reporter.warnings[0]
 
 
 def section(task: str, outputs: Any, targets: Any) -> dict[str, Any]:
