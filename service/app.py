@@ -131,7 +131,7 @@ def _context(settings: "Settings") -> "Context":
     sessions = Sessions(blobs, settings=settings)
     metrics = Metrics()
     metrics.watch(
-        waiting=lambda: sum(loaded.batcher.waiting for loaded in sessions.loaded),
+        waiting=sessions.waiting,
         loaded=lambda: len(sessions.loaded),
     )
     references = References(database, provider=lambda: devices.serving(settings.device))

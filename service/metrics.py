@@ -1,11 +1,14 @@
-"""the counters that /metrics shows; their labels name routes and providers, never owners or models."""
+"""Counters that /metrics shows; their labels name routes and providers, never owners or models."""
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models_store.tasks import rooms
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
@@ -27,14 +30,23 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self.images = Counter(
-            "espalier_predicted_images_total", "Images that were predicted", ["provider"], registry=self.registry
-        )
+        self.predicted = {
+            examples: Counter(
+                f"espalier_predicted_{examples}_total",
+                f"{examples.capitalize()} that were predicted",
+                ["provider"],
+                registry=self.registry,
+            )
+            for examples in dict.fromkeys(contract.examples for contract in rooms.TASKS)
+        }
+        """a counter for each kind of example: `images`"""
 
-    def watch(self, *, waiting: Callable[[], float], loaded: Callable[[], float]) -> None:
-        """Show two figures that are read when somebody asks: images that wait for a lane, and loaded models."""
-        gauge = Gauge("espalier_waiting_images", "Images that wait for a lane", registry=self.registry)
-        gauge.set_function(waiting)
+    def watch(self, *, waiting: Callable[[str], float], loaded: Callable[[], float]) -> None:
+        """Show figures that are read when somebody asks: examples that wait for a lane, and loaded models."""
+        for examples in self.predicted:
+            meaning = f"{examples.capitalize()} that wait for a lane"
+            gauge = Gauge(f"espalier_waiting_{examples}", meaning, registry=self.registry)
+            gauge.set_function(partial(waiting, examples))
         gauge = Gauge("espalier_loaded_models", "Models in memory", registry=self.registry)
         gauge.set_function(loaded)
 

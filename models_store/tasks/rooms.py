@@ -1,14 +1,13 @@
 """Tasks that there are: the only list of them on the shared ground."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from models_store.targets import NAMED, Target
 from models_store.tasks.image.contract import IMAGE
 from models_store.tasks.task import Contract
 
 TASKS: tuple[Contract, ...] = (IMAGE,)
-
-_BY_NAME: Mapping[str, Contract] = {name: contract for contract in TASKS for name in contract.targets}
 
 
 def contract_of(task: str) -> Contract:
@@ -17,7 +16,10 @@ def contract_of(task: str) -> Contract:
     Raises:
         KeyError: if there is no such task.
     """
-    return _BY_NAME[task]
+    for contract in TASKS:
+        if task in contract.targets:
+            return contract
+    raise KeyError(task)
 
 
 def target_of(task: str) -> Target:
@@ -27,3 +29,18 @@ def target_of(task: str) -> Target:
         KeyError: if there is no such task.
     """
     return NAMED[contract_of(task).targets[task]]
+
+
+def task_of(card: Mapping[str, Any]) -> str:
+    """Return the task of a model's card; the first releases had one task, and their cards name none."""
+    return str(card.get("task", next(iter(IMAGE.targets))))
+
+
+def example() -> str:
+    """Return the word for one example of any task: "image"."""
+    return " or ".join(dict.fromkeys(contract.example for contract in TASKS))
+
+
+def examples() -> str:
+    """Return the word for examples of any task: "images"."""
+    return " or ".join(dict.fromkeys(contract.examples for contract in TASKS))

@@ -1,8 +1,15 @@
 """Shapes of POST /predict in the OpenAPI document; `Target.prediction` makes a model's outputs into them."""
 
+import operator
+from functools import reduce
+from typing import Annotated, Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.answers.answer import Answer
+from models_store.tasks import rooms
+from service.answers.answer import Answer, ShapeOf
+
+JSON_EXAMPLES: Any = reduce(operator.or_, (contract.json_example for contract in rooms.TASKS))
 
 
 class PredictRequest(BaseModel):
@@ -11,19 +18,21 @@ class PredictRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         strict=True,
-        json_schema_extra={"example": {"model": "flowers", "inputs": ["/9j/4AAQSkZJRg…"], "top_k": 3}},
+        json_schema_extra={"example": {"model": "flowers", "inputs": [rooms.TASKS[0].json_sample], "top_k": 3}},
     )
 
     model: str = Field(
         max_length=200, description="`name`, `name@alias` or `name:version`, each with an optional `/variant`"
     )
-    inputs: list[str] = Field(min_length=1, description="image files as base64 (RFC 4648, section 4) or data: URLs")
+    inputs: list[Annotated[Any, ShapeOf(JSON_EXAMPLES)]] = Field(
+        min_length=1, description="; ".join(dict.fromkeys(contract.json_meaning for contract in rooms.TASKS))
+    )
     top_k: int | None = Field(
         None,
         ge=1,
         le=10_000,
-        description="classes or labels to name per image, cut to as many as there are; null: 5 classes, or all labels. "
-        "A model that answers numbers has none to name",
+        description=f"classes or labels to name per {rooms.example()}, cut to as many as there are; null: 5 classes, "
+        "or all labels. A model that answers numbers has none to name",
     )
 
 
@@ -35,7 +44,7 @@ class Ranked(Answer):
 
 
 class Prediction(Answer):
-    """What a model of classes says of one image."""
+    """Answer of a model of classes for one example."""
 
     label: str = Field(description="the likeliest class")
     probability: float
@@ -43,20 +52,20 @@ class Prediction(Answer):
 
 
 class LabelsPrediction(Answer):
-    """What a model of labels says of one image; the probabilities are of each label by itself."""
+    """Answer of a model of labels for one example; the probabilities are of each label by itself."""
 
     labels: list[str] = Field(description="every label with a probability of 0.5 or more, likeliest first; maybe none")
     top: list[Ranked] = Field(description="all labels, or the `top_k` likeliest, likeliest first")
 
 
 class ValuePrediction(Answer):
-    """What a model of numbers says of one image."""
+    """Answer of a model of numbers for one example."""
 
     value: float = Field(description="in the unit of the dataset's values")
 
 
 class Predictions(Answer):
-    """What a model says of each input, in their order, and which file of it was asked."""
+    """Answers of a model for each input, in their order, and the file of it that answered."""
 
     model_config = ConfigDict(
         json_schema_extra={

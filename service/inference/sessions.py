@@ -1,8 +1,8 @@
-"""loaded models: each once, however many ask at the same time; the least recently used leaves first."""
+"""Loaded models: each once, however many ask at the same time; the least recently used leaves first."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ from models_store.models.registry import Served
 from models_store.settings import Settings
 from models_store.storage import disk
 from models_store.storage.blobs import BlobMissing, Blobs, sha256_of
-from models_store.targets import ONE_CLASS, Target
-from models_store.tasks.rooms import target_of
+from models_store.targets import Target
+from models_store.tasks import rooms
+from models_store.tasks.codec import Inputs, Tensor
 from service.inference import devices, optimized
-from service.inference.batcher import Answer, Batcher, Closed, Images, Probabilities
-from service.inference.decode import Encoded, Picture
+from service.inference.batcher import Answer, Batcher, Closed, Outputs
+from service.inference.decode import Example
+
+TYPES = {"float": "float32", "double": "float64"}
+"""onnxruntime's names of types that are not numpy's"""
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +43,8 @@ class Loaded:
     provider: str
     labels: tuple[str, ...]
     target: Target
+    examples: str
+    """the word for what it takes"""
 
 
 class Sessions:
@@ -56,24 +62,28 @@ class Sessions:
         done = (task for task in self._loading.values() if task.done() and not task.cancelled())
         return [task.result() for task in done if task.exception() is None]
 
+    def waiting(self, examples: str) -> int:
+        """Return how many examples of one kind wait for a lane."""
+        return sum(loaded.batcher.waiting for loaded in self.loaded if loaded.examples == examples)
+
     def would_wait(self, served: Served, count: int) -> bool:
-        """Tell whether so many images for this model would have to wait now: for the model, or for several batches."""
+        """Return whether so many examples would have to wait now: for the model, or for several batches."""
         task = self._loading.get(served.blob)
         if task is None or not task.done() or task.exception() is not None:
             return True
         return task.result().batcher.would_wait(count)
 
-    async def predict(self, served: Served, images: list[Encoded], *, pointers: list[str]) -> tuple[Answer, Loaded]:
-        """Load the model when it is not, and return what it says of the images.
+    async def predict(self, served: Served, examples: list[Example], *, pointers: list[str]) -> tuple[Answer, Loaded]:
+        """Load the model when it is not, and return its outputs for the examples.
 
         Raises:
             ModelUnusable: if its file can't be used.
-            BadInput, Overloaded, InferenceFailed: as `Batcher.predict` does.
+            BadInput, OverBudget, Overloaded, InferenceFailed: as `Batcher.predict` does.
         """
         while True:
             loaded = await self.get(served)
             try:
-                return await loaded.batcher.predict(images, pointers=pointers), loaded
+                return await loaded.batcher.predict(examples, pointers=pointers), loaded
             except Closed:  # it was unloaded between the two lines above
                 continue
 
@@ -126,6 +136,9 @@ class Sessions:
         provider = devices.provider(self._settings.device)
         name = f"{served.model}:{served.version}/{served.variant}"
         try:
+            task, labels = rooms.task_of(served.card), tuple(served.card["labels"])
+            contract, target = rooms.contract_of(task), rooms.target_of(task)
+            codec = contract.codec(served.card, files={}, settings=self._settings)
             session = optimized.open_model(
                 served.blob,
                 lambda: self._file(served.blob),
@@ -133,7 +146,7 @@ class Sessions:
                 provider=provider,
                 threads=1,
             )
-            _check_shape(session, served.card)
+            _check_shape(session, codec.describe(), outputs=target.output_count(len(labels)))
         except EspalierError as error:
             if isinstance(error, BlobMissing):
                 raise unusable(name, "is missing or damaged") from error
@@ -143,16 +156,16 @@ class Sessions:
                 raise disk.no_room_for("the model's file") from error
             log.exception("a model did not load", model=name)
             raise unusable(name, "did not load") from error
-        picture = Picture.of(served.card, self._settings)
         lanes = self._settings.inference_lanes or (1 if provider == devices.CUDA else cores.usable())
         batcher = Batcher(
-            lambda images_BHWC: _run(session, images_BHWC),
-            picture=picture,
+            _runner(session),
+            codec=codec,
+            examples=contract.examples,
             lanes=lanes,
             most_waiting=self._settings.predict_queue,
         )
         log.info("model loaded", model=name, provider=provider, lanes=lanes)
-        return Loaded(batcher, provider, tuple(served.card["labels"]), _target_of(served.card))
+        return Loaded(batcher, provider, labels, target, contract.examples)
 
     def _file(self, sha256: str) -> Path:
         path = self._blobs.local(sha256)
@@ -166,14 +179,14 @@ async def _close(task: asyncio.Task[Loaded]) -> None:
         await asyncio.to_thread(task.result().batcher.close)
 
 
-def _run(session: Any, images_BHWC: Images) -> Probabilities:  # noqa: ANN401  onnxruntime has no types
-    probabilities_BK: Probabilities = session.run(["probabilities"], {"images": images_BHWC})[0]
-    return probabilities_BK
+def _runner(session: Any) -> Callable[[Inputs], Outputs]:  # noqa: ANN401  onnxruntime has no types
+    names = [session.get_outputs()[0].name]
 
+    def run(inputs: Inputs) -> Outputs:
+        outputs_BK: Outputs = session.run(names, inputs)[0]
+        return outputs_BK
 
-def _target_of(card: dict[str, Any]) -> Target:
-    """Return what the model answers; models of earlier releases answer classes."""
-    return target_of(card["task"]) if "task" in card else ONE_CLASS
+    return run
 
 
 def _check_bytes(path: Path, sha256: str) -> None:
@@ -181,15 +194,17 @@ def _check_bytes(path: Path, sha256: str) -> None:
         raise BlobMissing(f"the stored file {sha256} is damaged")
 
 
-def _check_shape(session: Any, card: dict[str, Any]) -> None:  # noqa: ANN401  onnxruntime has no types
-    """Refuse a file whose input or outputs are not those of the card: it would answer with other labels."""
-    size, channels = card["input"]["size"], card["input"]["channels"]
-    outputs = _target_of(card).output_count(len(card["labels"]))
-    given, made = session.get_inputs()[0], session.get_outputs()[0]
-    expected = ("images", "tensor(uint8)", [size, size, channels], "probabilities", outputs)
-    actual = (given.name, given.type, given.shape[1:], made.name, made.shape[-1])
+def _check_shape(session: Any, tensors: Sequence[Tensor], *, outputs: int) -> None:  # noqa: ANN401  onnxruntime has no types
+    """Refuse a file whose inputs or outputs are not those of the card: it would answer with other labels."""
+    expected = sorted((tensor.name, tensor.dtype, tensor.shape) for tensor in tensors), outputs
+    actual = sorted(_tensor_of(each) for each in session.get_inputs()), session.get_outputs()[0].shape[-1]
     if actual != expected:
         raise ValueError(f"expected {expected}, the file has {actual}")
+
+
+def _tensor_of(given: Any) -> tuple[str, str, tuple[int | None, ...]]:  # noqa: ANN401  onnxruntime has no types
+    kind = given.type.removeprefix("tensor(").removesuffix(")")
+    return given.name, TYPES.get(kind, kind), tuple(each if isinstance(each, int) else None for each in given.shape[1:])
 
 
 def unusable(name: str, what: str) -> ModelUnusable:

@@ -1,35 +1,38 @@
-"""A prediction request's body, as JSON, a form or one raw file, read into images of a model.
+"""A prediction request's body, as JSON, a form or one raw file, read into examples for a model.
 
 The model is resolved as early as it is known, so that a body for one that is not there is not read: a raw body's and a
 form's from the query, a form's from a field before its files, a JSON body's when it is the first key.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.concurrency import run_in_threadpool
 
 from models_store.errors import FieldError
 from models_store.models.registry import Served
 from models_store.settings import Settings
+from models_store.tasks import rooms
 from service.answers.predictions import PredictRequest
-from service.inference.decode import Encoded
+from service.inference.decode import Example
 from service.inference.references import References
 from service.problems import nearest
 from service.requests import bodies, multipart
 from service.requests.parameters import refuse_query_besides
 from service.requests.strict_json import TooManyValues
 
+OCTETS = "application/octet-stream"
 FIRST_KEY = re.compile(rb'\s*\{\s*"model"\s*:\s*"([ !#-\[\]-~]{1,200})"')
 TARGET = {"model", "top_k"}
 
 
 class Target(BaseModel):
-    """What a form's fields or a query ask for, beside the images; numbers come as text there."""
+    """Fields of a form or a query, beside the examples; numbers come as text there."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,16 +42,16 @@ class Target(BaseModel):
 
 @dataclass(frozen=True)
 class Asked:
-    """A prediction request, whatever it came as; `pointers` name the images in it."""
+    """A prediction request, whatever it came as; `pointers` name the examples in it."""
 
     served: Served
     top_k: int | None
-    images: list[Encoded]
+    examples: list[Example]
     pointers: list[str]
 
 
 class Resolver:
-    """What the references of one owner mean."""
+    """References of one owner."""
 
     def __init__(self, references: References, *, owner: str) -> None:
         self._references = references
@@ -84,18 +87,29 @@ async def read(request: Request, resolver: Resolver, *, settings: Settings) -> A
     if given == "multipart/form-data":
         refuse_query_besides(request, TARGET)
         return await _from_form(request, resolver, settings=settings)
-    if given.startswith("image/") or given == "application/octet-stream":
+    if is_one_example(given):
         refuse_query_besides(request, TARGET)
         target = bodies.check(Target, dict(request.query_params))
         served = await resolver.served(target.model)
         body = await bodies.read(request, max_bytes=settings.predict_max_bytes)
         return Asked(served, target.top_k, [body], ["body"])
-    kinds = "application/json, multipart/form-data, image/* or application/octet-stream"
-    raise bodies.WrongContentType(f"{bodies.what_came(given)}; send {kinds}")
+    kinds = ["application/json", "multipart/form-data", *media_types()]
+    raise bodies.WrongContentType(f"{bodies.what_came(given)}; send {', '.join(kinds)} or {OCTETS}")
+
+
+def media_types() -> list[str]:
+    """Return the content types of a body that is one example of a task, each or with `*` a whole kind."""
+    return list(dict.fromkeys(each for contract in rooms.TASKS for each in contract.media_types))
+
+
+def is_one_example(content_type: str) -> bool:
+    """Return whether a body of the content type is one example as it is."""
+    kind = content_type.partition("/")[0] + "/*"
+    return content_type == OCTETS or bool({content_type, kind}.intersection(media_types()))
 
 
 async def _from_json(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:
-    most_bytes, most_images = settings.predict_max_bytes, settings.predict_max_inputs
+    most_bytes, most_examples = settings.predict_max_bytes, settings.predict_max_inputs
     parts: list[bytes] = []
     async for part in bodies.chunks(request, max_bytes=most_bytes):
         if not parts and len(part) != bodies.check_length(request, max_bytes=most_bytes):
@@ -106,52 +120,59 @@ async def _from_json(request: Request, resolver: Resolver, *, settings: Settings
     try:
         given = await bodies.parsed(request, await bodies.joined(parts))
     except TooManyValues:
-        _refuse_count("/inputs", most_images)
+        _refuse_count("/inputs", most_examples)
     inputs = given.get("inputs") if isinstance(given, dict) else None
-    if isinstance(inputs, list) and len(inputs) > most_images:  # before each of many is looked at
-        _refuse_count("/inputs", most_images)
+    if isinstance(inputs, list) and len(inputs) > most_examples:  # before each of many is looked at
+        _refuse_count("/inputs", most_examples)
     wanted = bodies.check(PredictRequest, given)
-    images: list[Encoded] = list(wanted.inputs)
     served = await resolver.served(wanted.model)
-    return Asked(served, wanted.top_k, images, [f"/inputs/{index}" for index in range(len(images))])
+    kind = rooms.contract_of(rooms.task_of(served.card)).json_example
+    bodies.check(_inputs_of(kind), {"inputs": wanted.inputs})
+    return Asked(served, wanted.top_k, wanted.inputs, [f"/inputs/{index}" for index in range(len(wanted.inputs))])
+
+
+@functools.cache
+def _inputs_of(kind: Any) -> type[BaseModel]:  # noqa: ANN401  any of pydantic's types
+    """Return the shape of the inputs of a JSON body, each of one kind."""
+    return create_model("Inputs", __config__=ConfigDict(strict=True), inputs=list[kind])
 
 
 async def _from_form(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:
     query: dict[str, Any] = dict(request.query_params)
     if "model" in query:
         await resolver.served(query["model"])
-    form = _Form(query, most_images=settings.predict_max_inputs, resolve=resolver.served_now)
+    form = _Form(query, most_examples=settings.predict_max_inputs, resolve=resolver.served_now)
     body = bodies.chunks(request, max_bytes=settings.predict_max_bytes)
     await multipart.receive(body, content_type=request.headers["content-type"], opener=form.open)
     target = bodies.check(Target, query | {name: field.text for name, field in form.fields.items()})
     if not form.files:
-        message = "no image came; send one or many fields `files`"
+        message = f"no {rooms.example()} came; send one or many fields `files`"
         raise bodies.InvalidBody(message, errors=[FieldError("/files", "missing", message)])
     served = await resolver.served(target.model)
     is_large = sum(map(len, form.files)) > bodies.LARGE_BYTES
-    images = await run_in_threadpool(form.images) if is_large else form.images()
-    return Asked(served, target.top_k, images, [f"/files/{index}" for index in range(len(images))])
+    examples = await run_in_threadpool(form.examples) if is_large else form.examples()
+    return Asked(served, target.top_k, examples, [f"/files/{index}" for index in range(len(examples))])
 
 
 class _Form:
     """A form's fields and files as they come in."""
 
-    def __init__(self, query: dict[str, Any], *, most_images: int, resolve: Callable[[str], Served]) -> None:
+    def __init__(self, query: dict[str, Any], *, most_examples: int, resolve: Callable[[str], Served]) -> None:
         self.fields: dict[str, multipart.TextField] = {}
         self.files: list[bytearray] = []
         self._query = query
-        self._most_images = most_images
+        self._most_examples = most_examples
         self._resolve = resolve
 
-    def images(self) -> list[Encoded]:
+    def examples(self) -> list[Example]:
         """Return the files that came."""
         return [bytes(file) for file in self.files]
 
     def open(self, name: str, _file_name: str | None) -> multipart.Sink:
         """Return where the bytes of a part go."""
         if name in {"files", "file"}:
-            if len(self.files) == self._most_images:
-                _refuse_count("/files", self._most_images)
+            if len(self.files) == self._most_examples:
+                _refuse_count("/files", self._most_examples)
             if not self.files and "model" in self.fields:  # it came whole, and before all files
                 self._resolve(self.fields["model"].text)
             self.files.append(bytearray())
@@ -173,5 +194,5 @@ class _File:
 
 
 def _refuse_count(pointer: str, most: int) -> NoReturn:
-    message = f"at most {most} images may come at once; send the others in another request"
+    message = f"at most {most} {rooms.examples()} may come at once; send the others in another request"
     raise bodies.InvalidBody(message, errors=[FieldError(pointer, "too_many_inputs", message, {"maxItems": most})])

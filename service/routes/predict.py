@@ -1,4 +1,4 @@
-"""POST /predict: images in (JSON, form, or one raw file), classes, labels or numbers out, and which file answered.
+"""POST /predict: examples in (JSON, form, or one raw file), classes, labels or numbers out, and the file that answered.
 
 The hottest route: it takes the bare request, past FastAPI's own reading of parameters.
 """
@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from models_store.errors import EspalierError
 from models_store.models.registry import Served
-from models_store.tasks.image.formats import ALLOWED
+from models_store.tasks import rooms
 from service.answers.predictions import Predictions
 from service.auth import owner_of
 from service.context import context_of
@@ -36,6 +36,12 @@ class BareRoute(APIRoute):
 
 router = APIRouter(tags=["predict"], route_class=BareRoute)
 
+EXAMPLE = rooms.example()
+FILES = ", ".join(f"{contract.example} files" for contract in rooms.TASKS if contract.formats)
+ONE_FILE = "; or ".join(
+    f"one {contract.example} file: {contract.formats}" for contract in rooms.TASKS if contract.formats
+)
+RAW = f"with a raw {EXAMPLE} body or a form: "
 MODEL_FIELD: dict[str, Any] = {
     "type": "string",
     "description": "`name`, `name@alias` or `name:version`, each with an optional `/variant`",
@@ -51,26 +57,26 @@ FORM: dict[str, Any] = {
     "properties": {
         "model": MODEL_FIELD,
         "top_k": TOP_K_FIELD,
-        "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "image files"},
+        "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": FILES},
     },
     "required": ["model", "files"],
     "additionalProperties": False,
 }
-FILE: dict[str, Any] = {"type": "string", "format": "binary", "description": f"one image file: {ALLOWED}"}
+FILE: dict[str, Any] = {"type": "string", "format": "binary", "description": ONE_FILE}
 DOCUMENTED: dict[str, Any] = {
     "parameters": [
         {
             "name": "model",
             "in": "query",
             "required": False,
-            "description": "with a raw image body or a form: " + MODEL_FIELD["description"],
+            "description": RAW + MODEL_FIELD["description"],
             "schema": {"type": "string"},
         },
         {
             "name": "top_k",
             "in": "query",
             "required": False,
-            "description": "with a raw image body or a form: " + TOP_K_FIELD["description"],
+            "description": RAW + TOP_K_FIELD["description"],
             "schema": {"type": "integer", "minimum": 1, "maximum": 10_000},
         },
     ],
@@ -79,15 +85,21 @@ DOCUMENTED: dict[str, Any] = {
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/PredictRequest"}},
             "multipart/form-data": {"schema": {"$ref": "#/components/schemas/PredictForm"}},
-            "application/octet-stream": {"schema": FILE},
-            "image/*": {"schema": FILE},
+            **{each: {"schema": FILE} for each in (predictions.OCTETS, *predictions.media_types())},
         },
     },
 }
+DESCRIPTION = f"""
+Return what a model answers for each {EXAMPLE}: JSON with base64, a form with files, or one raw {EXAMPLE} body.
+
+Where no variant is named, the version's default for the provider that serves answers; one that was never measured
+on it is refused. The answer names the version and variant that answered and the execution provider that ran it.
+{rooms.examples().capitalize()} that wait for the same model are run together, and nobody waits for a batch to fill.
+"""
 
 
 class PredictTimeout(EspalierError):
-    """The images were not answered in time."""
+    """The examples were not answered in time."""
 
     status = 504
     code = "predict_timeout"
@@ -97,7 +109,8 @@ class PredictTimeout(EspalierError):
 @router.post(
     "/predict",
     operation_id="predict_create",
-    summary="Classify images, or estimate numbers",
+    summary=f"Classify {rooms.examples()}, or estimate numbers",
+    description=DESCRIPTION,
     response_model=Predictions,
     responses={
         200: {
@@ -113,28 +126,23 @@ class PredictTimeout(EspalierError):
     openapi_extra=DOCUMENTED,
 )
 async def create(request: Request) -> Response:
-    """Return what a model says of each image: JSON with base64, a form with files, or one raw image body.
-
-    Where no variant is named, the version's default for the provider that serves answers; one that was never measured
-    on it is refused. The answer names the version and variant that answered and the execution provider that ran it.
-    Images that wait for the same model are run together, and nobody waits for a batch to fill.
-    """
+    """Answer a prediction request."""
     here = context_of(request)
     owner = owner_of(request)
     asked = await predictions.read(request, Resolver(here.references, owner=owner), settings=here.settings)
     served = asked.served
-    predicting = here.sessions.predict(served, asked.images, pointers=asked.pointers)
-    if here.sessions.would_wait(served, len(asked.images)):  # else the next batch takes it: too soon to withdraw
+    predicting = here.sessions.predict(served, asked.examples, pointers=asked.pointers)
+    if here.sessions.would_wait(served, len(asked.examples)):  # else the next batch takes it: too soon to withdraw
         predicting = _unless_left(request, predicting)
     answer, loaded = await _in_time(predicting, timeout_s=here.settings.predict_timeout_s)
-    here.metrics.images.labels(loaded.provider).inc(len(asked.images))
+    here.metrics.predicted[loaded.examples].labels(loaded.provider).inc(len(asked.examples))
     return _answer(served, answer, loaded, top_k=asked.top_k)
 
 
 async def _in_time(
     predicting: Coroutine[Any, Any, tuple[Answer, Loaded]], *, timeout_s: float
 ) -> tuple[Answer, Loaded]:
-    """Withdraw the images when their time is over; what a lane has begun is finished for nobody."""
+    """Withdraw the examples when their time is over; what a lane has begun is finished for nobody."""
     try:
         async with asyncio.timeout(timeout_s) as deadline:
             return await predicting
@@ -142,14 +150,15 @@ async def _in_time(
         if not deadline.expired():
             raise
         raise PredictTimeout(
-            f"the images were not answered within {timeout_s:g} s; send fewer or smaller ones, or try again later"
+            f"the {rooms.examples()} were not answered within {timeout_s:g} s; "
+            "send fewer or smaller ones, or try again later"
         ) from error
 
 
 async def _unless_left(
     request: Request, predicting: Coroutine[Any, Any, tuple[Answer, Loaded]]
 ) -> tuple[Answer, Loaded]:
-    """Withdraw the images when the client hangs up before its turn has come."""
+    """Withdraw the examples when the client hangs up before its turn has come."""
     work = asyncio.create_task(predicting)
     leaving = asyncio.create_task(_left(request))
     try:
@@ -173,9 +182,7 @@ def _answer(served: Served, answer: Answer, loaded: Loaded, *, top_k: int | None
         "version": served.version,
         "variant": served.variant,
         "provider": loaded.provider,
-        "predictions": [
-            loaded.target.prediction(row_K, loaded.labels, top_k=top_k) for row_K in answer.probabilities_BK
-        ],
+        "predictions": [loaded.target.prediction(row_K, loaded.labels, top_k=top_k) for row_K in answer.outputs_BK],
     }
     timing = (
         f"decode;dur={answer.decode_s * 1000:.2f}, queue;dur={answer.queue_s * 1000:.2f}, "

@@ -12,17 +12,27 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from service.inference.batcher import Answer, Batcher, Closed, Images, InferenceFailed, Overloaded, Probabilities
-from service.inference.decode import BadInput, Picture
+from models_store.tasks.codec import Inputs
+from models_store.tasks.image.codec import ImageCodec
+from service.inference.batcher import Answer, Batcher, Closed, InferenceFailed, Outputs, Overloaded
+from service.inference.decode import BadInput
 from tests.service.conftest import a_plain_image
 
-PICTURE = Picture(size=8, channels=3, fit="crop", max_bytes=1 << 20, max_pixels=1 << 20)
+CODEC = ImageCodec(
+    size=8,
+    channels=3,
+    fit="crop",
+    white_level=None,
+    max_bytes=1 << 20,
+    max_pixels=1 << 20,
+    max_request_pixels=1 << 30,
+)
 POISON = 255
 
 
-def mean_colour(images_BHWC: Images) -> Probabilities:
+def mean_colour(inputs: Inputs) -> Outputs:
     """Stand for a net: its answer tells which image it saw; an image of pure poison breaks the run."""
-    means_BC = images_BHWC.mean(axis=(1, 2), dtype=np.float32)
+    means_BC: Outputs = inputs["images"].mean(axis=(1, 2), dtype=np.float32)
     if (means_BC == POISON).all(axis=1).any():
         raise RuntimeError("poisoned")
     return means_BC
@@ -40,15 +50,15 @@ class Gate:
         self.entered = threading.Semaphore(0)
         self.sizes: list[int] = []
 
-    def run(self, images_BHWC: Images) -> Probabilities:
-        self.sizes.append(len(images_BHWC))
+    def run(self, inputs: Inputs) -> Outputs:
+        self.sizes.append(len(inputs["images"]))
         self.entered.release()
         assert self.open.wait(20)
-        return mean_colour(images_BHWC)
+        return mean_colour(inputs)
 
 
-def a_batcher(run: Callable[[Images], Probabilities], *, lanes: int = 2, most_waiting: int = 1000) -> Batcher:
-    return Batcher(run, picture=PICTURE, lanes=lanes, most_waiting=most_waiting)
+def a_batcher(run: Callable[[Inputs], Outputs], *, lanes: int = 2, most_waiting: int = 1000) -> Batcher:
+    return Batcher(run, codec=CODEC, examples="images", lanes=lanes, most_waiting=most_waiting)
 
 
 async def ask(batcher: Batcher, *images: bytes | str) -> Answer:
@@ -75,7 +85,7 @@ def test_among_a_hundred_concurrent_mixed_requests_every_answer_belongs_to_its_i
             assert [error.pointer for error in caught.value.errors] == [f"/inputs/{at}"]
             return
         answer = await ask(batcher, *images)
-        assert answer.probabilities_BK.tolist() == [list(colour) for colour in colours]
+        assert answer.outputs_BK.tolist() == [list(colour) for colour in colours]
 
     async def all_at_once() -> None:
         await asyncio.gather(*(one(number) for number in range(100)))
@@ -94,7 +104,7 @@ def test_a_run_that_fails_fails_its_batch_and_the_lane_lives_on() -> None:
 
     answer = asyncio.run(story())
 
-    assert answer.probabilities_BK.tolist() == [[1, 2, 3]]
+    assert answer.outputs_BK.tolist() == [[1, 2, 3]]
     batcher.close()
 
 
@@ -187,7 +197,7 @@ def test_closing_finishes_what_waits_and_then_refuses() -> None:
         await asyncio.to_thread(batcher.close)
         with pytest.raises(Closed):
             await ask(batcher, a_plain_image((9, 0, 0)))
-        return [answer.probabilities_BK[0].tolist() for answer in await asyncio.gather(*asking)]
+        return [answer.outputs_BK[0].tolist() for answer in await asyncio.gather(*asking)]
 
     assert asyncio.run(story()) == [[0, 0, 0], [1, 0, 0], [2, 0, 0]]
 
