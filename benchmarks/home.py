@@ -26,7 +26,7 @@ class Opened:
         """Return the images as the spec sees them."""
         return prepare(
             datasets.read_manifest(self.home.blobs.local(self.dataset.manifest_blob)),
-            self.home.blobs.local(self.dataset.images_blob),
+            self.home.blobs.local(self.dataset.content_blob),
             classes=self.dataset.card["classes"],
             digest=self.dataset.digest,
             spec_input=spec.input,

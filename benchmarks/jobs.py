@@ -16,7 +16,7 @@ from models_store.jobs import reports
 from models_store.jobs.store import digest_of
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from models_store.storage.blobs import Blobs
-from workers.process.assignment import Assignment
+from workers.process.assignment import AssignedDataset, Assignment
 from workers.process.trainer_process import TrainerProcess
 
 Document = Mapping[str, Any]
@@ -112,11 +112,9 @@ def run(opened: Opened, spec: ResolvedSpec, *, promoted: dict[str, Any] | None =
         job_id="job_benchmark",
         spec=document,
         spec_sha256=digest_of(document),
-        dataset_id=dataset.id,
-        dataset_digest=dataset.digest,
-        classes=dataset.card["classes"],
-        images_blob=dataset.images_blob,
-        manifest_blob=dataset.manifest_blob,
+        dataset=AssignedDataset(
+            dataset.id, dataset.digest, dataset.card["classes"], dataset.content_blob, dataset.manifest_blob
+        ),
         checkpoints=[],
         staging=str(staging),
         facts=asdict(opened.facts),

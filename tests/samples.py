@@ -65,7 +65,7 @@ def insert_dataset(database: Database, *, owner: str) -> None:
     row = {"id": DATASET_ID, "owner": owner, "name": "leaves", "digest": "d" * 64}
     counts = {"train": {"x": 40, "y": 40}, "val": {"x": 5, "y": 5}, "test": {"x": 5, "y": 5}}
     card = {"classes": ["x", "y"], "counts": counts, "images": 100, "size_bytes": 100_000, "median_side": 64}
-    blobs = {"images_blob": "1" * 64, "manifest_blob": "2" * 64}
+    blobs = {"content_blob": "1" * 64, "manifest_blob": "2" * 64}
     with database.write() as connection:
         connection.execute(insert(tables.dataset).values(**row, **blobs, card=card, report={}, created_at=0.0))
 

@@ -158,7 +158,7 @@ class DatasetImages:
             BlobMissing: if the dataset's files are lost or damaged.
         """
         index = self._index(dataset)
-        with self._blobs.local(dataset.images_blob).open("rb") as file:
+        with self._blobs.local(dataset.content_blob).open("rb") as file:
             content = read_stored(file, index.offsets[image.row], image.size_bytes)
         if hashlib.sha256(content).hexdigest() != image.entry.sha256:
             raise BlobMissing(f"the stored file of {image.entry.file!r} is damaged; restore it from a backup")
@@ -180,16 +180,16 @@ class DatasetImages:
         with self._building:
             if (index := self._known(dataset)) is not None:
                 return index
-            manifest, images = self._blobs.local(dataset.manifest_blob), self._blobs.local(dataset.images_blob)
+            manifest, images = self._blobs.local(dataset.manifest_blob), self._blobs.local(dataset.content_blob)
             built = _built(manifest, images, dataset)
             with self._kept:
-                self._indexes[dataset.manifest_blob, dataset.images_blob] = built
+                self._indexes[dataset.manifest_blob, dataset.content_blob] = built
                 while len(self._indexes) > 1 and sum(len(each.lines) for each in self._indexes.values()) > MOST_ROWS:
                     self._indexes.popitem(last=False)
             return built
 
     def _known(self, dataset: Dataset) -> Index | None:
-        key = (dataset.manifest_blob, dataset.images_blob)
+        key = (dataset.manifest_blob, dataset.content_blob)
         with self._kept:
             index = self._indexes.get(key)
             if index is not None:

@@ -100,7 +100,7 @@ class Dataset:
     owner: str
     name: str
     digest: str
-    images_blob: str  # a stored zip: one member for each different content
+    content_blob: str  # a stored zip: one member for each different content
     manifest_blob: str  # JSON lines, one ManifestEntry each
     card: dict[str, Any]
     report: dict[str, Any]
@@ -138,7 +138,7 @@ def ingest(
         entries = judged.entries
         digest = digest_of(entries)
         earlier = with_digest(database, digest, owner=owner)
-        if earlier is not None and all(map(blobs.exists, (earlier.images_blob, earlier.manifest_blob))):
+        if earlier is not None and all(map(blobs.exists, (earlier.content_blob, earlier.manifest_blob))):
             return earlier, False
         manifest = staging / "manifest.jsonl"
         write_manifest(manifest, entries)
@@ -147,7 +147,7 @@ def ingest(
             "owner": owner,
             "name": name,
             "digest": digest,
-            "images_blob": blobs.put(without_leftovers(intake, {entry.member for entry in entries})).sha256,
+            "content_blob": blobs.put(without_leftovers(intake, {entry.member for entry in entries})).sha256,
             "manifest_blob": blobs.put(manifest).sha256,
             "card": _card(judged, intake),
             "report": report(judged.checks) | {"passed": _passed(judged)},
@@ -176,8 +176,10 @@ def with_digest(database: Database, digest: str, *, owner: str) -> Dataset | Non
     return None if row is None else _dataset_of(row)
 
 
-def facts(dataset: Dataset) -> DatasetFacts:
-    """Return what a spec is resolved against."""
+def facts(dataset: Dataset | None) -> DatasetFacts:
+    """Return what a spec is resolved against; None: its task has no data."""
+    if dataset is None:
+        return DatasetFacts(train_count=0)
     card = dataset.card
     counts = card["counts"]["train"]
     return DatasetFacts(
@@ -334,7 +336,7 @@ def _recorded(database: Database, values: dict[str, Any]) -> tuple[Dataset, bool
     except IntegrityError:  # the same content came at the same time, or its stored files were lost and are here again
         table = tables.dataset
         same = (table.c.owner == values["owner"], table.c.digest == values["digest"])
-        stored = {name: values[name] for name in ("images_blob", "manifest_blob")}
+        stored = {name: values[name] for name in ("content_blob", "manifest_blob")}
         with database.write() as connection:
             connection.execute(update(table).where(*same).values(**stored))
         earlier = with_digest(database, values["digest"], owner=values["owner"])

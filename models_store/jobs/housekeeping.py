@@ -67,10 +67,12 @@ def named_blobs(database: Database) -> set[str]:
     """Return the digest of every blob that a row names: the rest may be swept when old."""
     with database.read() as connection:
         named = set(connection.execute(select(tables.variant.c.blob)).scalars())
-        named |= set(connection.execute(select(tables.dataset.c.images_blob)).scalars())
+        named |= set(connection.execute(select(tables.dataset.c.content_blob)).scalars())
         named |= set(connection.execute(select(tables.dataset.c.manifest_blob)).scalars())
         named |= set(connection.execute(select(tables.weights.c.blob)).scalars())
         named |= {name for name in connection.execute(select(tables.version.c.weights_blob)).scalars() if name}
+        for auxiliary in connection.execute(select(tables.version.c.auxiliary_blobs)).scalars():
+            named |= set(auxiliary.values())
         for files in connection.execute(select(tables.job.c.files).where(tables.job.c.files.is_not(None))).scalars():
             named |= set((files or {}).values())
         begun = (tables.job.c.state.in_(("queued", "running")), tables.job.c.fence > 0)

@@ -81,7 +81,7 @@ class Job:
     number: int | None
     parameters: dict[str, Any] | None
     name: str
-    dataset_id: str
+    dataset_id: str | None
     spec: dict[str, Any]
     spec_sha256: str
     warnings: list[str]
@@ -213,8 +213,10 @@ def _deleted(job_id: str) -> JobDeleted:
     return JobDeleted(detail)
 
 
-def _hold_dataset(connection: Connection, dataset_id: str, *, owner: str) -> None:
-    """Keep the dataset from being deleted until the transaction ends."""
+def _hold_dataset(connection: Connection, dataset_id: str | None, *, owner: str) -> None:
+    """Keep the dataset, if the job has one, from being deleted until the transaction ends."""
+    if dataset_id is None:
+        return
     table = tables.dataset
     row = select(table.c.id).where(table.c.id == dataset_id, table.c.owner == owner).with_for_update(read=True)
     if connection.execute(row).first() is None:

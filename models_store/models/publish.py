@@ -25,6 +25,8 @@ class Publication:
     variants: Sequence[Variant]
     weights_blob: str | None = None
     """the trained net as safetensors"""
+    auxiliary_blobs: dict[str, str] = field(default_factory=dict)
+    """what examples are decoded with besides the card, as a vocabulary: name → blob"""
     files: dict[str, str] | None = None
     """made besides the model: `report`, `answers` … → blob; the job's row names them"""
     defaults: dict[Provider, str] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class Publication:
             result["default_variant"],
             [Variant(**variant) for variant in result["variants"]],
             weights_blob=result.get("weights_blob"),
+            auxiliary_blobs=result.get("auxiliary_blobs", {}),
             files=result.get("files"),
             defaults=result["defaults"],
         )
@@ -67,6 +70,7 @@ def publish(database: Database, claim: claims.Claim, publication: Publication) -
                 default_variant=publication.default_variant,
                 defaults=publication.defaults,
                 weights_blob=publication.weights_blob,
+                auxiliary_blobs=publication.auxiliary_blobs,
                 card=publication.card,
                 created_at=now(),
             )

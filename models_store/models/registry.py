@@ -78,10 +78,12 @@ class Version:
     model: str
     number: int
     job_id: str
-    dataset_id: str
+    dataset_id: str | None
     default_variant: str
     """answers on the host that made it; once both providers have had the same default, what answers on a CPU"""
     weights_blob: str | None
+    auxiliary_blobs: dict[str, str]
+    """what examples are decoded with besides the card, as a vocabulary: name → blob"""
     card: dict[str, Any]
     created_at: float
     defaults: dict[Provider, str]
@@ -118,6 +120,7 @@ class Served:
     blob: str
     card: dict[str, Any]
     variant_card: dict[str, Any]
+    auxiliary_blobs: dict[str, str]
 
 
 def models(
@@ -194,7 +197,16 @@ def resolve(database: Database, reference: str, *, owner: str, provider: Provide
     chosen = _variant(found, variant or found.default_on(provider))
     if not chosen.is_served_on(provider):
         raise _not_served(found, chosen, provider)
-    return Served(owner, found.model, found.number, chosen.name, chosen.blob, found.card, chosen.card)
+    return Served(
+        owner,
+        found.model,
+        found.number,
+        chosen.name,
+        chosen.blob,
+        found.card,
+        chosen.card,
+        auxiliary_blobs=found.auxiliary_blobs,
+    )
 
 
 def find(database: Database, reference: str, *, owner: str) -> tuple[Version, str | None]:

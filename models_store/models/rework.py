@@ -50,7 +50,8 @@ class TakenUp:
 
     version: Version
     spec: ResolvedSpec
-    dataset: Dataset
+    dataset: Dataset | None
+    """None: its task has no data"""
     warnings: tuple[str, ...] = ()
 
     def errand(self, kind: ErrandKind) -> Errand:
@@ -67,17 +68,8 @@ def take_up(database: Database, model: str, number: int, *, owner: str) -> Taken
     """
     version = registry.version(database, model, number, owner=owner)
     spec = read_resolved(jobs.maker(database, version.id).spec)
-    try:
-        dataset = datasets.find(database, version.dataset_id, owner=owner)
-    except datasets.DatasetNotFound as error:
-        found = datasets.with_digest(database, version.card.get("dataset_digest", ""), owner=owner)
-        if found is None:
-            raise DatasetDeleted(
-                f"version {number} of {model!r} was trained on {version.dataset_id}, which was deleted; upload the "
-                "same archive again, and call this again"
-            ) from error
-        dataset = found
-    changes: dict[str, Any] = {"name": model, "dataset": dataset.id}
+    dataset = _dataset_of(database, version)
+    changes: dict[str, Any] = {"name": model, "dataset": dataset and dataset.id}
     warnings: tuple[str, ...] = ()
     if spec.distillation is not None and not _is_there(database, spec.distillation.teacher, owner=owner):
         changes["distillation"] = None
@@ -85,6 +77,21 @@ def take_up(database: Database, model: str, number: int, *, owner: str) -> Taken
             f"the teacher of version {number}, {spec.distillation.teacher}, was deleted: it is not asked again",
         )
     return TakenUp(version, spec.model_copy(update=changes), dataset, warnings)
+
+
+def _dataset_of(database: Database, version: Version) -> Dataset | None:
+    if version.dataset_id is None:
+        return None
+    try:
+        return datasets.find(database, version.dataset_id, owner=version.owner)
+    except datasets.DatasetNotFound as error:
+        found = datasets.with_digest(database, version.card.get("dataset_digest", ""), owner=version.owner)
+        if found is None:
+            raise DatasetDeleted(
+                f"version {version.number} of {version.model!r} was trained on {version.dataset_id}, which was "
+                "deleted; upload the same archive again, and call this again"
+            ) from error
+        return found
 
 
 def _is_there(database: Database, reference: str, *, owner: str) -> bool:

@@ -36,8 +36,8 @@ dataset = Table(
     Column("owner", String(100), nullable=False),
     Column("name", String(200), nullable=False),
     Column("digest", String(64), nullable=False),  # of the content: split, label and SHA-256 of every file
-    Column("images_blob", String(64), nullable=False),  # a stored zip: one member per distinct file
-    Column("manifest_blob", String(64), nullable=False),  # JSON lines, one per image
+    Column("content_blob", String(64), nullable=False),  # a stored zip: one member per distinct file
+    Column("manifest_blob", String(64), nullable=False),  # JSON lines, one per example
     Column("card", JSON, nullable=False),  # classes, counts, size_bytes …
     Column("report", JSON, nullable=False),  # the checks
     Column("description", Text),
@@ -56,7 +56,7 @@ job = Table(
     Column("number", Integer),  # among its parent's children, from 0
     Column("parameters", JSON),  # what a trial changes in its parent's spec: dotted path → value
     Column("name", String(200), nullable=False),
-    Column("dataset_id", String(40), nullable=False),  # no foreign key: a dataset may go when its jobs are done
+    Column("dataset_id", String(40)),  # none: the task has no data. No foreign key: a dataset may go after its jobs
     Column("spec", JSON, nullable=False),  # fully resolved
     Column("warnings", JSON, nullable=False),
     Column("spec_sha256", String(64), nullable=False),
@@ -196,10 +196,11 @@ version = Table(
     Column(
         "job_id", String(40), ForeignKey("job.id"), nullable=False, unique=True
     ),  # one model per job, whatever happens
-    Column("dataset_id", String(40), nullable=False),
+    Column("dataset_id", String(40)),  # none: the task has no data
     Column("default_variant", String(60), nullable=False),  # on the host that made it
     Column("defaults", JSON, nullable=False, server_default="{}"),  # provider → variant that answers there
     Column("weights_blob", String(64)),  # the trained net as safetensors: what other jobs start from, or learn from
+    Column("auxiliary_blobs", JSON, nullable=False, default=dict, server_default="{}"),  # a vocabulary …: name → file
     Column("card", JSON, nullable=False),  # labels, input, metrics, spec digest, dataset digest
     Column("description", Text),
     Column("tags", JSON, nullable=False, default=list, server_default="[]"),

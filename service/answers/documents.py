@@ -234,7 +234,7 @@ class Job(Answer):
     )
     children: Children | None = Field(description="of a parent: how many are in each state")
     name: str = Field(description="name of the model that it makes a version of")
-    dataset: str
+    dataset: str | None = Field(description="what it trains on and measures with; null: its task has no data")
     state: State = Field(description="waiting: for its children; succeeded, failed and canceled are final")
     phase: str | None = Field(description="where in `running` it is")
     progress: Progress

@@ -30,7 +30,7 @@ class Version(Answer):
     model: str
     version: int
     job: str
-    dataset: str
+    dataset: str | None = Field(description="what it was trained on; null: its task has no data")
     created_at: datetime
     default_variant: str = Field(
         description="answers on the host that made it when no variant is named; once CPU and CUDA have had the same "

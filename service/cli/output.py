@@ -80,7 +80,7 @@ def job_card(job: Document) -> RenderableType:
         ("name", escape(job["name"])),
         ("kind", job["kind"]),
         *((("part of", f"{job['parent']}, number {job['number']}"),) if job["parent"] else ()),
-        ("dataset", job["dataset"]),
+        *((("dataset", job["dataset"]),) if job["dataset"] else ()),
         ("state", styled_state(job["state"])),
         ("outcome", outcome(job)),
         *(

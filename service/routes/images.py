@@ -170,7 +170,7 @@ def export(dataset_id: DatasetId, here: Here, owner: Owner) -> Response:
     """
     dataset = datasets.find(here.database, dataset_id, owner=owner)
     try:
-        manifest, images = here.blobs.local(dataset.manifest_blob), here.blobs.local(dataset.images_blob)
+        manifest, images = here.blobs.local(dataset.manifest_blob), here.blobs.local(dataset.content_blob)
     except BlobMissing as error:
         raise _lost(error) from error
     pieces = dataset_export.export(manifest, images, dataset.card.get("target", "class"))

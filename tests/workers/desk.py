@@ -7,7 +7,7 @@ from models_store.spec.train import ResolvedSpec
 from models_store.storage.blobs import Blobs
 from tests.samples import DATASET_ID, quick_settings
 from tests.workers.small_runs import CPU, Recorder
-from workers.process.assignment import Assignment
+from workers.process.assignment import AssignedDataset, Assignment
 from workers.process.checkpoints import JobCheckpoints
 from workers.stages.context import Work
 
@@ -28,11 +28,7 @@ class Desk:
             job_id="job_1",
             spec=spec.model_dump(mode="json"),
             spec_sha256="5" * 64,
-            dataset_id=DATASET_ID,
-            dataset_digest="d" * 64,
-            classes=self.classes,
-            images_blob="1" * 64,
-            manifest_blob="2" * 64,
+            dataset=AssignedDataset(DATASET_ID, "d" * 64, self.classes, "1" * 64, "2" * 64),
             checkpoints=[],
             staging=str(self.folder),
         )

@@ -21,7 +21,7 @@ from models_store.spec.train import TrainSpec, resolve
 from models_store.storage.blobs import Blobs
 from service.inference.sessions import Sessions
 from tests.models_store.dataset_stores import Files, a_store
-from workers.process.assignment import Assignment
+from workers.process.assignment import AssignedDataset, Assignment
 from workers.process.checkpoints import JobCheckpoints
 from workers.process.reporting import PipeReporter
 from workers.stories import supervised
@@ -91,11 +91,9 @@ def tell_story(files: Files, *, folder: Path, blobs: Blobs, settings: Settings, 
         job_id="job_1",
         spec=resolved.model_dump(mode="json"),
         spec_sha256="5" * 64,
-        dataset_id=dataset.id,
-        dataset_digest=dataset.digest,
-        classes=dataset.card["classes"],
-        images_blob=dataset.images_blob,
-        manifest_blob=dataset.manifest_blob,
+        dataset=AssignedDataset(
+            dataset.id, dataset.digest, dataset.card["classes"], dataset.content_blob, dataset.manifest_blob
+        ),
         checkpoints=[],
         staging=str(staging),
         facts=asdict(datasets.facts(dataset)),

@@ -176,7 +176,7 @@ class _Files:
                 size=spec.input.size,
                 channels=spec.input.channels,
                 opset=spec.export.opset,
-                labels=work.assignment.classes,
+                labels=work.dataset.classes,
                 card=identity(work) | {"form": self.target.stem, "temperature": divisor},
                 path=exported,
                 activation=activation,

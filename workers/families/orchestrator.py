@@ -163,8 +163,8 @@ class _Family:
 
     def progress(self) -> dict[str, object]:
         """Return the parent's progress: how many of its children have ended, and what share of its time that is."""
-        card = self._dataset().card
-        measured_s = stage_costs.expected_s(self.database, self.parent.spec, card)
+        dataset = self._dataset()
+        measured_s = {} if dataset is None else stage_costs.expected_s(self.database, self.parent.spec, dataset.card)
         done = family_progress.of_family(
             self.parent, self.tried, total=self.total, publishes=self.publishes, measured_s=measured_s
         )
@@ -191,7 +191,8 @@ class _Family:
         return new
 
     def _trial(self, number: int, values: Parameters, facts: DatasetFacts) -> NewChild:
-        owner, classes = self.parent.owner, self._dataset().card["classes"]
+        owner, dataset = self.parent.owner, self._dataset()
+        classes = [] if dataset is None else dataset.card["classes"]
         document = self._document()
         try:
             document = applied(self._planned(self.parent.spec), values, facts)
@@ -259,7 +260,9 @@ class _Family:
     def _facts(self) -> DatasetFacts:
         return datasets.facts(self._dataset())
 
-    def _dataset(self) -> datasets.Dataset:
+    def _dataset(self) -> datasets.Dataset | None:
+        if self.parent.dataset_id is None:
+            return None
         return datasets.find(self.database, self.parent.dataset_id, owner=self.parent.owner)
 
 

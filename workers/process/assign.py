@@ -14,7 +14,7 @@ from models_store.jobs.store import URGENT, Job
 from models_store.models import references, registry
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
-from workers.process.assignment import Assignment
+from workers.process.assignment import AssignedDataset, Assignment
 
 
 def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> Assignment:
@@ -27,16 +27,12 @@ def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> 
     is_urgent = job.priority >= URGENT
     of_kind = _of_kind(database, blobs, job)
     beside, on_machine = cores.running_trainers(database)
-    dataset = datasets.find(database, job.dataset_id, owner=job.owner)
+    dataset = None if job.dataset_id is None else datasets.find(database, job.dataset_id, owner=job.owner)
     return Assignment(
         job_id=job.id,
         spec=job.spec,
         spec_sha256=job.spec_sha256,
-        dataset_id=dataset.id,
-        dataset_digest=dataset.digest,
-        classes=dataset.card["classes"],
-        images_blob=dataset.images_blob,
-        manifest_blob=dataset.manifest_blob,
+        dataset=None if dataset is None else _assigned(dataset),
         checkpoints=job.checkpoints,
         staging=str(staging),
         kind=job.kind,
@@ -44,17 +40,29 @@ def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> 
         trainers=max(beside, on_machine),
         gives_way=is_urgent,
         facts=asdict(datasets.facts(dataset)) if job.spec["training"].get("fit_to_budget") else {},
-        measured_s=_measured_s(database, job, dataset.card, is_trained=of_kind.get("promoted") is not None),
+        measured_s=_measured_s(database, job, dataset, is_trained=of_kind.get("promoted") is not None),
         progress=float(job.progress.get("fraction", 0.0)),
         **of_kind,
     )
 
 
-def _measured_s(database: Database, job: Job, card: dict[str, Any], *, is_trained: bool) -> dict[str, float]:
+def _assigned(dataset: datasets.Dataset) -> AssignedDataset:
+    return AssignedDataset(
+        dataset.id,
+        dataset.digest,
+        classes=dataset.card["classes"],
+        content_blob=dataset.content_blob,
+        manifest_blob=dataset.manifest_blob,
+    )
+
+
+def _measured_s(
+    database: Database, job: Job, dataset: datasets.Dataset | None, *, is_trained: bool
+) -> dict[str, float]:
     """Return what earlier jobs let expect of each stage; a net that is trained already is not trained again."""
-    if job.kind == "preview":
+    if job.kind == "preview" or dataset is None:
         return {}
-    measured_s = stage_costs.expected_s(database, job.spec, card)
+    measured_s = stage_costs.expected_s(database, job.spec, dataset.card)
     return measured_s | ({"training": 0.0} if is_trained else {})
 
 

@@ -18,17 +18,25 @@ EXIT_PROBLEM = 65  # EX_DATAERR: the job can't succeed, and the problem was repo
 
 
 @dataclass(frozen=True)
+class AssignedDataset:
+    """What a job trains on and measures with. Blobs are named by their digest."""
+
+    id: str
+    digest: str
+    classes: list[str]
+    content_blob: str
+    manifest_blob: str
+
+
+@dataclass(frozen=True)
 class Assignment:
     """One attempt at one job. Blobs are named by their digest; `staging` is a folder of this host."""
 
     job_id: str
     spec: dict[str, Any]
     spec_sha256: str
-    dataset_id: str
-    dataset_digest: str
-    classes: list[str]
-    images_blob: str
-    manifest_blob: str
+    dataset: AssignedDataset | None
+    """None: the job's task has no data"""
     checkpoints: list[str]
     staging: str
     kind: str = "train"
@@ -69,4 +77,6 @@ class Assignment:
     @classmethod
     def read(cls, path: Path) -> "Assignment":
         """Return the assignment that `write` wrote."""
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+        document = json.loads(path.read_text(encoding="utf-8"))
+        dataset = document.pop("dataset")
+        return cls(**document, dataset=None if dataset is None else AssignedDataset(**dataset))

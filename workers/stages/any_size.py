@@ -33,7 +33,7 @@ def make_portable(
         found = compare(
             path,
             fixed=fp32.path,
-            files=read_members(work.blobs.local(work.assignment.images_blob), (entries[row].member for row in rows)),
+            files=read_members(work.blobs.local(work.dataset.content_blob), (entries[row].member for row in rows)),
             decoding=work.spec.input,
             target=target,
             tolerance=target.near(arrays.targets[val]),

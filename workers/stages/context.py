@@ -10,7 +10,7 @@ from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
 from models_store.storage.blobs import Blobs
 from workers.evaluation.calibration import Temperature
-from workers.process.assignment import Assignment
+from workers.process.assignment import AssignedDataset, Assignment
 from workers.process.checkpoints import JobCheckpoints
 from workers.process.reporting import PipeReporter
 from workers.tasks.image.net import Classifier
@@ -72,15 +72,21 @@ class Work:
         """Return this attempt's own folder."""
         return Path(self.assignment.staging)
 
+    @property
+    def dataset(self) -> AssignedDataset:
+        """Return the job's dataset, in a story that has one."""
+        assert self.assignment.dataset is not None, "the job's task has data"
+        return self.assignment.dataset
+
 
 def identity(work: Work) -> dict[str, Any]:
     """Return what tells a version's files from all others."""
-    spec, assignment = work.spec, work.assignment
+    spec, dataset = work.spec, work.assignment.dataset
     return {
         "task": spec.task,
         "backbone": spec.backbone.kind,
         "input": spec.input.model_dump(mode="json"),
-        "spec_sha256": assignment.spec_sha256,
-        "dataset": assignment.dataset_id,
-        "dataset_digest": assignment.dataset_digest,
+        "spec_sha256": work.assignment.spec_sha256,
+        "dataset": None if dataset is None else dataset.id,
+        "dataset_digest": None if dataset is None else dataset.digest,
     }

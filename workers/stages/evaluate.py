@@ -110,7 +110,7 @@ def write_report(
         "model": spec.name,
         "task": spec.task,
         "backbone": spec.backbone.kind,
-        "dataset": assignment.dataset_id,
+        "dataset": None if assignment.dataset is None else assignment.dataset.id,
         "classes": arrays.classes,
         "monitor": spec.training.monitor,
     }

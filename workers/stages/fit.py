@@ -147,7 +147,7 @@ def _expect(work: Work) -> None:
 
 def _costs(work: Work, counts: Counts) -> Costs:
     """Return the costs of a net of the spec's kind; its weights are random, which costs the same."""
-    classes = work.assignment.classes
+    classes = work.dataset.classes
     examples = noise(work.spec, classes=classes, count=max(counts.train, len(classes), 2))
     aim = targets.build(work.spec.task, examples)
     random = work.spec.backbone.model_copy(update={"weights": None})

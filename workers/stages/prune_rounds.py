@@ -210,7 +210,7 @@ class _Operation:
                 size=self.size,
                 channels=self.channels,
                 opset=spec.export.opset,
-                labels=self.work.assignment.classes,
+                labels=self.work.dataset.classes,
                 card={},
                 path=path,
                 activation=target_of(spec.task).activation,

@@ -87,7 +87,7 @@ def _compare(
     assert net is not None, "a family is of a net"
     indexes = arrays.split("val")
     aim = targets.build(work.spec.task, arrays)
-    files = read_members(work.blobs.local(work.assignment.images_blob), (entries[index].member for index in indexes))
+    files = read_members(work.blobs.local(work.dataset.content_blob), (entries[index].member for index in indexes))
     return compare(
         {name: session for name in family if (session := _opened(work, name, variants[name])) is not None},
         files=_told(files, len(indexes), report),

@@ -12,8 +12,8 @@ def run(work: Work) -> None:
     target = work.staging / "preview.png"
     contact_sheet(
         Preview.model_validate(work.assignment.preview),
-        read_manifest(work.blobs.local(work.assignment.manifest_blob)),
-        work.blobs.local(work.assignment.images_blob),
+        read_manifest(work.blobs.local(work.dataset.manifest_blob)),
+        work.blobs.local(work.dataset.content_blob),
         target=target,
         max_pixels=work.settings.image_max_pixels,
     )

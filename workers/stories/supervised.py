@@ -64,15 +64,14 @@ def run(work: Work) -> None:
 def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
     """Return the dataset's manifest and its images, decoded and resized once; `work.spec` fits its budget then."""
     work.reporter.phase("validating")
-    entries = read_manifest(work.blobs.local(work.assignment.manifest_blob))
+    entries = read_manifest(work.blobs.local(work.dataset.manifest_blob))
     if any(entry.split == "val" for entry in entries):
         fit.fit(work, entries)
-    assignment = work.assignment
     arrays = prepare(
         entries,
-        work.blobs.local(assignment.images_blob),
-        classes=assignment.classes,
-        digest=assignment.dataset_digest,
+        work.blobs.local(work.dataset.content_blob),
+        classes=work.dataset.classes,
+        digest=work.dataset.digest,
         spec_input=work.spec.input,
         cache=work.settings.scratch / "cache",
         cache_max_bytes=work.settings.cache_max_bytes,
@@ -166,7 +165,7 @@ def leave_out_what_runs_nowhere(
 
 
 def _write_file(work: Work, arrays: ImageArrays, name: str, variant: Variant) -> None:
-    spec, assignment = work.spec, work.assignment
+    spec = work.spec
     assert spec.input.size is not None, "the spec is resolved"
     assert variant.net is not None, "only nets are exported"
     variant.temperature = evaluate.temperature_of(work, variant.net, arrays)
@@ -179,7 +178,7 @@ def _write_file(work: Work, arrays: ImageArrays, name: str, variant: Variant) ->
         size=spec.input.size,
         channels=spec.input.channels,
         opset=spec.export.opset,
-        labels=assignment.classes,
+        labels=work.dataset.classes,
         card=identity(work) | {"form": name, "temperature": variant.divisor},
         path=variant.path,
         activation=target_of(spec.task).activation,

@@ -39,7 +39,7 @@ def test_the_manifest_and_the_images_lead_back_to_every_file(store: Store) -> No
     dataset = store.ingest(files)
 
     entries = store.manifest(dataset)
-    with zipfile.ZipFile(store.blobs.local(dataset.images_blob)) as images:
+    with zipfile.ZipFile(store.blobs.local(dataset.content_blob)) as images:
         assert {entry.file: images.read(entry.member) for entry in entries} == files
         assert {info.compress_type for info in images.infolist()} == {zipfile.ZIP_STORED}
     assert {(entry.width, entry.height) for entry in entries} == {(40, 32)}
@@ -75,7 +75,7 @@ def test_two_owners_have_the_same_content_apart(store: Store) -> None:
 
     mine, yours = store.ingest(files), store.ingest(files, owner="eve")
 
-    assert (mine.digest, mine.images_blob) == (yours.digest, yours.images_blob)
+    assert (mine.digest, mine.content_blob) == (yours.digest, yours.content_blob)
     assert mine.id != yours.id
 
 
@@ -168,7 +168,7 @@ def test_a_test_split_without_labels_is_left_out_and_named(store: Store) -> None
 
     assert checks(dataset)["unlabelled_split"]["files"] == ["test/1.png"]
     assert "test/1.png" not in {entry.file for entry in store.manifest(dataset)}
-    with zipfile.ZipFile(store.blobs.local(dataset.images_blob)) as images:
+    with zipfile.ZipFile(store.blobs.local(dataset.content_blob)) as images:
         assert len(images.namelist()) == 20
 
 

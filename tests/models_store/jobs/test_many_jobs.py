@@ -73,7 +73,7 @@ def crowded(database: Database) -> Database:
     attempt = {"fence": 1, "host": "h", "boot_id": "b", "pid": 1, "pid_started": "1", "started_at": 0.0}
     with database.write() as connection:
         other = {"id": UNUSED, "digest": "e" * 64, "owner": OWNER, "name": "unused", "created_at": 0.0}
-        nothing = {"images_blob": "1" * 64, "manifest_blob": "2" * 64, "card": {}, "report": {}}
+        nothing = {"content_blob": "1" * 64, "manifest_blob": "2" * 64, "card": {}, "report": {}}
         connection.execute(insert(tables.dataset).values(**other, **nothing))
         connection.execute(insert(tables.job), rows)
         connection.execute(insert(tables.job_event), told)

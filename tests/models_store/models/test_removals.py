@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 OWNER = "ada"
-REPORT, WEIGHTS, ONNX, CHECKPOINT = (letter * 64 for letter in "abcd")
+REPORT, WEIGHTS, ONNX, CHECKPOINT, VOCABULARY = (letter * 64 for letter in "abcdf")
 FIGURES = {"speedup": 1.0, "accepted": True, "reasons": []}
 
 
@@ -59,6 +59,27 @@ def rows_of(database: Database, table: Table) -> int:
 
 def numbers(database: Database, name: str = "leaves") -> list[int]:
     return [version.number for version in registry.model(database, name, owner=OWNER).versions]
+
+
+def test_a_versions_auxiliary_files_are_kept_as_long_as_the_version(database: Database, settings: Settings) -> None:
+    queued(database, settings)
+    claim = claims.claim(database, settings=settings)
+    assert claim is not None
+    made = {
+        "card": {"labels": ["x", "y"]},
+        "default_variant": "fp32",
+        "variants": [{"name": "fp32", "blob": ONNX, "size_bytes": 1000, "card": {"kind": "fp32"}, "accepted": True}],
+        "defaults": {"cpu": "fp32"},
+        "auxiliary_blobs": {"vocabulary": VOCABULARY},
+    }
+
+    publications.publish(database, claim, publications.Publication.of(made))
+
+    served = registry.resolve(database, "leaves", owner=OWNER, provider="cpu")
+    assert served.auxiliary_blobs == {"vocabulary": VOCABULARY}
+    assert VOCABULARY in housekeeping.named_blobs(database)
+    removals.delete_version(database, "leaves", 1, owner=OWNER)
+    assert VOCABULARY not in housekeeping.named_blobs(database)
 
 
 def test_a_deleted_job_takes_its_rows_and_files_with_it(database: Database, settings: Settings) -> None:

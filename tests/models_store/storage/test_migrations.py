@@ -9,13 +9,15 @@ import sqlalchemy
 from alembic import command
 from alembic.config import Config
 
-from models_store.jobs import claims
+from models_store.datasets import store as datasets
+from models_store.jobs import claims, housekeeping
 from models_store.jobs import store as jobs
 from models_store.models import registry
 from models_store.settings import Settings
 from models_store.storage import database as database_module
 from models_store.storage import tables
 from models_store.storage.database import Database
+from tests.samples import a_train_spec, insert_dataset
 
 FLAT = {
     "kind": "int8",
@@ -138,6 +140,41 @@ def test_jobs_of_an_earlier_release_are_claimed_and_listed(database: Database, s
     order = [claim.job.id for _ in range(3) if (claim := claims.claim(database, settings=settings))]
     assert order == ["job_2", "job_0", "job_1"]
     assert [job.id for job in jobs.listing(database, owner="ada")[0]] == ["job_2", "job_1", "job_0"]
+
+
+def test_a_dataset_with_its_jobs_and_versions_survives_the_change_of_its_column(database: Database) -> None:
+    to_revision(database, "0008")
+    row = {
+        "id": "ds_1", "owner": "ada", "name": "leaves", "digest": "d" * 64, "images_blob": "1" * 64,
+        "manifest_blob": "2" * 64, "card": "{}", "report": "{}", "created_at": 0.0,
+    }  # fmt: skip
+    with database.write() as connection:
+        connection.execute(sqlalchemy.table("dataset", *map(sqlalchemy.column, row)).insert().values(row))
+    write_older_version(database, {"fp32": {"kind": "fp32"}}, default="fp32")
+    with database.write() as connection:
+        event = {"job_id": "job_1", "seq": 1, "kind": "state", "data": {}, "created_at": 0.0}
+        connection.execute(tables.job_event.insert().values(event))
+
+    to_revision(database, "head")
+
+    assert datasets.find(database, "ds_1", owner="ada").content_blob == "1" * 64
+    assert jobs.find(database, "job_1", owner="ada").dataset_id == "ds_1"
+    version = registry.version(database, "leaves", 1, owner="ada")
+    assert (version.dataset_id, version.auxiliary_blobs) == ("ds_1", {})
+    assert {"1" * 64, "2" * 64} <= housekeeping.named_blobs(database)
+
+
+def test_jobs_without_a_dataset_survive_when_the_change_is_taken_back(database: Database, settings: Settings) -> None:
+    insert_dataset(database, owner="ada")
+    spec = a_train_spec()
+    with_data = jobs.submit(database, owner="ada", spec=spec, settings=settings)[0]
+    without = jobs.submit(database, owner="ada", spec=spec.model_copy(update={"dataset": None}), settings=settings)[0]
+
+    to_revision(database, "0008")
+
+    with database.read() as connection:
+        found = connection.execute(sqlalchemy.text("SELECT id, dataset_id FROM job ORDER BY id")).all()
+    assert found == [(with_data.id, spec.dataset), (without.id, "")]
 
 
 def test_numbers_of_earlier_versions_are_counted_on(database: Database) -> None:

@@ -252,7 +252,7 @@ def test_images_of_another_owner_are_not_there(tmp_path: Path) -> None:
 def test_lost_and_damaged_files_are_told(tmp_path: Path) -> None:
     with running(samples.quick_settings(tmp_path / "home")) as live:
         dataset = live.upload()["id"]
-        stored = live.context.blobs.local(find_dataset(live, dataset).images_blob)
+        stored = live.context.blobs.local(find_dataset(live, dataset).content_blob)
         whole = stored.read_bytes()
         live.http.get(f"/datasets/{dataset}/images").raise_for_status()
         stored.chmod(0o644)

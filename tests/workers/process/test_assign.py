@@ -20,6 +20,7 @@ from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from tests.samples import a_train_spec, insert_dataset
 from workers.process.assign import assign
+from workers.process.assignment import Assignment
 
 OWNER = "ada"
 HISTORY = [{"epoch": 1, "val_accuracy": 0.5}, {"epoch": 2, "val_accuracy": 0.75}]
@@ -69,6 +70,23 @@ def test_a_preview_gives_way_and_a_training_that_begins_beside_it_has_all_cores(
 
     assert (preview.threads, preview.gives_way) == (1, True)
     assert (beside.threads, beside.trainers, beside.gives_way) == (alone.threads, 1, False)
+
+
+def test_a_job_whose_task_has_no_data_is_assigned_no_dataset(
+    store: Database, blobs: Blobs, settings: Settings, publication: publish.Publication, tmp_path: Path
+) -> None:
+    spec = a_train_spec().model_copy(update={"dataset": None})
+    jobs.submit(store, owner=OWNER, spec=spec, settings=settings)
+    claim = claims.claim(store, settings=settings)
+    assert claim is not None
+
+    assigned = assign(store, blobs, claim, staging=tmp_path)
+    assigned.write(tmp_path / "assignment.json")
+    publish.publish(store, claim, publication)
+
+    assert Assignment.read(tmp_path / "assignment.json") == assigned
+    assert (assigned.dataset, assigned.measured_s) == (None, {})
+    assert registry.version(store, "leaves", 1, owner=OWNER).dataset_id is None
 
 
 def test_a_compression_is_told_the_versions_weights_and_how_they_were_trained(

@@ -23,7 +23,7 @@ from models_store.storage.database import Database
 from tests.journey.conftest import archive, children_of, is_alive, kill, name_of, parent_of, starter_of
 from tests.samples import DATASET_ID, a_train_spec, quick_settings
 from workers.process import trainer_start
-from workers.process.assignment import Assignment
+from workers.process.assignment import AssignedDataset, Assignment
 from workers.process.starter_keeper import StarterKeeper
 from workers.process.trainer_process import TrainerProcess
 
@@ -53,11 +53,13 @@ class Host:
             job_id="job_1",
             spec=spec.model_dump(mode="json"),
             spec_sha256="5" * 64,
-            dataset_id=DATASET_ID,
-            dataset_digest=self.dataset.digest,
-            classes=self.dataset.card["classes"],
-            images_blob=self.dataset.images_blob,
-            manifest_blob=self.dataset.manifest_blob,
+            dataset=AssignedDataset(
+                DATASET_ID,
+                self.dataset.digest,
+                self.dataset.card["classes"],
+                self.dataset.content_blob,
+                self.dataset.manifest_blob,
+            ),
             checkpoints=[],
             staging=staging,
             kind="trial",
@@ -362,7 +364,7 @@ def test_no_trainer_outlives_its_supervisor_or_its_worker(host: Host, victim: st
 
 def play(host: Host, *, starter: str | None) -> tuple["subprocess.Popen[str]", int]:
     """Return a process that follows a trainer, and the trainer's pid; without a `starter` it keeps one itself."""
-    arguments = [str(host.settings.espalier_home), host.dataset.digest, host.dataset.images_blob]
+    arguments = [str(host.settings.espalier_home), host.dataset.digest, host.dataset.content_blob]
     command = [sys.executable, "-c", PLAYED, *arguments, host.dataset.manifest_blob]
     environment = {
         name: value for name, value in os.environ.items() if name not in {trainer_start.VARIABLE, CURRENT_TEST}
@@ -382,7 +384,7 @@ from workers.process.starter_keeper import StarterKeeper
 
 class Dataset:
     card = {"classes": ["blue", "green", "red"]}
-    digest, images_blob, manifest_blob = sys.argv[2:5]
+    digest, content_blob, manifest_blob = sys.argv[2:5]
 
 starting.ANSWER_S = 120
 settings = test_starter.quick_settings(Path(sys.argv[1]), lease_s=480)

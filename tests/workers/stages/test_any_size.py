@@ -31,9 +31,8 @@ def make(tmp_path: Path, exported: Path) -> Make:
             for number, image in enumerate(data.files):
                 archive.writestr(f"{number}.png", image)
         work = desk.work(a_train_spec(**spec))
-        work = replace(
-            work, assignment=replace(work.assignment, images_blob=desk.blobs.put(tmp_path / "images.zip").sha256)
-        )
+        content = replace(work.dataset, content_blob=desk.blobs.put(tmp_path / "images.zip").sha256)
+        work = replace(work, assignment=replace(work.assignment, dataset=content))
         entries = [
             ManifestEntry(f"{number}.png", f"{number}.png", LABELS[label], "val", "", 40, 32)
             for number, label in enumerate(data.labels_N)

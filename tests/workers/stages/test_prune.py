@@ -17,7 +17,7 @@ from models_store.storage.blobs import Blobs
 from tests.samples import DATASET_ID, a_train_spec
 from tests.workers.small_runs import CLASSES, CPU, a_classifier, run, same_weights, some_arrays
 from workers.process import reporting
-from workers.process.assignment import Assignment
+from workers.process.assignment import AssignedDataset, Assignment
 from workers.process.checkpoints import JobCheckpoints
 from workers.process.progress import Drained
 from workers.process.reporting import PipeReporter
@@ -56,11 +56,7 @@ class Table:
             job_id="job_1",
             spec=spec.model_dump(mode="json"),
             spec_sha256="5" * 64,
-            dataset_id=DATASET_ID,
-            dataset_digest="d" * 64,
-            classes=CLASSES,
-            images_blob="1" * 64,
-            manifest_blob="2" * 64,
+            dataset=AssignedDataset(DATASET_ID, "d" * 64, CLASSES, "1" * 64, "2" * 64),
             checkpoints=[],
             staging=str(self.folder),
         )

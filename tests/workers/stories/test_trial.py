@@ -18,7 +18,7 @@ from models_store.targets import LABELS, NUMBER, Target
 from tests.samples import DATASET_ID, a_train_spec
 from tests.workers.small_runs import CLASSES, run, same_weights, some_arrays
 from workers.evaluation import figures
-from workers.process.assignment import Assignment
+from workers.process.assignment import AssignedDataset, Assignment
 from workers.process.checkpoints import JobCheckpoints
 from workers.process.reporting import PipeReporter
 from workers.stages import promotion
@@ -42,11 +42,7 @@ class Desk:
             job_id="job_1",
             spec=self.spec.model_dump(mode="json"),
             spec_sha256="5" * 64,
-            dataset_id=DATASET_ID,
-            dataset_digest="d" * 64,
-            classes=CLASSES,
-            images_blob="1" * 64,
-            manifest_blob="2" * 64,
+            dataset=AssignedDataset(DATASET_ID, "d" * 64, CLASSES, "1" * 64, "2" * 64),
             checkpoints=[],
             staging=str(self.folder),
             **given,
