@@ -39,7 +39,9 @@ def test_part_of_a_core_counts_as_one(tmp_path: Path) -> None:
 
 
 def test_a_process_bound_to_one_core_uses_one() -> None:
-    program = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from models_store import cores; "
+    program = (
+        "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from models_store.host import cores; "
+    )
     answer = subprocess.run(
         [sys.executable, "-c", program + "print(cores.usable())"], check=True, capture_output=True, text=True
     )

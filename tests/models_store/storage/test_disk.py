@@ -155,7 +155,7 @@ def test_room_is_found_by_writing(small: SmallDisk) -> None:
 
 def test_a_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
     program = (
-        "import sys; from models_store import disk\n"
+        "import sys; from models_store.storage import disk\n"
         "sys.stdout = disk.Unfailing(sys.stdout)\n"
         "print('a line', flush=True); print('another'); sys.stdout.flush()\n"
         "import os; os._exit(7)"

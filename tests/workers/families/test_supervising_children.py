@@ -178,7 +178,7 @@ def test_a_cancel_while_a_trial_hands_over_wins(database: Database, settings: Se
     parent = a_family(database, settings, a_child(0), search={"kind": "random", "space": SPACE})
     (trial,) = children.of(database, parent.id)
     program = f"""
-from models_store import jobs
+from models_store.jobs import store as jobs
 from models_store.storage.database import Database
 jobs.cancel(Database({str(database.engine.url)!r}), {trial.id!r}, owner={OWNER!r})
 say("result", result={RESULT}, files={{}})

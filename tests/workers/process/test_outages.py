@@ -221,7 +221,7 @@ def test_a_worker_taken_for_lost_takes_its_crash_back(database: Database, attemp
 SUPERVISE = """
 import sys
 from pathlib import Path
-from models_store import claims
+from models_store.jobs import claims
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from models_store.settings import Settings

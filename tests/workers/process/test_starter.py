@@ -307,8 +307,8 @@ def test_a_starter_that_is_replaced_leaves_no_dead_trainer(host: Host, monkeypat
 @pytest.mark.parametrize("setting", ["true", "false"])
 def test_a_worker_keeps_a_starter_unless_the_settings_forbid_it(host: Host, setting: str) -> None:
     program = (
-        "import os; from celery.signals import worker_init; from workers import starting, tasks;"
-        "worker_init.send(sender=None); print(bool(os.environ.get(starting.VARIABLE)))"
+        "import os; from celery.signals import worker_init; from workers.process import trainer_start, wake_up;"
+        "worker_init.send(sender=None); print(bool(os.environ.get(trainer_start.VARIABLE)))"
     )
     environment = {name: value for name, value in os.environ.items() if name != trainer_start.VARIABLE}
     environment |= {"ESPALIER_HOME": str(host.settings.espalier_home), "WARM_STARTER": setting}
@@ -378,8 +378,8 @@ def play(host: Host, *, starter: str | None) -> tuple["subprocess.Popen[str]", i
 PLAYED = """
 import os, sys, time
 from pathlib import Path
-from tests.workers import test_starter
-from workers import starting
+from tests.workers.process import test_starter
+from workers.process import trainer_start as starting
 from workers.process.starter_keeper import StarterKeeper
 
 class Dataset:

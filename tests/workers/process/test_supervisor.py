@@ -203,7 +203,7 @@ def test_time_that_passes_is_told_as_progress_and_does_not_count_as_such(databas
 
 
 WATCHED = """
-from workers import liveness
+from workers.process import liveness
 from workers.process.reporting import PipeReporter
 reporter = PipeReporter(int(reports), plan=[("exporting", 1.0)])
 liveness.report_work(reporter.alive, stall_s=2.0)

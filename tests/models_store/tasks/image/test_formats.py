@@ -391,13 +391,13 @@ def test_decoders_print_nothing_about_a_users_file(tmp_path: Path) -> None:
         (tmp_path / str(number)).write_bytes(data)
     script = (
         "import logging, pathlib, sys\n"
-        "from models_store import pixels\n"
+        "from models_store.tasks.image import codec\n"
         "logging.basicConfig(level=logging.INFO)\n"
         "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
-        "    for look in (pixels.inspect, lambda data, **most: pixels.decode_whole(data, channels=3, **most)):\n"
+        "    for look in (codec.inspect, lambda data, **most: codec.decode_whole(data, channels=3, **most)):\n"
         "        try:\n"
         "            look(path.read_bytes(), max_pixels=200_000_000)\n"
-        "        except pixels.UndecodableImage:\n"
+        "        except codec.UndecodableImage:\n"
         "            pass\n"
     )
 
