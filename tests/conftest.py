@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -76,3 +77,14 @@ def postgresql_database(postgresql_url: str) -> Iterator[Database]:
 @pytest.fixture
 def blobs(tmp_path: Path) -> Blobs:
     return Blobs(f"file://{tmp_path / 'blobs'}", scratch=tmp_path / "scratch")
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zip of class folders of small, easily told images."""
+    folder = samples.class_folders(tmp_path_factory.mktemp("images"), per_class=60)
+    path = folder.parent / "images.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for image in sorted(folder.rglob("*.png")):
+            file.write(image, image.relative_to(folder).as_posix())
+    return path

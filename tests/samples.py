@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors.numpy import save
 from sqlalchemy import insert
 
 from models_store.settings import Settings
@@ -16,6 +17,10 @@ from models_store.storage.database import Database
 
 DATASET_ID = "ds_0000000000"
 LEAVES = DatasetFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)
+
+
+WEIGHTS = save({"w": np.ones((2, 3), np.float32)})
+"""a safetensors file"""
 
 
 def quick_settings(home: Path, **changes: Any) -> Settings:

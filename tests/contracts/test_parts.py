@@ -16,7 +16,7 @@ from models_store.spec.train import ResolvedSpec, TrainSpec
 from models_store.tasks.image import augmentation
 from models_store.tasks.image.backbones import backbone
 from tests.samples import LEAVES, a_train_spec
-from tests.workers.small_runs import run, some_arrays
+from tests.workers.training_runs import run, some_arrays
 from workers.tasks.image import augmentations, backbones, net
 from workers.tasks.image.net import Classifier
 from workers.training import losses, optimizers, regularizers, schedules

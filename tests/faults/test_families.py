@@ -21,11 +21,9 @@ from models_store.storage import tables
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from tests import samples
-from tests.journey.conftest import archive, children_of, is_alive
+from tests.processes import children_of, is_alive
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-__all__ = ["archive"]  # a fixture
 
 OWNER = "ada"
 PATIENCE_S = 500

@@ -9,29 +9,11 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.journey.conftest import (
-    LiveService,
-    archive,
-    children_of,
-    is_alive,
-    kill,
-    parent_of,
-    service,
-    starter_of,
-    trainer_of,
-)
-from tests.samples import PLAIN
+from tests.faults.training import SPEC
+from tests.live_stack import LiveService
+from tests.processes import children_of, is_alive, kill, parent_of, starter_of, trainer_of
 
 pytestmark = pytest.mark.slow
-
-__all__ = ["archive", "service"]  # fixtures
-
-SPEC = PLAIN | {
-    "augmentation": [{"kind": "random_rotation"}, {"kind": "color_jitter"}],
-    "regularizers": [{"kind": "dropout", "probability": 0.3}],
-    "training": {"epochs": 15, "batch_size": 16, "precision": "fp32"},
-    "compression": None,
-}
 
 
 @pytest.fixture(scope="module")

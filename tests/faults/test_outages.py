@@ -9,15 +9,12 @@ from typing import Any
 
 import pytest
 
-from service.cli.stack import Stack
 from tests import samples
-from tests.faults.test_kill import SPEC
-from tests.journey.conftest import LiveService, archive
-from tests.locks import write_lock
+from tests.database_locks import write_lock
+from tests.faults.training import SPEC
+from tests.live_stack import LiveService, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-__all__ = ["archive"]  # a fixture
 
 LEASE_S, DEADLINE_S = 8.0, 5.0
 SHORT = SPEC | {"training": {"epochs": 8, "batch_size": 16, "precision": "fp32"}}
@@ -27,12 +24,8 @@ SHORT = SPEC | {"training": {"epochs": 8, "batch_size": 16, "precision": "fp32"}
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     home = tmp_path_factory.mktemp("stack") / "home"
     settings = samples.quick_settings(home, lease_s=LEASE_S, beat_deadline_s=DEADLINE_S, database_wait_s=1)
-    stack = Stack(settings, port=0, tell=print)
-    try:
-        stack.start()
-        yield LiveService(stack, settings)
-    finally:
-        stack.stop()
+    with running(settings) as live:
+        yield live
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from service.cli.main import app
 from tests.samples import PLAIN, quick_settings
-from tests.service.conftest import Service, a_plain_image, running
+from tests.service.live_service import Service, a_plain_image, running
 from workers.process.claim_loop import work
 from workers.process.persistence import StopFlag
 

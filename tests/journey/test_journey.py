@@ -12,9 +12,9 @@ import onnxruntime
 import pytest
 
 from models_store.tasks.image import codec
-from tests import contract, samples
+from tests import openapi_contract, samples
 from tests.generated_client import call, generate, shape
-from tests.journey.conftest import LiveService
+from tests.live_stack import LiveService
 from tests.samples import PLAIN
 
 pytestmark = pytest.mark.slow
@@ -202,7 +202,9 @@ def test_events_are_followed_and_taken_up_where_they_stopped(service: LiveServic
     assert {"phase", "progress", "metrics"} <= {kind for _, kind, _ in everything}
     assert all(kind == data["event"] for _, kind, data in everything)
     wrong = [
-        found for *_, data in everything if (found := contract.faults(("components", "schemas", "JobEvent"), data))
+        found
+        for *_, data in everything
+        if (found := openapi_contract.faults(("components", "schemas", "JobEvent"), data))
     ]
     assert wrong == []
 

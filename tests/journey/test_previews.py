@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from service.cli.main import app
 from tests.models_store.tasks.image.image_files import encoded
 from tests.samples import quick_settings
-from tests.service.conftest import Service, problem_of, running
+from tests.service.live_service import Service, problem_of, running
 from workers.process.claim_loop import work
 from workers.process.persistence import StopFlag
 

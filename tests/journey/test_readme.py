@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journey.conftest import LiveService
+from tests.live_stack import LiveService
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("bash", "curl", "jq", "unzip")

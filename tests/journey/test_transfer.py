@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
-from tests.journey.conftest import LiveService
+from tests.live_stack import LiveService
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import pytest
 
 from service import openapi
 from tests import samples
-from tests.journey.conftest import LiveService
+from tests.live_stack import LiveService
 
 pytestmark = pytest.mark.slow
 

@@ -14,12 +14,11 @@ import pytest
 
 from service.cli.stack import Stack
 from tests import samples
-from tests.journey.conftest import LiveService, archive, children_of, is_alive, kill, name_of, starter_of
+from tests.live_stack import LiveService
+from tests.processes import children_of, is_alive, kill, name_of, starter_of
 from tests.samples import PLAIN
 
 pytestmark = pytest.mark.slow
-
-__all__ = ["archive"]  # a fixture
 
 PATIENCE_S = 120
 SMALL = {"augmentation": [{"kind": "random_rotation"}], "images": 2, "views": 1, "input": {"size": 32}}

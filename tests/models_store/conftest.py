@@ -4,7 +4,7 @@ import pytest
 
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
-from tests.models_store.dataset_stores import Store, a_store
+from tests.models_store.datasets.dataset_stores import Store, a_store
 
 
 @pytest.fixture

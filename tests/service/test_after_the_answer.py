@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from models_store.datasets import store as datasets
 from models_store.jobs import due, housekeeping, queue
-from tests.service.conftest import Service
+from tests.service.live_service import Service
 
 THREADS = 40
 """as many calls as the server has threads for plain functions"""

@@ -19,7 +19,7 @@ from models_store.datasets import store as datasets
 from service.app import create_app
 from service.inference import devices
 from tests import samples
-from tests.service.conftest import Service, an_archive, problem_of, running
+from tests.service.live_service import Service, an_archive, problem_of, running
 
 
 @pytest.mark.parametrize("statement", ["import service.app", "from service.app import create_app; create_app()"])

@@ -10,8 +10,8 @@ import pytest
 
 from models_store.storage.database import Database
 from tests import samples
-from tests.locks import write_lock
-from tests.service.conftest import Service, an_archive, problem_of, running
+from tests.database_locks import write_lock
+from tests.service.live_service import Service, an_archive, problem_of, running
 
 WRITERS = 60
 """more than the server has threads, and more than there are connections"""

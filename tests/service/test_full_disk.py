@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from tests import samples
-from tests.disks import SmallDisk, small_disk
-from tests.service.conftest import Service, a_plain_image, an_archive, problem_of, running
+from tests.service.live_service import Service, a_plain_image, an_archive, problem_of, running
 from tests.service.onnx_files import write_colour_net
+from tests.small_disks import SmallDisk, small_disk
 
 MOST_TRIES = 300
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests import samples
-from tests.service.conftest import Service, problem_of, running
+from tests.service.live_service import Service, problem_of, running
 from tests.service.onnx_files import write_colour_net
 
 VARYING = {"date", "server-timing"}

@@ -13,7 +13,7 @@ from service import openapi
 from service.app import create_app
 from tests import samples
 from tests.generated_client import call, generate, shape
-from tests.service.conftest import Service, running
+from tests.service.live_service import Service, running
 
 
 @pytest.fixture(scope="module")

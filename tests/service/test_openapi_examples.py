@@ -11,12 +11,12 @@ from pydantic import BaseModel
 
 from service import openapi, routes
 from service.answers.answer import Answer
-from tests import contract
+from tests import openapi_contract
 
 
 def bodies() -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
     """Yield each body of a request or a good answer: what it is of, the place of its schema, and its media type."""
-    for path, operations in contract.document()["paths"].items():
+    for path, operations in openapi_contract.document()["paths"].items():
         for method, operation in operations.items():
             places = [("requestBody", "content")] if "requestBody" in operation else []
             places += [("responses", status, "content") for status in operation["responses"] if int(status) < 400]
@@ -34,7 +34,7 @@ def examples_of(media: dict[str, Any]) -> list[Any]:
     found = [media["example"]] if "example" in media else []
     for example in media.get("examples", {}).values():
         name = example.get("$ref", "").rpartition("/")[2]
-        found.append((contract.document()["components"]["examples"][name] if name else example)["value"])
+        found.append((openapi_contract.document()["components"]["examples"][name] if name else example)["value"])
     return found
 
 
@@ -56,13 +56,13 @@ def test_a_body_has_examples_that_its_schema_allows(place: tuple[str, ...], medi
     examples = examples_of(media)
 
     assert examples
-    assert [contract.faults(place, example) for example in examples] == [[]] * len(examples)
+    assert [openapi_contract.faults(place, example) for example in examples] == [[]] * len(examples)
 
 
-@pytest.mark.parametrize("name", sorted(contract.document()["components"]["examples"]))
+@pytest.mark.parametrize("name", sorted(openapi_contract.document()["components"]["examples"]))
 def test_an_example_of_a_shape_is_accepted_by_its_model(name: str) -> None:
     if name in openapi.FORMS:
         pytest.skip("forms are read by field, by no model")
-    value = contract.document()["components"]["examples"][name]["value"]
+    value = openapi_contract.document()["components"]["examples"][name]["value"]
 
     assert models()[name].model_validate_json(orjson.dumps(value))

@@ -11,7 +11,7 @@ from models_store.settings import Settings
 from service import openapi
 from service.app import create_app
 from tests import samples
-from tests.service.conftest import Service, problem_of, running
+from tests.service.live_service import Service, problem_of, running
 
 PAGE = "https://app.example.org"
 KEY = "key-of-ada-0123456789"

@@ -22,9 +22,9 @@ from models_store.storage import tables
 from models_store.storage.database import Database
 from service.cli.client import Client
 from tests import samples
-from tests.locks import no_connections
-from tests.service.conftest import Service, an_archive, problem_of, running
+from tests.database_locks import no_connections
 from tests.service.event_readers import Reader, reading
+from tests.service.live_service import Service, an_archive, problem_of, running
 
 PROBLEM = {"type": "urn:espalier:problem:diverged", "title": "x", "status": 422, "detail": "y", "code": "diverged"}
 ADA, BOB = "key-of-ada-0123456789", "key-of-bob-0123456789"

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.service.conftest import Service
+from tests.service.live_service import Service
 
 DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
 BROKEN = "!broken value!"

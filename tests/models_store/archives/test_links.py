@@ -17,7 +17,7 @@ from models_store.archives.rules import (
     TooManyMembers,
     UnpackedTooLarge,
 )
-from tests.models_store.dataset_stores import Files, Store, checks, class_files, sizes
+from tests.models_store.datasets.dataset_stores import Files, Store, checks, class_files, sizes
 
 Links = dict[str, str]  # path → target; a target that begins with "=" is a hard link's
 FILES = class_files("cat", "dog", count=6)

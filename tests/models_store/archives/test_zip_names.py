@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from models_store.archives.rules import MemberNameRefused
-from tests.models_store.dataset_stores import Files, Store, a_zip, checks, class_files
+from tests.models_store.datasets.dataset_stores import Files, Store, a_zip, checks, class_files
 from tests.samples import a_png
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from models_store.datasets.split_names import split_of, splits_of
-from tests.models_store.dataset_stores import Files, Store, a_table, checks, class_files, sizes
+from tests.models_store.datasets.dataset_stores import Files, Store, a_table, checks, class_files, sizes
 
 
 def split_files(*splits: str, below: tuple[str, ...] = ("oak", "elm"), counts: tuple[int, ...] = (10, 6, 5)) -> Files:

@@ -16,7 +16,17 @@ from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.blobs import Blob, Blobs
 from models_store.storage.database import Database
-from tests.models_store.dataset_stores import OWNER, Files, Store, a_table, a_tar_gz, a_zip, checks, class_files, sizes
+from tests.models_store.datasets.dataset_stores import (
+    OWNER,
+    Files,
+    Store,
+    a_table,
+    a_tar_gz,
+    a_zip,
+    checks,
+    class_files,
+    sizes,
+)
 from tests.samples import a_png, a_train_spec, quick_settings
 
 

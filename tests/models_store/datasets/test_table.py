@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.models_store.dataset_stores import Store, a_table, checks, class_files, sizes
+from tests.models_store.datasets.dataset_stores import Store, a_table, checks, class_files, sizes
 
 ROWS = "".join(f"images/{index}.png,{'odd' if index % 2 else 'even'}\n" for index in range(10))
 VALUES = "".join(f"images/{index}.png;{index},5\n" for index in range(10))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from models_store.datasets import store as datasets
 from models_store.datasets.manifest import ManifestEntry, digest_of, read_manifest
-from tests.models_store.dataset_stores import Files, Store, a_table, checks, class_files
+from tests.models_store.datasets.dataset_stores import Files, Store, a_table, checks, class_files
 from tests.samples import a_png
 
 COLOURS = [("blue",), ("blue", "warm"), ("warm",), ()]

@@ -5,23 +5,11 @@ from pathlib import Path
 import pytest
 
 from models_store.host import cgroups
+from tests.models_store.host.host_files import V2_MOUNT, a_host
 
-V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
 V1_CPU_MOUNT = "33 32 0:28 {root} /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct"
 V1_MEMORY_MOUNT = "34 32 0:29 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory"
 GIB = 1 << 30
-
-
-def a_host(root: Path, *, groups: str, mounts: str, files: dict[str, str]) -> Path:
-    """Return a root folder with a process's groups, the mounts, and the files below /sys/fs/cgroup."""
-    (root / "proc/self").mkdir(parents=True)
-    (root / "proc/self/cgroup").write_text(groups + "\n")
-    (root / "proc/self/mountinfo").write_text(f"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n{mounts}\n")
-    for name, content in files.items():
-        path = root / "sys/fs/cgroup" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content + "\n")
-    return root
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from models_store.jobs import store as jobs
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.database import Database
-from tests.models_store.host.test_cgroups import V2_MOUNT, a_host
+from tests.models_store.host.host_files import V2_MOUNT, a_host
 from tests.samples import a_train_spec, insert_dataset
 
 OWNER = "ada"

@@ -14,7 +14,7 @@ from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
-from tests.locks import no_connections
+from tests.database_locks import no_connections
 from tests.samples import a_train_spec, insert_dataset
 
 OWNER = "ada"

@@ -1,6 +1,5 @@
 """Clients and forms that send every declared default: they get what a client that leaves all out gets."""
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -10,49 +9,11 @@ import pytest
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.space import applied
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
-from tests.models_store.tasks.image.test_recipe import ASKED, DATA
+from tests.models_store.spec.documents import ASKED, DATA, SPEC_SCHEMA, UNEVEN, WHOLE, Schema, filled, target
 
-Schema = dict[str, Any]
-
-SPEC_SCHEMA = TrainSpec.model_json_schema()
 OPENAPI = json.loads((Path(__file__).parents[3] / "docs" / "openapi.json").read_text())
 OPENAPI_SCHEMA = {**OPENAPI["components"]["schemas"]["TrainSpec"], "components": OPENAPI["components"]}
 LISTED = {"augmentation", "regularizers", "quantize"}
-
-
-def target(schema: Schema, root: Schema) -> Schema:
-    """Follow references, through what else may be null."""
-    while True:
-        forms = [form for form in schema.get("anyOf", []) if form.get("type") != "null"]
-        if "$ref" in schema:
-            found: Any = root
-            for step in schema["$ref"].removeprefix("#/").split("/"):
-                found = found[step]
-            schema = found
-        elif len(forms) == 1:
-            schema = forms[0]
-        else:
-            return schema
-
-
-def filled(document: Any, schema: Schema, root: Schema) -> Any:
-    """Return the document with each default that it leaves out, as forms and generated clients send it."""
-    schema = target(schema, root)
-    if isinstance(document, list):
-        return [filled(item, schema.get("items", {}), root) for item in document]
-    if not isinstance(document, dict):
-        return document
-    kinds = schema.get("discriminator", {}).get("mapping", {})
-    if document.get("kind") in kinds:
-        schema = target({"$ref": kinds[document["kind"]]}, root)
-    whole = dict(document)
-    for name, field in schema.get("properties", {}).items():
-        for key in ("default", "x-default"):
-            if name not in whole and key in field:
-                whole[name] = copy.deepcopy(field[key])
-        if name in whole:
-            whole[name] = filled(whole[name], field, root)
-    return whole
 
 
 def every_part() -> list[tuple[str, str]]:
@@ -108,33 +69,6 @@ def test_declared_defaults_of_a_part_change_nothing(path: str, kind: str, schema
 
     assert len(json.dumps(whole)) > len(json.dumps(asked))
     assert meaning(whole, facts) == meaning(asked, facts)
-
-
-WHOLE: dict[str, dict[str, Any]] = {
-    "nothing": {},
-    "an optimizer": {"optimizer": {"kind": "adamw"}},
-    "an optimizer of a fine-tuned backbone": {
-        "optimizer": {"kind": "sgd"},
-        "backbone": {"kind": "resnet18", "freeze": "none"},
-    },
-    "empty sections": {
-        "transfer": {},
-        "training": {},
-        "input": {},
-        "head": {},
-        "evaluation": {},
-        "compression": {},
-        "export": {},
-    },
-    "compression": {"compression": {"prune": {"kind": "structured"}, "quantize": [{"kind": "mixed_int8"}]}},
-    "a search": {
-        "search": {"kind": "tpe", "space": {"optimizer": {"choice": [{"kind": "sgd"}, {"kind": "adamw"}]}}},
-    },
-    "folds": {"validation": {"kind": "k_fold", "folds": 2}},
-    "early stopping": {"training": {"early_stopping": {}, "epochs": 9}},
-    "no budget": {"training": {"budget_minutes": None}},
-}
-UNEVEN = DatasetFacts(6_000, {"ant": 5_000, "bee": 900, "fly": 100}, median_side=500)
 
 
 @pytest.mark.parametrize("asked", WHOLE.values(), ids=WHOLE)

@@ -9,8 +9,7 @@ from models_store.spec.part import Part
 from models_store.spec.reasons import decisions
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from models_store.spec.training import ResolvedTraining, Training
-from tests.models_store.spec.test_declared_defaults import SPEC_SCHEMA, UNEVEN, WHOLE, filled
-from tests.models_store.tasks.image.test_recipe import ASKED, DATA
+from tests.models_store.spec.documents import ASKED, DATA, SPEC_SCHEMA, UNEVEN, WHOLE, filled
 
 FACTS = {**DATA, "uneven": UNEVEN}
 

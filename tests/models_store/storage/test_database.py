@@ -8,7 +8,7 @@ from sqlalchemy import func, insert, select, text
 
 from models_store.storage import tables
 from models_store.storage.database import UNAVAILABLE, Database, now
-from tests.locks import write_lock
+from tests.database_locks import write_lock
 
 
 def test_the_migrations_make_the_tables_of_this_version(database: Database) -> None:

@@ -16,7 +16,7 @@ from models_store.errors import Invalid, StorageFull
 from models_store.storage import disk, scratch
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
-from tests.disks import SmallDisk, small_disk
+from tests.small_disks import SmallDisk, small_disk
 
 MEBIBYTE = 1 << 20
 

@@ -12,9 +12,9 @@ from backports import zstd
 
 from service.problems import MEDIA_TYPE
 from tests import samples
-from tests.service.conftest import Service, a_plain_image, problem_of, running
+from tests.service.live_service import Service, a_plain_image, problem_of, running
 from tests.service.onnx_files import write_colour_net
-from tests.service.routes.test_predict import RED, as_text
+from tests.service.prediction_requests import RED, as_text
 
 DOCUMENT = "/openapi.json"
 STYLE = "/docs/assets/swagger-ui.css"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from service.cli.main import app
 from tests.samples import PLAIN, a_png
-from tests.service.cli.conftest import Up
+from tests.service.cli.stacks import Up
 
 Espalier = Callable[..., Result]
 

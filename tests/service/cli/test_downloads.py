@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from models_store.storage import tables
 from service.cli.main import app
-from tests.service.conftest import Service
+from tests.service.live_service import Service
 from tests.service.onnx_files import write_colour_net
 
 

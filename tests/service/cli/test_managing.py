@@ -13,7 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from service.cli.main import app
-from tests.service.conftest import Service, an_archive
+from tests.service.live_service import Service, an_archive
 from tests.service.onnx_files import write_colour_net
 
 Espalier = Callable[..., Result]

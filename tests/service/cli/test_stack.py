@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from service.cli.places import running_url
-from tests.service.cli.conftest import Up, clean_environment, processes_of, start_up
+from tests.service.cli.stacks import Up, clean_environment, processes_of, start_up
 
 
 def up_again(home: Path, *more: str) -> "subprocess.CompletedProcess[str]":

@@ -16,7 +16,7 @@ from models_store.tasks.codec import Inputs
 from models_store.tasks.image.codec import ImageCodec
 from service.inference.batcher import Answer, Batcher, Closed, InferenceFailed, Outputs, Overloaded
 from service.inference.decode import BadInput
-from tests.service.conftest import a_plain_image
+from tests.service.live_service import a_plain_image
 
 CODEC = ImageCodec(
     size=8,

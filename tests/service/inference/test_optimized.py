@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from service.inference import devices, optimized
 from tests.samples import quick_settings
-from tests.service.conftest import a_plain_image, running
+from tests.service.live_service import a_plain_image, running
 from tests.service.onnx_files import write_colour_net
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)

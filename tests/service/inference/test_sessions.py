@@ -12,7 +12,7 @@ from models_store.models.registry import ModelNotFound
 from service.inference import devices
 from service.inference.references import FRESH_S, References
 from tests import samples
-from tests.service.conftest import a_plain_image, running
+from tests.service.live_service import a_plain_image, running
 from tests.service.onnx_files import write_colour_net
 
 

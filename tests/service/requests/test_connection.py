@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests import samples
-from tests.service.conftest import Service, running
+from tests.service.live_service import Service, running
 
 KEY = "key-of-ada-0123456789"
 HEAD_S, BODY_IDLE_S = 1.0, 2.0

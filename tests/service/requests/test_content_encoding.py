@@ -16,10 +16,10 @@ import pytest
 from backports import zstd
 
 from tests import samples
-from tests.service.conftest import Service, a_plain_image, an_archive, problem_of, running
+from tests.samples import WEIGHTS
+from tests.service.live_service import Service, a_plain_image, an_archive, problem_of, running
 from tests.service.onnx_files import write_colour_net
-from tests.service.routes.test_predict import RED, as_text
-from tests.service.routes.test_weights import WEIGHTS
+from tests.service.prediction_requests import RED, as_text
 
 Compress = Callable[[bytes], bytes]
 READ = "gzip, deflate, br, zstd"

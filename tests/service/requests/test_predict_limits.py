@@ -16,9 +16,9 @@ from PIL import Image
 
 from service.requests import bodies
 from tests import samples
-from tests.service.conftest import Service, a_plain_image, problem_of, running
+from tests.service.live_service import Service, a_plain_image, problem_of, running
 from tests.service.onnx_files import write_colour_net
-from tests.service.routes.test_predict import A_LARGE_INPUT, RED, as_text, metric_of
+from tests.service.prediction_requests import A_LARGE_INPUT, RED, as_text, metric_of
 
 FORM = "multipart/form-data; boundary=x"
 FORM_FIELD = b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n'

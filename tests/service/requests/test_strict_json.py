@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from service.problems import MalformedRequest
 from service.requests.strict_json import TooManyValues, parse
 from tests import samples
-from tests.service.conftest import Service, problem_of, running
+from tests.service.live_service import Service, problem_of, running
 from tests.service.onnx_files import write_colour_net
 
 PADDING = "x" * (1 << 20)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.conftest import Service, problem_of
+from tests.service.live_service import Service, problem_of
 
 
 def the(kind: str, **fields: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pytest
 from backports import zstd
 
 from tests import samples
-from tests.service.conftest import Service, an_archive, problem_of, running
+from tests.service.live_service import Service, an_archive, problem_of, running
 
 
 def post(service: Service, content: Any, content_type: str = "application/zip", **query: str) -> httpx.Response:

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from models_store.jobs import store as jobs
 from models_store.storage import tables
 from tests import samples
-from tests.service.conftest import OWNER, Service, a_plain_image, problem_of, running
+from tests.service.live_service import OWNER, Service, a_plain_image, problem_of, running
 from tests.service.onnx_files import write_colour_net
 
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save
 
 from tests import samples
-from tests.service.conftest import Service, an_archive, problem_of, running
+from tests.service.live_service import Service, an_archive, problem_of, running
 from tests.service.onnx_files import write_colour_net
 
 MODEL, VERSION = "/models/colours", "/models/colours/versions/1"

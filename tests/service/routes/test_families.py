@@ -8,7 +8,7 @@ import pytest
 from models_store.jobs import children, claims
 from models_store.jobs.children import NewChild
 from models_store.jobs.claims import Claim
-from tests.service.conftest import Service, problem_of
+from tests.service.live_service import Service, problem_of
 
 SPACE = {"optimizer.lr": {"log_uniform": [1e-4, 1e-1]}}
 SEARCH = {"kind": "random", "trials": 3, "space": SPACE}

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests import samples
 from tests.samples import a_png
-from tests.service.conftest import Service, a_plain_image, problem_of, running
+from tests.service.live_service import Service, a_plain_image, problem_of, running
 
 Files = dict[str, bytes]
 

@@ -9,7 +9,7 @@ import pytest
 
 from models_store.jobs import claims
 from models_store.jobs.claims import Claim
-from tests.service.conftest import Service, problem_of
+from tests.service.live_service import Service, problem_of
 
 PROBLEM = {"type": "urn:espalier:problem:diverged", "title": "x", "status": 422, "detail": "y", "code": "diverged"}
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.conftest import Service, a_plain_image, problem_of
+from tests.service.live_service import Service, a_plain_image, problem_of
 from tests.service.onnx_files import write_colour_net
 
 DOWNLOAD = "/models/colours/versions/1/variants/int8/download"

@@ -1,7 +1,6 @@
 """POST /predict: three ways in, and what every bad input gets."""
 
 import asyncio
-import base64
 import io
 import random
 from collections.abc import Iterator
@@ -17,14 +16,9 @@ from sqlalchemy import select, update
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
 from tests import samples
-from tests.service.conftest import Service, a_plain_image, problem_of, running
+from tests.service.live_service import Service, a_plain_image, problem_of, running
 from tests.service.onnx_files import expected_probabilities, write_colour_net
-
-RED, GREEN, BLUE = (250, 5, 5), (5, 250, 5), (5, 5, 250)
-
-
-def as_text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+from tests.service.prediction_requests import A_LARGE_INPUT, BLUE, GREEN, RED, as_text, metric_of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -399,14 +393,6 @@ def test_the_images_of_a_client_that_hangs_up_are_withdrawn(tmp_path: Path) -> N
         assert ask(service, model="slow", inputs=[image]).status_code == 200  # after whatever is left of them
 
         assert sum(metric_of(service, "espalier_predicted_images_total")) == 2
-
-
-A_LARGE_INPUT = {"input": {"size": 256, "channels": 3, "fit": "crop"}}
-
-
-def metric_of(service: Service, name: str) -> list[float]:
-    lines = service.http.get("/metrics").text.splitlines()
-    return [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
 
 
 def test_a_model_of_labels_answers_those_that_are_likely_and_all_probabilities(

@@ -14,8 +14,8 @@ from models_store.storage import tables
 from service.answers.reports import JobReport
 from service.cli.main import app
 from tests import samples
-from tests.service.conftest import OWNER, Service, problem_of
-from tests.workers.report_samples import a_report
+from tests.service.live_service import OWNER, Service, problem_of
+from tests.workers.evaluation.sample_reports import a_report
 
 
 @pytest.fixture(scope="module")

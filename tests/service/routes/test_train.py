@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models_store.spec.train import TrainSpec
 from tests import samples
-from tests.service.conftest import Service, problem_of, running
+from tests.service.live_service import Service, problem_of, running
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from models_store.jobs import store as jobs
 from models_store.models import measure
 from models_store.storage import tables
 from tests import samples
-from tests.service.conftest import OWNER, Service, problem_of
+from tests.service.live_service import OWNER, Service, problem_of
 from tests.service.onnx_files import write_colour_net
 
 COMPRESS = "/models/colours/versions/1:compress"

@@ -9,10 +9,10 @@ import pytest
 from safetensors.numpy import save
 
 from tests import samples
-from tests.service.conftest import Service, problem_of, running
+from tests.samples import WEIGHTS
+from tests.service.live_service import Service, problem_of, running
 
 RAW = "application/octet-stream"
-WEIGHTS = save({"w": np.ones((2, 3), np.float32)})
 
 
 def upload(service: Service, content: bytes = WEIGHTS, *, kind: str = "application/octet-stream") -> httpx.Response:

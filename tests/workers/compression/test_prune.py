@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from models_store.spec.pruning import StructuredPruning
-from tests.workers.coloured_leaves import LABELS, SIZE, a_learned_net, a_net, export_net, leaves, torch_probabilities
+from tests.workers.colour_nets import LABELS, SIZE, a_learned_net, a_net, export_net, leaves, torch_probabilities
 from workers.compression.prune import PruningImpossible, prune, remove, restructure
 from workers.export.sessions import open_session
 from workers.tasks.image.net import Classifier

@@ -16,9 +16,9 @@ from models_store.spec.pruning import NM
 from models_store.spec.quantization import QatInt8, StaticInt8
 from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
-from tests.workers.coloured_leaves import LABELS, SIZE, a_net, export_net, leaves
-from tests.workers.desk import Desk
-from tests.workers.small_runs import Recorder, same_weights
+from tests.workers.colour_nets import LABELS, SIZE, a_net, export_net, leaves
+from tests.workers.job_folders import A_DATASET, JobFolder
+from tests.workers.training_runs import Recorder, same_weights
 from workers.compression import sparsity
 from workers.compression.fake_quantization import Simulated, rounding_of, simulate
 from workers.compression.folding import fold_norms
@@ -72,16 +72,16 @@ def accuracy(path: Path) -> float:
 
 
 def made(
-    desk: Desk, net: Classifier, spec: ResolvedSpec, *, part: QatInt8 = PART, reporter: Recorder, **variant: Any
+    job: JobFolder, net: Classifier, spec: ResolvedSpec, *, part: QatInt8 = PART, reporter: Recorder, **variant: Any
 ) -> dict[str, Any]:
-    """Make the variant as a job does; its file is the desk's `qat-int8.onnx`."""
+    """Make the variant as a job does; its file is the folder's `qat-int8.onnx`."""
     return make(
-        desk.work(spec, reporter=reporter),
+        job.work(spec, reporter=reporter),
         ARRAYS,
-        source=Variant(desk.folder / "fp32.onnx", parent=None, net=net, **variant),
+        source=Variant(job.folder / "fp32.onnx", parent=None, net=net, **variant),
         part=part,
         images=IMAGES,
-        target=desk.folder / "qat-int8.onnx",
+        target=job.folder / "qat-int8.onnx",
         reporter=reporter,
     )
 
@@ -93,17 +93,17 @@ def sensitive() -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def desk(sensitive: Classifier, tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, Recorder, dict]:
-    """A desk where the sensitive net's variant was made, what was told meanwhile, and the card's facts."""
-    desk, reporter = Desk(tmp_path_factory.mktemp("qat"), classes=LABELS), Recorder()
-    facts = made(desk, sensitive, a_spec(), reporter=reporter)
-    return desk, reporter, facts
+def job(sensitive: Classifier, tmp_path_factory: pytest.TempPathFactory) -> tuple[JobFolder, Recorder, dict]:
+    """A job's folder where the sensitive net's variant was made, what was told meanwhile, and the card's facts."""
+    job, reporter = JobFolder(tmp_path_factory.mktemp("qat"), dataset=replace(A_DATASET, classes=LABELS)), Recorder()
+    facts = made(job, sensitive, a_spec(), reporter=reporter)
+    return job, reporter, facts
 
 
 def test_training_wins_back_at_least_half_of_what_one_scale_per_tensor_loses(
-    sensitive: Classifier, desk: tuple[Desk, Recorder, dict], tmp_path: Path
+    sensitive: Classifier, job: tuple[JobFolder, Recorder, dict], tmp_path: Path
 ) -> None:
-    made_at, _, facts = desk
+    made_at, _, facts = job
     floats = export_net(sensitive, tmp_path / "fp32.onnx")
     quantize_static(floats, tmp_path / "int8.onnx", part=StaticInt8(per_channel=False), images=IMAGES)
 
@@ -117,8 +117,8 @@ def test_training_wins_back_at_least_half_of_what_one_scale_per_tensor_loses(
     assert facts["val_accuracy_after"] == pytest.approx(trained)
 
 
-def test_the_file_has_the_ranges_that_training_left(desk: tuple[Desk, Recorder, dict]) -> None:
-    made_at, _, _ = desk
+def test_the_file_has_the_ranges_that_training_left(job: tuple[JobFolder, Recorder, dict]) -> None:
+    made_at, _, _ = job
     weights = made_at.work(a_spec()).checkpoints.load("qat-int8")["position"]["best"]["weights"]
     lowest, highest = (
         {name: float(value) for name, value in weights.items() if name.endswith(end)} for end in (".lowest", ".highest")
@@ -132,8 +132,8 @@ def test_the_file_has_the_ranges_that_training_left(desk: tuple[Desk, Recorder, 
     assert sorted(scales) == pytest.approx(trained, rel=1e-4)
 
 
-def test_what_is_told_and_written_is_of_one_whole_variant(desk: tuple[Desk, Recorder, dict]) -> None:
-    made_at, reporter, facts = desk
+def test_what_is_told_and_written_is_of_one_whole_variant(job: tuple[JobFolder, Recorder, dict]) -> None:
+    made_at, reporter, facts = job
     properties = {entry.key for entry in onnx.load(made_at.folder / "qat-int8.onnx").metadata_props}
 
     assert facts["epochs"] == 2
@@ -148,7 +148,7 @@ def test_what_is_told_and_written_is_of_one_whole_variant(desk: tuple[Desk, Reco
 
 
 def test_a_training_that_spoils_the_file_leaves_its_start(sensitive: Classifier, tmp_path: Path) -> None:
-    at, reporter = Desk(tmp_path, classes=LABELS), Recorder()
+    at, reporter = JobFolder(tmp_path, dataset=replace(A_DATASET, classes=LABELS)), Recorder()
     spec = a_spec(optimizer={"kind": "adamw", "lr": 0.5})
 
     facts = made(at, sensitive, spec, part=QatInt8(epochs=1, lr_scale=10.0), reporter=reporter)
@@ -160,16 +160,16 @@ def test_a_training_that_spoils_the_file_leaves_its_start(sensitive: Classifier,
 
 
 def test_a_resumed_training_ends_with_the_very_file_of_one_that_did_not_stop(
-    sensitive: Classifier, desk: tuple[Desk, Recorder, dict], tmp_path: Path
+    sensitive: Classifier, job: tuple[JobFolder, Recorder, dict], tmp_path: Path
 ) -> None:
-    again = Desk(tmp_path, classes=LABELS)
+    again = JobFolder(tmp_path, dataset=replace(A_DATASET, classes=LABELS))
 
     with pytest.raises(Drained):
         made(again, sensitive, a_spec(), reporter=Recorder(stop_after=9))
     facts = made(again, sensitive, a_spec(), reporter=Recorder())
 
-    assert facts == desk[2]
-    assert (tmp_path / "qat-int8.onnx").read_bytes() == (desk[0].folder / "qat-int8.onnx").read_bytes()
+    assert facts == job[2]
+    assert (tmp_path / "qat-int8.onnx").read_bytes() == (job[0].folder / "qat-int8.onnx").read_bytes()
 
 
 def test_what_was_pruned_for_size_stays_zero_whatever_moves_the_weights_and_in_bf16(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_what_was_pruned_for_size_stays_zero_whatever_moves_the_weights_and_in_b
     part = NM(n=2, m=4)
     pruned = sparsity.settle(sparsity.hold(parent, sparsity.masks_of(parent, part)))
     spec = a_spec(optimizer={"kind": "muon"}, training={"epochs": 1, "batch_size": 16, "precision": "bf16"})
-    at = Desk(tmp_path, classes=LABELS)
+    at = JobFolder(tmp_path, dataset=replace(A_DATASET, classes=LABELS))
 
     made(
         at,
@@ -317,7 +317,9 @@ def test_attention_is_refused_with_what_can_be_had_instead_and_fails_its_own_var
     spec = a_spec(compression={"quantize": [{"kind": "qat_int8"}]})
     variants = {"fp32": Variant(tmp_path / "fp32.onnx", parent=None, net=net.eval())}
 
-    not_made = quantize_files(Desk(tmp_path, classes=LABELS).work(spec), ARRAYS, variants)
+    not_made = quantize_files(
+        JobFolder(tmp_path, dataset=replace(A_DATASET, classes=LABELS)).work(spec), ARRAYS, variants
+    )
 
     assert list(variants) == ["fp32"]
     assert "dynamic_int8" in not_made["qat-int8"]

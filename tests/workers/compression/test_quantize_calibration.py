@@ -6,7 +6,7 @@ import pytest
 from onnx import numpy_helper
 
 from models_store.spec.quantization import StaticInt8
-from tests.workers.tiny_graphs import Graph, some_images
+from tests.workers.compression.tiny_graphs import Graph, some_images
 from workers.compression.quantization import histograms
 from workers.compression.quantization.calibration import CalibrationImages, calibration_indexes
 from workers.compression.quantization.failures import QuantizationImpossible

@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from models_store.spec.quantization import MixedInt8, StaticInt8
-from tests.workers.tiny_graphs import Graph, some_images
+from tests.workers.compression.tiny_graphs import Graph, some_images
 from workers.compression.quantization import mixed
 from workers.compression.quantization.calibration import CalibrationImages
 from workers.compression.quantization.failures import QuantizationImpossible

@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from models_store.spec.quantization import StaticInt8
-from tests.workers.coloured_leaves import LABELS, a_learned_net, export_net, leaves
+from tests.workers.colour_nets import LABELS, a_learned_net, export_net, leaves
 from workers.compression.quantization.calibration import CalibrationImages, calibration_indexes
 from workers.compression.quantization.static import quantize_static
 from workers.export.sessions import open_session

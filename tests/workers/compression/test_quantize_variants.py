@@ -10,8 +10,8 @@ import pytest
 from onnx import numpy_helper
 
 from models_store.spec.quantization import DynamicInt8, StaticInt8, WeightsInt4
-from tests.workers.coloured_leaves import LABELS, leaves
-from tests.workers.tiny_graphs import Graph, some_images
+from tests.workers.colour_nets import LABELS, leaves
+from tests.workers.compression.tiny_graphs import Graph, some_images
 from workers.compression.quantization.calibration import CalibrationImages
 from workers.compression.quantization.dynamic import quantize_dynamic
 from workers.compression.quantization.failures import QuantizationImpossible

@@ -11,8 +11,8 @@ from torch.nn.utils import prune as torch_prune
 
 from models_store.spec.pruning import NM, UnstructuredL1
 from tests.samples import a_train_spec
-from tests.workers.coloured_leaves import a_learned_net, a_net, export_net, leaves, torch_probabilities
-from tests.workers.small_runs import DiskCheckpoints, Recorder, a_small_classifier, run, same_weights, some_arrays
+from tests.workers.colour_nets import a_learned_net, a_net, export_net, leaves, torch_probabilities
+from tests.workers.training_runs import DiskCheckpoints, Recorder, a_small_classifier, run, same_weights, some_arrays
 from workers.compression.prune import PruningImpossible
 from workers.compression.sparsity import Masks, facts_of, hold, masks_of, settle, zeros_of
 from workers.export.sessions import open_session

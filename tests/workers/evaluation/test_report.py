@@ -14,7 +14,7 @@ from PIL import Image
 
 from models_store.spec import evaluation
 from models_store.targets import LABELS, NUMBER, ONE_CLASS
-from tests.workers.report_samples import CLASSES, HISTORY, a_report, a_split, answers, examined
+from tests.workers.evaluation.sample_reports import CLASSES, HISTORY, a_report, a_split, answers, examined
 from workers.evaluation import multilabel, regression
 from workers.evaluation.examination import Examined, for_card
 from workers.evaluation.page import page

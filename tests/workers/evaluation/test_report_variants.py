@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.workers.report_samples import a_report
-from tests.workers.variant_samples import CARDS, DEFAULTS, NOT_MADE, a_card, figures
+from tests.workers.evaluation.sample_reports import a_report
+from tests.workers.evaluation.variant_cards import CARDS, DEFAULTS, NOT_MADE, a_card, figures
 from workers.evaluation import variants
 from workers.evaluation.pictures.labels import Box, Disc, place
 from workers.evaluation.pictures.variants import Point, front, pareto

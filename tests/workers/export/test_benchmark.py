@@ -13,7 +13,7 @@ import pytest
 from models_store.spec.quantization import StaticInt8
 from models_store.targets import LABELS, NUMBER
 from tests.service.onnx_files import write_colour_net
-from tests.workers.coloured_leaves import SIZE, leaves
+from tests.workers.colour_nets import SIZE, leaves
 from workers.compression.quantization.calibration import CalibrationImages
 from workers.compression.quantization.floats import halve
 from workers.compression.quantization.static import quantize_static

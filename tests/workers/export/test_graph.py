@@ -6,7 +6,7 @@ import onnx
 import pytest
 import torch
 
-from tests.workers.coloured_leaves import CARD, LABELS, a_learned_net, a_net, export_net, leaves, torch_probabilities
+from tests.workers.colour_nets import CARD, LABELS, a_learned_net, a_net, export_net, leaves, torch_probabilities
 from workers.export import graph
 from workers.export.sessions import open_session
 

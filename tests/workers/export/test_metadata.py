@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from tests.workers.coloured_leaves import CARD, LABELS, leaves
+from tests.workers.colour_nets import CARD, LABELS, leaves
 from workers.export import metadata
 from workers.export.sessions import open_session
 

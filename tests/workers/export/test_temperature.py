@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models_store.spec.quantization import StaticInt8
-from tests.workers.coloured_leaves import CARD, DECODING, LABELS, SIZE, a_learned_net, leaves
+from tests.workers.colour_nets import CARD, DECODING, LABELS, SIZE, a_learned_net, leaves
 from workers.compression.quantization.calibration import CalibrationImages
 from workers.compression.quantization.static import quantize_static
 from workers.evaluation.calibration import activate, fit_temperature

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from models_store.targets import LABELS, NUMBER
 from models_store.tasks.image.codec import UndecodableImage
 from tests.samples import a_png
-from tests.workers.coloured_leaves import DECODING, a_learned_net, leaves, torch_probabilities
+from tests.workers.colour_nets import DECODING, a_learned_net, leaves, torch_probabilities
 from workers.export.verify import Agreement, Predict, VerificationFailed, read_members, verify
 
 DATA = leaves()

@@ -15,9 +15,9 @@ from models_store.spec.train import ResolvedSpec
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
-from tests.disks import SmallDisk, small_disk
-from tests.models_store.dataset_stores import a_zip
+from tests.models_store.datasets.dataset_stores import a_zip
 from tests.samples import a_png, a_train_spec, insert_dataset, quick_settings
+from tests.small_disks import SmallDisk, small_disk
 from workers.process.supervisor import StopFlag, supervise
 
 OWNER = "ada"

@@ -11,7 +11,7 @@ import pytest
 
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
-from tests.workers.whole_jobs import a_picture, tell_story
+from tests.workers.stories.finished_jobs import a_picture, finish_a_job
 from workers.process import liveness
 from workers.process.reporting import PipeReporter
 
@@ -69,7 +69,7 @@ def test_no_stage_of_a_job_is_silent_for_a_tenth_of_the_stall_limit(
 
     monkeypatch.setattr(PipeReporter, "__init__", begin_watched)
     try:
-        tell_story(files, folder=tmp_path, blobs=blobs, settings=settings, **EVERY_STAGE)
+        finish_a_job(files, folder=tmp_path, blobs=blobs, settings=settings, **EVERY_STAGE)
     finally:
         is_over.set()
     said.append((time.process_time(), "end"))

@@ -20,14 +20,12 @@ from models_store.models import registry
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.database import UNAVAILABLE, Database
-from tests.locks import write_lock
+from tests.database_locks import write_lock
 from tests.samples import a_train_spec, insert_dataset
-from tests.workers.process.test_supervisor import OWNER, SPEAK, Attempt, attempt, the_job, wait_for_a_job_then
+from tests.workers.process.attempts import OWNER, SPEAK, Attempt, the_job, wait_for_a_job_then
 from workers.process import persistence, supervisor
 from workers.process.persistence import AwakeClock
 from workers.process.supervisor import StopFlag
-
-__all__ = ["attempt"]  # a fixture
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.samples import a_train_spec
-from tests.workers.small_runs import Recorder, run, some_arrays, ticking
+from tests.workers.training_runs import Recorder, run, some_arrays, ticking
 from workers.process.progress import Stretch
 from workers.process.remaining import Remaining
 from workers.process.reporting import PipeReporter

@@ -2,10 +2,8 @@
 
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,26 +17,13 @@ from models_store.jobs import logs as job_logs
 from models_store.jobs import store as jobs
 from models_store.models import registry
 from models_store.settings import Settings
-from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from tests.samples import a_train_spec, insert_dataset, quick_settings
+from tests.workers.process.attempts import OWNER, Attempt, the_job, wait_for_a_job_then
 from workers.process import supervisor
 from workers.process.claim_loop import work
-from workers.process.supervisor import StopFlag, supervise
+from workers.process.supervisor import StopFlag
 from workers.process.trainer_process import environment
-
-OWNER = "ada"
-
-SPEAK = """
-import json, os, signal, sys, time
-_, assignment, parent, lifeline, reports = sys.argv
-def say(kind, **data):
-    os.write(int(reports), json.dumps({"kind": kind, "data": data}).encode() + b"\\n")
-RESULT = {"card": {"labels": ["x", "y"]}, "default_variant": "fp32", "defaults": {"cpu": "fp32"}, "variants": [
-    {"name": "fp32", "blob": "a" * 64, "size_bytes": 1, "card": {"kind": "fp32"}, "accepted": True}]}
-"""
-
-Attempt = Callable[..., str]
 
 
 @pytest.fixture
@@ -47,55 +32,6 @@ def database(tmp_path: Path) -> Database:
     store.migrate()
     insert_dataset(store, owner=OWNER)
     return store
-
-
-@pytest.fixture
-def attempt(database: Database, blobs: Blobs, settings: Settings, tmp_path: Path) -> Attempt:
-    """Return what supervises one attempt at a new job by a trainer that runs the given program."""
-
-    def run(program: str, *, stop: StopFlag | None = None, **changes: float) -> str:
-        changed = settings.model_copy(update=changes)
-        if not jobs.listing(database, owner=OWNER)[0]:
-            jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=changed)
-        claim = claims.claim(database, settings=changed)
-        assert claim is not None
-        script = tmp_path / "trainer.py"
-        script.write_text(SPEAK + program)
-        command = [sys.executable, str(script)]
-        return supervise(database, blobs, claim, settings=changed, stop=stop or StopFlag(), command=command)
-
-    return run
-
-
-def the_job(database: Database) -> jobs.Job:
-    return jobs.listing(database, owner=OWNER)[0][0]
-
-
-def after_a_log_line(database: Database, act: Callable[[], object]) -> threading.Thread:
-    """Run `act` in a thread as soon as the trainer has said something."""
-
-    def wait_and_act() -> None:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            if any(event.kind == "log" for event in events.after(database, the_job(database).id, 0)):
-                act()
-                return
-            time.sleep(0.05)
-
-    thread = threading.Thread(target=wait_and_act)
-    thread.start()
-    return thread
-
-
-def wait_for_a_job_then(database: Database, act: Callable[[], object]) -> threading.Thread:
-    def wait() -> None:
-        while not jobs.listing(database, owner=OWNER)[0]:
-            time.sleep(0.02)
-        after_a_log_line(database, act).join()
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    return thread
 
 
 def test_what_the_trainer_hands_over_is_published(database: Database, attempt: Attempt) -> None:

@@ -15,13 +15,10 @@ from models_store.storage import tables
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from models_store.tasks.image.preview import Preview
-from tests.journey.conftest import archive
 from tests.samples import a_train_spec, quick_settings
 from workers.process.urgent_jobs import UrgentJobs
 
 pytestmark = pytest.mark.slow
-
-__all__ = ["archive"]  # a fixture
 
 OWNER = "ada"
 PATIENCE_S = 120

@@ -4,7 +4,7 @@ import pytest
 
 from models_store.models.providers import Provider
 from models_store.spec.compression import Compression
-from tests.workers.compression.test_gate import measured
+from tests.workers.measured_figures import measured
 from workers.export.figures import Measurement, Unmeasurable
 from workers.stages.accept import Judged, judge
 

@@ -11,8 +11,8 @@ import pytest
 
 from models_store.datasets.store import ManifestEntry
 from tests.samples import a_train_spec
-from tests.workers.coloured_leaves import LABELS, leaves
-from tests.workers.desk import Desk
+from tests.workers.colour_nets import LABELS, leaves
+from tests.workers.job_folders import A_DATASET, JobFolder
 from workers.export.any_size import AnySizeAgreement
 from workers.stages import any_size
 from workers.stages.context import Variant
@@ -26,12 +26,12 @@ def make(tmp_path: Path, exported: Path) -> Make:
     """Return what runs the stage for a spec, on the coloured leaves."""
 
     def made(**spec: Any) -> tuple[dict[str, Variant], dict[str, str]]:
-        data, desk = leaves(), Desk(tmp_path, classes=LABELS)
+        data, job = leaves(), JobFolder(tmp_path, dataset=replace(A_DATASET, classes=LABELS))
         with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
             for number, image in enumerate(data.files):
                 archive.writestr(f"{number}.png", image)
-        work = desk.work(a_train_spec(**spec))
-        content = replace(work.dataset, content_blob=desk.blobs.put(tmp_path / "images.zip").sha256)
+        work = job.work(a_train_spec(**spec))
+        content = replace(work.dataset, content_blob=job.blobs.put(tmp_path / "images.zip").sha256)
         work = replace(work, assignment=replace(work.assignment, dataset=content))
         entries = [
             ManifestEntry(f"{number}.png", f"{number}.png", LABELS[label], "val", "", 40, 32)

@@ -14,8 +14,8 @@ from models_store.spec.facts import DatasetFacts
 from models_store.spec.ladder import rungs
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from tests.samples import DATASET_ID
-from tests.workers.desk import Desk
-from tests.workers.small_runs import CLASSES, CPU, Recorder, ticking
+from tests.workers.job_folders import JobFolder
+from tests.workers.training_runs import CLASSES, CPU, Recorder, ticking
 from workers.stages import fit
 from workers.stages.context import Work
 from workers.stages.fit import choose
@@ -97,8 +97,8 @@ def test_epochs_that_were_set_are_trained_on_the_slowest_host() -> None:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path, classes=CLASSES)
+def job(tmp_path: Path) -> JobFolder:
+    return JobFolder(tmp_path)
 
 
 def a_small_spec(**training: Any) -> ResolvedSpec:
@@ -113,9 +113,11 @@ def entries(*, train: int, val: int = 10) -> list[ManifestEntry]:
     return [entry] * train + [replace(entry, split="val")] * val
 
 
-def fitted(desk: Desk, spec: ResolvedSpec, *, train: int = 100, reporter: Told | None = None, **assigned: Any) -> Work:
+def fitted(
+    job: JobFolder, spec: ResolvedSpec, *, train: int = 100, reporter: Told | None = None, **assigned: Any
+) -> Work:
     """Return the work after its plan was fitted, for so many training images."""
-    work = desk.work(spec, reporter=reporter or Told())
+    work = job.work(spec, reporter=reporter or Told())
     counts = {"blue": train // 2, "red": train // 2}
     facts = DatasetFacts(train, counts, target=TARGETS[spec.task], median_side=32)
     work.assignment = replace(work.assignment, facts=asdict(facts), **assigned)
@@ -123,10 +125,10 @@ def fitted(desk: Desk, spec: ResolvedSpec, *, train: int = 100, reporter: Told |
     return work
 
 
-def test_on_a_host_that_is_quick_enough_the_recipes_plan_stays(desk: Desk) -> None:
+def test_on_a_host_that_is_quick_enough_the_recipes_plan_stays(job: JobFolder) -> None:
     spec, told = a_small_spec(budget_minutes=1_000), Told()
 
-    work = fitted(desk, spec, reporter=told)
+    work = fitted(job, spec, reporter=told)
 
     decided = spec.training.model_copy(update={"fit_to_budget": []})
     assert work.spec == spec.model_copy(update={"training": decided})
@@ -136,10 +138,10 @@ def test_on_a_host_that_is_quick_enough_the_recipes_plan_stays(desk: Desk) -> No
     assert told.expected["training"] > 0
 
 
-def test_on_a_host_that_is_too_slow_epochs_are_left_out_and_the_card_says_why(desk: Desk) -> None:
+def test_on_a_host_that_is_too_slow_epochs_are_left_out_and_the_card_says_why(job: JobFolder) -> None:
     spec, told = a_small_spec(budget_minutes=0.01, batch_size=1), Told()
 
-    work = fitted(desk, spec, train=MANY, reporter=told)
+    work = fitted(job, spec, train=MANY, reporter=told)
 
     assert work.plan is not None
     assert work.spec.training.epochs < spec.training.epochs
@@ -150,10 +152,10 @@ def test_on_a_host_that_is_too_slow_epochs_are_left_out_and_the_card_says_why(de
     assert "`training.budget_minutes` is 0.01" in told.lines[0]
 
 
-def test_what_the_supervisor_is_told_is_the_spec_that_is_trained(desk: Desk) -> None:
+def test_what_the_supervisor_is_told_is_the_spec_that_is_trained(job: JobFolder) -> None:
     told = Told()
 
-    work = fitted(desk, a_small_spec(budget_minutes=0.01, batch_size=1), train=MANY, reporter=told)
+    work = fitted(job, a_small_spec(budget_minutes=0.01, batch_size=1), train=MANY, reporter=told)
 
     (kind, data), *_ = told.said
     assert kind == "plan"
@@ -163,48 +165,48 @@ def test_what_the_supervisor_is_told_is_the_spec_that_is_trained(desk: Desk) -> 
     assert work.spec.training.fit_to_budget == []
 
 
-def test_with_everything_set_the_budget_only_warns(desk: Desk) -> None:
+def test_with_everything_set_the_budget_only_warns(job: JobFolder) -> None:
     spec, told = a_small_spec(budget_minutes=0.01, epochs=3), Told()
 
-    work = fitted(desk, spec, train=MANY, reporter=told)
+    work = fitted(job, spec, train=MANY, reporter=told)
 
     assert work.spec == spec
     assert told.said == []
     assert "the spec leaves nothing to change" in told.lines[0]
 
 
-def test_without_a_budget_nothing_is_measured(desk: Desk) -> None:
+def test_without_a_budget_nothing_is_measured(job: JobFolder) -> None:
     spec, told = a_small_spec(budget_minutes=None), Told()
 
-    work = fitted(desk, spec, train=MANY, reporter=told)
+    work = fitted(job, spec, train=MANY, reporter=told)
 
     assert (work.spec, work.plan, told.lines, told.said) == (spec, None, [], [])
 
 
-def test_a_resumed_attempt_keeps_the_plan_whatever_its_host_can_do(desk: Desk) -> None:
+def test_a_resumed_attempt_keeps_the_plan_whatever_its_host_can_do(job: JobFolder) -> None:
     spec = a_small_spec(budget_minutes=0.01, batch_size=1)
-    first, told = fitted(desk, spec, train=MANY), Told()
+    first, told = fitted(job, spec, train=MANY), Told()
 
-    again = fitted(desk, spec, train=20, reporter=told)  # few images: a host on which the whole recipe would fit
+    again = fitted(job, spec, train=20, reporter=told)  # few images: a host on which the whole recipe would fit
 
     assert again.spec == first.spec != spec
     assert again.plan == first.plan
     assert told.lines == []
 
 
-def test_a_child_by_its_siblings_plan_is_not_measured_again(desk: Desk) -> None:
+def test_a_child_by_its_siblings_plan_is_not_measured_again(job: JobFolder) -> None:
     spec, told = a_small_spec(budget_minutes=0.01, fit_to_budget=[]), Told()
 
-    work = fitted(desk, spec, train=MANY, reporter=told, kind="trial")
+    work = fitted(job, spec, train=MANY, reporter=told, kind="trial")
 
     assert (work.spec, told.lines) == (spec, [])
 
 
 @pytest.mark.parametrize("given", [{"kind": "compress"}, {"kind": "measure"}, {"promoted": {"weights": "1" * 64}}])
-def test_what_is_not_trained_is_not_fitted(desk: Desk, given: dict[str, Any]) -> None:
+def test_what_is_not_trained_is_not_fitted(job: JobFolder, given: dict[str, Any]) -> None:
     spec = a_small_spec(budget_minutes=0.01)
 
-    assert fitted(desk, spec, train=MANY, **given).spec == spec
+    assert fitted(job, spec, train=MANY, **given).spec == spec
 
 
 @pytest.mark.parametrize(
@@ -222,12 +224,12 @@ def test_what_is_not_trained_is_not_fitted(desk: Desk, given: dict[str, Any]) ->
         {"input": {"size": 20, "channels": 1}},
     ],
 )
-def test_every_way_of_learning_is_measured(desk: Desk, asked: dict[str, Any]) -> None:
+def test_every_way_of_learning_is_measured(job: JobFolder, asked: dict[str, Any]) -> None:
     target = TARGETS[asked.get("task", "image_classification")]
     facts = DatasetFacts(100, {"blue": 50, "red": 50}, target=target, median_side=32)
     spec = resolved(facts, **{"backbone": {"kind": "small_cnn", "widths": [4, 6], "dense_size": None}} | asked)
 
-    work = fitted(desk, spec)
+    work = fitted(job, spec)
 
     assert work.plan is not None
     assert work.plan.epoch_s > 0
@@ -258,11 +260,11 @@ def test_measuring_takes_few_calls_however_slow_the_host(seconds: float) -> None
     assert (calls - 2) * seconds <= LIMIT_S + seconds
 
 
-def test_measuring_leaves_the_random_numbers_of_a_run_alone(desk: Desk) -> None:
+def test_measuring_leaves_the_random_numbers_of_a_run_alone(job: JobFolder) -> None:
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
 
-    fitted(desk, a_small_spec())
+    fitted(job, a_small_spec())
 
     assert torch.equal(torch.rand(4), expected)

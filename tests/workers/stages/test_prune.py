@@ -1,99 +1,54 @@
 """The stage between training and export: cuts, rounds of recovery, the gate on the way, the control, being taken up."""
 
-import json
-import os
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 import torch
 
-from models_store.jobs.kinds import USUAL_S
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
-from models_store.storage.blobs import Blobs
-from tests.samples import DATASET_ID, a_train_spec
-from tests.workers.small_runs import CLASSES, CPU, a_classifier, run, same_weights, some_arrays
+from tests.samples import a_train_spec
+from tests.workers.job_folders import JobFolder
+from tests.workers.training_runs import a_classifier, run, same_weights, some_arrays
 from workers.process import reporting
-from workers.process.assignment import AssignedDataset, Assignment
-from workers.process.checkpoints import JobCheckpoints
 from workers.process.progress import Drained
-from workers.process.reporting import PipeReporter
-from workers.stages import prune as shrinking
+from workers.stages import prune as pruning
 from workers.stages import prune_rounds
-from workers.stages.context import Variant, Work
+from workers.stages.context import Variant
 from workers.tasks.image.net import Classifier
 
 NET = {"kind": "small_cnn", "widths": [16, 32], "dense_size": None}
 CUT = {"kind": "structured", "ratio": 0.5, "round_to": 4}
 
 
-class StopsAfter(PipeReporter):
-    """Asks to stop when it was asked so many times whether to."""
+class PruningFolder(JobFolder):
+    """A job's folder, in which its net is pruned."""
 
+    not_made: Mapping[str, str] = MappingProxyType({})
     asked = 0
-    stop_after = 0
 
-    def stop_requested(self) -> bool:
-        self.asked += 1
-        return self.asked == self.stop_after
-
-
-class Table:
-    """Where one job's net is cut, over and over from its checkpoints."""
-
-    def __init__(self, folder: Path, blobs: Blobs, settings: Settings) -> None:
-        self.folder, self.blobs, self.settings = folder, blobs, settings
-        self.kept: list[str] = []
-        self.reports: list[dict[str, Any]] = []
-        self.not_made: dict[str, str] = {}
-        self.asked = 0
-
-    def cut(self, spec: ResolvedSpec, net: Classifier, *, stop_after: int = 0) -> dict[str, Variant]:
-        assignment = Assignment(
-            job_id="job_1",
-            spec=spec.model_dump(mode="json"),
-            spec_sha256="5" * 64,
-            dataset=AssignedDataset(DATASET_ID, "d" * 64, CLASSES, "1" * 64, "2" * 64),
-            checkpoints=[],
-            staging=str(self.folder),
-        )
-        told = self.folder / "reports"
-        descriptor = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        reporter = StopsAfter(descriptor, plan=list(USUAL_S.items()))
-        reporter.stop_after = stop_after
-        checkpoints = JobCheckpoints(
-            self.blobs,
-            job_id="job_1",
-            names=self.kept[::-1],
-            staging=self.folder,
-            keep=self.kept.append,
-            log=reporter.log,
-        )
-        work = Work(assignment, self.settings, spec, CPU, self.blobs, reporter, checkpoints)
+    def prune(self, spec: ResolvedSpec, net: Classifier, *, stop_after: int = 0) -> dict[str, Variant]:
         variants = {"fp32": Variant(self.folder / "fp32.onnx", parent=None, net=net)}
-        try:
-            self.not_made = shrinking.cut(work, some_arrays(), variants)
-        finally:
-            os.close(descriptor)
-            self.asked = reporter.asked
-            self.reports = [json.loads(line) for line in told.read_text().splitlines()]
+        with self.reporter(stop_after=stop_after) as reporter:
+            try:
+                self.not_made = pruning.cut(self.work(spec, reporter=reporter), some_arrays(), variants)
+            finally:
+                self.asked = reporter.asked
         return variants
-
-    def said(self, kind: str) -> list[dict[str, Any]]:
-        return [report["data"] for report in self.reports if report["kind"] == kind]
 
 
 @pytest.fixture
-def table(tmp_path: Path, blobs: Blobs, settings: Settings) -> Callable[[str], Table]:
-    """Return what makes an empty table."""
+def job(tmp_path: Path, settings: Settings) -> Callable[[str], PruningFolder]:
+    """Return what makes a job's empty folder."""
 
-    def made(name: str) -> Table:
+    def made(name: str) -> PruningFolder:
         folder = tmp_path / name
         folder.mkdir()
-        return Table(folder, blobs, settings.model_copy(update={"checkpoint_s": 1e9}))
+        return PruningFolder(folder, settings=settings.model_copy(update={"checkpoint_s": 1e9}))
 
     return made
 
@@ -131,11 +86,11 @@ def widths(net: torch.nn.Module | None) -> dict[str, int]:
 
 
 def test_a_pruned_variant_is_smaller_has_recovered_and_says_what_was_done(
-    table: Callable[[str], Table], learned: Callable[[], Classifier]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier]
 ) -> None:
-    bench, parent = table("one"), learned()
+    folder, parent = job("one"), learned()
 
-    variants = bench.cut(a_spec(), parent)
+    variants = folder.prune(a_spec(), parent)
 
     pruned = variants["pruned"]
     assert list(variants) == ["fp32", "pruned"]
@@ -148,57 +103,57 @@ def test_a_pruned_variant_is_smaller_has_recovered_and_says_what_was_done(
     assert pruned.facts["recovery"]["epochs"] == 2
     assert pruned.facts["recovery"]["val_accuracy_after"] >= pruned.facts["recovery"]["val_accuracy_before"]
     assert same_weights(parent, learned())
-    assert [row["recovery_epoch"] for row in bench.said("metrics")] == [1, 2]
+    assert [row["recovery_epoch"] for row in folder.reported("metrics")] == [1, 2]
 
 
 def test_without_a_recovery_the_cut_net_stays_as_it_is(
-    table: Callable[[str], Table], learned: Callable[[], Classifier]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier]
 ) -> None:
-    bench = table("one")
+    folder = job("one")
 
-    pruned = bench.cut(a_spec(recover=None), learned())["pruned"]
+    pruned = folder.prune(a_spec(recover=None), learned())["pruned"]
 
     assert pruned.facts["recovery"]["epochs"] == 0
-    assert bench.said("metrics") == []
+    assert folder.reported("metrics") == []
 
 
 @pytest.mark.parametrize("scope", ["uniform", "global"])
 @pytest.mark.parametrize("importance", ["l1", "taylor", "bn_scale", "random"])
 def test_every_measure_and_scope_goes_through_the_stage(
-    table: Callable[[str], Table], learned: Callable[[], Classifier], importance: str, scope: str
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier], importance: str, scope: str
 ) -> None:
     part = CUT | {"importance": importance, "scope": scope}
 
-    pruned = table("one").cut(a_spec(part, recover=None), learned())["pruned"]
+    pruned = job("one").prune(a_spec(part, recover=None), learned())["pruned"]
 
     assert 16 <= sum(width for name, width in widths(pruned.net).items() if name != "head.classes") <= 28
     assert pruned.facts["pruning"]["ratio"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_rounds_share_the_epochs_and_end_at_the_ratio_of_the_whole_net(
-    table: Callable[[str], Table], learned: Callable[[], Classifier]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier]
 ) -> None:
-    bench = table("one")
+    folder = job("one")
 
-    pruned = bench.cut(a_spec(CUT | {"steps": 2}, recover={"epochs": 3}), learned())["pruned"]
+    pruned = folder.prune(a_spec(CUT | {"steps": 2}, recover={"epochs": 3}), learned())["pruned"]
 
     assert widths(pruned.net) == {"backbone.stage1.0": 8, "backbone.stage2.0": 16, "head.classes": 2}
-    assert [row["recovery_epoch"] for row in bench.said("metrics")] == [1, 1, 2]
+    assert [row["recovery_epoch"] for row in folder.reported("metrics")] == [1, 1, 2]
     assert pruned.facts["pruning"]["steps"] == 2
 
 
 @pytest.mark.parametrize("lr", [0.001, 1.0], ids=["the best epoch is kept", "the start is kept"])
 @pytest.mark.parametrize("stop_after", [2, 3, 6, 8])
 def test_a_stage_that_was_left_ends_as_one_that_was_not(
-    table: Callable[[str], Table], learned: Callable[[], Classifier], stop_after: int, lr: float
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier], stop_after: int, lr: float
 ) -> None:
     spec = with_rate(a_spec(CUT | {"steps": 2}, recover={"epochs": 2, "lr_scale": 1.0}, control=True), lr)
 
-    whole = table("whole").cut(spec, learned())
-    resumed = table("resumed")
+    whole = job("whole").prune(spec, learned())
+    resumed = job("resumed")
     with pytest.raises(Drained):
-        resumed.cut(spec, learned(), stop_after=stop_after)
-    again = resumed.cut(spec, learned())
+        resumed.prune(spec, learned(), stop_after=stop_after)
+    again = resumed.prune(spec, learned())
 
     for name in ("pruned", "control"):
         left, right = whole[name], again[name]
@@ -209,14 +164,14 @@ def test_a_stage_that_was_left_ends_as_one_that_was_not(
 
 
 def test_a_cut_tells_that_it_is_alive_before_and_after_each_of_its_long_steps(
-    table: Callable[[str], Table], learned: Callable[[], Classifier], monkeypatch: pytest.MonkeyPatch
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench, told = table("one"), []
+    folder, told = job("one"), []
     monkeypatch.setattr(reporting, "LEAST_S", 0.0)
 
     def noted(step: Callable[..., Any]) -> Callable[..., Any]:
         def perform(*given: Any, **options: Any) -> Any:
-            told.append((bench.folder / "reports").read_text().count("phase_fraction"))
+            told.append((folder.folder / "reports").read_text().count("phase_fraction"))
             return step(*given, **options)
 
         return perform
@@ -224,9 +179,9 @@ def test_a_cut_tells_that_it_is_alive_before_and_after_each_of_its_long_steps(
     for name in ("study", "remove", "compare"):
         monkeypatch.setattr(prune_rounds, name, noted(getattr(prune_rounds, name)))
 
-    bench.cut(a_spec(CUT | {"steps": 2}, recover=None), learned())
+    folder.prune(a_spec(CUT | {"steps": 2}, recover=None), learned())
 
-    fractions = [line["phase_fraction"] for line in bench.said("progress")]
+    fractions = [line["phase_fraction"] for line in folder.reported("progress")]
     assert len(told) == 6  # the goal's study, two rounds of study and cut, and the comparison
     assert told[0] >= 1
     assert all(later - earlier >= 2 for earlier, later in pairwise(told))
@@ -234,26 +189,26 @@ def test_a_cut_tells_that_it_is_alive_before_and_after_each_of_its_long_steps(
 
 
 def test_what_validates_better_than_every_epoch_is_kept(
-    table: Callable[[str], Table], learned: Callable[[], Classifier]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier]
 ) -> None:
-    bench = table("one")
+    folder = job("one")
     spec = with_rate(a_spec(CUT | {"ratio": 0.2}, recover={"epochs": 1, "lr_scale": 10.0}), 1.0)
 
-    pruned = bench.cut(spec, learned())["pruned"]
+    pruned = folder.prune(spec, learned())["pruned"]
 
     recovery = pruned.facts["recovery"]
     assert recovery["val_accuracy_after"] == recovery["val_accuracy_before"] > 0.9
-    assert any("the start is kept" in line["text"] for line in bench.said("log"))
+    assert any("the start is kept" in line["text"] for line in folder.reported("log"))
 
 
 def test_the_unpruned_parent_teaches_and_stays_as_it_was(
-    table: Callable[[str], Table], learned: Callable[[], Classifier]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier]
 ) -> None:
     lessons = {"temperature": 2.0, "weight": 1.0, "features_weight": 1.0}
     parent = learned().requires_grad_(requires_grad=True)
 
-    alone = table("alone").cut(a_spec(), learned())["pruned"]
-    taught = table("taught").cut(a_spec(recover={"epochs": 2, "distillation": lessons}), parent)["pruned"]
+    alone = job("alone").prune(a_spec(), learned())["pruned"]
+    taught = job("taught").prune(a_spec(recover={"epochs": 2, "distillation": lessons}), parent)["pruned"]
 
     assert alone.net is not None
     assert taught.net is not None
@@ -263,11 +218,11 @@ def test_the_unpruned_parent_teaches_and_stays_as_it_was(
 
 
 def test_a_control_trains_as_the_pruned_net_recovers_and_both_say_how_they_compare(
-    table: Callable[[str], Table], learned: Callable[[], Classifier]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier]
 ) -> None:
-    bench, parent = table("one"), learned()
+    folder, parent = job("one"), learned()
 
-    variants = bench.cut(a_spec(CUT | {"steps": 2}, control=True), parent)
+    variants = folder.prune(a_spec(CUT | {"steps": 2}, control=True), parent)
 
     control = variants["control"]
     assert list(variants) == ["fp32", "pruned", "control"]
@@ -276,7 +231,7 @@ def test_a_control_trains_as_the_pruned_net_recovers_and_both_say_how_they_compa
     assert widths(control.net) == widths(parent)
     assert not same_weights(control.net, parent)
     assert control.facts["recovery"]["epochs"] == 2
-    assert [row["control_epoch"] for row in bench.said("metrics") if "control_epoch" in row] == [1, 1]
+    assert [row["control_epoch"] for row in folder.reported("metrics") if "control_epoch" in row] == [1, 1]
     told = variants["pruned"].facts["control"]
     assert told == control.facts["control"]
     assert told["drop"] == pytest.approx(told["val_accuracy"]["control"] - told["val_accuracy"]["pruned"])
@@ -284,11 +239,11 @@ def test_a_control_trains_as_the_pruned_net_recovers_and_both_say_how_they_compa
 
 
 def test_a_variant_that_lost_too_much_is_stopped_with_the_figures(
-    table: Callable[[str], Table], learned: Callable[[], Classifier]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier]
 ) -> None:
     part = {"kind": "structured", "ratio": 0.9, "round_to": 1, "importance": "random"}
 
-    pruned = table("one").cut(a_spec(part, recover=None, max_accuracy_drop=0.01), learned())["pruned"]
+    pruned = job("one").prune(a_spec(part, recover=None, max_accuracy_drop=0.01), learned())["pruned"]
 
     assert pruned.stopped is not None
     assert pruned.stopped.startswith("without a recovery the pruned net loses ")
@@ -298,9 +253,9 @@ def test_a_variant_that_lost_too_much_is_stopped_with_the_figures(
 
 @pytest.mark.parametrize("kind", [{"kind": "unstructured_l1", "ratio": 0.8}, {"kind": "n_m", "n": 1, "m": 4}])
 def test_single_weights_stay_away_through_the_recovery(
-    table: Callable[[str], Table], learned: Callable[[], Classifier], kind: dict[str, Any]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier], kind: dict[str, Any]
 ) -> None:
-    pruned = table("one").cut(a_spec(kind), learned())["pruned"]
+    pruned = job("one").prune(a_spec(kind), learned())["pruned"]
 
     assert pruned.net is not None
     weights = [layer.weight for layer in pruned.net.modules() if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)]
@@ -313,28 +268,28 @@ def test_single_weights_stay_away_through_the_recovery(
     "part", [CUT, {"kind": "unstructured_l1"}, {"kind": "n_m"}], ids=["structured", "unstructured", "n:m"]
 )
 def test_a_net_with_weights_that_are_not_finite_is_told_and_the_job_goes_on(
-    table: Callable[[str], Table], learned: Callable[[], Classifier], part: dict[str, Any]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier], part: dict[str, Any]
 ) -> None:
-    bench, parent = table("one"), learned()
+    folder, parent = job("one"), learned()
     with torch.no_grad():
         next(parent.parameters())[0] = torch.nan
 
-    variants = bench.cut(a_spec(part, control=True), parent)
+    variants = folder.prune(a_spec(part, control=True), parent)
 
     assert list(variants) == ["fp32"]
-    assert "not finite" in bench.not_made["pruned"]
-    assert "no pruned variant" in bench.not_made["control"]
+    assert "not finite" in folder.not_made["pruned"]
+    assert "no pruned variant" in folder.not_made["control"]
 
 
 def test_a_net_too_narrow_to_be_cut_is_told_and_the_job_goes_on(
-    table: Callable[[str], Table], learned: Callable[[], Classifier]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier]
 ) -> None:
-    bench = table("one")
+    folder = job("one")
 
-    variants = bench.cut(a_spec(CUT | {"round_to": 64}), learned())
+    variants = folder.prune(a_spec(CUT | {"round_to": 64}), learned())
 
     assert list(variants) == ["fp32"]
-    assert "round_to" in bench.not_made["pruned"]
+    assert "round_to" in folder.not_made["pruned"]
 
 
 # ---- to a speedup
@@ -363,11 +318,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.usefixtures("clock")
 def test_a_speedup_is_reached_in_rounds_and_the_card_tells_every_measurement(
-    table: Callable[[str], Table], learned: Callable[[], Classifier]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier]
 ) -> None:
     part = {"kind": "structured", "target_speedup": 1.5, "round_to": 1, "steps": 2}
 
-    pruned = table("one").cut(a_spec(part), learned())["pruned"]
+    pruned = job("one").prune(a_spec(part), learned())["pruned"]
 
     facts = pruned.facts["pruning"]
     assert facts["target_speedup"] == 1.5
@@ -379,58 +334,58 @@ def test_a_speedup_is_reached_in_rounds_and_the_card_tells_every_measurement(
 
 @pytest.mark.usefixtures("clock")
 def test_a_speedup_out_of_reach_is_answered_with_the_best_there_is(
-    table: Callable[[str], Table], learned: Callable[[], Classifier]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier]
 ) -> None:
-    bench, parent = table("one"), learned()
+    folder, parent = job("one"), learned()
 
-    variants = bench.cut(a_spec({"kind": "structured", "target_speedup": 50.0, "round_to": 4}), parent)
+    variants = folder.prune(a_spec({"kind": "structured", "target_speedup": 50.0, "round_to": 4}), parent)
 
     assert list(variants) == ["fp32"]
-    assert "out of reach" in bench.not_made["pruned"]
-    assert "times as fast, the best there is" in bench.not_made["pruned"]
+    assert "out of reach" in folder.not_made["pruned"]
+    assert "times as fast, the best there is" in folder.not_made["pruned"]
     assert same_weights(parent, learned())
 
 
 @pytest.mark.usefixtures("clock")
 def test_a_speedup_between_two_widths_is_answered_with_both(
-    table: Callable[[str], Table], learned: Callable[[], Classifier]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier]
 ) -> None:
-    bench = table("one")
+    folder = job("one")
 
-    bench.cut(a_spec({"kind": "structured", "target_speedup": 1.4, "round_to": 16}), learned())
+    folder.prune(a_spec({"kind": "structured", "target_speedup": 1.4, "round_to": 16}), learned())
 
-    assert "the nearest speedups are 1.00 (without 0.0% of its channels) and 1.8" in bench.not_made["pruned"]
-    assert "or lower `round_to`" in bench.not_made["pruned"]
+    assert "the nearest speedups are 1.00 (without 0.0% of its channels) and 1.8" in folder.not_made["pruned"]
+    assert "or lower `round_to`" in folder.not_made["pruned"]
 
 
 def test_a_later_attempt_does_not_search_again(
-    table: Callable[[str], Table], learned: Callable[[], Classifier], clock: list[str]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier], clock: list[str]
 ) -> None:
     spec = a_spec({"kind": "structured", "target_speedup": 1.5, "round_to": 1})
-    whole, bench = table("whole"), table("one")
-    whole.cut(spec, learned())
+    whole, folder = job("whole"), job("one")
+    whole.prune(spec, learned())
     clock.clear()
     with pytest.raises(Drained):
-        bench.cut(spec, learned(), stop_after=whole.asked)  # in the recovery's last step
+        folder.prune(spec, learned(), stop_after=whole.asked)  # in the recovery's last step
     timed = len(clock)
 
-    bench.cut(spec, learned())
+    folder.prune(spec, learned())
 
     assert len(clock) == timed > 0
 
 
 def test_a_search_that_was_left_takes_up_its_measurements(
-    table: Callable[[str], Table], learned: Callable[[], Classifier], clock: list[str]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier], clock: list[str]
 ) -> None:
     spec = a_spec({"kind": "structured", "target_speedup": 3.0, "round_to": 1}, recover=None)
-    whole, bench = table("whole"), table("one")
-    facts = whole.cut(spec, learned())["pruned"].facts
+    whole, folder = job("whole"), job("one")
+    facts = whole.prune(spec, learned())["pruned"].facts
     timed = len(clock)
     clock.clear()
     with pytest.raises(Drained):
-        bench.cut(spec, learned(), stop_after=whole.asked)
+        folder.prune(spec, learned(), stop_after=whole.asked)
 
-    resumed = bench.cut(spec, learned())["pruned"].facts
+    resumed = folder.prune(spec, learned())["pruned"].facts
 
     assert resumed == facts
     assert len(clock) == timed + 2  # of the last three timings two had been taken, and are taken again
@@ -438,14 +393,16 @@ def test_a_search_that_was_left_takes_up_its_measurements(
 
 @pytest.mark.slow
 def test_a_net_is_cut_to_a_speedup_that_onnxruntime_measures(
-    table: Callable[[str], Table], learned: Callable[[], Classifier]
+    job: Callable[[str], PruningFolder], learned: Callable[[], Classifier]
 ) -> None:
-    bench = table("one")
+    folder = job("one")
 
-    variants = bench.cut(a_spec({"kind": "structured", "target_speedup": 1.2, "round_to": 1}, recover=None), learned())
+    variants = folder.prune(
+        a_spec({"kind": "structured", "target_speedup": 1.2, "round_to": 1}, recover=None), learned()
+    )
 
     if "pruned" in variants:
         assert variants["pruned"].facts["pruning"]["speedup"] == pytest.approx(1.2, rel=0.1)
     else:
-        assert "`target_speedup` 1.2" in bench.not_made["pruned"]
-    assert any("times as fast" in line["text"] for line in bench.said("log"))
+        assert "`target_speedup` 1.2" in folder.not_made["pruned"]
+    assert any("times as fast" in line["text"] for line in folder.reported("log"))

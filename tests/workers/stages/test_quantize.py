@@ -8,9 +8,9 @@ from models_store.spec import quantization as asked
 from models_store.spec.train import ResolvedSpec
 from models_store.targets import ONE_CLASS
 from tests.samples import a_train_spec
-from tests.workers.desk import Desk
-from tests.workers.small_runs import Recorder
-from tests.workers.tiny_graphs import Graph, some_images
+from tests.workers.compression.tiny_graphs import Graph, some_images
+from tests.workers.job_folders import JobFolder
+from tests.workers.training_runs import Recorder
 from workers.compression.quantization import accuracy as quantizing_accuracy
 from workers.compression.quantization.mixed import Judged
 from workers.export.sessions import open_session
@@ -40,70 +40,70 @@ def a_file(path: Path, *, classes: int = 3) -> Path:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path, classes=CLASSES)
+def job(tmp_path: Path) -> JobFolder:
+    return JobFolder(tmp_path)
 
 
-def fp32(desk: Desk) -> dict[str, Variant]:
-    return {"fp32": Variant(a_file(desk.folder / "fp32.onnx"), parent=None, facts={"temperature": {"value": 2.0}})}
+def fp32(job: JobFolder) -> dict[str, Variant]:
+    return {"fp32": Variant(a_file(job.folder / "fp32.onnx"), parent=None, facts={"temperature": {"value": 2.0}})}
 
 
-def test_each_part_makes_a_variant_that_tells_how(desk: Desk) -> None:
+def test_each_part_makes_a_variant_that_tells_how(job: JobFolder) -> None:
     parts = [asked.StaticInt8(), asked.DynamicInt8(), asked.WeightsInt8(), asked.Fp16(), asked.Bf16()]
-    variants = fp32(desk)
+    variants = fp32(job)
 
-    not_made = quantizing.quantize_files(desk.work(a_spec(*parts)), some_arrays(), variants)
+    not_made = quantizing.quantize_files(job.work(a_spec(*parts)), some_arrays(), variants)
 
     assert not_made == {}
     assert list(variants) == ["fp32", "int8", "dynamic-int8", "weights-int8", "fp16", "bf16"]
-    assert all(variant.path.exists() and variant.path.parent == desk.folder for variant in variants.values())
+    assert all(variant.path.exists() and variant.path.parent == job.folder for variant in variants.values())
     assert [variants[name].made_by for name in list(variants)[1:]] == [part.model_dump(mode="json") for part in parts]
     assert variants["int8"].facts["calibration_images"] == 16
     assert variants["weights-int8"].facts["size_only"]
     assert {variant.parent for name, variant in variants.items() if name != "fp32"} == {"fp32"}
 
 
-def test_one_variant_that_can_not_be_made_costs_no_other(desk: Desk) -> None:
-    recorder, variants = Recorder(), fp32(desk)
+def test_one_variant_that_can_not_be_made_costs_no_other(job: JobFolder) -> None:
+    recorder, variants = Recorder(), fp32(job)
     spec = a_spec(asked.WeightsInt4(), asked.WeightsInt8())
 
-    not_made = quantizing.quantize_files(desk.work(spec, reporter=recorder), some_arrays(), variants)
+    not_made = quantizing.quantize_files(job.work(spec, reporter=recorder), some_arrays(), variants)
 
     assert list(not_made) == ["weights-int4"]
     assert "block_size" in not_made["weights-int4"]
     assert list(variants) == ["fp32", "weights-int8"]
     assert any(line.startswith("weights-int4 is not made") for line in recorder.lines)
-    assert not (desk.folder / "weights-int4.onnx").exists()
+    assert not (job.folder / "weights-int4.onnx").exists()
 
 
-def test_without_training_images_only_variants_that_need_none_are_made(desk: Desk) -> None:
-    variants = fp32(desk)
+def test_without_training_images_only_variants_that_need_none_are_made(job: JobFolder) -> None:
+    variants = fp32(job)
 
     not_made = quantizing.quantize_files(
-        desk.work(a_spec(asked.StaticInt8(), asked.Fp16())), some_arrays(train=0), variants
+        job.work(a_spec(asked.StaticInt8(), asked.Fp16())), some_arrays(train=0), variants
     )
 
     assert "train split is empty" in not_made["int8"]
     assert list(variants) == ["fp32", "fp16"]
 
 
-def test_nothing_is_made_of_a_stopped_variant_or_of_a_control(desk: Desk) -> None:
-    variants = fp32(desk)
+def test_nothing_is_made_of_a_stopped_variant_or_of_a_control(job: JobFolder) -> None:
+    variants = fp32(job)
     for name, stopped in (("pruned", None), ("control", None), ("sparse", "lost too much")):
-        variants[name] = Variant(a_file(desk.folder / f"{name}.onnx"), parent="fp32", stopped=stopped)
+        variants[name] = Variant(a_file(job.folder / f"{name}.onnx"), parent="fp32", stopped=stopped)
 
-    not_made = quantizing.quantize_files(desk.work(a_spec(asked.WeightsInt8())), some_arrays(), variants)
+    not_made = quantizing.quantize_files(job.work(a_spec(asked.WeightsInt8())), some_arrays(), variants)
 
     assert set(variants) == {"fp32", "pruned", "control", "sparse", "weights-int8", "pruned-weights-int8"}
     assert variants["pruned-weights-int8"].parent == "pruned"
     assert not_made == {"sparse-weights-int8": "sparse was stopped: lost too much"}
 
 
-def test_what_was_to_be_made_of_a_variant_that_is_not_there_is_told(desk: Desk) -> None:
+def test_what_was_to_be_made_of_a_variant_that_is_not_there_is_told(job: JobFolder) -> None:
     missing = {"pruned": "the net is too narrow", "control": "there is no pruned variant"}
 
     not_made = quantizing.quantize_files(
-        desk.work(a_spec(asked.WeightsInt8(), asked.Fp16())), some_arrays(), fp32(desk), missing=missing
+        job.work(a_spec(asked.WeightsInt8(), asked.Fp16())), some_arrays(), fp32(job), missing=missing
     )
 
     assert not_made == dict.fromkeys(
@@ -111,15 +111,15 @@ def test_what_was_to_be_made_of_a_variant_that_is_not_there_is_told(desk: Desk) 
     )
 
 
-def test_a_variant_says_of_its_source_only_what_is_true_of_itself(desk: Desk) -> None:
+def test_a_variant_says_of_its_source_only_what_is_true_of_itself(job: JobFolder) -> None:
     pruning = {"ratio": 0.5, "target_speedup": 2.0, "speedup": 2.1, "probes": [{"ratio": 0.5, "speedup": 2.1}]}
     facts = {"size_only": True, "recovery": {"epochs": 1}, "control": {"drop": 0.1}, "pruning": pruning}
-    variants = fp32(desk)
+    variants = fp32(job)
     variants["pruned"] = Variant(
-        a_file(desk.folder / "pruned.onnx"), parent="fp32", facts=variants["fp32"].facts | facts
+        a_file(job.folder / "pruned.onnx"), parent="fp32", facts=variants["fp32"].facts | facts
     )
 
-    quantizing.quantize_files(desk.work(a_spec(asked.StaticInt8(), asked.WeightsInt8())), some_arrays(), variants)
+    quantizing.quantize_files(job.work(a_spec(asked.StaticInt8(), asked.WeightsInt8())), some_arrays(), variants)
 
     made = variants["pruned-int8"].facts
     assert not {"size_only", "recovery", "control"} & set(made)
@@ -129,10 +129,10 @@ def test_a_variant_says_of_its_source_only_what_is_true_of_itself(desk: Desk) ->
     assert variants["pruned"].facts["pruning"] == pruning
 
 
-def test_mixed_precision_is_judged_on_validation_images_against_fp32(desk: Desk) -> None:
-    variants = fp32(desk)
+def test_mixed_precision_is_judged_on_validation_images_against_fp32(job: JobFolder) -> None:
+    variants = fp32(job)
 
-    quantizing.quantize_files(desk.work(a_spec(asked.MixedInt8(), max_accuracy_drop=1.0)), some_arrays(), variants)
+    quantizing.quantize_files(job.work(a_spec(asked.MixedInt8(), max_accuracy_drop=1.0)), some_arrays(), variants)
 
     facts = variants["mixed-int8"].facts
     assert facts["gate_held"]
@@ -140,22 +140,24 @@ def test_mixed_precision_is_judged_on_validation_images_against_fp32(desk: Desk)
     assert facts["tried"]["0"] * 8 == pytest.approx(round(facts["tried"]["0"] * 8))  # a share of 8 images
 
 
-def test_a_share_that_leaves_room_for_no_layer_in_float_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_share_that_leaves_room_for_no_layer_in_float_is_told(
+    job: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recorder = Recorder()
     monkeypatch.setattr(quantizing_accuracy, "gate_of", lambda *_, **__: lambda *_: Judged(0.0, passes=False))
     spec = a_spec(asked.MixedInt8(max_float_share=0.1))
 
-    quantizing.quantize_files(desk.work(spec, reporter=recorder), some_arrays(), variants := fp32(desk))
+    quantizing.quantize_files(job.work(spec, reporter=recorder), some_arrays(), variants := fp32(job))
 
     assert variants["mixed-int8"].facts["float_layers_allowed"] == 0
     assert any("`max_float_share` 0.1 leaves room for no layer" in line for line in recorder.lines)
 
 
-def test_progress_rises_to_the_end(desk: Desk) -> None:
+def test_progress_rises_to_the_end(job: JobFolder) -> None:
     recorder = Recorder()
 
     quantizing.quantize_files(
-        desk.work(a_spec(asked.StaticInt8(), asked.MixedInt8()), reporter=recorder), some_arrays(), fp32(desk)
+        job.work(a_spec(asked.StaticInt8(), asked.MixedInt8()), reporter=recorder), some_arrays(), fp32(job)
     )
 
     assert recorder.fractions == sorted(recorder.fractions)
@@ -163,21 +165,21 @@ def test_progress_rises_to_the_end(desk: Desk) -> None:
     assert recorder.fractions[-1] <= 1
 
 
-def test_a_wish_to_stop_is_heeded_within_a_variant(desk: Desk) -> None:
+def test_a_wish_to_stop_is_heeded_within_a_variant(job: JobFolder) -> None:
     recorder = Recorder(stop_after=3)
 
     with pytest.raises(Drained):
         quantizing.quantize_files(
-            desk.work(a_spec(asked.StaticInt8(), asked.MixedInt8()), reporter=recorder), some_arrays(), fp32(desk)
+            job.work(a_spec(asked.StaticInt8(), asked.MixedInt8()), reporter=recorder), some_arrays(), fp32(job)
         )
 
-    assert not list(desk.folder.glob("quantize-*"))
+    assert not list(job.folder.glob("quantize-*"))
 
 
-def test_a_spec_without_quantisation_makes_nothing(desk: Desk) -> None:
-    variants = fp32(desk)
+def test_a_spec_without_quantisation_makes_nothing(job: JobFolder) -> None:
+    variants = fp32(job)
 
-    assert quantizing.quantize_files(desk.work(a_spec()), some_arrays(), variants) == {}
+    assert quantizing.quantize_files(job.work(a_spec()), some_arrays(), variants) == {}
 
     assert list(variants) == ["fp32"]
     assert onnx.load(variants["fp32"].path).graph.node

@@ -1,24 +1,18 @@
 """What the training of a job is made of: weights to start from, a probe of the head, a teacher; and taking it up."""
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from models_store.jobs.kinds import USUAL_S
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
 from models_store.storage.blobs import Blobs
-from tests.samples import DATASET_ID, a_train_spec
-from tests.workers.small_runs import CLASSES, same_weights, some_arrays
-from workers.process.assignment import AssignedDataset, Assignment
-from workers.process.checkpoints import JobCheckpoints
+from tests.samples import a_train_spec
+from tests.workers.job_folders import JobFolder
+from tests.workers.training_runs import CLASSES, same_weights, some_arrays
 from workers.process.progress import Drained
-from workers.process.reporting import PipeReporter
 from workers.stories import supervised
 from workers.tasks.image import net as task
 from workers.tasks.image.net import Classifier
@@ -28,66 +22,22 @@ NET = {"kind": "small_cnn", "widths": [4, 6], "dense_size": None}
 RUN = {"epochs": 2, "batch_size": 8, "precision": "fp32"}
 
 
-class StopsAfter(PipeReporter):
-    """Asks to stop when it was asked so many times whether to."""
-
-    asked = 0
-    stop_after = 0
-
-    def stop_requested(self) -> bool:
-        self.asked += 1
-        return self.asked == self.stop_after
-
-
-class Desk:
-    """Where one job's training is done, over and over from its checkpoints."""
-
-    def __init__(self, folder: Path, blobs: Blobs, settings: Settings) -> None:
-        self.folder, self.blobs, self.settings = folder, blobs, settings
-        self.kept: list[str] = []
-        self.reports: list[dict[str, Any]] = []
+class TrainingFolder(JobFolder):
+    """A job's folder, in which its training is done."""
 
     def learn(self, spec: ResolvedSpec, *, stop_after: int = 0, **given: Any) -> Trained[Classifier]:
-        assignment = Assignment(
-            job_id="job_1",
-            spec=spec.model_dump(mode="json"),
-            spec_sha256="5" * 64,
-            dataset=AssignedDataset(DATASET_ID, "d" * 64, CLASSES, "1" * 64, "2" * 64),
-            checkpoints=[],
-            staging=str(self.folder),
-            **given,
-        )
-        told = self.folder / "reports"
-        descriptor = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        reporter = StopsAfter(descriptor, plan=list(USUAL_S.items()))
-        reporter.stop_after = stop_after
-        checkpoints = JobCheckpoints(
-            self.blobs,
-            job_id="job_1",
-            names=self.kept[::-1],
-            staging=self.folder,
-            keep=self.kept.append,
-            log=reporter.log,
-        )
-        work = supervised.Work(assignment, self.settings, spec, torch.device("cpu"), self.blobs, reporter, checkpoints)
-        try:
-            return supervised.learn(work, some_arrays())
-        finally:
-            os.close(descriptor)
-            self.reports = [json.loads(line) for line in told.read_text().splitlines()]
-
-    def said(self, kind: str) -> list[dict[str, Any]]:
-        return [report["data"] for report in self.reports if report["kind"] == kind]
+        with self.reporter(stop_after=stop_after) as reporter:
+            return supervised.learn(self.work(spec, reporter=reporter, **given), some_arrays())
 
 
 @pytest.fixture
-def desk(tmp_path: Path, blobs: Blobs, settings: Settings) -> Callable[[str], Desk]:
-    """Return what makes an empty desk."""
+def job(tmp_path: Path, blobs: Blobs, settings: Settings) -> Callable[[str], TrainingFolder]:
+    """Return what makes a job's empty folder."""
 
-    def made(name: str) -> Desk:
+    def made(name: str) -> TrainingFolder:
         folder = tmp_path / name
         folder.mkdir()
-        return Desk(folder, blobs, settings.model_copy(update={"checkpoint_s": 1e9}))
+        return TrainingFolder(folder, blobs=blobs, settings=settings.model_copy(update={"checkpoint_s": 1e9}))
 
     return made
 
@@ -111,13 +61,13 @@ def a_probing_spec() -> ResolvedSpec:
 
 
 def test_the_head_is_probed_on_features_before_everything_trains(
-    desk: Callable[[str], Desk], another_net: tuple[dict[str, Any], str]
+    job: Callable[[str], TrainingFolder], another_net: tuple[dict[str, Any], str]
 ) -> None:
-    table = desk("one")
+    folder = job("one")
 
-    trained = table.learn(a_probing_spec(), initial_weights=another_net[1])
+    trained = folder.learn(a_probing_spec(), initial_weights=another_net[1])
 
-    rows, progress = table.said("metrics"), [each["phase_fraction"] for each in table.said("progress")]
+    rows, progress = folder.reported("metrics"), [each["phase_fraction"] for each in folder.reported("progress")]
     assert [row.get("probe_epoch") for row in rows] == [1, 2, 3, None, None]
     assert [row.get("epoch") for row in rows] == [None, None, None, 1, 2]
     alone = min(row["probe_val_loss"] for row in rows if "probe_epoch" in row)
@@ -127,44 +77,44 @@ def test_the_head_is_probed_on_features_before_everything_trains(
 
 
 def test_a_head_that_validates_better_alone_is_what_is_kept(
-    desk: Callable[[str], Desk], another_net: tuple[dict[str, Any], str]
+    job: Callable[[str], TrainingFolder], another_net: tuple[dict[str, Any], str]
 ) -> None:
     spec = a_probing_spec()
     ruinous = spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"lr": 3.0})})
-    table = desk("ruined")
+    folder = job("ruined")
 
-    trained = table.learn(ruinous, initial_weights=another_net[1])
+    trained = folder.learn(ruinous, initial_weights=another_net[1])
 
-    after = min(row["val_loss"] for row in table.said("metrics") if "epoch" in row)
+    after = min(row["val_loss"] for row in folder.reported("metrics") if "epoch" in row)
     assert trained.history[trained.best_epoch - 1]["val_loss"] < after
     assert [row["epoch"] for row in trained.history] == [1, 2, 3]
-    assert any("the head alone" in line["text"] for line in table.said("log"))
+    assert any("the head alone" in line["text"] for line in folder.reported("log"))
 
 
 @pytest.mark.parametrize("stop_after", [9, 20], ids=["within the probe", "after the probe"])
 def test_a_probed_training_is_taken_up_bit_by_bit(
-    desk: Callable[[str], Desk], another_net: tuple[dict[str, Any], str], stop_after: int
+    job: Callable[[str], TrainingFolder], another_net: tuple[dict[str, Any], str], stop_after: int
 ) -> None:
     spec = a_probing_spec()
-    whole = desk("whole").learn(spec, initial_weights=another_net[1])
-    table = desk("stopped")
+    whole = job("whole").learn(spec, initial_weights=another_net[1])
+    folder = job("stopped")
     with pytest.raises(Drained):
-        table.learn(spec, initial_weights=another_net[1], stop_after=stop_after)
+        folder.learn(spec, initial_weights=another_net[1], stop_after=stop_after)
 
-    resumed = table.learn(spec, initial_weights=another_net[1])
+    resumed = folder.learn(spec, initial_weights=another_net[1])
 
     assert same_weights(resumed.classifier, whole.classifier)
     assert resumed.history == whole.history
 
 
 def test_a_teacher_is_built_from_what_the_supervisor_hands_over(
-    desk: Callable[[str], Desk], another_net: tuple[dict[str, Any], str]
+    job: Callable[[str], TrainingFolder], another_net: tuple[dict[str, Any], str]
 ) -> None:
     spec, weights = another_net
     asked = {"backbone": NET, "training": RUN}
-    alone = desk("alone").learn(a_train_spec(**asked))
+    alone = job("alone").learn(a_train_spec(**asked))
 
-    taught = desk("taught").learn(
+    taught = job("taught").learn(
         a_train_spec(**asked, distillation={"teacher": "oak:1"}), teacher={"spec": spec, "weights": weights}
     )
 

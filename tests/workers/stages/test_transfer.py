@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from models_store.spec.train import ResolvedSpec
 from models_store.spec.transfer import Transfer
 from tests.samples import a_train_spec
-from tests.workers.small_runs import CLASSES, Blocks, Recorder, a_small_classifier, pretrained, run, some_arrays
+from tests.workers.training_runs import CLASSES, Blocks, Recorder, a_small_classifier, pretrained, run, some_arrays
 from workers.tasks.image.net import Classifier
 from workers.training.derived_specs import probing, recovery
 from workers.training.transfer import let_train, scale_of

@@ -12,7 +12,7 @@ import torch
 from models_store.storage.blobs import Blobs
 from tests import samples
 from tests.service.onnx_files import write_colour_net
-from tests.workers.whole_jobs import Story, a_picture, tell_story
+from tests.workers.stories.finished_jobs import FinishedJob, a_picture, finish_a_job
 from workers.stages.context import Variant, Work
 from workers.stories import supervised
 from workers.tasks.image.examples import ImageArrays
@@ -68,8 +68,8 @@ def quantize_files(
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("story")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("job")
     settings = samples.quick_settings(folder / "home")
     files = {
         f"{name}/{number}.png": a_picture(1000 * place + number, mean=mean)
@@ -79,7 +79,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(supervised.shrinking, "cut", cut)
         patch.setattr(supervised.quantizing, "quantize_files", quantize_files)
-        yield tell_story(
+        yield finish_a_job(
             files,
             folder=folder,
             blobs=Blobs(settings.blobs_url, scratch=settings.scratch),
@@ -88,30 +88,30 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Any:
         )
 
 
-def test_fp32_is_published_and_served_on_every_provider(story: Story) -> None:
-    assert story.result["default_variant"] == "fp32"
-    assert set(story.result["defaults"].values()) == {"fp32"}
-    assert story.variant("fp32")["accepted"]
-    (said,) = story.predict([a_picture(5, mean=COLOURS["red"])])
+def test_fp32_is_published_and_served_on_every_provider(job: FinishedJob) -> None:
+    assert job.result["default_variant"] == "fp32"
+    assert set(job.result["defaults"].values()) == {"fp32"}
+    assert job.variant("fp32")["accepted"]
+    (said,) = job.predict([a_picture(5, mean=COLOURS["red"])])
     assert said["label"] == "red"
 
 
-def test_variants_that_are_worse_are_kept_with_the_reasons(story: Story) -> None:
-    variants = {variant["name"]: variant for variant in story.result["variants"]}
+def test_variants_that_are_worse_are_kept_with_the_reasons(job: FinishedJob) -> None:
+    variants = {variant["name"]: variant for variant in job.result["variants"]}
 
     assert set(variants) == {"fp32", "int8"}
     assert not variants["int8"]["accepted"]
     assert "loses 0." in variants["int8"]["card"]["measured"]["cpu"]["reasons"][0]
 
 
-def test_a_variant_that_no_provider_here_can_run_is_not_made_with_the_reason(story: Story) -> None:
-    assert "dimensions" in story.result["card"]["not_made"]["bf16"]
+def test_a_variant_that_no_provider_here_can_run_is_not_made_with_the_reason(job: FinishedJob) -> None:
+    assert "dimensions" in job.result["card"]["not_made"]["bf16"]
 
 
 def test_nets_that_can_not_be_exported_or_answer_otherwise_are_left_out_with_what_was_made_of_them(
-    story: Story,
+    job: FinishedJob,
 ) -> None:
-    not_made = story.result["card"]["not_made"]
+    not_made = job.result["card"]["not_made"]
 
     assert set(not_made) == {"weights-int4", "control", "pruned", "pruned-int8", "bf16"}
     assert "this net can't be followed" in not_made["control"]
@@ -119,8 +119,8 @@ def test_nets_that_can_not_be_exported_or_answer_otherwise_are_left_out_with_wha
     assert not_made["pruned-int8"] == "pruned, which it was made of, does not answer as its net does"
 
 
-def test_how_far_a_file_is_from_its_net_is_told(story: Story) -> None:
-    fp32, int8 = (story.variant(name)["card"]["parity"] for name in ("fp32", "int8"))
+def test_how_far_a_file_is_from_its_net_is_told(job: FinishedJob) -> None:
+    fp32, int8 = (job.variant(name)["card"]["parity"] for name in ("fp32", "int8"))
 
     assert (fp32["share"], fp32["images"]) == (1.0, 9)
     assert fp32["max_difference"] < 1e-4

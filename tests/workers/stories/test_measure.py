@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.samples import a_train_spec
-from tests.workers.compression.test_gate import measured
-from tests.workers.desk import Desk
-from tests.workers.small_runs import Recorder
+from tests.workers.job_folders import JobFolder
+from tests.workers.measured_figures import measured
+from tests.workers.training_runs import Recorder
 from workers.stories import measure
 
 
@@ -21,15 +21,15 @@ class Told(Recorder):
 def test_what_a_card_says_of_a_variant_holds_when_it_is_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk, told = Desk(tmp_path, classes=["red", "green"]), Told()
+    job, told = JobFolder(tmp_path), Told()
     (tmp_path / "file").write_bytes(b"weights")
-    blob = desk.blobs.put(tmp_path / "file").sha256
+    blob = job.blobs.put(tmp_path / "file").sha256
     cards = {
         "fp32": {"parent": None},
         "dynamic-int8": {"parent": "fp32", "made_by": {"kind": "dynamic_int8"}},
         "pruned": {"parent": "fp32", "stopped": "loses too much"},
     }
-    work = desk.work(a_train_spec(), reporter=told)
+    work = job.work(a_train_spec(), reporter=told)
     variants = [{"name": name, "blob": blob, "card": card} for name, card in cards.items()]
     work = replace(work, assignment=replace(work.assignment, variants=variants))
     figures = {"fp32": measured(0.95), "dynamic-int8": measured(0.95, 3.0), "pruned": measured(0.95, 4.0)}

@@ -9,8 +9,8 @@ import pytest
 
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
-from tests.models_store.dataset_stores import Files
-from tests.workers.whole_jobs import Story, a_picture, tell_story
+from tests.models_store.datasets.dataset_stores import Files
+from tests.workers.stories.finished_jobs import FinishedJob, a_picture, finish_a_job
 from workers.export import metadata
 
 pytestmark = pytest.mark.slow  # the exporter, the quantiser and a measuring process, each twice
@@ -40,54 +40,54 @@ def pictures_with_numbers() -> Files:
     return files | {"labels.csv": "\n".join(rows).encode()}
 
 
-def assert_that_so_few_images_accept_nothing(story: Story) -> None:
-    figures = story.variant("int8")["card"]["measured"]["cpu"]
+def assert_that_so_few_images_accept_nothing(job: FinishedJob) -> None:
+    figures = job.variant("int8")["card"]["measured"]["cpu"]
     assert figures["validation_images"] < 193
     assert any(reason.startswith("not enough images to tell") for reason in figures["reasons"])
-    assert story.result["defaults"]["cpu"] == "fp32"
+    assert job.result["defaults"]["cpu"] == "fp32"
 
 
 @pytest.fixture
-def tell(tmp_path: Path, blobs: Blobs, settings: Settings) -> Callable[..., Story]:
+def tell(tmp_path: Path, blobs: Blobs, settings: Settings) -> Callable[..., FinishedJob]:
     """Return what ingests an archive and does the job that a spec describes, as a trainer does."""
-    return partial(tell_story, folder=tmp_path, blobs=blobs, settings=settings)
+    return partial(finish_a_job, folder=tmp_path, blobs=blobs, settings=settings)
 
 
-def test_images_with_labels_become_a_model_that_names_them(tell: Callable[..., Story]) -> None:
-    story = tell(pictures_with_labels())
+def test_images_with_labels_become_a_model_that_names_them(tell: Callable[..., FinishedJob]) -> None:
+    job = tell(pictures_with_labels())
 
-    said = story.predict([a_picture(500, mean=(180, 60, 180)), a_picture(501, mean=(60, 60, 60))])
-    in_int8 = story.predict([a_picture(500, mean=(180, 60, 180))], variant="int8")
+    said = job.predict([a_picture(500, mean=(180, 60, 180)), a_picture(501, mean=(60, 60, 60))])
+    in_int8 = job.predict([a_picture(500, mean=(180, 60, 180))], variant="int8")
 
     assert sorted(said[0]["labels"]) == ["blue", "red"]
     assert said[1]["labels"] == []
     assert {each["label"] for each in said[0]["top"]} == set(COLOURS)
     assert sorted(in_int8[0]["labels"]) == ["blue", "red"]
-    card = story.result["card"]
+    card = job.result["card"]
     assert (card["task"], card["labels"]) == ("multilabel_classification", sorted(COLOURS))
     assert card["agreement"]["fp32"]["share"] == 1.0
-    assert story.variant("fp32")["card"]["measured"]["cpu"]["accuracy"]["test"] > 0.95
-    assert story.variant("any-size")["card"]["agreement_with_serving"] == 1.0
-    said = metadata.read(onnx.load(story.blobs.local(story.variant("any-size")["blob"])))["espalier.metrics"]
+    assert job.variant("fp32")["card"]["measured"]["cpu"]["accuracy"]["test"] > 0.95
+    assert job.variant("any-size")["card"]["agreement_with_serving"] == 1.0
+    said = metadata.read(onnx.load(job.blobs.local(job.variant("any-size")["blob"])))["espalier.metrics"]
     assert set(said) == {"compared_images", "agreement_with_serving"}  # and no accuracy on some of the images
-    assert {"val_loss", "val_accuracy", "val_balanced_accuracy"} <= story.history[-1].keys()
-    assert_that_so_few_images_accept_nothing(story)
+    assert {"val_loss", "val_accuracy", "val_balanced_accuracy"} <= job.history[-1].keys()
+    assert_that_so_few_images_accept_nothing(job)
 
 
-def test_images_with_numbers_become_a_model_that_estimates_them(tell: Callable[..., Story]) -> None:
-    story = tell(pictures_with_numbers())
+def test_images_with_numbers_become_a_model_that_estimates_them(tell: Callable[..., FinishedJob]) -> None:
+    job = tell(pictures_with_numbers())
 
-    low, high = (each["value"] for each in story.predict([a_picture(500 + x, mean=(x, x, x)) for x in (60, 180)]))
-    (in_int8,) = story.predict([a_picture(680, mean=(180, 180, 180))], variant="int8")
+    low, high = (each["value"] for each in job.predict([a_picture(500 + x, mean=(x, x, x)) for x in (60, 180)]))
+    (in_int8,) = job.predict([a_picture(680, mean=(180, 180, 180))], variant="int8")
 
     assert (low, high) == pytest.approx((1930, 1990), abs=6)
     assert in_int8["value"] == pytest.approx(float(high), abs=2)
-    card = story.result["card"]
-    assert (card["task"], card["labels"], story.dataset.card["grouped"]) == ("image_regression", [], True)
+    card = job.result["card"]
+    assert (card["task"], card["labels"], job.dataset.card["grouped"]) == ("image_regression", [], True)
     assert card["agreement"]["fp32"]["share"] == 1.0
-    assert story.variant("fp32")["card"]["measured"]["cpu"]["accuracy"]["val"] == pytest.approx(
-        max(row["val_accuracy"] for row in story.history), abs=0.02
+    assert job.variant("fp32")["card"]["measured"]["cpu"]["accuracy"]["val"] == pytest.approx(
+        max(row["val_accuracy"] for row in job.history), abs=0.02
     )
-    assert story.variant("int8")["card"]["measured"]["cpu"]["agreement"] == 1.0
-    assert_that_so_few_images_accept_nothing(story)
-    assert story.variant("any-size")["card"]["agreement_with_serving"] == 1.0
+    assert job.variant("int8")["card"]["measured"]["cpu"]["agreement"] == 1.0
+    assert_that_so_few_images_accept_nothing(job)
+    assert job.variant("any-size")["card"]["agreement_with_serving"] == 1.0

@@ -1,28 +1,18 @@
 """What a search's or a cross-validation's child does with a trained net: folds, figures, answers, weights."""
 
-import json
-import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from models_store.datasets.manifest import ManifestEntry
-from models_store.jobs.kinds import USUAL_S
-from models_store.settings import Settings
-from models_store.storage.blobs import Blobs
 from models_store.targets import LABELS, NUMBER, Target
-from tests.samples import DATASET_ID, a_train_spec
-from tests.workers.small_runs import CLASSES, run, same_weights, some_arrays
+from tests.samples import a_train_spec
+from tests.workers.job_folders import JobFolder
+from tests.workers.training_runs import CLASSES, run, same_weights, some_arrays
 from workers.evaluation import figures
-from workers.process.assignment import AssignedDataset, Assignment
-from workers.process.checkpoints import JobCheckpoints
-from workers.process.reporting import PipeReporter
 from workers.stages import promotion
-from workers.stages.context import Work
 from workers.stories import trial
 from workers.tasks.image import net
 
@@ -30,54 +20,29 @@ NET = {"kind": "small_cnn", "widths": [4, 6], "dense_size": None}
 RUN = {"epochs": 2, "batch_size": 8, "precision": "fp32", "monitor": "val_accuracy"}
 
 
-class Desk:
-    """Where a child's work is done, and what it said."""
-
-    def __init__(self, folder: Path, blobs: Blobs, settings: Settings) -> None:
-        self.folder, self.blobs, self.settings = folder, blobs, settings
-        self.spec = a_train_spec(backbone=NET, training=RUN)
-
-    def work(self, **given: Any) -> Work:
-        assignment = Assignment(
-            job_id="job_1",
-            spec=self.spec.model_dump(mode="json"),
-            spec_sha256="5" * 64,
-            dataset=AssignedDataset(DATASET_ID, "d" * 64, CLASSES, "1" * 64, "2" * 64),
-            checkpoints=[],
-            staging=str(self.folder),
-            **given,
-        )
-        descriptor = os.open(self.folder / "reports", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        reporter = PipeReporter(descriptor, plan=list(USUAL_S.items()))
-        checkpoints = JobCheckpoints(
-            self.blobs, job_id="job_1", names=[], staging=self.folder, keep=lambda _: None, log=reporter.log
-        )
-        return Work(assignment, self.settings, self.spec, torch.device("cpu"), self.blobs, reporter, checkpoints)
-
-    def result(self) -> dict[str, Any]:
-        told = [json.loads(line) for line in (self.folder / "reports").read_text().splitlines()]
-        return next(report["data"] for report in told if report["kind"] == "result")
+SPEC = a_train_spec(backbone=NET, training=RUN)
 
 
 @pytest.fixture
-def desk(tmp_path: Path, blobs: Blobs, settings: Settings) -> Desk:
-    return Desk(tmp_path, blobs, settings)
+def job(tmp_path: Path) -> JobFolder:
+    return JobFolder(tmp_path)
 
 
-def test_a_trial_hands_over_its_figure_and_an_answer_for_each_image(desk: Desk) -> None:
+def test_a_trial_hands_over_its_figure_and_an_answer_for_each_image(job: JobFolder) -> None:
     arrays = some_arrays(test=10)
-    trained = run(desk.spec, arrays)
-    work = desk.work(kind="trial")
+    trained = run(SPEC, arrays)
 
-    metrics, answers = trial.answer(work, trained.classifier, arrays)
-    trial.hand_over(work, trained, metrics, answers)
+    with job.reporter() as reporter:
+        work = job.work(SPEC, reporter=reporter, kind="trial")
+        metrics, answers = trial.answer(work, trained.classifier, arrays)
+        trial.hand_over(work, trained, metrics, answers)
 
-    told = desk.result()
+    (told,) = job.reported("result")
     best = trained.history[trained.best_epoch - 1]
     assert (told["result"]["value"], told["result"]["epochs"]) == (best["val_accuracy"], 2)
     assert told["result"]["metrics"]["val"]["accuracy"] == pytest.approx(best["val_accuracy"])
     assert told["files"].keys() == {"answers"}
-    with np.load(desk.blobs.local(told["files"]["answers"])) as kept:
+    with np.load(job.blobs.local(told["files"]["answers"])) as kept:
         assert list(kept["test_rows"]) == list(range(45, 55))
         assert np.array_equal(kept["test_targets"], arrays.targets[45:])
         right = kept["test_outputs"].argmax(axis=1) == kept["test_targets"]
@@ -85,10 +50,10 @@ def test_a_trial_hands_over_its_figure_and_an_answer_for_each_image(desk: Desk) 
     assert right.mean() == pytest.approx(told["result"]["metrics"]["test"]["accuracy"])
 
 
-def test_a_repeat_tells_every_headline_figure(desk: Desk) -> None:
+def test_a_repeat_tells_every_headline_figure(job: JobFolder) -> None:
     arrays = some_arrays(test=10)
 
-    metrics, _ = trial.answer(desk.work(kind="repeat"), run(desk.spec, arrays).classifier, arrays)
+    metrics, _ = trial.answer(job.work(SPEC, kind="repeat"), run(SPEC, arrays).classifier, arrays)
 
     assert {"accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro", "loss"} <= metrics["test"].keys()
 
@@ -109,13 +74,13 @@ def test_labels_and_numbers_have_figures_of_their_own(
     assert all(isinstance(value, float) for value in found.values())
 
 
-def test_a_folds_held_out_images_are_its_own_and_the_test_split_is_answered_by_nobody(desk: Desk) -> None:
+def test_a_folds_held_out_images_are_its_own_and_the_test_split_is_answered_by_nobody(job: JobFolder) -> None:
     arrays = some_arrays(train=36, val=14, test=10)
     entries = [ManifestEntry("f.png", "m", "blue", "train", f"{row:064d}", 32, 32) for row in range(60)]
     fold = {"index": 1, "folds": 5, "seed": 0, "grouped": False}
 
     held = trial.hold_out(arrays, entries, fold)
-    metrics, answers = trial.answer(desk.work(kind="fold", fold=fold), run(desk.spec, held).classifier, held)
+    metrics, answers = trial.answer(job.work(SPEC, kind="fold", fold=fold), run(SPEC, held).classifier, held)
 
     assert metrics.keys() == {"val", "held_out"}
     assert len(answers["test_rows"]) == 10
@@ -136,15 +101,16 @@ def test_copies_of_an_image_are_held_out_together() -> None:
     assert [contents for contents, splits in parts.items() if len(splits) > 1] == []
 
 
-def test_weights_that_may_be_promoted_are_taken_up_as_they_were(desk: Desk) -> None:
+def test_weights_that_may_be_promoted_are_taken_up_as_they_were(job: JobFolder) -> None:
     arrays = some_arrays(test=10)
-    trained = run(desk.spec, arrays)
-    work = desk.work(kind="trial", keeps_weights=True)
-    trial.hand_over(work, trained, *trial.answer(work, trained.classifier, arrays))
-    told = desk.result()
+    trained = run(SPEC, arrays)
+    with job.reporter() as reporter:
+        work = job.work(SPEC, reporter=reporter, kind="trial", keeps_weights=True)
+        trial.hand_over(work, trained, *trial.answer(work, trained.classifier, arrays))
+    (told,) = job.reported("result")
     promoted = {name: told["result"][name] for name in ("best_epoch", "precision", "batch_size")}
-    weights = desk.blobs.local(told["files"]["weights"])
-    restored = net.restore(desk.spec, weights, class_count=2)
+    weights = job.blobs.local(told["files"]["weights"])
+    restored = net.restore(SPEC, weights, class_count=2)
 
     taken = promotion.take_up(restored, promoted | {"history": trained.history}, freeze="none")
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tests.samples import a_train_spec
-from tests.workers.small_runs import CPU, a_small_classifier, run, same_weights, some_arrays
+from tests.workers.training_runs import CPU, a_small_classifier, run, same_weights, some_arrays
 from workers.training.averaging import Average, exponential, renew_statistics, stochastic
 from workers.training.feeds import RawFeed
 from workers.training.precision import Precision

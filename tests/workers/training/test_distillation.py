@@ -9,7 +9,7 @@ from torch.nn import functional
 from models_store.spec.distillation import Distillation
 from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
-from tests.workers.small_runs import CLASSES, CPU, Recorder, a_small_classifier, run, same_weights, some_arrays
+from tests.workers.training_runs import CLASSES, CPU, Recorder, a_small_classifier, run, same_weights, some_arrays
 from workers.tasks.image.examples import ImageArrays
 from workers.tasks.image.net import Classifier
 from workers.training import targets

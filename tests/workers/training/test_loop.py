@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
-from tests.workers.small_runs import (
+from tests.workers.training_runs import (
     DiskCheckpoints,
     Recorder,
     a_classifier,

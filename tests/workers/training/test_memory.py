@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.workers.small_runs import CPU, same_weights
+from tests.workers.training_runs import CPU, same_weights
 from workers.training.memory import affordable, free_bytes, largest_batch
 
 MIB = 1 << 20

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.workers.small_runs import CPU, Recorder, same_weights, ticking
+from tests.workers.training_runs import CPU, Recorder, same_weights, ticking
 from workers.process.progress import Drained
 from workers.training import precision
 from workers.training.precision import Precision, choose

@@ -6,7 +6,7 @@ import pytest
 
 from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
-from tests.workers.small_runs import (
+from tests.workers.training_runs import (
     DiskCheckpoints,
     a_small_classifier,
     pretrained,

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from tests.samples import a_train_spec
-from tests.workers.small_runs import a_small_classifier, run, same_weights, some_arrays
+from tests.workers.training_runs import a_small_classifier, run, same_weights, some_arrays
 from workers.training.sharpness import Sharpness
 
 

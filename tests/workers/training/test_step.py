@@ -7,7 +7,7 @@ from torch import nn
 
 from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
-from tests.workers.small_runs import CLASSES, CPU, Recorder, run, same_weights, some_arrays
+from tests.workers.training_runs import CLASSES, CPU, Recorder, run, same_weights, some_arrays
 from workers.tasks.image.net import Classifier
 from workers.training import losses, targets
 from workers.training.feeds import RawFeed

@@ -7,7 +7,7 @@ import pytest
 
 from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
-from tests.workers.small_runs import Recorder, run, some_arrays
+from tests.workers.training_runs import Recorder, run, some_arrays
 from workers.evaluation import metrics, multilabel, regression, soundness
 from workers.training import warnings
 

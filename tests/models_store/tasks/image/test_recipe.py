@@ -8,20 +8,7 @@ import pytest
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from models_store.tasks.image.backbones.backbone import KINDS
-from tests.samples import DATASET_ID
-
-ASKED: dict[str, Any] = {"name": "leaves", "dataset": DATASET_ID}
-CLASSES = ("ant", "bee", "fly")
-DATA = {
-    "few photographs": DatasetFacts(240, dict.fromkeys(CLASSES, 80), median_side=300),
-    "many photographs": DatasetFacts(6_000, dict.fromkeys(CLASSES, 2_000), median_side=500),
-    "grey photographs": DatasetFacts(900, dict.fromkeys(CLASSES, 300), median_side=300, grey=True),
-    "small colour images": DatasetFacts(45_000, {str(number): 4_500 for number in range(10)}, median_side=32),
-    "small grey images": DatasetFacts(4_708, {"normal": 1_214, "ill": 3_494}, median_side=28, grey=True),
-    "three images": DatasetFacts(3, dict.fromkeys(CLASSES, 1), median_side=20),
-    "labels": DatasetFacts(800, dict.fromkeys(CLASSES, 400), target="labels", median_side=200),
-    "numbers": DatasetFacts(800, target="number", median_side=64),
-}
+from tests.models_store.spec.documents import ASKED, CLASSES, DATA
 
 
 def chosen(data: str, **asked: Any) -> ResolvedSpec:

@@ -16,7 +16,7 @@ from models_store.tasks.image import codec, orientation
 from models_store.tasks.image.codec import UndecodableImage
 from models_store.tasks.image.pixel_budget import PixelBudget, TooManyPixels
 from tests import samples
-from tests.models_store.archives.test_readers import a_zip
+from tests.models_store.datasets.dataset_stores import a_zip
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8))
 

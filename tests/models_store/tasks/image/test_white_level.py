@@ -10,7 +10,7 @@ from models_store.spec.facts import fitting_white
 from models_store.spec.train import TrainSpec, resolve
 from models_store.tasks.image import codec
 from models_store.tasks.image.codec import UndecodableImage
-from tests.models_store.dataset_stores import Files, Store, checks
+from tests.models_store.datasets.dataset_stores import Files, Store, checks
 from tests.models_store.tasks.image.image_files import a_pgm, encoded
 from tests.samples import LEAVES, PLAIN
 

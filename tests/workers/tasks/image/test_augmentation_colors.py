@@ -21,7 +21,7 @@ from models_store.tasks.image.augmentation import (
     RandomSharpness,
     RandomSolarize,
 )
-from tests.workers.pictures import TOLERANCE, mean_error, seeded, some_pictures
+from tests.workers.tasks.image.smooth_images import TOLERANCE, mean_error, seeded, some_pictures
 from workers.tasks.image.augmentations import augment, colors, details, tones
 
 Change = Callable[[Tensor, Tensor], Tensor]

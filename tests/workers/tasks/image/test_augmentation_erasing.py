@@ -4,7 +4,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
 from models_store.tasks.image.augmentation import Cutout, RandomErasing
-from tests.workers.pictures import seeded
+from tests.workers.tasks.image.smooth_images import seeded
 from workers.tasks.image.augmentations import augment, erasing
 
 SIDE = 32

@@ -20,7 +20,7 @@ from models_store.tasks.image.augmentation import (
     RandomShear,
     RandomTranslation,
 )
-from tests.workers.pictures import SIZE, TOLERANCE, interior, mean_error, seeded, some_pictures
+from tests.workers.tasks.image.smooth_images import SIZE, TOLERANCE, interior, mean_error, seeded, some_pictures
 from workers.tasks.image.augmentations import augment, build, geometry
 from workers.tasks.image.augmentations.changes import Warp
 from workers.tasks.image.augmentations.sampling import projective_places, resample

@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from models_store.spec.part import Part
 from models_store.tasks.image.augmentation import CutMix, Mixup, RandomFlip
-from tests.workers.pictures import seeded
+from tests.workers.tasks.image.smooth_images import seeded
 from workers.tasks.image.augmentations import augment, mix
 
 COUNT, SIDE = 200, 16

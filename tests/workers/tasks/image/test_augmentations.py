@@ -22,7 +22,7 @@ from models_store.tasks.image.augmentation import (
     RandomSolarize,
     RandomTranslation,
 )
-from tests.workers.pictures import mean_error, seeded, some_pictures
+from tests.workers.tasks.image.smooth_images import mean_error, seeded, some_pictures
 from workers.tasks.image.augmentations import augment, sampling
 
 KINDS: tuple[type[Part], ...] = get_args(get_args(Augmentation)[0])

@@ -15,7 +15,7 @@ from models_store.errors import StorageFull
 from models_store.spec.network import Network
 from models_store.tasks.image.backbones.timm_nets import EfficientNetLite0, EfficientNetLite2, Timm
 from models_store.tasks.image.backbones.torchvision_nets import ResNet18
-from tests.disks import small_disk
+from tests.small_disks import small_disk
 from workers.tasks.image import backbones, weights
 from workers.tasks.image.weights import Published, WeightsUnavailable, WeightsUnfit
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from models_store.spec.evaluation import Evaluation
 from models_store.targets import ONE_CLASS
-from tests.workers.variant_samples import CARDS, DEFAULTS, NOT_MADE
+from tests.workers.evaluation.variant_cards import CARDS, DEFAULTS, NOT_MADE
 from workers.evaluation import report
 from workers.evaluation.calibration import activate
 from workers.evaluation.examination import Examined, Split, examine

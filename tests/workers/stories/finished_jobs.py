@@ -2,8 +2,6 @@
 
 import asyncio
 import io
-import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,16 +12,13 @@ from PIL import Image
 
 from models_store.datasets import store as datasets
 from models_store.datasets.store import Dataset
-from models_store.jobs.kinds import USUAL_S
 from models_store.models.registry import Served
 from models_store.settings import Settings
 from models_store.spec.train import TrainSpec, resolve
 from models_store.storage.blobs import Blobs
 from service.inference.sessions import Sessions
-from tests.models_store.dataset_stores import Files, a_store
-from workers.process.assignment import AssignedDataset, Assignment
-from workers.process.checkpoints import JobCheckpoints
-from workers.process.reporting import PipeReporter
+from tests.models_store.datasets.dataset_stores import Files, a_store
+from tests.workers.job_folders import JobFolder, assigned
 from workers.stories import supervised
 
 
@@ -35,7 +30,7 @@ def a_picture(seed: int, *, mean: tuple[float, float, float]) -> bytes:
     return buffer.getvalue()
 
 
-class Story:
+class FinishedJob:
     """A dataset, and what a job made of it."""
 
     def __init__(self, dataset: Dataset, blobs: Blobs, settings: Settings, reports: list[dict[str, Any]]) -> None:
@@ -67,7 +62,7 @@ class Story:
         return asyncio.run(ask())
 
 
-def tell_story(files: Files, *, folder: Path, blobs: Blobs, settings: Settings, **spec: Any) -> Story:
+def finish_a_job(files: Files, *, folder: Path, blobs: Blobs, settings: Settings, **spec: Any) -> FinishedJob:
     """Ingest an archive and do the job that a spec describes, as a trainer does."""
     torch.set_num_threads(1)
     changed = settings.model_copy(update={"measure_s": 0.1})
@@ -87,23 +82,7 @@ def tell_story(files: Files, *, folder: Path, blobs: Blobs, settings: Settings, 
     resolved, _ = resolve(TrainSpec.model_validate(document | spec), datasets.facts(dataset))
     staging = folder / "staging"
     staging.mkdir()
-    assignment = Assignment(
-        job_id="job_1",
-        spec=resolved.model_dump(mode="json"),
-        spec_sha256="5" * 64,
-        dataset=AssignedDataset(
-            dataset.id, dataset.digest, dataset.card["classes"], dataset.content_blob, dataset.manifest_blob
-        ),
-        checkpoints=[],
-        staging=str(staging),
-        facts=asdict(datasets.facts(dataset)),
-    )
-    reports = folder / "reports"
-    descriptor = os.open(reports, os.O_WRONLY | os.O_CREAT)
-    reporter = PipeReporter(descriptor, plan=list(USUAL_S.items()))
-    checkpoints = JobCheckpoints(
-        blobs, job_id="job_1", names=[], staging=staging, keep=lambda _: None, log=reporter.log
-    )
-    supervised.run(supervised.Work(assignment, changed, resolved, torch.device("cpu"), blobs, reporter, checkpoints))
-    os.close(descriptor)
-    return Story(dataset, blobs, changed, [json.loads(line) for line in reports.read_text().splitlines()])
+    job = JobFolder(staging, dataset=assigned(dataset), blobs=blobs, settings=changed)
+    with job.reporter() as reporter:
+        supervised.run(job.work(resolved, reporter=reporter, facts=asdict(datasets.facts(dataset))))
+    return FinishedJob(dataset, blobs, changed, job.reports)
