@@ -14,7 +14,7 @@ from models_store.tasks.image import codec
 from models_store.tasks.image.codec import UndecodableImage
 from models_store.tasks.image.formats import FORMATS, LEFT_OUT, READ, looks_like_image
 from models_store.tasks.image.pixel_budget import PixelBudget, TooManyPixels
-from tests.models_store.dataset_stores import Store, checks
+from tests.models_store.datasets.dataset_stores import Store, checks
 from tests.models_store.tasks.image.image_files import a_pgm, a_picture, a_tiff, encoded
 
 PICTURE = a_picture()
