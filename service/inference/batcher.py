@@ -57,7 +57,8 @@ class Closed(Exception):
 class Answer:
     """Outputs for a request; times are of its own examples, the longest of each where several lanes shared them."""
 
-    outputs_BK: Outputs  # noqa: N815  the shape is part of the name
+    outputs: list[Outputs]
+    """float32 (K,) of each example"""
     queue_s: float
     decode_s: float
     run_s: float
@@ -73,7 +74,7 @@ class Ticket:
     future: "asyncio.Future[Answer]"
     submitted_s: float
     budget: Any
-    rows: list[Outputs | None] = field(default_factory=list)
+    outputs: list[Outputs | None] = field(default_factory=list)
     faults: dict[int, EspalierError] = field(default_factory=dict)
     left: int = 0
     gone: bool = False
@@ -130,7 +131,7 @@ class Batcher:
         """
         loop = asyncio.get_running_loop()
         ticket = Ticket(examples, pointers, loop, loop.create_future(), time.perf_counter(), self._codec.budget())
-        ticket.rows = [None] * len(examples)
+        ticket.outputs = [None] * len(examples)
         ticket.left = len(examples)
         self._submit(ticket)
         try:
@@ -226,7 +227,7 @@ class Batcher:
                 if isinstance(outcome, EspalierError):
                     ticket.faults[index] = outcome
                 else:
-                    ticket.rows[index] = outcome
+                    ticket.outputs[index] = outcome
                 ticket.left -= 1
                 if ticket.left == 0:
                     finished.append(ticket)
@@ -241,8 +242,8 @@ def _deliver(ticket: Ticket) -> None:
     if ticket.faults:
         ticket.future.set_exception(_error_of([ticket.faults[index] for index in sorted(ticket.faults)]))
         return
-    rows = np.stack([row for row in ticket.rows if row is not None])
-    ticket.future.set_result(Answer(rows, ticket.queue_s, ticket.decode_s, ticket.run_s))
+    outputs = [row_K for row_K in ticket.outputs if row_K is not None]
+    ticket.future.set_result(Answer(outputs, ticket.queue_s, ticket.decode_s, ticket.run_s))
 
 
 def _failure(cause: Exception) -> InferenceFailed:

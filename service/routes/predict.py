@@ -182,7 +182,7 @@ def _answer(served: Served, answer: Answer, loaded: Loaded, *, top_k: int | None
         "version": served.version,
         "variant": served.variant,
         "provider": loaded.provider,
-        "predictions": [loaded.target.prediction(row_K, loaded.labels, top_k=top_k) for row_K in answer.outputs_BK],
+        "predictions": [loaded.target.prediction(row_K, loaded.labels, top_k=top_k) for row_K in answer.outputs],
     }
     timing = (
         f"decode;dur={answer.decode_s * 1000:.2f}, queue;dur={answer.queue_s * 1000:.2f}, "

@@ -65,6 +65,10 @@ async def ask(batcher: Batcher, *images: bytes | str) -> Answer:
     return await batcher.predict(images, pointers=[f"/inputs/{index}" for index in range(len(images))])
 
 
+def answers_of(answer: Answer) -> list[list[float]]:
+    return [row_K.tolist() for row_K in answer.outputs]
+
+
 async def entered(gate: Gate) -> None:
     assert await asyncio.to_thread(gate.entered.acquire, timeout=20)
 
@@ -85,7 +89,7 @@ def test_among_a_hundred_concurrent_mixed_requests_every_answer_belongs_to_its_i
             assert [error.pointer for error in caught.value.errors] == [f"/inputs/{at}"]
             return
         answer = await ask(batcher, *images)
-        assert answer.outputs_BK.tolist() == [list(colour) for colour in colours]
+        assert answers_of(answer) == [list(colour) for colour in colours]
 
     async def all_at_once() -> None:
         await asyncio.gather(*(one(number) for number in range(100)))
@@ -104,7 +108,7 @@ def test_a_run_that_fails_fails_its_batch_and_the_lane_lives_on() -> None:
 
     answer = asyncio.run(story())
 
-    assert answer.outputs_BK.tolist() == [[1, 2, 3]]
+    assert answers_of(answer) == [[1, 2, 3]]
     batcher.close()
 
 
@@ -197,7 +201,7 @@ def test_closing_finishes_what_waits_and_then_refuses() -> None:
         await asyncio.to_thread(batcher.close)
         with pytest.raises(Closed):
             await ask(batcher, a_plain_image((9, 0, 0)))
-        return [answer.outputs_BK[0].tolist() for answer in await asyncio.gather(*asking)]
+        return [answers_of(answer)[0] for answer in await asyncio.gather(*asking)]
 
     assert asyncio.run(story()) == [[0, 0, 0], [1, 0, 0], [2, 0, 0]]
 
