@@ -138,7 +138,8 @@ class Sessions:
         try:
             task, labels = rooms.task_of(served.card), tuple(served.card["labels"])
             contract, target = rooms.contract_of(task), rooms.target_of(task)
-            codec = contract.codec(served.card, files={}, settings=self._settings)
+            files = {name: self._file(sha256) for name, sha256 in served.auxiliary_blobs.items()}
+            codec = contract.codec(served.card, files=files, settings=self._settings)
             session = optimized.open_model(
                 served.blob,
                 lambda: self._file(served.blob),

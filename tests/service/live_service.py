@@ -44,12 +44,13 @@ class Service:
         *,
         variants: tuple[str, ...] = ("fp32",),
         variant_cards: Mapping[str, dict[str, Any]] | None = None,
+        auxiliary: Mapping[str, Path] | None = None,
         **card: Any,
     ) -> int:
         """Publish a file as a model's next version, as a finished job does.
 
         Its variants were measured on the CPU, and the first is the default there; those of `variant_cards` have the
-        cards given.
+        cards given. `auxiliary` are more files of the version, by name.
         """
         here = self.context
         blob = here.blobs.put(path)
@@ -73,7 +74,13 @@ class Service:
             "metrics": {"test": {"accuracy": 0.9}},
         }
         claim = claims.Claim(job, job.fence)
-        publication = publications.Publication(known | card, variants[0], made, defaults={"cpu": variants[0]})
+        publication = publications.Publication(
+            known | card,
+            variants[0],
+            made,
+            defaults={"cpu": variants[0]},
+            auxiliary_blobs={name: here.blobs.put(file).sha256 for name, file in (auxiliary or {}).items()},
+        )
         return publications.publish(here.database, claim, publication)
 
     def upload(self, name: str = "images", **query: Any) -> dict[str, Any]:
