@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks.home import Home, home
 from benchmarks.verdict import Goal, conclude
-from models_store.jobs import events
+from models_store.jobs import events, submissions
 from models_store.jobs import store as jobs
 from models_store.jobs.store import Job
 from models_store.settings import Settings
@@ -112,7 +112,9 @@ def _submitted(store: Home, archive: Path, *, minutes: float) -> Job:
     opened = store.open(archive)
     asked = {"name": "photographs", "dataset": opened.dataset.id, "training": {"budget_minutes": minutes}}
     spec, warnings = resolve(TrainSpec.model_validate(asked), opened.facts)
-    job, _ = jobs.submit(store.database, owner="benchmark", spec=spec, settings=store.settings, warnings=warnings)
+    job, _ = submissions.submit(
+        store.database, owner="benchmark", spec=spec, settings=store.settings, warnings=warnings
+    )
     return job
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.home import Opened
 from models_store.jobs import reports
-from models_store.jobs.store import digest_of
+from models_store.jobs.job import digest_of
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from models_store.storage.blobs import Blobs
 from workers.process.assignment import AssignedDataset, Assignment

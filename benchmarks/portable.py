@@ -30,8 +30,7 @@ from sqlalchemy import update
 from benchmarks import browser, jobs
 from benchmarks.home import Opened, home
 from benchmarks.verdict import Goal, conclude
-from models_store.jobs import claims
-from models_store.jobs import store as job_rows
+from models_store.jobs import claims, submissions
 from models_store.models import publish, registry
 from models_store.storage import tables
 from service.app import create_app
@@ -144,7 +143,7 @@ def _serving(opened: Opened, made: jobs.Made) -> Iterator[httpx.Client]:
 
 def _publish(opened: Opened, made: jobs.Made) -> None:
     store, result = opened.home, made.result
-    job, _ = job_rows.submit(store.database, owner=OWNER, spec=made.spec, settings=store.settings)
+    job, _ = submissions.submit(store.database, owner=OWNER, spec=made.spec, settings=store.settings)
     with store.database.write() as connection:
         connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(state="running"))
     publish.publish(store.database, claims.Claim(job, job.fence), _publication(result))

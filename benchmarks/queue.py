@@ -21,7 +21,7 @@ from sqlalchemy import Connection, func, insert, select, text
 
 from benchmarks.verdict import Goal, conclude
 from models_store.jobs import claims, due, housekeeping, leases
-from models_store.jobs import store as jobs
+from models_store.jobs.job import digest_of
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import TrainSpec, resolve
@@ -92,7 +92,7 @@ def _fill(settings: Settings, *, jobs_count: int) -> None:
     spec = resolve(TrainSpec.model_validate({"name": "leaves", "dataset": dataset}), facts)[0].model_dump(mode="json")
     shared = {
         "owner": OWNER, "kind": "train", "name": "leaves", "dataset_id": dataset, "spec": spec, "warnings": [],
-        "spec_sha256": jobs.digest_of(spec), "max_crashes": 3, "checkpoints": [],
+        "spec_sha256": digest_of(spec), "max_crashes": 3, "checkpoints": [],
     }  # fmt: skip
     began_s = time.time() - jobs_count
     for start in range(0, jobs_count, CHUNK):

@@ -29,7 +29,7 @@ from benchmarks.jobs import spec_of
 from benchmarks.learning import Silent, learn
 from benchmarks.verdict import Goal, conclude
 from models_store.jobs import children, events
-from models_store.jobs import store as jobs
+from models_store.jobs.job import TERMINAL
 from models_store.settings import Settings
 from models_store.storage.database import Database
 from service.cli.stack import Stack
@@ -114,7 +114,7 @@ class Live:
     def _end_of(self, job_id: str, *, trials: int) -> float | None:
         tried = [child for child in children.of(self.database, job_id) if child.kind == "trial"]
         assert all(child.state != "failed" for child in tried), tried
-        if sum(child.state in jobs.TERMINAL for child in tried) < trials:
+        if sum(child.state in TERMINAL for child in tried) < trials:
             return None
         return max(child.finished_at or 0.0 for child in tried)
 

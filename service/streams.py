@@ -24,7 +24,8 @@ from sse_starlette import ServerSentEvent
 
 from models_store.errors import EspalierError, Unavailable
 from models_store.jobs import events
-from models_store.jobs import store as jobs
+from models_store.jobs.errors import JobNotFound
+from models_store.jobs.job import TERMINAL
 from models_store.storage.database import UNAVAILABLE, Database
 from service.problems import DatabaseUnavailable
 from service.threads import ThreadGroup
@@ -95,7 +96,7 @@ class Page:
     @classmethod
     def of(cls, found: events.Page) -> "Page":
         """Return what is sent of events that were read."""
-        return cls(found.newest, found.state in jobs.TERMINAL, [_frame(event) for event in found.events])
+        return cls(found.newest, found.state in TERMINAL, [_frame(event) for event in found.events])
 
 
 @dataclass
@@ -279,7 +280,7 @@ def _frame(event: events.Event) -> Frame:
 def _first_page(database: Database, job_id: str, *, owner: str, seen: int) -> Page:
     found = events.page(database, job_id, seen, owner=owner, limit=PAGE)
     if found is None:
-        raise jobs.JobNotFound(f"there is no job {job_id!r}; GET /jobs lists yours")
+        raise JobNotFound(f"there is no job {job_id!r}; GET /jobs lists yours")
     return Page.of(found)
 
 

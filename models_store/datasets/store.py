@@ -46,7 +46,7 @@ from models_store.datasets.manifest import (
 from models_store.datasets.passed import passed
 from models_store.datasets.splits import complete
 from models_store.errors import Conflict, Invalid, NotFound
-from models_store.jobs.families import UNFINISHED
+from models_store.jobs.job import UNFINISHED
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts, Target
 from models_store.storage import disk, scratch, tables

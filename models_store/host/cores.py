@@ -8,8 +8,7 @@ from sqlalchemy import and_, select
 
 from models_store.host import cgroups
 from models_store.host.processes import Process, this_process
-from models_store.jobs.families import FAMILIES
-from models_store.jobs.store import URGENT
+from models_store.jobs.kinds import PARENTS, URGENT
 from models_store.storage import tables
 from models_store.storage.database import Database
 
@@ -42,7 +41,7 @@ def running_trainers(database: Database) -> tuple[int, int]:
     owners = (
         select(attempt.c.host, attempt.c.boot_id, attempt.c.pid, attempt.c.pid_started)
         .join(job, and_(attempt.c.job_id == job.c.id, attempt.c.fence == job.c.fence))
-        .where(job.c.state == "running", job.c.kind.not_in(FAMILIES), job.c.priority < URGENT)
+        .where(job.c.state == "running", job.c.kind.not_in(PARENTS), job.c.priority < URGENT)
     )
     with database.read() as connection:
         found = [Process(*row) for row in connection.execute(owners)]

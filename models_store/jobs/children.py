@@ -1,4 +1,4 @@
-"""a parent's children: submitted in the fenced transaction that lets its worker go, listed, counted.
+"""Children of a parent: submitted in the fenced transaction that lets its worker go, listed, counted.
 
 Everything that a family's next step needs stands in these rows and their events, so any worker can take that step, and
 one that dies in it has lost nothing.
@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from models_store.jobs import claims, events, families
+from models_store.jobs import claims, events, families, kinds
 from models_store.jobs.claims import Claim
-from models_store.jobs.store import COLUMNS, TERMINAL, Job, digest_of, job_of
+from models_store.jobs.job import COLUMNS, TERMINAL, Job, digest_of, job_of
+from models_store.jobs.results import Result
 from models_store.storage import tables
 from models_store.storage.database import Database, now
 from models_store.storage.ids import new_id
@@ -63,7 +64,7 @@ def standings(database: Database, parent_id: str) -> list[Standing]:
     """Return how the children that try something are doing, in the order of their numbers."""
     job = tables.job
     query = select(job.c.id, job.c.number, job.c.state, job.c.parameters, job.c.result)
-    query = query.where(job.c.parent_id == parent_id, job.c.kind.in_(families.TRIED)).order_by(job.c.number)
+    query = query.where(job.c.parent_id == parent_id, job.c.kind.in_(kinds.TRIED)).order_by(job.c.number)
     with database.read() as connection:
         return [Standing(*row) for row in connection.execute(query)]
 
@@ -123,18 +124,18 @@ def wait_for(
         those_ended = (job.c.parent_id == claim.job.id, job.c.state.in_(TERMINAL))
         if connection.execute(select(func.count()).where(*those_ended)).scalar_one() != ended:
             connection.execute(update(job).where(job.c.id == claim.job.id).values(state="queued"))
-            events.append(connection, claim.job.id, "state", {"state": "queued", "reason": "a child has ended"})
+            events.append(connection, claim.job.id, "state", {"state": "queued", "reason": families.A_CHILD_ENDED})
     return queued
 
 
-def finish(database: Database, claim: Claim, result: dict[str, Any], *, keep_files_of: Sequence[int] = ()) -> None:
+def finish(database: Database, claim: Claim, result: Result, *, keep_files_of: Sequence[int] = ()) -> None:
     """End a parent well; its children's files are given up, but those of the numbers given.
 
     Raises:
         claims.Stale: as `wait_for` does.
     """
     with database.write() as connection:
-        claims.succeed(connection, claim, result)
+        claims.succeed(connection, claim, result.as_document())
         families.forget_files(connection, claim.job.id, but=keep_files_of)
 
 

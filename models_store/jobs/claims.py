@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, func, inse
 from models_store.host.processes import this_process
 from models_store.jobs import due, events, families
 from models_store.jobs.endings import LONGEST_BACKOFF_S, SEE_LOGS, count_crash, end_attempt, ended, requeued
-from models_store.jobs.store import COLUMNS, FOUND, TERMINAL, Job, digest_of, job_of
+from models_store.jobs.job import COLUMNS, FOUND, TERMINAL, Job, digest_of, job_of
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.database import Database, now

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, update
 
 from models_store.jobs import events, families
-from models_store.jobs.store import TERMINAL, Job
+from models_store.jobs.job import TERMINAL, Job
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.database import now

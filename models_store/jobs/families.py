@@ -1,8 +1,4 @@
-"""a parent job and its children: how each hears of the other's end, in the transaction that ends it.
-
-    search   children `trial`    what varies is set in the spec; a last child `train` publishes the winner
-    k_fold   children `fold`     a part of the data is held out; a last child `train` publishes, when asked for
-    repeats  children `repeat`   another seed; a last child `train` publishes, when asked for
+"""A parent job and its children: each is informed of the other's end, in the transaction that ends it.
 
 A parent holds no worker while its children run: it is `waiting`, and whoever ends a child queues it again. Whoever
 changes rows of both locks the parent's first, so that two ends at once can't wait for each other.
@@ -13,16 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from models_store.jobs import events
+from models_store.jobs import events, kinds
+from models_store.jobs.job import TERMINAL
 from models_store.storage import tables
 from models_store.storage.database import now
 
-FAMILIES = ("search", "k_fold", "repeats")
-"""kinds of jobs that have children"""
-TRIED = ("trial", "fold", "repeat")
-"""kinds of children that train and evaluate, and publish nothing"""
-TERMINAL = ("succeeded", "failed", "canceled")
-UNFINISHED = ("queued", "running", "waiting")
 A_CHILD_ENDED = "a child has ended"
 """why a parent is queued between two of its steps"""
 
@@ -43,14 +34,15 @@ def ended(connection: Connection, job_id: str) -> None:
     job = tables.job
     columns = (job.c.kind, job.c.parent_id, job.c.number, job.c.state, job.c.result, job.c.problem)
     row = connection.execute(select(*columns).where(job.c.id == job_id)).one()
+    kind = kinds.of(row.kind)
     if row.parent_id is not None:
-        told = {"job": job_id, "number": row.number, "kind": row.kind, "state": row.state}
+        end = {"job": job_id, "number": row.number, "kind": row.kind, "state": row.state}
         if row.result:
-            told |= {name: row.result[name] for name in ("value", "pruned", "model", "version") if name in row.result}
+            end |= kind.result.of_document(row.result).for_parent()
         if row.problem:
-            told["problem"] = row.problem.get("detail")
-        _tell_parent(connection, row.parent_id, told)
-    if row.kind in FAMILIES and row.state != "succeeded":
+            end["problem"] = row.problem.get("detail")
+        _notify_parent(connection, row.parent_id, end)
+    if kind.is_parent and row.state != "succeeded":
         _cancel_children(connection, job_id)
         forget_files(connection, job_id)
 
@@ -58,17 +50,17 @@ def ended(connection: Connection, job_id: str) -> None:
 def forget_files(connection: Connection, parent_id: str, *, but: Sequence[int] = ()) -> None:
     """Take the files of the children that tried something off their rows, but those of the numbers given."""
     job = tables.job
-    tried = (job.c.parent_id == parent_id, job.c.kind.in_(TRIED), job.c.number.not_in(but))
+    tried = (job.c.parent_id == parent_id, job.c.kind.in_(kinds.TRIED), job.c.number.not_in(but))
     connection.execute(update(job).where(*tried).values(files=None))
 
 
-def _tell_parent(connection: Connection, parent_id: str, told: dict[str, Any]) -> None:
+def _notify_parent(connection: Connection, parent_id: str, end: dict[str, Any]) -> None:
     job = tables.job
     woken = update(job).where(job.c.id == parent_id, job.c.state == "waiting")
     is_woken = connection.execute(woken.values(state="queued", not_before=now(), wake_sent_at=None)).rowcount > 0
     state = connection.execute(select(job.c.state).where(job.c.id == parent_id)).scalar_one()
     if state not in TERMINAL:
-        events.append(connection, parent_id, "child", told)
+        events.append(connection, parent_id, "child", end)
     if is_woken:
         events.append(connection, parent_id, "state", {"state": "queued", "reason": A_CHILD_ENDED})
 

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store.jobs import due, leases, queue, urgent
-from models_store.jobs import store as jobs
+from models_store.jobs import due, kinds, leases, queue, urgent
 from models_store.models import removals
 from models_store.settings import Settings
 from models_store.storage import scratch, tables
@@ -26,7 +25,7 @@ def wake(database: Database, job_id: str, *, settings: Settings, priority: int =
 
     A note that the database does not take loses nothing either: the job is announced once more.
     """
-    if not (urgent.ring(settings) if priority >= jobs.URGENT else queue.announce(settings, job_id)):
+    if not (urgent.ring(settings) if priority >= kinds.URGENT else queue.announce(settings, job_id)):
         return False
     try:
         due.note_wake_up(database, job_id)

@@ -1,89 +1,167 @@
-"""the phases of each kind of job, in their order, and how far a job has come through them."""
+"""Kinds of jobs: one row for each. Nothing else distinguishes jobs by the name of their kind.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+    search   children `trial`    what varies is set in the spec; a last child `train` publishes the winner
+    k_fold   children `fold`     a part of the data is held out; a last child `train` publishes, when asked for
+    repeats  children `repeat`   another seed; a last child `train` publishes, when asked for
 
-from models_store.jobs import families
-from models_store.jobs.store import TERMINAL, Job
-from models_store.spec.stage_work import STAGES
+A task whose jobs have other phases names them in its room (`Contract.phases`).
+"""
 
-FAMILY_PHASES = {"search": "trials", "k_fold": "folds", "repeats": "repeats"}
-"""the first phase of each kind of parent; `publishing` is the other"""
-USUAL_S = {
-    "validating": 5.0,
-    "training": 60.0,
-    "pruning": 30.0,
-    "exporting": 12.0,
-    "quantizing": 10.0,
-    "verifying": 6.0,
-    "evaluating": 10.0,
-    "measuring": 14.0,
-    "publishing": 2.0,
-    "drawing": 1.0,
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from models_store.jobs import results
+
+Story = Literal["supervised", "trial", "measure", "preview"]
+"""module of `workers.stories` that a trainer follows"""
+STAGES = (
+    "validating",
+    "training",
+    "pruning",
+    "exporting",
+    "quantizing",
+    "verifying",
+    "evaluating",
+    "measuring",
+    "publishing",
+)
+URGENT = 100
+"""priority of a job that somebody waits for at a screen; a thread of each worker does nothing else"""
+
+
+def _publishes_nothing(spec: Mapping[str, Any]) -> set[str]:
+    return set() if (spec.get("validation") or {}).get("publish", True) else {"publishing"}
+
+
+def _makes_no_variants(spec: Mapping[str, Any]) -> set[str]:
+    asked = spec.get("compression") or {}
+    return {phase for phase, part in (("pruning", "prune"), ("quantizing", "quantize")) if not asked.get(part)}
+
+
+def _none(_spec: Mapping[str, Any]) -> set[str]:
+    return set()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is the same for all jobs of a kind."""
+
+    name: str
+    phases: tuple[str, ...]
+    """in their order"""
+    result: type[results.Result]
+    again: str
+    """how the same is done once more after a success; `{version}` is the path of the version that the job takes up"""
+    story: Story | None = None
+    """None: a parent, which has no trainer"""
+    children: str | None = None
+    """kind of the children that a parent compares; None: it is no parent"""
+    trains: bool = False
+    """whether it trains a net as its spec says"""
+    publishes: bool = False
+    """whether it ends with a version of a model, and a report"""
+    takes_up_a_version: bool = False
+    """whether its parameters name a version that it works on"""
+    is_tried: bool = False
+    """whether it is a child that is compared with its siblings, and publishes nothing"""
+    stops_early: bool = False
+    """whether it may end when its siblings are better"""
+    priority: int = 0
+    is_listed: bool = True
+    """whether lists of jobs show it when its kind is not asked for"""
+    left_out: Callable[[Mapping[str, Any]], Collection[str]] = _none
+    """phases that a spec (a document) leaves out"""
+
+    @property
+    def is_parent(self) -> bool:
+        """Return whether its work is done by children."""
+        return self.children is not None
+
+    @property
+    def follows_its_spec(self) -> bool:
+        """Return whether it, or its children, train what the spec says; others do what their parameters say."""
+        return self.trains or self.is_parent
+
+    @property
+    def has_training(self) -> bool:
+        """Return whether training is a phase of it."""
+        return "training" in self.phases
+
+
+CHILD = ("validating", "training", "evaluating")
+LAST_CHILD = "train"
+"""kind of the child that publishes what its siblings have shown"""
+AGAIN = "post its spec to /train to train again"
+
+KINDS: Mapping[str, Kind] = {
+    each.name: each
+    for each in (
+        Kind(
+            "train",
+            STAGES,
+            results.Published,
+            AGAIN,
+            story="supervised",
+            trains=True,
+            publishes=True,
+            left_out=_makes_no_variants,
+        ),
+        Kind("search", ("trials", "publishing"), results.Searched, AGAIN, children="trial"),
+        Kind(
+            "k_fold",
+            ("folds", "publishing"),
+            results.Repeated,
+            AGAIN,
+            children="fold",
+            left_out=_publishes_nothing,
+        ),
+        Kind(
+            "repeats",
+            ("repeats", "publishing"),
+            results.Repeated,
+            AGAIN,
+            children="repeat",
+            left_out=_publishes_nothing,
+        ),
+        Kind("trial", CHILD, results.Tried, AGAIN, story="trial", trains=True, is_tried=True, stops_early=True),
+        Kind("fold", CHILD, results.Tried, AGAIN, story="trial", trains=True, is_tried=True),
+        Kind("repeat", CHILD, results.Tried, AGAIN, story="trial", trains=True, is_tried=True),
+        Kind(
+            "preview",
+            ("drawing",),
+            results.Nothing,
+            "ask its dataset for a preview to have another",
+            story="preview",
+            priority=URGENT,
+            is_listed=False,
+        ),
+        Kind(
+            "compress",
+            tuple(stage for stage in STAGES if stage != "training"),
+            results.Published,
+            "post its spec's `compression` to {version}:compress to compress again",
+            story="supervised",
+            publishes=True,
+            takes_up_a_version=True,
+            left_out=_makes_no_variants,
+        ),
+        Kind(
+            "measure",
+            ("validating", "measuring", "publishing"),
+            results.Remeasured,
+            "POST {version}:measure measures again",
+            story="measure",
+            takes_up_a_version=True,
+        ),
+    )
 }
-"""seconds that each phase takes, where nothing was measured yet"""
-CHILD_PHASES = ("validating", "training", "evaluating")
-PREVIEW_PHASES = ("drawing",)
-MEASURE_PHASES = ("validating", "measuring", "publishing")
+# for queries
+PARENTS = tuple(kind.name for kind in KINDS.values() if kind.is_parent)
+TRIED = tuple(kind.name for kind in KINDS.values() if kind.is_tried)
+TAKES_UP_A_VERSION = tuple(kind.name for kind in KINDS.values() if kind.takes_up_a_version)
 
 
-def of_kind(kind: str, spec: dict[str, Any]) -> tuple[Sequence[str], set[str]]:
-    """Return the phases of a kind of job, and those of them that the spec (a document) leaves out."""
-    if kind in families.FAMILIES:
-        publishes = (spec.get("validation") or {}).get("publish", True)
-        return (FAMILY_PHASES[kind], "publishing"), set() if publishes else {"publishing"}
-    if kind in families.TRIED:
-        return CHILD_PHASES, set()
-    if kind == "preview":
-        return PREVIEW_PHASES, set()
-    if kind == "measure":
-        return MEASURE_PHASES, set()
-    compression = spec.get("compression") or {}
-    left_out = {name for name, part in (("pruning", "prune"), ("quantizing", "quantize")) if not compression.get(part)}
-    return tuple(name for name in STAGES if kind != "compress" or name != "training"), left_out
-
-
-def expected_s(kind: str, spec: dict[str, Any], measured_s: Mapping[str, float]) -> dict[str, float]:
-    """Return the phases of a kind of job, without those that the spec (a document) leaves out, with their seconds.
-
-    `measured_s` is what earlier jobs let expect, for some phases or none.
-    """
-    names, left_out = of_kind(kind, spec)
-    return {name: measured_s.get(name, USUAL_S[name]) for name in names if name not in left_out}
-
-
-def steps(job: Job, entered: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
-    """Return each phase with its state and times, in the order of the pipeline.
-
-    `entered` are the phases that it has entered and when, oldest first, as `events.phases_entered` has them.
-    """
-    started: dict[str, float] = {}
-    order: list[str] = []
-    for name, entered_at in entered:
-        if name in order:  # a resumed job starts over at an earlier phase
-            order = order[: order.index(name)]
-        order.append(name)
-        started[name] = entered_at
-    phases, left_out = of_kind(job.kind, job.spec)
-    last = order[-1] if order else None
-    documents = []
-    for name in phases:
-        follower = order.index(name) + 1 if name in order else 0
-        if name == last and job.state != "succeeded":
-            state = job.state if job.state in {"failed", "canceled"} else "running" if _is_under_way(job) else "pending"
-        else:
-            state = "done" if name in order else "skipped" if name in left_out or job.state in TERMINAL else "pending"
-        ended = started[order[follower]] if 0 < follower < len(order) else job.finished_at if name == last else None
-        documents.append(
-            {
-                "name": name,
-                "state": state,
-                "started_at": started.get(name) if name in order else None,
-                "ended_at": ended,
-            }
-        )
-    return documents
-
-
-def _is_under_way(job: Job) -> bool:
-    return job.state in {"running", "waiting"} or (job.kind in families.FAMILIES and job.state == "queued")
+def of(name: str) -> Kind:
+    """Return the kind of this name."""
+    return KINDS[name]

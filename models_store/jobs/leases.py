@@ -6,7 +6,7 @@ from models_store.host.processes import Process
 from models_store.jobs import events, families, outage_notes
 from models_store.jobs.claims import Claim
 from models_store.jobs.endings import count_crash, lose_lease
-from models_store.jobs.store import COLUMNS, TERMINAL, job_of
+from models_store.jobs.job import COLUMNS, TERMINAL, job_of
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.database import Database, now

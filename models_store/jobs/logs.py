@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, literal_column, select, update
 
-from models_store.jobs import events, families
+from models_store.jobs import events, families, kinds
 from models_store.storage import tables
 from models_store.storage.database import Database
 
@@ -74,7 +74,7 @@ class Lines:
     """Turns a job's events, in their order, into lines. `attempt` is that under way before the first of them."""
 
     def __init__(self, *, kind: str, attempt: int | None = None) -> None:
-        self._is_parent = kind in families.FAMILIES
+        self._is_parent = kinds.of(kind).is_parent
         self._attempt = attempt
 
     def of(self, event: events.Event) -> Line | None:

@@ -1,4 +1,4 @@
-"""a job's report: one stored zip of report.json, report.html and pictures/, made by the worker that trained.
+"""Report of a job: one stored zip of report.json, report.html and pictures/, made by the worker that trained.
 
 ReportNotThere 404 · PictureNotFound 404
 """
@@ -6,7 +6,8 @@ ReportNotThere 404 · PictureNotFound 404
 from zipfile import ZipFile
 
 from models_store.errors import NotFound
-from models_store.jobs.store import TERMINAL, Job
+from models_store.jobs import kinds
+from models_store.jobs.job import TERMINAL, Job
 from models_store.storage.blobs import Blobs
 
 JSON, PAGE, PICTURES = "report.json", "report.html", "pictures/"
@@ -56,7 +57,7 @@ def read(blobs: Blobs, sha256: str, member: str) -> bytes:
 
 
 def _why(job: Job) -> str:
-    if job.kind not in {"train", "compress"}:
+    if not kinds.of(job.kind).publishes:
         return f"job {job.id} is a {job.kind} and has no report of its own; GET /jobs/{job.id} has its figures"
     if job.state not in TERMINAL:
         return f"job {job.id} is {job.state}; its report comes at its end"

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from models_store.host.processes import this_process
-from models_store.spec.stage_work import STAGES, Features, work_of
+from models_store.jobs.kinds import STAGES
+from models_store.spec.stage_work import Features, work_of
 from models_store.storage import tables
 from models_store.storage.database import Database, now
 

@@ -1,24 +1,43 @@
-"""figures of a version's files that were measured again: written in one fenced transaction, and what they changed."""
+"""Figures of a version's files that were measured again: written in one fenced transaction, and what they changed."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, select, update
 
 from models_store.jobs import claims
 from models_store.jobs.claims import Claim
+from models_store.jobs.results import Change, DefaultsChange, Remeasured
 from models_store.models.providers import Provider
 from models_store.storage import tables
 from models_store.storage.database import Database
 
-TOLD = ("accuracy", "accuracy_drop", "latency_ms", "speedup", "accepted", "reasons", "unmeasurable")
-"""figures that tell what a measurement has changed; a variant's card has them all"""
+COMPARED = ("accuracy", "accuracy_drop", "latency_ms", "speedup", "accepted", "reasons", "unmeasurable")
+"""figures that show what a measurement has changed; a variant's card has them all"""
 
 Measured = Mapping[str, Mapping[Provider, dict[str, Any]]]
 """variant → provider → what its card says under `measured`"""
 
 
-def record(database: Database, claim: Claim, *, measured: Measured, defaults: Mapping[Provider, str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Remeasurement:
+    """What a measuring job hands over: the new figures, and provider → the variant that is the default by them."""
+
+    measured: Measured
+    defaults: Mapping[Provider, str]
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> "Remeasurement":
+        """Return what a trainer has handed over as JSON."""
+        return cls(document["measured"], document["defaults"])
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the same as JSON."""
+        return asdict(self)
+
+
+def record(database: Database, claim: Claim, made: Remeasurement) -> Remeasured:
     """Replace the figures of the providers that were measured, and the defaults there; end the job with what changed.
 
     Figures of other providers stay, and so does everything else of the version; `default_variant` goes along with the
@@ -34,17 +53,17 @@ def record(database: Database, claim: Claim, *, measured: Measured, defaults: Ma
     with database.write() as connection:
         columns = (table.c.id, table.c.defaults, table.c.default_variant)
         row = connection.execute(select(*columns).where(*which).with_for_update()).one()
-        after = {**row.defaults, **defaults}
+        after = {**row.defaults, **made.defaults}
         default = after[_followed(row.defaults, row.default_variant, among=after)]
         connection.execute(update(table).where(table.c.id == row.id).values(defaults=after, default_variant=default))
-        changes = [_replace(connection, row.id, name, by_provider) for name, by_provider in measured.items()]
-        result = {
-            "model": model,
-            "version": number,
-            "measured": [change for of_variant in changes for change in of_variant],
-            "defaults": {"before": row.defaults, "after": after},
-        }
-        claims.succeed(connection, claim, result)
+        changes = [_replace(connection, row.id, name, by_provider) for name, by_provider in made.measured.items()]
+        result = Remeasured(
+            model,
+            number,
+            measured=[change for of_variant in changes for change in of_variant],
+            defaults=DefaultsChange(before=row.defaults, after=after),
+        )
+        claims.succeed(connection, claim, result.as_document())
     return result
 
 
@@ -55,7 +74,7 @@ def _followed(before: Mapping[Provider, str], default_variant: str, *, among: Ma
 
 def _replace(
     connection: Connection, version_id: str, name: str, by_provider: Mapping[Provider, dict[str, Any]]
-) -> list[dict[str, Any]]:
+) -> list[Change]:
     """Put the figures into a variant's card and return what they were and are."""
     table = tables.variant
     here = (table.c.version_id == version_id, table.c.name == name)
@@ -65,10 +84,10 @@ def _replace(
     is_accepted = any(figures.get("accepted", False) for figures in measured.values())
     connection.execute(update(table).where(*here).values(card=card | {"measured": measured}, accepted=is_accepted))
     return [
-        {"variant": name, "provider": provider, "before": _told(before.get(provider)), "after": _told(figures)}
+        Change(name, provider, before=_compared(before.get(provider)), after=_compared(figures) or {})
         for provider, figures in by_provider.items()
     ]
 
 
-def _told(figures: dict[str, Any] | None) -> dict[str, Any] | None:
-    return None if figures is None else {name: figures[name] for name in TOLD if name in figures}
+def _compared(figures: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if figures is None else {name: figures[name] for name in COMPARED if name in figures}

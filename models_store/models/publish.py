@@ -1,13 +1,14 @@
-"""How a finished job becomes a version of a model: all of it in the transaction that ends the job, or nothing."""
+"""Publication of a finished job as a version of a model: all of it in the transaction that ends the job, or nothing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from models_store.jobs import claims
+from models_store.jobs.results import Published
 from models_store.models.providers import Provider
 from models_store.models.registry import Variant
 from models_store.storage import tables
@@ -33,17 +34,21 @@ class Publication:
     """provider → default there; none is named for a provider that nothing was measured on"""
 
     @classmethod
-    def of(cls, result: dict[str, Any]) -> "Publication":
+    def of_document(cls, document: Mapping[str, Any]) -> "Publication":
         """Return what a trainer has handed over as JSON."""
         return cls(
-            result["card"],
-            result["default_variant"],
-            [Variant(**variant) for variant in result["variants"]],
-            weights_blob=result.get("weights_blob"),
-            auxiliary_blobs=result.get("auxiliary_blobs", {}),
-            files=result.get("files"),
-            defaults=result["defaults"],
+            document["card"],
+            document["default_variant"],
+            [Variant(**variant) for variant in document["variants"]],
+            weights_blob=document.get("weights_blob"),
+            auxiliary_blobs=document.get("auxiliary_blobs", {}),
+            files=document.get("files"),
+            defaults=document["defaults"],
         )
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the same as JSON."""
+        return asdict(self)
 
 
 def publish(database: Database, claim: claims.Claim, publication: Publication) -> int:
@@ -84,7 +89,7 @@ def publish(database: Database, claim: claims.Claim, publication: Publication) -
                 "accepted": variant.accepted,
             }
             connection.execute(insert(tables.variant).values(version_id=version_id, **row))
-        claims.succeed(connection, claim, {"model": job.name, "version": number}, files=publication.files)
+        claims.succeed(connection, claim, Published(job.name, number).as_document(), files=publication.files)
     return number
 
 

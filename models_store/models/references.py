@@ -1,4 +1,4 @@
-"""What a spec starts from or learns from: models of ours, and users' files of weights, pinned and found again.
+"""References of a spec to what it starts or learns from: models and users' files of weights, pinned and found again.
 
 A spec may say `name@alias`, and an alias moves; so a reference becomes `name:version` before its job is queued. The
 weights of a version never change. A version or a user's file can be deleted, but not while a job that has not ended
@@ -120,12 +120,12 @@ def teacher(database: Database, spec: dict[str, Any], *, owner: str) -> Source |
 
 
 def _uploaded(database: Database, weights_id: str, *, owner: str) -> str:
-    with told():
+    with pointed_out():
         return weights_store.find(database, weights_id, owner=owner).blob
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def pointed_out() -> Iterator[None]:
     """Say where in the spec the file or the version stands that is not there, or is no longer.
 
     Raises:

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Sequence
 from sqlalchemy import Connection, delete, exists, or_, select, update
 
 from models_store.errors import Conflict
-from models_store.jobs.families import TERMINAL
-from models_store.jobs.store import JobNotFinished, JobNotFound
+from models_store.jobs.errors import JobNotFinished, JobNotFound
+from models_store.jobs.job import TERMINAL
 from models_store.models import registry, uses
 from models_store.storage import tables
 from models_store.storage.database import Database, now

@@ -1,4 +1,4 @@
-"""what is done with a version that exists: it is compressed into another one, or its files are measured again.
+"""Rework of a version that exists: it is compressed into another one, or its files are measured again.
 
 Both take up what the version's job was: its spec, and its dataset. The version itself never changes, but for the
 figures of its files.
@@ -13,7 +13,7 @@ from models_store.datasets import store as datasets
 from models_store.datasets.store import Dataset
 from models_store.errors import Conflict, FieldError, Invalid
 from models_store.jobs import store as jobs
-from models_store.jobs.store import Errand, ErrandKind
+from models_store.jobs.submissions import Action, ActionKind
 from models_store.models import registry
 from models_store.models.registry import Version
 from models_store.spec.compression import Compression
@@ -54,9 +54,9 @@ class TakenUp:
     """None: its task has no data"""
     warnings: tuple[str, ...] = ()
 
-    def errand(self, kind: ErrandKind) -> Errand:
+    def action(self, kind: ActionKind) -> Action:
         """Return what a job does with the version."""
-        return Errand(kind, {"model": self.version.model, "version": self.version.number})
+        return Action(kind, {"model": self.version.model, "version": self.version.number})
 
 
 def take_up(database: Database, model: str, number: int, *, owner: str) -> TakenUp:

@@ -12,12 +12,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Text, cast, or_, select
 
-from models_store.jobs.families import UNFINISHED
+from models_store.jobs import kinds
+from models_store.jobs.job import UNFINISHED
+from models_store.jobs.kinds import Kind
 from models_store.models import registry
 from models_store.storage import tables
 
-ERRANDS = ("compress", "measure")
-"""kinds of jobs that take a version up"""
 BUILT_ON = ("backbone", "distillation")
 """parts of a spec that may name a version"""
 
@@ -30,16 +30,25 @@ class VersionGone(registry.ModelNotFound):
         self.pointer = pointer
 
 
-def hold(connection: Connection, spec: Mapping[str, Any], errand: Mapping[str, Any] | None, *, owner: str) -> None:
+def hold(
+    connection: Connection,
+    spec: Mapping[str, Any],
+    *,
+    kind: Kind,
+    parameters: Mapping[str, Any] | None,
+    owner: str,
+) -> None:
     """Keep the versions that a new job builds on from being deleted until the transaction ends.
 
-    `spec` has its references pinned; `errand` are the parameters of a job that takes a version up.
+    `spec` has its references pinned.
 
     Raises:
         VersionGone: if one is not there (any more).
     """
-    named = {"": (errand["model"], errand["version"])} if errand and "version" in errand else {}
-    for pointer, reference in _pinned(spec, starts=errand is None):
+    named: dict[str, tuple[str, int]] = {}
+    if kind.takes_up_a_version and parameters is not None:
+        named[""] = parameters["model"], parameters["version"]
+    for pointer, reference in _pinned(spec, kind=kind):
         match = registry.REFERENCE.fullmatch(reference)
         if match is not None and match["version"] is not None:
             named[pointer] = (match["name"], int(match["version"]))
@@ -53,20 +62,22 @@ def hold(connection: Connection, spec: Mapping[str, Any], errand: Mapping[str, A
 def jobs_on(connection: Connection, model: str, numbers: Collection[int], *, owner: str) -> list[str]:
     """Return the jobs that have not ended and build on one of these versions, the oldest first."""
     job = tables.job
-    named = or_(job.c.kind.in_(ERRANDS), cast(job.c.spec, Text).contains(model, autoescape=True))
+    named = or_(job.c.kind.in_(kinds.TAKES_UP_A_VERSION), cast(job.c.spec, Text).contains(model, autoescape=True))
     query = select(job.c.id, job.c.kind, job.c.parameters, job.c.spec)
     query = query.where(job.c.owner == owner, job.c.state.in_(UNFINISHED), named).order_by(job.c.id)
     return [
         row.id
         for row in connection.execute(query)
-        if any(_means(reference, model, numbers) for reference in _references(row.kind, row.parameters, row.spec))
+        if any(
+            _means(reference, model, numbers) for reference in _references(kinds.of(row.kind), row.parameters, row.spec)
+        )
     ]
 
 
-def _references(kind: str, parameters: Mapping[str, Any] | None, spec: Mapping[str, Any]) -> Iterator[str]:
-    if kind in ERRANDS and parameters is not None:
+def _references(kind: Kind, parameters: Mapping[str, Any] | None, spec: Mapping[str, Any]) -> Iterator[str]:
+    if kind.takes_up_a_version and parameters is not None:
         yield f"{parameters['model']}:{parameters['version']}"
-    for _, reference in _pinned(spec, starts=kind not in {*ERRANDS, "preview"}):
+    for _, reference in _pinned(spec, kind=kind):
         yield reference
     search = spec.get("search") or {}
     for path, distribution in search.get("space", {}).items():
@@ -74,10 +85,10 @@ def _references(kind: str, parameters: Mapping[str, Any] | None, spec: Mapping[s
             yield from _strings(distribution)
 
 
-def _pinned(spec: Mapping[str, Any], *, starts: bool) -> Iterator[tuple[str, str]]:
-    """Yield the places in a resolved spec that name a version; `starts`: the job starts from the backbone's weights."""
+def _pinned(spec: Mapping[str, Any], *, kind: Kind) -> Iterator[tuple[str, str]]:
+    """Yield the places in a resolved spec that name a version; only what trains starts from a backbone's weights."""
     weights = spec["backbone"].get("weights")
-    if starts and weights is not None:
+    if kind.follows_its_spec and weights is not None:
         yield "/backbone/weights", weights
     if spec.get("distillation") is not None:
         yield "/distillation/teacher", spec["distillation"]["teacher"]

@@ -1,4 +1,4 @@
-"""users' own files of weights: safetensors, checked when they come, named `wt_…` in a spec's `backbone.weights`.
+"""Users' own files of weights: safetensors, checked when they come, named `wt_…` in a spec's `backbone.weights`.
 
 WeightsNotFound 404 · WeightsInUse 409 · WeightsNameInvalid 422 · NotSafetensors 422
 """
@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from models_store import names
 from models_store.errors import Conflict, Invalid, NotFound
-from models_store.jobs.families import UNFINISHED
+from models_store.jobs.job import UNFINISHED
 from models_store.models import safetensors_header
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs

@@ -10,17 +10,6 @@ from typing import Any
 from models_store.tasks.image import recipe
 from models_store.tasks.image.backbones.network_sizes import giga_macs
 
-STAGES = (
-    "validating",
-    "training",
-    "pruning",
-    "exporting",
-    "quantizing",
-    "verifying",
-    "evaluating",
-    "measuring",
-    "publishing",
-)
 BACKWARD = 2.0
 """work of a gradient through a net, in units of an answer"""
 DECODED = 0.05

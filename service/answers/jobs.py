@@ -12,8 +12,9 @@ import orjson
 from fastapi import Response
 from starlette.background import BackgroundTask
 
-from models_store.jobs import children, events, families, kinds
+from models_store.jobs import children, events, kinds, phases
 from models_store.jobs import store as jobs
+from models_store.jobs.job import UNFINISHED
 from models_store.spec.upgrade import upgraded
 from models_store.storage.database import Database
 from service.answers.answer import moment
@@ -36,7 +37,7 @@ def all_described(database: Database, found: Sequence[jobs.Job]) -> list[Documen
     ids = [job.id for job in found]
     entered = events.phases_entered(database, ids)
     attempts = jobs.attempts(database, ids)
-    counts = children.counts(database, [job.id for job in found if job.kind in families.FAMILIES])
+    counts = children.counts(database, [job.id for job in found if kinds.of(job.kind).is_parent])
     return [
         _document(job, entered.get(job.id, []), attempts=attempts.get(job.id, 0), counts=counts.get(job.id, {}))
         for job in found
@@ -65,7 +66,7 @@ def _document(
         "parent": job.parent_id,
         "number": job.number,
         "parameters": job.parameters,
-        "children": _children(job, counts) if job.kind in families.FAMILIES else None,
+        "children": _children(job, counts) if kinds.of(job.kind).is_parent else None,
         "name": job.name,
         "dataset": job.dataset_id,
         "state": job.state,
@@ -73,7 +74,7 @@ def _document(
         "progress": {**NO_PROGRESS, **job.progress, "eta_s": _eta_s(job)},
         "steps": [
             {**step, "started_at": moment(step["started_at"]), "ended_at": moment(step["ended_at"])}
-            for step in kinds.steps(job, entered)
+            for step in phases.steps(job, entered)
         ],
         "cancel_requested": job.cancel_requested_at is not None,
         "attempts": attempts,
@@ -95,5 +96,5 @@ def _children(job: jobs.Job, counts: Mapping[str, int]) -> Document:
 
 def _eta_s(job: jobs.Job) -> float | None:
     """Return the seconds left of a job that runs, or of a parent whose children do; what is let go of has no pace."""
-    is_going_on = job.state == "running" or (job.kind in families.FAMILIES and job.state in families.UNFINISHED)
+    is_going_on = job.state == "running" or (kinds.of(job.kind).is_parent and job.state in UNFINISHED)
     return job.progress.get("eta_s") if is_going_on else None

@@ -5,8 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from models_store.jobs import kinds, stage_costs
-from models_store.jobs import store as jobs
+from models_store.jobs import kinds, phases, stage_costs, submissions
 from models_store.jobs.stage_costs import Range, StageEstimate
 from models_store.spec.reasons import Decision as Reasoned
 from models_store.spec.space import planned
@@ -79,11 +78,11 @@ class Estimate(Answer):
         document = spec.model_dump(mode="json")
         device = stage_costs.newest_device(database)
         features = stage_costs.features_of(document, card, device=device or "cpu")
-        names, left_out = kinds.of_kind("train", document)
+        names, left_out = phases.of_kind(kinds.LAST_CHILD, document)
         wanted = [name for name in names if name not in left_out]
         found = stage_costs.estimates(database, features, stages=wanted)
-        tried = [found[name] for name in kinds.CHILD_PHASES if name in found] * planned(spec)
-        whole = jobs.children_of(spec) == 0 or jobs.children_of(spec) > planned(spec)
+        tried = [found[name] for name in kinds.CHILD if name in found] * planned(spec)
+        whole = submissions.children_of(spec) == 0 or submissions.children_of(spec) > planned(spec)
         seconds = [each.seconds for each in [*tried, *(found.values() if whole else ())]]
         memory = [each.memory_bytes for each in found.values() if each.memory_bytes]
         on_gpu = [each.gpu_memory_bytes for each in found.values() if each.gpu_memory_bytes]

@@ -1,17 +1,23 @@
-"""Results of jobs: a version, a child's figures, a search's winner and gain, the spread of folds and repeats."""
+"""Answers for results of jobs: a version, a child's figures, a search's winner, the spread of folds and repeats."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from models_store.jobs import store as jobs
+from models_store.jobs import kinds
+from models_store.jobs.job import Job
+from models_store.jobs.results import Tried
 from models_store.tasks.image.preview import Preview
 from service.answers.answer import Answer, ShapeOf
 
 State = Literal["queued", "running", "waiting", "succeeded", "failed", "canceled"]
 ChildState = Literal["queued", "running", "succeeded", "failed", "canceled"]
-Kind = Literal["train", "search", "k_fold", "repeats", "trial", "fold", "repeat", "preview", "compress", "measure"]
-ListedKind = Literal["train", "search", "k_fold", "repeats", "preview", "compress", "measure"]
+if TYPE_CHECKING:
+    Kind = str
+    ListedKind = str
+else:
+    Kind = Literal[tuple(kinds.KINDS)]
+    ListedKind = Literal[tuple(kind.name for kind in kinds.KINDS.values() if not kind.is_tried)]
 Metrics = dict[str, dict[str, float | None]]
 
 
@@ -164,9 +170,9 @@ class Trial(Answer):
     problem: str | None = Field(description="why it failed")
 
     @classmethod
-    def of(cls, child: jobs.Job) -> "Trial":
+    def of(cls, child: Job) -> "Trial":
         """Return the answer for a stored child."""
-        result = child.result or {}
+        found = Tried.of_document(child.result or {})
         assert child.number is not None, "a child has one"
         return cls.model_validate(
             {
@@ -175,10 +181,10 @@ class Trial(Answer):
                 "kind": child.kind,
                 "state": child.state,
                 "parameters": child.parameters,
-                "value": result.get("value"),
-                "pruned": bool(result.get("pruned")),
-                "epochs": result.get("epochs"),
-                "metrics": result.get("metrics"),
+                "value": found.value,
+                "pruned": found.pruned,
+                "epochs": found.epochs,
+                "metrics": found.metrics,
                 "problem": (child.problem or {}).get("detail"),
             }
         )

@@ -6,6 +6,7 @@ import typer
 from rich.console import Group
 from rich.markup import escape
 
+from models_store.jobs import kinds
 from service.cli import output, variants
 from service.cli.families import findings
 from service.cli.session import Session
@@ -52,9 +53,10 @@ def next_commands(job: Document) -> list[str]:
     trials = [f"jobs trials {job_id}"] if job["children"] else []
     if not result.get("model"):
         return trials or ([f"jobs trials {job['parent']}"] if job["parent"] else [])
+    kind = kinds.of(job["kind"])
     reference = f"{result['model']}:{result['version']}"
-    predict = [] if job["kind"] == "measure" else [f"predict {reference} IMAGE_OR_FOLDER"]
-    report = [f"jobs report {job_id}"] if job["kind"] in {"train", "compress"} else []
+    predict = [f"predict {reference} IMAGE_OR_FOLDER"] if kind.publishes or kind.is_parent else []
+    report = [f"jobs report {job_id}"] if kind.publishes else []
     return [*predict, f"models show {reference}", *report, *trials]
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from sse_starlette import EventSourceResponse
 from starlette.background import BackgroundTask
 
-from models_store.jobs import housekeeping
+from models_store.jobs import housekeeping, submissions
 from models_store.jobs import store as jobs
 from models_store.models import removals
 from models_store.spec import wordings
@@ -138,7 +138,7 @@ def cancel(job_id: JobId, here: Here, owner: Owner) -> Response:
 @writes
 def retry(job_id: JobId, here: Here, owner: Owner) -> Response:
     """Queue a new job with the spec of one that failed or was canceled; a parent's begins with new children."""
-    return accepted(here, jobs.retry(here.database, job_id, owner=owner, settings=here.settings))
+    return accepted(here, submissions.retry(here.database, job_id, owner=owner, settings=here.settings))
 
 
 @router.get(

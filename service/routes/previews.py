@@ -10,6 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from models_store.datasets import store as datasets
 from models_store.errors import NotFound
 from models_store.jobs import store as jobs
+from models_store.jobs import submissions
+from models_store.jobs.job import TERMINAL
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from models_store.tasks.image.preview import Preview
 from service.answers.documents import Job
@@ -78,12 +80,12 @@ async def preview(
     job = await here.threads.writers.run(_submit, here, wanted, dataset_id=dataset_id, owner=owner)
     await wake(here, job)
     deadline = time.monotonic() + wait_s
-    while job.state not in jobs.TERMINAL and time.monotonic() < deadline and not await request.is_disconnected():
+    while job.state not in TERMINAL and time.monotonic() < deadline and not await request.is_disconnected():
         await asyncio.sleep(POLL_S)
         job = await run_in_threadpool(jobs.find, here.database, job.id, owner=owner)
     if job.problem is not None:
         return document(job.problem | {"instance": f"/jobs/{job.id}"})
-    if job.state in jobs.TERMINAL:
+    if job.state in TERMINAL:
         return _picture(here, job)
     found = await run_in_threadpool(described, here.database, job)
     return respond(found, status=202, headers={"Location": f"/jobs/{job.id}"})
@@ -103,12 +105,12 @@ def picture(job_id: JobId, here: Here, owner: Owner) -> Response:
 
 def _submit(here: Context, wanted: Preview, *, dataset_id: str, owner: str) -> jobs.Job:
     dataset = datasets.find(here.database, dataset_id, owner=owner)
-    return jobs.submit(
+    return submissions.submit(
         here.database,
         owner=owner,
         spec=_spec(wanted, dataset),
         settings=here.settings,
-        errand=jobs.Errand("preview", wanted.model_dump(mode="json")),
+        action=submissions.Action("preview", wanted.model_dump(mode="json")),
     )[0]
 
 

@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 
 from models_store.datasets import store as datasets
 from models_store.errors import FieldError, Invalid
-from models_store.jobs import idempotency
-from models_store.jobs import store as jobs
+from models_store.jobs import idempotency, submissions
+from models_store.jobs.errors import DatasetGone
 from models_store.models import references
 from models_store.spec.reasons import decisions
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
@@ -95,8 +95,8 @@ def _meaning(here: Context, body: bytes, *, owner: str) -> DryRun:
     facts = datasets.facts(dataset)
     return DryRun(
         spec=spec.model_dump(mode="json"),
-        kind=jobs.kind_of(spec),
-        children=jobs.children_of(spec),
+        kind=submissions.kind_of(spec),
+        children=submissions.children_of(spec),
         warnings=warnings,
         decisions=[Decision.of(each) for each in decisions(parse(body), spec, facts)],
         estimate=Estimate.of(here.database, spec, dataset.card),
@@ -106,12 +106,12 @@ def _meaning(here: Context, body: bytes, *, owner: str) -> DryRun:
 
 def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Response:
     sent = idempotency.Key(owner, "POST /train", key, hashlib.sha256(body).hexdigest()) if key else None
-    earlier = jobs.submitted(here.database, sent) if sent else None
+    earlier = submissions.submitted(here.database, sent) if sent else None
     if earlier is not None:
         return accepted(here, earlier, replayed=True)
     spec, _, warnings = _resolved(here, body, owner=owner)
-    with _unknown_dataset_told(), references.told():
-        job, replayed = jobs.submit(
+    with _unknown_dataset_told(), references.pointed_out():
+        job, replayed = submissions.submit(
             here.database,
             owner=owner,
             spec=spec,
@@ -141,6 +141,6 @@ def _unknown_dataset_told() -> Iterator[None]:
     """Say where in the spec the dataset stands that is not there, or is no longer."""
     try:
         yield
-    except (datasets.DatasetNotFound, jobs.DatasetGone) as error:
+    except (datasets.DatasetNotFound, DatasetGone) as error:
         fault = FieldError("/dataset", UnknownDataset.code, error.detail)
         raise UnknownDataset(f"/dataset: {error.detail}", errors=[fault]) from error

@@ -7,8 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from models_store.errors import FieldError
-from models_store.jobs import idempotency
-from models_store.jobs import store as jobs
+from models_store.jobs import idempotency, submissions
 from models_store.models import rework
 from models_store.spec.compression import Compression
 from models_store.spec.train import ResolvedSpec
@@ -112,7 +111,7 @@ async def measure(
 def _submit_measure(
     here: Context, body: bytes, *, model: str, number: int, owner: str, key: idempotency.Key | None
 ) -> Response:
-    earlier = jobs.submitted(here.database, key) if key else None
+    earlier = submissions.submitted(here.database, key) if key else None
     if earlier is not None:
         return accepted(here, earlier, replayed=True)
     given = parse(body) if body.strip() else {}
@@ -126,7 +125,7 @@ def _submit_measure(
 def _submit_compress(
     here: Context, body: bytes, *, model: str, number: int, owner: str, key: idempotency.Key | None
 ) -> Response:
-    earlier = jobs.submitted(here.database, key) if key else None
+    earlier = submissions.submitted(here.database, key) if key else None
     if earlier is not None:
         return accepted(here, earlier, replayed=True)
     taken, spec, warnings = _compressed(here, body, model=model, number=number, owner=owner)
@@ -138,18 +137,18 @@ def _submit(
     taken: rework.TakenUp,
     spec: ResolvedSpec,
     *,
-    kind: jobs.ErrandKind,
+    kind: submissions.ActionKind,
     warnings: list[str],
     key: idempotency.Key | None,
 ) -> Response:
-    job, replayed = jobs.submit(
+    job, replayed = submissions.submit(
         here.database,
         owner=taken.version.owner,
         spec=spec,
         settings=here.settings,
         warnings=warnings,
         key=key,
-        errand=taken.errand(kind),
+        action=taken.action(kind),
     )
     return accepted(here, job, replayed=replayed)
 

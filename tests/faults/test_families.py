@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import select
 
 from models_store.datasets import store as datasets
-from models_store.jobs import children
+from models_store.jobs import children, submissions
 from models_store.jobs import store as jobs
+from models_store.jobs.job import TERMINAL
 from models_store.spec.train import TrainSpec, resolve
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
@@ -75,7 +76,7 @@ class Farm:
     def submit(self, **asked: Any) -> jobs.Job:
         document = TINY | {"name": "leaves", "dataset": self.dataset.id} | asked
         spec, _ = resolve(TrainSpec.model_validate(document), datasets.facts(self.dataset))
-        return jobs.submit(self.database, owner=OWNER, spec=spec, settings=self.settings)[0]
+        return submissions.submit(self.database, owner=OWNER, spec=spec, settings=self.settings)[0]
 
     @contextmanager
     def workers(self, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
@@ -95,8 +96,8 @@ class Farm:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             found = jobs.find(self.database, job.id, owner=OWNER)
-            done = sum(child.state in jobs.TERMINAL for child in children.of(self.database, job.id))
-            if found.state in jobs.TERMINAL or done >= ended:
+            done = sum(child.state in TERMINAL for child in children.of(self.database, job.id))
+            if found.state in TERMINAL or done >= ended:
                 return found
             time.sleep(0.1)
         states = [child.state for child in children.of(self.database, job.id)]

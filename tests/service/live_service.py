@@ -58,7 +58,7 @@ class Service:
         if not self._has_dataset:
             samples.insert_dataset(here.database, owner=OWNER)
             self._has_dataset = True
-        job, _ = jobs.submit(here.database, owner=OWNER, spec=spec, settings=here.settings)
+        job, _ = submissions.submit(here.database, owner=OWNER, spec=spec, settings=here.settings)
         with here.database.write() as connection:
             connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(state="running"))
         made = [

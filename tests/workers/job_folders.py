@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models_store.datasets.store import Dataset
-from models_store.jobs.kinds import USUAL_S
+from models_store.jobs.phases import USUAL_S
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
 from models_store.storage.blobs import Blobs

@@ -1,10 +1,9 @@
-"""How far a family is, as a share of its time: what its children took so far, and what the others are expected to."""
+"""Progress of a family, as a share of its time: what its children took so far, and what the others are expected to."""
 
 from collections.abc import Mapping, Sequence
 
-from models_store.jobs import kinds
-from models_store.jobs.families import TERMINAL
-from models_store.jobs.store import Job
+from models_store.jobs import kinds, phases
+from models_store.jobs.job import TERMINAL, Job
 
 
 def of_family(
@@ -17,9 +16,11 @@ def of_family(
     """
     times = [(child.started_at, child.finished_at) for child in tried if child.state in TERMINAL]
     took = [ended - began for began, ended in times if began is not None and ended is not None]
-    usual_s = sum(kinds.expected_s("trial", parent.spec, measured_s).values())
+    child = kinds.of(parent.kind).children
+    assert child is not None, "a parent has children"
+    usual_s = sum(phases.expected_s(child, parent.spec, measured_s).values())
     each_s = max(sum(took) / len(took), 0.1) if took else usual_s
-    last_s = sum(kinds.expected_s("train", parent.spec, measured_s).values()) if publishes else 0.0
+    last_s = sum(phases.expected_s(kinds.LAST_CHILD, parent.spec, measured_s).values()) if publishes else 0.0
     done = len(times) * each_s / (total * each_s + last_s)
     fraction = round(max(float(parent.progress.get("fraction", 0.0)), done), 4)
     latest = max((ended for _, ended in times if ended is not None), default=None)

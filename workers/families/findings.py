@@ -1,13 +1,15 @@
-"""What came of a family: the best trial and its gain on unseen images, or the spread of folds and repeats. No torch."""
+"""Findings of a family: the best trial and its gain on unseen images, or the spread of folds and repeats. No torch."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from models_store.jobs.families import TRIED
-from models_store.jobs.store import FOUND, Job
+from models_store.jobs import kinds
+from models_store.jobs.job import FOUND, Job
+from models_store.jobs.results import Best, Child, Published, Repeated, Run, Searched, Tried
 from models_store.spec.train import ResolvedSpec
+from models_store.spec.validation import KFold
 from models_store.storage.blobs import Blobs
 from models_store.tasks.rooms import target_of
 from workers.families import comparison, folds, search
@@ -25,53 +27,53 @@ SEEDS = (
 )
 
 
-def of_family(
-    blobs: Blobs, parent: Job, spec: ResolvedSpec, children: Sequence[Job]
-) -> tuple[dict[str, Any], Sequence[int]]:
-    """Return a finished parent's result, ready for JSON, and the numbers of the children whose files stay."""
-    tried = [child for child in children if child.kind in TRIED]
-    last = next((child for child in children if child.kind not in TRIED), None)
-    made = (last.result or {}) if last is not None else {}
-    published = {"model": made.get("model"), "version": made.get("version")}
-    if parent.kind == "search":
-        found, kept = _of_search(blobs, spec, tried)
-        return published | found, kept
-    return published | _of_runs(parent.kind, spec, tried), ()
+def of_family(blobs: Blobs, spec: ResolvedSpec, children: Sequence[Job]) -> tuple[Searched | Repeated, Sequence[int]]:
+    """Return a finished parent's result, and the numbers of the children whose files stay."""
+    tried = [child for child in children if kinds.of(child.kind).is_tried]
+    last = next((child for child in children if not kinds.of(child.kind).is_tried), None)
+    made = Published.of_document((last.result or {}) if last is not None else {})
+    return _of_runs(spec, tried, made) if spec.search is None else _of_search(blobs, spec, tried, made)
 
 
-def warnings_of(parent: Job, children: Sequence[Job]) -> Iterator[str]:
+def warnings_of(spec: ResolvedSpec, children: Sequence[Job]) -> Iterator[str]:
     """Yield what was found while a parent's children ran and its owner should know.
 
     That is all of the one that made the version. Trials of a search blow up now and then, which is what it is for; a
     fold or a repeat that does is part of the parent's figures.
     """
     for child in children:
-        name = f"{child.kind} {child.number}: " if child.kind in TRIED else ""
-        if parent.kind == "search" and name:
+        is_tried = kinds.of(child.kind).is_tried
+        if is_tried and spec.search is not None:
             continue
+        name = f"{child.kind} {child.number}: " if is_tried else ""
         for text in child.warnings:
             if text.startswith(FOUND):
                 yield name + text.removeprefix(FOUND)
 
 
-def _of_search(blobs: Blobs, spec: ResolvedSpec, tried: Sequence[Job]) -> tuple[dict[str, Any], Sequence[int]]:
+def _of_search(
+    blobs: Blobs, spec: ResolvedSpec, tried: Sequence[Job], made: Published
+) -> tuple[Searched, Sequence[int]]:
     assert spec.search is not None, "a search has one"
     monitor = spec.training.monitor
-    trials = [search.trial_of(child.state, child.result, parameters=child.parameters) for child in tried]
+    trials = [search.trial_of(child.state, _found(child), parameters=child.parameters) for child in tried]
     number = search.best(trials, direction=search.direction_of(monitor))
     assert number is not None, "a winner was published"
     best = tried[number]
     gain, notes = _gain(blobs, spec, tried[0], best)
     count = sum(trial.outcome == "complete" for trial in trials)
     optimistic = f"the best trial's {monitor} is the best of {count} on the same images, and so optimistic"
-    return {
-        "monitor": monitor,
-        "winner": spec.search.winner,
-        "best": {"number": number, "job": best.id, "parameters": best.parameters, "value": trials[number].value},
-        "trials": [_line(child) for child in tried],
-        "gain": gain,
-        "notes": [optimistic, *notes],
-    }, sorted({0, number})
+    result = Searched(
+        model=made.model,
+        version=made.version,
+        monitor=monitor,
+        winner=spec.search.winner,
+        best=Best(number=number, job=best.id, parameters=best.parameters, value=trials[number].value),
+        trials=[Child(**_line(child)) for child in tried],
+        gain=gain,
+        notes=[optimistic, *notes],
+    )
+    return result, sorted({0, number})
 
 
 def _gain(blobs: Blobs, spec: ResolvedSpec, own: Job, best: Job) -> tuple[dict[str, Any] | None, list[str]]:
@@ -101,24 +103,35 @@ def _gain(blobs: Blobs, spec: ResolvedSpec, own: Job, best: Job) -> tuple[dict[s
     return gain, notes
 
 
-def _of_runs(kind: str, spec: ResolvedSpec, tried: Sequence[Job]) -> dict[str, Any]:
+def _of_runs(spec: ResolvedSpec, tried: Sequence[Job], made: Published) -> tuple[Repeated, Sequence[int]]:
     done = [child for child in tried if child.state == "succeeded"]
-    results = [child.result or {} for child in done]
-    splits = results[0].get("metrics", {}) if results else {}
-    notes = [SHARED if kind == "k_fold" else SEEDS]
+    figures = [_found(child).metrics or {} for child in done]
+    notes = [SHARED if isinstance(spec.validation, KFold) else SEEDS]
     if len(done) < len(tried):
         notes.append(f"{len(tried) - len(done)} of {len(tried)} runs came to no result and are left out of the figures")
     if 1 < len(done) < FEW_RUNS:
         notes.append(f"an interval of {len(done)} runs is wide and rests on the figures being normally distributed")
-    return {
-        "monitor": spec.training.monitor,
-        "runs": [_line(child) | {"metrics": (child.result or {}).get("metrics")} for child in tried],
-        "summary": {split: folds.summary([result["metrics"].get(split, {}) for result in results]) for split in splits},
-        "notes": notes,
-    }
+    result = Repeated(
+        model=made.model,
+        version=made.version,
+        monitor=spec.training.monitor,
+        runs=[Run(**_line(child), metrics=_found(child).metrics) for child in tried],
+        summary={split: folds.summary([of_run.get(split, {}) for of_run in figures]) for split in (figures or [{}])[0]},
+        notes=notes,
+    )
+    return result, ()
+
+
+def _found(child: Job) -> Tried:
+    return Tried.of_document(child.result or {})
 
 
 def _line(child: Job) -> dict[str, Any]:
-    result = child.result or {}
-    told = {"number": child.number, "job": child.id, "state": child.state, "value": result.get("value")}
-    return told | ({"pruned": True} if result.get("pruned") else {})
+    found = _found(child)
+    return {
+        "number": child.number,
+        "job": child.id,
+        "state": child.state,
+        "value": found.value,
+        "pruned": found.pruned,
+    }

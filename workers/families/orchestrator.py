@@ -18,19 +18,19 @@ from pydantic import ValidationError
 
 from models_store.datasets import store as datasets
 from models_store.errors import Invalid
-from models_store.jobs import children, claims, housekeeping, stage_costs
+from models_store.jobs import children, claims, housekeeping, kinds, stage_costs
 from models_store.jobs import store as jobs
 from models_store.jobs.children import NewChild
 from models_store.jobs.claims import Claim, Stale
-from models_store.jobs.families import TERMINAL, TRIED
-from models_store.jobs.kinds import FAMILY_PHASES
-from models_store.jobs.store import Job
+from models_store.jobs.job import TERMINAL, Job
+from models_store.jobs.results import Tried
 from models_store.models import references
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.space import Parameters, applied, planned, value_at
 from models_store.spec.train import ResolvedSpec
 from models_store.spec.upgrade import read_resolved
+from models_store.spec.validation import KFold
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from workers.families import family_progress, findings, search
@@ -69,8 +69,8 @@ def step(database: Database, blobs: Blobs, claim: Claim, *, settings: Settings) 
     try:
         new = family.next_children()
         if new is None:
-            result, kept = findings.of_family(blobs, claim.job, family.spec, family.children)
-            for warning in findings.warnings_of(claim.job, family.children):
+            result, kept = findings.of_family(blobs, family.spec, family.children)
+            for warning in findings.warnings_of(family.spec, family.children):
                 claims.keep_warning(database, claim, warning)
             children.finish(database, claim, result, keep_files_of=kept)
             return "succeeded"
@@ -94,12 +94,16 @@ def trials_of(database: Database, parent_id: str, *, monitor: str) -> list[Trial
     for each in children.standings(database, parent_id):
         rows = [row for row in measured.get(each.job_id, ()) if row.get(monitor) is not None]
         by_epoch = {int(row["epoch"]): float(row[monitor]) for row in rows}
-        trials.append(search.trial_of(each.state, each.result, parameters=each.parameters, by_epoch=by_epoch))
+        trials.append(
+            search.trial_of(
+                each.state, Tried.of_document(each.result or {}), parameters=each.parameters, by_epoch=by_epoch
+            )
+        )
     return trials
 
 
-class Referee:
-    """Says after each epoch of a trial whether it goes on."""
+class EarlyStopping:
+    """Decision after each epoch of a trial whether it goes on."""
 
     def __init__(self, database: Database, trial: Job) -> None:
         assert trial.parent_id is not None, "a trial has a parent"
@@ -110,7 +114,7 @@ class Referee:
         self._search, self._monitor = parent.search, parent.training.monitor
         self._epochs = int(trial.spec["training"]["epochs"])
 
-    def stops(self) -> dict[str, object] | None:
+    def verdict(self) -> Tried | None:
         """Return the result of a trial that is to stop now; None: it goes on."""
         if self._number == 0 or not search.prunes(self._search):
             return None
@@ -122,7 +126,7 @@ class Referee:
         if not search.should_stop(self._search, trials, self._number, direction=direction):
             return None
         value = max(by_epoch.values()) if direction == "maximize" else min(by_epoch.values())
-        return {"pruned": True, "value": value, "epochs": max(by_epoch)}
+        return Tried(value=value, epochs=max(by_epoch), pruned=True)
 
 
 class _Family:
@@ -132,12 +136,14 @@ class _Family:
         self.database, self.parent = database, parent
         self.spec = read_resolved(parent.spec)
         self.children = children.of(database, parent.id)
-        self.tried = [child for child in self.children if child.kind in TRIED]
-        self.last = next((child for child in self.children if child.kind not in TRIED), None)
+        self.tried = [child for child in self.children if kinds.of(child.kind).is_tried]
+        self.last = next((child for child in self.children if not kinds.of(child.kind).is_tried), None)
         self.ended = sum(child.state in TERMINAL for child in self.children)
         self.total = planned(self.spec)
         self.publishes = self.spec.validation is None or self.spec.validation.publish
-        self.phase = FAMILY_PHASES[parent.kind]
+        kind = kinds.of(parent.kind)
+        assert kind.children is not None, "a parent has children"
+        self.child, self.phase = kind.children, kind.phases[0]
         self.fitted = self.spec.training.fit_to_budget
         self.planner = next((child for child in self.tried if _has_a_plan(child)), None)
 
@@ -152,14 +158,14 @@ class _Family:
             return None
         is_searched = len(self.tried) == self.total and self.ended == self.total
         if not is_searched:
-            return self._trials() if self.parent.kind == "search" else self._runs()
+            return self._runs() if self.spec.search is None else self._trials()
         if not any(child.state == "succeeded" for child in self.tried):
             first = self.tried[0]
             raise EveryChildFailed(f"none of the {self.total} parts succeeded; the first, {first.id}, {_how(first)}")
         if not self.publishes:
             return None
         self.phase = "publishing"
-        return [self._winner() if self.parent.kind == "search" else self._plain()]
+        return [self._plain() if self.spec.search is None else self._winner()]
 
     def progress(self) -> dict[str, object]:
         """Return the parent's progress: how many of its children have ended, and what share of its time that is."""
@@ -180,7 +186,7 @@ class _Family:
             number = len(trials)
             if number == 0:
                 own = {path: value_at(self.parent.spec, path) for path in wanted.space}
-                child = NewChild(0, "trial", self._document(), parameters=own)
+                child = NewChild(0, self.child, self._document(), parameters=own)
             else:
                 direction = search.direction_of(monitor)
                 values = search.suggest(wanted, trials, seed=self.spec.seed, direction=direction)
@@ -199,26 +205,26 @@ class _Family:
             spec = ResolvedSpec.model_validate(document, context=facts)
             document = references.pin(spec, self.database, owner=owner, classes=classes).model_dump(mode="json")
         except (references.SourceNotFound, references.SourceUnfit) as error:
-            return NewChild(number, "trial", document, parameters=values, problem=error.as_problem())
+            return NewChild(number, self.child, document, parameters=values, problem=error.as_problem())
         except ValidationError as error:
             said = "; ".join(fault["msg"] for fault in error.errors()[:3])
             problem = TrialInvalid(f"these values contradict each other: {said}").as_problem()
-            return NewChild(number, "trial", document, parameters=values, problem=problem)
+            return NewChild(number, self.child, document, parameters=values, problem=problem)
         except (LookupError, TypeError, ValueError) as error:  # one value has taken away what another is to change
             problem = TrialInvalid(f"these values can't be set together: {error!r}").as_problem()
-            return NewChild(number, "trial", document, parameters=values, problem=problem)
-        return NewChild(number, "trial", document, parameters=values)
+            return NewChild(number, self.child, document, parameters=values, problem=problem)
+        return NewChild(number, self.child, document, parameters=values)
 
     def _runs(self) -> list[NewChild]:
         """Return the next folds or repeats."""
         validation = self.spec.validation
         assert validation is not None, "these kinds have one"
         numbers = range(len(self.tried), len(self.tried) + self._room(validation.parallel))
-        if validation.kind == "k_fold":
-            return [NewChild(number, "fold", self._document()) for number in numbers]
+        if isinstance(validation, KFold):
+            return [NewChild(number, self.child, self._document()) for number in numbers]
         seeds = [(number, (self.spec.seed + number) % 2**32) for number in numbers]
         return [
-            NewChild(number, "repeat", self._document() | {"seed": seed}, parameters={"seed": seed})
+            NewChild(number, self.child, self._document() | {"seed": seed}, parameters={"seed": seed})
             for number, seed in seeds
         ]
 
@@ -232,10 +238,10 @@ class _Family:
         best = self.tried[number]
         assert self.spec.search is not None, "a search has one"
         files = {"trained": (best.files or {})["weights"]} if self.spec.search.winner == "promote" else None
-        return NewChild(self.total, "train", self._planned(best.spec), parameters=best.parameters, files=files)
+        return NewChild(self.total, kinds.LAST_CHILD, self._planned(best.spec), parameters=best.parameters, files=files)
 
     def _plain(self) -> NewChild:
-        return NewChild(self.total, "train", self._document())
+        return NewChild(self.total, kinds.LAST_CHILD, self._document())
 
     def _document(self) -> dict[str, Any]:
         return self._planned(self.parent.spec) | {"search": None, "validation": None}

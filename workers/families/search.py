@@ -6,14 +6,15 @@ something is to be decided, and thrown away. So there is one truth, and any proc
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from models_store.jobs.families import TERMINAL
+from models_store.jobs.job import TERMINAL
+from models_store.jobs.results import Tried
 from models_store.spec.search import Distribution, Grid, Random, Search, SuccessiveHalving, Tpe
 from models_store.spec.space import Parameters, grid_values
 from models_store.spec.training import FALLING
@@ -40,18 +41,18 @@ class Trial:
 
 def trial_of(
     state: str,
-    result: Mapping[str, Any] | None,
+    result: Tried,
     *,
     parameters: Parameters | None,
     by_epoch: dict[int, float] | None = None,
 ) -> Trial:
     """Return a trial as its row has it, with what its events say of its epochs."""
-    known, found = parameters or {}, result or {}
+    known = parameters or {}
     if state not in TERMINAL:
         return Trial(known, "running", None, by_epoch or {})
     if state != "succeeded":
         return Trial(known, "failed", None, by_epoch or {})
-    return Trial(known, "pruned" if found.get("pruned") else "complete", found.get("value"), by_epoch or {})
+    return Trial(known, "pruned" if result.pruned else "complete", result.value, by_epoch or {})
 
 
 def direction_of(monitor: str) -> Direction:

@@ -7,10 +7,12 @@ from typing import Any
 
 from models_store.datasets import store as datasets
 from models_store.host import cores
-from models_store.jobs import children, reports, stage_costs
+from models_store.jobs import children, kinds, reports, stage_costs
 from models_store.jobs import store as jobs
 from models_store.jobs.claims import Claim
-from models_store.jobs.store import URGENT, Job
+from models_store.jobs.job import Job
+from models_store.jobs.kinds import URGENT
+from models_store.jobs.results import Tried
 from models_store.models import references, registry
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
@@ -60,7 +62,7 @@ def _measured_s(
     database: Database, job: Job, dataset: datasets.Dataset | None, *, is_trained: bool
 ) -> dict[str, float]:
     """Return what earlier jobs let expect of each stage; a net that is trained already is not trained again."""
-    if job.kind == "preview" or dataset is None:
+    if dataset is None or not kinds.of(job.kind).is_listed:  # a preview has ended before its time could be reckoned
         return {}
     measured_s = stage_costs.expected_s(database, job.spec, dataset.card)
     return measured_s | ({"training": 0.0} if is_trained else {})
@@ -68,12 +70,13 @@ def _measured_s(
 
 def _of_kind(database: Database, blobs: Blobs, job: Job) -> dict[str, Any]:
     """Return what a trainer of this kind of job must know besides."""
-    if job.kind == "preview":
-        return {"preview": job.parameters}
-    if job.kind == "compress":
+    kind = kinds.of(job.kind)
+    if kind.takes_up_a_version and kind.publishes:
         return _teacher(database, job) | {"promoted": _trained(database, blobs, job), "compressed_from": _taken_up(job)}
-    if job.kind == "measure":
+    if kind.takes_up_a_version:
         return {"variants": _variants(database, job)}
+    if not kind.trains:
+        return {"preview": job.parameters}
     start = references.initial_weights(database, job.spec, owner=job.owner)
     return {"initial_weights": start} | _teacher(database, job) | _part_in_family(database, job)
 
@@ -89,10 +92,12 @@ def _part_in_family(database: Database, job: Job) -> dict[str, Any]:
     if job.parent_id is None:
         return {}
     parent = jobs.find(database, job.parent_id, owner=job.owner)
-    if job.kind == "trial":
-        return {"keeps_weights": parent.spec["search"]["winner"] == "promote"}
-    if job.kind == "fold":
+    if kinds.of(job.kind).is_tried:
+        if parent.spec["search"] is not None:
+            return {"keeps_weights": parent.spec["search"]["winner"] == "promote"}
         shared = parent.spec["validation"]
+        if "folds" not in shared:
+            return {}
         fold = {"index": job.number, "folds": shared["folds"], "seed": job.spec["seed"], "grouped": shared["group"]}
         return {"fold": fold}
     if (job.files or {}).get("trained") is None:
@@ -102,10 +107,14 @@ def _part_in_family(database: Database, job: Job) -> dict[str, Any]:
 
 def _promoted(database: Database, parent: Job, *, weights: str) -> dict[str, Any]:
     winner = next(child for child in children.of(database, parent.id) if (child.files or {}).get("weights") == weights)
-    assert winner.result is not None, "it was trained"
-    history = children.metrics(database, parent.id)[winner.id]
-    known = {name: winner.result[name] for name in ("best_epoch", "precision", "batch_size")}
-    return {"weights": weights, "history": history, **known}
+    found = Tried.of_document(winner.result or {})
+    return {
+        "weights": weights,
+        "history": children.metrics(database, parent.id)[winner.id],
+        "best_epoch": found.best_epoch,
+        "precision": found.precision,
+        "batch_size": found.batch_size,
+    }
 
 
 def _trained(database: Database, blobs: Blobs, job: Job) -> dict[str, Any]:

@@ -8,9 +8,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from models_store.jobs import claims, stage_costs
+from models_store.jobs import claims, kinds, stage_costs
 from models_store.jobs.claims import Claim
-from models_store.jobs.families import TRIED
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
@@ -18,6 +17,7 @@ from workers.families import orchestrator
 from workers.process.log_book import LogBook
 
 if TYPE_CHECKING:
+    from models_store.jobs.results import Tried
     from workers.process.trainer_process import Report
 
 TOGETHER_S = 0.2
@@ -40,8 +40,9 @@ class Delivery:
         self._log = LogBook(database, claim, settings=settings, clock=clock)
         self._waiting: list[Report] = []
         self._written_at = 0.0
-        self._referee = orchestrator.Referee(database, claim.job) if claim.job.kind == "trial" else None
-        self.stopped_early: dict[str, Any] | None = None
+        self._kind = kinds.of(claim.job.kind)
+        self._early_stopping = orchestrator.EarlyStopping(database, claim.job) if self._kind.stops_early else None
+        self.stopped_early: Tried | None = None
         """the result of a trial that is worth no more epochs"""
 
     @property
@@ -102,9 +103,9 @@ class Delivery:
         claims.report(self._database, self._claim, events)
         del self._waiting[: len(events)]
         self._log.written(events)
-        if self._referee is not None and any(kind == "metrics" and "epoch" in data for kind, data in events):
-            self.stopped_early = self.stopped_early or self._referee.stops()
+        if self._early_stopping is not None and any(kind == "metrics" and "epoch" in data for kind, data in events):
+            self.stopped_early = self.stopped_early or self._early_stopping.verdict()
 
     def _keep_cost(self, cost: stage_costs.Cost) -> None:
-        if self._claim.job.kind not in TRIED or cost.stage in ALIKE_IN_CHILDREN:
+        if not self._kind.is_tried or cost.stage in ALIKE_IN_CHILDREN:
             stage_costs.record(self._database, self._claim.job.id, cost)

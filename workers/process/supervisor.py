@@ -16,11 +16,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models_store.errors import StorageFull
 from models_store.host import cgroups
-from models_store.jobs import claims, leases
+from models_store.jobs import claims, kinds, leases
 from models_store.jobs.claims import Claim, Stale
-from models_store.jobs.families import FAMILIES
-from models_store.jobs.store import URGENT
+from models_store.jobs.kinds import URGENT
+from models_store.jobs.results import Finished
 from models_store.models import measure, publish
+from models_store.models.measure import Remeasurement
 from models_store.models.publish import Publication
 from models_store.settings import Settings
 from models_store.storage import disk
@@ -36,8 +37,6 @@ from workers.process.persistence import AwakeClock, StopFlag, persist
 from workers.process.trainer_process import Report, TrainerProcess
 from workers.process.trainer_start import FRESH
 
-PUBLISHING = ("train", "compress")
-"""kinds of jobs whose result is a version"""
 URGENT_STALL_S = 120.0
 """longest time without progress of an urgent job: nobody waits longer for it, and others wait behind it"""
 
@@ -62,7 +61,7 @@ def supervise(
     if claim.job.priority >= URGENT:
         settings = settings.model_copy(update={"stall_s": min(settings.stall_s, URGENT_STALL_S)})
     try:
-        if claim.job.kind in FAMILIES:
+        if kinds.of(claim.job.kind).is_parent:
             return orchestrator.step(database, blobs, claim, settings=settings)
         folder = staging.make(claim, settings)
         assignment = assign(database, blobs, claim, staging=folder)
@@ -127,7 +126,7 @@ class _Watch:
                 return self._drain()
             if self._delivery.stopped_early is not None and self._result is None:
                 self._trainer.kill()
-                self._result = {"result": self._delivery.stopped_early, "files": None}
+                self._result = Finished(self._delivery.stopped_early.as_document()).as_document()
                 return self._conclude()
             if (crash := self._progress.crash()) is not None:
                 self._trainer.kill()
@@ -182,16 +181,18 @@ class _Watch:
 
     def _hand_over(self, result: dict[str, Any]) -> str:
         """End the job well, with what its kind makes."""
+        kind = kinds.of(self._claim.job.kind)
         try:
-            if self._claim.job.kind in PUBLISHING:
-                number = publish.publish(self._database, self._claim, Publication.of(result))
+            if kind.publishes:
+                number = publish.publish(self._database, self._claim, Publication.of_document(result))
                 outcome = f"succeeded: {self._claim.job.name}:{number}"
-            elif self._claim.job.kind == "measure":
-                measure.record(self._database, self._claim, **result)
+            elif kind.takes_up_a_version:
+                measure.record(self._database, self._claim, Remeasurement.of_document(result))
                 outcome = "succeeded"
             else:
+                finished = Finished.of_document(result)
                 with self._database.write() as connection:
-                    claims.succeed(connection, self._claim, result["result"], files=result["files"])
+                    claims.succeed(connection, self._claim, finished.result, files=finished.files)
                 outcome = "succeeded"
         except Stale:
             return self._confirm_cancel()

@@ -16,8 +16,7 @@ import torch
 
 from models_store.errors import EspalierError
 from models_store.host import cores
-from models_store.jobs import kinds
-from models_store.jobs.families import TRIED
+from models_store.jobs import kinds, phases
 from models_store.settings import Settings
 from models_store.spec.upgrade import read_resolved
 from models_store.storage import disk
@@ -29,9 +28,14 @@ from workers.process.checkpoints import JobCheckpoints
 from workers.process.progress import Drained
 from workers.process.reporting import PipeReporter
 from workers.stages.context import Work
-from workers.stories import measure, preview, trial
-from workers.stories.supervised import run
+from workers.stories import measure, preview, supervised, trial
 
+STORIES: dict[kinds.Story, Callable[[Work], None]] = {
+    "supervised": supervised.run,
+    "trial": trial.run,
+    "measure": measure.run,
+    "preview": preview.run,
+}
 URGENT_NICE = 5  # a third of a training's share of a core that both want
 FIRST_TO_BE_KILLED = 1000  # proc(5), oom_score_adj
 
@@ -46,7 +50,7 @@ def main(arguments: list[str]) -> int:
     assignment = Assignment.read(Path(path))
     spec = read_resolved(assignment.spec)
     memory = memory_needed if _trains_from_the_start(assignment) else None
-    plan = kinds.expected_s(assignment.kind, spec.model_dump(mode="json"), assignment.measured_s)
+    plan = phases.expected_s(assignment.kind, spec.model_dump(mode="json"), assignment.measured_s)
     reporter = PipeReporter(int(reports), plan=[*plan.items()], memory=memory, done=assignment.progress)
     for phase in plan.keys() - ({"training"} - assignment.measured_s.keys()):
         reporter.expect(phase, plan[phase])
@@ -67,9 +71,9 @@ def main(arguments: list[str]) -> int:
             keep=lambda sha256: reporter.say("checkpoint", {"sha256": sha256}),
             log=reporter.log,
         )
-        _story(assignment.kind)(
-            Work(assignment, settings, spec, device_of(assignment, settings), blobs, reporter, checkpoints)
-        )
+        story = kinds.of(assignment.kind).story
+        assert story is not None, "a parent has no trainer"
+        STORIES[story](Work(assignment, settings, spec, device_of(assignment, settings), blobs, reporter, checkpoints))
         reporter.end_phase()
     except Drained:
         return EXIT_DRAINED
@@ -106,8 +110,7 @@ def memory_needed() -> dict[str, int | str]:
 
 def _trains_from_the_start(assignment: Assignment) -> bool:
     """Tell whether nothing is taken up from an earlier attempt or another job: its phases take as long as they take."""
-    is_training = assignment.kind in {"train", *TRIED}
-    return is_training and assignment.promoted is None and not assignment.checkpoints
+    return kinds.of(assignment.kind).trains and assignment.promoted is None and not assignment.checkpoints
 
 
 def give_way() -> None:
@@ -150,14 +153,6 @@ def choose_device(wanted: str) -> torch.device:
             "DEVICE is `cuda` and torch finds no CUDA device; check nvidia-smi, or set DEVICE=auto"
         )
     return torch.device("cuda" if is_there else "cpu")
-
-
-def _story(kind: str) -> Callable[[Work], None]:
-    if kind == "preview":
-        return preview.run
-    if kind == "measure":
-        return measure.run
-    return trial.run if kind in TRIED else run
 
 
 if __name__ == "__main__":

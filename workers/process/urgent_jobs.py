@@ -8,8 +8,8 @@ down. The broker wakes the thread, which also looks at the database every `poll_
 import logging
 import threading
 
-from models_store.jobs import store as jobs
 from models_store.jobs import urgent
+from models_store.jobs.kinds import URGENT
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
@@ -56,6 +56,6 @@ class UrgentJobs:
     def _do_what_is_due(self, database: Database, blobs: Blobs) -> None:
         self.is_at_work = True  # before the look at the flag: who sets the flag and then finds False need not wait
         try:
-            claim_loop.work_on(database, blobs, settings=self._settings, stop=self._stop, least_priority=jobs.URGENT)
+            claim_loop.work_on(database, blobs, settings=self._settings, stop=self._stop, least_priority=URGENT)
         finally:
             self.is_at_work = False

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from models_store.datasets.store import ManifestEntry
-from models_store.jobs import store as jobs
-from models_store.jobs.families import TRIED
+from models_store.jobs import kinds
+from models_store.jobs.job import digest_of
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.ladder import Rung, rungs
 from models_store.spec.train import ResolvedSpec
@@ -28,8 +28,6 @@ from workers.training.allocator import give_back
 from workers.training.costs import Costs, Counts, Estimate
 from workers.training.failures import told_in_our_words
 
-TRAINED = ("train", *TRIED)
-"""kinds of jobs that train by the recipe's plan"""
 SHARE = 0.9
 """of the budget that estimates may fill; the rest is left to what they don't see, and to a host that gets busier"""
 STAGE = "plan"
@@ -56,7 +54,7 @@ def fit(work: Work, entries: list[ManifestEntry]) -> None:
     `work.spec` and `work.plan` are what came of it.
     """
     training = work.spec.training
-    is_trained_here = work.assignment.kind in TRAINED and work.assignment.promoted is None
+    is_trained_here = kinds.of(work.assignment.kind).trains and work.assignment.promoted is None
     if not is_trained_here or training.budget_minutes is None:
         return
     saved = work.checkpoints.load(STAGE)
@@ -64,7 +62,7 @@ def fit(work: Work, entries: list[ManifestEntry]) -> None:
         _take(work, read_resolved(saved["spec"]), Plan(saved["card"], saved["before_s"], saved["epoch_s"]))
         _expect(work)
         return
-    if not training.fit_to_budget and work.assignment.kind in TRIED:
+    if not training.fit_to_budget and kinds.of(work.assignment.kind).is_tried:
         return  # a sibling's plan, or all is set: nothing to find out
     counts = _counts(work, entries)
     if counts.train:
@@ -136,7 +134,7 @@ def _measured(work: Work, counts: Counts, *, budget_s: float) -> tuple[Fitted, d
 def _take(work: Work, spec: ResolvedSpec, plan: Plan) -> None:
     document = spec.model_dump(mode="json")
     work.spec, work.plan = spec, plan
-    work.assignment = replace(work.assignment, spec=document, spec_sha256=jobs.digest_of(document))
+    work.assignment = replace(work.assignment, spec=document, spec_sha256=digest_of(document))
 
 
 def _expect(work: Work) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from models_store.jobs import kinds
 from models_store.spec.train import ResolvedSpec
 from models_store.spec.training import Monitor
 from models_store.spec.upgrade import read_resolved
@@ -23,7 +24,7 @@ PROBE_SHARE = 0.1  # of the progress of training, when the head is trained first
 
 def learn(work: Work, arrays: ImageArrays) -> Trained[Classifier]:
     """Return the trained net, with the weights of its best epoch."""
-    if work.assignment.kind != "compress":  # which has no such phase
+    if kinds.of(work.assignment.kind).has_training:
         work.reporter.phase("training")
     if work.assignment.promoted is not None:
         return _promoted(work, arrays, work.assignment.promoted)

@@ -1,7 +1,6 @@
 """The story of measuring a version again: data → its files on this host → verdicts. No file is made or changed."""
 
-from dataclasses import asdict
-
+from models_store.models.measure import Remeasurement
 from workers.stages.accept import judge
 from workers.stages.context import Variant, Work
 from workers.stories.supervised import measure_files, read_data
@@ -29,4 +28,4 @@ def run(work: Work) -> None:
         stopped={name: variant.stopped for name, variant in variants.items() if variant.stopped is not None},
         batch_dependent=[name for name, variant in variants.items() if variant.batch_dependent],
     )
-    work.reporter.say("result", asdict(judged))
+    work.reporter.say("result", Remeasurement(judged.measured, judged.defaults).as_document())

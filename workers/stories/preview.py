@@ -1,6 +1,7 @@
 """The story of a preview: a few images, changed as training would change them, on one sheet."""
 
 from models_store.datasets.store import read_manifest
+from models_store.jobs.results import Finished, Nothing
 from models_store.tasks.image.preview import Preview
 from workers.stages.context import Work
 from workers.tasks.image.preview import contact_sheet
@@ -17,4 +18,5 @@ def run(work: Work) -> None:
         target=target,
         max_pixels=work.settings.image_max_pixels,
     )
-    work.reporter.say("result", {"result": {}, "files": {"preview": work.blobs.put(target).sha256}})
+    finished = Finished(Nothing().as_document(), {"preview": work.blobs.put(target).sha256})
+    work.reporter.say("result", finished.as_document())

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from models_store.datasets.store import ManifestEntry
+from models_store.jobs import kinds
+from models_store.jobs.results import Finished, Tried
 from workers.evaluation import figures
 from workers.families.folds import splits_of_fold
 from workers.stages.context import Work
@@ -76,7 +78,7 @@ def answer(
         outputs_NK = wanted.outputs(logits_NK).float().numpy()
         told = wanted.epoch_metrics(logits_NK, wanted.of(rows))
         metrics[split] = {name.removeprefix("val_"): value for name, value in told.items()}
-        if work.assignment.kind != "trial":  # those are compared by one figure
+        if not kinds.of(work.assignment.kind).stops_early:  # those are compared by one figure
             metrics[split] |= figures.headline(wanted.target, outputs_NK, arrays.targets[rows], arrays.classes)
         answers |= {f"{split}_rows": rows, f"{split}_outputs": outputs_NK, f"{split}_targets": arrays.targets[rows]}
     if work.assignment.fold is not None:
@@ -97,12 +99,12 @@ def hand_over(
     if work.assignment.keeps_weights:
         weights = image_task.save(trained.classifier, work.staging / "weights.safetensors")
         files["weights"] = work.blobs.put(weights).sha256
-    result = {
-        "value": trained.history[trained.best_epoch - 1][work.spec.training.monitor],
-        "metrics": metrics,
-        "best_epoch": trained.best_epoch,
-        "epochs": len(trained.history),
-        "precision": trained.precision,
-        "batch_size": trained.batch_size,
-    }
-    work.reporter.say("result", {"result": result, "files": files})
+    result = Tried(
+        value=trained.history[trained.best_epoch - 1][work.spec.training.monitor],
+        metrics=metrics,
+        best_epoch=trained.best_epoch,
+        epochs=len(trained.history),
+        precision=trained.precision,
+        batch_size=trained.batch_size,
+    )
+    work.reporter.say("result", Finished(result.as_document(), files).as_document())

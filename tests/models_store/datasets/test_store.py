@@ -11,7 +11,7 @@ from models_store.archives.rules import ArchiveCorrupt, MemberNameRefused, Unpac
 from models_store.datasets import store as datasets
 from models_store.datasets.checks import DatasetUnusable
 from models_store.errors import StorageFull
-from models_store.jobs import store as jobs
+from models_store.jobs import submissions
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.blobs import Blob, Blobs
@@ -551,7 +551,9 @@ def test_a_dataset_goes_only_when_its_jobs_have_ended(
     database: Database, blobs: Blobs, settings: Settings, tmp_path: Path
 ) -> None:
     dataset = Store(database, blobs, settings, tmp_path / "upload").ingest(class_files("oak", "elm", count=3))
-    job, _ = jobs.submit(database, owner=OWNER, spec=a_train_spec(dataset=dataset.id), settings=settings, key=None)
+    job, _ = submissions.submit(
+        database, owner=OWNER, spec=a_train_spec(dataset=dataset.id), settings=settings, key=None
+    )
 
     with pytest.raises(datasets.DatasetInUse, match=job.id):
         datasets.delete(database, dataset.id, owner=OWNER)

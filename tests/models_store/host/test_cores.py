@@ -78,7 +78,7 @@ def a_running_job(database: Database, settings: Settings) -> claims.Claim:
 
 def running(database: Database, settings: Settings, *, process: Process | None = None) -> claims.Claim:
     """Claim a new job; its attempt is told to be of another process."""
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings)
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings)
     claim = claims.claim(database, settings=settings)
     assert claim is not None
     if process is not None:
@@ -131,7 +131,7 @@ def test_trainers_of_other_containers_share_the_machine_alone(
 
 
 def test_an_urgent_job_takes_no_share(database: Database, settings: Settings, a_running_job: claims.Claim) -> None:
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, errand=jobs.Errand("preview", {}))
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, action=submissions.Action("preview", {}))
 
     claim = claims.claim(database, settings=settings)
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from models_store.jobs import children, claims, events, leases
+from models_store.jobs import children, claims, events, leases, results, submissions
 from models_store.jobs import store as jobs
 from models_store.jobs.children import NewChild
 from models_store.jobs.claims import Claim, Stale
@@ -26,7 +26,7 @@ def dataset(database: Database) -> None:
 @pytest.fixture
 def parent(database: Database, settings: Settings) -> Claim:
     """A search that a worker has just claimed."""
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(search=SEARCH), settings=settings)
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(search=SEARCH), settings=settings)
     return claimed(database, settings)
 
 
@@ -220,7 +220,7 @@ def test_a_finished_parent_gives_up_the_files_of_those_that_are_not_needed(
     for claim in [claimed(database, settings) for _ in range(2)]:
         succeed(database, claim)
 
-    children.finish(database, claimed(database, settings), {"notes": []}, keep_files_of=(1,))
+    children.finish(database, claimed(database, settings), results.Repeated("val_loss", runs=[]), keep_files_of=(1,))
 
     assert state(database, parent.job.id) == "succeeded"
     assert [child.files for child in children.of(database, parent.job.id)] == [None, {"answers": "a" * 64}]
@@ -295,13 +295,13 @@ def test_a_child_is_not_retried_by_itself(database: Database, settings: Settings
     claims.fail(database, claimed(database, settings), PROBLEM)
 
     with pytest.raises(jobs.ChildNotRetried):
-        jobs.retry(database, child_id, owner=OWNER, settings=settings)
+        submissions.retry(database, child_id, owner=OWNER, settings=settings)
 
 
 def test_a_retried_parent_begins_with_new_children(database: Database, settings: Settings, parent: Claim) -> None:
     wait_for(database, parent, a_child(0))
     jobs.cancel(database, parent.job.id, owner=OWNER)
 
-    again = jobs.retry(database, parent.job.id, owner=OWNER, settings=settings)
+    again = submissions.retry(database, parent.job.id, owner=OWNER, settings=settings)
 
     assert (again.kind, again.state, children.of(database, again.id)) == ("search", "queued", [])

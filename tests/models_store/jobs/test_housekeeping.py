@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import update
 
-from models_store.jobs import claims, leases
+from models_store.jobs import claims, leases, submissions
 from models_store.jobs import store as jobs
 from models_store.jobs.housekeeping import Patrol
 from models_store.settings import Settings
@@ -57,7 +57,7 @@ def patrol(postgresql_database: Database, blobs: Blobs, settings: Settings) -> I
 
 
 def running_elsewhere(database: Database, settings: Settings) -> claims.Claim:
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings)
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings)
     claim = claims.claim(database, settings=settings)
     assert claim is not None
     with database.write() as connection:

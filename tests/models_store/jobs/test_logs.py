@@ -2,8 +2,7 @@
 
 import pytest
 
-from models_store.jobs import claims, events, logs
-from models_store.jobs import store as jobs
+from models_store.jobs import claims, events, logs, submissions
 from models_store.jobs.claims import Claim
 from models_store.settings import Settings
 from models_store.storage.database import Database
@@ -15,7 +14,7 @@ OWNER = "ada"
 @pytest.fixture
 def claim(database: Database, settings: Settings) -> Claim:
     insert_dataset(database, owner=OWNER)
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings)
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings)
     claim = claims.claim(database, settings=settings)
     assert claim is not None
     return claim

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import Connection, Engine, event, insert, text, update
 
 from models_store.datasets import store as datasets
-from models_store.jobs import children, claims, due, events, leases
+from models_store.jobs import children, claims, due, events, leases, submissions
 from models_store.jobs import store as jobs
+from models_store.jobs.kinds import URGENT
 from models_store.models import removals
 from models_store.settings import Settings
 from models_store.storage import tables
@@ -23,7 +24,7 @@ PARENT = "job_00000parent"
 UNUSED = "ds_1111111111"
 READS: dict[str, Callable[[Database, Settings], object]] = {
     "claim": lambda database, settings: claims.claim(database, settings=settings),
-    "urgent claim": lambda database, settings: claims.claim(database, settings=settings, least_priority=jobs.URGENT),
+    "urgent claim": lambda database, settings: claims.claim(database, settings=settings, least_priority=URGENT),
     "wake-up": lambda database, _: due.for_wake_up(database, older_than_s=30),
     "list": lambda database, _: jobs.listing(database, owner=OWNER, limit=10),
     "later page": lambda database, _: jobs.listing(database, owner=OWNER, limit=10, cursor="job_00000500"),
@@ -132,12 +133,12 @@ def test_jobs_that_wait_for_a_retry_do_not_hold_up_those_that_are_due(crowded: D
 
 
 def test_a_claim_of_urgent_jobs_leaves_all_others(crowded: Database, settings: Settings) -> None:
-    nothing = claims.claim(crowded, settings=settings, least_priority=jobs.URGENT)
-    preview, _ = jobs.submit(
-        crowded, owner=OWNER, spec=a_train_spec(), settings=settings, errand=jobs.Errand("preview", {})
+    nothing = claims.claim(crowded, settings=settings, least_priority=URGENT)
+    preview, _ = submissions.submit(
+        crowded, owner=OWNER, spec=a_train_spec(), settings=settings, action=submissions.Action("preview", {})
     )
 
-    claimed = claims.claim(crowded, settings=settings, least_priority=jobs.URGENT)
+    claimed = claims.claim(crowded, settings=settings, least_priority=URGENT)
 
     assert nothing is None
     assert claimed is not None

@@ -3,11 +3,12 @@
 import pytest
 
 from models_store.datasets import store as datasets
-from models_store.jobs import stage_costs
+from models_store.jobs import stage_costs, submissions
 from models_store.jobs import store as jobs
+from models_store.jobs.kinds import STAGES
 from models_store.jobs.stage_costs import Cost
 from models_store.settings import Settings
-from models_store.spec.stage_work import STAGES, Features
+from models_store.spec.stage_work import Features
 from models_store.storage.database import Database
 from models_store.tasks.image.backbones.backbone import KINDS
 from models_store.tasks.image.backbones.network_sizes import GIGA_MACS, giga_macs
@@ -24,7 +25,7 @@ LITE0 = Features(
 @pytest.fixture
 def job_id(database: Database, settings: Settings) -> str:
     insert_dataset(database, owner=OWNER)
-    job, _ = jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings)
+    job, _ = submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings)
     return job.id
 
 

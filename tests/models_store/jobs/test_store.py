@@ -2,7 +2,7 @@ import pytest
 from sqlalchemy import select
 
 from models_store.datasets import store as datasets
-from models_store.jobs import claims, due, events, housekeeping, idempotency, leases, queue
+from models_store.jobs import claims, due, events, housekeeping, idempotency, leases, queue, submissions
 from models_store.jobs import store as jobs
 from models_store.jobs.claims import Stale
 from models_store.settings import Settings
@@ -49,7 +49,7 @@ def dataset(database: Database) -> None:
 
 
 def submit(database: Database, settings: Settings, **given: object) -> jobs.Job:
-    return jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, **given)[0]
+    return submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, **given)[0]
 
 
 def states(database: Database, job: jobs.Job) -> list[str]:
@@ -74,8 +74,8 @@ def test_another_owners_job_is_not_found(database: Database, settings: Settings)
 def test_the_same_key_and_body_make_one_job(database: Database, settings: Settings) -> None:
     key = idempotency.Key(OWNER, "/train", "key-1", "a" * 64)
 
-    first, first_replayed = jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, key=key)
-    second, second_replayed = jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, key=key)
+    first, first_replayed = submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, key=key)
+    second, second_replayed = submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, key=key)
 
     assert (first.id, first_replayed, second_replayed) == (second.id, False, True)
 
@@ -167,17 +167,17 @@ def test_a_failed_job_is_retried_as_a_new_job_with_the_same_spec(database: Datab
     assert claim is not None
     claims.fail(database, claim, {"code": "diverged", "detail": "the loss is not a number"})
 
-    again = jobs.retry(database, job.id, owner=OWNER, settings=settings)
+    again = submissions.retry(database, job.id, owner=OWNER, settings=settings)
 
     assert (again.state, again.spec_sha256) == ("queued", job.spec_sha256)
     assert again.id != job.id
 
 
 def test_a_retried_preview_is_a_preview(database: Database, settings: Settings) -> None:
-    job = submit(database, settings, errand=jobs.Errand("preview", {"images": 4}))
+    job = submit(database, settings, action=submissions.Action("preview", {"images": 4}))
     jobs.cancel(database, job.id, owner=OWNER)
 
-    again = jobs.retry(database, job.id, owner=OWNER, settings=settings)
+    again = submissions.retry(database, job.id, owner=OWNER, settings=settings)
 
     assert (again.kind, again.parameters, again.priority) == ("preview", {"images": 4}, job.priority)
 
@@ -190,7 +190,7 @@ def test_a_job_from_before_the_vocabulary_grew_is_retried_as_what_it_meant(
     with database.write() as connection:
         connection.execute(tables.job.update().values(spec=OLDER_SPEC))
 
-    spec = jobs.retry(database, job.id, owner=OWNER, settings=settings).spec
+    spec = submissions.retry(database, job.id, owner=OWNER, settings=settings).spec
 
     unchanged = {name: part for name, part in OLDER_SPEC.items() if name != "compression"}
     kept = {name: spec[name] | part if isinstance(part, dict) else part for name, part in unchanged.items()}
@@ -377,7 +377,7 @@ def test_a_key_is_answered_though_its_dataset_is_gone(database: Database, settin
     jobs.cancel(database, job.id, owner=OWNER)
     datasets.delete(database, DATASET_ID, owner=OWNER)
 
-    found = jobs.submitted(database, key)
+    found = submissions.submitted(database, key)
 
     assert found is not None
     assert found.id == job.id

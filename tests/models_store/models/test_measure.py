@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from models_store.jobs import claims
+from models_store.jobs import claims, submissions
 from models_store.jobs import store as jobs
 from models_store.jobs.claims import Stale
 from models_store.models import measure, publish, registry
@@ -23,7 +23,7 @@ SLOW = FAST | {"speedup": 0.5, "accepted": False, "reasons": ["is not faster"], 
 def version(database: Database, settings: Settings) -> registry.Version:
     """A version with two variants, measured on CUDA and on one of them on a CPU."""
     insert_dataset(database, owner=OWNER)
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings)
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings)
     claim = claims.claim(database, settings=settings)
     assert claim is not None
     card = {"kind": "int8", "parent": "fp32"}
@@ -39,23 +39,22 @@ def version(database: Database, settings: Settings) -> registry.Version:
 
 
 def a_measuring(database: Database, settings: Settings) -> claims.Claim:
-    errand = jobs.Errand("measure", {"model": "leaves", "version": 1})
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, errand=errand)
+    action = submissions.Action("measure", {"model": "leaves", "version": 1})
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, action=action)
     claim = claims.claim(database, settings=settings)
     assert claim is not None
     return claim
 
 
-MEASURED: dict[str, Any] = {
-    "measured": {"fp32": {"cpu": FAST | {"host": "another"}}, "int8": {"cpu": SLOW}},
-    "defaults": {"cpu": "fp32"},
-}
+MEASURED = measure.Remeasurement(
+    measured={"fp32": {"cpu": FAST | {"host": "another"}}, "int8": {"cpu": SLOW}}, defaults={"cpu": "fp32"}
+)
 
 
 def test_the_figures_of_a_provider_are_replaced_and_those_of_another_stay(
     database: Database, settings: Settings, version: registry.Version
 ) -> None:
-    measure.record(database, a_measuring(database, settings), **MEASURED)
+    measure.record(database, a_measuring(database, settings), MEASURED)
 
     found = registry.version(database, "leaves", 1, owner=OWNER)
     cards = {variant.name: variant.card for variant in found.variants}
@@ -81,7 +80,7 @@ def test_the_default_variant_goes_along_with_the_default_of_the_provider_that_it
     database: Database, settings: Settings, measured_again: list[dict[Any, str]], default_variant: str
 ) -> None:
     for defaults in measured_again:
-        measure.record(database, a_measuring(database, settings), measured={}, defaults=defaults)
+        measure.record(database, a_measuring(database, settings), measure.Remeasurement({}, defaults))
 
     found = registry.version(database, "leaves", 1, owner=OWNER)
     assert found.default_variant == default_variant
@@ -96,7 +95,7 @@ def test_the_default_variant_of_a_version_made_on_a_gpu_is_not_changed_by_a_meas
         made = {"default_variant": "fp16", "defaults": {"cpu": "int8", "cuda": "fp16"}}
         connection.execute(update(tables.version).values(**made))
 
-    measure.record(database, a_measuring(database, settings), **MEASURED)
+    measure.record(database, a_measuring(database, settings), MEASURED)
 
     assert registry.version(database, "leaves", 1, owner=OWNER).default_variant == "fp16"
 
@@ -105,26 +104,25 @@ def test_the_default_variant_of_a_version_made_on_a_gpu_is_not_changed_by_a_meas
 def test_the_result_tells_what_has_changed(database: Database, settings: Settings) -> None:
     claim = a_measuring(database, settings)
 
-    result = measure.record(database, claim, **MEASURED)
+    result = measure.record(database, claim, MEASURED)
 
-    assert jobs.find(database, claim.job.id, owner=OWNER).result == result
-    assert (result["model"], result["version"]) == ("leaves", 1)
-    assert result["defaults"] == {
-        "before": {"cpu": "int8", "cuda": "fp32"},
-        "after": {"cpu": "fp32", "cuda": "fp32"},
-    }
-    changed = next(each for each in result["measured"] if each["variant"] == "int8")
-    assert (changed["before"]["accepted"], changed["after"]["accepted"]) == (True, False)
-    assert changed["after"]["reasons"] == ["is not faster"]
+    assert jobs.find(database, claim.job.id, owner=OWNER).result == result.as_document()
+    assert (result.model, result.version) == ("leaves", 1)
+    assert result.defaults.before == {"cpu": "int8", "cuda": "fp32"}
+    assert result.defaults.after == {"cpu": "fp32", "cuda": "fp32"}
+    changed = next(each for each in result.measured if each.variant == "int8")
+    assert changed.before is not None
+    assert (changed.before["accepted"], changed.after["accepted"]) == (True, False)
+    assert changed.after["reasons"] == ["is not faster"]
 
 
 @pytest.mark.usefixtures("version")
 def test_a_variant_that_was_never_measured_there_has_no_before(database: Database, settings: Settings) -> None:
-    result = measure.record(
-        database, a_measuring(database, settings), measured={"int8": {"cuda": FAST}}, defaults={"cuda": "int8"}
-    )
+    made = measure.Remeasurement(measured={"int8": {"cuda": FAST}}, defaults={"cuda": "int8"})
 
-    assert [(each["provider"], each["before"]) for each in result["measured"]] == [("cuda", None)]
+    result = measure.record(database, a_measuring(database, settings), made)
+
+    assert [(each.provider, each.before) for each in result.measured] == [("cuda", None)]
 
 
 def test_a_stale_claim_changes_nothing(database: Database, settings: Settings, version: registry.Version) -> None:
@@ -132,7 +130,7 @@ def test_a_stale_claim_changes_nothing(database: Database, settings: Settings, v
     claims.crash(database, claim, settings=settings, reason="it was killed")
 
     with pytest.raises(Stale):
-        measure.record(database, claim, **MEASURED)
+        measure.record(database, claim, MEASURED)
 
     assert registry.version(database, "leaves", 1, owner=OWNER) == version
 
@@ -144,6 +142,6 @@ def test_a_measuring_that_is_to_be_canceled_changes_nothing(
     jobs.cancel(database, claim.job.id, owner=OWNER)
 
     with pytest.raises(Stale):
-        measure.record(database, claim, **MEASURED)
+        measure.record(database, claim, MEASURED)
 
     assert registry.version(database, "leaves", 1, owner=OWNER) == version

@@ -2,8 +2,7 @@ from typing import Any
 
 import pytest
 
-from models_store.jobs import claims
-from models_store.jobs import store as jobs
+from models_store.jobs import claims, submissions
 from models_store.models import publish as publications
 from models_store.models import references, registry
 from models_store.models.references import SourceNotFound, SourceUnfit
@@ -25,7 +24,7 @@ def dataset(database: Database) -> None:
 
 def publish(database: Database, settings: Settings, *, weights_blob: str | None = BLOB, **spec: Any) -> int:
     """Publish a model `leaves` that was trained by this spec."""
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(**{"backbone": SMALL} | spec), settings=settings)
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(**{"backbone": SMALL} | spec), settings=settings)
     claim = claims.claim(database, settings=settings)
     assert claim is not None
     fp32 = registry.Variant("fp32", "a" * 64, 1000, {"kind": "fp32"}, accepted=True)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from models_store.jobs import claims, housekeeping
+from models_store.jobs import claims, housekeeping, submissions
 from models_store.jobs import store as jobs
 from models_store.models import publish, registry
 from models_store.models.providers import Provider
@@ -21,7 +21,7 @@ def dataset(database: Database) -> None:
 
 
 def a_claim(database: Database, settings: Settings, name: str = "leaves") -> claims.Claim:
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(name=name), settings=settings)
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(name=name), settings=settings)
     claim = claims.claim(database, settings=settings)
     assert claim is not None
     return claim

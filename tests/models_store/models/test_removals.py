@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Table, func, select, update
 
 from models_store import descriptions
-from models_store.jobs import claims, events, housekeeping, idempotency
+from models_store.jobs import claims, events, housekeeping, idempotency, submissions
 from models_store.jobs import store as jobs
-from models_store.jobs.store import Errand
+from models_store.jobs.submissions import Action
 from models_store.models import publish as publications
 from models_store.models import registry, removals, rework
 from models_store.settings import Settings
@@ -35,7 +35,7 @@ def dataset(database: Database) -> None:
 
 
 def queued(database: Database, settings: Settings, **changes: Any) -> jobs.Job:
-    return jobs.submit(database, owner=OWNER, spec=a_train_spec(**changes), settings=settings)[0]
+    return submissions.submit(database, owner=OWNER, spec=a_train_spec(**changes), settings=settings)[0]
 
 
 def publish(database: Database, settings: Settings, name: str = "leaves", *, blob: str = ONNX) -> jobs.Job:
@@ -73,7 +73,7 @@ def test_a_versions_auxiliary_files_are_kept_as_long_as_the_version(database: Da
         "auxiliary_blobs": {"vocabulary": VOCABULARY},
     }
 
-    publications.publish(database, claim, publications.Publication.of(made))
+    publications.publish(database, claim, publications.Publication.of_document(made))
 
     served = registry.resolve(database, "leaves", owner=OWNER, provider="cpu")
     assert served.auxiliary_blobs == {"vocabulary": VOCABULARY}
@@ -206,7 +206,9 @@ def test_what_a_crash_leaves_of_a_deleted_job_is_swept(database: Database, blobs
 def test_a_preview_is_deleted_a_while_after_its_end(database: Database, blobs: Blobs, settings: Settings) -> None:
     trained = queued(database, settings)
     old, young, waiting = (
-        jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, errand=jobs.Errand("preview", {}))[0]
+        submissions.submit(
+            database, owner=OWNER, spec=a_train_spec(), settings=settings, action=submissions.Action("preview", {})
+        )[0]
         for _ in range(3)
     )
     for ended in (trained, old, young):
@@ -226,14 +228,14 @@ def test_a_preview_is_deleted_a_while_after_its_end(database: Database, blobs: B
 
 def test_a_key_whose_job_was_deleted_makes_no_second_job(database: Database, settings: Settings) -> None:
     key = idempotency.Key(OWNER, "POST /train", "once", "0" * 64)
-    job, _ = jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, key=key)
+    job, _ = submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, key=key)
     jobs.cancel(database, job.id, owner=OWNER)
     removals.delete_job(database, job.id, owner=OWNER)
 
     with pytest.raises(jobs.JobDeleted, match="use a new key"):
-        jobs.submitted(database, key)
+        submissions.submitted(database, key)
     with pytest.raises(jobs.JobDeleted):
-        jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, key=key)
+        submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, key=key)
 
     assert rows_of(database, tables.job) == 0
 
@@ -296,8 +298,8 @@ USES: dict[str, dict[str, Any]] = {
 
 def use(database: Database, settings: Settings, how: str) -> jobs.Job:
     if how in {"compress", "measure"}:
-        errand = Errand(how, {"model": "leaves", "version": 1})  # type: ignore[arg-type]
-        return jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, errand=errand)[0]
+        action = Action(how, {"model": "leaves", "version": 1})  # type: ignore[arg-type]
+        return submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, action=action)[0]
     job = queued(database, settings, name="other")
     with database.write() as connection:
         connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(spec=job.spec | USES[how]))
@@ -340,12 +342,12 @@ def test_a_job_that_would_build_on_a_deleted_version_is_refused(
     removals.delete_version(database, "leaves", 1, owner=OWNER)
 
     with pytest.raises(registry.ModelNotFound, match="was deleted"):
-        jobs.submit(
+        submissions.submit(
             database,
             owner=OWNER,
             spec=a_train_spec(),
             settings=settings,
-            errand=Errand(kind, {"model": "leaves", "version": 1}),
+            action=Action(kind, {"model": "leaves", "version": 1}),
         )
 
 
@@ -384,10 +386,10 @@ def test_a_teacher_that_was_deleted_is_not_asked_when_its_student_is_compressed(
 def test_whoever_comes_first_wins_between_a_deletion_and_a_use(database: Database, settings: Settings) -> None:
     for number in range(1, 9):
         publish(database, settings)
-        errand = Errand("measure", {"model": "leaves", "version": number})
+        action = Action("measure", {"model": "leaves", "version": number})
         uses: list[Callable[[], object]] = [
             partial(registry.set_alias, database, "leaves", "live", owner=OWNER, number=number),
-            partial(jobs.submit, database, owner=OWNER, spec=a_train_spec(), settings=settings, errand=errand),
+            partial(submissions.submit, database, owner=OWNER, spec=a_train_spec(), settings=settings, action=action),
         ]
         deletion = partial(removals.delete_version, database, "leaves", number, owner=OWNER)
         with ThreadPoolExecutor(2) as pool:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from models_store.jobs import housekeeping
+from models_store.jobs import housekeeping, submissions
 from models_store.jobs import store as jobs
 from models_store.models import safetensors_header, weights
 from models_store.models.safetensors_header import NotSafetensors
@@ -150,7 +150,7 @@ def test_a_file_that_a_job_needs_stays_until_the_job_has_ended(
     insert_dataset(database, owner=OWNER)
     file = added(tmp_path, database, blobs)
     spec = a_train_spec(backbone={"kind": "small_cnn", "weights": file.id})
-    job, _ = jobs.submit(database, owner=OWNER, spec=spec, settings=settings)
+    job, _ = submissions.submit(database, owner=OWNER, spec=spec, settings=settings)
 
     with pytest.raises(WeightsInUse, match=job.id):
         weights.remove(database, file.id, owner=OWNER)
@@ -170,6 +170,6 @@ def test_a_file_that_was_removed_after_it_was_looked_up_stops_the_job_from_being
     weights.remove(database, file.id, owner=OWNER)
 
     with pytest.raises(WeightsNotFound, match=file.id):
-        jobs.submit(database, owner=OWNER, spec=spec, settings=settings)
+        submissions.submit(database, owner=OWNER, spec=spec, settings=settings)
 
     assert jobs.listing(database, owner=OWNER) == ([], None)

@@ -167,8 +167,8 @@ def test_a_dataset_with_its_jobs_and_versions_survives_the_change_of_its_column(
 def test_jobs_without_a_dataset_survive_when_the_change_is_taken_back(database: Database, settings: Settings) -> None:
     insert_dataset(database, owner="ada")
     spec = a_train_spec()
-    with_data = jobs.submit(database, owner="ada", spec=spec, settings=settings)[0]
-    without = jobs.submit(database, owner="ada", spec=spec.model_copy(update={"dataset": None}), settings=settings)[0]
+    with_data = submissions.submit(database, owner="ada", spec=spec, settings=settings)[0]
+    without = submissions.submit(database, owner="ada", spec=spec.model_copy(update={"dataset": None}), settings=settings)[0]
 
     to_revision(database, "0008")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, update
 
-from models_store.jobs import claims
+from models_store.jobs import claims, submissions
 from models_store.jobs import store as jobs
 from models_store.settings import Settings
 from models_store.storage import tables
@@ -36,7 +36,7 @@ def dataset(database: Database) -> None:
 def submitted(database: Database, settings: Settings, *, search: bool) -> jobs.Job:
     asked = {"search": {"kind": "random", "trials": 2, "space": {"optimizer.lr": {"choice": [0.1, 0.2]}}}}
     spec = a_train_spec(**(asked if search else {}))
-    return jobs.submit(database, owner=OWNER, spec=spec, settings=settings)[0]
+    return submissions.submit(database, owner=OWNER, spec=spec, settings=settings)[0]
 
 
 def some_jobs(database: Database, settings: Settings, count: int) -> list[jobs.Job]:

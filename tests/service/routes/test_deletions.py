@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from models_store.jobs import store as jobs
+from models_store.jobs import submissions
 from models_store.storage import tables
 from tests import samples
 from tests.service.live_service import OWNER, Service, a_plain_image, problem_of, running
@@ -34,7 +34,7 @@ def job_of(service: Service, model: str, number: int = 1) -> str:
 def a_job(service: Service, *, state: str, **changes: Any) -> str:
     here = service.context
     spec = samples.a_train_spec(dataset=service.upload()["id"], **changes)
-    job, _ = jobs.submit(here.database, owner=OWNER, spec=spec, settings=here.settings)
+    job, _ = submissions.submit(here.database, owner=OWNER, spec=spec, settings=here.settings)
     with here.database.write() as connection:
         connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(state=state))
     return job.id

@@ -6,7 +6,7 @@ import pytest
 
 from models_store.jobs import stage_costs
 from models_store.jobs.stage_costs import Cost
-from models_store.spec.stage_work import STAGES
+from models_store.jobs.kinds import STAGES
 from tests.service.live_service import Service
 
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner
 
-from models_store.jobs import claims
+from models_store.jobs import claims, submissions
 from models_store.jobs import store as jobs
 from models_store.models import publish, registry
 from models_store.storage import tables
@@ -34,7 +34,7 @@ def finished(service: Service, tmp_path_factory: pytest.TempPathFactory) -> dict
 def running(service: Service) -> jobs.Job:
     here = service.context
     spec = samples.a_train_spec(name="reported", dataset=service.upload()["id"])
-    job, _ = jobs.submit(here.database, owner=OWNER, spec=spec, settings=here.settings)
+    job, _ = submissions.submit(here.database, owner=OWNER, spec=spec, settings=here.settings)
     with here.database.write() as connection:
         connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(state="running"))
     return job

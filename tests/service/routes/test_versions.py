@@ -9,8 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from models_store.jobs import claims
-from models_store.jobs import store as jobs
+from models_store.jobs import claims, submissions
 from models_store.models import measure
 from models_store.storage import tables
 from tests import samples
@@ -264,12 +263,14 @@ def test_a_finished_job_on_a_version_is_done_again_where_it_was_asked_for(
 def test_what_is_told_of_a_version_names_the_new_default_after_a_measuring(service: Service, tmp_path: Path) -> None:
     service.publish("remeasured", write_colour_net(tmp_path / "net.onnx"), variants=("fp16", "fp32"))
     here = service.context
-    errand = jobs.Errand("measure", {"model": "remeasured", "version": 1})
-    job, _ = jobs.submit(here.database, owner=OWNER, spec=samples.a_train_spec(), settings=here.settings, errand=errand)
+    action = submissions.Action("measure", {"model": "remeasured", "version": 1})
+    job, _ = submissions.submit(
+        here.database, owner=OWNER, spec=samples.a_train_spec(), settings=here.settings, action=action
+    )
     with here.database.write() as connection:
         connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(state="running"))
 
-    measure.record(here.database, claims.Claim(job, job.fence), measured={}, defaults={"cpu": "fp32"})
+    measure.record(here.database, claims.Claim(job, job.fence), measure.Remeasurement({}, {"cpu": "fp32"}))
 
     version = service.http.get("/models/remeasured/versions/1").json()
     assert (version["default_variant"], version["defaults"]) == ("fp32", {"cpu": "fp32"})

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from models_store.jobs import children, claims, events
+from models_store.jobs import children, claims, events, submissions
 from models_store.jobs import store as jobs
-from models_store.jobs.families import FAMILIES
+from models_store.jobs.job import FOUND
+from models_store.jobs.kinds import PARENTS
 from models_store.models import publish, registry
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
@@ -66,12 +67,12 @@ def drive(database: Database, blobs: Blobs, settings: Settings, tmp_path: Path) 
 
     def run(*, fate: Play = lambda _: None, **asked: Any) -> jobs.Job:
         spec = a_train_spec(**{"training": {"epochs": 2, "batch_size": 16, "monitor": "val_accuracy"}} | asked)
-        job, _ = jobs.submit(database, owner=OWNER, spec=spec, settings=settings)
+        job, _ = submissions.submit(database, owner=OWNER, spec=spec, settings=settings)
         for _ in range(200):
             claim = claims.claim(database, settings=settings)
             if claim is None:
                 break
-            if claim.job.kind in FAMILIES:
+            if claim.job.kind in PARENTS:
                 supervise(database, blobs, claim, settings=settings, stop=StopFlag())
             else:
                 end_child(claim, fate)
@@ -333,9 +334,9 @@ def test_a_gain_on_few_images_is_told_with_what_can_be_told_from_so_few(
         result = (child.result or {}) | {"value": float(right)}
         children_then.append(replace(child, files={"answers": blobs.put(path).sha256}, result=result))
 
-    result, _ = findings.of_family(blobs, parent, ResolvedSpec.model_validate(parent.spec), children_then)
+    result, _ = findings.of_family(blobs, ResolvedSpec.model_validate(parent.spec), children_then)
 
-    told = [note for note in result["notes"] if "paired test" in note or "from chance" in note]
+    told = [note for note in result.notes if "paired test" in note or "from chance" in note]
     assert len(told) == len(notes)
     assert all(note.startswith(expected) for note, expected in zip(told, notes, strict=True))
 
@@ -400,7 +401,7 @@ def test_what_was_found_in_the_runs_that_count_is_a_warning_of_the_parent(
 
     parent = drive(fate=warn, **asked)
 
-    found = [text.removeprefix(jobs.FOUND) for text in parent.warnings if text.startswith(jobs.FOUND)]
+    found = [text.removeprefix(FOUND) for text in parent.warnings if text.startswith(FOUND)]
     assert found[: len(expected)] == expected
     assert parent.state == "succeeded", parent.problem
 

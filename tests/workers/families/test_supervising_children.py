@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from models_store.jobs import children, claims, events
+from models_store.jobs import children, claims, events, submissions
 from models_store.jobs import store as jobs
 from models_store.jobs.children import NewChild
 from models_store.settings import Settings
@@ -62,7 +62,7 @@ def attempt(database: Database, blobs: Blobs, settings: Settings, tmp_path: Path
 def a_family(database: Database, settings: Settings, *new: NewChild, **asked: Any) -> jobs.Job:
     """Submit a parent and these children."""
     spec = a_train_spec(training=TRAINING, **asked)
-    parent, _ = jobs.submit(database, owner=OWNER, spec=spec, settings=settings)
+    parent, _ = submissions.submit(database, owner=OWNER, spec=spec, settings=settings)
     claim = claims.claim(database, settings=settings)
     assert claim is not None
     children.wait_for(database, claim, new, ended=0, phase="trials", progress={"fraction": 0.0})

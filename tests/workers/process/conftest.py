@@ -20,7 +20,7 @@ def attempt(database: Database, blobs: Blobs, settings: Settings, tmp_path: Path
     def run(program: str, *, stop: StopFlag | None = None, **changes: float) -> str:
         changed = settings.model_copy(update=changes)
         if not jobs.listing(database, owner=OWNER)[0]:
-            jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=changed)
+            submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=changed)
         claim = claims.claim(database, settings=changed)
         assert claim is not None
         script = tmp_path / "trainer.py"

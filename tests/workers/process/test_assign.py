@@ -10,8 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from models_store.errors import NotFound
-from models_store.jobs import claims
-from models_store.jobs import store as jobs
+from models_store.jobs import claims, submissions
 from models_store.jobs.claims import Claim
 from models_store.models import publish, registry, removals, weights
 from models_store.settings import Settings
@@ -49,8 +48,8 @@ def publication(blobs: Blobs, tmp_path: Path) -> publish.Publication:
     return publish.Publication(card, "fp32", variants, weights_blob="c" * 64, files=files)
 
 
-def claimed(store: Database, settings: Settings, *, errand: jobs.Errand | None = None, **spec: Any) -> Claim:
-    jobs.submit(store, owner=OWNER, spec=a_train_spec(**spec), settings=settings, errand=errand)
+def claimed(store: Database, settings: Settings, *, action: submissions.Action | None = None, **spec: Any) -> Claim:
+    submissions.submit(store, owner=OWNER, spec=a_train_spec(**spec), settings=settings, action=action)
     claim = claims.claim(store, settings=settings)
     assert claim is not None
     return claim
@@ -64,7 +63,7 @@ def test_a_preview_gives_way_and_a_training_that_begins_beside_it_has_all_cores(
         connection.execute(update(tables.job).values(state="succeeded"))
 
     preview = assign(
-        store, blobs, claimed(store, settings, errand=jobs.Errand("preview", {"seed": 0})), staging=tmp_path
+        store, blobs, claimed(store, settings, action=submissions.Action("preview", {"seed": 0})), staging=tmp_path
     )
     beside = assign(store, blobs, claimed(store, settings), staging=tmp_path)
 
@@ -93,7 +92,7 @@ def test_a_compression_is_told_the_versions_weights_and_how_they_were_trained(
     store: Database, blobs: Blobs, settings: Settings, publication: publish.Publication, tmp_path: Path
 ) -> None:
     publish.publish(store, claimed(store, settings), publication)
-    claim = claimed(store, settings, errand=jobs.Errand("compress", {"model": "leaves", "version": 1}))
+    claim = claimed(store, settings, action=submissions.Action("compress", {"model": "leaves", "version": 1}))
 
     told = assign(store, blobs, claim, staging=tmp_path)
 
@@ -108,7 +107,7 @@ def test_a_version_is_compressed_after_the_job_that_made_it_was_deleted(
     maker = claimed(store, settings)
     publish.publish(store, maker, publication)
     removals.delete_job(store, maker.job.id, owner=OWNER)
-    claim = claimed(store, settings, errand=jobs.Errand("compress", {"model": "leaves", "version": 1}))
+    claim = claimed(store, settings, action=submissions.Action("compress", {"model": "leaves", "version": 1}))
 
     told = assign(store, blobs, claim, staging=tmp_path)
 
@@ -120,7 +119,7 @@ def test_a_measuring_is_told_the_files_that_are_served(
     store: Database, blobs: Blobs, settings: Settings, publication: publish.Publication, tmp_path: Path
 ) -> None:
     publish.publish(store, claimed(store, settings), publication)
-    claim = claimed(store, settings, errand=jobs.Errand("measure", {"model": "leaves", "version": 1}))
+    claim = claimed(store, settings, action=submissions.Action("measure", {"model": "leaves", "version": 1}))
 
     told = assign(store, blobs, claim, staging=tmp_path)
 
@@ -133,9 +132,9 @@ def test_what_a_version_once_started_from_may_be_gone_when_it_is_compressed(
 ) -> None:
     own = {"backbone": {"kind": "small_cnn", "weights": "wt_gone000000", "freeze": "none"}}
     publish.publish(store, claimed(store, settings), publication)
-    errand = jobs.Errand("compress", {"model": "leaves", "version": 1})
+    action = submissions.Action("compress", {"model": "leaves", "version": 1})
 
-    claim = claimed(store, settings, errand=errand, **own)
+    claim = claimed(store, settings, action=action, **own)
 
     assert assign(store, blobs, claim, staging=tmp_path).initial_weights is None
     with pytest.raises(weights.WeightsNotFound):
@@ -146,7 +145,7 @@ def test_a_version_without_a_report_is_not_compressed(
     store: Database, blobs: Blobs, settings: Settings, publication: publish.Publication, tmp_path: Path
 ) -> None:
     publish.publish(store, claimed(store, settings), replace(publication, files=None))
-    claim = claimed(store, settings, errand=jobs.Errand("compress", {"model": "leaves", "version": 1}))
+    claim = claimed(store, settings, action=submissions.Action("compress", {"model": "leaves", "version": 1}))
 
     with pytest.raises(NotFound, match="before there were reports"):
         assign(store, blobs, claim, staging=tmp_path)

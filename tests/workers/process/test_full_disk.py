@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from models_store.datasets import store as datasets
-from models_store.jobs import claims, events
+from models_store.jobs import claims, events, submissions
 from models_store.jobs import store as jobs
 from models_store.spec.train import ResolvedSpec
 from models_store.storage import tables
@@ -48,7 +48,7 @@ class Host:
         self._script = folder / "trainer.py"
 
     def submit(self, spec: ResolvedSpec | None = None) -> str:
-        return jobs.submit(self.database, owner=OWNER, spec=spec or a_train_spec(), settings=self.settings)[0].id
+        return submissions.submit(self.database, owner=OWNER, spec=spec or a_train_spec(), settings=self.settings)[0].id
 
     def attempt(self, program: str | None = None) -> str:
         """Work on the next job, by a trainer that runs `program`, else by the real one; return the outcome."""

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models_store.jobs import claims
-from models_store.jobs import store as jobs
+from models_store.jobs import claims, submissions
 from models_store.jobs.store import Job
 from models_store.settings import Settings
 from models_store.storage.database import Database
@@ -139,7 +138,7 @@ def test_a_new_attempt_goes_on_where_the_last_one_had_come(tmp_path: Path) -> No
 @pytest.fixture
 def child(database: Database, settings: Settings) -> Job:
     insert_dataset(database, owner="ada")
-    jobs.submit(database, owner="ada", spec=a_train_spec(), settings=settings)
+    submissions.submit(database, owner="ada", spec=a_train_spec(), settings=settings)
     claim = claims.claim(database, settings=settings)
     assert claim is not None
     return claim.job
@@ -149,7 +148,7 @@ MEASURED = {"validating": 2.0, "training": 16.0, "evaluating": 2.0, "exporting":
 
 
 def test_a_familys_progress_is_by_what_its_children_took(child: Job) -> None:
-    parent = replace(child, started_at=100.0, progress={"fraction": 0.0})
+    parent = replace(child, kind="repeats", started_at=100.0, progress={"fraction": 0.0})
     ended = [
         replace(child, state="succeeded", started_at=100.0 + 20 * number, finished_at=120.0 + 20 * number)
         for number in range(3)
@@ -166,7 +165,7 @@ def test_a_familys_progress_is_by_what_its_children_took(child: Job) -> None:
 
 
 def test_a_familys_progress_never_falls(child: Job) -> None:
-    parent = replace(child, started_at=100.0, progress={"fraction": 0.5})
+    parent = replace(child, kind="repeats", started_at=100.0, progress={"fraction": 0.5})
     slow = replace(child, state="succeeded", started_at=100.0, finished_at=101.0)
 
     assert of_family(parent, [slow], total=9, publishes=True, measured_s=MEASURED)["fraction"] == 0.5

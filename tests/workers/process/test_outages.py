@@ -14,8 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from models_store.jobs import events, leases
-from models_store.jobs import store as jobs
+from models_store.jobs import events, leases, submissions
 from models_store.models import registry
 from models_store.settings import Settings
 from models_store.storage import tables
@@ -238,7 +237,7 @@ class StoppableSupervisor:
     """A supervisor in a process of its own, and its trainer."""
 
     def __init__(self, database: Database, settings: Settings, folder: Path, program: str) -> None:
-        jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings)
+        submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings)
         trainer = folder / "trainer.py"
         trainer.write_text(SPEAK + program)
         arguments = [str(database.engine.url), str(settings.espalier_home), str(trainer)]

@@ -53,7 +53,7 @@ def test_a_fitted_plan_is_the_jobs_spec_from_then_on(database: Database, attempt
     job = the_job(database)
     assert outcome == "released"
     assert (job.spec["training"]["epochs"], job.spec["training"]["fit_to_budget"]) == (1, [])
-    assert job.spec_sha256 == jobs.digest_of(job.spec)
+    assert job.spec_sha256 == digest_of(job.spec)
     assert "plan" not in [event.kind for event in events.after(database, job.id, 0)]
 
 
@@ -76,7 +76,7 @@ def test_what_is_likely_to_be_wrong_is_kept_with_the_job_and_not_with_its_repeti
     )
 
     job = the_job(database)
-    again = jobs.retry(database, job.id, owner=OWNER, settings=settings)
+    again = submissions.retry(database, job.id, owner=OWNER, settings=settings)
     assert job.warnings == ["found while it ran: it blew up"]
     assert again.warnings == []
 
@@ -85,8 +85,8 @@ def test_what_a_measuring_trainer_hands_over_replaces_figures(
     database: Database, attempt: Attempt, settings: Settings
 ) -> None:
     attempt('say("result", **RESULT)')
-    errand = jobs.Errand("measure", {"model": "leaves", "version": 1})
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, errand=errand)
+    action = submissions.Action("measure", {"model": "leaves", "version": 1})
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, action=action)
 
     outcome = attempt(
         'say("result", measured={"fp32": {"cpu": {"speedup": 1.0, "accepted": True}}}, defaults={"cpu": "fp32"})'
@@ -152,7 +152,7 @@ def test_an_urgent_job_that_stands_still_holds_up_the_next_one_for_minutes_at_mo
     database: Database, attempt: Attempt, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "URGENT_STALL_S", 0.5)
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, errand=jobs.Errand("preview", {}))
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, action=submissions.Action("preview", {}))
 
     outcome = attempt('say("phase", phase="drawing"); time.sleep(600)')
 
@@ -387,12 +387,12 @@ def here(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_supervisor_that_lingers_takes_the_job_that_comes_next(database: Database, here: Settings) -> None:
     stop = StopFlag()
     done: list[int] = []
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=here)
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=here)
     thread = threading.Thread(target=lambda: done.append(work(here, stop=stop, linger_s=60)))
 
     thread.start()
     wait_until_all_have_failed(database, count=1)
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=here)
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=here)
     wait_until_all_have_failed(database, count=2)
     stop.set()
     thread.join(timeout=20)
@@ -409,7 +409,7 @@ def test_a_supervisor_that_could_not_write_down_an_end_leaves_so_that_the_job_is
     database: Database, here: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "fail", lambda *_: None)  # what a database that is away leaves of it
-    jobs.submit(database, owner=OWNER, spec=a_train_spec(), settings=here)
+    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=here)
 
     assert work(here, stop=StopFlag(), linger_s=10_000) == 1
     assert the_job(database).state == "running"

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import select
 
 from models_store.datasets import store as datasets
-from models_store.jobs import claims
+from models_store.jobs import claims, submissions
 from models_store.jobs import store as jobs
+from models_store.jobs.job import TERMINAL
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 OWNER = "ada"
 PATIENCE_S = 120
-PREVIEW = jobs.Errand(
+PREVIEW = submissions.Action(
     "preview", Preview.model_validate({"augmentation": [], "images": 2, "input": {"size": 16}}).model_dump(mode="json")
 )
 
@@ -72,8 +73,12 @@ def wait_for(is_so: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def submit(database: Database, dataset: str, settings: Settings, *, errand: jobs.Errand | None = PREVIEW) -> jobs.Job:
-    return jobs.submit(database, owner=OWNER, spec=a_train_spec(dataset=dataset), settings=settings, errand=errand)[0]
+def submit(
+    database: Database, dataset: str, settings: Settings, *, action: submissions.Action | None = PREVIEW
+) -> jobs.Job:
+    return submissions.submit(
+        database, owner=OWNER, spec=a_train_spec(dataset=dataset), settings=settings, action=action
+    )[0]
 
 
 def state_of(database: Database, job: jobs.Job) -> str:
@@ -83,13 +88,13 @@ def state_of(database: Database, job: jobs.Job) -> str:
 def test_two_hosts_do_each_preview_once_and_leave_a_training_alone(
     database: Database, dataset: str, here: Settings, begin: Callable[[], UrgentJobs]
 ) -> None:
-    training = submit(database, dataset, here, errand=None)
+    training = submit(database, dataset, here, action=None)
     previews = [submit(database, dataset, here) for _ in range(4)]
 
     begin()
     begin()
 
-    wait_for(lambda: all(state_of(database, job) in jobs.TERMINAL for job in previews))
+    wait_for(lambda: all(state_of(database, job) in TERMINAL for job in previews))
     assert {state_of(database, job) for job in previews} == {"succeeded"}
     with database.read() as connection:
         attempts = list(connection.execute(select(tables.attempt.c.job_id)).scalars())
@@ -100,7 +105,7 @@ def test_two_hosts_do_each_preview_once_and_leave_a_training_alone(
 def test_a_look_leaves_the_folders_of_the_jobs_beside_it(
     database: Database, dataset: str, here: Settings, begin: Callable[[], UrgentJobs]
 ) -> None:
-    submit(database, dataset, here, errand=None)
+    submit(database, dataset, here, action=None)
     training = claims.claim(database, settings=here)
     assert training is not None
     folder = here.scratch / "staging" / training.job.id / str(training.fence)
