@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from models_store.errors import NotFound
 from models_store.jobs import claims, submissions
+from models_store.jobs import store as jobs
 from models_store.jobs.claims import Claim
 from models_store.models import publish, registry, removals, weights
 from models_store.settings import Settings
