@@ -13,8 +13,7 @@ import httpx
 from PIL import Image
 from sqlalchemy import update
 
-from models_store.jobs import claims
-from models_store.jobs import store as jobs
+from models_store.jobs import claims, submissions
 from models_store.models import publish as publications
 from models_store.models import registry
 from models_store.settings import Settings

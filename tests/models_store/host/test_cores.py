@@ -11,8 +11,7 @@ from sqlalchemy import update
 
 from models_store.host import cores
 from models_store.host.processes import Process, this_process
-from models_store.jobs import claims
-from models_store.jobs import store as jobs
+from models_store.jobs import claims, submissions
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.database import Database
@@ -131,7 +130,9 @@ def test_trainers_of_other_containers_share_the_machine_alone(
 
 
 def test_an_urgent_job_takes_no_share(database: Database, settings: Settings, a_running_job: claims.Claim) -> None:
-    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, action=submissions.Action("preview", {}))
+    submissions.submit(
+        database, owner=OWNER, spec=a_train_spec(), settings=settings, action=submissions.Action("preview", {})
+    )
 
     claim = claims.claim(database, settings=settings)
 

@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 
 from models_store.datasets import store as datasets
-from models_store.jobs import claims, housekeeping
+from models_store.jobs import claims, housekeeping, submissions
 from models_store.jobs import store as jobs
 from models_store.models import registry
 from models_store.settings import Settings
@@ -168,7 +168,9 @@ def test_jobs_without_a_dataset_survive_when_the_change_is_taken_back(database: 
     insert_dataset(database, owner="ada")
     spec = a_train_spec()
     with_data = submissions.submit(database, owner="ada", spec=spec, settings=settings)[0]
-    without = submissions.submit(database, owner="ada", spec=spec.model_copy(update={"dataset": None}), settings=settings)[0]
+    without = submissions.submit(
+        database, owner="ada", spec=spec.model_copy(update={"dataset": None}), settings=settings
+    )[0]
 
     to_revision(database, "0008")
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from models_store.jobs import stage_costs
-from models_store.jobs.stage_costs import Cost
 from models_store.jobs.kinds import STAGES
+from models_store.jobs.stage_costs import Cost
 from tests.service.live_service import Service
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from models_store.jobs import claims
+from models_store.jobs import claims, submissions
 from models_store.jobs import store as jobs
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs

@@ -11,7 +11,6 @@ from sqlalchemy import update
 
 from models_store.errors import NotFound
 from models_store.jobs import claims, submissions
-from models_store.jobs import store as jobs
 from models_store.jobs.claims import Claim
 from models_store.models import publish, registry, removals, weights
 from models_store.settings import Settings
@@ -76,7 +75,7 @@ def test_a_job_whose_task_has_no_data_is_assigned_no_dataset(
     store: Database, blobs: Blobs, settings: Settings, publication: publish.Publication, tmp_path: Path
 ) -> None:
     spec = a_train_spec().model_copy(update={"dataset": None})
-    jobs.submit(store, owner=OWNER, spec=spec, settings=settings)
+    submissions.submit(store, owner=OWNER, spec=spec, settings=settings)
     claim = claims.claim(store, settings=settings)
     assert claim is not None
 

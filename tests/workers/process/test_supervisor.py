@@ -12,9 +12,10 @@ from sqlalchemy.exc import OperationalError
 
 from models_store.datasets import store as datasets
 from models_store.errors import NotFound
-from models_store.jobs import claims, events, leases, stage_costs
+from models_store.jobs import claims, events, leases, stage_costs, submissions
 from models_store.jobs import logs as job_logs
 from models_store.jobs import store as jobs
+from models_store.jobs.job import digest_of
 from models_store.models import registry
 from models_store.settings import Settings
 from models_store.storage.database import Database
@@ -152,7 +153,9 @@ def test_an_urgent_job_that_stands_still_holds_up_the_next_one_for_minutes_at_mo
     database: Database, attempt: Attempt, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "URGENT_STALL_S", 0.5)
-    submissions.submit(database, owner=OWNER, spec=a_train_spec(), settings=settings, action=submissions.Action("preview", {}))
+    submissions.submit(
+        database, owner=OWNER, spec=a_train_spec(), settings=settings, action=submissions.Action("preview", {})
+    )
 
     outcome = attempt('say("phase", phase="drawing"); time.sleep(600)')
 
