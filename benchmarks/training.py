@@ -287,9 +287,7 @@ def prepare(photographs: Path, folder: Path, *, size: int) -> ImageArrays:
         for file in files:
             archive.write(file, file.name)
     manifest = [
-        ManifestEntry(
-            file=file.name, member=file.name, label=file.parent.name, split="train", sha256="", width=320, height=240
-        )
+        ManifestEntry(file=file.name, member=file.name, label=file.parent.name, split="train", sha256="")
         for file in files
     ]
     return examples.prepare(

@@ -114,7 +114,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
 
 
 def _context(settings: "Settings") -> "Context":
-    from models_store.datasets.images import DatasetImages  # noqa: PLC0415  the same
+    from models_store.datasets.stored_examples import StoredExamples  # noqa: PLC0415  the same
     from models_store.storage.blobs import Blobs  # noqa: PLC0415  see the module's docstring
     from models_store.storage.database import Database  # noqa: PLC0415  the same
     from service.context import Context  # noqa: PLC0415  the same
@@ -149,7 +149,7 @@ def _context(settings: "Settings") -> "Context":
         grouped,
         streams,
         bodies,
-        DatasetImages(blobs),
+        StoredExamples(blobs),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from models_store.datasets.images import DatasetImages
+from models_store.datasets.stored_examples import StoredExamples
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
@@ -31,7 +31,7 @@ class Context:
     threads: Threads
     streams: Streams
     bodies: BodiesInFlight
-    images: DatasetImages
+    examples: StoredExamples
 
 
 def context_of(request: Request) -> Context:

@@ -1,7 +1,7 @@
 """Datasets as archives: a zip that, uploaded again, is the same dataset.
 
-At its top is a `labels.csv` with the class, labels or number of each image, its split, and its group where there are
-groups. Images have the paths that they came with, unless a table could not name such a path.
+At its top is a `labels.csv` with the class, labels or number of each example, its split, and its group where there are
+groups. Examples have the paths that they came with, unless a table could not name such a path.
 """
 
 import csv
@@ -11,8 +11,8 @@ from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from models_store import names
-from models_store.datasets.images import places_of, read_stored
 from models_store.datasets.manifest import ManifestEntry, read_manifest
+from models_store.datasets.stored_examples import places_of, read_stored
 from models_store.datasets.table import TARGETS
 from models_store.spec.facts import Target
 
@@ -22,12 +22,12 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is written
 LABELS_SEPARATOR = ";"
 
 
-def export(manifest: Path, images: Path, target: Target) -> Iterator[bytes]:
-    """Yield the archive's bytes, about a megabyte at a time; `images` is the dataset's zip."""
+def export(manifest: Path, content: Path, target: Target, *, folder: str) -> Iterator[bytes]:
+    """Yield the archive's bytes, about a megabyte at a time; files of no usable path go to the `folder`."""
     entries = read_manifest(manifest)
-    paths, places = _paths(entries), places_of(images)
+    paths, places = _paths(entries, folder), places_of(content)
     window = _Window()
-    with images.open("rb") as stored, ZipFile(window, "w", ZIP_STORED) as archive:
+    with content.open("rb") as stored, ZipFile(window, "w", ZIP_STORED) as archive:
         archive.writestr(ZipInfo(TABLE, EPOCH), _table(entries, paths, target))
         for entry, path in zip(entries, paths, strict=True):
             archive.writestr(ZipInfo(path, EPOCH), read_stored(stored, *places[entry.member]))
@@ -48,14 +48,14 @@ def _table(entries: Sequence[ManifestEntry], paths: Sequence[str], target: Targe
     return text.getvalue()
 
 
-def _paths(entries: Sequence[ManifestEntry]) -> list[str]:
-    """Return each image's path in the archive: its own, or a new one where a table would name another file."""
+def _paths(entries: Sequence[ManifestEntry], folder: str) -> list[str]:
+    """Return each example's path in the archive: its own, or a new one where a table would name another file."""
     given = {entry.file for entry in entries}
     paths = []
     for number, entry in enumerate(entries):
-        path = entry.file if _can_be_named(entry.file) else f"images/{number}-{entry.member}"
+        path = entry.file if _can_be_named(entry.file) else f"{folder}/{number}-{entry.member}"
         while path != entry.file and path in given:
-            path = f"images/{path}"
+            path = f"{folder}/{path}"
         paths.append(path)
     return paths
 

@@ -1,8 +1,8 @@
-"""Which label (or labels, or number) and split each image has: from its folders, or from a `labels.csv`.
+"""Layout of an archive: the label, labels or number and the split of each example, by folders or by a `labels.csv`.
 
-- `class/…`, `split/class/…` or `class/split/…` (see `dataset_folders`); folders below a class belong to it; one folder
+- `class/…`, `split/class/…` or `class/split/…` (see `folders`); folders below a class belong to it; one folder
   around everything (or several, one in the other) is peeled off.
-- `labels.csv` beside the images or in the one folder at the top (see `dataset_table`). With a table, folders mean
+- `labels.csv` beside the examples or in the one folder at the top (see `table`). With a table, folders mean
   nothing.
 """
 
@@ -14,20 +14,22 @@ from pathlib import PurePosixPath
 
 from models_store import names
 from models_store.datasets import table as dataset_table
-from models_store.datasets.checks import Check
+from models_store.datasets.example import Example, counted
 from models_store.datasets.folders import Folders, LayoutChoice, read_folders
-from models_store.datasets.intake import Intake, Picture
+from models_store.datasets.intake import Intake
 from models_store.datasets.manifest import ManifestEntry
+from models_store.datasets.report import Check
 from models_store.datasets.split_names import CANONICAL
 from models_store.datasets.table import Row, label_of
 from models_store.spec.facts import Target
+from models_store.tasks.task import Contract
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The labelled images (`split` is "" where the archive gives none), all classes named anywhere, the findings.
+    """The labelled examples (`split` is "" where the archive gives none), all classes named anywhere, the findings.
 
-    `target` says what images have; of numbers there are no classes.
+    `target` says what examples have; of numbers there are no classes.
 
     `undecodable` are the unreadable files that would have been a part of it: file → why.
     """
@@ -40,7 +42,7 @@ class Layout:
 
 
 def arrange(intake: Intake, *, layout: LayoutChoice = "auto") -> Layout:
-    """Return what the archive says about its images; `layout` is how its owner says that folders are meant."""
+    """Return what the archive says about its examples; `layout` is how its owner says that folders are meant."""
     names, unused = _tables(intake)
     arranged = _by_table(intake, names, layout=layout) if names else None
     if arranged is None:
@@ -70,22 +72,22 @@ def _tables(intake: Intake) -> tuple[list[str], list[str]]:
 
 
 def _by_folders(intake: Intake, *, layout: LayoutChoice) -> Layout:
-    usable = [picture.file for picture in intake.pictures]
+    usable = [example.file for example in intake.examples]
     top = _peeled([*usable, *intake.undecodable], intake)
     parts = {file: file[len(top) :].split("/") for file in [*usable, *intake.undecodable]}
     read = read_folders(parts.values(), layout=layout)
     if any(check.severity == "error" for check in read.checks):
         return Layout([], [], intake.undecodable, read.checks)
     unlabelled = [file for file, path in parts.items() if len(path) < read.depth]
-    checks, left_out = _check_unlabelled(unlabelled, parts, read)
+    checks, left_out = _check_unlabelled(unlabelled, parts, read, intake.contract)
     entries = [
         _entry(
-            picture,
-            label=label_of(parts[picture.file][read.class_at]),
-            split=read.split_of(parts[picture.file]),
+            example,
+            label=label_of(parts[example.file][read.class_at]),
+            split=read.split_of(parts[example.file]),
         )
-        for picture in intake.pictures
-        if len(parts[picture.file]) >= read.depth
+        for example in intake.examples
+        if len(parts[example.file]) >= read.depth
     ]
     folders = (folder[len(top) :].split("/") for folder in intake.folders if folder.startswith(top))
     folded = {path[read.class_at] for path in folders if len(path) > read.class_at and path[0]}
@@ -116,13 +118,13 @@ def _check_folder_names(folders: set[str]) -> list[Check]:
     return checks
 
 
-def _peeled(images: Sequence[str], intake: Intake) -> str:
+def _peeled(files: Sequence[str], intake: Intake) -> str:
     """Return the path of the folder around everything, with a `/` at its end; "" when there is none."""
-    filled = _with_parents(file.rpartition("/")[0] for file in [*images, *intake.ignored])
+    filled = _with_parents(file.rpartition("/")[0] for file in [*files, *intake.ignored])
     top = ""
     while True:
-        firsts = {image[len(top) :].partition("/")[0] for image in images}
-        shallowest = min((image[len(top) :].count("/") for image in images), default=0)
+        firsts = {file[len(top) :].partition("/")[0] for file in files}
+        shallowest = min((file[len(top) :].count("/") for file in files), default=0)
         if len(firsts) != 1 or shallowest < 2:  # noqa: PLR2004  the folder to peel, and its class
             return top
         (first,) = firsts
@@ -132,7 +134,7 @@ def _peeled(images: Sequence[str], intake: Intake) -> str:
             folder for folder in intake.folders if folder.startswith(top) and folder.count("/") == top.count("/")
         }
         if any(folder != top + first and folder not in filled for folder in siblings):
-            return top  # an empty folder beside it: that is a class without images
+            return top  # an empty folder beside it: that is a class without examples
         top = f"{top}{first}/"
 
 
@@ -146,8 +148,10 @@ def _with_parents(folders: Iterable[str]) -> set[str]:
     return known
 
 
-def _check_unlabelled(files: Sequence[str], parts: dict[str, list[str]], read: Folders) -> tuple[list[Check], set[str]]:
-    """Judge images outside of a class: a whole val or test split without labels is left out, anything else refused."""
+def _check_unlabelled(
+    files: Sequence[str], parts: dict[str, list[str]], read: Folders, contract: Contract
+) -> tuple[list[Check], set[str]]:
+    """Look at examples outside of a class: a whole val or test split without labels is left out, others are refused."""
     labelled_splits = {path[0] for path in parts.values() if len(path) > 2}  # noqa: PLR2004  split, class, file
     bare = {
         name
@@ -158,11 +162,12 @@ def _check_unlabelled(files: Sequence[str], parts: dict[str, list[str]], read: F
     lost = sorted(set(files) - left_out)
     checks = []
     if left_out:
-        message = f"the images of {', '.join(sorted(bare))} are in no class folder: without labels they were left out"
+        splits = ", ".join(sorted(bare))
+        message = f"the {contract.examples} of {splits} are in no class folder: without labels they were left out"
         checks.append(Check("unlabelled_split", "warning", message, sorted(left_out)))
     if lost:
         message = (
-            f"{len(lost)} images are in no class folder; put each into a folder named after its class, "
+            f"{_is_or_are(len(lost), contract)} in no class folder; put each into a folder named after its class, "
             "or add a labels.csv (file,label)"
         )
         checks.append(Check("images_without_class", "error", message, lost))
@@ -174,7 +179,7 @@ def _by_table(intake: Intake, names: Sequence[str], *, layout: LayoutChoice) -> 
     name = ", ".join(names)
     splits = {each: dataset_table.split_of_table(PurePosixPath(each).name) or "" for each in names}
     if len(set(splits.values())) < len(splits):
-        message = "there are several tables of labels; keep one, beside the images"
+        message = f"there are several tables of labels; keep one, beside the {intake.contract.examples}"
         return Layout([], [], intake.undecodable, [Check("labels_csv_several", "error", message, list(names))])
     try:
         table = _read(intake, splits)
@@ -185,22 +190,25 @@ def _by_table(intake: Intake, names: Sequence[str], *, layout: LayoutChoice) -> 
         return Layout([], [], intake.undecodable, [check])
     checks, rows = [*table.checks], table.rows
     if layout != "auto":
-        message = f"{name} says what each image is: folders mean nothing beside it, and `layout={layout}` neither"
+        example = intake.contract.example
+        message = f"{name} says what each {example} is: folders mean nothing beside it, and `layout={layout}` neither"
         checks.append(Check("layout_unused", "warning", message, list(names)))
-    pictures = {unicodedata.normalize("NFC", picture.file): picture for picture in intake.pictures}
+    examples = {unicodedata.normalize("NFC", example.file): example for example in intake.examples}
     undecodable = {unicodedata.normalize("NFC", file): file for file in intake.undecodable}
     if any(splits.values()):
         message = f"{name} are read as tables of labels"
         checks.append(Check("labels_csv_names", "info", message, list(names)))
-    missing = sorted(file for file in rows if file not in pictures and file not in undecodable)
-    unlisted = sorted(picture.file for file, picture in pictures.items() if file not in rows)
+    missing = sorted(file for file in rows if file not in examples and file not in undecodable)
+    unlisted = sorted(example.file for file, example in examples.items() if file not in rows)
     if missing:
-        message = f"{name} lists {len(missing)} files that the archive does not have, or that are no images"
+        one = f"file that the archive does not have, or that is no {intake.contract.example}"
+        many = f"files that the archive does not have, or that are no {intake.contract.examples}"
+        message = f"{name} lists {counted(len(missing), one, many)}"
         checks.append(Check("labels_csv_missing_files", "error", message, missing))
     if unlisted:
-        message = f"{len(unlisted)} images are not listed in {name}: without labels they were left out"
+        message = f"{_is_or_are(len(unlisted), intake.contract)} not listed in {name}: what has no labels was left out"
         checks.append(Check("labels_csv_unlisted_files", "warning", message, unlisted))
-    entries = [_listed(picture, rows[file]) for file, picture in pictures.items() if file in rows]
+    entries = [_listed(example, rows[file]) for file, example in examples.items() if file in rows]
     listed = {file: intake.undecodable[file] for folded, file in undecodable.items() if folded in rows}
     classes = sorted({label for row in rows.values() for label in row.names})
     return Layout(entries, classes, listed, checks, table.target)
@@ -212,12 +220,12 @@ def _read(intake: Intake, splits: Mapping[str, str]) -> dataset_table.Table:
     Raises:
         TableUnreadable: if the only one can't be read, or that of the train split.
     """
-    images = len(intake.pictures) + len(intake.undecodable)
+    files = len(intake.examples) + len(intake.undecodable)
     tables: dict[str, tuple[str, dataset_table.Table]] = {}
     for name, split in splits.items():
         folder = name[: -len(PurePosixPath(name).name)]
         try:
-            tables[name] = (split, dataset_table.read(intake.tables[name], folder, images=images))
+            tables[name] = (split, dataset_table.read(intake.tables[name], folder, files=files))
         except dataset_table.TableUnreadable:
             if split in {"", "train"}:
                 raise
@@ -227,28 +235,23 @@ def _read(intake: Intake, splits: Mapping[str, str]) -> dataset_table.Table:
     return dataset_table.joined(tables)
 
 
-def _listed(picture: Picture, row: Row) -> ManifestEntry:
+def _listed(example: Example, row: Row) -> ManifestEntry:
     return ManifestEntry(
-        file=picture.file,
-        member=picture.member,
+        file=example.file,
+        member=example.member,
         label=row.target if isinstance(row.target, str) else "",
         split=row.split,
-        sha256=picture.sha256,
-        width=picture.width,
-        height=picture.height,
+        sha256=example.sha256,
+        facts=example.facts,
         group=row.group,
         labels=row.target if isinstance(row.target, tuple) else (),
         value=row.target if isinstance(row.target, float) else None,
     )
 
 
-def _entry(picture: Picture, *, label: str, split: str) -> ManifestEntry:
-    return ManifestEntry(
-        file=picture.file,
-        member=picture.member,
-        label=label,
-        split=split,
-        sha256=picture.sha256,
-        width=picture.width,
-        height=picture.height,
-    )
+def _entry(example: Example, *, label: str, split: str) -> ManifestEntry:
+    return ManifestEntry(example.file, example.member, label, split, example.sha256, example.facts)
+
+
+def _is_or_are(count: int, contract: Contract) -> str:
+    return counted(count, f"{contract.example} is", f"{contract.examples} are")

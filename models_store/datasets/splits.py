@@ -1,12 +1,12 @@
-"""Who is trained on, who chooses, who judges: the splits that the archive gives, completed where some are missing.
+"""Splits of a dataset: those that the archive gives, completed where some are missing.
 
 Nothing that is reported as test may be trained on, or used to choose a model. So an archive with `train` and `val`
 alone keeps its val apart: it becomes the test split, which is what its author held out and what published figures were
 measured on, and a tenth of train becomes the val that chooses.
 
-What is cut is chosen by content alone, so that the same images are split alike in any archive, and copies of one image
-never part; nor do images of one group. An image that is labelled in two ways stays in train: nothing is measured on a
-contradiction.
+What is cut is chosen by content alone, so that the same examples are split alike in any archive, and copies of one
+example never part; nor do examples of one group. An example that is labelled in two ways stays in train: nothing is
+measured on a contradiction.
 """
 
 import json
@@ -15,64 +15,69 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from models_store.datasets.checks import Check
 from models_store.datasets.manifest import SPLITS, ManifestEntry
+from models_store.datasets.report import Check
+from models_store.tasks.task import Contract
 
 SHARE = 0.1
 MOST_RANGES = 10  # of values
-IMAGES_OF_A_RANGE = 10  # at least, so that a tenth of it is an image
+EXAMPLES_OF_A_RANGE = 10  # at least, so that a tenth of it is an example
 
 NamesOf = Callable[[ManifestEntry], tuple[str, ...]]
-"""an image → the classes, labels or ranges that it counts for"""
+"""an example → the classes, labels or ranges that it counts for"""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The images with their final splits, and what was decided or missing."""
+    """The examples with their final splits, and what was decided or missing."""
 
     entries: list[ManifestEntry]
-    origin: str  # "given": the archive said which images are apart; "made": we did
+    origin: str  # "given": the archive said which examples are apart; "made": we did
     checks: list[Check]
 
 
-def complete(entries: Sequence[ManifestEntry]) -> Splits:
-    """Return the images, each in one of `train`, `val` and `test`; an entry's split may be "" before.
+def complete(entries: Sequence[ManifestEntry], contract: Contract) -> Splits:
+    """Return the examples, each in one of `train`, `val` and `test`; an entry's split may be "" before.
 
-    What is missing is cut from train: a tenth of each class, at least one image. Where images have groups, labels or
-    numbers, a tenth of them all is cut that comes near to a tenth of each class, label or range of numbers.
+    What is missing is cut from train: a tenth of each class, at least one example. Where examples have groups, labels
+    or numbers, a tenth of them all is cut that comes near to a tenth of each class, label or range of numbers.
     """
     given = {entry.split for entry in entries}
     if given <= {"", "train"}:
-        return _cut([replace(entry, split="train") for entry in entries], ("test", "val"), origin="made", checks=[])
+        train = [replace(entry, split="train") for entry in entries]
+        return _cut(train, ("test", "val"), contract, origin="made", checks=[])
     if "train" not in given:
-        message = f"the archive has images to measure on ({', '.join(sorted(given))}) and none to train on: add train"
+        apart = ", ".join(sorted(given))
+        message = f"the archive has {contract.examples} to measure on ({apart}) and none to train on: add train"
         return Splits(list(entries), "given", [Check("no_train_split", "error", message)])
     if given == set(SPLITS):
         return Splits(list(entries), "given", [])
     if "test" in given:
         message = "the archive has train and test, and no val: a tenth of train became val, which chooses the model"
-        return _cut(entries, ("val",), origin="given", checks=[Check("split_completed", "info", message)])
+        return _cut(entries, ("val",), contract, origin="given", checks=[Check("split_completed", "info", message)])
     message = (
         "the archive has train and val, and no test: its val became test, which nothing is chosen by, "
         "and a tenth of train became val, which chooses the model"
     )
     moved = [replace(entry, split="test") if entry.split == "val" else entry for entry in entries]
-    return _cut(moved, ("val",), origin="given", checks=[Check("split_completed", "info", message)])
+    return _cut(moved, ("val",), contract, origin="given", checks=[Check("split_completed", "info", message)])
 
 
-def _cut(entries: Sequence[ManifestEntry], parts: tuple[str, ...], *, origin: str, checks: list[Check]) -> Splits:
+def _cut(
+    entries: Sequence[ManifestEntry], parts: tuple[str, ...], contract: Contract, *, origin: str, checks: list[Check]
+) -> Splits:
     train = [entry for entry in entries if entry.split == "train"]
     if all(entry.label and not entry.group for entry in train):
         moved, too_few = _tenths_of_classes(train, parts)
-        needed = f"each class needs at least {len(parts) + 1} different images"
+        needed = f"each class needs at least {len(parts) + 1} different {contract.examples}"
     else:
         moved, too_few = _tenths_of_units(train, parts)
-        kind = "groups" if any(entry.group for entry in train) else "images"
+        kind = "groups" if any(entry.group for entry in train) else contract.examples
         needed = f"at least {len(parts) + 1} different {kind}, of all classes or labels, are needed"
     if too_few is not None:
         message = (
             f"{needed} to cut {' and '.join(parts)} from: "
-            f"add images, or give the splits yourself ({', '.join(SPLITS)} folders)"
+            f"add {contract.examples}, or give the splits yourself ({', '.join(SPLITS)} folders)"
         )
         checks = [*checks, Check("too_few_images", "error", message, too_few)]
     cut = [
@@ -108,7 +113,7 @@ def _tenths_of_classes(train: Sequence[ManifestEntry], parts: tuple[str, ...]) -
 
 @dataclass(frozen=True, eq=False)
 class _Unit:
-    """Images that stay together; `counts` are of its classes, labels or ranges, and of its images under ""."""
+    """Examples that stay together; `counts` are of its classes, labels or ranges, and of its examples under ""."""
 
     contents: list[str]
     counts: Counter[str]
@@ -188,9 +193,9 @@ def _counted(entries: Iterable[ManifestEntry], names_of: NamesOf) -> Counter[str
 
 
 def _ranges(train: Sequence[ManifestEntry]) -> NamesOf | None:
-    """Return what names the range of an image's value, one of up to ten of like size; None where there are too few."""
+    """Return what names the range of an example's value, one of up to ten of like size; None: there are too few."""
     values = sorted(entry.value for entry in train if entry.value is not None)
-    count = min(MOST_RANGES, len(values) // IMAGES_OF_A_RANGE)
+    count = min(MOST_RANGES, len(values) // EXAMPLES_OF_A_RANGE)
     if count == 0:
         return None
     bounds = [values[len(values) * place // count] for place in range(1, count)]

@@ -3,7 +3,7 @@
 UTF-8, with the header `file,label`, `file,labels` or `file,value`, and then `split` and `group` in any order or not at
 all. Cells are separated by commas, semicolons (Excel's export in most of Europe) or tabs; empty rows at its end, and
 empty columns, are passed over. `labels` are separated by `;` or `|`, and may be none; a `value` is a number from -1e30
-to 1e30 with a decimal point (or a comma, where that separates no cells); images of one `group` (a patient, a place, a
+to 1e30 with a decimal point (or a comma, where that separates no cells); examples of one `group` (a patient, a place, a
 day) stay together in one split. Files are named relative to the table's folder.
 """
 
@@ -18,7 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from models_store.datasets.checks import Check
+from models_store.datasets.example import counted
+from models_store.datasets.report import Check
 from models_store.datasets.split_names import CANONICAL, split_of, splits_of
 from models_store.names import fault
 from models_store.spec.facts import Target
@@ -32,8 +33,8 @@ ALLOWED = (
 SEPARATORS = (",", ";", "\t")
 SUSPECTS = (",", "/", "+", "&", "\t", " ")
 """what others put between labels, in the order in which it is looked for"""
-SPARE_ROWS = 1000  # of a table, beyond two for each image: more can't be meant, and would be kept in memory
-MOST_LABELS = 1000  # of one image
+SPARE_ROWS = 1000  # of a table, beyond two for each file: more can't be meant, and would be kept in memory
+MOST_LABELS = 1000  # of one example
 LARGEST_VALUE = 1e30  # what is calculated with it stays within float32
 
 
@@ -79,11 +80,11 @@ class Table:
     checks: list[Check]
 
 
-def read(path: Path, folder: str, *, images: int) -> Table:
+def read(path: Path, folder: str, *, files: int) -> Table:
     """Return the table at `path`, whose files are relative to `folder` ("" or with a `/` at its end).
 
     Raises:
-        TableUnreadable: if it is no such table, or has far more rows than there are `images`.
+        TableUnreadable: if it is no such table, or has far more rows than there are `files`.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -92,7 +93,7 @@ def read(path: Path, folder: str, *, images: int) -> Table:
             header = [name.strip().lower() for name in next(reader, [])]
             columns = _columns(_without_empty_end(header, least=0))
             numbered = ((reader.line_num + skipped, cells) for cells in reader)
-            rows = _bounded(_rows(numbered, columns, folder, separator=separator), images=images)
+            rows = _bounded(_rows(numbered, columns, folder, separator=separator), files=files)
     except UnicodeDecodeError as error:
         encoded = "it is UTF-16" if path.read_bytes()[:2] in {b"\xff\xfe", b"\xfe\xff"} else "it is not UTF-8"
         raise TableUnreadable(f"{encoded} (byte {error.start}); save it as UTF-8") from error
@@ -209,11 +210,13 @@ def _value(cell: str) -> float | Unfit:
     return value + 0.0 if math.isfinite(value) and abs(value) <= LARGEST_VALUE else Unfit(cell)  # + 0.0: no -0.0
 
 
-def _bounded(rows: Iterator[Row], *, images: int) -> list[Row]:
-    most = 2 * images + SPARE_ROWS
+def _bounded(rows: Iterator[Row], *, files: int) -> list[Row]:
+    most = 2 * files + SPARE_ROWS
     taken = list(islice(rows, most + 1))
     if len(taken) > most:
-        raise TableUnreadable(f"it has more than {most} rows for {images} images; one row each is enough")
+        raise TableUnreadable(
+            f"it has more than {most} rows for {counted(files, 'file', 'files')}; one row each is enough"
+        )
     return taken
 
 
@@ -246,7 +249,7 @@ def _check_rows(rows: Sequence[Row], target: Target) -> tuple[list[Check], dict[
         ),
         (
             "labels_csv_group_missing",
-            "labels.csv gives some rows a group and others none; fill all (one image may be a group), or none",
+            "labels.csv gives some rows a group and others none; fill all (a group may be one file), or none",
             _without([(row.file, row.group) for row in rows]),
         ),
         (

@@ -36,6 +36,12 @@ def task_of(card: Mapping[str, Any]) -> str:
     return str(card.get("task", next(iter(IMAGE.targets))))
 
 
+def of_dataset(card: Mapping[str, Any]) -> Contract:
+    """Return the contract of a dataset's card; the first releases had images alone, and their cards don't say so."""
+    kind = card.get("examples", IMAGE.examples)
+    return next(contract for contract in TASKS if contract.examples == kind)
+
+
 def example() -> str:
     """Return the word for one example of any task: "image"."""
     return " or ".join(dict.fromkeys(contract.example for contract in TASKS))

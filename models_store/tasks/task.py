@@ -1,13 +1,20 @@
 """Protocols of a task: what its room supplies on the shared ground. `rooms` lists the tasks; no room is imported here."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from models_store.datasets.example import Example, Inspected
+from models_store.datasets.manifest import ManifestEntry
+from models_store.datasets.report import Check
 from models_store.settings import Settings
+from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec, TrainSpec
 from models_store.targets import Name
 from models_store.tasks.codec import Codec
+
+Passed = Iterator[tuple[str, int, str]]
+"""checks that found nothing: name, how many things were looked at, and a sentence"""
 
 
 class Contract(Protocol):
@@ -21,6 +28,64 @@ class Contract(Protocol):
     ResolvedSpec: type[ResolvedSpec]
 
     # ---- datasets
+
+    findings: tuple[str, ...] = ()
+    """checks of the task whose findings are examples of the dataset"""
+    stored_types: Mapping[str, str] = {}
+    """ending of a stored example's name → its media type"""
+    thumbnail_side: int | None = None
+    """longest side of an example's thumbnail, in pixels; none: an example can't be shown as a picture"""
+
+    def is_example(self, path: PurePosixPath, head: bytes) -> bool:
+        """Return whether a file of an archive is meant as an example, by its name or its first bytes (512 or so)."""
+        ...
+
+    def most_bytes(self, settings: Settings) -> int:
+        """Return how large the file of one example may be."""
+        ...
+
+    def budget(self, archive_bytes: int) -> Any:  # noqa: ANN401, ARG002  the room's own; most tasks have none
+        """Return what all examples of an archive may take together, to be spent by `inspect`."""
+        return None
+
+    def inspect(self, data: bytes, *, settings: Settings, budget: Any) -> Inspected | str:  # noqa: ANN401  the room's own
+        """Return what the file of an example is, after reading all of it; or why it can't be read. Any thread calls it.
+
+        Raises:
+            CompressionTooHigh: if what is left of the `budget` does not suffice.
+        """
+        ...
+
+    def check_files(self, examples: Sequence[Example]) -> list[Check]:  # noqa: ARG002  most tasks have none
+        """Look at the files of an upload, with the facts that are known of them at this moment alone."""
+        return []
+
+    def check_entries(self, entries: Sequence[ManifestEntry]) -> list[Check]:  # noqa: ARG002  most tasks have none
+        """Look at the examples of a dataset, with the facts in its manifest."""
+        return []
+
+    def passed(self, entries: Sequence[ManifestEntry], found: Collection[str]) -> Passed:  # noqa: ARG002  the same
+        """Yield the task's own checks that found nothing; `found` are the names of those that did."""
+        yield from ()
+
+    def card_facts(self, examples: Iterable[Example], entries: Sequence[ManifestEntry]) -> dict[str, Any]:  # noqa: ARG002  the same
+        """Return what a dataset's card tells of its examples as a whole."""
+        return {}
+
+    def facts(self, card: Mapping[str, Any]) -> DatasetFacts:
+        """Return what a spec is resolved against, from a dataset's card."""
+        counts = card["counts"]["train"]
+        return DatasetFacts(
+            train_count=card.get("train_count", sum(counts.values())),
+            counts=counts,
+            target=card.get("target", "class"),
+            grouped=card.get("grouped", False),
+            validation_count=card.get("splits", {}).get("val"),
+        )
+
+    def thumbnail(self, data: bytes, *, facts: Mapping[str, Any], card: Mapping[str, Any], settings: Settings) -> bytes:
+        """Return a small JPEG of an example, where `thumbnail_side` is given; `card` is its dataset's."""
+        raise NotImplementedError
 
     # ---- predictions
 

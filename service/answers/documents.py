@@ -83,7 +83,9 @@ class Dataset(Answer):
         description="largest value in images of 16 bits: a hint for `input.white_level`; 0: there are no such images; "
         "null: it was not looked at",
     )
-    median_side: int = Field(description="median of the images' shorter sides, in pixels: a hint for `input.size`")
+    median_side: int | None = Field(
+        description="of images: median of their shorter sides, in pixels: a hint for `input.size`"
+    )
     split: Literal["given", "made"] = Field(
         description="given: by the archive; made: 80/10/10, stratified by class, label or range of numbers"
     )
@@ -110,7 +112,7 @@ class Dataset(Answer):
             grey=card.get("grey", False),
             largest_16_bit=card.get("largest_16_bit"),
             size_bytes=card["size_bytes"],
-            median_side=card["median_side"],
+            median_side=card.get("median_side"),
             split=card["split"],
             warnings=sum(check["severity"] == "warning" for check in dataset.report["checks"]),
             description=dataset.description,

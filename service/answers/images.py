@@ -5,32 +5,15 @@ from typing import Literal
 from pydantic import Field
 
 from models_store.datasets import store as datasets
-from models_store.datasets.images import Image
+from models_store.datasets.stored_examples import StoredExample
 from service.answers.answer import Answer
 
-MEDIA_TYPES = {
-    "jpg": "image/jpeg",
-    "png": "image/png",
-    "webp": "image/webp",
-    "bmp": "image/bmp",
-    "gif": "image/gif",
-    "tif": "image/tiff",
-    "ppm": "image/x-portable-pixmap",
-    "pgm": "image/x-portable-graymap",
-    "pbm": "image/x-portable-bitmap",
-    "pnm": "image/x-portable-anymap",
-    "avif": "image/avif",
-    "heic": "image/heic",
-    "heif": "image/heif",
-    "jp2": "image/jp2",
-}
-"""by the ending that a stored image has, which follows from its content"""
 OTHERWISE = "application/octet-stream"
 
 
-def media_type_of(image: Image) -> str:
-    """Return the media type of an image's file."""
-    return MEDIA_TYPES.get(image.entry.member.rpartition(".")[2], OTHERWISE)
+def media_type_of(example: StoredExample, dataset: datasets.Dataset) -> str:
+    """Return the media type of an example's file."""
+    return dataset.contract.stored_types.get(example.entry.member.rpartition(".")[2], OTHERWISE)
 
 
 class DatasetImage(Answer):
@@ -43,36 +26,36 @@ class DatasetImage(Answer):
     labels: list[str] | None = Field(description="its labels, maybe none; null: it has a class, or a number")
     value: float | None = Field(description="its number; null: it has a class, or labels")
     group: str | None = Field(description="what its group is called; null: the dataset has no groups")
-    width: int = Field(description="in pixels, upright")
-    height: int = Field(description="in pixels, upright")
+    width: int | None = Field(description="of an image: in pixels, upright")
+    height: int | None = Field(description="of an image: in pixels, upright")
     size_bytes: int
     media_type: str = Field(examples=["image/jpeg"], description="by its content, whatever its name ends with")
     sha256: str = Field(description="of its file; images of one content have the same")
     findings: list[str] = Field(description="checks of the dataset's report that found it, as `exact_duplicates`")
     url: str = Field(description="path of its file, as it was uploaded")
-    thumbnail_url: str = Field(description="path of a small JPEG of it")
+    thumbnail_url: str | None = Field(description="path of a small JPEG of it; null: it can't be shown as a picture")
 
     @classmethod
-    def of(cls, image: Image, dataset: datasets.Dataset) -> "DatasetImage":
+    def of(cls, example: StoredExample, dataset: datasets.Dataset) -> "DatasetImage":
         """Return the answer for an image of a dataset."""
-        entry, path = image.entry, f"/datasets/{dataset.id}/images/{image.id}"
+        entry, path = example.entry, f"/datasets/{dataset.id}/images/{example.id}"
         has_labels = not entry.label and entry.value is None
         return cls(
-            id=image.id,
+            id=example.id,
             file=entry.file,
             split=entry.split,
             label=entry.label or None,
             labels=[*entry.labels] if has_labels else None,
             value=entry.value,
             group=entry.group or None,
-            width=entry.width,
-            height=entry.height,
-            size_bytes=image.size_bytes,
-            media_type=media_type_of(image),
+            width=entry.facts.get("width"),
+            height=entry.facts.get("height"),
+            size_bytes=example.size_bytes,
+            media_type=media_type_of(example, dataset),
             sha256=entry.sha256,
-            findings=[*image.findings],
+            findings=[*example.findings],
             url=path,
-            thumbnail_url=f"{path}/thumbnail",
+            thumbnail_url=None if dataset.contract.thumbnail_side is None else f"{path}/thumbnail",
         )
 
 

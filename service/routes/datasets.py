@@ -10,7 +10,7 @@ from models_store import descriptions, names
 from models_store.archives.zip_names import NameEncoding
 from models_store.datasets import store as datasets
 from models_store.datasets.folders import LayoutChoice
-from models_store.tasks.image.formats import ALLOWED
+from models_store.tasks.rooms import TASKS
 from service.answers.documents import Dataset, DatasetList, Report, Sample, Samples, UploadedDataset
 from service.auth import Owner
 from service.context import Here
@@ -35,7 +35,7 @@ BODY: dict[str, Any] = {
     "or with a `labels.csv`: `file,label`, or `file,labels` (separated by `;` or `|`, maybe none), or `file,value` "
     "(numbers), each with `split` and `group` columns or without; images of one group stay in one split. "
     "Links that stay in the archive are followed. "
-    f"Images are read by their content: {ALLOWED}.",
+    + " ".join(f"{each.examples.capitalize()} are read by their content: {each.formats}." for each in TASKS),
     "content": {
         **{media: {"schema": ARCHIVE} for media in uploads.DOCUMENTED_TYPES},
         "multipart/form-data": {"schema": {"$ref": "#/components/schemas/DatasetForm"}},

@@ -1,4 +1,4 @@
-"""Images of a dataset: listed, as files, as thumbnails; and the whole dataset as an archive."""
+"""Examples of a dataset: listed, as files, as thumbnails; and the whole dataset as an archive."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
@@ -9,14 +9,12 @@ from starlette.concurrency import iterate_in_threadpool
 
 from models_store.datasets import export as dataset_export
 from models_store.datasets import store as datasets
-from models_store.datasets.images import Image
-from models_store.errors import Unavailable
+from models_store.datasets.stored_examples import StoredExample
+from models_store.errors import NotFound, Unavailable
 from models_store.spec import wordings
-from models_store.spec.facts import fitting_white
 from models_store.storage.blobs import BlobMissing
-from models_store.tasks.image.image_files import LARGEST_VALUE
-from models_store.tasks.image.thumbnails import LONGEST_SIDE, thumbnail
-from service.answers.images import MEDIA_TYPES, DatasetImage, DatasetImageList, media_type_of
+from models_store.tasks.rooms import TASKS
+from service.answers.images import DatasetImage, DatasetImageList, media_type_of
 from service.answers.stored_files import attachment, is_named, unchanged
 from service.auth import Owner
 from service.context import Context, Here
@@ -30,6 +28,8 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",  # the bytes are a stranger's
 }
 BINARY = {"schema": {"type": "string", "format": "binary"}}
+STORED_TYPES = sorted({media_type for contract in TASKS for media_type in contract.stored_types.values()})
+THUMBNAIL_SIDE = max(contract.thumbnail_side or 0 for contract in TASKS)
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "`If-None-Match` names this very image"}}
 
 router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
@@ -40,6 +40,13 @@ class DatasetLost(Unavailable):
 
     code = "dataset_lost"
     title = "The dataset's files are missing or damaged"
+
+
+class ThumbnailNotThere(NotFound):
+    """Examples of this dataset can't be shown as pictures."""
+
+    code = "thumbnail_not_there"
+    title = "No such picture"
 
 
 @router.get(
@@ -79,8 +86,8 @@ async def listing(
     def page() -> DatasetImageList:
         dataset = datasets.find(here.database, dataset_id, owner=owner)
         after = -1 if cursor is None else int(cursor)
-        found, last = here.images.page(dataset, split=split, label=label, finding=finding, limit=limit, after=after)
-        items = [DatasetImage.of(image, dataset) for image in found]
+        found, last = here.examples.page(dataset, split=split, label=label, finding=finding, limit=limit, after=after)
+        items = [DatasetImage.of(example, dataset) for example in found]
         return DatasetImageList(items=items, next=None if last is None else str(last))
 
     return await _read(here, page)
@@ -94,7 +101,7 @@ async def listing(
     responses={
         200: {
             "description": "The file as it was uploaded; its ETag is its SHA-256",
-            "content": dict.fromkeys(sorted(set(MEDIA_TYPES.values())), BINARY),
+            "content": dict.fromkeys(STORED_TYPES, BINARY),
         },
         **UNCHANGED,
         **problems(404, 503, 507),
@@ -104,12 +111,17 @@ async def file(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Owne
     """Return the image's file, byte for byte."""
 
     def read() -> Response:
-        dataset, image = _found(here, dataset_id, image_id, owner=owner)
-        name = image.entry.file.rpartition("/")[2]
-        headers = {**HEADERS, "ETag": f'"{image.entry.sha256}"', "Content-Disposition": attachment(name, kind="inline")}
+        dataset, example = _found(here, dataset_id, image_id, owner=owner)
+        name = example.entry.file.rpartition("/")[2]
+        headers = {
+            **HEADERS,
+            "ETag": f'"{example.entry.sha256}"',
+            "Content-Disposition": attachment(name, kind="inline"),
+        }
         if is_named(request.headers.get("if-none-match", ""), headers["ETag"]):
             return unchanged(headers)
-        return Response(here.images.content(dataset, image), headers=headers, media_type=media_type_of(image))
+        content = here.examples.content(dataset, example)
+        return Response(content, headers=headers, media_type=media_type_of(example, dataset))
 
     return await _read(here, read)
 
@@ -121,7 +133,7 @@ async def file(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Owne
     response_class=Response,
     responses={
         200: {
-            "description": f"A JPEG with no side above {LONGEST_SIDE} pixels",
+            "description": f"A JPEG with no side above {THUMBNAIL_SIDE} pixels",
             "content": {"image/jpeg": BINARY},
         },
         **UNCHANGED,
@@ -133,18 +145,16 @@ async def small(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Own
 
     Where the dataset's images of 16 bits use fewer, white is the largest value of so many bits.
     """
-    dataset, image = await _read(here, lambda: _found(here, dataset_id, image_id, owner=owner))
-    headers = {**HEADERS, "ETag": f'"{image.entry.sha256}-{LONGEST_SIDE}"'}
+    dataset, example = await _read(here, lambda: _found(here, dataset_id, image_id, owner=owner))
+    contract = dataset.contract
+    if contract.thumbnail_side is None:
+        raise ThumbnailNotThere(f"dataset {dataset.id} has {contract.examples}, which have no thumbnails")
+    headers = {**HEADERS, "ETag": f'"{example.entry.sha256}-{contract.thumbnail_side}"'}
     if is_named(request.headers.get("if-none-match", ""), headers["ETag"]):
         return unchanged(headers)
-    content = await _read(here, lambda: here.images.content(dataset, image))
+    content = await _read(here, lambda: here.examples.content(dataset, example))
     made = await here.threads.thumbnails.run(
-        thumbnail,
-        content,
-        width=image.entry.width,
-        height=image.entry.height,
-        max_pixels=here.settings.image_max_pixels,
-        white_level=fitting_white(dataset.card.get("largest_16_bit") or LARGEST_VALUE),
+        contract.thumbnail, content, facts=example.entry.facts, card=dataset.card, settings=here.settings
     )
     return Response(made, headers=headers, media_type="image/jpeg")
 
@@ -170,10 +180,11 @@ def export(dataset_id: DatasetId, here: Here, owner: Owner) -> Response:
     """
     dataset = datasets.find(here.database, dataset_id, owner=owner)
     try:
-        manifest, images = here.blobs.local(dataset.manifest_blob), here.blobs.local(dataset.content_blob)
+        manifest, content = here.blobs.local(dataset.manifest_blob), here.blobs.local(dataset.content_blob)
     except BlobMissing as error:
         raise _lost(error) from error
-    pieces = dataset_export.export(manifest, images, dataset.card.get("target", "class"))
+    target = dataset.card.get("target", "class")
+    pieces = dataset_export.export(manifest, content, target, folder=dataset.contract.examples)
     headers = {
         "Content-Disposition": attachment(f"{dataset.name}.zip"),
         "X-Content-Type-Options": "nosniff",
@@ -182,9 +193,9 @@ def export(dataset_id: DatasetId, here: Here, owner: Owner) -> Response:
     return StreamingResponse(iterate_in_threadpool(pieces), headers=headers, media_type="application/zip")
 
 
-def _found(here: Context, dataset_id: str, image_id: str, *, owner: str) -> tuple[datasets.Dataset, Image]:
+def _found(here: Context, dataset_id: str, image_id: str, *, owner: str) -> tuple[datasets.Dataset, StoredExample]:
     dataset = datasets.find(here.database, dataset_id, owner=owner)
-    return dataset, here.images.find(dataset, image_id)
+    return dataset, here.examples.find(dataset, image_id)
 
 
 async def _read(here: Context, reading: Callable[[], R]) -> R:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from models_store.tasks.image.structure import MOST_PARTS
+from models_store.tasks.image.limits import MOST_PARTS
 
 MOST_WORK = 16  # pixels decoded for each pixel of the image: alpha, tiles over the edge, layers
 FREE_WORK = 1 << 22

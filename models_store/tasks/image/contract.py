@@ -1,17 +1,26 @@
 """Contract of images: a class, labels or a number of each."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from models_store.datasets.example import Example, Inspected
+from models_store.datasets.manifest import ManifestEntry
+from models_store.datasets.report import Check
 from models_store.settings import Settings
+from models_store.spec.facts import DatasetFacts, fitting_white
 from models_store.spec.train import ResolvedSpec, TrainSpec
 from models_store.targets import Name
-from models_store.tasks.image.formats import ALLOWED
-from models_store.tasks.task import Contract
+from models_store.tasks.image import checks
+from models_store.tasks.image.formats import ALLOWED, MEDIA_TYPES, is_for_an_image
+from models_store.tasks.task import Contract, Passed
 
 if TYPE_CHECKING:
     from models_store.tasks.image.codec import ImageCodec
+    from models_store.tasks.image.intake import ArchiveBudget
+
+LARGEST_VALUE = 65535
 
 
 class ImageContract(Contract):
@@ -24,6 +33,71 @@ class ImageContract(Contract):
     }
     Spec = TrainSpec
     ResolvedSpec = ResolvedSpec
+
+    findings = ("tiny_images",)
+    stored_types = MEDIA_TYPES
+    thumbnail_side = 160
+
+    def is_example(self, path: PurePosixPath, head: bytes) -> bool:
+        """Return whether a user means the file to be an image."""
+        return is_for_an_image(path, head)
+
+    def most_bytes(self, settings: Settings) -> int:
+        """Return the setting for it."""
+        return settings.image_max_bytes
+
+    def budget(self, archive_bytes: int) -> "ArchiveBudget":
+        """Return how many pixels the archive's images may have."""
+        from models_store.tasks.image.intake import ArchiveBudget  # noqa: PLC0415  Pillow is slow to import
+
+        return ArchiveBudget.of(archive_bytes)
+
+    def inspect(self, data: bytes, *, settings: Settings, budget: "ArchiveBudget") -> Inspected | str:
+        """Return the image's size, and whether it is grey or has 16 bits."""
+        from models_store.tasks.image.intake import inspect  # noqa: PLC0415  the same
+
+        return inspect(data, max_pixels=settings.image_max_pixels, budget=budget)
+
+    def check_files(self, examples: Sequence[Example]) -> list[Check]:
+        """Look at images of 16 bits."""
+        return checks.check_depth(examples)
+
+    def check_entries(self, entries: Sequence[ManifestEntry]) -> list[Check]:
+        """Look at the sizes of images."""
+        return checks.check_sizes(entries)
+
+    def passed(self, entries: Sequence[ManifestEntry], found: Collection[str]) -> Passed:
+        """Yield what is in order with the sizes of images."""
+        yield from checks.passed(entries, found)
+
+    def card_facts(self, examples: Iterable[Example], entries: Sequence[ManifestEntry]) -> dict[str, Any]:
+        """Return `grey`, `largest_16_bit` and `median_side`."""
+        return checks.card_facts(examples, entries)
+
+    def facts(self, card: Mapping[str, Any]) -> DatasetFacts:
+        """Return the facts of any dataset, and those of its images."""
+        return replace(
+            super().facts(card),
+            median_side=card["median_side"],
+            grey=card.get("grey", False),
+            largest_16_bit=card.get("largest_16_bit"),
+        )
+
+    def thumbnail(self, data: bytes, *, facts: Mapping[str, Any], card: Mapping[str, Any], settings: Settings) -> bytes:
+        """Return the image, upright and in its own proportions.
+
+        Where the dataset's images of 16 bits use fewer, white is the largest value of so many bits.
+        """
+        from models_store.tasks.image.thumbnails import thumbnail  # noqa: PLC0415  Pillow is slow to import
+
+        return thumbnail(
+            data,
+            width=facts["width"],
+            height=facts["height"],
+            longest_side=self.thumbnail_side,
+            max_pixels=settings.image_max_pixels,
+            white_level=fitting_white(card.get("largest_16_bit") or LARGEST_VALUE),
+        )
 
     example, examples = "image", "images"
     json_example = str

@@ -42,6 +42,23 @@ READ = (
 FORMATS = tuple(each.name for each in READ)
 ALLOWED = ", ".join(FORMATS)
 SUFFIX = {each.name: each.suffixes[0].removeprefix(".") for each in READ}
+MEDIA_TYPES = {
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "bmp": "image/bmp",
+    "gif": "image/gif",
+    "tif": "image/tiff",
+    "ppm": "image/x-portable-pixmap",
+    "pgm": "image/x-portable-graymap",
+    "pbm": "image/x-portable-bitmap",
+    "pnm": "image/x-portable-anymap",
+    "avif": "image/avif",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "jp2": "image/jp2",
+}
+"""ending of a stored image → its media type"""
 SUFFIXES = frozenset(suffix for each in READ for suffix in each.suffixes)
 OTHER_SUFFIXES = frozenset(
     [

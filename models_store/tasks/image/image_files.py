@@ -106,12 +106,7 @@ def opened(data: bytes, max_pixels: int) -> Image.Image:
         raise UndecodableImage(what_it_is(data))
     if format_ == "TIFF" and (kind := tiff_tags.not_read(data)) is not None:
         raise UndecodableImage(f"this is {kind}")
-    excess = structure.excess(data, format_)
-    if format_ == "AVIF":
-        excess = avif_structure.count_excess(data)
-    elif format_ == "JPEG2000":
-        excess = jpeg2000_structure.excess(data)
-    if excess is not None:
+    if (excess := structure.excess(data, format_)) is not None:
         raise UndecodableImage(f"{excess}; save it anew")
     try:
         image = Image.open(BytesIO(data), formats=[format_])

@@ -9,7 +9,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from models_store.tasks.image.structure import MOST_PARTS
+from models_store.tasks.image.limits import MOST_PARTS
 
 UPRIGHT = 1
 TAG = 0x0112

@@ -8,8 +8,9 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 
-MOST_PARTS = 1 << 16
-"""Chunks, segments, blocks, strips or tiles of one image; encoders write one for each 8 KiB, or for each row."""
+from models_store.tasks.image import avif_structure, jpeg2000_structure
+from models_store.tasks.image.limits import MOST_PARTS
+
 MOST_STRAY_BYTES = 1 << 16
 """Bytes between a JPEG's segments that belong to none of them."""
 MOST_RUN_LENGTH_PIXELS = 1 << 23
@@ -49,6 +50,8 @@ def excess(data: bytes, format_: str) -> str | None:
         "TIFF": _tiff_excess,
         "ICO": _icon_excess,
         "PCX": _pcx_fault,
+        "AVIF": avif_structure.count_excess,
+        "JPEG2000": jpeg2000_structure.excess,
     }
     return looks[format_](data) if format_ in looks else None
 

@@ -6,19 +6,20 @@ from PIL import Image
 
 from models_store.tasks.image import codec
 
-LONGEST_SIDE = 160
 QUALITY = 88
 
 
-def thumbnail(data: bytes, *, width: int, height: int, max_pixels: int, white_level: int | None = None) -> bytes:
-    """Return a JPEG with no side above LONGEST_SIDE; `width` and `height` are the image's own, upright.
+def thumbnail(
+    data: bytes, *, width: int, height: int, longest_side: int, max_pixels: int, white_level: int | None = None
+) -> bytes:
+    """Return a JPEG with no side above `longest_side`; `width` and `height` are the image's own, upright.
 
-    A smaller image keeps its size. `white_level` as in `pixels.decode`. Transparency is laid on white.
+    A smaller image keeps its size. `white_level` as in `codec.decode`. Transparency is laid on white.
 
     Raises:
         UndecodableImage: if it can't be decoded.
     """
-    longest = min(LONGEST_SIDE, max(width, height))
+    longest = min(longest_side, max(width, height))
     square = codec.decode(
         data, size=longest, channels=codec.RGB, fit="stretch", max_pixels=max_pixels, white_level=white_level
     )

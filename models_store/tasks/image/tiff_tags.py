@@ -5,7 +5,7 @@ After TIFF 6.0 and the DNG specification; only values that stand in the entries 
 
 import struct
 
-from models_store.tasks.image.structure import MOST_PARTS
+from models_store.tasks.image.limits import MOST_PARTS
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, ROWS, TILE_WIDTH, TILE_HEIGHT = (
     *(256, 257, 258, 259, 262, 277, 278),

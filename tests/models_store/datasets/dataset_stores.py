@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from models_store.datasets import store as datasets
-from models_store.datasets.checks import DatasetUnusable
+from models_store.datasets.report import DatasetUnusable
 from models_store.datasets.store import Dataset, ManifestEntry
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs

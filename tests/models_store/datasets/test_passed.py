@@ -5,6 +5,7 @@ import pytest
 from models_store.datasets.manifest import ManifestEntry
 from models_store.datasets.passed import passed
 from models_store.spec.facts import Target
+from models_store.tasks.image.contract import IMAGE
 
 
 def entries(
@@ -21,7 +22,8 @@ def entries(
                     "labels": {"label": "", "labels": (label,)},
                     "number": {"label": "", "value": float(number)},
                 }[target]
-                facts = {"split": split, "sha256": name, "width": side, "height": side, "group": group and name}
+                size = {"width": side, "height": side}
+                facts = {"split": split, "sha256": name, "facts": size, "group": group and name}
                 found.append(ManifestEntry(**{"file": name, "member": name, **facts, **given}))
     return found
 
@@ -29,7 +31,8 @@ def entries(
 def told(images: list[ManifestEntry], target: Target = "class", *found: str) -> dict[str, tuple[int, str]]:
     classes = [] if target == "number" else ["bag", "shoe"]
     return {
-        each["check"]: (each["count"], each["message"]) for each in passed(images, classes, target, found=set(found))
+        each["check"]: (each["count"], each["message"])
+        for each in passed(images, classes, target, IMAGE, found=set(found))
     }
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from models_store.archives.rules import ArchiveCorrupt, MemberNameRefused, UnpackedTooLarge
 from models_store.datasets import store as datasets
-from models_store.datasets.checks import DatasetUnusable
+from models_store.datasets.report import DatasetUnusable
 from models_store.errors import StorageFull
 from models_store.jobs import submissions
 from models_store.settings import Settings
@@ -52,7 +52,7 @@ def test_the_manifest_and_the_images_lead_back_to_every_file(store: Store) -> No
     with zipfile.ZipFile(store.blobs.local(dataset.content_blob)) as images:
         assert {entry.file: images.read(entry.member) for entry in entries} == files
         assert {info.compress_type for info in images.infolist()} == {zipfile.ZIP_STORED}
-    assert {(entry.width, entry.height) for entry in entries} == {(40, 32)}
+    assert {(entry.facts["width"], entry.facts["height"]) for entry in entries} == {(40, 32)}
     assert all(entry.file.startswith(f"{entry.label}/") for entry in entries)
     assert entries == sorted(entries, key=lambda entry: (entry.split, entry.label, entry.sha256, entry.file))
 

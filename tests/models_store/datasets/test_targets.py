@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from models_store.datasets import store as datasets
-from models_store.datasets.manifest import ManifestEntry, digest_of, read_manifest
+from models_store.datasets.manifest import ManifestEntry, digest_of, read_manifest, write_manifest
 from tests.models_store.datasets.dataset_stores import Files, Store, a_table, checks, class_files
 from tests.samples import a_png
 
@@ -235,10 +235,14 @@ def test_a_manifest_of_an_earlier_release_is_read(tmp_path: Path) -> None:
     (entry,) = read_manifest(tmp_path / "manifest.jsonl")
 
     assert (entry.target, entry.names, entry.group, entry.value) == ("a", ("a",), "", None)
+    write_manifest(tmp_path / "again.jsonl", [entry])
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "manifest.jsonl").read_bytes().replace(
+        b": ", b":"
+    ).replace(b", ", b",")
 
 
 def test_the_digest_of_classes_is_that_of_earlier_releases() -> None:
-    entries = [ManifestEntry("a/1.png", "x.png", "ä", "train", "0" * 64, 3, 4)]
+    entries = [ManifestEntry("a/1.png", "x.png", "ä", "train", "0" * 64, {"width": 3, "height": 4})]
 
     assert digest_of(entries) == "773d9589ea5d5714ffb22ae2e85d481da119a3480df45b3d4ab16e767a57dea1"
 

@@ -34,7 +34,7 @@ def make(tmp_path: Path, exported: Path) -> Make:
         content = replace(work.dataset, content_blob=job.blobs.put(tmp_path / "images.zip").sha256)
         work = replace(work, assignment=replace(work.assignment, dataset=content))
         entries = [
-            ManifestEntry(f"{number}.png", f"{number}.png", LABELS[label], "val", "", 40, 32)
+            ManifestEntry(f"{number}.png", f"{number}.png", LABELS[label], "val", "")
             for number, label in enumerate(data.labels_N)
         ]
         splits_N = np.array(["val"] * len(entries))

@@ -109,7 +109,7 @@ def a_small_spec(**training: Any) -> ResolvedSpec:
 
 def entries(*, train: int, val: int = 10) -> list[ManifestEntry]:
     """Return a manifest of as many images as wanted, all alike."""
-    entry = ManifestEntry("blue/1.png", "1.png", "blue", "train", "1" * 64, 32, 32)
+    entry = ManifestEntry("blue/1.png", "1.png", "blue", "train", "1" * 64)
     return [entry] * train + [replace(entry, split="val")] * val
 
 

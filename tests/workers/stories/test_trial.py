@@ -76,7 +76,7 @@ def test_labels_and_numbers_have_figures_of_their_own(
 
 def test_a_folds_held_out_images_are_its_own_and_the_test_split_is_answered_by_nobody(job: JobFolder) -> None:
     arrays = some_arrays(train=36, val=14, test=10)
-    entries = [ManifestEntry("f.png", "m", "blue", "train", f"{row:064d}", 32, 32) for row in range(60)]
+    entries = [ManifestEntry("f.png", "m", "blue", "train", f"{row:064d}") for row in range(60)]
     fold = {"index": 1, "folds": 5, "seed": 0, "grouped": False}
 
     held = trial.hold_out(arrays, entries, fold)
@@ -90,7 +90,7 @@ def test_a_folds_held_out_images_are_its_own_and_the_test_split_is_answered_by_n
 
 def test_copies_of_an_image_are_held_out_together() -> None:
     arrays = some_arrays(train=24, val=6)
-    entries = [ManifestEntry(f"{row}.png", "m", "blue", "train", f"{row // 3:064d}", 8, 8) for row in range(30)]
+    entries = [ManifestEntry(f"{row}.png", "m", "blue", "train", f"{row // 3:064d}") for row in range(30)]
     fold = {"index": 0, "folds": 3, "seed": 0, "grouped": False}
 
     held = trial.hold_out(arrays, entries, fold)

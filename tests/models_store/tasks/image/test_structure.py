@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from models_store.archives.rules import CompressionTooHigh
-from models_store.datasets import intake
-from models_store.tasks.image import codec, orientation
+from models_store.datasets.intake import take_in
+from models_store.tasks.image import codec, intake, orientation
 from models_store.tasks.image.codec import UndecodableImage
 from models_store.tasks.image.pixel_budget import PixelBudget, TooManyPixels
 from tests import samples
@@ -178,4 +178,4 @@ def test_an_archive_of_blank_images_is_refused_by_their_pixels(tmp_path: Path, m
     archive.write_bytes(a_zip(blank))
 
     with pytest.raises(CompressionTooHigh, match="400 pixels"):
-        intake.take_in(archive, tmp_path, samples.quick_settings(tmp_path / "home"))
+        take_in(archive, tmp_path, samples.quick_settings(tmp_path / "home"))

@@ -39,8 +39,7 @@ def a_manifest() -> list[ManifestEntry]:
             label=CLASSES[number % 2],
             split="val" if number % 5 == 0 else "train",
             sha256=f"{number:064x}",
-            width=40,
-            height=32,
+            facts={"width": 40, "height": 32},
         )
         for number in range(IMAGES)
     ]

@@ -1,9 +1,9 @@
-"""Images of a stored dataset: one index for each, pages and filters over it, and the bytes of each image.
+"""Examples of a stored dataset: one index for each dataset, pages and filters over it, and the bytes of each example.
 
-The manifest and the directory of the zip are read once; some 30 bytes for each image stay in memory. A page then reads
-its own lines of the manifest, and an image its own bytes of the zip, where all members are stored as they are.
+The manifest and the directory of the zip are read once; some 30 bytes for each example stay in memory. A page then
+reads its own lines of the manifest, and an example its own bytes of the zip, where all members are stored as they are.
 
-ImageNotFound 404 · ClassNotFound 422 · FindingNotFound 422
+ExampleNotFound 404 · ClassNotFound 422 · FindingNotFound 422
 """
 
 import difflib
@@ -21,11 +21,13 @@ from zipfile import ZipFile
 
 import orjson
 
-from models_store.datasets.checks import MOST_NAMES, check_entries
+from models_store.datasets.checks import check_entries
 from models_store.datasets.manifest import SPLITS, ManifestEntry, entry_of, read_manifest
+from models_store.datasets.report import MOST_NAMES
 from models_store.datasets.store import Dataset
 from models_store.errors import Invalid, NotFound
 from models_store.storage.blobs import BlobMissing, Blobs
+from models_store.tasks.task import Contract
 
 if TYPE_CHECKING:
     Numbers = array[int]
@@ -37,18 +39,17 @@ FINDINGS = (
     "duplicates_across_splits",
     "conflicting_labels",
     "groups_across_splits",
-    "tiny_images",
     "values_far_away",
 )
-"""checks whose findings are images of the dataset; a report may have more of them"""
+"""checks whose findings are examples of the dataset; a task, and a report, may have more of them"""
 PREFIX = "img_"
 MOST_ROWS = 2_000_000
-"""images that the indexes kept in memory may have, all together"""
+"""examples that the indexes kept in memory may have, all together"""
 LOCAL_HEADER = struct.Struct("<26x2H")  # of a zip's member, 30 bytes: lengths of its name and of the extra field
 
 
-class ImageNotFound(NotFound):
-    """The dataset has no image of this id."""
+class ExampleNotFound(NotFound):
+    """The dataset has no example of this id."""
 
     code = "image_not_found"
     title = "No such image"
@@ -69,8 +70,8 @@ class FindingNotFound(Invalid):
 
 
 @dataclass(frozen=True)
-class Image:
-    """One image: its place in the manifest, what is known of it, and the checks that found it."""
+class StoredExample:
+    """One example: its place in the manifest, what is known of it, and the checks that found it."""
 
     row: int
     entry: ManifestEntry
@@ -79,7 +80,7 @@ class Image:
 
     @property
     def id(self) -> str:
-        """Return what names the image within its dataset; a dataset never changes, so this does not either."""
+        """Return what names the example within its dataset; a dataset never changes, so this does not either."""
         return f"{PREFIX}{self.row}"
 
 
@@ -89,14 +90,14 @@ class Index:
 
     lines: Numbers  # where each line begins
     splits: bytes  # place in SPLITS
-    offsets: Numbers  # of the image's header in the zip
+    offsets: Numbers  # of the example's header in the zip
     sizes: Numbers
     classes: dict[str, Numbers]  # class or label → rows
     findings: dict[str, Numbers]  # check → rows
 
 
-class DatasetImages:
-    """The images of stored datasets; the indexes of those asked for last stay in memory. Safe between threads."""
+class StoredExamples:
+    """The examples of stored datasets; the indexes of those asked for last stay in memory. Safe between threads."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
@@ -113,8 +114,8 @@ class DatasetImages:
         finding: str | None = None,
         limit: int = 20,
         after: int = -1,
-    ) -> tuple[list[Image], int | None]:
-        """Return up to `limit` images behind the row `after`, and the row that the next page comes after.
+    ) -> tuple[list[StoredExample], int | None]:
+        """Return up to `limit` examples behind the row `after`, and the row that the next page comes after.
 
         Raises:
             ClassNotFound: if the dataset has no class or label of this name.
@@ -124,7 +125,7 @@ class DatasetImages:
         index = self._index(dataset)
         wanted: list[Sequence[int]] = [range(len(index.lines))]
         if label is not None:
-            wanted.append(_rows_of_class(index, label))
+            wanted.append(_rows_of_class(index, label, dataset.contract))
         if finding is not None:
             wanted.append(_rows_of_finding(index, dataset, finding))
         found: list[int] = []
@@ -134,45 +135,46 @@ class DatasetImages:
                 found.append(row)
                 if len(found) > limit:
                     break
-        images = self._images(dataset, index, found[:limit])
-        return images, found[limit - 1] if len(found) > limit else None
+        examples = self._examples(dataset, index, found[:limit])
+        return examples, found[limit - 1] if len(found) > limit else None
 
-    def find(self, dataset: Dataset, image_id: str) -> Image:
-        """Return one image.
+    def find(self, dataset: Dataset, example_id: str) -> StoredExample:
+        """Return one example.
 
         Raises:
-            ImageNotFound: if there is none of this id.
+            ExampleNotFound: if there is none of this id.
             BlobMissing: if the dataset's files are lost.
         """
-        index, number = self._index(dataset), image_id.removeprefix(PREFIX)
+        index, number = self._index(dataset), example_id.removeprefix(PREFIX)
         if not number.isdigit() or str(int(number)) != number or int(number) >= len(index.lines):
-            raise ImageNotFound(
-                f"dataset {dataset.id} has no image {image_id!r}; GET /datasets/{dataset.id}/images lists its images"
+            raise ExampleNotFound(
+                f"dataset {dataset.id} has no {dataset.contract.example} {example_id!r}; "
+                f"GET /datasets/{dataset.id}/images lists its {dataset.contract.examples}"
             )
-        return self._images(dataset, index, [int(number)])[0]
+        return self._examples(dataset, index, [int(number)])[0]
 
-    def content(self, dataset: Dataset, image: Image) -> bytes:
-        """Return the image's file, byte for byte as it was uploaded.
+    def content(self, dataset: Dataset, example: StoredExample) -> bytes:
+        """Return the example's file, byte for byte as it was uploaded.
 
         Raises:
             BlobMissing: if the dataset's files are lost or damaged.
         """
         index = self._index(dataset)
         with self._blobs.local(dataset.content_blob).open("rb") as file:
-            content = read_stored(file, index.offsets[image.row], image.size_bytes)
-        if hashlib.sha256(content).hexdigest() != image.entry.sha256:
-            raise BlobMissing(f"the stored file of {image.entry.file!r} is damaged; restore it from a backup")
+            content = read_stored(file, index.offsets[example.row], example.size_bytes)
+        if hashlib.sha256(content).hexdigest() != example.entry.sha256:
+            raise BlobMissing(f"the stored file of {example.entry.file!r} is damaged; restore it from a backup")
         return content
 
-    def _images(self, dataset: Dataset, index: Index, rows: Iterable[int]) -> list[Image]:
-        images = []
+    def _examples(self, dataset: Dataset, index: Index, rows: Iterable[int]) -> list[StoredExample]:
+        found = []
         with self._blobs.local(dataset.manifest_blob).open("rb") as manifest:
             for row in rows:
                 manifest.seek(index.lines[row])
-                findings = tuple(name for name, found in index.findings.items() if _has(found, row))
+                findings = tuple(name for name, rows_of in index.findings.items() if _has(rows_of, row))
                 entry = entry_of(orjson.loads(manifest.readline()))
-                images.append(Image(row, entry, index.sizes[row], findings))
-        return images
+                found.append(StoredExample(row, entry, index.sizes[row], findings))
+        return found
 
     def _index(self, dataset: Dataset) -> Index:
         if (index := self._known(dataset)) is not None:
@@ -180,8 +182,8 @@ class DatasetImages:
         with self._building:
             if (index := self._known(dataset)) is not None:
                 return index
-            manifest, images = self._blobs.local(dataset.manifest_blob), self._blobs.local(dataset.content_blob)
-            built = _built(manifest, images, dataset)
+            manifest, content = self._blobs.local(dataset.manifest_blob), self._blobs.local(dataset.content_blob)
+            built = _built(manifest, content, dataset)
             with self._kept:
                 self._indexes[dataset.manifest_blob, dataset.content_blob] = built
                 while len(self._indexes) > 1 and sum(len(each.lines) for each in self._indexes.values()) > MOST_ROWS:
@@ -205,14 +207,14 @@ def read_stored(file: Any, offset: int, size_bytes: int) -> bytes:  # noqa: ANN4
     return bytes(file.read(size_bytes))
 
 
-def places_of(images: Path) -> dict[str, tuple[int, int]]:
+def places_of(content: Path) -> dict[str, tuple[int, int]]:
     """Return member → where its header begins in the zip, and its size in bytes."""
-    with ZipFile(images) as archive:
+    with ZipFile(content) as archive:
         return {info.filename: (info.header_offset, info.file_size) for info in archive.infolist()}
 
 
-def _built(manifest: Path, images: Path, dataset: Dataset) -> Index:
-    places, named = places_of(images), _named(dataset)
+def _built(manifest: Path, content: Path, dataset: Dataset) -> Index:
+    places, named = places_of(content), _named(dataset)
     lines, offsets, sizes, splits = array("Q"), array("Q"), array("Q"), bytearray()
     classes: defaultdict[str, Numbers] = defaultdict(lambda: array("I"))
     findings: defaultdict[str, Numbers] = defaultdict(lambda: array("I"))
@@ -231,8 +233,9 @@ def _built(manifest: Path, images: Path, dataset: Dataset) -> Index:
                 findings[check].append(row)
             position += len(line)
     cut = [check["check"] for check in dataset.report.get("checks", ()) if check["count"] > MOST_NAMES]
-    if set(cut) & set(FINDINGS):  # the report names the first of them alone
-        findings.update(_looked_for_again(read_manifest(manifest), set(cut) & set(FINDINGS), [*classes]))
+    cut_short = set(cut) & {*FINDINGS, *dataset.contract.findings}
+    if cut_short:  # the report names the first of them alone
+        findings.update(_looked_for_again(read_manifest(manifest), cut_short, [*classes], dataset.contract))
     return Index(lines, bytes(splits), offsets, sizes, dict(classes), dict(findings))
 
 
@@ -245,9 +248,11 @@ def _named(dataset: Dataset) -> dict[str, list[str]]:
     return named
 
 
-def _looked_for_again(entries: list[ManifestEntry], names: set[str], classes: list[str]) -> dict[str, Numbers]:
+def _looked_for_again(
+    entries: list[ManifestEntry], names: set[str], classes: list[str], contract: Contract
+) -> dict[str, Numbers]:
     found: dict[str, Numbers] = {}
-    for check in check_entries(entries, classes):
+    for check in check_entries(entries, classes, contract):
         if check.check in names:
             files, by_group = set(_flat(check.files)), check.check == "groups_across_splits"
             rows = (row for row, entry in enumerate(entries) if (entry.group if by_group else entry.file) in files)
@@ -260,17 +265,17 @@ def _flat(names: Iterable[Any]) -> Iterable[str]:
         yield from [name] if isinstance(name, str) else name
 
 
-def _rows_of_class(index: Index, label: str) -> Sequence[int]:
+def _rows_of_class(index: Index, label: str, contract: Contract) -> Sequence[int]:
     if label in index.classes:
         return index.classes[label]
     close = difflib.get_close_matches(label[:100], index.classes, n=1, cutoff=0.5)
-    there_are = ", ".join(sorted(index.classes)[:20]) or "none: its images have numbers"
+    there_are = ", ".join(sorted(index.classes)[:20]) or f"none: its {contract.examples} have numbers"
     hint = f"did you mean {close[0]!r}?" if close else f"there are {there_are}"
     raise ClassNotFound(f"the dataset has no class or label {label[:100]!r}; {hint}")
 
 
 def _rows_of_finding(index: Index, dataset: Dataset, finding: str) -> Sequence[int]:
-    known = {*FINDINGS, *(check["check"] for check in dataset.report.get("checks", ()))}
+    known = {*FINDINGS, *dataset.contract.findings, *(check["check"] for check in dataset.report.get("checks", ()))}
     if finding not in known:
         raise FindingNotFound(
             f"no check is called {finding[:100]!r}; there are {', '.join(sorted(known))}, and GET "

@@ -1,0 +1,126 @@
+"""Assembly of a dataset from an archive's intake: its examples in their splits, its findings, its card."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from models_store.archives.zip_names import NameEncoding
+from models_store.datasets.checks import check_classes, check_entries, check_links
+from models_store.datasets.example import counted
+from models_store.datasets.folders import LayoutChoice
+from models_store.datasets.intake import Intake
+from models_store.datasets.layout import Layout, arrange
+from models_store.datasets.manifest import SPLITS, ManifestEntry, counts, order
+from models_store.datasets.passed import passed
+from models_store.datasets.report import Check, DatasetUnusable, report
+from models_store.datasets.splits import complete
+from models_store.spec.facts import Target
+from models_store.tasks.task import Contract
+
+Undecodable = Literal["refuse", "skip"]
+"""what becomes of an archive with files that can't be decoded"""
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A dataset without errors: its examples in their splits, its classes or labels, and all findings."""
+
+    contract: Contract
+    entries: list[ManifestEntry]
+    classes: list[str]
+    target: Target
+    origin: str
+    checks: list[Check]
+
+    def report(self) -> dict[str, Any]:
+        """Return what was found, and what was looked at and is in order."""
+        found = {check.check for check in self.checks}
+        return report(self.checks) | {
+            "passed": passed(self.entries, self.classes, self.target, self.contract, found=found)
+        }
+
+
+def assemble(intake: Intake, *, undecodable: Undecodable, layout: LayoutChoice) -> Assembled:
+    """Return the dataset that the intake holds.
+
+    Raises:
+        DatasetUnusable: if a finding is an error.
+    """
+    contract, arranged = intake.contract, arrange(intake, layout=layout)
+    checks = [*arranged.checks, *_check_undecodable(arranged, contract, undecodable), *_check_others(intake)]
+    entries, origin = arranged.entries, "made"
+    if entries or not any(check.severity == "error" for check in checks):
+        checks += check_classes(arranged.classes, arranged.entries, arranged.target, contract)
+    if entries:
+        splits = complete(entries, contract)
+        entries, origin = splits.entries, splits.origin
+        filled = {name for entry in entries for name in entry.names}
+        checks += [*contract.check_files(intake.examples), *splits.checks]
+        checks += check_entries(entries, [label for label in arranged.classes if label in filled], contract)
+    if any(check.severity == "error" for check in checks):
+        raise DatasetUnusable(checks)
+    return Assembled(contract, sorted(entries, key=order), arranged.classes, arranged.target, origin, checks)
+
+
+def _check_undecodable(arranged: Layout, contract: Contract, undecodable: Undecodable) -> Iterator[Check]:
+    count = len(arranged.undecodable)
+    if not count:
+        return
+    what = counted(count, f"{contract.example} can't be decoded", f"{contract.examples} can't be decoded")
+    named = next(iter(arranged.undecodable)) + ("" if count == 1 else " …")
+    files = sorted(arranged.undecodable)
+    if undecodable == "refuse":
+        message = f"{what} ({named}); repair or remove {'it' if count == 1 else 'them'}, or ask for undecodable=skip"
+        yield Check("undecodable", "error", message, files, arranged.undecodable)
+    else:
+        message = f"{what} ({named}); {'it was' if count == 1 else 'they were'} left out"
+        yield Check("undecodable", "warning", message, files, arranged.undecodable)
+
+
+def _check_others(intake: Intake) -> Iterator[Check]:
+    """Name what the archive holds besides examples, and how its names and links were read."""
+    if intake.ignored:
+        example, examples = intake.contract.example, intake.contract.examples
+        one, many = f"file is no {example}, and was passed over", f"files are no {examples}, and were passed over"
+        yield Check("ignored_files", "info", counted(len(intake.ignored), one, many), sorted(intake.ignored))
+    if intake.links.targets:
+        yield check_links(intake.links.targets, copies=len(intake.links.files))
+    if intake.names.guessed:
+        message = (
+            f"names in the zip are not UTF-8 and were read as {intake.names.guessed}, as in {intake.names.example!r}; "
+            f"if that is wrong, send `names=` with another of {', '.join(get_args(NameEncoding)[1:])}"
+        )
+        yield Check("names_guessed", "warning", message, [intake.names.example])
+    if intake.of_systems:
+        one, many = "file was left by a system or a tool, and", "files were left by a system or a tool, and"
+        message = f"{counted(len(intake.of_systems), f'{one} was', f'{many} were')} passed over"
+        yield Check("system_files", "info", message, sorted(intake.of_systems))
+
+
+def card_of(assembled: Assembled, intake: Intake) -> dict[str, Any]:
+    """Return what describes the dataset."""
+    entries, contract = assembled.entries, assembled.contract
+    by_content = {example.sha256: example for example in intake.examples}
+    kept = [by_content[content] for content in {entry.sha256 for entry in entries}]
+    by_split = Counter(entry.split for entry in entries)
+    card: dict[str, Any] = {
+        "examples": contract.examples,
+        "target": assembled.target,
+        "classes": assembled.classes,
+        "counts": counts(entries, assembled.classes),
+        "images": len(entries),  # of any task: so it was named when there were images alone
+        "splits": {split: by_split[split] for split in SPLITS},
+        "train_count": by_split["train"],
+        "size_bytes": sum(example.size_bytes for example in kept),
+        "split": assembled.origin,
+        "grouped": any(entry.group for entry in entries),
+        "undecodable_skipped": sum(len(check.files) for check in assembled.checks if check.check == "undecodable"),
+        **contract.card_facts(kept, entries),
+    }
+    values = [entry.value for entry in entries if entry.value is not None]
+    if values:
+        facts = {"minimum": min(values), "maximum": max(values), "mean": statistics.fmean(values)}
+        card["values"] = facts | {"deviation": statistics.pstdev(values)}
+    return card

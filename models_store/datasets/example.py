@@ -1,0 +1,36 @@
+"""One example of a dataset on its way from an archive, and how many there are in words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """A member of an archive that its task has read whole.
+
+    `facts` are kept in the dataset's manifest; `passing` serve the checks and the card of this upload. Both are JSON.
+    """
+
+    suffix: str
+    """ending of the name that it is stored under, which follows from its content"""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    passing: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A file of an archive that can be decoded, and what its task has found out about it."""
+
+    file: str
+    member: str
+    """its name in the dataset's content; files of one content share it"""
+    sha256: str
+    size_bytes: int
+    facts: Mapping[str, Any]
+    passing: Mapping[str, Any]
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """Return the count before its words: "1 file is", "2 files are"."""
+    return f"{count} {one if count == 1 else many}"

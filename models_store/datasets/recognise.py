@@ -1,0 +1,59 @@
+"""Recognition of the task that an archive is of, by what each task could read of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from models_store.datasets.example import Example, counted
+from models_store.datasets.report import Check, DatasetUnusable
+from models_store.tasks.task import Contract
+
+
+@dataclass
+class Claims:
+    """The files of an archive that one task takes for its examples."""
+
+    contract: Contract
+    budget: Any
+    """what they may take together, as the task counts it"""
+    examples: list[Example] = field(default_factory=list)
+    undecodable: dict[str, str] = field(default_factory=dict)  # file → why
+    known: dict[str, Example | str | None] = field(default_factory=dict)
+    """content → what it is, or why it can't be read; None: it is still inspected"""
+
+    @property
+    def count(self) -> int:
+        """Return how many files are claimed."""
+        return len(self.examples) + len(self.undecodable)
+
+    @property
+    def files(self) -> Iterator[str]:
+        """Return their names."""
+        yield from (example.file for example in self.examples)
+        yield from self.undecodable
+
+
+def recognise(claims: Sequence[Claims]) -> Claims:
+    """Return the claims of the task that the archive is of: it has read more files, and no fewer than others claim.
+
+    So an archive of images with a file of notes beside each is one of images, as no other task can read the notes.
+
+    Raises:
+        DatasetUnusable: if no task claims anything, or none has clearly more than the others.
+    """
+    if len(claims) == 1:
+        return claims[0]
+    found = [each for each in claims if each.count]
+    if not found:
+        raise DatasetUnusable([Check("no_examples", "error", f"there is nothing to learn from; send {_taken(claims)}")])
+    for each in found:
+        others = [other for other in found if other is not each]
+        if all(len(other.examples) < len(each.examples) >= other.count for other in others):
+            return each
+    there_are = " and ".join(counted(each.count, each.contract.example, each.contract.examples) for each in found)
+    message = f"the archive holds {there_are}, and a dataset has examples of one kind; send {_taken(claims)}"
+    raise DatasetUnusable([Check("several_kinds", "error", message)])
+
+
+def _taken(claims: Sequence[Claims]) -> str:
+    return ", or ".join(f"{each.contract.examples} ({each.contract.formats})" for each in claims)
