@@ -1,4 +1,4 @@
-"""environment → Settings: where the database, the blobs and the broker are, and every limit."""
+"""Settings from environment variables: the places of database, blobs and broker, and every limit."""
 
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from models_store import access
 
 
 class Settings(BaseSettings):
-    """Everything that a deployment may set, each by the environment variable of the same name in capitals."""
+    """All settings of a deployment; each is read from the environment variable of the same name in capitals."""
 
     # an error must not print what was given: it may be a key or a password
     model_config = SettingsConfigDict(env_file=None, extra="ignore", hide_input_in_errors=True)
@@ -25,18 +25,19 @@ class Settings(BaseSettings):
     )
     work_dir: Path | None = Field(None, description="scratch of this host; empty: `work` in ESPALIER_HOME")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto: CUDA where a device is really there; cuda: refuse to fall back"
+        "auto",
+        description="auto: CUDA if a device is really there; cuda: never fall back to the CPU; cpu: never use a GPU",
     )
     api_keys: str = Field(
         "",
         repr=False,
-        description="`owner:key,owner:key`, each key of its own and of 16 to 512 characters; "
-        "empty: no keys, one owner, and connections from this machine only",
+        description="`owner:key,owner:key`, each key different and of 16 to 512 characters; empty: no keys, one "
+        "owner, and connections from this machine only",
     )
     allowed_hosts: str = Field(
         "",
-        description="host names and addresses that the API is reached by, `name,name`, beside localhost, 127.0.0.1 and "
-        "[::1]; `*` with API_KEYS: any",
+        description="host names and addresses by which clients reach the API, `name,name`, beside localhost, "
+        "127.0.0.1 and [::1]; with API_KEYS, `*` allows any",
     )
     cors_origins: str = Field(
         "",
@@ -47,13 +48,15 @@ class Settings(BaseSettings):
     upload_max_bytes: int = Field(4 << 30, gt=0, description="largest archive, in bytes")
     weights_max_bytes: int = Field(4 << 30, gt=0, description="largest file of weights, in bytes")
     unpacked_max_bytes: int = Field(32 << 30, gt=0, description="largest sum of an archive's unpacked files, in bytes")
-    dataset_max_files: int = Field(2_000_000, gt=0, description="most files in one archive")
+    dataset_max_files: int = Field(2_000_000, gt=0, description="largest number of files in one archive")
     image_max_bytes: int = Field(64 << 20, gt=0, description="largest image file, in bytes")
-    image_max_pixels: int = Field(64_000_000, gt=0, description="most pixels (width times height) of an image")
+    image_max_pixels: int = Field(
+        64_000_000, gt=0, description="largest number of pixels (width times height) of an image"
+    )
     predict_max_bytes: int = Field(64 << 20, gt=0, description="largest body of POST /predict, in bytes")
-    predict_max_inputs: int = Field(256, gt=0, description="most images in one POST /predict")
+    predict_max_inputs: int = Field(256, gt=0, description="largest number of images in one POST /predict")
     predict_max_pixels: int = Field(
-        512_000_000, gt=0, description="most pixels of all images in one POST /predict, together"
+        512_000_000, gt=0, description="largest number of pixels of all images in one POST /predict, together"
     )
     predict_timeout_s: float = Field(
         30, gt=0, description="time for queueing, decoding and running one POST /predict before 504, in seconds"
@@ -65,7 +68,9 @@ class Settings(BaseSettings):
     inference_lanes: int = Field(
         0, ge=0, description="threads that run one model; 0: one per CPU core that may be used (one on CUDA)"
     )
-    loaded_models: int = Field(8, gt=0, description="models kept loaded; the least recently used leaves first")
+    loaded_models: int = Field(
+        8, gt=0, description="models kept loaded; the least recently used model is unloaded first"
+    )
 
     database_wait_s: float = Field(
         5, gt=0, le=60, description="how long a call waits for a lock or a free connection before 503, in seconds"
@@ -76,7 +81,7 @@ class Settings(BaseSettings):
     header_timeout_s: float = Field(
         10, gt=0, description="a request line and its headers must arrive within this time, in seconds"
     )
-    body_idle_s: float = Field(60, gt=0, description="longest silence of a client that sends a body, in seconds")
+    body_idle_s: float = Field(60, gt=0, description="longest pause of a client that sends a body, in seconds")
 
     lease_s: float = Field(60, gt=0, description="how long a claim lasts without a heartbeat, in seconds")
     beat_s: float = Field(10, gt=0, description="time between two heartbeats, in seconds")
@@ -88,11 +93,11 @@ class Settings(BaseSettings):
     backoff_s: float = Field(
         10, ge=0, description="wait before the first retry after a crash, in seconds; doubles up to 6 minutes"
     )
-    max_crashes: int = Field(3, ge=0, description="crashes after which a job has failed with `worker_lost`")
+    max_crashes: int = Field(3, ge=0, description="number of crashes after which a job fails with `worker_lost`")
     warm_starter: bool = Field(
         default=True,
-        description="whether each worker keeps a process that has imported torch and forks trainers, so that they "
-        "start in a moment; it takes about 570 MB, which its trainers share",
+        description="whether each worker keeps a process that has imported torch and forks trainers, so that "
+        "trainers start quickly; it takes about 570 MB, which its trainers share",
     )
     starter_forks: int = Field(200, gt=0, description="trainers that one starter forks before it is replaced")
     poll_s: float = Field(5, gt=0, description="how often an idle worker looks at the database, in seconds")
@@ -105,11 +110,11 @@ class Settings(BaseSettings):
     measure_limit_s: float = Field(
         180,
         gt=0,
-        description="wall seconds after which a job times fewer rounds of its exported files, and answers fewer images "
-        "with them, as on a busy or slow host; the card says how many",
+        description="wall seconds after which a job measures its exported files with fewer rounds and fewer images, "
+        "as on a busy or slow host; the card records how many",
     )
     preview_keep_s: float = Field(
-        86_400, ge=0, description="age at which a preview that has ended is deleted, with its picture, in seconds"
+        86_400, ge=0, description="age at which an ended preview and its picture are deleted, in seconds"
     )
     blob_grace_s: float = Field(86_400, ge=0, description="age at which a blob without a row is swept, in seconds")
 
@@ -124,7 +129,7 @@ class Settings(BaseSettings):
         owners, hosts = access.owners_in(self.api_keys), access.hosts_in(self.allowed_hosts)
         if access.ANY_HOST in hosts and not owners:
             raise ValueError(
-                "ALLOWED_HOSTS=* needs API_KEYS: without keys, any web page could drive the service through a host "
+                "ALLOWED_HOSTS=* needs API_KEYS: without keys, any web page could control the service through a host "
                 "name of its own; name the hosts, or set API_KEYS"
             )
         self.espalier_home = home
@@ -137,7 +142,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def scratch(self) -> Path:
-        """Return the scratch folder of this host, made when missing."""
+        """Return the scratch folder of this host, and create it if it is missing."""
         assert self.work_dir is not None
         self.work_dir.mkdir(parents=True, exist_ok=True)
         return self.work_dir

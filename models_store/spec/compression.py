@@ -1,4 +1,4 @@
-"""How the trained net may be made smaller and faster. Each variant is measured beside its parent, and refused when it is worse."""
+"""Compression of the trained net: the variants to make, and the limits that they must keep."""
 
 from typing import Literal
 
@@ -13,32 +13,32 @@ Objective = Literal["latency", "size", "accuracy"]
 
 
 class Compression(Part):
-    """Which smaller variants to make, how much accuracy each may cost, and which of them is served by default.
+    """The smaller variants to make, the accuracy that each may lose, and the choice of the default.
 
-    The order is prune, recover, export, quantise, verify, measure, choose. A variant that fails its gate is kept with the
-    reason, and nothing more is made of it.
+    The order is prune, recover, export, quantise, verify, measure, choose. A variant that fails its gate is kept with
+    the reason, and no further variant is made from it.
     """
 
-    prune: Pruning | None = Field(None, description="what is taken out of the net; null: nothing")
-    recover: Recovery | None = Field(Recovery(), description="training after the cut; null: none")
+    prune: Pruning | None = Field(None, description="which channels or weights to remove from the net; null: none")
+    recover: Recovery | None = Field(Recovery(), description="training after pruning; null: none")
     control: bool = Field(
         default=False,
-        description="also train the net that was not cut as the cut one recovers, and measure it as variant `control`: what the same training is worth without a cut",
+        description="also train the unpruned net for as long as the pruned net recovers, and measure it as variant `control`: it shows the effect of the same training without pruning",
     )
     quantize: list[Quantization] = Field(
         [StaticInt8()],
         max_length=8,
-        description="variants with fewer bits, one of each kind at most, made of fp32 and of the pruned net; empty: none",
+        description="variants with fewer bits, at most one of each kind, made from fp32 and from the pruned net; empty: none",
     )
     max_accuracy_drop: float = Field(
         0.02,
         ge=0,
         le=1,
-        description="most accuracy (share of right answers on the validation split; of labels, of right labels; of numbers, R²) that a smaller variant may lose: the upper end of the loss's 95 % interval must stay within it, which takes about 3.84 / `max_accuracy_drop` validation images or more (193 for 0.02). A variant beyond it is published as not accepted, with the loss or `not enough images to tell` as the reason",
+        description="largest loss of accuracy that a smaller variant may have on the validation split (accuracy: share of right answers; for labels, share of right labels; for numbers, R²). The upper end of the loss's 95 % interval must stay within this limit, which needs about 3.84 / `max_accuracy_drop` validation images or more (193 for 0.02). A variant beyond the limit is published as not accepted, with the loss or `not enough images to decide` as the reason",
     )
     objective: Objective = Field(
         "latency",
-        description="which accepted variant is served by default: the fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy). Of variants that are nearly as good in that, the next in line decides: latency (speedups within 3 %, or whose 95 % intervals overlap), then accuracy, then size; size (files within 1 %), then speed, then accuracy; accuracy (equal but for rounding), then speed, then size. With `latency` a variant must be faster than fp32 and than its parent beyond what measuring can be wrong, else not slower; with `size` its file must be more than 1 % smaller than fp32's. None is accepted whose answers depend on the batch (`dynamic_int8`), nor is the control",
+        description="which accepted variant is served by default: the fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy). Between variants that are nearly equal in this, the next criterion decides: latency (speedups within 3 %, or with overlapping 95 % intervals), then accuracy, then size; size (files within 1 %), then speed, then accuracy; accuracy (equal except for rounding), then speed, then size. With `latency` a variant must be faster than fp32 and than its parent by more than the noise of the measurement; otherwise it must not be slower. With `size` its file must be more than 1 % smaller than fp32's. A variant whose answers depend on the batch (`dynamic_int8`) is never accepted, and neither is the control",
     )
 
     @model_validator(mode="after")
@@ -48,7 +48,7 @@ class Compression(Part):
             if kind in kinds[:number]:
                 raise contradiction(
                     f"quantize/{number}/kind",
-                    f"{kind} stands at quantize/{kinds.index(kind)} already, and its variant has one name; give it once",
+                    f"{kind} is already at quantize/{kinds.index(kind)}, and only one variant can have its name; give it once",
                     [each for each in VARIANTS if each not in kinds],
                 )
         if self.control and (self.prune is None or self.recover is None):

@@ -1,4 +1,4 @@
-"""What a spec may not say of compression beside its backbone, and what of that it hardly means."""
+"""Rules for the compression of a spec, and warnings about values that are probably not meant."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from models_store.spec.train import ResolvedSpec, TrainSpec
 
 MUCH = 0.5
-"""accuracy whose loss says that the gate was hardly meant"""
+"""loss of accuracy at which the gate is probably not meant"""
 ALIGNED = 8
 """floats that a vector register of AVX2 holds"""
 TRANSFORMERS = ("vit_", "deit_", "swin_")
@@ -22,7 +22,7 @@ Doubts = list[tuple[bool, str]]
 
 
 def refuse_what_the_backbone_can_not_lose(spec: "TrainSpec") -> None:
-    """Check a cut against the backbone.
+    """Check pruning against the backbone.
 
     Raises:
         PydanticCustomError: of type `contradiction`, with a pointer and what is allowed.
@@ -48,7 +48,7 @@ def refuse_what_the_backbone_can_not_lose(spec: "TrainSpec") -> None:
 
 
 def doubts_of_compression(spec: "ResolvedSpec", facts: "DatasetFacts") -> Doubts:
-    """Return warnings about what is allowed and unlikely to be meant, each with whether it is so."""
+    """Return warnings about values that are allowed but probably not meant, each with whether it applies."""
     compression = spec.compression
     if compression is None:
         return []
@@ -63,16 +63,16 @@ def _of_pruning(compression: "Compression") -> Doubts:
     cut, recover = compression.prune, compression.recover
     if isinstance(cut, UnstructuredL1 | NM):
         zeros = (
-            f"{cut.kind} is for size only: the compressed file shrinks, the file itself does not, and no kernel here "
-            "skips zeros"
+            f"{cut.kind} saves size only: the compressed file becomes smaller, the file itself does not, and no "
+            "kernel here skips zeros"
         )
-        rarely = f"{zeros}; with `objective: {compression.objective}` it is hardly ever the default"
+        rarely = f"{zeros}; with `objective: {compression.objective}` it almost never becomes the default"
         return [(True, zeros if compression.objective == "accuracy" else rarely)]
     if cut is None:
         return [
             (
                 recover not in (None, Recovery()),
-                "recover without `prune`: nothing is cut, and nothing recovers; `training` says how the net trains",
+                "recover without `prune`: nothing is pruned, so nothing recovers; `training` sets how the net trains",
             )
         ]
     return [
@@ -82,11 +82,11 @@ def _of_pruning(compression: "Compression") -> Doubts:
         ),
         (
             recover is None and cut.steps > 1,
-            f"prune.steps {cut.steps} with `recover: null`: between the steps channels are ranked anew, and nothing recovers",
+            f"prune.steps {cut.steps} with `recover: null`: channels are ranked again between the steps, but the net does not recover",
         ),
         (
             cut.round_to % ALIGNED != 0,
-            f"prune.round_to {cut.round_to}: unaligned channels may run slower than none removed; 16 is the default",
+            f"prune.round_to {cut.round_to}: an unaligned number of channels may run slower than the unpruned net; 16 is the default",
         ),
     ]
 
@@ -105,11 +105,11 @@ def _of_quantization(compression: "Compression", facts: "DatasetFacts", *, backb
     return [
         (
             bool(unread),
-            f"{' and '.join(unread)}: `percentile` is read with `calibration: percentile` alone; here it does nothing",
+            f"{' and '.join(unread)}: `percentile` needs `calibration: percentile`; here it does nothing",
         ),
         (
             any(facts.train_count < count != StaticInt8().calibration_images for count in counts),  # not the default
-            f"calibration_images is cut to the {facts.train_count} training images there are",
+            f"calibration_images is reduced to the {facts.train_count} available training images",
         ),
         (
             convolves and any(isinstance(part, DynamicInt8) and part.layers == "all" for part in parts),
@@ -117,7 +117,7 @@ def _of_quantization(compression: "Compression", facts: "DatasetFacts", *, backb
         ),
         (
             bool(halves),
-            f"{' and '.join(halves)}: made for GPUs; on CPUs slower, or without kernels to run at all",
+            f"{' and '.join(halves)}: made for GPUs; slower on CPUs, or without any kernel there",
         ),
     ]
 
@@ -128,7 +128,7 @@ def _of_judging(compression: "Compression", facts: "DatasetFacts") -> Doubts:
     doubts = [
         (
             is_judged and most == 0,
-            "max_accuracy_drop 0: no number of images shows that nothing is lost; what is not better beyond chance fails",
+            "max_accuracy_drop 0: no number of images can prove that nothing is lost; a variant passes only if it is significantly better",
         ),
         (
             is_judged and most >= MUCH,
@@ -138,9 +138,9 @@ def _of_judging(compression: "Compression", facts: "DatasetFacts") -> Doubts:
     if count and most > 0:
         needed = fewest_images(most)
         few = (
-            f"the gate judges on {count} validation images alone: not enough images to tell whether a smaller variant loses "
-            f"more than {most:g}, so fp32 stays the default. Where every answer is the same, a loss of "
-            f"{unseen_loss(count):.2g} is still possible; at least {needed:,} validation images are needed"
+            f"the gate judges on only {count} validation images: not enough images to decide whether a smaller "
+            f"variant loses more than {most:g}, so fp32 stays the default. Even if every answer is the same, a loss "
+            f"of {unseen_loss(count):.2g} is still possible; at least {needed:,} validation images are needed"
         )
         doubts.append((is_judged and count < needed, few))
     return doubts

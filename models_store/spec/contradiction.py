@@ -6,7 +6,7 @@ from pydantic_core import PydanticCustomError
 
 
 def contradiction(pointer: str, message: str, allowed: Any) -> PydanticCustomError:  # noqa: ANN401  any JSON
-    """Return the error, with a pointer to where it could be mended and what is allowed there."""
+    """Return the error, with a pointer to the place to correct and what is allowed there."""
     return PydanticCustomError(
         "contradiction", "{message}", {"message": message, "pointer": pointer, "allowed": allowed}
     )

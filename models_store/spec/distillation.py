@@ -1,4 +1,4 @@
-"""Whose answers are learned beside the labels."""
+"""Distillation: a teacher whose answers are learned beside the labels."""
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ class Distillation(Part):
         description="a model of yours, trained on the same classes: `name`, `name@alias` or `name:version`"
     )
     temperature: float = Field(
-        4.0, ge=1, le=100, description="what both nets' logits are divided by before they are compared"
+        4.0, ge=1, le=100, description="number by which both nets' logits are divided before they are compared"
     )
     weight: float = Field(
         0.7,
@@ -25,5 +25,5 @@ class Distillation(Part):
         0.0,
         ge=0,
         le=1000,
-        description="factor before the mean squared distance of the (linearly projected) features to the teacher's; 0: none",
+        description="factor of the mean squared distance of the (linearly projected) features to the teacher's; 0: none",
     )

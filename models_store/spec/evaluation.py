@@ -1,4 +1,4 @@
-"""What is calculated on the answers, beyond the metrics that always are."""
+"""Evaluation of the answers, beyond the metrics that are always calculated."""
 
 from pydantic import Field
 
@@ -7,20 +7,20 @@ from models_store.tasks.image.augmentation import Augmentation, RandomFlip
 
 
 class TestTimeAugmentation(Part):
-    """Average the answers to several changed copies of each image, and report how much that would gain. The file that ships answers one image at a time."""
+    """Average the answers to several number of changed copies of each image, and report the gain. The exported file still answers one image at a time."""
 
     views: int = Field(8, ge=2, le=64, description="copies of each image; the first one is unchanged")
     augmentation: list[Augmentation] = Field(
-        default=[RandomFlip()], min_length=1, max_length=32, description="what changes the copies"
+        default=[RandomFlip()], min_length=1, max_length=32, description="augmentation that changes the copies"
     )
 
 
 class Evaluation(Part):
-    """What the report holds."""
+    """Content of the report."""
 
     temperature_scaling: bool = Field(
         default=True,
-        description="divide the logits by one number, chosen on the validation split, so that probabilities mean what they say (Guo et al. 2017, arXiv:1706.04599); it is part of the exported graph",
+        description="divide the logits by one number, chosen on the validation split, so that probabilities match the observed frequencies (Guo et al. 2017, arXiv:1706.04599); it is part of the exported graph",
     )
     test_time_augmentation: TestTimeAugmentation | None = Field(None, description="null: none")
     bootstrap_samples: int = Field(

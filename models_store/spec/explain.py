@@ -1,4 +1,4 @@
-"""Explanations of pydantic's errors: what was given, where, what is allowed, read from the same JSON Schema that users see."""
+"""Explanations of pydantic's errors: the given value, its place, and what is allowed, from the JSON Schema that users see."""
 
 import json
 from typing import Any, get_args
@@ -24,9 +24,9 @@ from models_store.spec.suggestions import LONGEST_NAME, advice_on_key, alike, ho
 from models_store.spec.wordings import not_matching
 
 MOST_SHOWN = 80
-"""Characters of a given value that a message repeats."""
+"""Longest part of a given value that a message repeats, in characters."""
 ABOUT_WHOLE_VALUES = {"extra_forbidden", "missing", "value_error", "list_type", "too_short", "too_long"}
-"""Codes of pydantic whose messages name what was given already, or where nothing was; those of our own all do."""
+"""Codes of pydantic whose messages already name the given value, or where none was given; all our own messages do."""
 OF_PYDANTIC = frozenset(get_args(ErrorType))
 MOST_FAULTS = 50
 """A body of a megabyte can hold 100,000 unknown keys; looking for the nearest of each would take minutes."""
@@ -97,7 +97,7 @@ def _about_the_kind(
     given: Any,  # noqa: ANN401  any JSON
     model: type[BaseModel],
 ) -> str:
-    """Return what is wrong with a kind, or that it is missing, and which is meant; the nearest come first."""
+    """Return a sentence about a wrong or missing kind, with the kind that was probably meant; the nearest come first."""
     mapped = place.node.get("discriminator", {}).get("mapping", {})
     kinds = [*kinds_of(place.node), *(kind for kind in mapped if kind not in kinds_of(place.node))]
     family = next((str(step) for step in reversed(place.steps) if isinstance(step, str)), "")
@@ -116,7 +116,7 @@ def _about_the_kind(
 
 
 def _listed(kinds: list[str]) -> str:
-    """Return some kinds in a row, and where the others are listed."""
+    """Return a list of some kinds, and where the others are listed."""
     if len(kinds) <= MOST_KINDS:
         return ", ".join(kinds)
     return (
@@ -125,7 +125,7 @@ def _listed(kinds: list[str]) -> str:
 
 
 def _kind_meant(given: Any, node: Schema, root: Schema) -> str:  # noqa: ANN401  any JSON
-    """Return which kind an object without one could be: another key names it, or its fields belong to few."""
+    """Return the kinds that an object without `kind` could be: another key names one, or its fields belong to few kinds."""
     if not isinstance(given, dict):
         return ""
     for key, value in given.items():
@@ -138,14 +138,14 @@ def _kind_meant(given: Any, node: Schema, root: Schema) -> str:  # noqa: ANN401 
 
 
 def _value_meant(given: Any, node: Schema) -> str:  # noqa: ANN401  any JSON
-    """Return which of the listed values a text means."""
+    """Return the listed value that a text probably means."""
     listed = [each for each in choices(node) if isinstance(each, str)]
     meant = alike(given, listed, words=synonyms.VALUES) if isinstance(given, str) and given and listed else None
     return f"; did you mean {meant!r}?" if meant and meant != given else ""
 
 
 def _named_at(given: Any, steps: list[int | str]) -> Any:  # noqa: ANN401  any JSON
-    """Return what is given at some steps; of a key that is no name, the key itself."""
+    """Return the value given at some steps; for an unknown key, the key itself."""
     if steps and steps[-1] == KEY_ITSELF:
         return steps[-2]
     return given_at(given, steps)
@@ -156,7 +156,7 @@ def _name_shown(name: str) -> str:
 
 
 def _shown(given: Any) -> str:  # noqa: ANN401  any JSON
-    """Return a given value as a message repeats it: shortened, and of lists and objects the type alone."""
+    """Return a given value as a message repeats it: shortened, and only the type of lists and objects."""
     if isinstance(given, dict | list):
         return "an object" if isinstance(given, dict) else f"a list of {len(given)}"
     text = json.dumps(given[:MOST_SHOWN] if isinstance(given, str) else given, ensure_ascii=False, default=str)
@@ -164,7 +164,7 @@ def _shown(given: Any) -> str:  # noqa: ANN401  any JSON
 
 
 def _advice_to_give_a_list(given: Any, node: Schema) -> str:  # noqa: ANN401  any JSON
-    """Return what to write in place of one part, or of its name, where a list of them belongs."""
+    """Return advice for a single part, or its name, in a place that needs a list of parts."""
     kinds = kinds_of(node.get("items", {}))
     name = given.get("kind") if isinstance(given, dict) else given
     if kinds:
@@ -181,7 +181,7 @@ def _advice_to_give_a_list(given: Any, node: Schema) -> str:  # noqa: ANN401  an
 
 
 def _example_of_an_object(node: Schema, root: Schema, *, given: Any) -> dict[str, Any]:  # noqa: ANN401  any JSON
-    """Return an object with one field, of a value that it may have: a list that was given in its place, if that fits."""
+    """Return an example of an object with one field; the field holds the list that was given in place of the object, if that fits."""
     properties = node.get("properties", {})
     key = next(iter(node.get("required") or sorted(properties)), None)
     if key is None:
@@ -192,7 +192,7 @@ def _example_of_an_object(node: Schema, root: Schema, *, given: Any) -> dict[str
 
 
 def _example(node: Schema, root: Schema) -> Any:  # noqa: ANN401  any JSON
-    """Return a value of a field: its default, the first of what is allowed, or the least of its type."""
+    """Return an example value of a field: its default, the first allowed value, or the smallest of its type."""
     if node.get("default") is not None:
         return node["default"]
     whole = opened(node, root, None)

@@ -1,4 +1,4 @@
-"""What is known of a dataset when a spec is resolved."""
+"""Facts of a dataset that are known when a spec is resolved."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ Target = Literal["class", "labels", "number"]
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """`counts` are the train split's images of each class (or bearing each label; empty for numbers).
+    """`counts` are the train split's images of each class (or with each label; empty for numbers).
 
-    `target` says what an image has: one class, any number of labels, or a number. `median_side` is the shorter side of
+    `target` is what an image has: one class, any number of labels, or a number. `median_side` is the shorter side of
     the middle image, in pixels. `grouped`: its table has a column of groups.
-    `validation_count` are the images of the val split, as far as that is known. `largest_16_bit` is the largest value in
-    images of 16 bits, 0 where there are none, null where that is not known.
+    `validation_count` are the images of the val split, as far as that is known. `largest_16_bit` is the largest value
+    in images of 16 bits, 0 where there are none, null where that is not known.
     """
 
     train_count: int
@@ -28,11 +28,11 @@ class DatasetFacts:
 
     @property
     def class_count(self) -> int:
-        """Return how many classes or labels there are; 1 for numbers."""
+        """Return the number of classes or labels; 1 for numbers."""
         return max(1, len(self.counts))
 
 
 def fitting_white(largest: int) -> int | None:
-    """Return the white of the fewest bits (8 at least) that hold the largest value; None where that needs all 16."""
+    """Return the white of the fewest bits (8 or more) that hold the largest value; None if all 16 are needed."""
     bits = max(8, largest.bit_length())
     return (1 << bits) - 1 if bits < 16 else None  # noqa: PLR2004  those there are

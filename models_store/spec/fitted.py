@@ -1,4 +1,4 @@
-"""What of a spec a trainer may change to keep to its budget."""
+"""Parts of a spec that a trainer may change to keep to its budget."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -10,13 +10,13 @@ Document = dict[str, Any]
 SMALLER = (0.75, 0.5)
 """sides of images that are made smaller to save time, as shares of the planned one"""
 SMALLEST_SIDE = 64
-"""to which they are made smaller at most; those that are smaller stay as they are"""
+"""smallest side to which images are reduced; smaller images stay as they are"""
 LEFT_OUT: tuple[Fitted, ...] = ("transfer", "augmentation", "regularizers", "loss", "optimizer", "schedule")
 """parts that a trainer may replace when the spec leaves them out"""
 
 
 def left_to_the_trainer(document: Document, *, size: int, fine_tunes: bool) -> list[Fitted]:
-    """Return what a trainer may change to keep to its budget: what was asked for, or what the spec leaves out.
+    """Return the paths that a trainer may change to keep to its budget: those that were asked for, or those that the spec leaves out.
 
     A resolved spec that is filled again, for a trial of a search, has its list. Parts that follow from the way are
     named where all of them are left out, for only then can the way become another.

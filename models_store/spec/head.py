@@ -1,4 +1,4 @@
-"""What stands between the backbone's features and the classes."""
+"""Head: the layers between the backbone's features and the classes."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from models_store.spec.part import Part
 
 
 class Head(Part):
-    """Dense layers with an activation and dropout after each, then one linear layer to the classes."""
+    """Dense layers, each followed by an activation and dropout, then one linear layer to the classes."""
 
     hidden_sizes: list[Annotated[int, Field(ge=1, le=16_384)]] = Field(
         default_factory=list, max_length=8, description="sizes of the hidden layers, in order; empty: a linear head"

@@ -1,4 +1,4 @@
-"""Plans that a trainer may fall back on to keep to its budget, from the recipe's own down to the cheapest.
+"""Plans among which a trainer chooses to keep to its budget, from the recipe's own plan to the cheapest.
 
 Each rung is a whole spec that the recipe could have chosen, with nothing changed but what `training.fit_to_budget`
 names. On each of them the epochs may be lowered to what gets anywhere at all. Fine-tuning keeps the images as large
@@ -28,13 +28,13 @@ DEEPER = 0.6
 
 @dataclass(frozen=True)
 class Rung:
-    """A plan with the most epochs that it may have, and the fewest that make sense."""
+    """A plan with its largest number of epochs, and the smallest that makes sense."""
 
     spec: ResolvedSpec
     least_epochs: int
 
     def with_epochs(self, epochs: int, facts: DatasetFacts) -> ResolvedSpec:
-        """Return the plan with so many epochs."""
+        """Return the plan with this number of epochs."""
         document = recipe.with_epochs(self.spec.model_dump(), epochs, facts)
         return ResolvedSpec.model_validate(document)
 
@@ -89,7 +89,7 @@ def _smaller_sizes(document: Document, part: Network) -> Iterator[int]:
 
 
 def _deeper(part: Network, freeze: str) -> str | None:
-    """Return how to freeze more of a backbone; None: as much is frozen already."""
+    """Return a `freeze` that keeps more of a backbone fixed; None if as much is frozen already."""
     frozen = part.stages.index(freeze.removeprefix("until:")) if freeze.startswith("until:") else -1
     deeper = round(DEEPER * len(part.stages))
     is_part = freeze == "none" or freeze.startswith("until:")

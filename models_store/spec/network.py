@@ -1,4 +1,4 @@
-"""What all backbones have in common: what is fixed about each kind, the weights it starts from, what of it stays."""
+"""Base of all backbones: the facts of each kind, the weights that it starts from, and the layers that stay frozen."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -26,7 +26,7 @@ Freeze = Annotated[str, Field(pattern=wordings.FREEZE, max_length=60)] | None
 
 @dataclass(frozen=True)
 class Design:
-    """What is fixed about a kind of backbone.
+    """The facts of a kind of backbone.
 
     `stages` are its parts from input to output, as `freeze: until:<stage>` and `transfer` name them. `input_size` is
     the side in pixels that it was made for, `smallest_size` the least that it can take, and every size is a multiple of
@@ -51,10 +51,10 @@ class Network(Part):
     weights: OwnWeights = Field(None, description=OWN_WEIGHTS)
     freeze: Freeze = Field(
         None,
-        description="backbone: its weights stay as they are and the head trains on features computed once; norms: the "
-        "norms' weights and statistics stay; until:<stage>: that stage and those before it stay; none: everything "
-        "trains; null: chosen by the recipe: backbone for fewer than 500 photographs, until:stage3 of an EfficientNet-Lite "
-        "for more of them, else none",
+        description="backbone: all its weights are frozen, and the head trains on features that are computed once; "
+        "norms: the weights and statistics of the norms are frozen; until:<stage>: this stage and those "
+        "before it are frozen; none: everything trains; null: chosen by the recipe: backbone for fewer "
+        "than 500 photographs, until:stage3 of an EfficientNet-Lite for more of them, else none",
     )
 
     @property
@@ -74,7 +74,7 @@ class Network(Part):
 
     @property
     def size_step(self) -> int:
-        """Return what the side of its input is a multiple of."""
+        """Return the step of the side of its input: each allowed side is a multiple of it."""
         return self._design().size_step
 
     @property

@@ -1,4 +1,4 @@
-"""What moves the weights."""
+"""Optimizers."""
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -7,20 +7,18 @@ from pydantic import Field
 from models_store.spec.part import Part
 
 WeightDecay = Annotated[float, Field(ge=0, le=1, description="weight decay of matrices and kernels")]
-DecayNorms = Annotated[
-    bool, Field(description="whether weight decay acts on norms, biases and other vectors too, not on matrices alone")
-]
+DecayNorms = Annotated[bool, Field(description="whether weight decay also acts on norms, biases and other vectors")]
 MeanDecay = Annotated[float, Field(ge=0, lt=1, description="decay of the mean of gradients")]
 SquareDecay = Annotated[float, Field(ge=0, lt=1, description="decay of the mean of squared gradients")]
 
 
 def _rate(usual: float) -> Any:  # noqa: ANN401  as pydantic's Field
-    """Return the field of a learning rate that the recipe chooses from what is usual for nets that begin at random."""
+    """Return the field of a learning rate; the recipe derives it from the usual rate for nets with random weights."""
     return Field(
         None,
         gt=0,
         le=10,
-        description=f"learning rate at the schedule's peak; null: chosen by the recipe: {usual:g}, or {usual / 10:g} where pretrained weights train on",
+        description=f"learning rate at the schedule's peak; null: chosen by the recipe: {usual:g}, or {usual / 10:g} if pretrained weights are trained further",
     )
 
 
@@ -35,7 +33,7 @@ class Descent(Part):
     @property
     def peak_lr(self) -> float:
         """Return the learning rate of a resolved spec, at the schedule's peak."""
-        assert self.lr is not None, "the recipe has decided it"
+        assert self.lr is not None, "the recipe has set it"
         return self.lr
 
 
@@ -46,7 +44,7 @@ class Sgd(Descent):
 
     kind: Literal["sgd"] = "sgd"
     lr: float | None = _rate(usual_lr)
-    momentum: float = Field(0.9, ge=0, lt=1, description="share of the last step kept")
+    momentum: float = Field(0.9, ge=0, lt=1, description="share of the last step that is kept")
     nesterov: bool = Field(default=True, description="look ahead (needs momentum above 0)")
     weight_decay: WeightDecay = 5e-4
     decay_norms: DecayNorms = False
@@ -93,7 +91,7 @@ class NAdam(Descent):
 
 
 class RAdam(Descent):
-    """Adam whose first steps wait for a trustworthy variance (Liu et al. 2019, arXiv:1908.03265); its weight decay is decoupled, as AdamW's."""
+    """Adam with smaller first steps until its estimate of the variance is reliable (Liu et al. 2019, arXiv:1908.03265); its weight decay is decoupled, as AdamW's."""
 
     usual_lr: ClassVar[float] = 3e-3
 
@@ -113,7 +111,7 @@ class RmsProp(Descent):
     kind: Literal["rmsprop"] = "rmsprop"
     lr: float | None = _rate(usual_lr)
     alpha: SquareDecay = 0.99
-    momentum: float = Field(0.0, ge=0, lt=1, description="share of the last step kept")
+    momentum: float = Field(0.0, ge=0, lt=1, description="share of the last step that is kept")
     centered: bool = Field(
         default=False, description="divide by the standard deviation of gradients, not by the root of their mean square"
     )
@@ -134,20 +132,20 @@ class Adagrad(Descent):
 
 
 class Lion(Descent):
-    """The sign of a mean of gradients (Chen et al. 2023, arXiv:2302.06675), as timm builds it; a third to a tenth of AdamW's learning rate suits it, with as much more weight decay."""
+    """The sign of a mean of gradients (Chen et al. 2023, arXiv:2302.06675), as in timm; use a third to a tenth of AdamW's learning rate, and three to ten times its weight decay."""
 
     usual_lr: ClassVar[float] = 3e-4
 
     kind: Literal["lion"] = "lion"
     lr: float | None = _rate(usual_lr)
-    beta1: Annotated[float, Field(ge=0, lt=1, description="share of the kept mean in a step")] = 0.9
+    beta1: Annotated[float, Field(ge=0, lt=1, description="share of the stored mean in a step")] = 0.9
     beta2: MeanDecay = 0.99
     weight_decay: WeightDecay = 0.05
     decay_norms: DecayNorms = False
 
 
 class Lamb(Descent):
-    """Adam with steps in proportion to each matrix's norm, for large batches (You et al. 2019, arXiv:1904.00962), as timm builds it; norms and biases take Adam's steps. Gradients are clipped by `training.clip_grad_norm` alone."""
+    """Adam with steps in proportion to each matrix's norm, for large batches (You et al. 2019, arXiv:1904.00962), as in timm; norms and biases take Adam's steps. Only `training.clip_grad_norm` clips gradients."""
 
     usual_lr: ClassVar[float] = 5e-3
 
@@ -160,14 +158,14 @@ class Lamb(Descent):
 
 
 class Muon(Descent):
-    """Orthogonalised momentum for hidden weights (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon), as timm builds it: dense layers and ungrouped convolutions, their kernels flattened, scaled so that AdamW's learning rates suit (Liu et al. 2025, arXiv:2502.16982). The first convolution, the last layer, embeddings, grouped convolutions, norms and biases take AdamW's steps."""
+    """Orthogonalised momentum for hidden weights (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon), as in timm. It acts on dense layers and on ungrouped convolutions with flattened kernels, and is scaled so that AdamW's learning rates fit (Liu et al. 2025, arXiv:2502.16982). The first convolution, the last layer, embeddings, grouped convolutions, norms and biases take AdamW's steps."""
 
     usual_lr: ClassVar[float] = 2e-3
 
     kind: Literal["muon"] = "muon"
     lr: float | None = _rate(usual_lr)
     momentum: float = Field(0.95, ge=0, lt=1, description="decay of the mean of gradients that is orthogonalised")
-    nesterov: bool = Field(default=True, description="look ahead, in what is orthogonalised")
+    nesterov: bool = Field(default=True, description="look ahead in the matrix that is orthogonalised")
     ns_steps: int = Field(5, ge=1, le=10, description="Newton-Schulz iterations of the orthogonalisation")
     beta1: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the mean of gradients")] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the mean of squared gradients")] = 0.95
@@ -176,14 +174,15 @@ class Muon(Descent):
 
 
 class ScheduleFreeAdamW(Descent):
-    """AdamW that averages its weights instead of lowering its learning rate (Defazio et al. 2024, arXiv:2405.15682), as schedulefree builds it; it wants `schedule: constant`, with some warm-up."""
+    """AdamW that averages its weights instead of lowering its learning rate (Defazio et al. 2024, arXiv:2405.15682), as in schedulefree; use it with `schedule: constant` and some warm-up."""
 
     usual_lr: ClassVar[float] = 2.5e-3
 
     kind: Literal["schedule_free_adamw"] = "schedule_free_adamw"
     lr: float | None = _rate(usual_lr)
     beta1: Annotated[
-        float, Field(gt=0, lt=1, description="how near gradients are taken to the average; it takes momentum's place")
+        float,
+        Field(gt=0, lt=1, description="how close to the average the gradients are computed; it replaces the momentum"),
     ] = 0.9
     beta2: SquareDecay = 0.999
     weight_decay: WeightDecay = 0.01

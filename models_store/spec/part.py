@@ -1,4 +1,4 @@
-"""The base of every object in a spec: strict about keys, and frozen."""
+"""Base of every object in a spec: frozen, and strict about keys."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def _require_kind(schema: dict[str, Any]) -> None:
 
 
 class Part(BaseModel):
-    """One object of a spec. Unknown keys are refused; `explain` names the nearest valid one."""
+    """One object of a spec. Unknown keys are refused; `explain` names the nearest valid key."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, json_schema_extra=_require_kind

@@ -1,4 +1,4 @@
-"""How a spec names a model of ours."""
+"""References in a spec to models of the owner."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What a spec may not say: parts that don't go together, and parts that don't fit the dataset; and what it hardly means."""
+"""Rules that a spec must keep: parts must fit each other and the dataset. Also warnings about values that are probably not meant."""
 
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ ONLY_ON_COLORS = {"random_grayscale", "channel_shuffle"}
 
 
 def refuse_what_contradicts_itself(spec: "TrainSpec") -> None:
-    """Check what stands in the spec alone; fields that are left out are no contradiction yet.
+    """Check the spec by itself, without its dataset; fields that are left out contradict nothing yet.
 
     Raises:
         PydanticCustomError: of type `contradiction`, with a pointer and what is allowed.
@@ -94,7 +94,7 @@ def _refuse_mixing_while_testing(spec: "TrainSpec") -> None:
         if part.kind in MIXING:
             raise _contradiction(
                 f"evaluation/test_time_augmentation/augmentation/{number}",
-                f"{part.kind} blends several images, so its copies have no answer of their own; it is for training alone",
+                f"{part.kind} blends several images, so a copy has no answer of its own; use it for training only",
                 None,
             )
 
@@ -140,7 +140,7 @@ def _refuse_weights_of_unknown_classes(spec: "ResolvedSpec", facts: DatasetFacts
 
 
 def doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[str]:
-    """Return warnings about what is allowed and unlikely to be meant."""
+    """Return warnings about values that are allowed but probably not meant."""
     return [message for is_so, message in _doubts(spec, facts) if is_so]
 
 
@@ -161,15 +161,15 @@ def _doubts_of_input(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bo
     return [
         (
             white is None and fitting is not None,
-            f"images of 16 bits use only 0 to {largest} of 65535 and are nearly black: set `input.white_level` to {fitting}",
+            f"images with 16 bits use only the values 0 to {largest} of 65535 and are nearly black: set `input.white_level` to {fitting}",
         ),
         (
             white is not None and largest == 0,
-            "the dataset has no images of 16 bits, so `input.white_level` does nothing",
+            "the dataset has no images with 16 bits, so `input.white_level` does nothing",
         ),
         (
             white is not None and (largest or 0) > white,
-            f"images of 16 bits have values up to {largest}, and all above `input.white_level` {white} become white",
+            f"images with 16 bits have values up to {largest}, and all values above `input.white_level` {white} become white",
         ),
     ]
 
@@ -181,11 +181,11 @@ def _doubts_of_augmentation(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
     return [
         (
             spec.input.channels == 1 and bool(idle),
-            f"{' and '.join(idle)}: grey images have no colours to change, so it does nothing",
+            f"{' and '.join(idle)}: has no effect, because grey images have no colours to change",
         ),
         (
             spec.training.batch_size == 1 and bool(mixing),
-            f"{' and '.join(mixing)}: in batches of one image there is none to mix with, so it does nothing",
+            f"{' and '.join(mixing)}: has no effect, because a batch of one image has no other image to mix with",
         ),
     ]
 
@@ -205,7 +205,7 @@ def _doubts_of_learning(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
     return [
         (
             schedule.warmup_epochs >= training.epochs,
-            f"the warm-up takes all {training.epochs} epochs: the learning rate never reaches its peak",
+            f"the warm-up takes all {training.epochs} epochs, so the learning rate never reaches its peak",
         ),
         (
             first_change >= training.epochs,
@@ -217,15 +217,15 @@ def _doubts_of_learning(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
         ),
         (
             spec.optimizer.kind == "schedule_free_adamw" and schedule.kind != "constant",
-            f"schedule_free_adamw averages its weights in place of a falling learning rate; with `schedule: {schedule.kind}` it learns less, use constant",
+            f"schedule_free_adamw averages its weights in place of a falling learning rate; with `schedule: {schedule.kind}` it learns less; use constant",
         ),
         (
             spec.optimizer.kind == "muon" and spec.backbone.freeze == "backbone" and not spec.head.hidden_sizes,
-            "muon takes hidden weights, and only the last layer trains: AdamW takes it",
+            "muon acts on hidden weights, but only the last layer trains, and that uses AdamW",
         ),
         (
             training.sampling == "balanced" and is_weighed,
-            "balanced sampling and balanced class weights together count the rarer classes twice",
+            "balanced sampling and balanced class weights together correct for rare classes twice",
         ),
     ]
 
@@ -236,35 +236,35 @@ def _doubts_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple
     return [
         (
             backbone.freeze == "backbone" and bool(spec.augmentation),
-            "augmentation with a frozen backbone: features can't be computed once, so every epoch runs the whole net",
+            "augmentation with a frozen backbone: features can't be computed once, so the whole net runs in every epoch",
         ),
         (
             isinstance(training.batch_size, int) and training.batch_size > facts.train_count,
-            f"batch_size {training.batch_size} is above the {facts.train_count} training images: each epoch is one step",
+            f"batch_size {training.batch_size} is larger than the {facts.train_count} training images: each epoch is one step",
         ),
         (
             training.batch_size == 1,
-            "batches of one image give batch norm nothing to norm by: small inputs fail with batch_too_small",
+            "batch norm can't work with batches of one image: small inputs fail with batch_too_small",
         ),
         (
             backbone.weights is None
             and backbone.kind not in {"small_cnn", "cifar_resnet18"}
             and facts.train_count < 100 * facts.class_count,
-            f"{backbone.kind} from scratch on {facts.train_count} images will overfit; consider `weights: imagenet`",
+            f"{backbone.kind} from scratch on {facts.train_count} images will probably overfit; consider `weights: imagenet`",
         ),
         (
             patience >= training.epochs,
-            f"early_stopping.patience {patience} can never act within {training.epochs} epochs",
+            f"early_stopping.patience {patience} has no effect within {training.epochs} epochs",
         ),
         (
             not spec.head.hidden_sizes and spec.head.dropout > 0,
-            "head.dropout acts after hidden layers, and there are none; use the dropout regularizer",
+            "head.dropout acts after hidden layers, but there are none; use the dropout regularizer",
         ),
         (
             spec.validation is not None
             and spec.validation.kind == "k_fold"
             and facts.target == "class"
             and 0 < min(facts.counts.values(), default=0) < spec.validation.folds,
-            "some classes have fewer training images than there are folds: some folds will lack them",
+            "some classes have fewer training images than there are folds, so some folds will have none of them",
         ),
     ]

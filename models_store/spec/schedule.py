@@ -1,4 +1,4 @@
-"""How the learning rate changes over the run, step by step."""
+"""Schedules: the learning rate at each step of the run."""
 
 from typing import Annotated, Literal
 
@@ -15,7 +15,7 @@ WarmupEpochs = Annotated[
     ),
 ]
 FinalFraction = Annotated[float, Field(ge=0, le=1, description="last learning rate, as a share of the peak")]
-Gamma = Annotated[float, Field(gt=0, le=1, description="what the learning rate is multiplied by at each drop")]
+Gamma = Annotated[float, Field(gt=0, le=1, description="factor by which the learning rate is multiplied at each drop")]
 
 
 class Constant(Part):
@@ -26,7 +26,7 @@ class Constant(Part):
 
 
 class StepDecay(Part):
-    """Drops at equal distances; they count from the start of the run, as torch's StepLR."""
+    """Drops at equal distances, counted from the start of the run, as torch's StepLR."""
 
     kind: Literal["step"] = "step"
     warmup_epochs: WarmupEpochs = 0.0
@@ -35,7 +35,7 @@ class StepDecay(Part):
 
 
 class MultiStep(Part):
-    """Drops at given epochs (He et al. 2015, arXiv:1512.03385); they count from the start of the run, as torch's MultiStepLR."""
+    """Drops at given epochs (He et al. 2015, arXiv:1512.03385), counted from the start of the run, as torch's MultiStepLR."""
 
     kind: Literal["multistep"] = "multistep"
     warmup_epochs: WarmupEpochs = 0.0
@@ -46,11 +46,11 @@ class MultiStep(Part):
 
 
 class Exponential(Part):
-    """The same ratio from each epoch to the next, smoothly by step; torch's ExponentialLR at the epochs' starts."""
+    """The same ratio from each epoch to the next, applied smoothly at each step; equal to torch's ExponentialLR at the start of each epoch."""
 
     kind: Literal["exponential"] = "exponential"
     warmup_epochs: WarmupEpochs = 0.0
-    gamma: float = Field(0.9, gt=0, le=1, description="what the learning rate is multiplied by over each epoch")
+    gamma: float = Field(0.9, gt=0, le=1, description="factor by which the learning rate is multiplied over each epoch")
 
 
 class Linear(Part):
@@ -66,7 +66,9 @@ class Polynomial(Part):
 
     kind: Literal["polynomial"] = "polynomial"
     warmup_epochs: WarmupEpochs = 0.0
-    power: float = Field(2.0, gt=0, le=10, description="1: a straight line; above: it falls early; below: late")
+    power: float = Field(
+        2.0, gt=0, le=10, description="1: a straight line; above 1: it falls early; below 1: it falls late"
+    )
     final_fraction: FinalFraction = 0.0
 
 
@@ -76,12 +78,12 @@ class Cosine(Part):
     kind: Literal["cosine"] = "cosine"
     warmup_epochs: WarmupEpochs = 0.0
     final_fraction: FinalFraction = 0.0
-    cycles: int = Field(1, ge=1, le=100, description="how often it falls; each fall but the first begins at the peak")
-    cycle_growth: float = Field(1.0, ge=1, le=10, description="length of each cycle, as a multiple of the one before")
+    cycles: int = Field(1, ge=1, le=100, description="number of falls; each fall begins at the peak")
+    cycle_growth: float = Field(1.0, ge=1, le=10, description="length of each cycle, as a multiple of the previous one")
 
 
 class OneCycle(Part):
-    """Up by half a cosine, then down by another (Smith and Topin 2017, arXiv:1708.07120), as torch's OneCycleLR; the momentum is not cycled. A warm-up comes before, up to where the cycle begins."""
+    """Up by half a cosine, then down by another (Smith and Topin 2017, arXiv:1708.07120), as torch's OneCycleLR; the momentum is not cycled. A warm-up comes before the cycle and ends at its first rate."""
 
     kind: Literal["one_cycle"] = "one_cycle"
     warmup_epochs: WarmupEpochs = 0.0
@@ -108,9 +110,14 @@ class ReduceOnPlateau(Part):
     kind: Literal["reduce_on_plateau"] = "reduce_on_plateau"
     warmup_epochs: WarmupEpochs = 0.0
     gamma: Gamma = 0.1
-    patience: int = Field(3, ge=0, le=10_000, description="epochs without improvement before it drops at one more")
+    patience: int = Field(
+        3,
+        ge=0,
+        le=10_000,
+        description="number of epochs without improvement that are tolerated; the next one causes a drop",
+    )
     min_delta: float = Field(0.0, ge=0, le=100, description="least change that counts as an improvement")
-    cooldown_epochs: int = Field(0, ge=0, le=10_000, description="epochs after a drop that don't count")
+    cooldown_epochs: int = Field(0, ge=0, le=10_000, description="number of epochs after a drop that don't count")
     final_fraction: Annotated[float, Field(ge=0, le=1, description="lowest learning rate, as a share of the peak")] = (
         0.0
     )

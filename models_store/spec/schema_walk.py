@@ -1,4 +1,4 @@
-"""Walks through the JSON Schema of a spec beside a document that was given: where a location leads, what is allowed there."""
+"""Walks through the JSON Schema of a spec and a given document together: the place of a location, and what is allowed there."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a location leads: its steps in the document, the schema there, and of one kind of a part all its kinds."""
+    """Place of a location: its steps in the document, the schema there, and all kinds of the part."""
 
     steps: list[int | str]
     node: Schema
@@ -36,7 +36,7 @@ class Place:
 
 @cache
 def schema_of(model: type[BaseModel]) -> Schema:
-    """Return the JSON Schema of a model; of the whole spec it takes a tenth of a second."""
+    """Return the JSON Schema of a model; for the whole spec this takes a tenth of a second."""
     return model.model_json_schema()
 
 
@@ -47,7 +47,7 @@ def walk(
     *,
     ends_in_a_key: bool,
 ) -> Place:
-    """Follow pydantic's location through what was given and the schema; it names members of unions, which are no keys."""
+    """Follow pydantic's location through the given document and the schema; it names members of unions, which are no keys."""
     steps: list[int | str] = []
     node, union = opened(root, root, given), dict[str, Any]()
     for position, step in enumerate(location):
@@ -69,14 +69,14 @@ def walk(
 
 
 def given_at(given: Any, steps: list[int | str]) -> Any:  # noqa: ANN401  any JSON
-    """Return what stands at some steps of a document; None where nothing does."""
+    """Return the value at some steps of a document, or None."""
     for step in steps:
         given = at(given, step)
     return given
 
 
 def at(given: Any, step: int | str) -> Any:  # noqa: ANN401  any JSON
-    """Return what stands one step into a document; None where nothing does."""
+    """Return the value one step into a document, or None."""
     if isinstance(given, dict):
         return given.get(step)
     if isinstance(given, list) and isinstance(step, int) and step < len(given):
@@ -97,7 +97,7 @@ def opened(node: Schema, root: Schema, given: Any) -> Schema:  # noqa: ANN401  a
 
 
 def forms(node: Schema) -> list[Schema]:
-    """Return the forms that a value may have besides null, where there are several."""
+    """Return the alternatives of a value besides null, if there are several."""
     return [form for form in node.get("anyOf", []) if form.get("type") != "null"]
 
 
@@ -124,7 +124,7 @@ def limits(node: Schema) -> Any:  # noqa: ANN401  a JSON fragment
 
 
 def choices(node: Schema) -> list[Any]:
-    """Return the values that are listed at a node, in any of its forms."""
+    """Return the values that are listed at a node, in any of its alternatives."""
     own = node.get("enum", [node["const"]] if "const" in node else [])
     return [*own, *(value for form in forms(node) for value in choices(form))]
 
@@ -142,10 +142,10 @@ def paths(node: Schema, root: Schema, prefix: str = "") -> Iterator[str]:
 
 
 def places(node: Schema, root: Schema, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the name of each field and of each kind below a node, with what it is and where."""
+    """Yield the name of each field and of each kind below a node, with a description and its path."""
     for key, child in node.get("properties", {}).items():
         if key != "kind":
-            yield key, f"a field of `{path}`" if path else "a field of the spec itself"
+            yield key, f"a field of `{path}`" if path else "a field at the top of the spec"
         below = f"{path}.{key}" if path else key
         whole = opened(child, root, None)
         whole = opened(whole["items"], root, None) if "items" in whole else whole

@@ -1,4 +1,4 @@
-"""What varies, and how the next trial is chosen. A search is a job; its trials are jobs too, on any workers."""
+"""Search: what varies, and how the next trial is chosen. A search is a job; its trials are jobs too, on any workers."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,9 +15,9 @@ Range = Annotated[list[Bound], Field(min_length=2, max_length=2)]
 class Distribution(Part):
     """The values that one path may take. Exactly one key is given."""
 
-    uniform: Range | None = Field(None, description="[low, high]: any number between, all alike")
+    uniform: Range | None = Field(None, description="[low, high]: any number between them, with equal probability")
     log_uniform: Range | None = Field(
-        None, description="[low, high], both above 0: any number between, evenly in its logarithm"
+        None, description="[low, high], both above 0: any number between them, with equal probability in the logarithm"
     )
     int_uniform: (
         Annotated[list[Annotated[int, Field(ge=-(10**9), le=10**9)]], Field(min_length=2, max_length=2)] | None
@@ -48,10 +48,12 @@ class _Search(Part):
     space: Annotated[dict[Path, Distribution], Field(min_length=1, max_length=50)] = Field(
         description="dotted path → its values, as in `optimizer.lr: {log_uniform: [1e-5, 1e-1]}`; numbers count list items (`augmentation.0.degrees`)"
     )
-    parallel: int = Field(2, ge=1, le=100, description="trials that wait or run at the same time, over all workers")
+    parallel: int = Field(
+        2, ge=1, le=100, description="number of trials that wait or run at the same time, over all workers"
+    )
     winner: Literal["retrain", "promote"] = Field(
         "retrain",
-        description="retrain: train the best trial's spec again, whole, and publish that; promote: compress and publish the best trial's own weights",
+        description="retrain: train the best trial's spec again in full, and publish the result; promote: compress and publish the best trial's own weights",
     )
 
 
@@ -59,33 +61,35 @@ class Grid(_Search):
     """Every combination of the values, in order; ranges are cut into `steps` values."""
 
     kind: Literal["grid"] = "grid"
-    steps: int = Field(3, ge=2, le=50, description="values taken from each range, its ends among them")
+    steps: int = Field(3, ge=2, le=50, description="number of values taken from each range, including its ends")
 
 
 class Random(_Search):
     """Values drawn independently (Bergstra and Bengio 2012)."""
 
     kind: Literal["random"] = "random"
-    trials: int = Field(12, ge=2, le=1000, description="trials; number 0 is the spec as it stands")
+    trials: int = Field(12, ge=2, le=1000, description="number of trials; number 0 is the unchanged spec")
 
 
 class Tpe(_Search):
     """Bayesian optimisation with the tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's."""
 
     kind: Literal["tpe"] = "tpe"
-    trials: int = Field(12, ge=2, le=1000, description="trials; number 0 is the spec as it stands")
-    startup_trials: int = Field(5, ge=1, le=100, description="trials drawn at random before the estimator chooses")
+    trials: int = Field(12, ge=2, le=1000, description="number of trials; number 0 is the unchanged spec")
+    startup_trials: int = Field(5, ge=1, le=100, description="number of random trials before the estimator chooses")
     prune: bool = Field(
         default=True, description="true: stop a trial whose best value is below the median of the others at its epoch"
     )
 
 
 class SuccessiveHalving(_Search):
-    """Trials drawn at random, of which only the better share goes on at each rung (ASHA, Li et al. 2018, arXiv:1810.05934)."""
+    """Random trials, of which only the better share continues at each rung (ASHA, Li et al. 2018, arXiv:1810.05934)."""
 
     kind: Literal["successive_halving"] = "successive_halving"
-    trials: int = Field(12, ge=2, le=1000, description="trials; number 0 is the spec as it stands and is never stopped")
-    reduction_factor: int = Field(3, ge=2, le=10, description="one of this many trials goes on at each rung")
+    trials: int = Field(
+        12, ge=2, le=1000, description="number of trials; number 0 is the unchanged spec and is never stopped"
+    )
+    reduction_factor: int = Field(3, ge=2, le=10, description="one of this many trials continues at each rung")
     min_epochs: int = Field(1, ge=1, le=10_000, description="epochs before the first rung")
 
 

@@ -1,4 +1,4 @@
-"""What a search may vary: dotted paths into the resolved spec, the values that each takes, and how many trials that makes."""
+"""Search space: dotted paths into the resolved spec, their values, and the resulting number of trials."""
 
 import copy
 import json
@@ -37,17 +37,17 @@ VARIED = {
     "schedule",
     "training",
 }
-"""what changes a trial; trials train and evaluate alone, so that the rest would make no difference"""
+"""parts that change a trial; trials only train and evaluate, so other parts make no difference"""
 HELD = {
     "distillation.teacher": "a teacher",
-    "training.monitor": "the figure that trials are compared by",
-    "training.budget_minutes": "the time that one plan for all trials is fitted to",
-    "training.fit_to_budget": "what may be changed for that",
+    "training.monitor": "the figure by which trials are compared",
+    "training.budget_minutes": "the time to which one plan for all trials is fitted",
+    "training.fit_to_budget": "the list of what may be changed for that",
 }
 
 
 def value_at(document: Document, path: str) -> Any:  # noqa: ANN401  any JSON
-    """Return what the resolved spec has at a path.
+    """Return the value of the resolved spec at a path.
 
     Raises:
         KeyError: with the step that is not there, and what is there instead.
@@ -65,7 +65,7 @@ def value_at(document: Document, path: str) -> Any:  # noqa: ANN401  any JSON
 
 
 def with_values(document: Document, parameters: Parameters) -> Document:
-    """Return a spec with values set, whole parts before what is inside them; whether they are valid is not asked."""
+    """Return a spec with values set, whole parts before their fields; the values are not validated."""
     changed = copy.deepcopy(document) | {"search": None, "validation": None}
     for path, value in sorted(parameters.items(), key=lambda item: item[0].count(".")):
         *above, last = path.split(".")
@@ -75,7 +75,7 @@ def with_values(document: Document, parameters: Parameters) -> Document:
 
 
 def applied(document: Document, parameters: Parameters, facts: DatasetFacts) -> Document:
-    """Return the spec of one trial: the parent's with values set. What a whole part leaves out, the recipes decide.
+    """Return the spec of one trial: the parent's spec with values set. The recipes decide what a whole part leaves out.
 
     Raises:
         ValidationError: if a value is not allowed at its path.
@@ -87,7 +87,7 @@ def applied(document: Document, parameters: Parameters, facts: DatasetFacts) -> 
 
 
 def grid_values(distribution: Distribution, *, steps: int) -> list[Any]:
-    """Return a choice's values, or `steps` values of a range, its ends among them."""
+    """Return a choice's values, or `steps` values of a range, including its ends."""
     if distribution.choice is not None:
         return list(distribution.choice)
     shares = [number / (steps - 1) for number in range(steps)]
@@ -110,7 +110,7 @@ def values_of(distribution: Distribution) -> tuple[str, list[Any]]:
 
 
 def planned(spec: "ResolvedSpec") -> int:
-    """Return how many children that try something a spec asks for; 0: it asks for one training."""
+    """Return the number of trials, folds or repeats that a spec asks for; 0 for a single training."""
     if spec.search is not None:
         return 1 + _combinations(spec.search) if isinstance(spec.search, Grid) else spec.search.trials
     if spec.validation is not None:
@@ -146,17 +146,17 @@ def refuse_what_cannot_vary(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
                 pointer = f"search/space/{path}/{name}/{position}"
                 raise contradiction(pointer, message, fault.get("allowed")) from error
     if planned(spec) > MOST_TRIALS:
-        message = f"the grid has {_combinations(spec.search)} combinations; take fewer values, or a random search"
+        message = f"the grid has {_combinations(spec.search)} combinations; use fewer values, or a random search"
         raise contradiction("search/space", message, {"maximum": MOST_TRIALS - 1})
 
 
 def _refuse_unknown_path(document: Document, path: str, model: type[BaseModel]) -> None:
     root, pointer = path.partition(".")[0], f"search/space/{path}"
     if root in document and root not in VARIED:
-        message = f"{root!r} is the same in all trials: they train and evaluate, and are compared by validation"
+        message = f"{root!r} can't vary: trials only train and evaluate, and are compared by validation"
         raise contradiction(pointer, message, sorted(VARIED))
     if path in HELD:
-        raise contradiction(pointer, f"{path!r} is {HELD[path]}, and the same in all trials", None)
+        raise contradiction(pointer, f"{path!r} can't vary: it is {HELD[path]}", None)
     try:
         value_at(document, path)
     except KeyError as error:
@@ -169,10 +169,10 @@ def _refuse_unknown_path(document: Document, path: str, model: type[BaseModel]) 
 
 
 def _refuse_part_of_another(path: str, space: Collection[str]) -> None:
-    """Refuse a path whose meaning depends on what else a trial has drawn."""
+    """Refuse a path whose meaning depends on other values of a trial."""
     pointer, (part, _, last) = f"search/space/{path}", path.rpartition(".")
     if last == "kind":
-        message = f"another kind has other keys; vary the whole part: `{part}: {{choice: [{{kind: …}}, …]}}`"
+        message = f"other kinds have other keys; vary the whole part: `{part}: {{choice: [{{kind: …}}, …]}}`"
         raise contradiction(pointer, message, None)
     above = next((other for other in space if path.startswith(f"{other}.")), None)
     if above is not None:
@@ -187,12 +187,12 @@ def _refuse_duplicates(path: str, values: list[Any]) -> None:
     for position, value in enumerate(values):
         first = seen.setdefault(json.dumps(value, sort_keys=True), position)
         if first != position:
-            message = f"{value!r} stands twice in the choice, here and at {first}"
+            message = f"{value!r} is twice in the choice, here and at {first}"
             raise contradiction(f"search/space/{path}/choice/{position}", message, None)
 
 
 def _refuse_what_may_move(changed: Document, pointer: str, *, path: str) -> None:
-    """Refuse a value that names a model of ours by an alias or by its newest version: trials begin at different times."""
+    """Refuse a value that names a model by an alias or without a version: trials begin at different times."""
     built_on = {
         "backbone": changed["backbone"]["weights"],
         "distillation": (changed["distillation"] or {}).get("teacher"),
@@ -200,7 +200,7 @@ def _refuse_what_may_move(changed: Document, pointer: str, *, path: str) -> None
     reference = built_on.get(path.partition(".")[0])
     if reference is None or reference == "imagenet" or reference.startswith("wt_") or ":" in reference:
         return
-    message = f"{reference!r} may mean another model from one trial to the next; name the version, as in `name:3`"
+    message = f"{reference!r} may refer to different models in different trials; name the version, as in `name:3`"
     raise contradiction(pointer, message, None)
 
 

@@ -1,6 +1,6 @@
-"""Amount of work in each stage of a job, in units that are alike for jobs that are alike.
+"""Amount of work in each stage of a job, to compare jobs of the same kind.
 
-The unit of a stage is its own: only the ratio of two jobs means anything, as far as their seconds follow it.
+Each stage has its own unit: only the ratio of two jobs has a meaning.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from models_store.tasks.image import recipe
 from models_store.tasks.image.backbones.network_sizes import giga_macs
 
 BACKWARD = 2.0
-"""work of a gradient through a net, in units of an answer"""
+"""work of a gradient through a net, as a multiple of the work of an answer"""
 DECODED = 0.05
 """work of reading an image and changing it, in units of a thousand million multiplications"""
 HEAD_STEP = 0.002
@@ -22,7 +22,7 @@ BEFORE_DATA = 500.0
 
 @dataclass(frozen=True)
 class Features:
-    """What a job's stages depend on. `recovering` are epochs after a cut or with simulated rounding."""
+    """Features that determine the work of a job's stages. `recovering` are epochs after pruning or with simulated rounding."""
 
     backbone: str
     size: int
@@ -40,7 +40,7 @@ class Features:
 
     @classmethod
     def of(cls, document: Mapping[str, Any], *, train: int, val: int, images: int, device: str = "cpu") -> "Features":
-        """Return those of a resolved spec (as a document) with so many images."""
+        """Return the features of a resolved spec (as a document) with this number of images."""
         backbone, size = document["backbone"], document["input"]["size"]
         compression = document.get("compression") or {}
         quantize = compression.get("quantize") or []
@@ -66,7 +66,7 @@ class Features:
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> "Features":
-        """Return what `as_document` gave, maybe by another release: unknown keys are passed over."""
+        """Return the features that `as_document` wrote, maybe in another release: unknown keys are ignored."""
         known = {"variants": document.get("forms", 1), **document}  # `forms` is what earlier releases wrote
         return cls(**{field.name: known[field.name] for field in fields(cls) if field.name in known})
 
@@ -76,7 +76,7 @@ class Features:
 
 
 def work_of(stage: str, features: Features) -> float:
-    """Return how much work a stage is; more than 0 in any case."""
+    """Return the amount of work of a stage, always more than 0."""
     answer = features.giga_macs
     recovery = features.recovering * features.train * (DECODED + answer * (1 + BACKWARD))
     work = {

@@ -1,4 +1,4 @@
-"""What a wrong name was probably meant to be: its other spellings, the words of other libraries, and what is similar to it."""
+"""Suggestions for wrong names: other spellings, words of other libraries, and similar names."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -10,16 +10,16 @@ from models_store.spec import synonyms
 from models_store.spec.schema_walk import Schema, kinds_with, paths, places, schema_of
 
 LONGEST_NAME = 100
-"""Characters of a name whose nearest is looked for: of a megabyte that takes seconds, and no name is so long."""
+"""Longest name for which similar names are searched; a name of a megabyte would take seconds."""
 
 
 def plain(name: str) -> str:
-    """Return a name in small letters without signs: `ResNet-18` and `resnet_18` are one."""
+    """Return a name in small letters without signs: `ResNet-18` and `resnet_18` become the same."""
     return "".join(letter for letter in name[:LONGEST_NAME].casefold() if letter.isalnum())
 
 
 def alike(name: str, known: Iterable[str], *, words: Mapping[str, tuple[str, ...]]) -> str | None:
-    """Return which of the known names is meant: another spelling, another library's word, one that holds it, a similar one."""
+    """Return the known name that is probably meant: another spelling, another library's word, a longer or a similar name."""
     known = list(known)
     bare = plain(name)
     same = [each for each in known if plain(each) == bare]
@@ -29,12 +29,12 @@ def alike(name: str, known: Iterable[str], *, words: Mapping[str, tuple[str, ...
 
 
 def kind_alike(name: str, known: Iterable[str]) -> str | None:
-    """Return which kind of a part is meant."""
+    """Return the kind of a part that is probably meant."""
     return alike(name, known, words=synonyms.KINDS)
 
 
 def close(name: str, known: Iterable[str], *, cutoff: float) -> str | None:
-    """Return the most similar of what is known, whatever the case."""
+    """Return the most similar known name, ignoring case."""
     if len(name) > LONGEST_NAME:
         return None
     folded = {each.casefold(): each for each in known}
@@ -43,24 +43,24 @@ def close(name: str, known: Iterable[str], *, cutoff: float) -> str | None:
 
 
 def ranked(name: str, known: Iterable[str]) -> list[str]:
-    """Return the known names, those that are most like the given one first."""
+    """Return the known names, the most similar first."""
     bare = plain(name)
     return sorted(known, key=lambda each: -difflib.SequenceMatcher(None, bare, plain(each)).ratio())
 
 
 def key_alike(name: str, known: Iterable[str]) -> str | None:
-    """Return which key of an object is meant, by its other spellings, other libraries' words or what is similar."""
+    """Return the key of an object that is probably meant: another spelling, another library's word or a similar key."""
     known = list(known)
     return _key_here(name, known) or close(name, known, cutoff=0.5)
 
 
 def path_alike(name: str, model: type[BaseModel]) -> str | None:
-    """Return the path of the field that is meant by a name without its path."""
+    """Return the path of the field that a name without its path probably means."""
     return _exactly(name, model) or _synonym(name, model)
 
 
 def advice_on_key(key: str, node: Schema, *, union: Schema, model: type[BaseModel]) -> str:
-    """Return what to write in place of a key that a node of a model's schema does not have."""
+    """Return advice about a key that a node of a model's schema does not have."""
     here, root = list(node.get("properties", {})), schema_of(model)
     meant = _key_here(key, here)
     if meant is None and (others := kinds_with({key}, union, root)):
@@ -76,7 +76,7 @@ def advice_on_key(key: str, node: Schema, *, union: Schema, model: type[BaseMode
 
 
 def home_of(name: str, known: Iterable[str], model: type[BaseModel]) -> str:
-    """Return what a name is elsewhere in the spec, and where; nothing if it is known here but for its case."""
+    """Return a sentence about the same name elsewhere in the spec; nothing if it is known here except for its case."""
     homes = [] if name.casefold() in {each.casefold() for each in known} else _homes(model).get(name.casefold(), [])
     return f"`{name}` is {' and '.join(homes)}" if homes else ""
 
@@ -90,14 +90,14 @@ def _key_here(key: str, here: list[str]) -> str | None:
 
 
 def _exactly(key: str, model: type[BaseModel]) -> str | None:
-    """Return the path of the field that is spelt so elsewhere; of several, the one that is mostly meant."""
+    """Return the path of the field with this spelling elsewhere; of several, the one that is usually meant."""
     known = _paths_by_name(model)
     preferred = (path for path in synonyms.ALSO.get(plain(key), ()) if path in known.values())
     return next(preferred, None) or known.get(plain(key))
 
 
 def _synonym(key: str, model: type[BaseModel]) -> str | None:
-    """Return the path of the field that other libraries call so."""
+    """Return the path of the field that has this name in other libraries."""
     bare, there = plain(key), set(_paths_by_name(model).values())
     for path in (*synonyms.ALSO.get(bare, ()), synonyms.FIELDS.get(bare, "")):
         below = path.partition(".")[2]  # in a body that is a part of a spec

@@ -1,4 +1,4 @@
-"""Words that other libraries use for the fields, kinds and values of a spec. They are compared in small letters, without signs."""
+"""Synonyms: words of other libraries for the fields, kinds and values of a spec, compared in small letters without signs."""
 
 FIELDS: dict[str, str] = {
     word: path
@@ -88,7 +88,7 @@ FIELDS: dict[str, str] = {
     }.items()
     for word in words.split()
 }
-"""word → the field's path in the spec, or its name in single parts; of a word that several have, see `ALSO`"""
+"""word → the field's path in the spec, or its name in single parts; for words with several meanings see `ALSO`"""
 
 ALSO: dict[str, tuple[str, ...]] = {
     "p": ("probability",),
@@ -117,24 +117,24 @@ ALSO: dict[str, tuple[str, ...]] = {
     "nfolds": ("folds", "validation"),
     "nsplits": ("folds", "validation"),
 }
-"""word → what it may mean, where it means several things; the first that is a field of the part is meant"""
+"""word → its meanings, if there are several; the first one that is a field of the part applies"""
 
 NOTES: dict[str, str] = {
     word: note
     for note, words in {
-        "the dataset says how many classes there are; leave it out": "numclasses classes nclasses outputs labels numlabels classnames",
-        "a worker's settings say where it trains (DEVICE); leave it out": "device gpu gpus cuda accelerator ngpus devices",
-        "the trainer decides that itself; leave it out": "numworkers workers dataloaderworkers pinmemory prefetch verbose shuffle logginginterval loggingsteps savebest",
+        "the dataset defines the number of classes; leave it out": "numclasses classes nclasses outputs labels numlabels classnames",
+        "the worker's setting DEVICE decides where it trains; leave it out": "device gpu gpus cuda accelerator ngpus devices",
+        "the trainer decides this itself; leave it out": "numworkers workers dataloaderworkers pinmemory prefetch verbose shuffle logginginterval loggingsteps savebest",
         "the splits are made when the dataset is uploaded; leave it out": "valsplit validationsplit testsplit testsize valsize trainsplit splitratio valratio",
-        "images are normalised as the backbone's weights want it; leave it out": "mean std normalize normalise normalization imagemean imagestd rescale",
+        "images are normalised as the backbone's weights need it; leave it out": "mean std normalize normalise normalization imagemean imagestd rescale",
         'it is a regularizer: `"regularizers": [{"kind": "dropout", "probability": 0.2}]`': "dropoutrate droprate dropoutprob pdrop",
         'it is a regularizer: `"regularizers": [{"kind": "ema"}]`': "useema emadecay modelema exponentialmovingaverage",
         "a schedule ends where the training ends; leave it out": "tmax totaliters totalsteps maxlrsteps decaysteps",
-        "training measures itself in epochs; give `training.epochs`": "maxsteps steps iterations maxiterations numsteps maxiter",
+        "the length of a training is given in epochs; use `training.epochs`": "maxsteps steps iterations maxiterations numsteps maxiter",
     }.items()
     for word in words.split()
 }
-"""word → what to do, where no field has its meaning"""
+"""word → advice, if no field has its meaning"""
 
 _KINDS: dict[str, str] = {
     word: kind
@@ -229,18 +229,18 @@ KINDS: dict[str, tuple[str, ...]] = {word: (kind,) for word, kind in _KINDS.item
     "l1": ("l1", "unstructured_l1"),
     "none": ("constant",),
 }
-"""word → kinds of parts that it may mean; the first that the family has is meant"""
+"""word → kinds of parts that it may mean; the first one in the family applies"""
 
 KIND_NOTES: dict[str, str] = {
     word: note
     for note, words in {
-        "images are normalised as the backbone's weights want it; leave it out": "normalize normalise normalization",
-        "images are brought to `input.size` anyway; leave it out": "resize centercrop resizeshortest longestmaxsize",
-        "images become tensors anyway; leave it out": "totensor totensorv2 toimage todtype convertimagedtype piltotensor",
+        "images are normalised as the backbone's weights need it; leave it out": "normalize normalise normalization",
+        "images are always resized to `input.size`; leave it out": "resize centercrop resizeshortest longestmaxsize",
+        "images always become tensors; leave it out": "totensor totensorv2 toimage todtype convertimagedtype piltotensor",
     }.items()
     for word in words.split()
 }
-"""word → what to do, where no kind is needed"""
+"""word → advice, if no kind is needed"""
 
 CALLED_KIND = {
     "name",
@@ -288,7 +288,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "active": ("running",),
     "inprogress": ("running",),
 }
-"""word → values that it may mean; the first that is allowed is meant"""
+"""word → values that it may mean; the first allowed one applies"""
 
 QUERIES: dict[str, tuple[str, ...]] = {
     "dry": ("dry_run",),

@@ -1,4 +1,4 @@
-"""TrainSpec: one request whole, and what it resolves to once the dataset is known."""
+"""TrainSpec: a whole request, and the resolved spec once the dataset is known."""
 
 from typing import Annotated, Literal
 
@@ -31,7 +31,7 @@ from models_store.tasks.image.input import Input
 Task = Literal["image_classification", "multilabel_classification", "image_regression"]
 ModelName = Annotated[str, Field(pattern=wordings.NAME, description="letters, digits, `.`, `_`, `-`; at most 63")]
 CHOSEN = "; null: chosen by the recipe: "
-"""`dry_run` shows what it has chosen, and why"""
+"""`dry_run` shows the choice and the reason"""
 
 
 class TrainSpec(Part):
@@ -39,35 +39,35 @@ class TrainSpec(Part):
 
     task: Task | None = Field(
         None,
-        description="what is learned: one class of an image, any number of labels, or a number; null: chosen by the recipe: what the dataset holds",
+        description="what is learned: one class of an image, any number of labels, or a number; null: chosen by the recipe: the one that fits the dataset",
     )
     name: ModelName = Field(description="name of the model; a finished job adds a version to it")
-    dataset: str = Field(pattern=wordings.DATASET_ID, description="id of the dataset, as POST /datasets answered it")
+    dataset: str = Field(pattern=wordings.DATASET_ID, description="id of the dataset, as returned by POST /datasets")
     seed: int = Field(
         0,
         ge=0,
         le=2**32 - 1,
-        description="seed of every random draw; with the same seed a CPU run is repeatable bit by bit",
+        description="seed of all random numbers; with the same seed, a run on a CPU repeats bit by bit",
     )
-    input: Input = Field(Input(), description="what the net sees of an image")
+    input: Input = Field(Input(), description="how images become the input of the net")
     backbone: Backbone | None = Field(
         None,
         description="the network below the head"
         + CHOSEN
-        + "efficientnet_lite2 for images of 112 pixels or more, a small_cnn for small grey ones, efficientnet_lite0 for others",
+        + "efficientnet_lite2 for images of 112 pixels or more, small_cnn for small grey images, efficientnet_lite0 for others",
     )
-    head: Head = Field(Head(), description="what stands between the backbone's features and the classes")
+    head: Head = Field(Head(), description="the layers between the backbone's features and the classes")
     transfer: Transfer | None = Field(
         None,
-        description="how pretrained weights are trained on"
+        description="how pretrained weights are trained further"
         + CHOSEN
-        + "where they are fine-tuned, some epochs of the head alone first, and a higher rate for it",
+        + "for fine-tuning, some epochs of the head alone first, and a higher rate for the head",
     )
     distillation: Distillation | None = Field(None, description="a trained model to learn from; null: none")
     augmentation: list[Augmentation] | None = Field(
         None,
         max_length=32,
-        description="changes drawn anew for every image of every batch; empty: none"
+        description="random changes of every image in every batch; empty: none"
         + CHOSEN
         + "crops, flips, colours and erasing; none for a head alone",
     )
@@ -80,13 +80,13 @@ class TrainSpec(Part):
     )
     loss: Loss | None = Field(
         None,
-        description="what is minimised"
+        description="the loss that is minimised"
         + CHOSEN
-        + "cross_entropy, with rare classes weighed; binary_cross_entropy for labels, mse for numbers",
+        + "cross_entropy, with larger weights for rare classes; binary_cross_entropy for labels, mse for numbers",
     )
     optimizer: Optimizer | None = Field(
         None,
-        description="what moves the weights"
+        description="the optimizer that updates the weights"
         + CHOSEN
         + "adamw, with a learning rate from 3e-4 (fine-tuning photographs) to 3e-3 (a head, or small nets from scratch)",
     )
@@ -96,16 +96,17 @@ class TrainSpec(Part):
         + CHOSEN
         + "cosine, one_cycle from scratch, constant for schedule_free_adamw",
     )
-    training: Training = Field(Training(), description="how long, in what batches, at what precision")
-    evaluation: Evaluation = Field(Evaluation(), description="what the report holds")
+    training: Training = Field(Training(), description="length, batches, precision and end of the training")
+    evaluation: Evaluation = Field(Evaluation(), description="content of the report")
     validation: Validation | None = Field(
-        None, description="k-fold cross-validation or repeated seeds, as a job with jobs below it; null: one training"
+        None,
+        description="k-fold cross-validation or repeated seeds, as a parent job with child jobs; null: one training",
     )
     search: Search | None = Field(
-        None, description="what to vary and how, as a job whose trials are jobs; null: the spec as it stands"
+        None, description="values to vary, and the method, as a parent job whose trials are jobs; null: no search"
     )
     compression: Compression | None = Field(Compression(), description="smaller variants to make; null: none")
-    export: Export = Field(Export(), description="what file comes out")
+    export: Export = Field(Export(), description="properties of the exported file")
 
     @model_validator(mode="after")
     def _refuse_what_contradicts_itself(self) -> "TrainSpec":
@@ -114,7 +115,7 @@ class TrainSpec(Part):
 
 
 class ResolvedSpec(TrainSpec):
-    """A spec with every default decided: what a job keeps, and what workers do."""
+    """A spec with every default filled in: jobs store it, and workers carry it out."""
 
     task: Task
     backbone: Backbone
@@ -137,10 +138,10 @@ class ResolvedSpec(TrainSpec):
 
 
 def resolve(spec: TrainSpec, facts: DatasetFacts) -> tuple[ResolvedSpec, list[str]]:
-    """Return the spec with every default decided, and warnings about what is allowed but unlikely to be meant.
+    """Return the spec with every default filled in, and warnings about values that are allowed but probably not meant.
 
     Raises:
-        pydantic.ValidationError: if the spec does not fit the dataset, or contradicts itself beside the recipe's choices.
+        pydantic.ValidationError: if the spec does not fit the dataset, or contradicts the recipe's choices.
     """
     resolved = ResolvedSpec.model_validate(recipe.fill(spec.model_dump(), facts), context=facts)
     return resolved, doubts(resolved, facts)

@@ -1,4 +1,4 @@
-"""How long, in what batches, at what precision, and when to stop."""
+"""The run: length, batches, precision, and end of the training."""
 
 from typing import Annotated, Literal
 
@@ -7,13 +7,13 @@ from pydantic import Field
 from models_store.spec.part import Part
 
 LARGEST_PROBED_BATCH = 512
-"""images a step that `batch_size: auto` takes at most"""
+"""largest number of images per step with `batch_size: auto`"""
 
 Monitor = Literal["val_accuracy", "val_balanced_accuracy", "val_balanced_loss", "val_loss"]
 BALANCED: set[Monitor] = {"val_balanced_accuracy", "val_balanced_loss"}
-"""those in which all classes count alike, however rare"""
+"""metrics in which all classes count equally, even rare ones"""
 FALLING: set[str] = {"val_balanced_loss", "val_loss"}
-"""those of which less is better"""
+"""metrics that should be small"""
 BatchSize = Annotated[int, Field(ge=1, le=65_536)] | Literal["auto", "full"]
 
 Fitted = Literal[
@@ -27,14 +27,14 @@ Fitted = Literal[
     "schedule",
     "training.epochs",
 ]
-"""paths into a spec of what a trainer may lower or replace to keep to its budget"""
+"""paths in a spec of the values that a trainer may reduce or replace to keep to its budget"""
 BUDGET_MINUTES = 10.0
 
 
 class EarlyStopping(Part):
     """Stop when a metric has not improved for a while (Prechelt 1998)."""
 
-    metric: Monitor | None = Field(None, description="what must improve; null: `training.monitor`")
+    metric: Monitor | None = Field(None, description="metric that must improve; null: `training.monitor`")
     patience: int = Field(5, ge=1, le=10_000, description="epochs without improvement before the run stops")
     min_delta: float = Field(0.0, ge=0, le=100, description="least change that counts as an improvement")
 
@@ -46,7 +46,7 @@ class Training(Part):
         None,
         ge=1,
         le=10_000,
-        description="passes over the train split; null: chosen by the recipe: as many as two quick cores do in `budget_minutes`",
+        description="passes over the train split; null: chosen by the recipe: as many as two fast cores can do in `budget_minutes`",
     )
     batch_size: BatchSize | None = Field(
         None,
@@ -69,35 +69,36 @@ class Training(Part):
     )
     sampling: Literal["shuffle", "balanced"] = Field(
         "shuffle",
-        description="shuffle: each training image once an epoch; balanced: as many draws, with the images of rarer classes drawn more often, so that all classes come alike",
+        description="shuffle: each training image once per epoch; balanced: the same number of images per epoch, but images of rare classes are drawn more often, so that all classes appear equally often",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: the fastest of what the device does well, probed at start; fp16 needs CUDA"
+        "auto",
+        description="auto: the fastest precision that works well on the device, measured at the start; fp16 needs CUDA",
     )
     monitor: Monitor | None = Field(
         None,
-        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: chosen by the recipe: for numbers, labels, frozen backbones and below 10,000 images val_loss, or val_balanced_loss (the mean of the classes' own means) where the loss or the sampling is balanced; else the accuracy (balanced, when classes are uneven)",
+        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: chosen by the recipe: for numbers, labels, frozen backbones and fewer than 10,000 images val_loss, or val_balanced_loss (the mean over the classes' mean losses) if the loss or the sampling is balanced; otherwise the accuracy (balanced, if the classes are uneven)",
     )
     early_stopping: EarlyStopping | None = Field(None, description="null: train all epochs")
     budget_minutes: float | None = Field(
         BUDGET_MINUTES,
         ge=0.01,
         le=100_000,
-        description="minutes that training should take at most on the host that does it. The trainer measures its own steps first, and lowers what `fit_to_budget` names until the estimate fits: fewer epochs, more of the backbone frozen, smaller images, at last a head alone. When not even that fits, the cheapest is trained; null: nothing is measured or changed",
+        description="longest time for the training on its host, in minutes. The trainer first measures its own steps, and reduces the values in `fit_to_budget` until the estimate fits: fewer epochs, more of the backbone frozen, smaller images, and finally a head alone. If even that does not fit, the cheapest plan is trained; null: nothing is measured or changed",
     )
     fit_to_budget: list[Fitted] | None = Field(
         None,
         max_length=9,
-        description="paths of what the trainer may change to keep to `budget_minutes`; empty: nothing, and an estimate above the budget is only reported; null: chosen by the recipe: what the spec leaves to it",
+        description="paths of the values that the trainer may change to keep to `budget_minutes`; empty: none, and an estimate above the budget is only reported; null: chosen by the recipe: all values that the spec leaves to it",
     )
 
 
 class ResolvedTraining(Training):
-    """The run itself, every default decided."""
+    """The run, with every default filled in."""
 
     epochs: int
     batch_size: BatchSize
     monitor: Monitor
     fit_to_budget: list[Fitted] = Field(
-        [], description="empty as well in specs older than budgets, and once a trainer has fitted the spec"
+        [], description="also empty in specs from before budgets existed, and after a trainer has fitted the spec"
     )

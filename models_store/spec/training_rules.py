@@ -1,4 +1,4 @@
-"""What a spec may not say of regularizers, transfer, distillation and the run, and what of that it hardly means."""
+"""Rules for regularizers, transfer, distillation and the run of a spec, and warnings about values that are probably not meant."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ SINGLE = {"ema", "swa", "sam", "drop_path", "max_norm", "l2_sp"}
 
 
 def refuse_contradictions_of_training(spec: "TrainSpec") -> None:
-    """Check what stands in the spec alone; fields that are left out are no contradiction yet.
+    """Check the spec by itself, without its dataset; fields that are left out contradict nothing yet.
 
     Raises:
         PydanticCustomError: of type `contradiction`, with a pointer and what is allowed.
@@ -36,12 +36,14 @@ def _refuse_regularizers_that_rule_each_other_out(spec: "TrainSpec") -> None:
     averages = [number for number, kind in enumerate(kinds) if kind in AVERAGES]
     if len(averages) > 1:
         raise contradiction(
-            f"regularizers/{averages[1]}", "one average of the weights is validated and kept; give `ema` or `swa`", None
+            f"regularizers/{averages[1]}",
+            "only one average of the weights can be validated and kept; give `ema` or `swa`",
+            None,
         )
     if averages and spec.optimizer is not None and spec.optimizer.kind == "schedule_free_adamw":
         raise contradiction(
             f"regularizers/{averages[0]}",
-            f"schedule_free_adamw averages the weights by itself; leave {kinds[averages[0]]} out, or take adamw",
+            f"schedule_free_adamw averages the weights by itself; leave {kinds[averages[0]]} out, or use adamw",
             None,
         )
     for kind, count in Counter(kinds).items():
@@ -55,14 +57,14 @@ def _refuse_a_run_that_can_not_be(spec: "TrainSpec") -> None:
     if isinstance(size, int) and parts > size:
         raise contradiction(
             "training/accumulate_steps",
-            f"a batch of {size} images has no {parts} parts",
+            f"a batch of {size} images can't be split into {parts} parts",
             {"minimum": 1, "maximum": size},
         )
     distillation = spec.distillation
     if distillation is not None and distillation.weight == 0 and distillation.features_weight == 0:
         raise contradiction(
             "distillation/weight",
-            "with both weights at 0 nothing is learned from the teacher; raise one, or leave distillation out",
+            "if both weights are 0, nothing is learned from the teacher; raise one, or leave distillation out",
             {"exclusiveMinimum": 0, "maximum": 1},
         )
 
@@ -99,7 +101,9 @@ def _refuse_what_keeps_weights_that_are_random(spec: "TrainSpec") -> None:
     pulls = [number for number, part in enumerate(spec.regularizers or []) if part.kind == "l2_sp"]
     if pulls:
         raise contradiction(
-            f"regularizers/{pulls[0]}", f"there are no pretrained weights to be pulled to by l2_sp; {remedy}", None
+            f"regularizers/{pulls[0]}",
+            f"l2_sp needs pretrained weights to pull toward, and there are none; {remedy}",
+            None,
         )
 
 
@@ -109,12 +113,12 @@ def _refuse_what_moves_a_frozen_backbone(spec: "TrainSpec") -> None:
     if transfer.probe_epochs:
         raise contradiction(
             "transfer/probe_epochs",
-            f"after the probe the backbone trains, and this one is frozen; {remedy}",
+            f"after the probe the backbone would train, but this one is frozen; {remedy}",
             {"maximum": 0},
         )
     if transfer.unfreeze_every_epochs is not None:
         raise contradiction(
-            "transfer/unfreeze_every_epochs", f"a frozen backbone has no stage to let train; {remedy}", [None]
+            "transfer/unfreeze_every_epochs", f"a frozen backbone has no stage that could train; {remedy}", [None]
         )
     if spec.distillation is not None and spec.distillation.features_weight > 0:
         raise contradiction(
@@ -125,7 +129,7 @@ def _refuse_what_moves_a_frozen_backbone(spec: "TrainSpec") -> None:
 
 
 def doubts_of_training(spec: "ResolvedSpec", facts: "DatasetFacts") -> Iterable[tuple[bool, str]]:
-    """Return warnings about what is allowed and unlikely to be meant, each with whether it is so."""
+    """Return warnings about values that are allowed but probably not meant, each with whether it applies."""
     kinds = {part.kind for part in spec.regularizers}
     backbone, training, transfer = spec.backbone, spec.training, spec.transfer
     every = transfer.unfreeze_every_epochs
@@ -134,15 +138,15 @@ def doubts_of_training(spec: "ResolvedSpec", facts: "DatasetFacts") -> Iterable[
     return [
         (
             is_frozen and bool(idle),
-            f"{' and '.join(idle)}: nothing of a frozen backbone trains, so it does nothing there",
+            f"{' and '.join(idle)}: has no effect on a frozen backbone, because nothing there trains",
         ),
         (
             transfer.layer_decay < 1 and (is_frozen or backbone.weights is None),
-            "layer_decay spares the early layers of pretrained weights that train, and there are none",
+            "layer_decay needs pretrained weights that train, and there are none",
         ),
         (
             every is not None and every * len(backbone.stages) >= training.epochs,
-            f"with a stage more every {every} epochs, the first of {len(backbone.stages)} does not train within {training.epochs}",
+            f"with one more stage every {every} epochs, the first of {len(backbone.stages)} stages does not train within {training.epochs} epochs",
         ),
         (
             "swa" in kinds and training.early_stopping is not None,
@@ -150,10 +154,10 @@ def doubts_of_training(spec: "ResolvedSpec", facts: "DatasetFacts") -> Iterable[
         ),
         (
             spec.distillation is not None and spec.task == "image_regression" and spec.distillation.temperature != 1,
-            "distillation.temperature softens probabilities, and numbers have none: it does nothing",
+            "distillation.temperature has no effect: it softens probabilities, and numbers have none",
         ),
         (
             training.sampling == "balanced" and len(facts.counts) > 1 and len(set(facts.counts.values())) == 1,
-            "balanced sampling draws with replacement, and the classes are balanced already: shuffle shows each image once",
+            "balanced sampling draws with replacement, but the classes are already balanced: use shuffle, which shows each image once",
         ),
     ]

@@ -1,4 +1,4 @@
-"""How what was learned before is carried over: which rates the layers learn at, and when they begin."""
+"""Transfer of pretrained weights: the learning rate of each layer, and when it begins to train."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from models_store.spec.part import Part
 
 
 class Transfer(Part):
-    """Fine-tuning of pretrained weights. Which of them stay as they are says `backbone.freeze`."""
+    """Fine-tuning of pretrained weights. `backbone.freeze` sets which of them stay frozen."""
 
     head_lr_scale: float = Field(
         1.0, ge=0.01, le=1000, description="learning rate of the head, as a multiple of the backbone's last stage"
@@ -27,5 +27,5 @@ class Transfer(Part):
         None,
         ge=1,
         le=10_000,
-        description="gradual unfreezing (arXiv:1801.06146): begin with the head alone and let one more stage train, from the last to the first, each time this many epochs have passed; null: all that trains does so from the start",
+        description="gradual unfreezing (arXiv:1801.06146): begin with the head alone, and after each time this many epochs let one more stage train, from the last to the first; null: all stages train from the start",
     )

@@ -1,4 +1,4 @@
-"""Specs that jobs keep, and that were resolved before the vocabulary grew: read as what they meant when they were queued."""
+"""Upgrade of stored specs from earlier releases: they are read with the meaning that they had when they were queued."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ UNKNOWN_THEN: dict[str, Any] = {
     "validation": None,
     "search": None,
 }
-"""parts that a document may lack, with the values that change nothing; the keys of other parts have such defaults"""
+"""parts that an old document may lack, with values that change nothing; the keys of other parts have such defaults"""
 
 
 def read_resolved(document: dict[str, Any]) -> ResolvedSpec:
-    """Return a job's spec. No recipe is asked for what is absent: the job would train otherwise than it was to.
+    """Return a job's spec. No recipe fills in absent values, because the job would then train differently.
 
     Raises:
         pydantic.ValidationError: if the document was never a resolved spec.
@@ -24,12 +24,12 @@ def read_resolved(document: dict[str, Any]) -> ResolvedSpec:
 
 
 def upgraded(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a job's spec in the words of today, unchecked."""
+    """Return a job's spec with the field names of today, unchecked."""
     return UNKNOWN_THEN | document | {"compression": _compression(document.get("compression"))}
 
 
 def _compression(document: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return what once was one way to quantise as a list of them, and the recovery that stood in the pruning beside it."""
+    """Return the single quantisation of old specs as a list, and the recovery inside the pruning as a field beside it."""
     if document is None or isinstance(document.get("quantize"), list):
         return document
     prune, quantize = document.get("prune"), document.get("quantize")

@@ -1,4 +1,4 @@
-"""Patterns of ids, names and references, each with the words that say what it allows: people are never shown a pattern."""
+"""Patterns of ids, names and references, each with a description, so that users never see a pattern."""
 
 import json
 
@@ -28,7 +28,7 @@ LINE_CURSOR = r"^[0-9]{1,15}$"
 
 _ID = "followed by 8 to 40 small letters and digits"
 _OWN = "a file of yours (`wt_` and its id), or a model of yours as `name:3` or `name@alias`"
-_CURSOR = "a cursor: give what `next` of the page before says, unchanged"
+_CURSOR = "a cursor: give `next` of the previous page, unchanged"
 
 WORDS = {
     DATASET_ID: f"an id of a dataset: `ds_` {_ID}; GET /datasets lists yours",
@@ -39,10 +39,10 @@ WORDS = {
     VARIANT: "a name of a variant: 1 to 60 small letters, digits and hyphens, such as fp32 or mixed-int8",
     PICTURE: "a name of a picture as the report lists it: small letters, digits and hyphens, and `.svg` or `.png`",
     REFERENCE: "a model of yours: its name, `name:3` for a version, or `name@alias`",
-    OWN_WEIGHTS: f"something to start from: {_OWN}; null starts from random weights",
-    ANY_WEIGHTS: f"something to start from: `imagenet`, {_OWN}; null starts from random weights",
+    OWN_WEIGHTS: f"weights to start from: {_OWN}; null starts from random weights",
+    ANY_WEIGHTS: f"weights to start from: `imagenet`, {_OWN}; null starts from random weights",
     FREEZE: "a way to freeze a backbone: `none`, `norms`, `backbone`, or `until:` and a stage, such as `until:layer2`",
-    PATH: "a path into the spec: names and positions with dots between them, such as `optimizer.lr` or `augmentation.0.degrees`",
+    PATH: "a path in the spec: names and positions with dots between them, such as `optimizer.lr` or `augmentation.0.degrees`",
     KEY: "an idempotency key: 1 to 255 visible ASCII characters without spaces, such as a UUID",
     CURSOR: _CURSOR,
     NUMBER_CURSOR: _CURSOR,
@@ -51,7 +51,7 @@ WORDS = {
     LINE_CURSOR: f"{_CURSOR}, or the `seq` of a line",
     LAST_EVENT: "a number of an event: up to 15 digits, as the stream's `id` lines have them",
 }
-"""pattern → what it allows, to follow "is not" """
+"""pattern → description, to follow "is not" """
 MOST_SHOWN = 80
 
 
@@ -59,4 +59,4 @@ def not_matching(pattern: str, given: object) -> str:
     """Return the sentence about a text that does not match a pattern."""
     shown = str(given) if not isinstance(given, str) else given
     shown = shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}…"
-    return f"{json.dumps(shown, ensure_ascii=False)} is not {WORDS.get(pattern, 'of the form that is wanted here')}"
+    return f"{json.dumps(shown, ensure_ascii=False)} is not {WORDS.get(pattern, 'in the format that is needed here')}"

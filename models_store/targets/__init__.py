@@ -1,4 +1,4 @@
-"""Targets: what is learned of an example (one class, labels, a number), and all that follows from it. numpy alone."""
+"""Targets: what is learned of an example (one class, labels, a number), with its scores and answers. numpy only."""
 
 from models_store.targets.activations import ACTIVATIONS, Activation
 from models_store.targets.labels import LABELS, THRESHOLD

@@ -1,4 +1,4 @@
-"""Activations: they make a net's logits the outputs that its file gives."""
+"""Activations that turn a net's logits into the outputs of its file."""
 
 # N examples, K class or label (1 for a number)
 

@@ -1,4 +1,4 @@
-"""Any number of labels of each example: each a yes or no of its own."""
+"""Labels: any number for each example, each with a yes or no of its own."""
 
 # N examples, K labels
 
@@ -14,7 +14,7 @@ THRESHOLD = 0.5  # a label at least this likely is answered
 
 
 class Labels:
-    """Any number of labels of each example. All labels and examples count alike."""
+    """Any number of labels for each example. All labels and examples count equally."""
 
     name: ClassVar[Name] = "labels"
     activation: ClassVar[Activation] = "sigmoid"

@@ -1,4 +1,4 @@
-"""A number of each example, in the dataset's unit."""
+"""Number: one for each example, in the dataset's unit."""
 
 # N examples, K = 1
 

@@ -1,4 +1,4 @@
-"""One class of each example: the likeliest."""
+"""One class for each example: the likeliest."""
 
 # N examples, K classes
 

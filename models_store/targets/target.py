@@ -3,7 +3,7 @@
     name    truths                    outputs (N, K)         answers       score
     class   int64 (N,)                probabilities          int64 (N,)    share of right classes
     labels  float (N, K) of 0 and 1   probabilities          bool (N, K)   share of right labels (1 - Hamming loss)
-    number  float (N, 1)              numbers in their unit  float64 (N,)  R², below 0 where the mean were better
+    number  float (N, 1)              numbers in their unit  float64 (N,)  R², below 0 if the mean is better
 
 The same score judges an epoch, a variant in its card, and a variant at the gate.
 """
@@ -32,30 +32,30 @@ TIE = 1e-4
 
 @dataclass(frozen=True)
 class Figure:
-    """The name of a figure, and whether more of it is better."""
+    """The name of a figure, and whether a larger value is better."""
 
     name: str
     better: Literal["higher", "lower"]
 
 
 class Target(Protocol):
-    """What is learned of an example. It has no state: one instance of each kind serves everybody."""
+    """What is learned of an example. It has no state: there is one instance of each kind."""
 
     name: ClassVar[Name]
     activation: ClassVar[Activation]
     headline: ClassVar[tuple[str, ...]]
-    """names of a report's single figures, in the order in which people read them; first the one that `score` gives"""
+    """names of a report's single figures, in reading order; the first one is that of `score`"""
     score_label: ClassVar[str]
-    """what the score is called on a picture's axis"""
+    """name of the score on a picture's axis"""
     paired: ClassVar[Figure]
-    """what the mean of `score_each` is called; where lower is better, the figure is minus that mean"""
+    """name of the mean of `score_each`; if lower is better, the figure is minus that mean"""
     right_or_wrong: ClassVar[bool]
     """an answer is right or wrong as a whole, so `score_each` is 0 or 1"""
     is_share: ClassVar[bool]
     """the score is the mean of `score_each`, a share between 0 and 1"""
 
     def output_count(self, names: int) -> int:
-        """Return how many outputs a net has where the dataset names so many classes or labels."""
+        """Return the number of outputs of a net, for this number of classes or labels of the dataset."""
         ...
 
     def placeholders(self, count: int, *, names: int) -> Array:
@@ -63,7 +63,7 @@ class Target(Protocol):
         ...
 
     def answers(self, outputs_NK: Array) -> Answers:
-        """Return what the outputs (probabilities, or numbers in the dataset's unit) say of each example."""
+        """Return the answer for each example from the outputs (probabilities, or numbers in the dataset's unit)."""
         ...
 
     def as_answers(self, truths: Array) -> Answers:
@@ -71,7 +71,7 @@ class Target(Protocol):
         ...
 
     def strata(self, truths: Array) -> Array | None:
-        """Return the class of each example, to draw alike from all; None where examples have no single class."""
+        """Return the class of each example, for balanced drawing; None if examples have no single class."""
         ...
 
     def score(self, answers: Answers, truths: Array) -> float:
@@ -79,7 +79,7 @@ class Target(Protocol):
         ...
 
     def balanced_score(self, answers: Answers, truths: Array) -> float | None:
-        """Return the score with all classes that `truths` hold alike; None for numbers."""
+        """Return the score in which all classes of `truths` count equally; None for numbers."""
         ...
 
     def score_each(self, answers: Answers, truths: Array) -> Floats:
@@ -106,17 +106,17 @@ class Target(Protocol):
         ...
 
     def agree_but_for_rounding(self, outputs_NK: Array, expected_NK: Array, *, tolerance: float) -> Flags:
-        """Return for each example whether outputs say the same as the expected ones, which are the measure.
+        """Return for each example whether outputs give the same answer as the expected outputs.
 
-        Where two probabilities are `tolerance` apart at most, or one is that near to the threshold, rounding decides,
-        and either answer is right. An expected NaN agrees with nothing.
+        If two probabilities are at most `tolerance` apart, or one is that near to the threshold, rounding decides, and
+        either answer is right. An expected NaN agrees with nothing.
         """
         ...
 
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
-        """Return what one row of outputs says, as a client of `/predict` reads it; numbers stay numpy's.
+        """Return one row of outputs as a prediction for clients of `/predict`; numbers stay numpy's.
 
-        `top_k` is how many classes or labels are listed; None: as many as is usual.
+        `top_k` is the number of classes or labels that are listed; None: the usual number.
         """
         ...
 
@@ -127,5 +127,5 @@ def ranked(row_K: Array, names: Sequence[str], places: Array) -> list[dict[str, 
 
 
 def as_many(answers: Answers, truths: Array) -> None:
-    """Refuse to score what has no truth, and nothing at all."""
+    """Refuse to score without truths, or without examples."""
     assert len(answers) == len(truths) > 0, f"{len(answers)} answers to {len(truths)} targets"

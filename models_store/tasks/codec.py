@@ -1,4 +1,4 @@
-"""Protocol of a task's codec: from what a client or a dataset gives to a file's named inputs, in training and serving.
+"""Protocol of a task's codec: from the data of a client or a dataset to a file's named inputs, in training and serving.
 
     given (bytes | JSON) ─► decode ─► one decoded example ─► collate, with others ─► {name of an input: array}
 
@@ -28,7 +28,7 @@ class BadExample(Invalid):
 
 
 class OverBudget(TooLarge):
-    """The examples of one request take too much together."""
+    """The examples of one request are too large together."""
 
     code = "over_budget"
     title = "Too much at once"
@@ -52,7 +52,7 @@ class Codec(Protocol[Decoded]):
 
     @property
     def most_per_batch(self) -> int:
-        """How many examples run together at most: more gain nothing, and hold up whoever comes next."""
+        """Largest number of examples that run together: more would gain nothing, and delay the next request."""
         return MOST_PER_BATCH
 
     def describe(self) -> tuple[Tensor, ...]:
@@ -60,7 +60,7 @@ class Codec(Protocol[Decoded]):
         ...
 
     def budget(self) -> Any:  # noqa: ANN401  the codec's own
-        """Return what one request's examples may take together, to be spent by `decode`; None: there is no limit."""
+        """Return the budget of one request's examples, which `decode` spends; None: there is no limit."""
         return None
 
     def decode(self, given: Any, *, budget: Any = None) -> Decoded:  # noqa: ANN401  any JSON, or a file's bytes
@@ -68,7 +68,7 @@ class Codec(Protocol[Decoded]):
 
         Raises:
             EspalierError: if it can't be decoded: `BadExample`, or one of the room's own.
-            OverBudget: if what is left of the request's budget does not suffice.
+            OverBudget: if the rest of the request's budget is too small.
         """
         ...
 

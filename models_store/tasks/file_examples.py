@@ -1,4 +1,4 @@
-"""Bytes of an example that is a file: as it came, or as base64 text in JSON."""
+"""Bytes of an example that is a file: plain, or as base64 text in JSON."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from models_store.tasks.codec import bad_example
 
 
 def bytes_of(given: Any, *, example: str, known: str, max_bytes: int) -> bytes:  # noqa: ANN401  bytes or any JSON
-    """Return the bytes of a file; `example` is the word for it ("image"), `known` names formats ("JPEG, PNG, …").
+    """Return the bytes of a file; `example` is the word for it "image", `known` names formats ("JPEG, PNG, …").
 
     Raises:
         BadExample: if it is no base64 (a `data:` URL may hold it), empty, or larger than `max_bytes`.
     """
     data = given if isinstance(given, bytes) else _decoded(given, example)
     if not data:
-        raise bad_example(f"empty_{example}", f"there are no bytes; give a whole {known} file")
+        raise bad_example(f"empty_{example}", f"the file has no bytes; give a whole {known} file")
     if len(data) > max_bytes:
         message = f"{len(data)} bytes is above {max_bytes}"
         raise bad_example(f"{example}_too_large", message, allowed={"max_bytes": max_bytes})

@@ -1,4 +1,4 @@
-"""Tasks that there are: the only list of them on the shared ground."""
+"""All tasks: the only list of them on the shared ground."""
 
 from collections.abc import Mapping
 from typing import Any

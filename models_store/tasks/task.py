@@ -18,7 +18,7 @@ Passed = Iterator[tuple[str, int, str]]
 
 
 class Contract(Protocol):
-    """A task on the shared ground. A room subclasses it; methods with a body suit most tasks as they are."""
+    """A task on the shared ground. A room subclasses it; methods with a body suit most tasks."""
 
     # ---- the spec
 

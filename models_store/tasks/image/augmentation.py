@@ -1,7 +1,7 @@
-"""What may be done to training images: all geometric parts become one resampling per image, photometric ones follow.
+"""Augmentation of training images: all geometric parts become one resampling per image, photometric parts follow.
 
 Names and defaults are torchvision's where it has the part. Every part acts on grey, RGB and RGBA images: colour parts
-leave alpha as it is, and those without meaning for grey images do nothing to them.
+leave alpha unchanged, and do nothing to grey images where they have no meaning.
 """
 
 from typing import Annotated, Literal
@@ -27,38 +27,42 @@ Gammas = Annotated[list[Annotated[float, Field(ge=0.1, le=10)]], *Pair]
 Sigmas = Annotated[list[Annotated[float, Field(ge=0.01, le=10)]], *Pair]
 Fill = Annotated[float, Field(ge=0, le=1)] | Literal["random"]
 
-CHANGED = "how often an image is changed"
-RATIO = "[narrowest, widest] window, as width over height; drawn evenly in its logarithm"
-FILL = "what the pixels become, before normalisation: from 0 (black) to 1 (white), or `random`: each its own colour"
+CHANGED = "probability that an image is changed"
+RATIO = "[narrowest, widest] crop, as width over height; drawn uniformly in its logarithm"
+FILL = (
+    "value of the pixels before normalisation: from 0 (black) to 1 (white), or `random`: a random colour for each pixel"
+)
 
 
 # ---- geometry
 
 
 class RandomCrop(Part):
-    """Crop a window at a random place and scale it back to the input size (zoom in by up to `1 / scale`). With `scale: 1` and `padding: 0.125` it moves the image by up to an eighth, in whole pixels, as is usual on CIFAR (He et al. 2015, arXiv:1512.03385)."""
+    """Crop at a random place and scale the crop back to the input size (zoom in by up to `1 / scale`). With `scale: 1` and `padding: 0.125` it moves the image by up to an eighth, in whole pixels, as is usual on CIFAR (He et al. 2015, arXiv:1512.03385)."""
 
     kind: Literal["random_crop"] = "random_crop"
     scale: float = Field(
         0.8,
         gt=0.05,
         le=1,
-        description="side of the smallest window, as a fraction of the image's side; the side is drawn uniformly from [scale, 1]",
+        description="side of the smallest crop, as a fraction of the image's side; the side is drawn uniformly from [scale, 1]",
     )
     ratio: Ratios = Field(default=[1.0, 1.0], description=RATIO)
     padding: float = Field(
         0.0,
         ge=0,
         le=0.5,
-        description="black border on each side that windows may reach into, as a fraction of the image's side",
+        description="black border on each side that crops may reach into, as a fraction of the image's side",
     )
 
 
 class RandomResizedCrop(Part):
-    """Crop a window of random area and shape and scale it to the input size (Szegedy et al. 2014, arXiv:1409.4842; torchvision's RandomResizedCrop)."""
+    """Crop with random area and shape, and scale the crop to the input size (Szegedy et al. 2014, arXiv:1409.4842; torchvision's RandomResizedCrop)."""
 
     kind: Literal["random_resized_crop"] = "random_resized_crop"
-    scale: Areas = Field(default=[0.08, 1.0], description="[smallest, largest] area of the window, of the image's area")
+    scale: Areas = Field(
+        default=[0.08, 1.0], description="[smallest, largest] area of the crop, as a fraction of the image's area"
+    )
     ratio: Ratios = Field(default=[3 / 4, 4 / 3], description=RATIO)
 
 
@@ -80,11 +84,11 @@ class RandomFlip(Part):
     direction: Literal["horizontal", "vertical"] = Field(
         "horizontal", description="horizontal: left becomes right; vertical: top becomes bottom"
     )
-    probability: float = Field(0.5, ge=0, le=1, description="how often an image is mirrored")
+    probability: float = Field(0.5, ge=0, le=1, description="probability that an image is mirrored")
 
 
 class RandomTranslation(Part):
-    """Move the image by whole pixels; what comes in is black (torchvision's RandomAffine, `translate`)."""
+    """Move the image by whole pixels; the uncovered part is black (torchvision's RandomAffine, `translate`)."""
 
     kind: Literal["random_translation"] = "random_translation"
     x: float = Field(0.1, ge=0, le=1, description="largest move to the left or right, as a fraction of the side")
@@ -92,7 +96,7 @@ class RandomTranslation(Part):
 
 
 class RandomScale(Part):
-    """Zoom about the centre by a factor drawn uniformly (torchvision's RandomAffine, `scale`); a smaller image has a black border, and is read bilinearly without a filter, so below a half it shows jagged edges."""
+    """Zoom about the centre by a factor drawn uniformly (torchvision's RandomAffine, `scale`); a smaller image has a black border. It is sampled bilinearly without a filter, so factors below 0.5 show jagged edges."""
 
     kind: Literal["random_scale"] = "random_scale"
     minimum: float = Field(0.8, ge=0.25, le=4, description="smallest factor; below 1 the image shrinks")
@@ -110,19 +114,19 @@ class RandomShear(Part):
     """Slant the image about its centre by angles drawn uniformly from [-x, +x] and [-y, +y] (torchvision's RandomAffine, `shear`)."""
 
     kind: Literal["random_shear"] = "random_shear"
-    x: float = Field(10.0, ge=0, le=60, description="largest slant of upright lines, in degrees")
-    y: float = Field(0.0, ge=0, le=60, description="largest slant of level lines, in degrees")
+    x: float = Field(10.0, ge=0, le=60, description="largest slant of vertical lines, in degrees")
+    y: float = Field(0.0, ge=0, le=60, description="largest slant of horizontal lines, in degrees")
 
 
 class RandomPerspective(Part):
-    """Move each corner inwards by its own draw, as if the picture were seen from the side (torchvision's RandomPerspective)."""
+    """Move each corner inwards by a random distance, as if the image were seen from the side (torchvision's RandomPerspective)."""
 
     kind: Literal["random_perspective"] = "random_perspective"
     distortion: float = Field(
         0.5,
         ge=0,
         le=0.65,
-        description="largest move of a corner, as a fraction of half a side; from two thirds on an image could fold over itself",
+        description="largest move of a corner, as a fraction of half a side; from two thirds on, an image could fold over itself",
     )
     probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
 
@@ -141,7 +145,7 @@ class ColorJitter(Part):
 
 
 class RandomGrayscale(Part):
-    """Take the colour out of an image (torchvision's RandomGrayscale)."""
+    """Remove the colour of an image (torchvision's RandomGrayscale)."""
 
     kind: Literal["random_grayscale"] = "random_grayscale"
     probability: float = Field(0.1, ge=0, le=1, description=CHANGED)
@@ -153,7 +157,7 @@ class RandomGamma(Part):
     kind: Literal["random_gamma"] = "random_gamma"
     gamma: Gammas = Field(
         default=[0.7, 1.5],
-        description="[smallest, largest] power, drawn evenly in its logarithm; below 1 shadows become lighter",
+        description="[smallest, largest] power, drawn uniformly in its logarithm; below 1, shadows become lighter",
     )
     probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
 
@@ -162,15 +166,17 @@ class RandomPosterize(Part):
     """Keep only the leading bits of every value (torchvision's RandomPosterize)."""
 
     kind: Literal["random_posterize"] = "random_posterize"
-    bits: int = Field(4, ge=1, le=8, description="bits that are kept, of 8")
+    bits: int = Field(4, ge=1, le=8, description="number of bits to keep, of 8")
     probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
 
 
 class RandomSolarize(Part):
-    """Invert the values from a threshold on (torchvision's RandomSolarize)."""
+    """Invert the values above a threshold (torchvision's RandomSolarize)."""
 
     kind: Literal["random_solarize"] = "random_solarize"
-    threshold: float = Field(0.5, ge=0, le=1, description="values from here on are inverted; 0 inverts all of them")
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="values from this threshold on are inverted; 0 inverts all of them"
+    )
     probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
 
 
@@ -208,7 +214,7 @@ class GaussianNoise(Part):
     """Add noise to every value (torchvision's GaussianNoise, clipped)."""
 
     kind: Literal["gaussian_noise"] = "gaussian_noise"
-    sigma: float = Field(0.1, ge=0, le=1, description="standard deviation, where 1 is the way from black to white")
+    sigma: float = Field(0.1, ge=0, le=1, description="standard deviation, where 1 is the distance from black to white")
     probability: float = Field(1.0, ge=0, le=1, description=CHANGED)
 
 
@@ -228,50 +234,53 @@ class RandomErasing(Part):
     kind: Literal["random_erasing"] = "random_erasing"
     probability: float = Field(0.5, ge=0, le=1, description=CHANGED)
     scale: Areas = Field(
-        default=[0.02, 0.33], description="[smallest, largest] area of the rectangle, of the image's area"
+        default=[0.02, 0.33], description="[smallest, largest] area of the rectangle, as a fraction of the image's area"
     )
     ratio: Ratios = Field(default=[0.3, 3.3], description=RATIO)
     value: Fill = Field(0.0, description=FILL)
 
 
 class Cutout(Part):
-    """Paint over a square whose centre is anywhere in the image, so that it may reach out of it (DeVries and Taylor 2017, arXiv:1708.04552)."""
+    """Paint over a square whose centre is anywhere in the image, so a part of it may lie outside (DeVries and Taylor 2017, arXiv:1708.04552)."""
 
     kind: Literal["cutout"] = "cutout"
     size: float = Field(
-        0.5, gt=0, le=1, description="side of the square, as a fraction of the image's; the paper's is 0.5 for CIFAR-10"
+        0.5,
+        gt=0,
+        le=1,
+        description="side of the square, as a fraction of the image's side; the paper uses 0.5 for CIFAR-10",
     )
     probability: float = Field(1.0, ge=0, le=1, description=CHANGED)
-    value: Fill = Field(0.5, description=FILL + "; 0.5 is near the mean, which is the paper's choice")
+    value: Fill = Field(0.5, description=FILL + "; 0.5 is near the mean, which the paper uses")
 
 
 # ---- mixing
 
-SHARE = "how often an image is mixed; an image is mixed by one part at most, and of several above 1 in sum each takes its share"
+SHARE = "probability that an image is mixed. Only one part mixes an image; if the probabilities of several parts add up to more than 1, each gets its share"
 
 
 class Mixup(Part):
-    """Blend each image and its target with another's of the batch (Zhang et al. 2017, arXiv:1710.09412)."""
+    """Blend each image and its target with those of another image of the batch (Zhang et al. 2017, arXiv:1710.09412)."""
 
     kind: Literal["mixup"] = "mixup"
     alpha: float = Field(
         1.0,
         gt=0,
         le=10,
-        description="the weight is drawn from Beta(alpha, alpha): 1 is uniform, small ones seldom mix much; the paper takes 1 on CIFAR and 0.2 to 0.4 on ImageNet",
+        description="the weight is drawn from Beta(alpha, alpha): 1 is uniform, and with small values images are rarely mixed much; the paper uses 1 on CIFAR and 0.2 to 0.4 on ImageNet",
     )
     probability: float = Field(1.0, ge=0, le=1, description=SHARE)
 
 
 class CutMix(Part):
-    """Replace a rectangle of each image by another's of the batch, and the target in proportion (Yun et al. 2019, arXiv:1905.04899)."""
+    """Replace a rectangle of each image by that of another image of the batch, and the target in proportion (Yun et al. 2019, arXiv:1905.04899)."""
 
     kind: Literal["cutmix"] = "cutmix"
     alpha: float = Field(
         1.0,
         gt=0,
         le=10,
-        description="the share that stays is drawn from Beta(alpha, alpha): 1, the paper's, is uniform",
+        description="the share that stays is drawn from Beta(alpha, alpha); 1, as in the paper, is uniform",
     )
     probability: float = Field(1.0, ge=0, le=1, description=SHARE)
 
@@ -280,7 +289,7 @@ class CutMix(Part):
 
 
 class RandAugment(Part):
-    """Draw some of 14 operations per image, all at one magnitude (Cubuk et al. 2019, arXiv:1909.13719; torchvision's operations and magnitudes). Moves, turns and slants join the spec's one resampling, colours follow."""
+    """Apply some of 14 operations to each image, all with the same magnitude (Cubuk et al. 2019, arXiv:1909.13719; torchvision's operations and magnitudes). Moves, turns and slants are part of the spec's one resampling; colours follow."""
 
     kind: Literal["rand_augment"] = "rand_augment"
     operations: int = Field(2, ge=1, le=8, description="operations per image, one after the other")
@@ -288,17 +297,17 @@ class RandAugment(Part):
 
 
 class TrivialAugmentWide(Part):
-    """Draw one of 14 operations per image, and its magnitude (Müller and Hutter 2021, arXiv:2103.10158; torchvision's wide ranges). There is nothing to tune."""
+    """Apply one of 14 operations to each image, with a random magnitude (Müller and Hutter 2021, arXiv:2103.10158; torchvision's wide ranges). There is nothing to tune."""
 
     kind: Literal["trivial_augment_wide"] = "trivial_augment_wide"
 
 
 class AugMix(Part):
-    """Mix each image with several short chains of operations on it (Hendrycks et al. 2019, arXiv:1912.02781; torchvision's operations and magnitudes). The images alone: without the paper's consistency loss."""
+    """Mix each image with several short chains of operations on it (Hendrycks et al. 2019, arXiv:1912.02781; torchvision's operations and magnitudes). This changes only the images: the paper's consistency loss is not used."""
 
     kind: Literal["aug_mix"] = "aug_mix"
-    severity: int = Field(3, ge=1, le=10, description="magnitudes are drawn from the weakest `severity` of ten")
-    width: int = Field(3, ge=1, le=8, description="chains per image")
+    severity: int = Field(3, ge=1, le=10, description="magnitudes are drawn from the weakest `severity` of ten steps")
+    width: int = Field(3, ge=1, le=8, description="number of chains per image")
     depth: int | None = Field(
         None, ge=1, le=8, description="operations per chain; null: from 1 to 3, drawn for each image and chain"
     )
@@ -306,11 +315,11 @@ class AugMix(Part):
         1.0,
         gt=0,
         le=10,
-        description="the weights are drawn from Dirichlet and Beta distributions with it; 1 is uniform",
+        description="parameter of the Dirichlet and Beta distributions from which the weights are drawn; 1 is uniform",
     )
     all_ops: bool = Field(
         default=True,
-        description="false: without brightness, contrast, colour and sharpness, as in the paper, which tests on those",
+        description="whether brightness, contrast, colour and sharpness are used; false, as in the paper, which tests on them",
     )
 
 

@@ -1,6 +1,6 @@
-"""Work that an AVIF asks of its decoder, counted before it is decoded: frames, and their sizes, in its AV1 data.
+"""Work of decoding an AVIF, counted before it is decoded: frames, and their sizes, in its AV1 data.
 
-The size in the container is only announced; the AV1 data in it has its own, and may hold any number of frames that are
+The container only announces a size. Its AV1 data has a size of its own, and may contain any number of frames that are
 never shown. After ISO/IEC 14496-12 and 23008-12 (boxes), and the AV1 bitstream specification, sections 5.3 to 5.5.
 """
 
@@ -52,7 +52,7 @@ def excess(data: bytes, pixels: int) -> str | None:
 
 
 def count_excess(data: bytes) -> str | None:
-    """Return why even opening the AVIF would take too long, or None: look at how many parts it announces."""
+    """Return why even opening the AVIF would take too long, or None; the number of announced parts decides."""
     try:
         for number, box in enumerate(_boxes(data, 0, len(data), depth=0)):
             if number > MOST_PARTS:
@@ -192,7 +192,7 @@ class _Bits:
 
 
 def _frame_pixels(header: bytes) -> int:
-    """Return the most pixels that a frame may have by its sequence header (AV1, 5.5.1)."""
+    """Return the largest number of pixels of a frame by its sequence header (AV1, 5.5.1)."""
     bits = _Bits(header)
     bits.take(4)  # profile, still picture
     is_reduced = bool(bits.take(1))

@@ -1,20 +1,21 @@
-"""bytes → RGB, RGBA or grey uint8 at a size: the one implementation that training and serving share.
+"""Codec of images: bytes → RGB, RGBA or grey uint8 at a size, in one implementation for training and serving.
 
-The same bytes give the same pixels on every call. What is decided here, and why:
+The same bytes give the same pixels on every call. The decisions, with reasons:
 
-- **Formats**: by content, see `image_formats`; the first frame of an animation.
+- **Formats** are recognised by content, see `formats`; of an animation, the first frame is read.
 - **Turned upright** by the EXIF orientation, as every viewer does.
-- **Transparency** is laid on white, the page that cut-out images are made for. With 4 channels the first three are
-  those very pixels, and the fourth says how opaque each was: 255 everywhere for an image without transparency. In TGA,
-  BMP, ICO and DDS a fourth channel that is 0 everywhere is none.
-- **16 bits** are scaled to 8, by the white that the file gives or `white_level`. 32-bit and floating-point images have
-  no agreed white, and are refused.
+- **Transparency** is blended onto white, the background for which cut-out images are usually made. With 4 channels, the
+  first three are these pixels, and the fourth is the opacity: 255 everywhere for an image without transparency. In TGA,
+  BMP, ICO and DDS, a fourth channel that is 0 everywhere is ignored.
+- **16 bits** are scaled to 8, by the white of the file or `white_level`. 32-bit and floating-point images have no
+  agreed white, and are refused.
 - **One resampling**, bilinear with antialiasing (Pillow's `resize` widens its filter as it shrinks), straight from the
-  source box: `crop` takes the centred square of the short side, `stretch` all of it. It is what pretrained weights were
-  made with (torchvision's `Resize` and `CenterCrop`), and half the time of scaling everything and cutting.
-- **JPEG** by simplejpeg (libjpeg-turbo), which scales by n/8 while it decodes, never below twice the size; what its
-  strict mode refuses (stray bytes between markers, as old cameras write them) and CMYK is Pillow's to decode.
-- **What costs far more than its bytes** is refused by its header, see `image_files`.
+  source box: `crop` takes the centred square of the short side, `stretch` all of it. Pretrained weights were trained
+  with the same steps (torchvision's `Resize` and `CenterCrop`), and this takes half the time of scaling everything and
+  cropping.
+- **JPEG** by simplejpeg (libjpeg-turbo), which scales by n/8 while it decodes, never below twice the size; Pillow
+  decodes CMYK, and files that its strict mode refuses (stray bytes between markers, as written by old cameras).
+- **Images that cost far more than their bytes suggest** are refused by their header, see `image_files`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ __all__ = [
 GREY, RGB, RGBA = 1, 3, 4  # channels
 MODES: dict[int, Literal["L", "RGB", "RGBA"]] = {GREY: "L", RGB: "RGB", RGBA: "RGBA"}
 DETAIL = 2
-"""A JPEG is decoded at this multiple of the size asked for, or above: nearer, the two scalings blur each other (a mean
+"""A JPEG is decoded at this multiple of the needed size, or larger: below it, the two scalings blur each other (a mean
 difference of 3 grey levels against a full decode; at 2 it is 1). Pillow recommends the same `reducing_gap`."""
 UPRIGHT = {  # EXIF orientation → how a stored array becomes upright: transposed?, rows reversed?, columns reversed?
     2: (False, False, True),
@@ -148,9 +149,9 @@ class ImageCodec(Codec[Pixels]):
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an image is: size in pixels as it is seen (upright), one of FORMATS, and whether it is stored as grey.
+    """Facts of an image: size in pixels (upright), one of FORMATS, and whether it is stored as grey.
 
-    `peak` is the largest value of one of 16 bits, see `image_files.Decoded`.
+    `peak` is the largest value of an image with 16 bits, see `image_files.Decoded`.
     """
 
     width: int
@@ -172,11 +173,11 @@ def decode(
 ) -> Pixels:
     """Return the image as uint8 (size, size, channels): grey (ITU-R 601) for 1, RGB for 3, with alpha for 4.
 
-    `white_level` is the value that is white where values have 16 bits; null is 65535.
+    `white_level` is the value that is white if values have 16 bits; null is 65535.
 
     Raises:
-        UndecodableImage: if the bytes are no image, a damaged one, or one of more than `max_pixels`.
-        TooManyPixels: if it is more than is left of the `budget`.
+        UndecodableImage: if the bytes are no image, or a damaged one, or one with more than `max_pixels`.
+        TooManyPixels: if it has more pixels than the rest of the `budget`.
     """
     assert channels in {GREY, RGB, RGBA}, channels
     if _is_jpeg(data):
@@ -206,7 +207,7 @@ def decode_whole(data: bytes, *, channels: int, white_level: int | None = None, 
 
 
 def inspect(data: bytes, *, max_pixels: int = 64_000_000, budget: PixelBudget | None = None) -> ImageFacts:
-    """Return what the image is, after decoding all of it: a truncated one is seen here.
+    """Return the facts of the image after decoding all of it, so that a truncated one is found.
 
     Raises:
         UndecodableImage, TooManyPixels: as `decode`, on the same bytes.
@@ -285,7 +286,7 @@ def _decode_jpeg(
 
 
 def _jpeg_size(data: bytes, max_pixels: int) -> tuple[int, int] | None:
-    """Return (width, height) when simplejpeg can decode the image, None when it is Pillow's."""
+    """Return (width, height) if simplejpeg can decode the image, None if Pillow must."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
@@ -302,7 +303,9 @@ def _decode_other(
     try:
         return _converted(found.image, MODES[channels]), found.turn
     except ValueError as error:  # a mode that Pillow has no way from
-        raise UndecodableImage(f"the {found.format} image can't be turned into RGB ({error}); save it anew") from error
+        raise UndecodableImage(
+            f"the {found.format} image can't be converted to RGB ({error}); save it again"
+        ) from error
 
 
 def _converted(image: Image.Image, mode: Literal["L", "RGB", "RGBA"]) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Silence of the image decoders: what they print about a user's file says nothing to who reads the service's log.
+"""Silence for the image decoders: messages that they print about a user's file don't belong in the service's log.
 
 The refusal of an image, or the dataset's report, says what is wrong with it. libtiff prints errors to the process's
 standard error from C; Pillow warns of odd metadata line by line, and logs some.

@@ -1,8 +1,8 @@
-"""Formats of images by the first bytes of a file: those that are read, and the names of others, to refuse them by.
+"""Formats of images by the first bytes of a file: those that are read, and the names of others for refusals.
 
-Of the formats that Pillow knows, READ lists those whose size stands in the header, whose decoder is bounded by pixels
-and bytes (see `image_structure`), runs no other program, and gives grey or colour with an agreed white. LEFT_OUT says
-why each of the others is not read. PBM, PGM, PPM and PAM are decoded by `netpbm`.
+READ lists those formats of Pillow that have the size in the header, whose decoder is bounded by pixels and bytes (see
+`structure`) and runs no other program, and that give grey or colour with an agreed white. LEFT_OUT has the reason why
+each of the others is not read. `netpbm` decodes PBM, PGM, PPM and PAM.
 """
 
 import re
@@ -15,7 +15,7 @@ from models_store.archives.system_files import is_hidden
 
 @dataclass(frozen=True)
 class Format:
-    """A format that is read: its file suffixes, the one it is kept under first."""
+    """A format that is read, with its file suffixes; files are stored under the first one."""
 
     name: str
     suffixes: tuple[str, ...]
@@ -68,14 +68,14 @@ OTHER_SUFFIXES = frozenset(
         *(".icns", ".cur", ".wmf", ".emf", ".xbm", ".xpm", ".bpg", ".djvu", ".djv", ".pict", ".mng", ".ktx", ".fli"),
     ]
 )
-"""images that are not read: a user means them, so they are reported as undecodable and not passed over"""
+"""images that are not read: they are reported as undecodable and not ignored, because a user means them to be read"""
 LEFT_OUT = {
     "BLP": "a texture of one game",
     "BUFR": "weather data, no pixels; Pillow has no decoder",
     "CUR": "a cursor: its size is not checked before it is decoded",
-    "DCX": "several PCX pages, of which none is the first by rule",
-    "DIB": "a BMP without its header, which nothing recognises",
-    "EPS": "a program for a printer: Pillow runs Ghostscript",
+    "DCX": "several PCX pages without a rule for which one is the first",
+    "DIB": "a BMP without its header, so it can't be recognised",
+    "EPS": "a program for a printer; Pillow would run Ghostscript",
     "FITS": "astronomy: numbers without an agreed white",
     "FLI": "an animation of the nineties",
     "FTEX": "a texture of one game",
@@ -89,9 +89,9 @@ LEFT_OUT = {
     "MCIDAS": "satellite data: numbers without an agreed white",
     "MPEG": "a film; Pillow has no decoder",
     "MSP": "black and white drawings of Windows 1",
-    "PCD": "Photo CD: Pillow reads a preview alone",
+    "PCD": "Photo CD; Pillow reads only a preview",
     "PIXAR": "one company's format of the eighties",
-    "PSD": "layers and colour modes of which Pillow reads a part",
+    "PSD": "layers and colour modes; Pillow reads only some of them",
     "SPIDER": "electron microscopy: floating-point numbers without an agreed white",
     "WMF": "drawing commands, no pixels; Pillow has no decoder here",
     "XBM": "source code in C; nearly any text is taken for it",
@@ -187,7 +187,7 @@ DICOM_AT, NIFTI_AT, FILM_AT = 128, 344, 4
 
 
 def format_of(data: bytes) -> str | None:
-    """Return which of FORMATS the file is by its first bytes, or None."""
+    """Return the name in FORMATS of the file by its first bytes, or None."""
     marked = next((name for magic, name in MAGIC if data.startswith(magic)), None)
     if marked is not None:
         return None if data.startswith(JPEG_LS) else marked
@@ -199,31 +199,31 @@ def format_of(data: bytes) -> str | None:
 
 
 def looks_like_image(head: bytes) -> bool:
-    """Tell whether the first bytes of a file (32 are enough) are surely those of one of FORMATS."""
+    """Return whether the first bytes of a file (32 are enough) are certainly those of one of FORMATS."""
     return format_of(head[:32]) not in {None, "TGA", "ICO"}
 
 
 def is_for_an_image(path: PurePosixPath, head: bytes) -> bool:
-    """Return whether a user means the file to be an image: by its suffix, or its first bytes; a hidden one by these."""
+    """Return whether a user means the file to be an image: by its suffix or its first bytes; for a hidden file, only by these."""
     is_one = looks_like_image(head[:32])
     return is_one or (path.suffix.lower() in SUFFIXES | OTHER_SUFFIXES and not is_hidden(path))
 
 
 def what_it_is(data: bytes) -> str:
-    """Return a sentence on what a file is that is none of FORMATS, and what to do."""
+    """Return a sentence on the kind of a file outside FORMATS, and what to do."""
     start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     is_text = data[:4096].isascii() and b"\x00" not in data[:4096]
     name = stranger(data)
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<!--")):
         found = f"an HTML page, not an image (a download that failed?); allowed are {ALLOWED}"
     elif b"<svg" in data[:2048].lower():
-        found = f"SVG, drawing commands and not a picture of pixels; export it as one of {ALLOWED}"
+        found = f"SVG, which has drawing commands and no pixels; export it as one of {ALLOWED}"
     elif start.startswith((b"<?xml", b"<error", b"<!doctype")):
         found = f"XML, not an image (a download that failed?); allowed are {ALLOWED}"
     elif name is not None:
         found = name if "; " in name else f"{name}, which is not read; {CONVERT}"
     elif not data.strip(b"\x00"):
-        found = f"no image but {len(data)} zero bytes, as an interrupted copy leaves them; send the file anew"
+        found = f"no image but {len(data)} zero bytes, as an interrupted copy leaves them; send the file again"
     elif is_text:
         found = f"{'JSON' if start.startswith((b'{', b'[')) else 'text'}, not an image; allowed are {ALLOWED}"
     else:
@@ -232,12 +232,12 @@ def what_it_is(data: bytes) -> str:
 
 
 def stranger(data: bytes) -> str | None:
-    """Return the name of a known format that is not read, maybe with what to do behind a semicolon; or None."""
+    """Return the name of a known format that is not read, maybe followed by a semicolon and advice; or None."""
     brands = _brands(data)
     if data[FILM_AT : FILM_AT + 4] in {b"moov", b"mdat", b"wide", b"pnot"} or brands:
         return _of_brands(brands)
     if data[DICOM_AT : DICOM_AT + 4] == b"DICM":
-        return "a DICOM file; take its pixels out with a tool that knows the window"
+        return "a DICOM file; export its pixels with a tool that applies the window"
     if data[NIFTI_AT : NIFTI_AT + 4] in {b"n+1\x00", b"ni1\x00"}:
         return "a NIfTI volume; save its slices as images"
     if data[:4] == b"RIFF":
@@ -248,7 +248,7 @@ def stranger(data: bytes) -> str | None:
 def _of_brands(brands: set[bytes]) -> str:
     if b"crx " in brands:
         return "a camera's raw file (CR3)"
-    return "HEIC (HEIF), as telephones save photographs" if brands & HEIC_BRANDS else "a film (MP4 or QuickTime)"
+    return "HEIC (HEIF), a format of photographs from phones" if brands & HEIC_BRANDS else "a film (MP4 or QuickTime)"
 
 
 def _brands(data: bytes) -> set[bytes]:
@@ -281,7 +281,7 @@ def _is_pcx(data: bytes) -> bool:
 
 
 def _is_tga(data: bytes) -> bool:
-    """A TGA begins with no mark: all fields of its header have to make sense, or its end says so."""
+    """A TGA begins with no signature: all fields of its header must make sense, or its end must identify it."""
     if len(data) < 18 or data[1] > 1 or data[2] not in {1, 2, 3, 9, 10, 11} or data[17] & 0xC0:  # noqa: PLR2004  the header
         return False
     kind, depth = data[2] & 7, data[16]
@@ -300,4 +300,4 @@ UNMARKED: dict[str, Callable[[bytes], bool]] = {
     "PCX": _is_pcx,
     "TGA": _is_tga,
 }
-"""formats that no long mark begins, the surest first"""
+"""formats without a long signature, the most certain first"""

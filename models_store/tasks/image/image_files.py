@@ -1,6 +1,7 @@
-"""bytes → a decoded image of 8 bits for each value, as it is stored: limits on its cost, and the value that is white.
+"""Decoding of image files: bytes → values of 8 bits, with limits on the cost of decoding.
 
-What costs far more than its bytes is refused by its header: too many pixels, scans, chunks, segments, strips or frames.
+An image that costs far more than its bytes suggest is refused by its header: too many pixels, scans, chunks, segments,
+strips or frames.
 """
 
 import functools
@@ -27,13 +28,12 @@ from models_store.tasks.image.pixel_budget import PixelBudget
 
 MOST_JPEG_SCANS = 200
 MOST_PASSES = 16
-"""A progressive JPEG has about ten scans, and each costs a pass over all pixels, however few bytes it takes: of the
-largest image so many are allowed, of a smaller one as many as take no longer, up to MOST_JPEG_SCANS."""
+"""A progressive JPEG has about ten scans, and each costs a pass over all pixels, however few bytes it takes. The largest image may have this number of scans; a smaller one may have as many as take no longer, up to MOST_JPEG_SCANS."""
 MOST_SLOW_PIXELS = 1 << 22
 """Pixels of an image that Pillow decodes in Python, a microsecond each."""
 DECODED_IN_PYTHON = {"QOI", "DDS"}
 OFTEN_WITHOUT_ALPHA = {"TGA", "BMP", "ICO", "DDS"}
-"""Formats whose fourth channel many programs leave at 0 everywhere: it is no alpha then, as browsers have it."""
+"""Formats whose fourth channel many programs leave at 0 everywhere: it is then ignored, as in browsers."""
 TGA_DESCRIPTOR_AT, ALPHA_BITS = 17, 0x0F
 SUN_DEPTH_AT = 15
 GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N")
@@ -45,7 +45,7 @@ PNG_DEPTH_AT, SGI_DEPTH_AT = 24, 3
 
 
 class UndecodableImage(Invalid):
-    """The bytes are no image that is read here, or only a part of one."""
+    """The bytes are not an image that can be read, or only a part of one."""
 
     code = "image_undecodable"
     title = "The image can't be read"
@@ -53,10 +53,10 @@ class UndecodableImage(Invalid):
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image as it is stored: 8 bits for each value, and how it is to be turned (EXIF).
+    """An image as it is stored: 8 bits for each value, and its orientation (EXIF).
 
-    `peak` is the largest value of an image of 16 bits, where the file does not say that another one is white; of
-    colour, as far as its upper 8 bits tell.
+    `peak` is the largest value of an image with 16 bits, unless the file defines its white; for colour, it is known
+    only to the upper 8 bits.
     """
 
     image: Image.Image
@@ -73,7 +73,7 @@ def decode_file(
 
     Raises:
         UndecodableImage: if the bytes are no image that is read, a damaged one, or one of more than `max_pixels`.
-        TooManyPixels: if it is more than is left of the `budget`.
+        TooManyPixels: if it has more pixels than the rest of the `budget`.
     """
     if format_of(data) == "PNM":
         return _decode_netpbm(data, max_pixels=max_pixels, budget=budget, white_level=white_level)
@@ -107,22 +107,22 @@ def opened(data: bytes, max_pixels: int) -> Image.Image:
     if format_ == "TIFF" and (kind := tiff_tags.not_read(data)) is not None:
         raise UndecodableImage(f"this is {kind}")
     if (excess := structure.excess(data, format_)) is not None:
-        raise UndecodableImage(f"{excess}; save it anew")
+        raise UndecodableImage(f"{excess}; save it again")
     try:
         image = Image.open(BytesIO(data), formats=[format_])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UndecodableImage(f"the image is too large ({error}); at most {max_pixels} pixels are allowed") from error
     except UnidentifiedImageError as error:
-        raise UndecodableImage(f"the {format_} image's header is damaged, or of a kind that is not read") from error
+        raise UndecodableImage(f"the {format_} image's header is damaged, or is of a kind that is not read") from error
     except Exception as error:  # Pillow's parsers fail on damaged headers in any way
-        raise UndecodableImage(f"the {format_} image's header is damaged ({_said(error)}); save it anew") from error
+        raise UndecodableImage(f"the {format_} image's header is damaged ({_said(error)}); save it again") from error
     check_size(*image.size, max_pixels)
     _check_work(image, data, max_pixels)
     return image
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Refuse an image without pixels, or of too many.
+    """Refuse an image without pixels, or with too many.
 
     Raises:
         UndecodableImage: if it is one.
@@ -144,7 +144,7 @@ def check_scans(scans: int, pixels: int, max_pixels: int) -> None:
     most = min(MOST_JPEG_SCANS, max(1, MOST_PASSES * max_pixels // pixels))
     if scans > most:
         raise UndecodableImage(
-            f"the image has more than {most} JPEG scans, the most that are allowed for {pixels} pixels; save it anew"
+            f"the image has more than {most} JPEG scans, the most that are allowed for {pixels} pixels; save it again"
         )
 
 
@@ -152,14 +152,14 @@ def spend(budget: PixelBudget | None, size: tuple[int, int]) -> None:
     """Count an image that is about to be decoded.
 
     Raises:
-        TooManyPixels: if it is more than is left of the `budget`.
+        TooManyPixels: if it has more pixels than the rest of the `budget`.
     """
     if budget is not None:
         budget.spend(size[0] * size[1])
 
 
 def _check_work(image: Image.Image, data: bytes, max_pixels: int) -> None:
-    """Refuse what takes longer to decode than its pixels."""
+    """Refuse an image that takes longer to decode than its pixels suggest."""
     pixels = image.width * image.height
     if image.format in {"JPEG", "MPO"}:
         check_scans(structure.jpeg_scans(data), pixels, max_pixels)
@@ -174,22 +174,22 @@ def _check_work(image: Image.Image, data: bytes, max_pixels: int) -> None:
             "a Sun raster of 32 bits is not read: programs disagree on the order of its colours; save it with 24 bits"
         )
     elif image.format == "AVIF" and (excess := avif_structure.excess(data, pixels)) is not None:
-        raise UndecodableImage(f"{excess}; save it anew")
+        raise UndecodableImage(f"{excess}; save it again")
     elif image.format == "JPEG2000":
         inner = jpeg2000_structure.codestream_of(data)
         if inner is None or (inner.width, inner.height) != image.size:
-            raise UndecodableImage("the JPEG 2000 file gives two sizes for its image; save it anew")
+            raise UndecodableImage("the JPEG 2000 file gives two sizes for its image; save it again")
 
 
 def _tiff_parts(image: Any) -> int:  # noqa: ANN401  Pillow's TiffImageFile
-    """Return how many strips or tiles a TIFF's image is in."""
+    """Return the number of strips or tiles of a TIFF's image."""
     tags = image.tag_v2
     width, height = int(tags.get(322, image.width)), int(tags.get(323, tags.get(278, image.height)))
     return max(1, -(-int(image.width) // max(1, width)) * -(-int(image.height) // max(1, height)))
 
 
 def _opaque_without_alpha(image: Image.Image, data: bytes) -> Image.Image:
-    """Return the image without a fourth channel that is no alpha: a TGA says so, or all of it is 0."""
+    """Return the image without a fourth channel that is no alpha, by the header of a TGA or because all of it is 0."""
     if image.format not in OFTEN_WITHOUT_ALPHA or not image.has_transparency_data:
         return image
     shown = image if "A" in image.getbands() else image.convert("RGBA")
@@ -257,7 +257,7 @@ def _to_8_bits(image: Image.Image, data: bytes, white_level: int | None) -> tupl
 
 
 def _told_white(image: Image.Image, data: bytes) -> int | None:
-    """Return the white of 16-bit grey that the file itself tells."""
+    """Return the white of 16-bit grey that the file itself defines."""
     if image.format == "TIFF" and (tiff_tags.first_directory(data).get(tiff_tags.BITS) or (1,))[0] == 12:  # noqa: PLR2004  bits
         return TWELVE_BITS
     if image.format == "JPEG2000":  # OpenJPEG has scaled fewer bits to 16
@@ -286,7 +286,7 @@ def _scaled(values: NDArray[np.uint16], white: int | None) -> NDArray[np.uint8]:
 
 
 def _cut_off(format_: str, error: Exception) -> UndecodableImage:
-    return UndecodableImage(f"the {format_} image is damaged or cut off ({_said(error)}); save it anew")
+    return UndecodableImage(f"the {format_} image is damaged or cut off ({_said(error)}); save it again")
 
 
 def _said(error: BaseException) -> str:

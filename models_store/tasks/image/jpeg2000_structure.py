@@ -1,4 +1,4 @@
-"""Parts of a JPEG 2000 image, counted before it is decoded: OpenJPEG reserves memory for each, however few its bytes.
+"""Parts of a JPEG 2000 image, counted before decoding: OpenJPEG reserves memory for each, however few bytes it has.
 
 After ITU-T T.800, annexes A (codestream) and I (JP2 file).
 """
@@ -27,7 +27,7 @@ class Codestream:
 
 
 def codestream_of(data: bytes) -> Codestream | None:
-    """Return what the pixels' own header says; None if there is none."""
+    """Return the content of the pixels' own header; None if there is none."""
     at = _codestream_at(data)
     if at is None or data[at + 2 : at + 4] != b"\xff\x51":
         return None

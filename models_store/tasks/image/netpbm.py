@@ -1,4 +1,4 @@
-"""PBM, PGM, PPM and PAM files → arrays: binary and plain text, 1 to 16 bits, scaled by the largest value they declare.
+"""Netpbm files (PBM, PGM, PPM, PAM) → arrays: binary and plain text, 1 to 16 bits, scaled by the largest value they declare.
 
 After the manual pages of Netpbm (pbm, pgm, ppm, pam). Pillow reads most of them value by value in Python, and 16-bit
 grey as 32-bit numbers; numpy takes all of a file at once. Of several images in one file the first is read.
@@ -25,12 +25,12 @@ BITS = b"14"
 
 
 class NetpbmDamaged(Exception):
-    """The file is no Netpbm image, or only a part of one."""
+    """The file is not a Netpbm image, or only a part of one."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the pixels. `largest` is the value that is white (or full), 1 for black and white."""
+    """The header before the pixels. `largest` is the value that is white (or full), 1 for black and white."""
 
     kind: bytes  # the digit of its first two bytes
     width: int
@@ -54,7 +54,7 @@ def header_of(data: bytes) -> Header:
         numbers, at = [], 2
         for _ in range(2 if kind in BITS else 3):
             if (found := TOKEN.match(head, at)) is None:
-                raise NetpbmDamaged("its header has no width, height and largest value")
+                raise NetpbmDamaged("its header lacks width, height or largest value")
             numbers.append(int(found[1]))
             at = found.end()
         width, height, largest = (*numbers, 1)[:3]
@@ -99,7 +99,7 @@ def _pam_header(head: bytes) -> Header:
         at = line.end()
     names = (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")
     if line is None or not all(fields.get(name, b"").isdigit() and len(fields[name]) <= 10 for name in names):  # noqa: PLR2004  digits
-        raise NetpbmDamaged("its header has no WIDTH, HEIGHT, DEPTH, MAXVAL and ENDHDR")
+        raise NetpbmDamaged("its header lacks WIDTH, HEIGHT, DEPTH, MAXVAL or ENDHDR")
     width, height, depth, largest = (int(fields[name]) for name in names)
     if not 1 <= depth <= 4:  # noqa: PLR2004  grey, with alpha, colour, with alpha
         raise NetpbmDamaged(f"it has {depth} channels; 1 to 4 are allowed")
@@ -114,7 +114,7 @@ def _bits(data: bytes, header: Header) -> NDArray[np.uint8]:
         _check_length(len(text), width * height)
         digits = np.frombuffer(text, np.uint8, width * height)
         if not np.isin(digits, (48, 49)).all():
-            raise NetpbmDamaged("a pixel of it is neither 0 nor 1")
+            raise NetpbmDamaged("one of its pixels is neither 0 nor 1")
         white = digits == ord("0")
     else:
         row_bytes = -(-width // 8)
@@ -126,7 +126,7 @@ def _bits(data: bytes, header: Header) -> NDArray[np.uint8]:
 
 
 def _without_comments(data: bytes, header: Header, instead: bytes) -> bytes:
-    """Return the text behind the header; each comment takes a hundred bytes of memory meanwhile."""
+    """Return the text behind the header. While it is read, each comment takes a hundred bytes of memory."""
     if data.count(b"#", header.data_at) > MOST_COMMENTS:
         raise NetpbmDamaged(f"it has more than {MOST_COMMENTS} comments among its pixels")
     return COMMENT.sub(instead, data[header.data_at - 1 :])
@@ -135,12 +135,12 @@ def _without_comments(data: bytes, header: Header, instead: bytes) -> bytes:
 def _plain_numbers(data: bytes, header: Header, count: int) -> NDArray[np.int64]:
     text = _without_comments(data, header, b" ")
     if text.translate(None, b"0123456789" + SPACES):
-        raise NetpbmDamaged("its pixels are no plain numbers")
+        raise NetpbmDamaged("its pixels are not plain numbers")
     _check_length(len(text), count)
     values = np.fromstring(text, np.int64, sep=" ")[:count] if text.strip() else np.empty(0, np.int64)
     _check_length(len(values), count)
     if not ((values >= 0) & (values <= header.largest)).all():
-        raise NetpbmDamaged(f"a value of it is above {header.largest}, the largest that it declares")
+        raise NetpbmDamaged(f"one of its values is above {header.largest}, the largest value that it declares")
     return values
 
 

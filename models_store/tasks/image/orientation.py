@@ -1,8 +1,8 @@
 """EXIF orientation of a JPEG, read from its segments: the one reader for every path that turns an image upright.
 
 EXIF (CIPA DC-008, tag 0x0112 of the first directory) comes before XMP (`tiff:Orientation`), as in Pillow. All
-application segments before the first scan are read, in any order and however far behind: a camera's preview or a colour
-profile of some hundred kilobytes may stand before them.
+application segments before the first scan are read, in any order and at any distance: a camera's preview or a colour
+profile of some hundred kilobytes may come before them.
 """
 
 import re
@@ -21,7 +21,7 @@ NUMBERS = {1: "B", 3: "H", 4: "I"}  # types of a TIFF entry that may hold an ori
 
 
 def of_jpeg(data: bytes) -> int:
-    """Return the orientation, 1 to 8; 1 where none is given, or what is given is damaged."""
+    """Return the orientation, 1 to 8; 1 if there is none, or if it is damaged."""
     described = 0
     for segment in _app1_segments(data):
         if segment.startswith(EXIF):

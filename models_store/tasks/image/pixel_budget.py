@@ -1,4 +1,4 @@
-"""Limit on the pixels of images that come together: a blank image has thousands for each of its bytes."""
+"""Limit on the pixels of the images in one request: a blank image has thousands of pixels for each of its bytes."""
 
 import threading
 
@@ -6,14 +6,14 @@ from models_store.tasks.codec import OverBudget
 
 
 class TooManyPixels(OverBudget):
-    """Images that came together have too many pixels in sum."""
+    """The images of one request have too many pixels together."""
 
     code = "too_many_pixels"
     title = "Too many pixels"
 
 
 class PixelBudget:
-    """How many pixels may be decoded of images that came together. Safe between threads."""
+    """The number of pixels that may be decoded for one request. Safe between threads."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -24,7 +24,7 @@ class PixelBudget:
         """Count an image that is about to be decoded.
 
         Raises:
-            TooManyPixels: if it, with those before, has more pixels than are allowed.
+            TooManyPixels: if it and the images before it have more pixels than allowed.
         """
         with self._lock:
             self._left -= pixels

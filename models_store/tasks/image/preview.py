@@ -1,4 +1,4 @@
-"""What a contact sheet shows: a few images of a dataset, changed as training would change them."""
+"""Preview: a contact sheet of a few images of a dataset, changed as training would change them."""
 
 from typing import Annotated
 
@@ -19,17 +19,19 @@ class PreviewInput(Input):
 
 
 class Preview(Part):
-    """A contact sheet: a row for each image, the image as it is first, then `views` changed copies of it."""
+    """A contact sheet: each row shows an image, first unchanged and then in `views` changed copies."""
 
     augmentation: list[Augmentation] = Field(
         max_length=32, description="changes, as in a training spec; mixing parts mix the images of the sheet"
     )
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of every draw: the same seed gives the same sheet")
-    images: Annotated[int, Field(ge=1, le=32)] = Field(
-        6, description="images of the train split, drawn evenly over the classes"
+    seed: int = Field(
+        0, ge=0, le=2**32 - 1, description="seed of all random numbers: the same seed gives the same sheet"
     )
-    views: Annotated[int, Field(ge=1, le=32)] = Field(6, description="changed copies of each image")
-    input: PreviewInput = Field(PreviewInput(), description="what the net would see of an image")
+    images: Annotated[int, Field(ge=1, le=32)] = Field(
+        6, description="number of images of the train split, drawn evenly over the classes"
+    )
+    views: Annotated[int, Field(ge=1, le=32)] = Field(6, description="number of changed copies of each image")
+    input: PreviewInput = Field(PreviewInput(), description="how images would become the input of the net")
 
     @model_validator(mode="after")
     def _refuse_what_is_too_large(self) -> "Preview":

@@ -1,23 +1,25 @@
-"""What is trained when the spec leaves it out: a recipe for each kind of data and backbone.
+"""Recipes: the values that a spec leaves out, for each kind of data and backbone.
 
-Three ways lead from images to a model, and the dataset and the backbone choose among them:
+There are three ways from images to a model; the dataset and the backbone decide which one is used:
 
-- **head**: a pretrained backbone stays as it is, and a linear head trains on its features, computed once. For few
-  photographs: nothing overfits, and it takes seconds.
+- **head**: a pretrained backbone stays frozen, and a linear head trains on its features, which are computed once. For
+  few photographs: it does not overfit, and takes seconds.
 - **fine_tune**: first the head alone, then the backbone with it, slowly (LP-FT, Kumar et al. 2022, arXiv:2202.10054).
-  For more photographs, and for small colour images, which are enlarged to what pretrained filters can see.
-- **scratch**: a small net from random weights. For small grey images, which photographs teach nothing about.
+  For more photographs, and for small colour images, which are enlarged to a size that suits pretrained filters.
+- **scratch**: a small net from random weights. For small grey images, because weights learned on photographs don't help
+  there.
 
-Windows are drawn inside the image, never beyond it: a black border that no served image has is a clue that misleads
-where brightness matters. Colours are varied because light and devices differ between those who took the training
-images and those who will ask. Rare classes count as much as others, since what is rare in the training images need not
-be rare where the model is asked.
+Crops stay inside the image: no served image has a black border, and such a border misleads the net where brightness
+matters. Colours are changed because the light and the devices of the training images differ from those of later images.
+Rare classes count as much as others, because a class that is rare in the training images may be common where the model
+is used.
 
-How long: as many pixels as two quick CPU cores go through in ten minutes, or in `training.budget_minutes` when that is
-more. This is the plan for a host that is quick enough. The trainer measures its own steps and fits the plan to the
-budget (`models_store.spec.ladder`), so that a slow or busy host trains less, and at last a head alone.
+The length of a training is the number of pixels that two fast CPU cores process in ten minutes, or in
+`training.budget_minutes` if that is more. This is the plan for a fast host. The trainer measures its own steps and fits
+the plan to the budget (`models_store.spec.ladder`), so that a slow or busy host trains less, down to a head alone.
 
-What a spec says stays as it is; a recipe decides the rest beside it. `python -m benchmarks.defaults` measures them.
+Values in the spec never change; the recipe fills in the rest to fit them. `python -m benchmarks.defaults` measures the
+recipes.
 """
 
 import math
@@ -40,34 +42,33 @@ Way = Literal["head", "fine_tune", "scratch"]
 TASK_OF = {"class": "image_classification", "labels": "multilabel_classification", "number": "image_regression"}
 
 PHOTOGRAPH_SIDE = 112
-"""from here on an image shows what pretrained backbones were made for; below, it is enlarged"""
+"""side from which an image suits pretrained backbones; smaller images are enlarged"""
 FEW = 500
-"""training photographs below which their backbone stays as it is, whatever the budget: a head on its features is as good
-there, and does not overfit. From here on the backbone is fine-tuned where the budget allows it"""
+"""number of training photographs below which the backbone stays frozen, whatever the budget: a head on its features is as good there, and does not overfit. From this number on, the backbone is fine-tuned if the budget allows it"""
 RARE = 2.0
-"""how many times rarer than the commonest class the rarest must be for the loss to weigh them"""
+"""ratio of the most common to the rarest class from which the loss weighs classes"""
 MANY = 10_000
-"""training images from which on a tenth of them tells accuracies apart, and a wider net finds enough to learn"""
+"""number of training images from which a tenth of them can separate accuracies, and a wider net has enough to learn"""
 PIXELS: dict[Way, float] = {"head": math.inf, "fine_tune": 1e9, "scratch": 4e8}
 """of all epochs together, in `BUDGET_MINUTES`"""
 EPOCHS: dict[Way, tuple[int, int]] = {"head": (50, 50), "fine_tune": (2, 12), "scratch": (10, 25)}
 LEAST_STEPS: dict[Way, int] = {"head": 400, "fine_tune": 300, "scratch": 1_000}
-"""the fewest that get anywhere: small datasets are looked at more often, up to MOST_EPOCHS times"""
+"""smallest useful number of steps: small datasets get more epochs, up to MOST_EPOCHS"""
 MOST_EPOCHS = 200
 LEAST_HEAD_EPOCHS = 10
-"""of a head that has to be ready sooner than its 50 epochs"""
+"""steps of a head that must be ready sooner than after its 50 epochs"""
 OWN = {"small_cnn", "cifar_resnet18"}
 
 GREY_NET: Document = {"kind": "small_cnn", "widths": [32, 64, 128], "depth": 2, "dense_size": None}
 GREY_NET_FOR_MANY: Document = GREY_NET | {"widths": [64, 128, 256]}
 AVERAGED: Document = {"kind": "constant", "warmup_epochs": 0.5}
-"""the schedule of an optimizer that averages weights in place of a falling learning rate"""
+"""schedule of an optimizer that averages weights instead of lowering the learning rate"""
 
 
 def fill(document: Document, facts: DatasetFacts) -> Document:
-    """Return a TrainSpec's document with every default decided; what the user chose stays as it is.
+    """Return a TrainSpec's document with every default filled in; values of the user never change.
 
-    What is null is decided here, and nothing else: a document that has all its declared defaults means the same.
+    Only null values are filled in: a document with all its declared defaults gives the same result.
     """
     task = document["task"] or TASK_OF[facts.target]
     backbone = document["backbone"] or _backbone(document, facts)
@@ -118,20 +119,20 @@ def _backbones() -> TypeAdapter[Network]:
 
 
 def is_uneven(facts: DatasetFacts) -> bool:
-    """Tell whether the rarest class is so much rarer than the commonest that the loss weighs them."""
+    """Return whether the rarest class is so much rarer than the most common one that the loss weighs them."""
     counts = [count for count in facts.counts.values() if count]
     return facts.target == "class" and len(counts) > 1 and max(counts) >= RARE * min(counts)
 
 
 def way_of(document: Document) -> Way:
-    """Return which way a resolved spec takes."""
+    """Return the way of a resolved spec."""
     if document["backbone"]["weights"] is None:
         return "scratch"
     return "head" if document["backbone"]["freeze"] == "backbone" else "fine_tune"
 
 
 def least_epochs(document: Document, facts: DatasetFacts) -> int:
-    """Return the fewest epochs that a resolved spec gets anywhere with, when the recipe chose their number."""
+    """Return the smallest useful number of epochs of a resolved spec whose number the recipe chose."""
     way, training = way_of(document), document["training"]
     least = LEAST_HEAD_EPOCHS if way == "head" else EPOCHS[way][0]
     epoch_steps = steps_per_epoch(training["batch_size"], facts)
@@ -139,7 +140,7 @@ def least_epochs(document: Document, facts: DatasetFacts) -> int:
 
 
 def as_head(document: Document, facts: DatasetFacts) -> Document:
-    """Return a resolved spec with a head on cached features in place of fine-tuning, by the recipe of that way."""
+    """Return a resolved spec with a head on cached features instead of fine-tuning, by the recipe for heads."""
     left_out = document | dict.fromkeys(LEFT_OUT)
     epoch_steps = steps_per_epoch(document["training"]["batch_size"], facts)
     epochs = max(EPOCHS["head"][0], min(MOST_EPOCHS, math.ceil(LEAST_STEPS["head"] / epoch_steps)))
@@ -157,7 +158,7 @@ def as_head(document: Document, facts: DatasetFacts) -> Document:
 
 
 def with_epochs(document: Document, epochs: int, facts: DatasetFacts) -> Document:
-    """Return a resolved spec with another number of epochs; an average of weights that the recipe chose follows it."""
+    """Return a resolved spec with another number of epochs; an average of weights that the recipe chose is adapted."""
     training = document["training"]
     changed = document | {"training": training | {"epochs": epochs}}
     if "regularizers" not in training["fit_to_budget"] or way_of(document) == "head":
@@ -177,7 +178,7 @@ def _backbone(document: Document, facts: DatasetFacts) -> Document:
 
 
 def _needs_weights_or_branches(document: Document) -> bool:
-    """Tell whether the spec asks for what only pretrained weights have, or residual branches: a small net has neither."""
+    """Return whether the spec needs pretrained weights or residual branches: a small net has neither."""
     transfer = Transfer.model_validate(document["transfer"] or {})
     kinds = {part["kind"] for part in document["regularizers"] or []}
     return bool(kinds & {"l2_sp", "drop_path"}) or _keeps_weights(transfer)
@@ -198,7 +199,7 @@ def _way(part: Network, document: Document, facts: DatasetFacts) -> Way:
 
 
 def _moves_the_backbone(document: Document) -> bool:
-    """Tell whether the spec asks for what would do nothing, or cost much, with a backbone that stays as it is."""
+    """Return whether the spec asks for something that has no effect, or costs much, with a frozen backbone."""
     transfer = Transfer.model_validate(document["transfer"] or {})
     kinds = {part["kind"] for part in document["regularizers"] or []}
     return (
@@ -220,7 +221,7 @@ def _side(document: Document, facts: DatasetFacts) -> int:
 
 
 def _size(part: Network, document: Document, facts: DatasetFacts) -> int:
-    """Return the input's side, in pixels: small images keep theirs or are enlarged, others get the backbone's own."""
+    """Return the input's side, in pixels: small images keep their size or are enlarged, others get the backbone's own."""
     if part.kind in OWN:
         return max(part.smallest_size, min(facts.median_side, part.input_size))
     if document["backbone"] is None and facts.median_side < PHOTOGRAPH_SIDE:
@@ -229,14 +230,14 @@ def _size(part: Network, document: Document, facts: DatasetFacts) -> int:
 
 
 def _batch_size(way: Way, facts: DatasetFacts, *, parts: int) -> int:
-    """Return the images per step: the usual count, rounded up so that each step falls into so many equal parts."""
+    """Return the images per step: the usual number, rounded up so that a step can be divided into this number of equal parts."""
     usual = 128 if way == "scratch" and facts.train_count >= 16 * 128 else 32
     usual = max(1, min(usual, facts.train_count))
     return min(parts * math.ceil(usual / parts), facts.train_count // parts * parts) or usual
 
 
 def steps_per_epoch(batch_size: int | str, facts: DatasetFacts) -> int:
-    """Return the steps of an epoch; of `auto` batches the fewest that there may be."""
+    """Return the number of steps per epoch; for `auto` batches, the smallest possible number."""
     if batch_size == "full":
         return 1
     most = (
@@ -253,20 +254,20 @@ def _epochs(way: Way, size: int, epoch_steps: int, facts: DatasetFacts, *, budge
 
 
 def epochs_for_steps(way: Way, epoch_steps: int) -> int:
-    """Return the fewest epochs that give a way of training its least steps; of very small datasets as many as may be."""
+    """Return the smallest number of epochs that give a way of training its least steps; for very small datasets, the largest allowed number."""
     return min(MOST_EPOCHS, math.ceil(LEAST_STEPS[way] / epoch_steps))
 
 
 def _is_balanced(loss: Document, training: Document) -> bool:
-    """Tell whether all classes count alike in training."""
+    """Return whether all classes count equally in training."""
     return loss.get("class_weights") == "balanced" or training["sampling"] == "balanced"
 
 
 def _monitor(task: str, way: Way, facts: DatasetFacts, *, is_balanced: bool) -> str:
-    """Return what picks the best epoch: few images tell losses apart better than accuracies.
+    """Return the metric that picks the best epoch: with few images, losses separate epochs better than accuracies.
 
-    A net that learns all classes alike answers the rare ones more often than they come, and a loss that counts images
-    alike would pick it before it has learned that, some epochs after its beginning.
+    A net that learns all classes equally answers rare classes more often than they occur. A loss that counts all images
+    equally would pick an early epoch, before the net has learned that.
     """
     if task != "image_classification" or way == "head" or facts.train_count < MANY:
         return "val_balanced_loss" if is_balanced and task != "image_regression" else "val_loss"
@@ -327,7 +328,7 @@ def _optimizer(way: Way, part: Network, facts: DatasetFacts) -> Document:
 
 
 def _rate(optimizer: Document, way: Way) -> float:
-    """Return the learning rate of an optimizer that was named without one: of what is usual, less for pretrained weights."""
+    """Return the learning rate of an optimizer that was given without one: the usual rate, or less for pretrained weights."""
     usual = USUAL_RATES[optimizer["kind"]]
     return usual / 10 if way == "fine_tune" else usual
 

@@ -1,4 +1,4 @@
-"""Parts of an image file, counted before anything is decoded: each costs its decoder time, however few bytes it takes.
+"""Parts of an image file, counted before decoding: each costs the decoder time, however few bytes it has.
 
 Pillow reads chunks, segments, strips and run lengths one by one in Python, and a JPEG decoder passes over all pixels
 once for each scan.
@@ -12,7 +12,7 @@ from models_store.tasks.image import avif_structure, jpeg2000_structure
 from models_store.tasks.image.limits import MOST_PARTS
 
 MOST_STRAY_BYTES = 1 << 16
-"""Bytes between a JPEG's segments that belong to none of them."""
+"""Largest number of bytes between a JPEG's segments that belong to none of them."""
 MOST_RUN_LENGTH_PIXELS = 1 << 23
 """Pixels of a run-length encoded BMP, which is decoded in Python: a screen of 3840 x 2160 fits."""
 MOST_ICONS, MOST_ICON_PIXELS = 256, 1 << 20
@@ -41,7 +41,7 @@ def jpeg_scans(data: bytes) -> int:
 
 
 def excess(data: bytes, format_: str) -> str | None:
-    """Return why opening the image, or decoding it, would take Pillow too long or go wrong unseen, or None."""
+    """Return why opening or decoding the image would take Pillow too long, or fail without an error; or None."""
     looks: dict[str, Callable[[bytes], str | None]] = {
         "JPEG": _jpeg_excess,
         "PNG": _png_excess,
@@ -71,7 +71,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _jpeg_excess(data: bytes) -> str | None:
-    """Look at what stands before the first scan; what follows is walked through in C."""
+    """Check the segments before the first scan; the rest is read in C."""
     stray_bytes = 0
     for number, (stray, marker) in enumerate(_jpeg_segments(data)):
         if marker == SCAN:
@@ -95,7 +95,7 @@ def _png_excess(data: bytes) -> str | None:
 
 
 def _gif_excess(data: bytes) -> str | None:
-    """Look at what stands before the first frame, the one that is read: comments, extensions, stray bytes."""
+    """Check the blocks before the first frame, which is the one that is read: comments, extensions, stray bytes."""
     at, count = 13, 0
     if len(data) >= at and data[10] & GIF_HAS_PALETTE:
         at += 3 * (2 << (data[10] & 7))
@@ -123,7 +123,7 @@ def _bmp_excess(data: bytes) -> str | None:
 
 
 def _tiff_excess(data: bytes) -> str | None:
-    """Look at the first directory alone: it describes the image that is read."""
+    """Check only the first directory: it describes the image that is read."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in {b"+\0", b"\0+"}
     entry = struct.Struct(order + ("HHQ8x" if big else "HHL4x"))
@@ -138,13 +138,13 @@ def _tiff_excess(data: bytes) -> str | None:
 
 
 def _pcx_fault(data: bytes) -> str | None:
-    """Miss the palette of a PCX that was cut off: without it, its numbers would be taken for grey."""
+    """Find a PCX that was cut off by its missing palette: without one, its numbers would be read as grey."""
     is_palette = data[1:2] == b"\x05" and data[3:4] == b"\x08" and data[65:66] == b"\x01"
     return "the PCX has no palette at its end: it was cut off" if is_palette and data[-769:-768] != b"\x0c" else None
 
 
 def _icon_excess(data: bytes) -> str | None:
-    """Look at each picture's own header: the directory's sizes are not what is decoded."""
+    """Check each picture's own header, because the directory's sizes don't decide what is decoded."""
     count = int.from_bytes(data[4:6], "little")
     if count > MOST_ICONS:
         return f"an ICO of {count} pictures is not read; at most {MOST_ICONS} are allowed"

@@ -1,4 +1,4 @@
-"""Small JPEGs of images, in their own proportions, as a list shows them."""
+"""Thumbnails: small JPEGs of images in their own proportions, for lists."""
 
 from io import BytesIO
 

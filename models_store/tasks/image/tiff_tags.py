@@ -1,4 +1,4 @@
-"""First directory of a TIFF: what kind of values its pixels are, to name those that are not read.
+"""First directory of a TIFF: the kind of its pixels' values, to name those that are not read.
 
 After TIFF 6.0 and the DNG specification; only values that stand in the entries themselves, or numbers behind them.
 """
@@ -54,18 +54,18 @@ def is_white_at_zero(data: bytes) -> bool:
 
 
 def not_read(data: bytes) -> str | None:
-    """Return what the TIFF's pixels are, where they are none that can be read; None where they can be."""
+    """Return the kind of a TIFF's pixels if they can't be read, else None."""
     tags = first_directory(data)
     bits, photometric = tags.get(BITS) or (1,), (tags.get(PHOTOMETRIC) or (1,))[0]
     sample_format = (tags.get(SAMPLE_FORMAT) or (UNSIGNED,))[0]
     width = bits[0]
     no_white = "which have no agreed white; save it with 8 or 16 bits, unsigned"
     kinds = (
-        (data[8:11] == CANON, "a camera's raw file (CR2), whose preview alone could be read; save it as JPEG"),
+        (data[8:11] == CANON, "a camera's raw file (CR2), of which only the preview could be read; save it as JPEG"),
         (DNG_VERSION in tags or photometric in {SENSOR, LINEAR_RAW}, "a camera's raw file (DNG); save it as JPEG"),
         (
             bool((tags.get(SUBFILE) or (0,))[0] & 1) and SUB_DIRECTORIES in tags,
-            "a camera's raw file (NEF or the like), whose preview alone could be read; save it as JPEG",
+            "a camera's raw file (NEF or the like), of which only the preview could be read; save it as JPEG",
         ),
         (photometric in {CIELAB, ICCLAB, ITULAB}, "a TIFF in CIELAB colours; save it as RGB"),
         (sample_format in COMPLEX, f"a TIFF of complex numbers of {width} bits, {no_white}"),

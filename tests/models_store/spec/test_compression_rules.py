@@ -29,14 +29,17 @@ def warnings(
     [
         ({"quantize": [{"kind": "static_int8", "percentile": 99.9}]}, "static_int8: `percentile`"),
         ({"prune": {**CUT, "steps": 4}, "recover": {"epochs": 3}, "quantize": []}, "prune.steps 4 share 3 epochs"),
-        ({"prune": {**CUT, "round_to": 4}, "quantize": []}, "prune.round_to 4: unaligned"),
-        ({"prune": {**CUT, "round_to": 12}, "quantize": []}, "prune.round_to 12: unaligned"),
+        ({"prune": {**CUT, "round_to": 4}, "quantize": []}, "prune.round_to 4: an unaligned"),
+        ({"prune": {**CUT, "round_to": 12}, "quantize": []}, "prune.round_to 12: an unaligned"),
         ({"max_accuracy_drop": 0.6}, "max_accuracy_drop 0.6: a variant that is mostly wrong"),
-        ({"recover": {"epochs": 5}, "quantize": []}, "recover without `prune`: nothing is cut"),
+        ({"recover": {"epochs": 5}, "quantize": []}, "recover without `prune`: nothing is pruned"),
         ({"quantize": [{"kind": "dynamic_int8", "layers": "all"}]}, "dynamic_int8 with `layers: all`"),
-        ({"prune": {"kind": "n_m"}, "quantize": []}, "n_m is for size only"),
+        ({"prune": {"kind": "n_m"}, "quantize": []}, "n_m saves size only"),
         ({"quantize": [{"kind": "fp16"}, {"kind": "bf16"}]}, "fp16 and bf16: made for GPUs"),
-        ({"quantize": [{"kind": "static_int8", "calibration_images": 9000}]}, "calibration_images is cut to the 4000"),
+        (
+            {"quantize": [{"kind": "static_int8", "calibration_images": 9000}]},
+            "calibration_images is reduced to the 4000",
+        ),
     ],
 )
 def test_what_is_hardly_meant_is_warned_of(compression: dict[str, Any], beginning: str) -> None:
@@ -78,7 +81,7 @@ def test_dynamic_quantisation_of_a_transformer_is_not_warned_of() -> None:
 def test_a_gate_of_few_images_is_warned_of(asked: dict[str, Any], count: int) -> None:
     found = warnings(asked, replace(FACTS, validation_count=60))
 
-    assert len([each for each in found if "on 60 validation images alone" in each]) == count
+    assert len([each for each in found if "on only 60 validation images" in each]) == count
 
 
 @pytest.mark.parametrize(
@@ -91,14 +94,14 @@ def test_images_that_can_accept_no_form_are_warned_of_with_how_many_could(
 
     assert bool(found) is is_warned
     if is_warned:
-        assert f"on {images} validation images alone: not enough images to tell" in found[0]
+        assert f"on only {images} validation images: not enough images to decide" in found[0]
         assert found[0].endswith(f"at least {images + 1} validation images are needed")
 
 
 def test_a_gate_of_nothing_is_warned_of() -> None:
     (warning,) = warnings({"max_accuracy_drop": 0})
 
-    assert warning.startswith("max_accuracy_drop 0: no number of images shows that nothing is lost")
+    assert warning.startswith("max_accuracy_drop 0: no number of images can prove that nothing is lost")
 
 
 def test_scales_of_a_norm_that_is_not_there_rank_nothing() -> None:

@@ -136,7 +136,7 @@ LIBRARIES_WORDS: list[tuple[dict[str, Any], str]] = [
     ({"patience": 3}, "did you mean 'training.early_stopping.patience'?"),
     ({"scheduler": "cosine"}, "did you mean 'schedule'?"),
     ({"dropout_rate": 0.1}, '[{"kind": "dropout", "probability": 0.2}]'),
-    ({"num_classes": 3}, "the dataset says how many classes there are"),
+    ({"num_classes": 3}, "the dataset defines the number of classes"),
     ({"optimizer": {"kind": "adamw", "momentum": 0.9}}, "it is a field of sgd and rmsprop and muon"),
     ({"optimizer": {"kind": "AdamW"}}, "did you mean 'adamw'?"),
     ({"optimizer": {"kind": "sgd_momentum"}}, "did you mean 'sgd'?"),
@@ -160,9 +160,9 @@ LIBRARIES_WORDS: list[tuple[dict[str, Any], str]] = [
     ({"monitor": "val_loss"}, "did you mean 'training.monitor'?"),
     ({"loss": {"kind": "focal", "alpha": 0.25}}, "did you mean 'class_weights'?"),
     ({"schedule": {"kind": "cosine", "T_max": 10}}, "a schedule ends where the training ends; leave it out"),
-    ({"augmentation": [{"kind": "Normalize"}]}, "images are normalised as the backbone's weights want it"),
-    ({"augmentation": [{"kind": "Resize"}]}, "images are brought to `input.size` anyway"),
-    ({"augmentation": [{"kind": "ToTensor"}]}, "images become tensors anyway"),
+    ({"augmentation": [{"kind": "Normalize"}]}, "images are normalised as the backbone's weights need it"),
+    ({"augmentation": [{"kind": "Resize"}]}, "images are always resized to `input.size`"),
+    ({"augmentation": [{"kind": "ToTensor"}]}, "images always become tensors"),
 ]
 
 

@@ -103,7 +103,7 @@ TEN_EPOCHS = {"epochs": 10}
         ({"schedule": {"kind": "linear", "warmup_epochs": 10.0}}, "never reaches its peak"),
         ({"optimizer": {"kind": "schedule_free_adamw"}, "schedule": {"kind": "cosine"}}, "use constant"),
         ({"optimizer": {"kind": "sgd", "momentum": 0.0}}, "nesterov does nothing"),
-        ({"optimizer": {"kind": "muon"}, "backbone": {"kind": "resnet18", "freeze": "backbone"}}, "AdamW takes it"),
+        ({"optimizer": {"kind": "muon"}, "backbone": {"kind": "resnet18", "freeze": "backbone"}}, "that uses AdamW"),
         (
             {
                 "loss": {"kind": "focal", "class_weights": "balanced"},

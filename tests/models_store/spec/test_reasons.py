@@ -76,7 +76,7 @@ def test_reasons_name_what_they_rest_on() -> None:
     value, why = few["/backbone/freeze"]
     assert value == "backbone"
     assert why.startswith("240 photographs are fewer than 500: a head on fixed features is as accurate there")
-    assert "100 training images and the commonest 5,000" in uneven["/loss/class_weights"][1]
+    assert "100 training images and the most common 5,000" in uneven["/loss/class_weights"][1]
     assert named["/optimizer/lr"][0] == pytest.approx(0.005)
     assert "a tenth of sgd's usual 0.05" in named["/optimizer/lr"][1]
 
@@ -89,8 +89,8 @@ def small_grey(train_count: int) -> DatasetFacts:
     ("train_count", "epochs", "why"),
     [
         (96, 200, "3 steps an epoch: 1,000 steps would be usual, but the recipe never takes more than 200 epochs"),
-        (1_200, 27, "38 steps an epoch, so that 27 epochs reach the 1,000 steps"),
-        (40_000, 13, "as many as two quick cores do in 10 minutes at 28 pixels, from 10 to 25"),
+        (1_200, 27, "38 steps an epoch, so 27 epochs are needed for the smallest useful number of steps (1,000)"),
+        (40_000, 13, "as many as two fast cores can do in 10 minutes at 28 pixels, from 10 to 25"),
     ],
 )
 def test_the_reason_for_the_epochs_is_what_decided_them(train_count: int, epochs: int, why: str) -> None:
@@ -101,5 +101,5 @@ def test_the_reason_for_the_epochs_is_what_decided_them(train_count: int, epochs
 
 
 def test_what_cannot_be_lowered_is_not_promised_to_be() -> None:
-    assert "the trainer may lower them" in reasons(ASKED, DATA["many photographs"])[1]["/training/fit_to_budget"][1]
-    assert reasons(ASKED, small_grey(96))[1]["/training/fit_to_budget"][1].endswith("nothing can be lowered")
+    assert "the trainer may reduce them" in reasons(ASKED, DATA["many photographs"])[1]["/training/fit_to_budget"][1]
+    assert reasons(ASKED, small_grey(96))[1]["/training/fit_to_budget"][1].endswith("nothing can be reduced")

@@ -69,8 +69,11 @@ def test_what_needs_classes_is_refused_for_numbers(asked: dict[str, Any], pointe
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"backbone": FROZEN, "regularizers": [{"kind": "l2_sp"}, {"kind": "drop_path"}][:1]}, "l2_sp: nothing of"),
-        ({"backbone": FROZEN, "transfer": {"layer_decay": 0.5}}, "layer_decay spares"),
+        (
+            {"backbone": FROZEN, "regularizers": [{"kind": "l2_sp"}, {"kind": "drop_path"}][:1]},
+            "l2_sp: has no effect on",
+        ),
+        ({"backbone": FROZEN, "transfer": {"layer_decay": 0.5}}, "layer_decay needs"),
         (
             {"backbone": TRAINED, "transfer": {"unfreeze_every_epochs": 2}, "training": {"epochs": 8}},
             "does not train within 8",
@@ -97,8 +100,8 @@ def test_balanced_draws_of_balanced_classes_are_told() -> None:
     even = DatasetFacts(train_count=400, counts={"blue": 200, "red": 200}, median_side=224)
     asked = {"training": {"sampling": "balanced"}}
 
-    assert any("balanced already" in warning for warning in resolved(even, **asked)[1])
-    assert not any("balanced already" in warning for warning in resolved(CLASSES, **asked)[1])
+    assert any("already balanced" in warning for warning in resolved(even, **asked)[1])
+    assert not any("already balanced" in warning for warning in resolved(CLASSES, **asked)[1])
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_dry_run_says_what_a_compression_means_and_queues_nothing(service: Ser
     assert (answer.status_code, meant["kind"], meant["children"]) == (200, "compress", 0)
     assert meant["spec"]["compression"]["quantize"][0]["calibration"] == "minmax"
     assert any("calibration_images" in warning for warning in meant["warnings"])
-    assert any("validation images alone" in warning for warning in meant["warnings"])
+    assert any("validation images: not enough" in warning for warning in meant["warnings"])
     assert len(service.http.get("/jobs?limit=100").json()["items"]) == before
 
 

@@ -1,4 +1,4 @@
-"""What may be trained on: the network below the head, the weights it starts from, and what of it stays as it is."""
+"""Backbones of images: the network below the head, its initial weights, and the layers that stay frozen."""
 
 from typing import Annotated, get_args
 

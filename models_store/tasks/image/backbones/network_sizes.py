@@ -1,4 +1,4 @@
-"""Multiplications of every backbone, counted with hooks on its convolutions and linear layers: what its speed depends on."""
+"""Multiplications of every backbone, counted with hooks on its convolutions and linear layers. Its speed depends on them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -59,7 +59,7 @@ OTHERWISE = 1.0
 
 
 def giga_macs(backbone: Mapping[str, Any], size: int) -> float:
-    """Return those of a resolved spec's backbone (a document) for one image of a side in pixels."""
+    """Return the multiplications of a resolved spec's backbone (a document) for one image of a side in pixels."""
     kind = str(backbone["kind"])
     if kind == "small_cnn":
         return _small_cnn(backbone, size)

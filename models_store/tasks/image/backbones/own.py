@@ -1,4 +1,4 @@
-"""Backbones of our own making: nets to train from scratch, whose structure the spec changes."""
+"""Backbones of our own: nets to train from scratch, with a structure that the spec sets."""
 
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
@@ -24,17 +24,17 @@ class SmallCnn(Network):
     activation: Literal["relu", "leaky_relu", "gelu", "silu", "tanh"] = Field(
         "relu", description="activation after each convolution and after the dense layer"
     )
-    batch_norm: bool = Field(default=True, description="true: a batch norm before each activation; false: none")
+    batch_norm: bool = Field(default=True, description="whether there is a batch norm before each activation")
     dense_size: Annotated[int, Field(ge=1, le=16_384)] | None = Field(
         512, description="size of the dense layer after the last stage; null: the mean over the image instead"
     )
 
     def map_side(self, size: int) -> int:
-        """Return the side of what the last stage gives for images of this size, both in pixels."""
+        """Return the side of the last stage's output for images of this size, both in pixels."""
         return size >> len(self.widths)
 
     def dense_side(self, size: int) -> int:
-        """Return the side of what the dense layer takes: of a larger map, the means of squares."""
+        """Return the side of the dense layer's input; larger maps are averaged down to it."""
         side = self.map_side(size)
         return side // max(1, side // LARGEST_MAP)
 

@@ -77,7 +77,7 @@ assert tuple(TIMM) == get_args(TimmName), "each name has its design"
 
 
 class Timm(Pretrained):
-    """A net of timm's by its name there, one of those that were found to export; its page at timm names the paper and the weights' licence."""
+    """A net of timm's by its name there, one of those that export without errors; its page at timm names the paper and the weights' licence."""
 
     kind: TimmName = "timm:mobilenetv4_conv_small"
 

@@ -244,7 +244,7 @@ def test_what_is_known_and_not_read_is_named(data: bytes, name: str) -> None:
             "not the image; run `git lfs pull` before packing",
         ),
         (b"/annex/objects/SHA256E-s1--0.png", "not the image; run `git annex get` before packing"),
-        (bytes(128) + b"DICM" + bytes(40), "a DICOM file; take its pixels out with a tool that knows the window"),
+        (bytes(128) + b"DICM" + bytes(40), "a DICOM file; export its pixels with a tool that applies the window"),
         (b"L\x00\x00\x00\x01\x14\x02\x00" + bytes(40), "send the file that it points to"),
         (b"8BPS\x00\x01" + bytes(40), "which is not read; convert it to one of JPEG, PNG"),
     ],

@@ -54,7 +54,7 @@ def test_only_what_somebody_asked_for_is_doubted() -> None:
     asked = {"compression": {"quantize": [{"kind": "static_int8", "calibration_images": 500}]}}
 
     assert resolve(TrainSpec.model_validate(ASKED | asked), DATA["few photographs"])[1] == [
-        "calibration_images is cut to the 240 training images there are"
+        "calibration_images is reduced to the 240 available training images"
     ]
 
 
