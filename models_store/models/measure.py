@@ -1,7 +1,7 @@
 """Figures of a version's files that were measured again: written in one fenced transaction, and what they changed."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -10,6 +10,7 @@ from models_store.jobs import claims
 from models_store.jobs.claims import Claim
 from models_store.jobs.results import Change, DefaultsChange, Remeasured
 from models_store.models.providers import Provider
+from models_store.models.variant_card import VariantCard
 from models_store.storage import tables
 from models_store.storage.database import Database
 
@@ -79,12 +80,12 @@ def _replace(
     table = tables.variant
     here = (table.c.version_id == version_id, table.c.name == name)
     card = connection.execute(select(table.c.card).where(*here)).scalar_one()
-    before = card.get("measured", {})
-    measured = {**before, **by_provider}
-    is_accepted = any(figures.get("accepted", False) for figures in measured.values())
-    connection.execute(update(table).where(*here).values(card=card | {"measured": measured}, accepted=is_accepted))
+    before = VariantCard.of_document(card)
+    after = replace(before, measured={**before.measured, **by_provider})
+    values = {"card": card | {"measured": after.measured}, "accepted": after.is_accepted}
+    connection.execute(update(table).where(*here).values(**values))
     return [
-        Change(name, provider, before=_compared(before.get(provider)), after=_compared(figures) or {})
+        Change(name, provider, before=_compared(before.measured.get(provider)), after=_compared(figures) or {})
         for provider, figures in by_provider.items()
     ]
 

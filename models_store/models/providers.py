@@ -1,4 +1,4 @@
-"""What a file may be served by, as cards name it. Figures hold for one of them: each is measured by itself."""
+"""Providers that a file may be served by, as cards name them. Figures hold for one of them; each is measured alone."""
 
 from typing import Literal
 

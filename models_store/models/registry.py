@@ -1,6 +1,6 @@
-"""models, versions, variants, aliases: what was made, and which of it answers to a name.
+"""Registry of models, versions, variants and aliases, and which of them a reference means.
 
-A model exists only if its row does; `publications` adds to them. A reference is `name`, `name@alias`, `name:version`,
+A model exists only if its row does; `publish` adds to them. A reference is `name`, `name@alias`, `name:version`,
 each with an optional `/variant`; a bare name means the alias `default` when it is set, else the newest version. Where
 no variant is named, the version's default for the provider that serves answers.
 
@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, func, select
 
 from models_store.errors import Conflict, NotFound
 from models_store.models.providers import Provider
+from models_store.models.variant_card import VariantCard
 from models_store.storage import tables
-from models_store.storage.database import Database, now
+from models_store.storage.database import Database
 from models_store.tags import has_tag
 
 REFERENCE = re.compile(
@@ -51,9 +51,7 @@ FALLBACK = "fp32"
 class Variant:
     """One exported variant of a version.
 
-    `card` has `kind`, `parent`, `made_by`, facts of its making, `size_bytes`, `compressed_bytes`, `size_only`, and
-    `measured`: provider → figures, with `accepted` and `reasons`, or → `{"unmeasurable": why}`. A variant with
-    `standalone: true` is a file to take elsewhere: it is not measured and never served.
+    `card` is as its row stores it; `VariantCard` reads it.
     """
 
     name: str
@@ -65,8 +63,7 @@ class Variant:
 
     def is_served_on(self, provider: Provider) -> bool:
         """Return whether the file answers on the provider: where it was measured, and fp32 everywhere."""
-        measured = self.card.get("measured", {}).get(provider, {})
-        return self.name == FALLBACK or (bool(measured) and "unmeasurable" not in measured)
+        return self.name == FALLBACK or VariantCard.of_document(self.card).runs_on(provider)
 
 
 @dataclass(frozen=True)
@@ -157,13 +154,13 @@ def model(database: Database, name: str, *, owner: str) -> Model:
         if row is None:
             raise no_model(connection, name, owner)
         versions = connection.execute(
-            _versions().where(_of(tables.version, owner, name)).order_by(tables.version.c.number.desc())
+            _versions().where(of_model(tables.version, owner, name)).order_by(tables.version.c.number.desc())
         ).all()
         alias, version = tables.alias, tables.version
         aliases = connection.execute(
             select(alias.c.name, version.c.number, alias.c.variant)
             .join(version, version.c.id == alias.c.version_id)
-            .where(_of(alias, owner, name))
+            .where(of_model(alias, owner, name))
             .order_by(alias.c.name)
         ).all()
     return Model(
@@ -232,56 +229,24 @@ def find(database: Database, reference: str, *, owner: str) -> tuple[Version, st
     return found, variant
 
 
-def set_alias(
-    database: Database, name: str, alias: str, *, owner: str, number: int, variant: str | None = None
-) -> None:
-    """Point an alias at a version, or at one variant of it, at once for everybody.
-
-    Raises:
-        ModelNotFound: if the version or the variant does not exist.
-    """
-    find(database, f"{name}:{number}" + (f"/{variant}" if variant else ""), owner=owner)
-    table = tables.version
-    with database.write() as connection:
-        kept = select(table.c.id).where(_of(table, owner, name), table.c.number == number)
-        connection.execute(kept.with_for_update(read=True))  # nobody deletes it until the alias stands
-        found = version_of(connection, name, number, owner=owner)
-        values = {"version_id": found.id, "variant": variant, "updated_at": now()}
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(tables.alias).values(owner=owner, model=name, name=alias, **values)
-        connection.execute(statement.on_conflict_do_update(index_elements=["owner", "model", "name"], set_=values))
-
-
-def remove_alias(database: Database, name: str, alias: str, *, owner: str) -> None:
-    """Remove an alias.
-
-    Raises:
-        ModelNotFound: if it does not exist.
-    """
-    with database.write() as connection:
-        gone = connection.execute(
-            delete(tables.alias).where(_of(tables.alias, owner, name), tables.alias.c.name == alias)
-        ).rowcount
-    if not gone:
-        raise ModelNotFound(f"{name!r} has no alias {alias!r}; GET /models/{name} lists its aliases")
-
-
 def _aliased(connection: Connection, name: str, alias: str | None, *, owner: str) -> tuple[int, str | None]:
     version = tables.version
     query = select(version.c.number, tables.alias.c.variant).join(
         tables.alias, tables.alias.c.version_id == version.c.id
     )
     row = connection.execute(
-        query.where(_of(tables.alias, owner, name), tables.alias.c.name == (alias or "default"))
+        query.where(of_model(tables.alias, owner, name), tables.alias.c.name == (alias or "default"))
     ).first()
     if row is not None:
         return row.number, row.variant
     if alias is not None:
-        names = connection.execute(select(tables.alias.c.name).where(_of(tables.alias, owner, name))).scalars().all()
+        names = (
+            connection.execute(select(tables.alias.c.name).where(of_model(tables.alias, owner, name))).scalars().all()
+        )
         raise ModelNotFound(
             f"{name!r} has no alias {alias!r}; it has {', '.join(names) or 'none: PUT one, or name a version'}"
         )
-    newest = connection.execute(select(func.max(version.c.number)).where(_of(version, owner, name))).scalar_one()
+    newest = connection.execute(select(func.max(version.c.number)).where(of_model(version, owner, name))).scalar_one()
     if newest is None:
         raise _no_version(connection, name, owner)
     return newest, None
@@ -290,9 +255,9 @@ def _aliased(connection: Connection, name: str, alias: str | None, *, owner: str
 def version_of(connection: Connection, name: str, number: int, *, owner: str) -> Version:
     """Return a version with its variants, in the caller's transaction; as `version` does."""
     table = tables.version
-    row = connection.execute(_versions().where(_of(table, owner, name), table.c.number == number)).first()
+    row = connection.execute(_versions().where(of_model(table, owner, name), table.c.number == number)).first()
     if row is None:
-        numbers = select(table.c.number).where(_of(table, owner, name)).order_by(table.c.number)
+        numbers = select(table.c.number).where(of_model(table, owner, name)).order_by(table.c.number)
         known = connection.execute(numbers).scalars().all()
         if not known:
             raise _no_version(connection, name, owner)
@@ -320,12 +285,12 @@ def _variant(version: Version, name: str) -> Variant:
 
 def _not_served(version: Version, variant: Variant, provider: Provider) -> NotServedHere:
     served = ", ".join(each.name for each in version.variants if each.is_served_on(provider))
-    measured = variant.card.get("measured", {}).get(provider, {})
-    if variant.card.get("standalone"):
+    card = VariantCard.of_document(variant.card)
+    if card.standalone:
         why = "is a file to take elsewhere: it is downloaded, not served"
         what = f"name one of {served}, or none"
-    elif "unmeasurable" in measured:
-        why = f"does not run on {provider} here: {measured['unmeasurable']}"
+    elif (reason := card.unmeasurable_on(provider)) is not None:
+        why = f"does not run on {provider} here: {reason}"
         what = f"name one of {served}, or none"
     else:
         why = f"was never measured on {provider}, which serves here"
@@ -355,5 +320,6 @@ def _versions() -> Any:  # noqa: ANN401  a select of as many columns as Version 
     return select(*(tables.version.c[field.name] for field in fields(Version) if field.name != "variants"))
 
 
-def _of(table: Any, owner: str, name: str) -> Any:  # noqa: ANN401  SQLAlchemy's own types
+def of_model(table: Any, owner: str, name: str) -> Any:  # noqa: ANN401  SQLAlchemy's own types
+    """Return the condition that a row is of this model."""
     return (table.c.owner == owner) & (table.c.model == name)

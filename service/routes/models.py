@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from models_store import descriptions
-from models_store.models import registry, removals
+from models_store.models import aliases, registry, removals
 from models_store.models.registry import ModelNotFound
 from models_store.storage.blobs import BlobMissing
 from service.answers.models import Alias, AliasTarget, Model, ModelList, Version
@@ -191,7 +191,7 @@ async def set_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner,
     reference = f"{name}:{target.version}" + (f"/{target.variant}" if target.variant else "")
     await here.sessions.get(await run_in_threadpool(here.references.resolve, reference, owner=owner))
     await here.threads.writers.run(
-        registry.set_alias,
+        aliases.set_alias,
         here.database,
         name,
         alias,
@@ -213,7 +213,7 @@ async def set_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner,
 @writes
 def delete_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner) -> None:
     """Remove an alias; the version stays."""
-    registry.remove_alias(here.database, name, alias, owner=owner)
+    aliases.remove_alias(here.database, name, alias, owner=owner)
     here.references.forget()
 
 

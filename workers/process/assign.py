@@ -14,6 +14,7 @@ from models_store.jobs.job import Job
 from models_store.jobs.kinds import URGENT
 from models_store.jobs.results import Tried
 from models_store.models import references, registry
+from models_store.models.variant_card import VariantCard
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from workers.process.assignment import AssignedDataset, Assignment
@@ -130,7 +131,7 @@ def _variants(database: Database, job: Job) -> list[dict[str, Any]]:
     return [
         {"name": variant.name, "blob": variant.blob, "card": variant.card}
         for variant in _version(database, job).variants
-        if not variant.card.get("standalone", False)
+        if not VariantCard.of_document(variant.card).standalone
     ]
 
 

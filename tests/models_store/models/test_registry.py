@@ -4,7 +4,7 @@ import pytest
 
 from models_store.jobs import claims, housekeeping, submissions
 from models_store.jobs import store as jobs
-from models_store.models import publish, registry
+from models_store.models import aliases, publish, registry
 from models_store.models.providers import Provider
 from models_store.settings import Settings
 from models_store.storage.database import Database
@@ -94,7 +94,7 @@ def test_a_reference_means_one_file(
 ) -> None:
     for _ in range(2):
         publish.publish(database, a_claim(database, settings), a_publication())
-    registry.set_alias(database, "leaves", "live", owner=OWNER, number=1, variant="fp32")
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, number=1, variant="fp32")
 
     served = registry.resolve(database, reference, owner=OWNER, provider="cpu")
 
@@ -106,7 +106,7 @@ def test_where_nothing_was_measured_for_the_provider_fp32_answers_a_bare_name(
     database: Database, settings: Settings, reference: str
 ) -> None:
     publish.publish(database, a_claim(database, settings), a_publication())
-    registry.set_alias(database, "leaves", "live", owner=OWNER, number=1)
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, number=1)
 
     assert registry.resolve(database, reference, owner=OWNER, provider="cuda").variant == "fp32"
 
@@ -134,7 +134,7 @@ def test_a_variant_that_is_not_served_here_is_refused_with_those_that_are(
     database: Database, settings: Settings, reference: str, provider: Provider, why: str
 ) -> None:
     publish.publish(database, a_claim(database, settings), a_publication())
-    registry.set_alias(database, "leaves", "quick", owner=OWNER, number=1, variant="int8")
+    aliases.set_alias(database, "leaves", "quick", owner=OWNER, number=1, variant="int8")
 
     with pytest.raises(registry.NotServedHere) as caught:
         registry.resolve(database, reference, owner=OWNER, provider=provider)
@@ -147,7 +147,7 @@ def test_a_bare_name_follows_the_alias_default_when_it_is_set(database: Database
     for _ in range(2):
         publish.publish(database, a_claim(database, settings), a_publication())
 
-    registry.set_alias(database, "leaves", "default", owner=OWNER, number=1)
+    aliases.set_alias(database, "leaves", "default", owner=OWNER, number=1)
 
     assert registry.resolve(database, "leaves", owner=OWNER, provider="cpu").version == 1
 
@@ -165,11 +165,11 @@ def test_an_unknown_reference_says_what_there_is(database: Database, settings: S
 def test_an_alias_is_moved_and_removed(database: Database, settings: Settings) -> None:
     for _ in range(2):
         publish.publish(database, a_claim(database, settings), a_publication())
-    registry.set_alias(database, "leaves", "live", owner=OWNER, number=1)
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, number=1)
 
-    registry.set_alias(database, "leaves", "live", owner=OWNER, number=2)
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, number=2)
     moved = registry.model(database, "leaves", owner=OWNER).aliases
-    registry.remove_alias(database, "leaves", "live", owner=OWNER)
+    aliases.remove_alias(database, "leaves", "live", owner=OWNER)
 
     assert moved == {"live": {"version": 2, "variant": None}}
     assert registry.model(database, "leaves", owner=OWNER).aliases == {}

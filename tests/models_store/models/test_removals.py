@@ -13,8 +13,8 @@ from models_store import descriptions
 from models_store.jobs import claims, events, housekeeping, idempotency, submissions
 from models_store.jobs import store as jobs
 from models_store.jobs.submissions import Action
+from models_store.models import aliases, registry, removals, rework
 from models_store.models import publish as publications
-from models_store.models import registry, removals, rework
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
@@ -267,7 +267,7 @@ def test_a_model_without_versions_is_still_there(database: Database, settings: S
 
 def test_a_version_with_an_alias_stays(database: Database, settings: Settings) -> None:
     publish(database, settings)
-    registry.set_alias(database, "leaves", "live", owner=OWNER, number=1)
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, number=1)
 
     with pytest.raises(removals.VersionInUse) as caught:
         removals.delete_version(database, "leaves", 1, owner=OWNER)
@@ -279,7 +279,7 @@ def test_a_version_with_an_alias_stays(database: Database, settings: Settings) -
 
 def test_a_models_aliases_go_with_it(database: Database, settings: Settings) -> None:
     publish(database, settings)
-    registry.set_alias(database, "leaves", "live", owner=OWNER, number=1)
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, number=1)
 
     removals.delete_model(database, "leaves", owner=OWNER)
 
@@ -388,7 +388,7 @@ def test_whoever_comes_first_wins_between_a_deletion_and_a_use(database: Databas
         publish(database, settings)
         action = Action("measure", {"model": "leaves", "version": number})
         uses: list[Callable[[], object]] = [
-            partial(registry.set_alias, database, "leaves", "live", owner=OWNER, number=number),
+            partial(aliases.set_alias, database, "leaves", "live", owner=OWNER, number=number),
             partial(submissions.submit, database, owner=OWNER, spec=a_train_spec(), settings=settings, action=action),
         ]
         deletion = partial(removals.delete_version, database, "leaves", number, owner=OWNER)
