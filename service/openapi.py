@@ -14,11 +14,12 @@ from typing import Any
 import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from models_store.spec.compression import Compression
 from models_store.spec.train import ResolvedSpec, TrainSpec
-from models_store.tasks.image.preview import Preview
+from models_store.tasks import rooms
 from service import openapi_examples
 from service.answers.events import JobEvent, LogStreamEvent
 from service.answers.models import AliasTarget
@@ -51,11 +52,11 @@ def _version() -> str:
 
 
 VERSION = _version()
-SHAPES = (
+SHAPES: tuple[type[BaseModel], ...] = (
     TrainSpec,
     ResolvedSpec,
     Compression,
-    Preview,
+    *rooms.previews(),
     PredictRequest,
     AliasTarget,
     DatasetPatch,

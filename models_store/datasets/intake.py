@@ -23,7 +23,7 @@ from models_store.datasets.recognise import Claims, recognise
 from models_store.datasets.table import split_of_table
 from models_store.host import cores
 from models_store.settings import Settings
-from models_store.tasks.rooms import TASKS
+from models_store.tasks import rooms
 from models_store.tasks.task import Contract
 
 TABLE_DEPTH = 2  # at the top, or in the one folder at the top
@@ -51,14 +51,7 @@ class Intake:
     links: Followed = field(default_factory=Followed)
 
 
-def take_in(
-    archive: Path,
-    staging: Path,
-    settings: Settings,
-    *,
-    names: NameEncoding = "auto",
-    contracts: Sequence[Contract] = TASKS,
-) -> Intake:
+def take_in(archive: Path, staging: Path, settings: Settings, *, names: NameEncoding = "auto") -> Intake:
     """Read the whole archive into the folder `staging`.
 
     Raises:
@@ -66,8 +59,8 @@ def take_in(
         CompressionTooHigh: if its examples unpack to far more than it has bytes.
         DatasetUnusable: if it is of no task, or of several.
     """
-    claims = [Claims(contract, contract.budget(archive.stat().st_size)) for contract in contracts]
-    intake = Intake(staging / "content.zip", contracts[0], names=NameReading(names))
+    claims = [Claims(contract, contract.budget(archive.stat().st_size)) for contract in rooms.TASKS]
+    intake = Intake(staging / "content.zip", claims[0].contract, names=NameReading(names))
     limits = Limits(files=settings.dataset_max_files, unpacked_bytes=settings.unpacked_max_bytes)
     links: dict[str, Link] = {}
     with (

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from models_store.spec.part import Part
 from models_store.targets import NAMED, Target
 from models_store.tasks.image.contract import IMAGE
 from models_store.tasks.task import Contract
@@ -40,6 +41,11 @@ def of_dataset(card: Mapping[str, Any]) -> Contract:
     """Return the contract of a dataset's card; the first releases had images alone, and their cards don't say so."""
     kind = card.get("examples", IMAGE.examples)
     return next(contract for contract in TASKS if contract.examples == kind)
+
+
+def previews() -> tuple[type[Part], ...]:
+    """Return the requests for contact sheets, of the tasks that draw any."""
+    return tuple(contract.preview for contract in TASKS if contract.preview is not None)
 
 
 def example() -> str:

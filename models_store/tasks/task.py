@@ -8,7 +8,9 @@ from models_store.datasets.example import Example, Inspected
 from models_store.datasets.manifest import ManifestEntry
 from models_store.datasets.report import Check
 from models_store.settings import Settings
+from models_store.spec import train
 from models_store.spec.facts import DatasetFacts
+from models_store.spec.part import Part
 from models_store.spec.train import ResolvedSpec, TrainSpec
 from models_store.targets import Name
 from models_store.tasks.codec import Codec
@@ -85,6 +87,13 @@ class Contract(Protocol):
 
     def thumbnail(self, data: bytes, *, facts: Mapping[str, Any], card: Mapping[str, Any], settings: Settings) -> bytes:
         """Return a small JPEG of an example, where `thumbnail_side` is given; `card` is its dataset's."""
+        raise NotImplementedError
+
+    preview: type[Part] | None = None
+    """what a contact sheet of changed examples may be asked for; none: the task draws none"""
+
+    def preview_spec(self, wanted: Any, *, dataset_id: str, facts: DatasetFacts) -> train.ResolvedSpec:  # noqa: ANN401  a `preview`
+        """Return the spec whose training would change examples as `wanted`, a `preview`, asks."""
         raise NotImplementedError
 
     # ---- predictions

@@ -1,5 +1,7 @@
 """Answers for results of jobs: a version, a child's figures, a search's winner, the spread of folds and repeats."""
 
+import operator
+from functools import reduce
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
@@ -7,7 +9,7 @@ from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_ser
 from models_store.jobs import kinds
 from models_store.jobs.job import Job
 from models_store.jobs.results import Tried
-from models_store.tasks.image.preview import Preview
+from models_store.tasks import rooms
 from service.answers.answer import Answer, ShapeOf
 
 State = Literal["queued", "running", "waiting", "succeeded", "failed", "canceled"]
@@ -32,7 +34,7 @@ class TakenUp(Answer):
     version: int
 
 
-Parameters = Annotated[dict[str, Any], ShapeOf(TakenUp | Preview | Changes)]
+Parameters = Annotated[dict[str, Any], ShapeOf(reduce(operator.or_, (TakenUp, *rooms.previews(), Changes)))]
 
 
 class Best(Answer):

@@ -192,14 +192,14 @@ def dataset_report(report: Document) -> Group:
 
 
 def image_table(images: Sequence[Document]) -> Sheet:
-    """Return one line per image of a dataset."""
+    """Return one line per example of a dataset."""
     rows = [
         (
             image["id"],
             escape(image["file"]),
             image["split"],
             escape(_learned(image)),
-            f"{image['width']} x {image['height']}",
+            NOTHING if image["width"] is None else f"{image['width']} x {image['height']}",
             size(image["size_bytes"]),
             ", ".join(image["findings"]) or NOTHING,
         )

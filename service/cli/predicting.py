@@ -141,7 +141,7 @@ def _unreadable(refusal: "Refused", batch: Sequence[Path]) -> dict[Path, str]:
 def _images(paths: Sequence[Path]) -> tuple[list[Path], int]:
     """Return the files that were named and the images in folders, in order; and how many other files these hold."""
     from models_store.archives.system_files import is_hidden, is_system  # noqa: PLC0415  as above
-    from models_store.tasks.image.formats import is_for_an_image  # noqa: PLC0415  `--help` is spared them
+    from models_store.tasks.rooms import TASKS  # noqa: PLC0415  `--help` is spared them
     from service.cli.folders import files_in  # noqa: PLC0415  as above
 
     images: dict[Path, None] = {}
@@ -154,7 +154,8 @@ def _images(paths: Sequence[Path]) -> tuple[list[Path], int]:
                     continue
                 with found.open("rb") as file:
                     head = file.read(HEAD_BYTES)
-                if is_for_an_image(inner, head) and not is_system(inner):
+                is_one = any(contract.is_example(inner, head) for contract in TASKS)
+                if is_one and not is_system(inner):
                     images[found] = None
                 else:
                     others += 1

@@ -14,7 +14,7 @@ from models_store.errors import NotFound, Unavailable
 from models_store.spec import wordings
 from models_store.storage.blobs import BlobMissing
 from models_store.tasks.rooms import TASKS
-from service.answers.images import DatasetImage, DatasetImageList, media_type_of
+from service.answers.images import OTHERWISE, DatasetImage, DatasetImageList, media_type_of
 from service.answers.stored_files import attachment, is_named, unchanged
 from service.auth import Owner
 from service.context import Context, Here
@@ -28,7 +28,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",  # the bytes are a stranger's
 }
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-STORED_TYPES = sorted({media_type for contract in TASKS for media_type in contract.stored_types.values()})
+STORED_TYPES = sorted({each for contract in TASKS for each in contract.stored_types.values()} | {OTHERWISE})
 THUMBNAIL_SIDE = max(contract.thumbnail_side or 0 for contract in TASKS)
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "`If-None-Match` names this very image"}}
 

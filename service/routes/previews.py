@@ -12,8 +12,8 @@ from models_store.errors import NotFound
 from models_store.jobs import store as jobs
 from models_store.jobs import submissions
 from models_store.jobs.job import TERMINAL
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
-from models_store.tasks.image.preview import Preview
+from models_store.spec.part import Part
+from models_store.tasks import rooms
 from service.answers.documents import Job
 from service.answers.jobs import described, respond
 from service.answers.stored_files import StoredFile
@@ -27,6 +27,7 @@ from service.routes.jobs import wake
 MOST_BYTES = 1 << 20
 POLL_S = 0.2
 
+BODIES = [{"$ref": f"#/components/schemas/{each.__name__}"} for each in rooms.previews()]
 PNG: dict[str, Any] = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
 
 router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
@@ -54,7 +55,7 @@ class PreviewNotThere(NotFound):
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": {"$ref": "#/components/schemas/Preview"},
+                    "schema": BODIES[0] if len(BODIES) == 1 else {"anyOf": BODIES},
                     "example": {"augmentation": [{"kind": "random_resized_crop"}, {"kind": "rand_augment"}]},
                 }
             },
@@ -76,8 +77,11 @@ async def preview(
     The pixels are changed by a worker, with the very code that trains; it takes this before any other job.
     """
     given = await bodies.parsed(request, await bodies.read_json(request, max_bytes=MOST_BYTES))
-    wanted = bodies.check(Preview, given)
-    job = await here.threads.writers.run(_submit, here, wanted, dataset_id=dataset_id, owner=owner)
+    dataset = await run_in_threadpool(datasets.find, here.database, dataset_id, owner=owner)
+    if dataset.contract.preview is None:
+        raise PreviewNotThere(f"dataset {dataset.id} has {dataset.contract.examples}, which can't be shown changed")
+    wanted = bodies.check(dataset.contract.preview, given)
+    job = await here.threads.writers.run(_submit, here, wanted, dataset)
     await wake(here, job)
     deadline = time.monotonic() + wait_s
     while job.state not in TERMINAL and time.monotonic() < deadline and not await request.is_disconnected():
@@ -103,22 +107,15 @@ def picture(job_id: JobId, here: Here, owner: Owner) -> Response:
     return _picture(here, jobs.find(here.database, job_id, owner=owner))
 
 
-def _submit(here: Context, wanted: Preview, *, dataset_id: str, owner: str) -> jobs.Job:
-    dataset = datasets.find(here.database, dataset_id, owner=owner)
+def _submit(here: Context, wanted: Part, dataset: datasets.Dataset) -> jobs.Job:
+    spec = dataset.contract.preview_spec(wanted, dataset_id=dataset.id, facts=datasets.facts(dataset))
     return submissions.submit(
         here.database,
-        owner=owner,
-        spec=_spec(wanted, dataset),
+        owner=dataset.owner,
+        spec=spec,
         settings=here.settings,
         action=submissions.Action("preview", wanted.model_dump(mode="json")),
     )[0]
-
-
-def _spec(wanted: Preview, dataset: datasets.Dataset) -> ResolvedSpec:
-    """Return the spec whose training would change images so."""
-    given = {"name": "preview", "dataset": dataset.id, "seed": wanted.seed, "compression": None}
-    asked = TrainSpec.model_validate(given | {"augmentation": wanted.augmentation, "regularizers": []})
-    return resolve(asked, datasets.facts(dataset))[0]
 
 
 def _picture(here: Context, job: jobs.Job) -> Response:

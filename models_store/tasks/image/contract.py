@@ -9,11 +9,13 @@ from models_store.datasets.example import Example, Inspected
 from models_store.datasets.manifest import ManifestEntry
 from models_store.datasets.report import Check
 from models_store.settings import Settings
+from models_store.spec import train
 from models_store.spec.facts import DatasetFacts, fitting_white
-from models_store.spec.train import ResolvedSpec, TrainSpec
+from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from models_store.targets import Name
 from models_store.tasks.image import checks
 from models_store.tasks.image.formats import ALLOWED, MEDIA_TYPES, is_for_an_image
+from models_store.tasks.image.preview import Preview
 from models_store.tasks.task import Contract, Passed
 
 if TYPE_CHECKING:
@@ -98,6 +100,14 @@ class ImageContract(Contract):
             max_pixels=settings.image_max_pixels,
             white_level=fitting_white(card.get("largest_16_bit") or LARGEST_VALUE),
         )
+
+    preview = Preview
+
+    def preview_spec(self, wanted: Preview, *, dataset_id: str, facts: DatasetFacts) -> train.ResolvedSpec:
+        """Return a spec with these augmentations, and nothing else that changes images."""
+        given = {"name": "preview", "dataset": dataset_id, "seed": wanted.seed, "compression": None}
+        asked = TrainSpec.model_validate(given | {"augmentation": wanted.augmentation, "regularizers": []})
+        return resolve(asked, facts)[0]
 
     example, examples = "image", "images"
     json_example = str
