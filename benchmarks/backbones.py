@@ -30,8 +30,10 @@ from torch.nn import functional
 from models_store.spec.network import Network
 from models_store.tasks.image.backbones.backbone import KINDS, Backbone
 from workers.export import sessions
-from workers.export.graph import INPUT, export
+from workers.export.graph import export
 from workers.tasks.image import backbones
+from workers.tasks.image.examples import INPUT
+from workers.tasks.image.served import served
 
 CLASSES = 10
 SMALL = 64
@@ -104,11 +106,7 @@ def try_one(part: Network, *, size: int) -> Row:
         path = Path(folder) / "net.onnx"
         began = time.monotonic()
         export(
-            net,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            size=size,
-            channels=3,
+            served(net, mean=(0.5,) * 3, std=(0.5,) * 3, size=size),
             opset=20,
             labels=[str(number) for number in range(CLASSES)],
             card={},

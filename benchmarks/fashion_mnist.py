@@ -21,7 +21,7 @@ from benchmarks.learning import device, learn
 from benchmarks.verdict import Goal, conclude
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import TrainSpec, resolve
-from workers.tasks.image.examples import ImageArrays
+from workers.training.examples import Examples
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "fashion-mnist"
 CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -80,7 +80,7 @@ def main() -> None:
     conclude("fashion_mnist", figures, goals=goals, binding=not options.quick)
 
 
-def read(folder: Path, *, step: int = 1) -> ImageArrays:
+def read(folder: Path, *, step: int = 1) -> Examples:
     """Return the published files as arrays, every `step`-th image of them; a tenth of the training images is `val`."""
     images, labels, splits = [], [], []
     for name, split in (("train", "train"), ("t10k", "test")):
@@ -93,7 +93,7 @@ def read(folder: Path, *, step: int = 1) -> ImageArrays:
         images.append(images_NHW1)
         labels.append(labels_N)
         splits.append(splits_N)
-    return ImageArrays(np.concatenate(images), np.concatenate(labels), np.concatenate(splits), CLASSES)
+    return Examples({"images": np.concatenate(images)}, np.concatenate(labels), np.concatenate(splits), CLASSES)
 
 
 def _bytes(path: Path, *, offset: int) -> npt.NDArray[np.uint8]:

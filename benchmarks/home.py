@@ -11,7 +11,8 @@ from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
-from workers.tasks.image.examples import ImageArrays, prepare
+from workers.tasks.image.examples import prepare
+from workers.training.examples import Examples
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Opened:
     facts: DatasetFacts
     home: "Home"
 
-    def arrays(self, spec: ResolvedSpec) -> ImageArrays:
+    def arrays(self, spec: ResolvedSpec) -> Examples:
         """Return the images as the spec sees them."""
         return prepare(
             datasets.read_manifest(self.home.blobs.local(self.dataset.manifest_blob)),

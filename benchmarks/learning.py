@@ -16,9 +16,9 @@ from models_store.spec.train import ResolvedSpec
 from workers.evaluation import bootstrap
 from workers.evaluation.metrics import evaluate
 from workers.tasks.image import net as task
-from workers.tasks.image.examples import ImageArrays
 from workers.training import feeds, loop, targets
 from workers.training.derived_specs import probing
+from workers.training.examples import Examples
 
 
 class Silent(Bystander):
@@ -59,7 +59,7 @@ def device() -> torch.device:
 
 def learn(
     spec: ResolvedSpec,
-    arrays: ImageArrays,
+    arrays: Examples,
     *,
     weights_dir: Path,
     reporter: Callable[[], Bystander] = Bystander,
@@ -81,8 +81,8 @@ def learn(
         )
     train_s = time.monotonic() - began
     rows = arrays.split("test")
-    probabilities_NK = feeds.probabilities(trained.classifier, arrays, rows, device=device())
-    labels_N = arrays.labels_N[rows]
+    probabilities_NK = feeds.probabilities(trained.learner, arrays, rows, device=device())
+    labels_N = arrays.targets[rows].astype(np.int64)
     metrics = evaluate(probabilities_NK, labels_N, arrays.classes)
     interval = bootstrap.classification(probabilities_NK, labels_N, samples=1000, seed=0)["accuracy"]
     assert interval is not None, "the accuracy of a test split is defined"

@@ -26,7 +26,7 @@ from benchmarks.learning import Silent, learn
 from benchmarks.verdict import Goal, conclude
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import TrainSpec, resolve
-from workers.tasks.image.examples import ImageArrays
+from workers.training.examples import Examples
 
 IMAGES_PER_CLASS = 50
 VAL_IMAGES_PER_CLASS = 20
@@ -119,21 +119,19 @@ def main() -> None:
     conclude("regularization", figures, goals=goals, binding=not (options.quick or options.only))
 
 
-def few_of(whole: ImageArrays, *, seed: int) -> ImageArrays:
+def few_of(whole: Examples, *, seed: int) -> Examples:
     """Return 50 training and 20 val images of each class, drawn by the seed, and all test images."""
     generator = np.random.default_rng(seed)
     kept = [whole.split("test")]
     for split, count in (("train", IMAGES_PER_CLASS), ("val", VAL_IMAGES_PER_CLASS)):
         rows = whole.split(split)
-        labels = whole.labels_N[rows]
+        labels = whole.targets[rows]
         kept += [generator.choice(rows[labels == number], count, replace=False) for number in range(len(CLASSES))]
     rows = np.sort(np.concatenate(kept))
-    return replace(
-        whole, images_NHWC=whole.images_NHWC[rows], targets=whole.targets[rows], splits_N=whole.splits_N[rows]
-    )
+    return replace(whole, inputs=whole.batch(rows), targets=whole.targets[rows], splits_N=whole.splits_N[rows])
 
 
-def run(asked: Document, arrays: ImageArrays, *, seed: int, epochs: int | None) -> Rights:
+def run(asked: Document, arrays: Examples, *, seed: int, epochs: int | None) -> Rights:
     """Return which test images are answered right after a run with one more thing than `BASE` has."""
     facts = DatasetFacts(
         len(arrays.split("train")), dict.fromkeys(CLASSES, IMAGES_PER_CLASS), median_side=28, grey=True

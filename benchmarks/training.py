@@ -41,10 +41,11 @@ from models_store.tasks.image.input import Input
 from workers.process.progress import Drained
 from workers.tasks.image import examples
 from workers.tasks.image import net as task
-from workers.tasks.image.examples import ImageArrays
 from workers.tasks.image.net import Classifier
 from workers.training import loop, precision
+from workers.training.examples import Array, Examples, Rows
 from workers.training.feeds import RawFeed
+from workers.training.learner import Raw
 
 WARM_STEPS = 2
 CLASSES = ["ants", "bees"]
@@ -97,17 +98,17 @@ class ReadyBatch(Classifier):
 
     ready: Tensor
 
-    def prepare(self, raw: Tensor, generator: Generator | None) -> Tensor:  # noqa: ARG002  that is the point
+    def prepare(self, raw: Raw, generator: Generator | None) -> Tensor:  # noqa: ARG002  that is the point
         """Return the batch."""
         return self.ready
 
 
-class ReadyArrays(ImageArrays):
+class ReadyArrays(Examples):
     """Arrays that copy nothing: the rows asked for are not looked up."""
 
-    def gather(self, rows: examples.Indices) -> Tensor:  # noqa: ARG002  that is the point
-        """Return a few bytes."""
-        return torch.zeros(1, dtype=torch.uint8)
+    def batch(self, rows: Rows) -> dict[str, Array]:  # noqa: ARG002  that is the point
+        """Return nothing."""
+        return {}
 
 
 def main() -> None:
@@ -148,11 +149,11 @@ def main() -> None:
     conclude("training", figures, goals=GOALS, binding=not options.quick)
 
 
-def our_loops(setup: Setup, arrays: ImageArrays, *, steps: int) -> dict[str, Callable[[], float]]:
+def our_loops(setup: Setup, arrays: Examples, *, steps: int) -> dict[str, Callable[[], float]]:
     """Return the runs of the real loop on one net: cached, augmented, ready batch; and cached, giving memory back."""
     name = chosen_precision(setup, arrays)
     print(f"{setup} trains in {name}", flush=True)
-    ready_arrays = ReadyArrays(arrays.images_NHWC, arrays.labels_N, arrays.splits_N, arrays.classes)
+    ready_arrays = ReadyArrays(arrays.inputs, arrays.targets, arrays.splits_N, arrays.classes)
     runs: dict[str, Callable[[], float]] = {}
     for label, parts, fed in (
         ("cached", [], arrays),
@@ -163,7 +164,8 @@ def our_loops(setup: Setup, arrays: ImageArrays, *, steps: int) -> dict[str, Cal
         classifier = task.build(spec, class_count=len(CLASSES), weights_dir=Path())
         if label == "ready batch":
             ready = ReadyBatch(classifier.backbone, classifier.head, mean=classifier.mean, std=classifier.std)
-            ready.ready = classifier.prepare(arrays.gather(np.arange(setup.batch)), None)
+            feed = RawFeed(classifier, arrays, device=torch.device("cpu"))
+            ready.ready = feed.batch(np.arange(setup.batch), None)
             classifier = ready
         stopwatch = functools.partial(Stopwatch, setup, steps=steps)
         runs[f"{setup} {label}"] = functools.partial(our_loop, classifier, fed, spec, stopwatch)
@@ -178,7 +180,7 @@ def giving_back(run: Callable[[], float]) -> float:
 
 
 def our_loop(
-    classifier: Classifier, arrays: ImageArrays, spec: ResolvedSpec, new_stopwatch: Callable[[], Stopwatch]
+    classifier: Classifier, arrays: Examples, spec: ResolvedSpec, new_stopwatch: Callable[[], Stopwatch]
 ) -> float:
     """Return images/s of some steps of the real loop."""
     stopwatch = new_stopwatch()
@@ -233,12 +235,12 @@ def endless(loader: "DataLoader[tuple[Tensor, Tensor]]") -> Iterator[tuple[Tenso
         yield from loader
 
 
-def chosen_precision(setup: Setup, arrays: ImageArrays) -> precision.Name:
+def chosen_precision(setup: Setup, arrays: Examples) -> precision.Name:
     """Return what `auto` takes for this net here."""
     spec = a_spec(setup, augmentation=[])
     classifier = task.build(spec, class_count=len(CLASSES), weights_dir=Path()).to(memory_format=torch.channels_last)
     feed, rows = RawFeed(classifier, arrays, device=torch.device("cpu")), np.arange(setup.batch)
-    labels = torch.from_numpy(arrays.labels_N[rows])
+    labels = torch.from_numpy(arrays.targets[rows])
     return precision.choose(
         "auto",
         classifier,
@@ -280,7 +282,7 @@ def write_photographs(folder: Path, *, count: int) -> Path:
     return folder
 
 
-def prepare(photographs: Path, folder: Path, *, size: int) -> ImageArrays:
+def prepare(photographs: Path, folder: Path, *, size: int) -> Examples:
     """Return the photographs as a worker prepares them for an input of a size in pixels."""
     files = sorted(photographs.glob("*/*.jpg"))
     with zipfile.ZipFile(folder / "images.zip", "w") as archive:

@@ -79,7 +79,7 @@ def _without_convolutions() -> str:
     """Return what becomes of pruning a net of one linear layer, the classes' own."""
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(28 * 28, 10))
     try:
-        prune(net, StructuredPruning(), size=28, channels=1)
+        prune(net, StructuredPruning(), example=torch.zeros(1, 1, 28, 28))
     except EspalierError as error:
         return error.detail
     return ""

@@ -5,6 +5,7 @@ from typing import Any
 from benchmarks import jobs, sensitive
 from benchmarks.compression_lines.setup import Setup, Shown
 from workers.tasks.image import net as task
+from workers.training.learner import save
 
 RUINOUS = 3.0  # octaves: most answers are lost
 HARMFUL = (2.25, 2.375, 2.5, 2.625)  # the first is taken that costs static int8 more than the gate allows
@@ -66,4 +67,4 @@ def _spread(setup: Setup, trained: jobs.Made, *, octaves: float) -> str:
     path = setup.home.blobs.local(trained.result["weights_blob"])
     net = task.restore(trained.spec, path, class_count=len(setup.clothes.dataset.card["classes"]))
     spread = sensitive.spread_channels(net, octaves=octaves)
-    return setup.home.blobs.put(task.save(spread, setup.folder / "spread.safetensors")).sha256
+    return setup.home.blobs.put(save(spread, setup.folder / "spread.safetensors")).sha256

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks import fashion_mnist, jobs
 from benchmarks.home import Home, Opened
 from benchmarks.verdict import Goal
-from workers.tasks.image.examples import ImageArrays
+from workers.training.examples import Examples
 
 SAMPLES = Path(__file__).parent.parent.parent / "samples"
 STEPS = {"train": 4, "val": 2, "test": 1}
@@ -108,13 +108,13 @@ class Setup:
         return jobs.train(self.clothes, RESNET | (quickly if self.quick else {}))
 
 
-def write_archive(arrays: ImageArrays, target: Path, *, steps: Mapping[str, int]) -> None:
+def write_archive(arrays: Examples, target: Path, *, steps: Mapping[str, int]) -> None:
     """Write every so many grey images of each split as a zip of `<split>/<class>/<number>.png`."""
     rows = np.concatenate([arrays.split(split)[::step] for split, step in steps.items()])
     with zipfile.ZipFile(target.with_suffix(".part"), "w") as archive:
         for row in rows:
             file = BytesIO()
-            Image.fromarray(np.asarray(arrays.images_NHWC[row, :, :, 0])).save(file, "PNG", compress_level=1)
-            folder = f"{arrays.splits_N[row]}/{arrays.classes[arrays.labels_N[row]]}"
+            Image.fromarray(np.asarray(arrays.inputs["images"][row, :, :, 0])).save(file, "PNG", compress_level=1)
+            folder = f"{arrays.splits_N[row]}/{arrays.classes[int(arrays.targets[row])]}"
             archive.writestr(f"{folder}/{row:05}.png", file.getvalue())
     target.with_suffix(".part").rename(target)

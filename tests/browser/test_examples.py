@@ -12,7 +12,7 @@ from benchmarks import browser
 from tests.browser.photographs import SIZE, label_outputs, photographs, write_looking_net, write_measuring_net
 from tests.samples import quick_settings
 from tests.service.live_service import running
-from workers.export import any_size
+from workers.tasks.image import any_size
 
 in_a_browser = pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
 

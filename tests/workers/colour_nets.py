@@ -9,16 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from models_store.settings import Settings
 from models_store.targets import Activation
 from models_store.tasks.image import codec
+from models_store.tasks.image.codec import ImageCodec
 from models_store.tasks.image.input import Input
 from tests.samples import a_png, a_train_spec
 from workers.export.graph import export
 from workers.tasks.image.net import Classifier, build
+from workers.tasks.image.served import served
 
 SIZE = 32
 LABELS = ["blue", "green", "red"]
 DECODING = Input(size=SIZE)
+CODEC = ImageCodec.of(DECODING.model_dump(mode="json"), Settings())
 CARD = {"task": "image_classification", "note": "für alle"}
 IMAGES = 96
 
@@ -58,7 +62,7 @@ def a_net(kind: str = "small_cnn", *, size: int = SIZE, **backbone: object) -> C
 def _learned_state() -> dict[str, torch.Tensor]:
     net, data = a_net().train(), leaves()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
-    inputs = net.prepare(torch.from_numpy(data.images_NHWC[data.train]), None)
+    inputs = net.prepare({"images": torch.from_numpy(data.images_NHWC[data.train])}, None)
     labels = torch.from_numpy(data.labels_N[data.train])
     for _ in range(8):
         optimizer.zero_grad()
@@ -76,22 +80,17 @@ def a_learned_net() -> Classifier:
 
 def torch_probabilities(net: Classifier, images_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
     with torch.no_grad():
-        return net(net.prepare(torch.from_numpy(images_NHWC), None)).softmax(dim=1).numpy()
+        return net(net.prepare({"images": torch.from_numpy(images_NHWC)}, None)).softmax(dim=1).numpy()
 
 
 def export_net(
     net: Classifier, path: Path, *, size: int = SIZE, opset: int = 20, activation: Activation = "softmax"
 ) -> Path:
     export(
-        net,
-        mean=net.mean,
-        std=net.std,
-        size=size,
-        channels=len(net.mean),
+        served(net, mean=net.mean, std=net.std, size=size, activation=activation),
         opset=opset,
         labels=LABELS,
         card=CARD,
         path=path,
-        activation=activation,
     )
     return path

@@ -12,9 +12,9 @@ from torch import nn
 
 from models_store.spec.train import ResolvedSpec
 from workers.tasks.image import net
-from workers.tasks.image.examples import ImageArrays
 from workers.tasks.image.net import Classifier
 from workers.training import loop, regularizers
+from workers.training.examples import Examples
 from workers.training.loop import Trained
 
 CLASSES = ["blue", "red"]
@@ -84,14 +84,14 @@ def ticking(seconds: float = 1.0) -> Callable[[], float]:
     return clock
 
 
-def some_arrays(*, train: int = 33, val: int = 12, test: int = 0, size: int = 32, channels: int = 3) -> ImageArrays:
+def some_arrays(*, train: int = 33, val: int = 12, test: int = 0, size: int = 32, channels: int = 3) -> Examples:
     """Return noisy images of two classes, told apart by their brightness."""
     count = train + val + test
     random = np.random.default_rng(0)
     labels_N = np.arange(count) % 2
     images_NHWC = random.integers(0, 150, (count, size, size, channels)) + 60 * labels_N[:, None, None, None]
     splits_N = np.array(["train"] * train + ["val"] * val + ["test"] * test, dtype="<U5")
-    return ImageArrays(images_NHWC.astype(np.uint8), labels_N.astype(np.int64), splits_N, CLASSES)
+    return Examples({"images": images_NHWC.astype(np.uint8)}, labels_N.astype(np.int64), splits_N, CLASSES)
 
 
 class Blocks(nn.Sequential):
@@ -129,7 +129,7 @@ def a_classifier(spec: ResolvedSpec, *, weights_dir: Path = Path("unused")) -> C
 
 def run(
     spec: ResolvedSpec,
-    arrays: ImageArrays,
+    arrays: Examples,
     *,
     classifier: Classifier | None = None,
     reporter: Recorder | None = None,
@@ -139,7 +139,7 @@ def run(
     teacher: Classifier | None = None,
     device: torch.device = CPU,
     epoch_s: float | None = None,
-) -> Trained[Classifier]:
+) -> Trained:
     return loop.train(
         classifier or a_classifier(spec),
         arrays,

@@ -17,6 +17,8 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
+from workers.training.learner import Prepared
+
 Importance = Callable[[Any], Tensor | None]
 """a group of torch-pruning's → what each of its channels is worth (C,); None where it can't tell"""
 Worth = Callable[[nn.Linear], Tensor]
@@ -52,7 +54,7 @@ class Bundle(Protocol):
         ...
 
 
-def find(net: nn.Module, example_NCHW: Tensor) -> list[Bundle]:
+def find(net: nn.Module, example: Prepared) -> list[Bundle]:
     """Return the bundles of `net`, in its order; its weights have to be trainable.
 
     The outputs of its last linear layer are in none: they are the classes.
@@ -62,7 +64,7 @@ def find(net: nn.Module, example_NCHW: Tensor) -> list[Bundle]:
     if attends(net):
         found += [*_hidden_units(net), *_heads(net)]
     else:
-        found += _channels(net, example_NCHW)
+        found += _channels(net, example)
     return sorted(found, key=lambda bundle: places[bundle.name])
 
 
@@ -99,12 +101,12 @@ class Channels:
         self.graph.get_pruning_group(root.target.module, root.handler, indexes).prune(record_history=False)
 
 
-def _channels(net: nn.Module, example_NCHW: Tensor) -> Iterator[Channels]:
+def _channels(net: nn.Module, example: Prepared) -> Iterator[Channels]:
     names = {module: name for name, module in net.named_modules()}
     last = [module for module in net.modules() if isinstance(module, nn.Linear)][-1:]
     graph = torch_pruning.DependencyGraph()
     with torch.enable_grad():
-        graph.build_dependency(net, example_inputs=example_NCHW)
+        graph.build_dependency(net, example_inputs=example)
     for group in graph.get_all_groups(ignored_layers=last):
         sets = max(_sets(graph, dependency) for dependency, _ in group)
         yield Channels(names[group[0].dep.target.module], len(group[0].idxs) // sets, sets, graph, group)

@@ -21,6 +21,7 @@ from workers.compression import origins
 from workers.compression.folding import LAYERS, traced
 from workers.compression.origins import Origin
 from workers.compression.quantization.failures import QuantizationImpossible
+from workers.training.learner import Prepared
 
 MOMENTUM = 0.01  # of a batch in a range, as in torch's own moving average
 LEVELS = 255  # steps between the lowest and the highest of unsigned 8 bits
@@ -124,7 +125,7 @@ def rounding_of(quantised: onnx.ModelProto, prepared: onnx.ModelProto, *, per_ch
     return Rounding(dict(counts), ranges, layers, in_float, per_channel=per_channel)
 
 
-def simulate(folded: nn.Module, example_BCHW: Tensor, rounding: Rounding, *, kept: Mapping[str, Tensor]) -> Simulated:
+def simulate(folded: nn.Module, example: Prepared, rounding: Rounding, *, kept: Mapping[str, Tensor]) -> Simulated:
     """Return a net that answers as an int8 file of `folded` that rounds so, and that trains.
 
     Its weights have the names that they have in `folded`, a net without batch norms after layers. It is a graph of the
@@ -135,7 +136,7 @@ def simulate(folded: nn.Module, example_BCHW: Tensor, rounding: Rounding, *, kep
         QuantizationImpossible: if a layer's rounding can't be simulated, too little of all that the file rounds can,
             or the net multiplies activations by each other, as attention does.
     """
-    net = traced(folded, example_BCHW)
+    net = traced(folded, example)
     layers = {origins.layer_name(node): node for node in net.graph.nodes if node.target in LAYERS}
     _refuse_what_is_not_simulated(net.graph, [name for name in rounding.layers if name not in layers])
     if not rounding.layers:
@@ -150,7 +151,7 @@ def simulate(folded: nn.Module, example_BCHW: Tensor, rounding: Rounding, *, kep
         _insert_after(net, weight, f"rounded.weight{number}", rounded)
     net.graph.lint()
     net.recompile()
-    simulated = Simulated(net.to(example_BCHW.device), activations)
+    simulated = Simulated(net.to(example.device), activations)
     total, places = sum(rounding.tensors.values()), simulated.places_of(rounding)
     if places < LEAST_SIMULATED * total:
         raise QuantizationImpossible(

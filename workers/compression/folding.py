@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from workers.compression.quantization.failures import QuantizationImpossible
+from workers.training.learner import Prepared
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -27,7 +28,7 @@ LAYERS = (
 )  # fmt: skip
 
 
-def traced(net: nn.Module, example_BCHW: Tensor) -> fx.GraphModule:
+def traced(net: nn.Module, example: Prepared) -> fx.GraphModule:
     """Return the net in evaluation mode as a graph of ATen operators without side effects, for any size of batch.
 
     Its parameters and buffers are the net's own, by the names they have there. Both are on one device.
@@ -37,7 +38,7 @@ def traced(net: nn.Module, example_BCHW: Tensor) -> fx.GraphModule:
     """
     try:
         program = torch.export.export(
-            net.eval(), (example_BCHW,), dynamic_shapes=({0: torch.export.Dim("N")},)
+            net.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("N")},)
         ).run_decompositions({})
         module = program.module(check_guards=False)
     except Exception as error:  # the tracer fails on what it does not know in any way
@@ -51,7 +52,7 @@ def traced(net: nn.Module, example_BCHW: Tensor) -> fx.GraphModule:
     return fx.GraphModule(module, module.graph)  # the exporter's own class refuses `train()`
 
 
-def fold_norms(net: Net, example_BCHW: Tensor) -> Net:
+def fold_norms(net: Net, example: Prepared) -> Net:
     """Return a copy of the net, on the CPU and in evaluation mode, whose norms after a layer are part of that layer.
 
     Norms elsewhere stay. The copy's layers have the names that they had, and every weight of it can be trained.
@@ -60,7 +61,7 @@ def fold_norms(net: Net, example_BCHW: Tensor) -> Net:
         QuantizationImpossible: if the net can't be traced, or answers differently without its norms.
     """
     folded = copy.deepcopy(net).cpu().eval()
-    for layer_name, norm_name in _pairs(traced(folded, example_BCHW).graph):
+    for layer_name, norm_name in _pairs(traced(folded, example).graph):
         layer, norm = folded.get_submodule(layer_name), folded.get_submodule(norm_name)
         assert isinstance(norm, _BatchNorm), "batch norm's operator is batch norm's"
         assert norm.running_mean is not None, "in evaluation, a norm without statistics is another operator"
@@ -77,7 +78,7 @@ def fold_norms(net: Net, example_BCHW: Tensor) -> Net:
         parent, _, child = norm_name.rpartition(".")
         setattr(folded.get_submodule(parent), child, _rest_of(norm))
     folded.requires_grad_(requires_grad=True)
-    inputs_BCHW = torch.randn(example_BCHW.shape, generator=torch.Generator().manual_seed(0))
+    inputs_BCHW = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected, given = copy.deepcopy(net).cpu().eval()(inputs_BCHW), folded(inputs_BCHW)
     if not bool((expected - given).abs().max() <= TOLERANCE * expected.abs().max()):  # not so of what is no number

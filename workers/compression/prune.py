@@ -17,14 +17,14 @@ from typing import Generic, TypeVar
 
 import torch
 import torch_pruning
-from torch import Tensor, nn
+from torch import nn
 
 from models_store.errors import Invalid
 from models_store.spec.pruning import StructuredPruning
 from workers.compression import bundles, importance, widths
 from workers.compression.importance import Backward
 from workers.compression.widths import Studied, Widths
-from workers.training.learner import Learner
+from workers.training.learner import Learner, Prepared
 
 Net = TypeVar("Net", bound=nn.Module)
 Cut = dict[str, list[int]]
@@ -52,7 +52,7 @@ class PruningImpossible(Invalid):
 
 @dataclass(frozen=True)
 class PruningFacts:
-    """What the cut did. MACs are multiply-accumulate operations for one image; channels are those of all cut layers."""
+    """What the cut did. MACs are multiply-accumulate operations per example; channels are those of all cut layers."""
 
     macs_before: int
     macs_after: int
@@ -70,22 +70,23 @@ class PruningFacts:
 class Pruned(Generic[Net]):
     """The smaller net, how to make its shape again, and what it saves."""
 
-    classifier: Net
+    net: Net
     cuts: Cuts
     facts: PruningFacts
 
 
 def prune(
-    classifier: Net,
+    parent: Net,
     part: StructuredPruning,
     *,
-    size: int,
-    channels: int,
+    example: Prepared,
     seed: int = 0,
     backward: Backward | None = None,
     choose: Choose | None = None,
 ) -> Pruned[Net]:
-    """Return a smaller copy of `classifier` (float (N, channels, size, size) → logits (N, K)); it stays as it is.
+    """Return a smaller copy of `parent` (prepared inputs → logits (N, K)); it stays as it is.
+
+    `example` are prepared inputs of one example, by which the net is traced.
 
     Left out, `choose` is what `part.ratio` says (see `widths.ladder`). The classes, the outputs of the last linear
     layer, always stay, and so does something of every layer. The copy is on the CPU, in evaluation mode, and every
@@ -95,21 +96,20 @@ def prune(
     Raises:
         PruningImpossible: if a weight is not finite, the net can't be traced, or nothing can be removed as asked.
     """
-    found = study(classifier, part, size=size, channels=channels, seed=seed, backward=backward)
+    found = study(parent, part, example=example, seed=seed, backward=backward)
     chosen = (choose or at_ratio(part))(found)
     cut = leaving(found, chosen)
     if not cut:
         raise nothing_leaves(found, part)
-    net = remove(classifier, cut, size=size, channels=channels)
-    return Pruned(net, [cut], compare(classifier, net, size=size, channels=channels))
+    net = remove(parent, cut, example=example)
+    return Pruned(net, [cut], compare(parent, net, example=example))
 
 
 def study(
-    classifier: nn.Module,
+    parent: nn.Module,
     part: StructuredPruning,
     *,
-    size: int,
-    channels: int,
+    example: Prepared,
     seed: int = 0,
     backward: Backward | None = None,
 ) -> list[Studied]:
@@ -118,10 +118,10 @@ def study(
     Raises:
         PruningImpossible: as `prune`.
     """
-    _refuse_what_can_not_be_ranked(classifier, part)
-    net = _trainable_copy(classifier)
+    _refuse_what_can_not_be_ranked(parent, part)
+    net = _trainable_copy(parent)
     with told_in_our_words():
-        found = bundles.find(net, torch.zeros(1, channels, size, size))
+        found = bundles.find(net, example)
         if part.importance == "taylor":
             assert backward is not None, "gradients come of a loss"
             with torch.enable_grad():
@@ -172,43 +172,41 @@ def nothing_leaves(found: Sequence[Studied], part: StructuredPruning) -> Pruning
     )
 
 
-def remove(classifier: Net, cut: Cut, *, size: int, channels: int) -> Net:
+def remove(parent: Net, cut: Cut, *, example: Prepared) -> Net:
     """Return a copy of the net, as `prune` has it, without the units of the cut.
 
     Raises:
         PruningImpossible: if the net can't be traced, a layer has nothing left, or it does not run without them.
     """
-    net = _trainable_copy(classifier)
-    example_NCHW = torch.zeros(1, channels, size, size)
+    net = _trainable_copy(parent)
     with told_in_our_words():
-        for bundle in bundles.find(net, example_NCHW):
+        for bundle in bundles.find(net, example):
             if cut.get(bundle.name):
                 bundle.remove(cut[bundle.name])
                 _refuse_empty_layers(net)
         net.zero_grad(set_to_none=True)
         with torch.no_grad():
-            net(example_NCHW)
+            net(example)
     return net
 
 
-def restructure(classifier: Net, cuts: Cuts, *, size: int, channels: int) -> Net:
-    """Return a copy of `classifier`, a net of the parent's shape, with the shape that the cuts gave.
+def restructure(parent: Net, cuts: Cuts, *, example: Prepared) -> Net:
+    """Return a copy of `parent`, or of a net of its shape, with the shape that the cuts gave.
 
-    Its weights are those of `classifier` at the places left; a state of the pruned net loads into it strictly. A
+    Its weights are those of `parent` at the places left; a state of the pruned net loads into it strictly. A
     learner comes back unfrozen, as from `prune`.
     """
-    net = classifier
+    net = parent
     for cut in cuts:
-        net = remove(net, cut, size=size, channels=channels)
+        net = remove(net, cut, example=example)
     return net
 
 
-def compare(parent: nn.Module, pruned: nn.Module, *, size: int, channels: int) -> PruningFacts:
+def compare(parent: nn.Module, pruned: nn.Module, *, example: Prepared) -> PruningFacts:
     """Return what `pruned` saves against the net that it was cut from, in one cut or in several."""
-    example_NCHW = torch.zeros(1, channels, size, size)
     with told_in_our_words():
         (macs_before, parameters_before), (macs_after, parameters_after) = (
-            _count(net, example_NCHW) for net in (parent, pruned)
+            _count(net, example) for net in (parent, pruned)
         )
     before, after = _widths(parent), _widths(pruned)
     cut = [name for name, width in before.items() if after[name] < width]
@@ -270,15 +268,15 @@ def _refuse_empty_layers(net: nn.Module) -> None:
         )
 
 
-def _trainable_copy(classifier: Net) -> Net:
-    copied = copy.deepcopy(classifier).cpu().eval().requires_grad_(requires_grad=True)
+def _trainable_copy(net: Net) -> Net:
+    copied = copy.deepcopy(net).cpu().eval().requires_grad_(requires_grad=True)
     if isinstance(copied, Learner):
         copied.freeze("none")  # what is frozen is left out of the autograd graph, by which layers are found
     return copied
 
 
-def _count(net: nn.Module, example_NCHW: Tensor) -> tuple[int, int]:
-    macs, parameters = torch_pruning.utils.count_ops_and_params(_trainable_copy(net), example_NCHW)
+def _count(net: nn.Module, example: Prepared) -> tuple[int, int]:
+    macs, parameters = torch_pruning.utils.count_ops_and_params(_trainable_copy(net), example)
     return int(macs), int(parameters)
 
 

@@ -9,9 +9,9 @@ they would be another net's: its weights are good with rounding alone. No random
 part.
 """
 
-# N images, B batch, C channel, H height, W width
+# N examples, K class or label
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -22,9 +22,10 @@ import onnx
 import torch
 from onnxruntime.quantization import TensorsData
 from onnxruntime.quantization.calibrate import TensorData
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from models_store.spec.quantization import QatInt8, StaticInt8
+from models_store.spec.train import ResolvedSpec
 from models_store.tasks.rooms import target_of
 from workers.compression import origins, sparsity
 from workers.compression.fake_quantization import RoundedActivation, Rounding, rounding_of, simulate
@@ -32,78 +33,77 @@ from workers.compression.folding import fold_norms
 from workers.compression.origins import Origin
 from workers.compression.quantization import graphs
 from workers.compression.quantization.accuracy import judge_of
-from workers.compression.quantization.calibration import CalibrationImages, read_ranges
+from workers.compression.quantization.calibration import CalibrationExamples, read_ranges
 from workers.compression.quantization.positions import QUANTISED, kept_in_float
 from workers.compression.quantization.static import calibration_facts, rounded
 from workers.evaluation.calibration import Temperature
+from workers.evaluation.temperature import temperature_of
 from workers.export.graph import export
 from workers.process.progress import Reporter, Stretch
-from workers.stages import evaluate
-from workers.stages.context import Variant, Work, identity
-from workers.stages.train import train_stage
-from workers.tasks.image.examples import ImageArrays
-from workers.tasks.image.net import Classifier
+from workers.tasks.task import Task
 from workers.training import targets
-from workers.training.derived_specs import recovery
+from workers.training.examples import Examples
 from workers.training.feeds import RawFeed, infer
+from workers.training.learner import Learner
 from workers.training.precision import Precision
 
 PREPARED, TRAINED = 0.1, 0.9  # of the progress
 BATCH = 64
-SPARSE = ("unstructured_l1", "n_m")
 NOTHING: Mapping[Origin, RoundedActivation] = MappingProxyType({})
 
 
 def make(
-    work: Work,
-    arrays: ImageArrays,
+    net: Learner,
     *,
-    source: Variant,
     part: QatInt8,
-    images: CalibrationImages,
+    task: Task,
+    spec: ResolvedSpec,
+    examples: Examples,
+    calibration: CalibrationExamples,
+    keeps_zeros: bool,
+    train: Callable[[Learner, Reporter], int],
+    card: Mapping[str, Any],
     target: Path,
+    device: torch.device,
     reporter: Reporter,
 ) -> dict[str, Any]:
-    """Write the int8 file of a form's net, trained on with simulated rounding; return what its card says.
+    """Write the int8 file of a net, trained on with simulated rounding; return what its card says.
 
-    The checkpoints' stage is the file's name. Zeros of a net that was pruned for size stay zeros. When the file of the
-    trained net has no better validation accuracy than that of the start, which is what static quantisation gives, the
-    start is kept, as epoch 0; where both are alike, the simulation's loss decides. The file has a temperature of its
-    own.
+    `train` trains a learner by the spec's recipe for recovery and returns its best epoch. With `keeps_zeros`, the zeros
+    of a net that was pruned for size stay zeros. `card` is what the file says of where it came from. When the file of
+    the trained net has no better validation accuracy than that of the start, which is what static quantisation gives,
+    the start is kept, as epoch 0; where both are alike, the simulation's loss decides. The file has a temperature of
+    its own.
 
     Raises:
         QuantizationImpossible: if the net can't be traced or folded, or its rounding is not simulated.
         Drained: if the reporter asked to stop; the training is in the checkpoints.
         Invalid: if the training fails by the spec's or the data's own fault, see `workers.training.failures`.
     """
-    assert source.net is not None, "what trains on is a net"
-    size, channels = work.spec.input.size, work.spec.input.channels
-    assert size is not None, "the spec is resolved"
     reporter.progress(0.0)
-    example_BCHW = torch.zeros(2, channels, size, size)
-    folded = fold_norms(source.net, example_BCHW)
+    example = task.trace_input(spec, count=2)
+    folded = fold_norms(net, example)
     reporter.progress(PREPARED / 3)
     static = StaticInt8(calibration_images=part.calibration_images, per_channel=part.per_channel)
-    files = _Files(work, target, images, static)
+    files = _Files(task, spec, target, calibration, static, labels=examples.classes, card=card)
     rounding = files.write(folded)
     reporter.progress(2 * PREPARED / 3)
-    kept = sparsity.zeros_of(folded) if (source.made_by or {}).get("kind") in SPARSE else {}
-    simulated = simulate(folded.to(work.device), example_BCHW.to(work.device), rounding, kept=kept)
-    student = _Student(simulated.net, of=source.net)
-    judge = judge_of(target_of(work.spec.task), arrays)
+    kept = sparsity.zeros_of(folded) if keeps_zeros else {}
+    simulated = simulate(folded.to(device), example.to(device), rounding, kept=kept)
+    student = net.around(simulated.net)
+    judge = judge_of(target_of(spec.task), examples)
     start = _Candidate(
         {name: tensor.detach().to("cpu", copy=True) for name, tensor in student.state_dict().items()},
         accuracy=judge(target, lambda _: reporter.progress(PREPARED)),
-        loss=_loss(work, arrays, student),
+        loss=_loss(student, examples, spec=spec, device=device),
         best_epoch=0,
     )
-    told = Stretch(reporter, start=PREPARED, end=TRAINED, prefix=f"{target.stem.replace('-', '_')}_")
-    spec = recovery(work.spec, epochs=part.epochs, lr_scale=part.lr_scale)
-    best_epoch = train_stage(work, student, arrays, spec=spec, stage=target.stem, reporter=told).best_epoch
+    prefix = f"{target.stem.replace('-', '_')}_"
+    best_epoch = train(student, Stretch(reporter, start=PREPARED, end=TRAINED, prefix=prefix))
 
     def write() -> Temperature | None:
         _take_back(folded, simulated.net, kept)
-        temperature = evaluate.temperature_of(work, student, arrays)
+        temperature = temperature_of(student, examples, spec=spec, device=device)
         files.write(folded, trained=simulated.activations, divisor=temperature.value if temperature else 1.0)
         return temperature
 
@@ -111,7 +111,7 @@ def make(
     trained = _Candidate(
         student.state_dict(),
         accuracy=judge(target, lambda done: reporter.progress(TRAINED + (1 - TRAINED) * done)),
-        loss=_loss(work, arrays, student),
+        loss=_loss(student, examples, spec=spec, device=device),
         best_epoch=best_epoch,
     )
     chosen = trained
@@ -125,7 +125,7 @@ def make(
         student.load_state_dict(start.state)
         temperature = write()
     return (
-        calibration_facts(static, len(images))
+        calibration_facts(static, len(calibration))
         | {"layers": len(rounding.layers) + len(rounding.float_layers), "float_layers": rounding.float_layers}
         | {"rounded": sum(rounding.tensors.values()), "simulated": simulated.places_of(rounding)}
         | {"epochs": part.epochs, "best_epoch": chosen.best_epoch}
@@ -144,46 +144,34 @@ class _Candidate:
     best_epoch: int
 
 
-class _Student(Classifier):
-    """The simulated net in the place of the one that it was made of: it is fed alike, and all of it trains."""
-
-    def __init__(self, net: fx.GraphModule, *, of: Classifier) -> None:
-        super().__init__(net, nn.Identity(), mean=of.mean, std=of.std, augmentation=of.augmentation, size=of.size)
-
-
 @dataclass(frozen=True)
 class _Files:
     """How the int8 file is made of a net without batch norms: static quantisation, but for ranges that were trained."""
 
-    work: Work
+    task: Task
+    spec: ResolvedSpec
     target: Path
-    images: CalibrationImages
+    calibration: CalibrationExamples
     part: StaticInt8
+    labels: list[str]
+    card: Mapping[str, Any]
 
     def write(
-        self, folded: Classifier, *, trained: Mapping[Origin, RoundedActivation] = NOTHING, divisor: float = 1.0
+        self, folded: Learner, *, trained: Mapping[Origin, RoundedActivation] = NOTHING, divisor: float = 1.0
     ) -> Rounding:
         """Write the file; return what it rounds."""
-        work, spec = self.work, self.work.spec
-        assert spec.input.size is not None, "the spec is resolved"
-        activation = target_of(spec.task).activation
+        activation = target_of(self.spec.task).activation
         exported = self.target.with_suffix(".float.onnx")
         try:
             export(
-                folded,
-                mean=folded.mean,
-                std=folded.std,
-                size=spec.input.size,
-                channels=spec.input.channels,
-                opset=spec.export.opset,
-                labels=work.dataset.classes,
-                card=identity(work) | {"form": self.target.stem, "temperature": divisor},
+                self.task.served(folded, self.spec, temperature=divisor),
+                opset=self.spec.export.opset,
+                labels=self.labels,
+                card={**self.card, "form": self.target.stem, "temperature": divisor},
                 path=exported,
-                activation=activation,
-                temperature=divisor,
             )
             with graphs.prepared(exported, beside=self.target) as path:
-                ranges = read_ranges(path, self.images, part=self.part, operators=QUANTISED)
+                ranges = read_ranges(path, self.calibration, part=self.part, operators=QUANTISED)
                 prepared = onnx.load(path)
             _put(ranges, origins.in_file(prepared.graph), trained)
             kept = kept_in_float(prepared.graph, activation)
@@ -210,9 +198,9 @@ def _take_back(folded: nn.Module, net: nn.Module, kept: sparsity.Masks) -> None:
     folded.load_state_dict(state | {name: state[name] * mask.to(device) for name, mask in kept.items()})
 
 
-def _loss(work: Work, arrays: ImageArrays, student: Classifier) -> float:
+def _loss(student: Learner, examples: Examples, *, spec: ResolvedSpec, device: torch.device) -> float:
     """Return the simulation's loss on the validation split."""
-    rows, aim = arrays.split("val"), targets.build(work.spec.task, arrays)
-    feed = RawFeed(student.to(work.device), arrays, device=work.device)
-    logits_NK = infer(feed, rows, batch_size=BATCH, precision=Precision("fp32", work.device))
+    rows, aim = examples.split("val"), targets.build(spec.task, examples)
+    feed = RawFeed(student.to(device), examples, device=device)
+    logits_NK = infer(feed, rows, batch_size=BATCH, precision=Precision("fp32", device))
     return aim.epoch_metrics(logits_NK.cpu(), aim.of(rows))["val_loss"]

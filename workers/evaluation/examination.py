@@ -40,8 +40,8 @@ class Split:
     outputs_NK: Scores  # noqa: N815  the shape is part of the name
     targets: npt.NDArray[Any]
     files: Sequence[str]
-    pixels: Callable[[int], npt.NDArray[np.uint8]]
-    """place in the split → the image (H, W, C), as the net sees it"""
+    show: Callable[[int], npt.NDArray[np.uint8] | None]
+    """place in the split → the example as a picture (H, W, C); None where there is nothing to see"""
     averaged_NK: Scores | None = None  # noqa: N815  as above
 
 
@@ -164,8 +164,8 @@ def _pictures_of_rows(section: Section, *, temperature: float, split: str) -> li
 
 def _with_mistakes(split: Split, section: Section, pictures: list[Picture | None], mistakes: list[Mistake]) -> Examined:
     section["mistakes"] = [mistake.told for mistake in mistakes]
-    images = [split.pixels(mistake.place) for mistake in mistakes]
-    sheet = contact_sheet.sheet(images, [mistake.caption for mistake in mistakes], split=split.name)
+    shown = [(picture, each.caption) for each in mistakes if (picture := split.show(each.place)) is not None]
+    sheet = contact_sheet.sheet([picture for picture, _ in shown], [caption for _, caption in shown], split=split.name)
     return Examined(section, [picture for picture in (*pictures, sheet) if picture is not None])
 
 

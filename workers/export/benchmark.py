@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from workers.export import sessions
 from workers.export.figures import Figures, Measurement, Unmeasurable
 from workers.export.sessions import Device
 from workers.process.progress import part_of
+from workers.training.examples import Inputs
 
-# N images, H height, W width, C channel, K class or label (1 for a number)
+# N examples, K class or label (1 for a number)
 
 
 class BenchmarkFailed(Exception):
@@ -34,7 +36,7 @@ def benchmark(
     variants: Mapping[str, Path],
     *,
     baseline: str,
-    images: Path,
+    inputs: Mapping[str, Path],
     truths: NDArray[Any],
     splits: Mapping[str, NDArray[np.int64]],
     parents: Mapping[str, str | None] | None = None,
@@ -45,31 +47,31 @@ def benchmark(
     limit_s: float = 180.0,
     report: Callable[[float], None] = lambda _: None,
 ) -> dict[Provider, dict[str, Measurement]]:
-    """Measure the variants' files on real images, on each provider that this host has; provider → variant → figures.
+    """Measure the variants' files on real examples, on each provider that this host has; provider → variant → figures.
 
-    `images` is a .npy file of uint8 (N, H, W, C), `truths` what is true of each image, int64 (N,), float32 (N, K)
-    or float32 (N, 1). `splits` are the indexes of `val` (at least one image) and `test`; a split without images gets no
-    accuracy. `parents` says what each variant was made from (left out: the baseline).
+    `inputs` are .npy files, one per input of the variants' files, `truths` what is true of each example: int64 (N,),
+    float32 (N, K) or float32 (N, 1). `splits` are the indexes of `val` (at least one example) and `test`; a split
+    without examples gets no accuracy. `parents` says what each variant was made from (left out: the baseline).
 
     Timing takes about `budget_s` for two variants and half of that for each more (more where a call is slower than its
-    share), accuracy as long as the images take, on `threads` threads. After about `limit_s` of wall time for all of it,
-    on a host that is busy or slow, fewer images are answered and fewer rounds timed: at least what an interval needs,
-    and the figures say how many. The CPU is always measured, CUDA where `device` allows it and a session really runs on
-    it. `report` is told the fraction done; when it raises, the process is killed.
+    share), accuracy as long as the examples take, on `threads` threads. After about `limit_s` of wall time for all of
+    it, on a host that is busy or slow, fewer examples are answered and fewer rounds timed: at least what an interval
+    needs, and the figures say how many. The CPU is always measured, CUDA where `device` allows it and a session really
+    runs on it. `report` is told the fraction done; when it raises, the process is killed.
 
     Raises:
         BenchmarkFailed: if a process ends without a result, or the baseline can't be measured.
         DeviceUnavailable: if `device` is `cuda` and no session runs on it.
     """
     assert baseline in variants, (baseline, list(variants))
-    assert len(splits["val"]), "accuracy is judged on validation images"
+    assert len(splits["val"]), "accuracy is judged on validation examples"
     splits = {split: indexes for split, indexes in splits.items() if len(indexes)}
     request = {
         "wanted": "figures",
         "variants": {name: str(path.resolve()) for name, path in variants.items()},
         "parents": {name: (parents or {}).get(name, baseline) for name in variants if name != baseline},
         "baseline": baseline,
-        "images": str(images.resolve()),
+        "inputs": {name: str(path.resolve()) for name, path in inputs.items()},
         "target": target.name,
         "truths": {split: truths[indexes].tolist() for split, indexes in splits.items()},
         "splits": {split: indexes.tolist() for split, indexes in splits.items()},
@@ -91,27 +93,36 @@ def benchmark(
 
 
 def speedups(
-    variants: Mapping[str, Path], *, baseline: str, budget_s: float = 2.0, report: Callable[[], None] = lambda: None
+    variants: Mapping[str, Path],
+    *,
+    baseline: str,
+    sample: Inputs,
+    budget_s: float = 2.0,
+    report: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
-    """Return how many times faster than `baseline` (one of `variants`) each file answers one image on one CPU thread.
+    """Return how many times faster than `baseline` (one of `variants`) each file answers `sample` on one CPU thread.
 
     All files take turns in a fresh process, as `benchmark` has it, for about `budget_s` seconds all together (at least
-    9 calls each after the warm-up); the image is noise of the size that the file takes. It is what a search for a
-    speedup asks again and again: `speedups({"fp32": …, "candidate": …}, baseline="fp32")["candidate"]`. `report` is
+    9 calls each after the warm-up); `sample` is one example. It is what a search for a speedup asks again and again:
+    `speedups({"fp32": …, "candidate": …}, baseline="fp32", sample=…)["candidate"]`. `report` is
     called now and then while it measures; when it raises, the process is killed.
 
     Raises:
         BenchmarkFailed: if a file can't be loaded or run.
     """
     assert baseline in variants, (baseline, list(variants))
-    request = {
-        "wanted": "speedups",
-        "variants": {name: str(path.resolve()) for name, path in variants.items()},
-        "baseline": baseline,
-        "provider": "cpu",
-        "budget_s": budget_s,
-    }
-    found: dict[str, float] = _ask(request, report=lambda _: report())["speedups"]
+    with tempfile.TemporaryDirectory() as folder:
+        fed = Path(folder) / "sample.npz"
+        np.savez(fed, **sample)  # type: ignore[arg-type]  # the stub takes the names for its own flags
+        request = {
+            "wanted": "speedups",
+            "variants": {name: str(path.resolve()) for name, path in variants.items()},
+            "baseline": baseline,
+            "provider": "cpu",
+            "sample": str(fed),
+            "budget_s": budget_s,
+        }
+        found: dict[str, float] = _ask(request, report=lambda _: report())["speedups"]
     return found
 
 

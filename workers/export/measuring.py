@@ -26,8 +26,9 @@ from workers.export import hardware, sessions, timing
 from workers.export.figures import Figures, Measurement, Unmeasurable
 from workers.export.trying import Tried, alone
 from workers.process import parent_death
+from workers.training.examples import Inputs, take
 
-# N images, H height, W width, C channel
+# N examples, K class or label (1 for a number)
 
 BATCHES = (1, 8, 32)
 LARGEST = BATCHES[-1]
@@ -57,14 +58,12 @@ def main() -> None:
 
 
 def speedups(request: Mapping[str, Any], *, tell: Tell) -> dict[str, float]:
-    """Return how many times faster than the baseline each variant answers one image of noise."""
+    """Return how many times faster than the baseline each variant answers the sample, one example."""
     opened = {}
     for name, path in request["variants"].items():
         opened[name] = sessions.open_session(Path(path), device=request["provider"], threads=THREADS)
         tell(len(opened) / (len(request["variants"]) + 1))
-    size_HWC = opened[request["baseline"]].get_inputs()[0].shape[1:]
-    noise_NHWC = np.random.default_rng(0).integers(0, 256, (1, *size_HWC), dtype=np.uint8)
-    timings = timing.take_turns(opened, noise_NHWC, budget_s=request["budget_s"])
+    timings = timing.take_turns(opened, dict(np.load(request["sample"])), budget_s=request["budget_s"])
     clock = timing.CLOCKS[request["provider"]]
     return {
         name: timing.ratio(timings[request["baseline"]], rounds, by=clock).value for name, rounds in timings.items()
@@ -75,12 +74,12 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
     """Return `figures` (variant → what its card says), or `absent`: why the provider is not there."""
     provider: Provider = request["provider"]
     baseline: str = request["baseline"]
-    images_NHWC = np.load(request["images"], mmap_mode="r")
+    inputs = {name: np.load(path, mmap_mode="r") for name, path in request["inputs"].items()}
     splits = {name: np.asarray(indexes, dtype=np.int64) for name, indexes in request["splits"].items()}
-    sample_NHWC = np.resize(images_NHWC[splits["val"][:LARGEST]], (LARGEST, *images_NHWC.shape[1:]))
+    sample = take(inputs, np.resize(splits["val"][:LARGEST], LARGEST))
     tried: dict[str, Tried | Unmeasurable] = {}
     for name, path in request["variants"].items():
-        tried[name] = alone(Path(path), sample_NHWC, provider=provider, threads=THREADS)
+        tried[name] = alone(Path(path), sample, provider=provider, threads=THREADS)
         tell(TRY_SHARE * len(tried) / len(request["variants"]))
     first = tried[baseline]
     if isinstance(first, Unmeasurable):
@@ -90,7 +89,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
     work = _Measuring(
         variants={name: Path(path) for name, path in request["variants"].items() if isinstance(tried[name], Tried)},
         provider=provider,
-        images_NHWC=images_NHWC,
+        inputs=inputs,
         splits=splits,
         threads=request["threads"],
     )
@@ -105,7 +104,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
         [name for name in answers if name != baseline],
         baseline=baseline,
         parents=request["parents"],
-        sample_NHWC=sample_NHWC,
+        sample=sample,
         budget_s=request["budget_s"],
         limit_s=SPEED_TIME * request["limit_s"],
         tell=lambda done: tell(ANSWER_SHARE + (1 - ANSWER_SHARE) * done),
@@ -175,11 +174,11 @@ class Answered:
 
 @dataclass(frozen=True)
 class _Measuring:
-    """The variants that run on one provider, and the images."""
+    """The variants that run on one provider, and the examples."""
 
     variants: dict[str, Path]
     provider: Provider
-    images_NHWC: NDArray[np.uint8]  # noqa: N815  the shape is part of the name
+    inputs: Inputs
     splits: dict[str, NDArray[np.int64]]
     threads: int
     """for accuracy; speeds are of one thread"""
@@ -210,9 +209,7 @@ class _Measuring:
                 order_N = np.random.default_rng(0).permutation(len(indexes))
                 chunks: list[Answers] = []
                 answered = 0
-                for outputs_NK in sessions.probabilities(
-                    session, self.images_NHWC, indexes[order_N], batch_size=EVALUATION_BATCH
-                ):
+                for outputs_NK in sessions.answers(session, self.inputs, indexes[order_N], batch_size=EVALUATION_BATCH):
                     undefined += int((~np.isfinite(outputs_NK)).any(axis=1).sum())
                     chunks.append(target.answers(outputs_NK))
                     answered += len(outputs_NK)
@@ -225,7 +222,7 @@ class _Measuring:
                 told[split] = Answered(places[ascending], np.concatenate(chunks)[ascending])
                 asked += answered
             if undefined:
-                unusable[name] = Unmeasurable(f"answers {undefined} of {asked} images with what is no finite number")
+                unusable[name] = Unmeasurable(f"answers {undefined} of {asked} examples with what is no finite number")
             else:
                 answers[name] = told
         return answers, unusable
@@ -236,7 +233,7 @@ class _Measuring:
         *,
         baseline: str,
         parents: Mapping[str, str | None],
-        sample_NHWC: NDArray[np.uint8],
+        sample: Inputs,
         budget_s: float,
         limit_s: float,
         tell: Tell,
@@ -260,12 +257,12 @@ class _Measuring:
                 if each != baseline and each in self.variants
             }
             limits_s = {size: share * limit_s / len(groups) for size, share in SIZE_TIME.items()}
-            timings = {1: timing.take_turns(opened, sample_NHWC[:1], budget_s=0.5 * share_s, limit_s=limits_s[1])}
+            timings = {1: timing.take_turns(opened, _first(sample, 1), budget_s=0.5 * share_s, limit_s=limits_s[1])}
             pair = {each: opened[each] for each in {baseline: None, name: None}}
             for size in BATCHES[1:]:
                 timings[size] = timing.take_turns(
                     pair,
-                    sample_NHWC[:size],
+                    _first(sample, size),
                     budget_s=0.25 * share_s,
                     least_rounds=FEW_ROUNDS,
                     fewest_rounds=1,
@@ -288,6 +285,10 @@ class _Measuring:
 
     def _open(self, path: Path, *, threads: int) -> onnxruntime.InferenceSession:
         return sessions.open_session(path, device=self.provider, threads=threads)
+
+
+def _first(inputs: Inputs, count: int) -> Inputs:
+    return {name: array[:count] for name, array in inputs.items()}
 
 
 def _speeds(pace: timing.Pace, over_parent: timing.Ratio | None) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from models_store.errors import EspalierError
+from workers.training.examples import Inputs, Rows, take
 
-# N images of a batch, H height, W width, C channel, K class
+# N examples of a batch, K class or label (1 for a number)
 
 Device = Literal["auto", "cpu", "cuda"]
 CUDA = "CUDAExecutionProvider"
@@ -51,17 +52,18 @@ def provider(session: onnxruntime.InferenceSession) -> str:
     return str(session.get_providers()[0])
 
 
-def probabilities(
-    session: onnxruntime.InferenceSession,
-    images_NHWC: NDArray[np.uint8],
-    indexes: NDArray[np.int64],
-    *,
-    batch_size: int,
+def answer(session: onnxruntime.InferenceSession, feed: Inputs) -> NDArray[np.float32]:
+    """Return the file's only output (N, K) for its named inputs."""
+    outputs_NK: NDArray[np.float32] = session.run(None, feed)[0]
+    return outputs_NK
+
+
+def answers(
+    session: onnxruntime.InferenceSession, inputs: Inputs, rows: Rows, *, batch_size: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the file's answer (N, K) for each batch of the images at `indexes`, in order."""
-    for start in range(0, len(indexes), batch_size):
-        batch_NHWC = np.ascontiguousarray(images_NHWC[indexes[start : start + batch_size]])
-        yield session.run(["probabilities"], {"images": batch_NHWC})[0]
+    """Yield the file's answer (N, K) for each batch of the examples at `rows`, in order."""
+    for start in range(0, len(rows), batch_size):
+        yield answer(session, take(inputs, rows[start : start + batch_size]))
 
 
 @functools.cache

@@ -25,8 +25,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from models_store.models.providers import Provider
-
-# N images of a batch, H height, W width, C channel
+from workers.training.examples import Inputs
 
 LEVEL = 0.95
 LEAST_ROUNDS = 9  # the fewest of which an interval of 95 % can leave out the highest and the lowest
@@ -83,20 +82,19 @@ class Pace:
 
 def take_turns(
     sessions: Mapping[str, onnxruntime.InferenceSession],
-    batch_NHWC: NDArray[np.uint8],
+    feed: Inputs,
     *,
     budget_s: float,
     least_rounds: int = LEAST_ROUNDS,
     fewest_rounds: int = FEWEST_ROUNDS,
     limit_s: float = math.inf,
 ) -> dict[str, Rounds]:
-    """Return the calls of each session on the batch, after a warm-up.
+    """Return the calls of each session on one batch, after a warm-up.
 
     It takes about `budget_s` for all together, and more where `least_rounds` of single calls do. After `limit_s` of
     wall time no round begins, once there are `fewest_rounds`; where one is enough, the warm-up counts as it then.
     """
     began_s = time.perf_counter()
-    feed = {"images": batch_NHWC}
     turn_s = 0.0  # one call of each session
     warm_ups: dict[str, list[Call]] = {}
     for name, session in sessions.items():
@@ -173,8 +171,8 @@ def _left_out(count: int) -> int:
     return max(left_out - 1, 0)
 
 
-def _call(session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[np.uint8]]) -> Call:
+def _call(session: onnxruntime.InferenceSession, feed: Inputs) -> Call:
     start_s, thread_start_s = time.perf_counter(), time.thread_time()
-    session.run(["probabilities"], feed)
+    session.run(None, feed)
     thread_end_s, end_s = time.thread_time(), time.perf_counter()
     return Call(end_s - start_s, thread_end_s - thread_start_s)

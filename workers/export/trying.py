@@ -10,15 +10,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from models_store.models.providers import Provider
 from workers.export import sessions
 from workers.export.figures import Unmeasurable
 from workers.process import parent_death
-
-# N images, H height, W width, C channel
+from workers.training.examples import Inputs
 
 ANSWERS_WITHIN_S = 600.0
 NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)")
@@ -38,7 +34,7 @@ class Tried:
 
 
 def alone(
-    path: Path, sample_NHWC: NDArray[np.uint8], *, provider: Provider, threads: int, limit_s: float = ANSWERS_WITHIN_S
+    path: Path, sample: Inputs, *, provider: Provider, threads: int, limit_s: float = ANSWERS_WITHIN_S
 ) -> Tried | Unmeasurable:
     """Return how it went to load the file and run the batch in a process of its own.
 
@@ -48,14 +44,14 @@ def alone(
     path.read_bytes()  # into the page cache, so that every variant is read from memory
     fork = multiprocessing.get_context("fork")
     ours, theirs = fork.Pipe(duplex=False)
-    process = fork.Process(target=_tell_how_it_went, args=(theirs, path, sample_NHWC, provider, threads))
+    process = fork.Process(target=_tell_how_it_went, args=(theirs, path, sample, provider, threads))
     process.start()
     theirs.close()
     try:
         if not ours.poll(limit_s):
             process.kill()
             process.join()
-            return Unmeasurable(f"did not load and answer {len(sample_NHWC)} images within {limit_s:g} s")
+            return Unmeasurable(f"did not load and answer {_count(sample)} examples within {limit_s:g} s")
         told: Tried | str = ours.recv()
     except EOFError:
         process.join()
@@ -64,9 +60,7 @@ def alone(
     return Unmeasurable(told) if isinstance(told, str) else told
 
 
-def _tell_how_it_went(
-    told: Connection, path: Path, sample_NHWC: NDArray[np.uint8], provider: Provider, threads: int
-) -> None:
+def _tell_how_it_went(told: Connection, path: Path, sample: Inputs, provider: Provider, threads: int) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None, "this runs in a fork"
     assert parent.pid is not None
@@ -75,11 +69,15 @@ def _tell_how_it_went(
         start = time.perf_counter()
         session = sessions.open_session(path, device=provider, threads=threads)
         load_ms = 1000 * (time.perf_counter() - start)
-        session.run(["probabilities"], {"images": sample_NHWC})
+        session.run(None, sample)
     except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base
         told.send(_reason(error, path, provider))
     else:
         told.send(Tried(load_ms, _peak_memory_bytes(), sessions.provider(session)))
+
+
+def _count(sample: Inputs) -> int:
+    return len(next(iter(sample.values())))
 
 
 def _reason(error: Exception, path: Path, provider: Provider) -> str:

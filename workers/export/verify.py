@@ -1,11 +1,11 @@
-"""The last check before publishing: does the file that ships answer as the net that was trained?
+"""Comparison of exported files with the nets that were trained: the last check before publishing.
 
-Two paths from one image, compared on every validation file: raw bytes → `pixels.decode` → onnxruntime, which is what a
-prediction will take, and memory-mapped array → torch, which is what training saw. They meet nowhere before the answer.
+Two paths from one example, compared on every validation file: raw bytes → the task's codec → onnxruntime, which is what
+a prediction will take, and memory-mapped array → torch, which is what training saw. They meet only in the answer.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 
 from models_store.errors import EspalierError
 from models_store.targets import ONE_CLASS, TIE, Target
-from models_store.tasks.image import codec
-from models_store.tasks.image.input import Input
-from workers.export.sessions import open_session
+from models_store.tasks.codec import Codec
+from workers.export.sessions import answer, open_session
+from workers.training.examples import Rows
 
-# N images of a batch, H height, W width, C channel, K class or label (1 for a number)
+# N examples of a batch, K class or label (1 for a number)
 
 LEAST_AGREEMENT = 0.999
 
 Outputs = NDArray[np.float32]
-Predict = Callable[[NDArray[np.int64]], Outputs]
+Predict = Callable[[Rows], Outputs]
 """rows of the dataset → probabilities, or numbers (N, K)"""
 
 
@@ -50,7 +50,7 @@ class Agreement:
 
     @property
     def share(self) -> float:
-        """Return the share of images with the same answer."""
+        """Return the share of examples with the same answer."""
         return self.agreeing / self.images
 
     @property
@@ -64,16 +64,25 @@ class Agreement:
         return asdict(self) | {"max_difference": largest, "share": self.share}
 
 
+@dataclass(frozen=True, eq=False)
+class Family:
+    """A trained net's own answers, and the sessions of the files that were made of it, by name."""
+
+    predict: Predict
+    sessions: Mapping[str, onnxruntime.InferenceSession]
+    tolerance: float = TIE
+    """numbers agree when they are this far apart at most; probabilities that near are a tie"""
+
+
 def verify(
     path: Path,
     *,
     files: Iterable[bytes],
-    rows: NDArray[np.int64],
+    rows: Rows,
     predict: Predict,
-    decoding: Input,
+    codec: Codec[Any],
     target: Target = ONE_CLASS,
     tolerance: float = TIE,
-    max_pixels: int = 64_000_000,
     batch_size: int = 32,
 ) -> Agreement:
     """Compare the file at `path` with the net that it was exported from; see `compare`.
@@ -81,66 +90,49 @@ def verify(
     Raises:
         VerificationFailed: if fewer than 99.9 % agree (and more than one differs), or there is nothing to compare.
     """
-    found = compare(
-        {"file": open_session(path, device="cpu", threads=torch.get_num_threads())},
-        files=files,
-        rows=rows,
-        predict=predict,
-        decoding=decoding,
-        target=target,
-        tolerance=tolerance,
-        max_pixels=max_pixels,
-        batch_size=batch_size,
-    )
+    session = open_session(path, device="cpu", threads=torch.get_num_threads())
+    family = Family(predict, {"file": session}, tolerance)
+    found = compare([family], files=files, rows=rows, codec=codec, target=target, batch_size=batch_size)
     require(found["file"])
     return found["file"]
 
 
 def compare(
-    sessions: Mapping[str, onnxruntime.InferenceSession],
+    families: Sequence[Family],
     *,
     files: Iterable[bytes],
-    rows: NDArray[np.int64],
-    predict: Predict,
-    decoding: Input,
+    rows: Rows,
+    codec: Codec[Any],
     target: Target = ONE_CLASS,
-    tolerance: float = TIE,
-    max_pixels: int = 64_000_000,
     batch_size: int = 32,
 ) -> dict[str, Agreement]:
-    """Compare exported files with `predict`, the training path's own way from rows of the dataset to its outputs.
+    """Compare exported files, each with its family's net: from rows of the dataset to outputs, as training has it.
 
-    `files` yields the raw bytes of the images in `rows`, in that order; each is decoded once, by `decoding`, the spec's
-    resolved input, and each row predicted once. Images agree when they get the same class, the same labels, or numbers
-    that are `tolerance` apart at most; probabilities that near are a tie. Memory is that of one batch.
+    `files` yields the raw bytes of the examples in `rows`, in that order; each is decoded once for all families, and
+    each row predicted once by each net. Examples agree when they get the same class, the same labels, or numbers that
+    are near enough. Memory is that of one batch.
     """
-    assert decoding.size is not None, "a resolved spec knows its size"
-    images = 0
-    agreeing = dict.fromkeys(sessions, 0)
-    max_difference = dict.fromkeys(sessions, 0.0)
+    found = {name: _Count() for family in families for name in family.sessions}
+    examples = 0
     for data, part in zip(_batches(files, batch_size), _slices(rows, batch_size), strict=True):
-        decoded = [
-            codec.decode(
-                item,
-                size=decoding.size,
-                channels=decoding.channels,
-                fit=decoding.fit,
-                white_level=decoding.white_level,
-                max_pixels=max_pixels,
-            )
-            for item in data
-        ]
-        feed = {"images": np.stack(decoded)}
-        trained_NK = predict(part)
-        images += len(part)
-        for name, session in sessions.items():
-            served_NK = session.run(["probabilities"], feed)[0]
-            alike_N = target.agree_but_for_rounding(served_NK, trained_NK, tolerance=tolerance)
-            agreeing[name] += int(np.count_nonzero(alike_N))
-            # a difference that is no number is as large as any
-            difference = float(np.nan_to_num(np.abs(served_NK - trained_NK), nan=np.inf).max())
-            max_difference[name] = max(max_difference[name], difference)
-    return {name: Agreement(images, agreeing[name], max_difference[name]) for name in sessions}
+        feed = codec.collate([codec.decode(item) for item in data])
+        examples += len(part)
+        for family in families:
+            trained_NK = family.predict(part)
+            for name, session in family.sessions.items():
+                served_NK = answer(session, feed)
+                alike_N = target.agree_but_for_rounding(served_NK, trained_NK, tolerance=family.tolerance)
+                found[name].agreeing += int(np.count_nonzero(alike_N))
+                # a difference that is no number is as large as any
+                difference = float(np.nan_to_num(np.abs(served_NK - trained_NK), nan=np.inf).max())
+                found[name].max_difference = max(found[name].max_difference, difference)
+    return {name: Agreement(examples, count.agreeing, count.max_difference) for name, count in found.items()}
+
+
+@dataclass
+class _Count:
+    agreeing: int = 0
+    max_difference: float = 0.0
 
 
 def require(agreement: Agreement) -> None:
@@ -158,10 +150,10 @@ def require(agreement: Agreement) -> None:
 
 
 def read_members(archive: Path, members: Iterable[str]) -> Iterator[bytes]:
-    """Yield the raw bytes of the images zip's `members`, one at a time."""
-    with ZipFile(archive) as images:
+    """Yield the raw bytes of a stored dataset's `members`, one at a time."""
+    with ZipFile(archive) as content:
         for member in members:
-            yield images.read(member)
+            yield content.read(member)
 
 
 def _batches(files: Iterable[bytes], batch_size: int) -> Iterator[list[bytes]]:
@@ -170,6 +162,6 @@ def _batches(files: Iterable[bytes], batch_size: int) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _slices(rows: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
+def _slices(rows: Rows, batch_size: int) -> Iterator[Rows]:
     for start in range(0, len(rows), batch_size):
         yield rows[start : start + batch_size]

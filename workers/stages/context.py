@@ -13,7 +13,9 @@ from workers.evaluation.calibration import Temperature
 from workers.process.assignment import AssignedDataset, Assignment
 from workers.process.checkpoints import JobCheckpoints
 from workers.process.reporting import PipeReporter
-from workers.tasks.image.net import Classifier
+from workers.tasks.rooms import task_of
+from workers.tasks.task import Task
+from workers.training.learner import Learner
 
 
 @dataclass
@@ -22,7 +24,7 @@ class Variant:
 
     path: Path
     parent: str | None
-    net: Classifier | None = None
+    net: Learner | None = None
     made_by: dict[str, Any] | None = None
     """the part of the spec that it is made by, as JSON; None for fp32"""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -68,6 +70,11 @@ class Work:
     plan: Plan | None = None
 
     @property
+    def task(self) -> Task:
+        """Return what the spec's task supplies."""
+        return task_of(self.spec.task)
+
+    @property
     def staging(self) -> Path:
         """Return this attempt's own folder."""
         return Path(self.assignment.staging)
@@ -84,8 +91,7 @@ def identity(work: Work) -> dict[str, Any]:
     spec, dataset = work.spec, work.assignment.dataset
     return {
         "task": spec.task,
-        "backbone": spec.backbone.kind,
-        "input": spec.input.model_dump(mode="json"),
+        **work.task.described(spec),
         "spec_sha256": work.assignment.spec_sha256,
         "dataset": None if dataset is None else dataset.id,
         "dataset_digest": None if dataset is None else dataset.digest,

@@ -5,6 +5,7 @@ The report is on the fp32 file, as onnxruntime answers.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,34 +15,21 @@ from numpy.typing import NDArray
 from models_store.datasets.store import ManifestEntry
 from models_store.tasks.rooms import target_of
 from workers.evaluation import report
-from workers.evaluation.calibration import Temperature, fit_temperature
+from workers.evaluation.calibration import Temperature
 from workers.evaluation.examination import Examined, Split, examine
 from workers.export import sessions
 from workers.stages.context import Work
-from workers.tasks.image import test_time_augmentation
-from workers.tasks.image.examples import ImageArrays
-from workers.tasks.image.net import Classifier
-from workers.training.feeds import probabilities
+from workers.training.examples import Examples
 from workers.training.loop import Trained
 
 SPLITS = ("val", "test")
-BATCH = test_time_augmentation.BATCH
-
-
-def temperature_of(work: Work, net: Classifier, arrays: ImageArrays) -> Temperature | None:
-    """Return what to divide the net's logits by, fitted on the validation split; None where the spec wants none."""
-    activation = target_of(work.spec.task).activation
-    if not work.spec.evaluation.temperature_scaling or activation == "identity":
-        return None
-    rows = arrays.split("val")
-    logits_NK = probabilities(net, arrays, rows, device=work.device, activation="identity")
-    return fit_temperature(logits_NK, arrays.targets[rows], activation=activation)
+BATCH = 32
 
 
 def examine_file(
     work: Work,
     entries: list[ManifestEntry],
-    arrays: ImageArrays,
+    arrays: Examples,
     session: onnxruntime.InferenceSession,
     *,
     temperature: float,
@@ -52,8 +40,8 @@ def examine_file(
     examined = {}
     for done, split in enumerate(present):
         rows = arrays.split(split)
-        answers = sessions.probabilities(session, arrays.images_NHWC, rows, batch_size=BATCH)
-        changed = _averaged(work, arrays, session, rows)
+        answers = sessions.answers(session, arrays.inputs, rows, batch_size=BATCH)
+        changed = work.task.averaged(work.spec, partial(sessions.answer, session), arrays, rows)
         batches = math.ceil(len(rows) / BATCH)
         outputs_NK = np.concatenate(list(_told(work, answers, batches, start=done / len(present), share=0.3)))
         averaged = list(_told(work, changed, batches, start=(done + 0.3) / len(present), share=0.5))
@@ -62,7 +50,7 @@ def examine_file(
             outputs_NK,
             arrays.targets[rows],
             files=[entries[row].file for row in rows],
-            pixels=lambda place, rows=rows: arrays.images_NHWC[rows[place]],  # type: ignore[misc]  # the default binds
+            show=lambda place, rows=rows: work.task.show(arrays, rows[place]),  # type: ignore[misc]  # the default binds
             averaged_NK=np.concatenate(averaged) if averaged else None,
         )
         examined[split] = examine(
@@ -89,8 +77,8 @@ def headline(examined: Mapping[str, Examined]) -> dict[str, float]:
 
 def write_report(
     work: Work,
-    trained: Trained[Classifier],
-    arrays: ImageArrays,
+    trained: Trained,
+    arrays: Examples,
     examined: dict[str, Examined],
     *,
     temperature: Temperature | None,
@@ -128,20 +116,6 @@ def write_report(
     path = work.staging / "report.zip"
     report.write(path, document, pictures)
     return work.blobs.put(path).sha256
-
-
-def _averaged(
-    work: Work, arrays: ImageArrays, session: onnxruntime.InferenceSession, rows: NDArray[np.int64]
-) -> Iterator[NDArray[np.float32]]:
-    part = work.spec.evaluation.test_time_augmentation
-    if part is None:
-        return iter(())
-
-    def answer(images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        outputs_BK: NDArray[np.float32] = session.run(["probabilities"], {"images": images_BHWC})[0]
-        return outputs_BK
-
-    return test_time_augmentation.averaged(answer, arrays.images_NHWC, rows, part=part, seed=work.spec.seed)
 
 
 def _told(

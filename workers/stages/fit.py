@@ -21,8 +21,6 @@ from models_store.spec.train import ResolvedSpec
 from models_store.spec.upgrade import read_resolved
 from workers.stages.context import Plan, Work
 from workers.stages.train import teacher_of
-from workers.tasks.image import net as task
-from workers.tasks.image.noise import noise
 from workers.training import targets
 from workers.training.allocator import give_back
 from workers.training.costs import Costs, Counts, Estimate
@@ -146,10 +144,10 @@ def _expect(work: Work) -> None:
 def _costs(work: Work, counts: Counts) -> Costs:
     """Return the costs of a net of the spec's kind; its weights are random, which costs the same."""
     classes = work.dataset.classes
-    examples = noise(work.spec, classes=classes, count=max(counts.train, len(classes), 2))
+    examples = work.task.noise(work.spec, classes=classes, count=max(counts.train, len(classes), 2))
     aim = targets.build(work.spec.task, examples)
     random = work.spec.backbone.model_copy(update={"weights": None})
-    net = task.build(
+    net = work.task.build(
         work.spec.model_copy(update={"backbone": random}),
         class_count=aim.output_count,
         weights_dir=work.staging,
@@ -160,6 +158,7 @@ def _costs(work: Work, counts: Counts) -> Costs:
         examples,
         spec=work.spec,
         counts=counts,
+        work_of=work.task.work,
         device=work.device,
         teacher=teacher_of(work, examples) if work.spec.distillation is not None else None,
         alive=lambda: work.reporter.progress(0.0, step="measuring"),

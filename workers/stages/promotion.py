@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from workers.tasks.image.net import Classifier
+from workers.training.learner import Learner
 from workers.training.loop import Trained
 
 
-def take_up(classifier: Classifier, promoted: dict[str, Any], *, freeze: str) -> Trained[Classifier]:
+def take_up(learner: Learner, promoted: dict[str, Any], *, freeze: str) -> Trained:
     """Return a trained net with its history, as its training returned it; the assignment says `promoted` of it."""
-    classifier.freeze(freeze)
+    learner.freeze(freeze)
     return Trained(
-        classifier,
+        learner,
         history=promoted["history"],
         best_epoch=promoted["best_epoch"],
         precision=promoted["precision"],

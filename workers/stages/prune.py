@@ -18,20 +18,20 @@ from workers.compression.gate import Drop
 from workers.process.progress import Reporter, Stretch
 from workers.stages.context import Variant, Work
 from workers.stages.recover import Patient, Validated, shares, state_of
-from workers.tasks.image.examples import ImageArrays
-from workers.tasks.image.net import Classifier
+from workers.training.examples import Examples
+from workers.training.learner import Learner
 
 
 @dataclass(frozen=True)
 class Thinned:
     """A net after its recovery, how it validates, and what its variant's card says of both."""
 
-    net: Classifier
+    net: Learner
     validated: Validated
     facts: dict[str, Any]
 
 
-def cut(work: Work, arrays: ImageArrays, variants: dict[str, Variant]) -> dict[str, str]:
+def cut(work: Work, arrays: Examples, variants: dict[str, Variant]) -> dict[str, str]:
     """Add the pruned and recovered variant, and its control, when the spec asks; return those not made, and why.
 
     Raises:

@@ -12,10 +12,10 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from models_store.spec.pruning import StructuredPruning
-from models_store.tasks.rooms import target_of
 from workers.compression import speed_search, widths
 from workers.compression.prune import (
     Cut,
@@ -35,9 +35,9 @@ from workers.export.benchmark import BenchmarkFailed, speedups
 from workers.export.graph import export
 from workers.process.progress import Drained, Reporter, Stretch
 from workers.stages.recover import Patient, Recovered, shares, state_of
-from workers.tasks.image.net import Classifier
 from workers.training import targets
-from workers.training.feeds import batches
+from workers.training.feeds import RawFeed, batches
+from workers.training.learner import Learner
 
 SEARCH_SHARE = 0.3  # of the progress, where a speedup is looked for
 GRADIENT_IMAGES = 256
@@ -61,9 +61,7 @@ class _Operation:
     def __init__(self, part: StructuredPruning, patient: Patient, reporter: Reporter) -> None:
         self.part, self.patient, self.reporter = part, patient, reporter
         self.work, self.parent = patient.work, patient.parent
-        size, self.channels = self.work.spec.input.size, self.work.spec.input.channels
-        assert size is not None, "the spec is resolved"
-        self.size = size
+        self.example = self.work.task.trace_input(self.work.spec)
         self.state: dict[str, Any] = self.work.checkpoints.load("pruning") or {}
         self.done = 0.0  # of the progress
 
@@ -90,7 +88,7 @@ class _Operation:
                 self.work.checkpoints.forget(stage)
         self.done = 1.0
         with self._alive():
-            facts = compare(self.parent, net, size=self.size, channels=self.channels).as_card()
+            facts = compare(self.parent, net, example=self.example).as_card()
         validated = {"val_accuracy_before": first, "val_accuracy_after": recovered.after.accuracy}
         return recovered, {
             "pruning": facts | {"steps": steps, "ratio": self._removed_share()} | self.state["facts"],
@@ -126,7 +124,7 @@ class _Operation:
         def share(count: int) -> float:
             return widths.removed_share(rungs[:count], found, whole=whole)
 
-        def cut(count: int) -> Classifier:
+        def cut(count: int) -> Learner:
             return self._remove(self.parent, leaving(found, widths.after(rungs[:count], found)))
 
         def work(count: int) -> float:
@@ -184,12 +182,13 @@ class _Operation:
 
     def _speedup(self, uncut: Path, candidate: Path) -> float:
         """Return the median of measurements in processes of their own: one may fall into a neighbour's busy moment."""
-        measured = []
+        spec, measured = self.work.spec, []
         for _ in range(MEASUREMENTS):
             try:
                 found = speedups(
                     {"uncut": uncut, "cut": candidate},
                     baseline="uncut",
+                    sample=self.work.task.noise(spec, classes=self.work.dataset.classes, count=1).inputs,
                     budget_s=self.work.settings.measure_s / 2,
                     report=self._heed_stops,
                 )
@@ -200,29 +199,24 @@ class _Operation:
             measured.append(found["cut"])
         return median(measured)
 
-    def _export(self, net: Classifier, path: Path) -> None:
+    def _export(self, net: Learner, path: Path) -> None:
         spec = self.work.spec
         with told_in_our_words():
             export(
-                net,
-                mean=net.mean,
-                std=net.std,
-                size=self.size,
-                channels=self.channels,
+                self.work.task.served(net, spec),
                 opset=spec.export.opset,
                 labels=self.work.dataset.classes,
                 card={},
                 path=path,
-                activation=target_of(spec.task).activation,
             )
 
     # ---- the cuts
 
-    def _cut(self, net: Classifier, number: int) -> Classifier:
+    def _cut(self, net: Learner, number: int) -> Learner:
         """Return the net of a round as its recovery starts; an earlier attempt's is taken up, not made anew."""
         if self.state.get("round") == number:
             with self._alive():
-                net = restructure(self.parent, self.state["cuts"], size=self.size, channels=self.channels)
+                net = restructure(self.parent, self.state["cuts"], example=self.example)
             net.load_state_dict(self.state["weights"])
             return net
         found = self._study(net)
@@ -243,29 +237,30 @@ class _Operation:
         removed = sum(len(units) * channels[name] for cut in self.state["cuts"] for name, units in cut.items())
         return float(removed / sum(width * channels[name] for name, width in whole.items()))
 
-    def _study(self, net: Classifier) -> list[Studied]:
+    def _study(self, net: Learner) -> list[Studied]:
         seed = self.work.spec.seed
         with self._alive():
-            return study(net, self.part, size=self.size, channels=self.channels, seed=seed, backward=self._backward)
+            return study(net, self.part, example=self.example, seed=seed, backward=self._backward)
 
-    def _remove(self, net: Classifier, cut: Cut) -> Classifier:
+    def _remove(self, net: Learner, cut: Cut) -> Learner:
         with self._alive():
-            return remove(net, cut, size=self.size, channels=self.channels)
+            return remove(net, cut, example=self.example)
 
-    def _macs(self, net: Classifier) -> int:
+    def _macs(self, net: Learner) -> int:
         with self._alive():
-            return compare(net, net, size=self.size, channels=self.channels).macs_after
+            return compare(net, net, example=self.example).macs_after
 
     def _backward(self, net: nn.Module) -> None:
         """Leave the gradient of the task's plain loss on some training images, drawn by the spec's seed."""
-        assert isinstance(net, Classifier), "a copy is of its original's class"
+        assert isinstance(net, Learner), "a copy is of its original's class"
         arrays, spec = self.patient.arrays, self.work.spec
         aim = targets.build(spec.task, arrays)
         train_rows = arrays.split("train")
         count = min(GRADIENT_IMAGES, len(train_rows))
         rows = np.sort(np.random.default_rng(spec.seed).choice(train_rows, count, replace=False))
+        feed = RawFeed(net, arrays, device=torch.device("cpu"))
         for start, end in batches(count, GRADIENT_BATCH):
-            inputs = net.prepare(arrays.gather(rows[start:end]), None)
+            inputs = feed.batch(rows[start:end], None)
             loss = aim.validation_loss(net(inputs), aim.of(rows[start:end]))
             (loss * (end - start) / count).backward()  # type: ignore[no-untyped-call]  # torch has no type for it
 

@@ -16,16 +16,15 @@ from workers.export.verify import Agreement
 from workers.stages import evaluate
 from workers.stages.accept import Judged, judge
 from workers.stages.context import Variant, Work, identity
-from workers.tasks.image import net
-from workers.tasks.image.examples import ImageArrays
-from workers.tasks.image.net import Classifier
+from workers.training.examples import Examples
+from workers.training.learner import save
 from workers.training.loop import Trained
 
 
 def version_card(
     work: Work,
-    trained: Trained[Classifier],
-    arrays: ImageArrays,
+    trained: Trained,
+    arrays: Examples,
     *,
     agreements: dict[str, Agreement],
     examined: dict[str, Examined],
@@ -52,8 +51,8 @@ def version_card(
 
 def publish(
     work: Work,
-    trained: Trained[Classifier],
-    arrays: ImageArrays,
+    trained: Trained,
+    arrays: Examples,
     variants: dict[str, Variant],
     *,
     standalone: dict[str, Variant],
@@ -76,7 +75,7 @@ def publish(
         batch_dependent=[name for name, variant in variants.items() if variant.batch_dependent],
     )
     _tell_verdicts(work, judged)
-    weights = work.blobs.put(net.save(trained.classifier, work.staging / "weights.safetensors"))
+    weights = work.blobs.put(save(trained.learner, work.staging / "weights.safetensors"))
     stored = []
     for done, (name, variant) in enumerate(variants.items(), 1):
         metadata.stamp(variant.path, variant=name, metrics=_metrics(judged.measured[name]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,17 @@ from models_store.tasks.rooms import target_of
 from workers.evaluation.calibration import Temperature
 from workers.export import sessions
 from workers.process.progress import Drained, Reporter, Stretch
-from workers.stages.context import Variant, Work
-from workers.tasks.image.examples import ImageArrays
+from workers.stages.context import Variant, Work, identity
+from workers.stages.train import train_stage
+from workers.training.derived_specs import recovery
+from workers.training.examples import Examples
+from workers.training.learner import Learner
 
 if TYPE_CHECKING:  # onnxruntime's quantisation takes seconds that other jobs are spared
-    from workers.compression.quantization.calibration import CalibrationImages
+    from workers.compression.quantization.calibration import CalibrationExamples
 
-NO_SOURCES = ("control", "any-size")
+NO_SOURCES = ("control",)
+SPARSE = ("unstructured_l1", "n_m")  # kinds of pruning that leave zeros in place
 INHERITED = ("temperature", "pruning")  # facts of a source that are as true of what is made of it
 SEARCHED = ("target_speedup", "speedup", "probes")  # parts of `pruning` that were measured on the source's own file
 
@@ -28,7 +33,7 @@ class Step:
     """One variant to make: of which file, where to, and whom to tell how much of it is done (which may raise)."""
 
     work: Work
-    arrays: ImageArrays
+    arrays: Examples
     source: Variant
     baseline: Path
     """the fp32 file, whose accuracy is the measure"""
@@ -44,7 +49,7 @@ class Step:
 
 
 def quantize_files(
-    work: Work, arrays: ImageArrays, variants: dict[str, Variant], *, missing: Mapping[str, str] | None = None
+    work: Work, arrays: Examples, variants: dict[str, Variant], *, missing: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Add the variants that the spec asks for, of each file; return those that could not be made, and why.
 
@@ -135,18 +140,15 @@ def _make(part: asked.Quantization, step: Step) -> dict[str, Any]:
 
 def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict[str, Any]:
     """Write a variant whose activations have ranges read on images."""
-    from workers.compression import quantization_aware  # noqa: PLC0415  as above
     from workers.compression.quantization.accuracy import gate_of  # noqa: PLC0415  as above
     from workers.compression.quantization.mixed import quantize_mixed  # noqa: PLC0415  as above
     from workers.compression.quantization.static import quantize_static  # noqa: PLC0415  as above
 
     work, source, path = step.work, step.source.path, step.path
-    images = _calibration_images(part, step)
+    examples = _calibration_examples(part, step)
     match part:
         case asked.QatInt8():
-            return quantization_aware.make(
-                work, step.arrays, source=step.source, part=part, images=images, target=path, reporter=step.reporter
-            )
+            return train_rounded(part, step, examples)
         case asked.MixedInt8():
             assert work.spec.compression is not None, "the part is of it"
             judge = gate_of(
@@ -160,7 +162,7 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
                 source,
                 path,
                 part=part,
-                images=images,
+                examples=examples,
                 judge=judge,
                 activation=step.activation,
                 report=step.report,
@@ -174,20 +176,48 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
             return facts
         case asked.StaticInt8():
             return quantize_static(
-                source, path, part=part, images=images, activation=step.activation, report=step.report
+                source, path, part=part, examples=examples, activation=step.activation, report=step.report
             )
 
 
-def _calibration_images(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> "CalibrationImages":
+def train_rounded(part: asked.QatInt8, step: Step, calibration: "CalibrationExamples") -> dict[str, Any]:
+    """Write the int8 variant of a net that trains on with simulated rounding; return what was done to it."""
+    from workers.compression import quantization_aware  # noqa: PLC0415  as above
+
+    work, source = step.work, step.source
+    assert source.net is not None, "what trains on is a net"
+    return quantization_aware.make(
+        source.net,
+        part=part,
+        task=work.task,
+        spec=work.spec,
+        examples=step.arrays,
+        calibration=calibration,
+        keeps_zeros=(source.made_by or {}).get("kind") in SPARSE,
+        train=partial(_train_on, part, step),
+        card=identity(work),
+        target=step.path,
+        device=work.device,
+        reporter=step.reporter,
+    )
+
+
+def _train_on(part: asked.QatInt8, step: Step, student: Learner, reporter: Reporter) -> int:
+    """Train the student by the spec's recipe, for as long as the part says; return its best epoch."""
+    spec = recovery(step.work.spec, epochs=part.epochs, lr_scale=part.lr_scale)
+    return train_stage(step.work, student, step.arrays, spec=spec, stage=step.path.stem, reporter=reporter).best_epoch
+
+
+def _calibration_examples(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> "CalibrationExamples":
     from workers.compression.quantization.calibration import (  # noqa: PLC0415  as above
-        CalibrationImages,
+        CalibrationExamples,
         calibration_indexes,
     )
 
     spec, arrays = step.work.spec, step.arrays
     strata_N = target_of(spec.task).strata(arrays.targets)
     indexes = calibration_indexes(strata_N, arrays.split("train"), count=part.calibration_images, seed=spec.seed)
-    return CalibrationImages(arrays.images_NHWC, indexes)
+    return CalibrationExamples(arrays.inputs, indexes)
 
 
 def _require_loadable(path: Path, part: asked.Quantization) -> None:

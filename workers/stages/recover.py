@@ -13,11 +13,11 @@ from models_store.targets import Answers
 from workers.process.progress import Reporter
 from workers.stages.context import Work
 from workers.stages.train import train_stage
-from workers.tasks.image.examples import ImageArrays
-from workers.tasks.image.net import Classifier
 from workers.training import selection, targets
 from workers.training.derived_specs import recovery
+from workers.training.examples import Examples
 from workers.training.feeds import RawFeed, infer
+from workers.training.learner import Learner
 from workers.training.precision import Precision
 
 VALIDATION_BATCH = 64
@@ -40,7 +40,7 @@ class Validated:
 class Recovered:
     """A net after its recovery, and how it validated before it and since."""
 
-    net: Classifier
+    net: Learner
     before: Validated
     after: Validated
     epochs: int
@@ -59,8 +59,8 @@ class Patient:
     """A net that is cut: its job, the net as it was trained (it stays so), and how the spec lets it recover."""
 
     work: Work
-    arrays: ImageArrays
-    parent: Classifier
+    arrays: Examples
+    parent: Learner
     recovery: Recovery | None
 
     @property
@@ -68,7 +68,7 @@ class Patient:
         """Return the epochs of the whole recovery; 0 where the spec has none."""
         return self.recovery.epochs if self.recovery else 0
 
-    def validate(self, net: Classifier, *, tell: Callable[[], None]) -> Validated:
+    def validate(self, net: Learner, *, tell: Callable[[], None]) -> Validated:
         """Return what the net says of the validation split, in full precision; it goes to the job's device.
 
         `tell` is called after each batch: a silent job is taken for a stuck one. The net ends in evaluation mode.
@@ -86,7 +86,7 @@ class Patient:
         answers = aim.target.answers(aim.outputs(logits_NK).numpy())
         return Validated(aim.epoch_metrics(logits_NK, aim.of(rows)), answers)
 
-    def recover(self, net: Classifier, *, epochs: int, stage: str, reporter: Reporter) -> Recovered:
+    def recover(self, net: Learner, *, epochs: int, stage: str, reporter: Reporter) -> Recovered:
         """Train `net` on for `epochs`; what validates better is kept, the best epoch or the start.
 
         The parent teaches where the recovery says so. `stage` names the checkpoints. With no epochs the net stays as it
@@ -120,7 +120,7 @@ def shares(epochs: int, rounds: int) -> list[int]:
     return [epochs * (number + 1) // rounds - epochs * number // rounds for number in range(rounds)]
 
 
-def state_of(net: Classifier) -> dict[str, Tensor]:
+def state_of(net: Learner) -> dict[str, Tensor]:
     """Return a copy of the net's weights and statistics on the CPU, which training on leaves as they are."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in net.state_dict().items()}
 

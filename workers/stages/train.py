@@ -11,48 +11,45 @@ from models_store.spec.upgrade import read_resolved
 from workers.process.progress import Reporter, Stretch
 from workers.stages import promotion
 from workers.stages.context import Work
-from workers.tasks.image import net
-from workers.tasks.image.examples import ImageArrays
-from workers.tasks.image.net import Classifier
+from workers.tasks.rooms import task_of
 from workers.training import selection, targets
 from workers.training.derived_specs import probing
-from workers.training.learner import Examples
+from workers.training.examples import Examples
+from workers.training.learner import Learner
 from workers.training.loop import Trained, train
 
 PROBE_SHARE = 0.1  # of the progress of training, when the head is trained first
 
 
-def learn(work: Work, arrays: ImageArrays) -> Trained[Classifier]:
+def learn(work: Work, arrays: Examples) -> Trained:
     """Return the trained net, with the weights of its best epoch."""
     if kinds.of(work.assignment.kind).has_training:
         work.reporter.phase("training")
     if work.assignment.promoted is not None:
         return _promoted(work, arrays, work.assignment.promoted)
-    classifier = _net(work, arrays, spec=work.spec)
+    learner = _net(work, arrays, spec=work.spec)
     epoch_s = work.plan.epoch_s if work.plan else None
     if not work.spec.transfer.probe_epochs:
-        return train_stage(work, classifier, arrays, spec=work.spec, stage="training", epoch_s=epoch_s)
+        return train_stage(work, learner, arrays, spec=work.spec, stage="training", epoch_s=epoch_s)
     spec = probing(work.spec)
     after_s = None if epoch_s is None else epoch_s * work.spec.training.epochs
     told = Stretch(work.reporter, start=0.0, end=PROBE_SHARE, prefix="probe_", after_s=after_s)
     probed = train_stage(work, _net(work, arrays, spec=spec), arrays, spec=spec, stage="probing", reporter=told)
-    classifier.load_state_dict(probed.classifier.state_dict())
+    learner.load_state_dict(probed.learner.state_dict())
     told = Stretch(work.reporter, start=PROBE_SHARE, end=1.0)
-    trained = train_stage(work, classifier, arrays, spec=work.spec, stage="training", reporter=told, epoch_s=epoch_s)
+    trained = train_stage(work, learner, arrays, spec=work.spec, stage="training", reporter=told, epoch_s=epoch_s)
     return _better(probed, trained, monitor=work.spec.training.monitor, tell=work.reporter.log)
 
 
-def _promoted(work: Work, arrays: ImageArrays, promoted: dict[str, Any]) -> Trained[Classifier]:
+def _promoted(work: Work, arrays: Examples, promoted: dict[str, Any]) -> Trained:
     """Return a net that was trained by another job."""
     aim = targets.build(work.spec.task, arrays)
     path = work.blobs.local(promoted["weights"])
-    classifier = net.restore(work.spec, path, class_count=aim.output_count, last_layer=aim.last_layer())
-    return promotion.take_up(classifier, promoted, freeze=work.spec.backbone.freeze or "none")
+    learner = work.task.restore(work.spec, path, class_count=aim.output_count, last_layer=aim.last_layer())
+    return promotion.take_up(learner, promoted, freeze=work.spec.backbone.freeze or "none")
 
 
-def _better(
-    probed: Trained[Classifier], trained: Trained[Classifier], *, monitor: Monitor, tell: Callable[[str], None]
-) -> Trained[Classifier]:
+def _better(probed: Trained, trained: Trained, *, monitor: Monitor, tell: Callable[[str], None]) -> Trained:
     """Return what validates better: the head alone, or everything trained after it."""
     probed_row, row = (run.history[run.best_epoch - 1] for run in (probed, trained))
     if selection.value(probed_row, monitor) > selection.value(row, monitor):
@@ -64,13 +61,13 @@ def _better(
     return trained
 
 
-def _net(work: Work, arrays: ImageArrays, *, spec: ResolvedSpec) -> Classifier:
+def _net(work: Work, arrays: Examples, *, spec: ResolvedSpec) -> Learner:
     """Return the net of a spec as it is before training."""
     assert work.settings.weights_dir is not None, "settings fill it in"
     work.settings.weights_dir.mkdir(parents=True, exist_ok=True)
     aim = targets.build(spec.task, arrays)
     start = work.assignment.initial_weights
-    return net.build(
+    return work.task.build(
         spec,
         class_count=aim.output_count,
         weights_dir=work.settings.weights_dir,
@@ -81,15 +78,15 @@ def _net(work: Work, arrays: ImageArrays, *, spec: ResolvedSpec) -> Classifier:
 
 def train_stage(
     work: Work,
-    classifier: Classifier,
-    arrays: ImageArrays,
+    learner: Learner,
+    arrays: Examples,
     *,
     spec: ResolvedSpec,
     stage: str,
     reporter: Reporter | None = None,
-    teacher: Classifier | None = None,
+    teacher: Learner | None = None,
     epoch_s: float | None = None,
-) -> Trained[Classifier]:
+) -> Trained:
     """Return the net trained by `spec`, from the checkpoint of an earlier attempt at this stage where there is one.
 
     `teacher` is whom it learns from; left out, it is the net that the spec's `distillation` names. `epoch_s` is what an
@@ -98,7 +95,7 @@ def train_stage(
     if teacher is None and spec.distillation is not None:
         teacher = teacher_of(work, arrays)
     return train(
-        classifier,
+        learner,
         arrays,
         spec=spec,
         device=work.device,
@@ -111,13 +108,14 @@ def train_stage(
     )
 
 
-def teacher_of(work: Work, examples: Examples) -> Classifier:
+def teacher_of(work: Work, examples: Examples) -> Learner:
     """Return the trained net that the spec's `distillation` names."""
     given = work.assignment.teacher
     assert given is not None, "the supervisor hands over what the spec names"
     aim = targets.build(work.spec.task, examples)
-    return net.restore(
-        read_resolved(given["spec"]),
+    spec = read_resolved(given["spec"])
+    return task_of(spec.task).restore(
+        spec,
         work.blobs.local(given["weights"]),
         class_count=aim.output_count,
         last_layer=aim.last_layer(),

@@ -9,26 +9,25 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
 import onnxruntime
 import torch
 
 from models_store.datasets.store import ManifestEntry
 from models_store.spec.quantization import VARIANTS
 from workers.compression.gate import BASELINE
-from workers.export.sessions import open_session
-from workers.export.verify import Agreement, VerificationFailed, compare, read_members, require
-from workers.process.progress import part_of
+from workers.export.sessions import answer, open_session
+from workers.export.verify import Agreement, Family, VerificationFailed, compare, read_members, require
 from workers.stages.context import Variant, Work
-from workers.tasks.image.examples import ImageArrays
 from workers.training import targets
+from workers.training.examples import Examples, Inputs
 from workers.training.feeds import probabilities
+from workers.training.learner import Learner
 
 Item = TypeVar("Item")
 
 
 def check_files(
-    work: Work, entries: list[ManifestEntry], arrays: ImageArrays, variants: dict[str, Variant]
+    work: Work, entries: list[ManifestEntry], arrays: Examples, variants: dict[str, Variant]
 ) -> tuple[dict[str, Agreement], dict[str, str]]:
     """Compare each file with its net on the val split; return how far they agree, and the variants that were left out.
 
@@ -42,10 +41,7 @@ def check_files(
     families = {
         name: [name, *_made_of(name, variants)] for name, variant in variants.items() if variant.net is not None
     }
-    agreements: dict[str, Agreement] = {}
-    for done, (source, family) in enumerate(families.items()):
-        told = part_of(work.reporter.progress, done, len(families))
-        agreements |= _compare(work, entries, arrays, variants, source=source, family=family, report=told)
+    agreements = _compare(work, entries, arrays, variants, families)
     left_out: dict[str, str] = {}
     for name, agreement in agreements.items():
         if not _is_rounded(variants[name]):
@@ -75,47 +71,51 @@ def _required(name: str, agreement: Agreement, variants: dict[str, Variant]) -> 
 def _compare(
     work: Work,
     entries: list[ManifestEntry],
-    arrays: ImageArrays,
+    arrays: Examples,
     variants: dict[str, Variant],
-    *,
-    source: str,
-    family: list[str],
-    report: Callable[[float], None],
+    families: dict[str, list[str]],
 ) -> dict[str, Agreement]:
-    """Compare the file of a net, and those of fewer bits that were made from it, with the net."""
-    net = variants[source].net
-    assert net is not None, "a family is of a net"
-    indexes = arrays.split("val")
+    """Compare the file of each net, and those of fewer bits that were made from it, with the net."""
+    rows = arrays.split("val")
     aim = targets.build(work.spec.task, arrays)
-    files = read_members(work.blobs.local(work.dataset.content_blob), (entries[index].member for index in indexes))
+    sample = arrays.batch(rows[:1])
+    compared = [
+        Family(
+            partial(
+                probabilities,
+                _net_of(variants[source]),
+                arrays,
+                activation=aim.target.activation,
+                temperature=variants[source].divisor,
+                device=work.device,
+            ),
+            {name: session for name in names if (session := _opened(work, name, variants[name], sample)) is not None},
+            tolerance=aim.rounding,
+        )
+        for source, names in families.items()
+    ]
+    files = read_members(work.blobs.local(work.dataset.content_blob), (entries[row].member for row in rows))
     return compare(
-        {name: session for name in family if (session := _opened(work, name, variants[name])) is not None},
-        files=_told(files, len(indexes), report),
-        rows=indexes,
-        predict=partial(
-            probabilities,
-            net,
-            arrays,
-            activation=aim.target.activation,
-            temperature=variants[source].divisor,
-            device=work.device,
-        ),
-        decoding=work.spec.input,
+        compared,
+        files=_told(files, len(rows), work.reporter.progress),
+        rows=rows,
+        codec=work.task.codec(work.spec, settings=work.settings),
         target=aim.target,
-        tolerance=aim.rounding,
-        max_pixels=work.settings.image_max_pixels,
     )
 
 
-def _opened(work: Work, name: str, variant: Variant) -> onnxruntime.InferenceSession | None:
+def _net_of(variant: Variant) -> Learner:
+    assert variant.net is not None, "a family is of a net"
+    return variant.net
+
+
+def _opened(work: Work, name: str, variant: Variant, sample: Inputs) -> onnxruntime.InferenceSession | None:
     """Return a session on the CPU; None for a variant of fewer bits that does not run there."""
     if not _is_rounded(variant):
         return open_session(variant.path, device="cpu", threads=torch.get_num_threads())
-    size, channels = work.spec.input.size, work.spec.input.channels
-    assert size is not None, "the spec is resolved"
     try:
         session = open_session(variant.path, device="cpu", threads=torch.get_num_threads())
-        session.run(["probabilities"], {"images": np.zeros((1, size, size, channels), np.uint8)})
+        answer(session, sample)
     except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base; measuring tells it in the card
         work.reporter.warn(f"{name} does not run on the CPU and is not compared with its net: {error}")
         return None

@@ -6,7 +6,6 @@ left at a checkpoint and taken up by another process.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 
@@ -17,19 +16,19 @@ from models_store.storage import disk
 from models_store.tasks.rooms import target_of
 from workers.evaluation import soundness
 from workers.evaluation.examination import Examined
+from workers.evaluation.temperature import temperature_of
 from workers.export import sessions
 from workers.export.benchmark import benchmark
 from workers.export.figures import Measurement, Unmeasurable
 from workers.export.graph import export
 from workers.stages import evaluate, fit, prune, quantize
-from workers.stages.any_size import make_portable
 from workers.stages.context import Variant, Work, identity
 from workers.stages.publish import publish, version_card
+from workers.stages.standalone import make_standalone
 from workers.stages.train import learn
 from workers.stages.verify import check_files
-from workers.tasks.image.examples import ImageArrays, prepare
-from workers.tasks.image.net import Classifier
 from workers.training import warnings as doubts
+from workers.training.examples import Examples
 from workers.training.loop import Trained
 
 
@@ -44,12 +43,12 @@ def run(work: Work) -> None:
     """Do the job: every stage in its order."""
     entries, arrays = read_data(work)
     trained = learn(work, arrays)
-    variants = {"fp32": Variant(work.staging / "fp32.onnx", parent=None, net=trained.classifier)}
+    variants = {"fp32": Variant(work.staging / "fp32.onnx", parent=None, net=trained.learner)}
     not_made = prune.cut(work, arrays, variants)
     not_made |= write_files(work, arrays, variants)
     not_made |= quantize.quantize_files(work, arrays, variants, missing=not_made)
     agreements, left_out = check_files(work, entries, arrays, variants)
-    standalone, impossible = make_portable(work, entries, arrays, variants["fp32"])
+    standalone, impossible = make_standalone(work, entries, arrays, variants["fp32"])
     not_made |= left_out | impossible
     examined = evaluate_file(work, entries, arrays, variants["fp32"])
     figures = measure_files(work, arrays, variants)
@@ -61,21 +60,19 @@ def run(work: Work) -> None:
     publish(work, trained, arrays, variants, standalone=standalone, figures=figures, examined=examined, card=card)
 
 
-def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
+def read_data(work: Work) -> tuple[list[ManifestEntry], Examples]:
     """Return the dataset's manifest and its images, decoded and resized once; `work.spec` fits its budget then."""
     work.reporter.phase("validating")
     entries = read_manifest(work.blobs.local(work.dataset.manifest_blob))
     if any(entry.split == "val" for entry in entries):
         fit.fit(work, entries)
-    arrays = prepare(
+    arrays = work.task.examples(
+        work.spec,
         entries,
         work.blobs.local(work.dataset.content_blob),
         classes=work.dataset.classes,
         digest=work.dataset.digest,
-        spec_input=work.spec.input,
-        cache=work.settings.scratch / "cache",
-        cache_max_bytes=work.settings.cache_max_bytes,
-        max_pixels=work.settings.image_max_pixels,
+        settings=work.settings,
         report=work.reporter.progress,
     )
     if len(arrays.split("val")) == 0:
@@ -83,7 +80,7 @@ def read_data(work: Work) -> tuple[list[ManifestEntry], ImageArrays]:
     return entries, arrays
 
 
-def write_files(work: Work, arrays: ImageArrays, variants: dict[str, Variant]) -> dict[str, str]:
+def write_files(work: Work, arrays: Examples, variants: dict[str, Variant]) -> dict[str, str]:
     """Export each net to its file, at a temperature of its own; return the variants that can't be exported, and why.
 
     Figures are not in it yet: they are measured on the file, and stamped when it is published.
@@ -105,9 +102,7 @@ def write_files(work: Work, arrays: ImageArrays, variants: dict[str, Variant]) -
     return not_made
 
 
-def evaluate_file(
-    work: Work, entries: list[ManifestEntry], arrays: ImageArrays, variant: Variant
-) -> dict[str, Examined]:
+def evaluate_file(work: Work, entries: list[ManifestEntry], arrays: Examples, variant: Variant) -> dict[str, Examined]:
     """Return everything that there is to say of the fp32 file's answers to the val and test splits."""
     work.reporter.phase("evaluating")
     session = sessions.open_session(variant.path, device=work.settings.device, threads=torch.get_num_threads())
@@ -116,9 +111,7 @@ def evaluate_file(
     return examined
 
 
-def warn_of_the_result(
-    work: Work, trained: Trained[Classifier], arrays: ImageArrays, examined: Mapping[str, Examined]
-) -> list[str]:
+def warn_of_the_result(work: Work, trained: Trained, arrays: Examples, examined: Mapping[str, Examined]) -> list[str]:
     """Tell the owner what is likely to be wrong with the model, and return that with what training has shown."""
     found = soundness.of_sections({split: each.section for split, each in examined.items()}, task=work.spec.task)
     for text in found:
@@ -127,16 +120,14 @@ def warn_of_the_result(
     return [*doubts.of_history(trained.history, work.spec, outputs=outputs).values(), *found]
 
 
-def measure_files(
-    work: Work, arrays: ImageArrays, variants: dict[str, Variant]
-) -> dict[Provider, dict[str, Measurement]]:
+def measure_files(work: Work, arrays: Examples, variants: dict[str, Variant]) -> dict[Provider, dict[str, Measurement]]:
     """Return each file's accuracy, latency, throughput and memory on each provider, measured in fresh processes."""
     work.reporter.phase("measuring")
     return benchmark(
         {name: variant.path for name, variant in variants.items()},
         baseline="fp32",
         parents={name: variant.parent for name, variant in variants.items()},
-        images=Path(str(arrays.images_NHWC.filename)),  # type: ignore[attr-defined]  # a memory map has one
+        inputs=arrays.files,
         truths=arrays.targets,
         target=target_of(work.spec.task),
         splits={split: arrays.split(split) for split in ("val", "test")},
@@ -164,23 +155,16 @@ def leave_out_what_runs_nowhere(
     return left_out
 
 
-def _write_file(work: Work, arrays: ImageArrays, name: str, variant: Variant) -> None:
+def _write_file(work: Work, arrays: Examples, name: str, variant: Variant) -> None:
     spec = work.spec
-    assert spec.input.size is not None, "the spec is resolved"
     assert variant.net is not None, "only nets are exported"
-    variant.temperature = evaluate.temperature_of(work, variant.net, arrays)
+    variant.temperature = temperature_of(variant.net, arrays, spec=spec, device=work.device)
     if variant.temperature is not None:
         variant.facts = variant.facts | {"temperature": variant.temperature.as_card()}
     export(
-        variant.net,
-        mean=variant.net.mean,
-        std=variant.net.std,
-        size=spec.input.size,
-        channels=spec.input.channels,
+        work.task.served(variant.net, spec, temperature=variant.divisor),
         opset=spec.export.opset,
         labels=work.dataset.classes,
         card=identity(work) | {"form": name, "temperature": variant.divisor},
         path=variant.path,
-        activation=target_of(spec.task).activation,
-        temperature=variant.divisor,
     )

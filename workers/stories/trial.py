@@ -14,16 +14,17 @@ import numpy as np
 from models_store.datasets.store import ManifestEntry
 from models_store.jobs import kinds
 from models_store.jobs.results import Finished, Tried
+from models_store.targets import Target
+from models_store.tasks.rooms import target_of
 from workers.evaluation import figures
 from workers.families.folds import splits_of_fold
 from workers.stages.context import Work
 from workers.stages.train import learn
 from workers.stories.supervised import read_data
-from workers.tasks.image import net as image_task
-from workers.tasks.image.examples import ImageArrays
-from workers.tasks.image.net import Classifier
 from workers.training import targets
+from workers.training.examples import Examples
 from workers.training.feeds import RawFeed, infer
+from workers.training.learner import Learner, save
 from workers.training.loop import Trained
 from workers.training.precision import Precision
 
@@ -35,20 +36,20 @@ def run(work: Work) -> None:
     """Do the job: every stage in its order."""
     entries, arrays = read_data(work)
     if work.assignment.fold is not None:
-        arrays = hold_out(arrays, entries, work.assignment.fold)
+        arrays = hold_out(arrays, entries, work.assignment.fold, target=target_of(work.spec.task))
     trained = learn(work, arrays)
-    metrics, answers = answer(work, trained.classifier, arrays)
+    metrics, answers = answer(work, trained.learner, arrays)
     hand_over(work, trained, metrics, answers)
 
 
-def hold_out(arrays: ImageArrays, entries: list[ManifestEntry], fold: dict[str, Any]) -> ImageArrays:
+def hold_out(arrays: Examples, entries: list[ManifestEntry], fold: dict[str, Any], *, target: Target) -> Examples:
     """Return the same images with the splits of one fold; what is held out is its `test`."""
     made = splits_of_fold(
         arrays.splits_N,
         index=fold["index"],
         folds=fold["folds"],
         seed=fold["seed"],
-        strata_N=arrays.targets if arrays.targets.ndim == 1 else None,
+        strata_N=target.strata(arrays.targets),
         groups_N=_kept_together(entries, grouped=fold["grouped"]),
     )
     return replace(arrays, splits_N=made)
@@ -61,12 +62,12 @@ def _kept_together(entries: list[ManifestEntry], *, grouped: bool) -> np.ndarray
 
 
 def answer(
-    work: Work, classifier: Classifier, arrays: ImageArrays
+    work: Work, learner: Learner, arrays: Examples
 ) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray[Any, Any]]]:
     """Return split → figures of the trained net, and what it answers to each image of val and test."""
     work.reporter.phase("evaluating")
     wanted = targets.build(work.spec.task, arrays)
-    feed = RawFeed(classifier.to(work.device), arrays, device=work.device)
+    feed = RawFeed(learner.to(work.device), arrays, device=work.device)
     metrics: dict[str, dict[str, float]] = {}
     answers: dict[str, np.ndarray[Any, Any]] = {}
     for done, split in enumerate(SPLITS):
@@ -88,7 +89,7 @@ def answer(
 
 def hand_over(
     work: Work,
-    trained: Trained[Classifier],
+    trained: Trained,
     metrics: dict[str, dict[str, float]],
     answers: dict[str, np.ndarray[Any, Any]],
 ) -> None:
@@ -97,7 +98,7 @@ def hand_over(
     np.savez_compressed(path, **answers)  # type: ignore[arg-type]  # the stub takes the names for its own flags
     files = {"answers": work.blobs.put(path).sha256}
     if work.assignment.keeps_weights:
-        weights = image_task.save(trained.classifier, work.staging / "weights.safetensors")
+        weights = save(trained.learner, work.staging / "weights.safetensors")
         files["weights"] = work.blobs.put(weights).sha256
     result = Tried(
         value=trained.history[trained.best_epoch - 1][work.spec.training.monitor],

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
+from workers.training.examples import Rows
 from workers.training.feeds import SMALLEST_INFERENCE_BATCH, Feed, batches
-from workers.training.learner import Rows
 from workers.training.precision import Precision
 from workers.training.sampling import shuffled
 

@@ -17,8 +17,9 @@ import torch
 from models_store.spec.train import ResolvedSpec
 from workers.training import losses, targets
 from workers.training.derived_specs import probing
+from workers.training.examples import Examples, Rows
 from workers.training.feeds import FeatureFeed, Feed, RawFeed
-from workers.training.learner import Examples, Learner, Rows
+from workers.training.learner import Learner
 from workers.training.optimizers import KeepsTwoWeights
 from workers.training.precision import WORTHWHILE, Precision, cpu_has_bf16, require_support
 from workers.training.step import Stepper
@@ -71,13 +72,14 @@ class Costs:
         *,
         spec: ResolvedSpec,
         counts: Counts,
+        work_of: Callable[[ResolvedSpec], float],
         device: torch.device,
         teacher: Learner | None = None,
         clock: Clock = time.perf_counter,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
-        assert spec.input.size is not None, "the spec is resolved"
         self._spec, self._counts, self._device = spec, counts, device
+        self._work_of = work_of
         self._clock, self._alive = clock, alive
         self._learner = learner.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks the pair of both
         self._teacher = teacher.to(device) if teacher is not None else None
@@ -90,26 +92,24 @@ class Costs:
 
     def of(self, spec: ResolvedSpec) -> Estimate:
         """Return the estimate for a spec that differs from the measured one by its size, freezing or way at most."""
-        assert spec.input.size is not None, "the spec is resolved"
-        assert self._spec.input.size is not None, "the spec is resolved"
-        pixels = (spec.input.size / self._spec.input.size) ** 2
+        work = self._work_of(spec) / self._work_of(self._spec)
         train, val = self._counts.train, self._counts.val
         steps = -(-train // self._batch(spec))
-        features_s = (train + val) * self.forward_s * pixels
-        draws = bool(spec.augmentation)
-        taught_s = train * self.teacher_s * pixels
+        features_s = (train + val) * self.forward_s * work
+        draws = self._learner.draws
+        taught_s = train * self.teacher_s * work
         if spec.backbone.freeze == "backbone" and not draws:
             return Estimate(features_s + taught_s, steps * self.head_step_s)
         step_s = self.step_s(spec.backbone.freeze or "none")
         passes = val + (train if self._renews_statistics else 0)
-        epoch_s = (train * step_s + passes * self.forward_s) * pixels + (taught_s if draws else 0)
+        epoch_s = (train * step_s + passes * self.forward_s) * work + (taught_s if draws else 0)
         before_s = 0.0 if draws else taught_s
         if spec.transfer.probe_epochs:
             before_s += features_s + taught_s + spec.transfer.probe_epochs * steps * self.head_step_s
         return Estimate(before_s, epoch_s)
 
     def step_s(self, freeze: str) -> float:
-        """Return the seconds of a training step, per image, with so much of the backbone frozen."""
+        """Return the seconds of a training step, per example, with so much of the backbone frozen."""
         if freeze not in self._step_s:
             self._learner.freeze(freeze)
             stepper = self._stepper(self._learner, self._feed, spec=self._spec)
@@ -130,7 +130,7 @@ class Costs:
 
     @cached_property
     def forward_s(self) -> float:
-        """Return the seconds of an answer without a gradient, per image."""
+        """Return the seconds of an answer without a gradient, per example."""
         self._learner.eval()
 
         def answer(rows: Rows) -> None:
@@ -141,7 +141,7 @@ class Costs:
 
     @cached_property
     def teacher_s(self) -> float:
-        """Return the seconds of a teacher's answer, per image; 0 without a teacher."""
+        """Return the seconds of a teacher's answer, per example; 0 without a teacher."""
         teacher = self._teacher
         if teacher is None:
             return 0.0

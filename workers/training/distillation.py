@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models_store.spec.distillation import Distillation
+from workers.training.examples import Rows
 from workers.training.feeds import SMALLEST_INFERENCE_BATCH, RawFeed, batches
-from workers.training.learner import Learner, Rows
+from workers.training.learner import Learner
 from workers.training.precision import Precision
 from workers.training.targets import Targets
 

@@ -12,7 +12,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models_store.targets import Activation
-from workers.training.learner import Examples, Learner, Rows
+from workers.training.examples import Examples, Rows
+from workers.training.learner import Learner, Prepared
 from workers.training.precision import Precision
 from workers.training.targets import ACTIVATIONS
 
@@ -27,7 +28,7 @@ class Feed(Protocol):
         """Return the net that trains on these inputs."""
         ...
 
-    def batch(self, rows: Rows, generator: Generator | None) -> Tensor:
+    def batch(self, rows: Rows, generator: Generator | None) -> Prepared:
         """Return the net's inputs for ascending `rows`, on its device."""
         ...
 
@@ -44,11 +45,11 @@ class RawFeed:
         self.examples = examples
         self.device = device
 
-    def batch(self, rows: Rows, generator: Generator | None) -> Tensor:
+    def batch(self, rows: Rows, generator: Generator | None) -> Prepared:
         """Return prepared examples; with random changes when there is a generator."""
-        raw = self.examples.gather(rows)
+        raw = {name: torch.from_numpy(array) for name, array in self.examples.batch(rows).items()}
         if self.device.type == "cuda":
-            raw = raw.pin_memory().to(self.device, non_blocking=True)
+            raw = {name: tensor.pin_memory().to(self.device, non_blocking=True) for name, tensor in raw.items()}
         return self.net.prepare(raw, generator)
 
     def of(self, net: nn.Module) -> "RawFeed":

@@ -2,39 +2,22 @@
 
 # B batch, F feature, K class
 
+import copy
 from abc import ABC, abstractmethod
-from typing import Protocol
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-Rows = npt.NDArray[np.int64]
+Raw = Mapping[str, Tensor]
+"""raw examples as the exported file takes them: name of its input → one row per example"""
+Prepared = Any
+"""what a learner's own `forward` takes; nobody else looks into it"""
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)  # _NormBase: batch and instance norms of any dimension
-
-
-class Examples(Protocol):
-    """A dataset as arrays."""
-
-    @property
-    def targets(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
-        """Return what is to be learned of every row: int64 (N,) | float32 (N, K) | float32 (N, 1)."""
-        ...
-
-    @property
-    def classes(self) -> list[str]:
-        """Return the classes' names, by number."""
-        ...
-
-    def split(self, name: str) -> Rows:
-        """Return the rows of `train`, `val` or `test`, in ascending order."""
-        ...
-
-    def gather(self, rows: Rows) -> Tensor:
-        """Return the raw examples of ascending `rows`, on the CPU."""
-        ...
 
 
 Stages = tuple[tuple[str, tuple[str, ...]], ...]
@@ -51,8 +34,7 @@ class Learner(nn.Module, ABC):
         super().__init__()
         self.backbone = backbone
         self.head = head
-        children = tuple((name, (name,)) for name, child in backbone.named_children() if has_weights(child))
-        self.stages = stages or children or (("backbone", ()),)
+        self.stages = stages or _children(backbone)
 
     @property
     @abstractmethod
@@ -60,7 +42,7 @@ class Learner(nn.Module, ABC):
         """Whether what the net is fed differs with a generator: by random changes, or by mixing."""
 
     @abstractmethod
-    def prepare(self, raw: Tensor, generator: Generator | None) -> Tensor:
+    def prepare(self, raw: Raw, generator: Generator | None) -> Prepared:
         """Return raw examples as the net's input, on their device; with random changes when there is a generator."""
 
     @property
@@ -70,11 +52,11 @@ class Learner(nn.Module, ABC):
 
     def mix(
         self,
-        inputs: Tensor,
+        inputs: Prepared,
         targets_BK: Tensor,
         *,
         generator: Generator,  # noqa: ARG002  what mixes draws from it
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Prepared, Tensor]:
         """Return prepared inputs and soft targets float (B, K), the examples of a batch mixed with each other."""
         return inputs, targets_BK
 
@@ -82,16 +64,24 @@ class Learner(nn.Module, ABC):
         """Return the same net, weights and all, without random changes of its inputs."""
         return self
 
-    def translate(self, inputs: Tensor, *, of: "Learner") -> Tensor:  # noqa: ARG002  see subclasses
+    def around(self, net: nn.Module) -> "Learner":
+        """Return a learner that prepares its inputs as this one does, and whose whole net is `net`."""
+        twin = copy.copy(self)
+        twin._modules = {}  # parts of its own  # noqa: SLF001
+        twin.backbone, twin.head = net, nn.Identity()
+        twin.stages = _children(net)
+        return twin.train()
+
+    def translate(self, inputs: Prepared, *, of: "Learner") -> Prepared:  # noqa: ARG002  see subclasses
         """Return another learner's prepared inputs as this one would have prepared the same examples."""
         return inputs
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Prepared) -> Tensor:
         """Return logits (B, K)."""
         logits_BK: Tensor = self.head(self.features(inputs))
         return logits_BK
 
-    def features(self, inputs: Tensor) -> Tensor:
+    def features(self, inputs: Prepared) -> Tensor:
         """Return what the head sees, (B, F)."""
         features_BF: Tensor = self.backbone(inputs)
         return features_BF
@@ -143,6 +133,19 @@ class Learner(nn.Module, ABC):
         return self
 
 
+def save(learner: Learner, path: Path) -> Path:
+    """Write the whole net's weights as safetensors, `backbone.…` and `head.…`; return the path."""
+    state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in learner.state_dict().items()}
+    save_file(state, path)
+    return path
+
+
 def has_weights(module: nn.Module) -> bool:
     """Return whether there is anything to train in a module."""
     return next(module.parameters(), None) is not None
+
+
+def _children(backbone: nn.Module) -> Stages:
+    """Return each child with weights as a stage."""
+    children = tuple((name, (name,)) for name, child in backbone.named_children() if has_weights(child))
+    return children or (("backbone", ()),)

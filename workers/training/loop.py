@@ -14,7 +14,6 @@ All along it tells how far it is (telling).
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -35,26 +34,25 @@ from workers.training import (
 from workers.training.allocator import keeping_freed_memory
 from workers.training.averaging import renew_statistics
 from workers.training.checkpoint import Position
+from workers.training.examples import Examples, Rows
 from workers.training.failures import NothingToTrainOn, TrainingDiverged, diverged, told_in_our_words
 from workers.training.feeds import infer
-from workers.training.learner import Examples, Learner, Rows
+from workers.training.learner import Learner
 from workers.training.optimizers import KeepsTwoWeights
 from workers.training.progress import Telling
 
 SAVING_SHARE = 0.05  # saving takes at most about this share of the time, however large the net
 
-AnyLearner = TypeVar("AnyLearner", bound=Learner)
-
 
 @dataclass(frozen=True)
-class Trained(Generic[AnyLearner]):
+class Trained:
     """A finished run: the learner with its best weights, one row of `history` per epoch, and how it was calculated.
 
     Epochs count from 1; `resumed_from` is the (epochs, steps of the next) that were done when it was taken up, or None.
     `batch_size` is that of a step, found where the spec leaves it to the machine.
     """
 
-    classifier: AnyLearner
+    learner: Learner
     history: list[dict[str, float]]
     best_epoch: int
     precision: str
@@ -63,8 +61,8 @@ class Trained(Generic[AnyLearner]):
 
 
 def train(
-    classifier: AnyLearner,
-    arrays: Examples,
+    learner: Learner,
+    examples: Examples,
     *,
     spec: ResolvedSpec,
     device: torch.device,
@@ -74,7 +72,7 @@ def train(
     checkpoint_s: float = 30.0,
     teacher: Learner | None = None,
     epoch_s: float | None = None,
-) -> Trained[AnyLearner]:
+) -> Trained:
     """Train as a resolved spec says, from the last checkpoint when there is one, and load the best weights.
 
     `clock` gives seconds; a checkpoint is saved every `checkpoint_s` of them, when the reporter asks to stop, and at
@@ -89,13 +87,13 @@ def train(
         NothingToTrainOn: if the train split is empty.
         PrecisionUnsupported: if the device lacks the precision asked for.
     """
-    if len(arrays.split("train")) == 0:
-        raise NothingToTrainOn("the dataset's train split has no image; give a dataset with training images")
+    if len(examples.split("train")) == 0:
+        raise NothingToTrainOn("the dataset's train split has no example; give a dataset with training examples")
     assert (teacher is None) == (spec.distillation is None), "a teacher comes with `distillation`"
     with told_in_our_words(spec), keeping_freed_memory():
         run = _Run(
-            classifier,
-            arrays,
+            learner,
+            examples,
             spec=spec,
             device=device,
             reporter=reporter,
@@ -107,7 +105,7 @@ def train(
         )
         run.to_the_end()
         trained = Trained(
-            classifier, run.position.history, run.best_epoch, run.precision.name, run.resumed_from, run.sizes.batch
+            learner, run.position.history, run.best_epoch, run.precision.name, run.resumed_from, run.sizes.batch
         )
         del run  # what it held is given back as well
     return trained

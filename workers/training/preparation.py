@@ -12,8 +12,9 @@ from workers.training import losses, memory
 from workers.training.allocator import give_back
 from workers.training.checkpoint import State
 from workers.training.distillation import Distiller, Teacher, widths
+from workers.training.examples import Examples, Rows
 from workers.training.feeds import FeatureFeed, Feed, RawFeed, batches, compute_features
-from workers.training.learner import Examples, Learner, Rows
+from workers.training.learner import Learner
 from workers.training.precision import Precision, choose
 from workers.training.progress import Telling
 from workers.training.step import Stepper

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from workers.training.learner import Rows
+from workers.training.examples import Rows
 from workers.training.targets import Targets
 
 

@@ -13,8 +13,9 @@ from workers.training import checkpoint, losses, optimizers, regularizers, sampl
 from workers.training.averaging import Average, Averaging
 from workers.training.checkpoint import State
 from workers.training.distillation import Distiller
+from workers.training.examples import Rows
 from workers.training.feeds import Feed
-from workers.training.learner import Learner, Rows
+from workers.training.learner import Learner
 from workers.training.precision import Precision
 from workers.training.regularizers import AnswerPenalty, Limit, Penalty, Shrinking
 from workers.training.sharpness import Sharpness

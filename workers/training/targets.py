@@ -27,7 +27,7 @@ from torch.nn import functional
 from models_store.spec.train import Task
 from models_store.targets import LABELS, NUMBER, ONE_CLASS, THRESHOLD, Activation, Target
 from models_store.tasks.rooms import target_of
-from workers.training.learner import Examples, Rows
+from workers.training.examples import Examples, Rows
 
 ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
     "softmax": lambda logits_BK: logits_BK.softmax(dim=1),

@@ -16,6 +16,7 @@ from workers.export.sessions import open_session
 from workers.tasks.image.net import Classifier
 from workers.training.targets import Affine
 
+EXAMPLE = torch.zeros(1, 3, SIZE, SIZE)
 BACKBONES = [
     ("small_cnn", 32),
     ("resnet18", 32),
@@ -36,25 +37,25 @@ def test_every_backbone_loses_whole_channels_and_can_be_taken_up_in_a_fresh_proc
     parent = a_net(kind, size=size)
     images_NCHW = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
 
-    pruned = prune(parent, StructuredPruning(ratio=0.5), size=size, channels=3)
+    pruned = prune(parent, StructuredPruning(ratio=0.5), example=torch.zeros(1, 3, size, size))
     cuts = json.loads(json.dumps(pruned.cuts))
-    taken_up = restructure(a_net(kind, size=size), cuts, size=size, channels=3)
-    taken_up.load_state_dict(pruned.classifier.state_dict(), strict=True)
+    taken_up = restructure(a_net(kind, size=size), cuts, example=torch.zeros(1, 3, size, size))
+    taken_up.load_state_dict(pruned.net.state_dict(), strict=True)
 
     facts = pruned.facts
     assert facts.macs_after < 0.6 * facts.macs_before
-    assert facts.parameters_after == sum(weight.numel() for weight in pruned.classifier.parameters())
+    assert facts.parameters_after == sum(weight.numel() for weight in pruned.net.parameters())
     assert facts.parameters_before == sum(weight.numel() for weight in parent.parameters())
     assert 0 < facts.channels_removed < facts.channels_before
     with torch.no_grad():
-        assert torch.equal(taken_up(images_NCHW), pruned.classifier(images_NCHW))
+        assert torch.equal(taken_up(images_NCHW), pruned.net(images_NCHW))
 
 
 def test_the_parent_stays_as_it_was() -> None:
     parent = a_learned_net().train()
     before = copy.deepcopy(parent.state_dict())
 
-    prune(parent, StructuredPruning(), size=SIZE, channels=3)
+    prune(parent, StructuredPruning(), example=EXAMPLE)
 
     assert parent.training
     assert all(torch.equal(value, before[name]) for name, value in parent.state_dict().items())
@@ -63,7 +64,7 @@ def test_the_parent_stays_as_it_was() -> None:
 def test_the_classes_stay_and_cut_layers_keep_a_multiple_of_the_rounding() -> None:
     parent = a_net("mobilenet_v2", size=32)
 
-    pruned = prune(parent, StructuredPruning(ratio=0.3, round_to=8), size=32, channels=3).classifier
+    pruned = prune(parent, StructuredPruning(ratio=0.3, round_to=8), example=torch.zeros(1, 3, 32, 32)).net
 
     before, after = widths(parent), widths(pruned)
     changed = {name for name in before if after[name] != before[name]}
@@ -81,7 +82,7 @@ def test_the_channels_of_the_smallest_norm_leave() -> None:
         first.weight[small] *= 0.01
         second.weight[:, small] *= 0.01
 
-    cuts = prune(parent, StructuredPruning(ratio=0.1, round_to=4), size=SIZE, channels=3).cuts
+    cuts = prune(parent, StructuredPruning(ratio=0.1, round_to=4), example=EXAMPLE).cuts
 
     assert sorted(cuts[0]["backbone.stage1.0"]) == small
 
@@ -89,7 +90,7 @@ def test_the_channels_of_the_smallest_norm_leave() -> None:
 def gradients_of_leaves(net: nn.Module) -> None:
     data = leaves()
     assert isinstance(net, Classifier)
-    inputs = net.prepare(torch.from_numpy(data.images_NHWC[data.train]), None)
+    inputs = net.prepare({"images": torch.from_numpy(data.images_NHWC[data.train])}, None)
     functional.cross_entropy(net(inputs), torch.from_numpy(data.labels_N[data.train])).backward()
 
 
@@ -124,7 +125,7 @@ def test_what_the_importance_finds_small_leaves_first(
         plant(parent)
     part = StructuredPruning(ratio=0.1, round_to=4, importance=importance, scope=scope)
 
-    cuts = prune(parent, part, size=SIZE, channels=3, backward=gradients_of_leaves).cuts
+    cuts = prune(parent, part, example=EXAMPLE, backward=gradients_of_leaves).cuts
 
     found = cuts[0]["backbone.stage1.0"]
     assert set(SMALL) <= set(found)
@@ -134,7 +135,7 @@ def test_what_the_importance_finds_small_leaves_first(
 def test_random_channels_differ_by_the_seed_alone() -> None:
     part = StructuredPruning(importance="random")
 
-    first, again, other = (prune(a_net(), part, size=SIZE, channels=3, seed=seed).cuts for seed in (1, 1, 2))
+    first, again, other = (prune(a_net(), part, example=EXAMPLE, seed=seed).cuts for seed in (1, 1, 2))
 
     assert first == again
     assert first != other
@@ -147,9 +148,9 @@ def test_ranking_all_layers_together_takes_more_of_some_and_leaves_each_a_tenth(
         for weight in (block.conv1.weight, block.bn1.weight, block.conv2.weight.transpose(0, 1)):
             weight[:126] *= 0.01
     part = StructuredPruning(ratio=0.5, round_to=4, scope="global")
-    pruned = prune(parent, part, size=16, channels=3)
+    pruned = prune(parent, part, example=torch.zeros(1, 3, 16, 16))
 
-    before, after = widths(parent), widths(pruned.classifier)
+    before, after = widths(parent), widths(pruned.net)
     shares = {name: after[name] / before[name] for name in before if name != "head.classes"}
     assert max(shares.values()) - min(shares.values()) > 0.3
     assert min(shares.values()) >= 0.1
@@ -161,7 +162,7 @@ def test_ranking_all_layers_together_takes_more_of_some_and_leaves_each_a_tenth(
 
 def test_batch_norm_scales_need_a_batch_norm() -> None:
     with pytest.raises(PruningImpossible, match="choose another `importance`"):
-        prune(a_net(batch_norm=False), StructuredPruning(importance="bn_scale"), size=SIZE, channels=3)
+        prune(a_net(batch_norm=False), StructuredPruning(importance="bn_scale"), example=EXAMPLE)
 
 
 def test_weights_that_are_not_finite_are_refused_by_name() -> None:
@@ -170,24 +171,22 @@ def test_weights_that_are_not_finite_are_refused_by_name() -> None:
         parent.backbone.stage1[0].weight[0] = torch.inf
 
     with pytest.raises(PruningImpossible, match=r"backbone\.stage1\.0\.weight"):
-        prune(parent, StructuredPruning(), size=SIZE, channels=3)
+        prune(parent, StructuredPruning(), example=EXAMPLE)
 
 
 def test_channels_may_be_left_unaligned() -> None:
-    after = widths(prune(a_net(), StructuredPruning(ratio=0.3, round_to=1), size=SIZE, channels=3).classifier)
+    after = widths(prune(a_net(), StructuredPruning(ratio=0.3, round_to=1), example=EXAMPLE).net)
 
     assert after["backbone.stage1.0"] == 22
 
 
 def test_pruning_is_repeatable() -> None:
-    first, again = (prune(a_learned_net(), StructuredPruning(), size=SIZE, channels=3) for _ in range(2))
+    first, again = (prune(a_learned_net(), StructuredPruning(), example=EXAMPLE) for _ in range(2))
 
     assert first.cuts == again.cuts
     assert all(
         torch.equal(left, right)
-        for left, right in zip(
-            first.classifier.state_dict().values(), again.classifier.state_dict().values(), strict=True
-        )
+        for left, right in zip(first.net.state_dict().values(), again.net.state_dict().values(), strict=True)
     )
 
 
@@ -195,26 +194,26 @@ def test_a_frozen_net_is_cut_too_and_comes_back_trainable() -> None:
     parent = a_learned_net()
     parent.freeze("backbone")
 
-    pruned = prune(parent, StructuredPruning(), size=SIZE, channels=3)
+    pruned = prune(parent, StructuredPruning(), example=EXAMPLE)
 
     assert pruned.facts.channels_removed > 0
-    assert not pruned.classifier.frozen
-    assert all(weight.requires_grad for weight in pruned.classifier.parameters())
+    assert not pruned.net.frozen
+    assert all(weight.requires_grad for weight in pruned.net.parameters())
     assert parent.frozen
 
 
 def test_pruning_works_where_gradients_are_off() -> None:
     with torch.no_grad():
-        pruned = prune(a_learned_net(), StructuredPruning(), size=SIZE, channels=3)
-        restructure(a_net(), pruned.cuts, size=SIZE, channels=3)
+        pruned = prune(a_learned_net(), StructuredPruning(), example=EXAMPLE)
+        restructure(a_net(), pruned.cuts, example=EXAMPLE)
 
     assert pruned.facts.channels_removed > 0
 
 
 def test_a_pruned_net_recovers_by_training_and_answers_the_same_from_its_file(tmp_path: Path) -> None:
     data = leaves()
-    net = prune(a_learned_net(), StructuredPruning(ratio=0.6), size=SIZE, channels=3).classifier
-    inputs = net.prepare(torch.from_numpy(data.images_NHWC[data.train]), None)
+    net = prune(a_learned_net(), StructuredPruning(ratio=0.6), example=EXAMPLE).net
+    inputs = net.prepare({"images": torch.from_numpy(data.images_NHWC[data.train])}, None)
     labels = torch.from_numpy(data.labels_N[data.train])
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
 
@@ -236,14 +235,14 @@ def test_a_rounding_that_leaves_nothing_to_remove_is_refused_with_a_way_out() ->
     narrow = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 30 * 30, 3))
 
     with pytest.raises(PruningImpossible, match="round_to") as caught:
-        prune(narrow, StructuredPruning(ratio=0.3, round_to=16), size=SIZE, channels=3)
+        prune(narrow, StructuredPruning(ratio=0.3, round_to=16), example=EXAMPLE)
 
     assert caught.value.as_problem()["code"] == "pruning_impossible"
 
 
 def test_a_net_without_a_linear_layer_is_refused() -> None:
     with pytest.raises(PruningImpossible, match="linear layer"):
-        prune(nn.Conv2d(3, 32, 3), StructuredPruning(), size=SIZE, channels=3)
+        prune(nn.Conv2d(3, 32, 3), StructuredPruning(), example=EXAMPLE)
 
 
 class WithItsWidthWrittenDown(nn.Module):
@@ -259,7 +258,7 @@ class WithItsWidthWrittenDown(nn.Module):
 
 def test_a_net_that_would_not_run_after_the_cut_is_refused() -> None:
     with pytest.raises(PruningImpossible, match="another backbone") as caught:
-        prune(WithItsWidthWrittenDown(), StructuredPruning(), size=SIZE, channels=3)
+        prune(WithItsWidthWrittenDown(), StructuredPruning(), example=EXAMPLE)
 
     assert "`unstructured_l1`" in caught.value.detail
     assert "[" not in caught.value.detail  # of a library's shapes
@@ -269,7 +268,7 @@ def test_a_cut_that_leaves_a_layer_without_a_channel_is_refused_by_its_name() ->
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 30 * 30, 3))
 
     with pytest.raises(PruningImpossible, match=r"2 of its layers would have none left \('0', '3'\)"):
-        remove(net, {"0": list(range(8))}, size=SIZE, channels=3)
+        remove(net, {"0": list(range(8))}, example=EXAMPLE)
 
 
 def a_vision_transformer() -> nn.Module:
@@ -292,16 +291,16 @@ def a_swin() -> nn.Module:
 def test_of_a_transformer_hidden_units_leave_and_its_width_stays(make: Callable[[], nn.Module]) -> None:
     parent = make()
 
-    pruned = prune(parent, StructuredPruning(ratio=0.5), size=SIZE, channels=3)
-    taken_up = restructure(make(), json.loads(json.dumps(pruned.cuts)), size=SIZE, channels=3)
+    pruned = prune(parent, StructuredPruning(ratio=0.5), example=EXAMPLE)
+    taken_up = restructure(make(), json.loads(json.dumps(pruned.cuts)), example=EXAMPLE)
 
-    before, after = widths(parent), widths(pruned.classifier)
+    before, after = widths(parent), widths(pruned.net)
     images_NCHW = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     assert {name for name in before if after[name] != before[name]} == set(pruned.cuts[0])
     assert len(pruned.cuts[0]) in {2, 4}
     assert all(after[name] == before[name] / 2 for name in pruned.cuts[0])
     with torch.no_grad():
-        assert torch.equal(taken_up(images_NCHW), pruned.classifier(images_NCHW))
+        assert torch.equal(taken_up(images_NCHW), pruned.net(images_NCHW))
 
 
 def test_heads_leave_whole_and_the_others_answer_as_before() -> None:
@@ -309,7 +308,7 @@ def test_heads_leave_whole_and_the_others_answer_as_before() -> None:
     silent = copy.deepcopy(parent)
     images_NCHW = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
-    pruned = prune(parent, StructuredPruning(ratio=0.3, round_to=64), size=SIZE, channels=3)
+    pruned = prune(parent, StructuredPruning(ratio=0.3, round_to=64), example=EXAMPLE)
 
     cut = pruned.cuts[0]
     with torch.no_grad():
@@ -320,29 +319,29 @@ def test_heads_leave_whole_and_the_others_answer_as_before() -> None:
                 module.proj.weight[:, places] = 0
             else:
                 silent.get_submodule(name.replace("fc1", "fc2")).weight[:, units] = 0
-        torch.testing.assert_close(pruned.classifier(images_NCHW), silent(images_NCHW), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(pruned.net(images_NCHW), silent(images_NCHW), atol=1e-5, rtol=1e-4)
     assert cut["backbone.blocks.0.attn"] in [[0], [1], [2]]
-    assert pruned.classifier.backbone.blocks[0].attn.num_heads == 2
-    assert widths(pruned.classifier)["backbone.blocks.0.attn.qkv"] == 3 * 128
+    assert pruned.net.backbone.blocks[0].attn.num_heads == 2
+    assert widths(pruned.net)["backbone.blocks.0.attn.qkv"] == 3 * 128
 
 
 def test_a_net_of_one_linear_layer_is_refused() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 3))
 
     with pytest.raises(PruningImpossible, match="no channels"):
-        prune(net, StructuredPruning(), size=SIZE, channels=3)
+        prune(net, StructuredPruning(), example=EXAMPLE)
 
 
 def test_a_net_that_gives_numbers_is_cut_below_its_unit() -> None:
     parent = a_net()
     parent.head.add_module("unit", Affine(scale=30.0, shift=2000.0))
 
-    pruned = prune(parent, StructuredPruning(ratio=0.5), size=SIZE, channels=3)
-    taken_up = restructure(parent, json.loads(json.dumps(pruned.cuts)), size=SIZE, channels=3)
-    taken_up.load_state_dict(pruned.classifier.state_dict(), strict=True)
+    pruned = prune(parent, StructuredPruning(ratio=0.5), example=EXAMPLE)
+    taken_up = restructure(parent, json.loads(json.dumps(pruned.cuts)), example=EXAMPLE)
+    taken_up.load_state_dict(pruned.net.state_dict(), strict=True)
 
     images_NCHW = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        answered = pruned.classifier(images_NCHW)
+        answered = pruned.net(images_NCHW)
         assert torch.equal(answered, taken_up(images_NCHW))
     assert 1000 < float(answered.mean()) < 3000

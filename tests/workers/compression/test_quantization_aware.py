@@ -23,22 +23,24 @@ from workers.compression import sparsity
 from workers.compression.fake_quantization import Simulated, rounding_of, simulate
 from workers.compression.folding import fold_norms
 from workers.compression.quantization import graphs
-from workers.compression.quantization.calibration import CalibrationImages
+from workers.compression.quantization.calibration import CalibrationExamples
 from workers.compression.quantization.failures import QuantizationImpossible
 from workers.compression.quantization.static import quantize_static
-from workers.compression.quantization_aware import make
 from workers.export.sessions import open_session
 from workers.process.progress import Drained
+from workers.stages import quantize
 from workers.stages.context import Variant
-from workers.stages.quantize import quantize_files
-from workers.tasks.image.examples import ImageArrays
+from workers.stages.quantize import Step, quantize_files
 from workers.tasks.image.net import Classifier
+from workers.training.examples import Examples
 from workers.training.targets import Affine
 
 DATA = leaves()
-IMAGES = CalibrationImages(DATA.images_NHWC, DATA.train)
+IMAGES = CalibrationExamples({"images": DATA.images_NHWC}, DATA.train)
 EXAMPLE_BCHW = torch.zeros(2, 3, SIZE, SIZE)
-ARRAYS = ImageArrays(DATA.images_NHWC, DATA.labels_N, np.array(["train"] * 60 + ["val"] * 36, dtype="<U5"), LABELS)
+ARRAYS = Examples(
+    {"images": DATA.images_NHWC}, DATA.labels_N, np.array(["train"] * 60 + ["val"] * 36, dtype="<U5"), LABELS
+)
 PART = QatInt8(epochs=2, lr_scale=1.0, per_channel=False)
 SMALL = {"widths": [8, 16], "dense_size": 32}
 
@@ -54,7 +56,7 @@ def a_spec(**changes: Any) -> ResolvedSpec:
 def learned(net: Classifier, *, steps: int = 12) -> Classifier:
     """Return the net after some steps on the colours."""
     optimizer = torch.optim.AdamW(net.train().parameters(), lr=3e-3)
-    inputs = net.prepare(torch.from_numpy(DATA.images_NHWC[DATA.train]), None)
+    inputs = net.prepare({"images": torch.from_numpy(DATA.images_NHWC[DATA.train])}, None)
     labels = torch.from_numpy(DATA.labels_N[DATA.train])
     for _ in range(steps):
         optimizer.zero_grad()
@@ -75,15 +77,10 @@ def made(
     job: JobFolder, net: Classifier, spec: ResolvedSpec, *, part: QatInt8 = PART, reporter: Recorder, **variant: Any
 ) -> dict[str, Any]:
     """Make the variant as a job does; its file is the folder's `qat-int8.onnx`."""
-    return make(
-        job.work(spec, reporter=reporter),
-        ARRAYS,
-        source=Variant(job.folder / "fp32.onnx", parent=None, net=net, **variant),
-        part=part,
-        images=IMAGES,
-        target=job.folder / "qat-int8.onnx",
-        reporter=reporter,
-    )
+    path = job.folder / "qat-int8.onnx"
+    source = Variant(job.folder / "fp32.onnx", parent=None, net=net, **variant)
+    step = Step(job.work(spec, reporter=reporter), ARRAYS, source, source.path, path, lambda _: None, reporter)
+    return quantize.train_rounded(part, step, IMAGES)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +102,7 @@ def test_training_wins_back_at_least_half_of_what_one_scale_per_tensor_loses(
 ) -> None:
     made_at, _, facts = job
     floats = export_net(sensitive, tmp_path / "fp32.onnx")
-    quantize_static(floats, tmp_path / "int8.onnx", part=StaticInt8(per_channel=False), images=IMAGES)
+    quantize_static(floats, tmp_path / "int8.onnx", part=StaticInt8(per_channel=False), examples=IMAGES)
 
     exact, static, trained = (
         accuracy(path) for path in (floats, tmp_path / "int8.onnx", made_at.folder / "qat-int8.onnx")
@@ -211,7 +208,7 @@ def simulated(net: Classifier, path: Path, **options: Any) -> Simulated:
     """Write the static int8 file of a net to `path`, and return what simulates it."""
     folded = fold_norms(net, EXAMPLE_BCHW)
     floats = export_net(folded, path.with_suffix(".float.onnx"), **options)
-    quantize_static(floats, path, part=StaticInt8(), images=IMAGES, **options)
+    quantize_static(floats, path, part=StaticInt8(), examples=IMAGES, **options)
     with graphs.prepared(floats, beside=path) as prepared:
         rounding = rounding_of(onnx.load(path), onnx.load(prepared), per_channel=True)
     found = simulate(folded, EXAMPLE_BCHW, rounding, kept={})
@@ -222,7 +219,7 @@ def simulated(net: Classifier, path: Path, **options: Any) -> Simulated:
 def test_a_file_that_rounds_what_training_would_not_see_is_refused(tmp_path: Path) -> None:
     folded = fold_norms(a_net(**SMALL), EXAMPLE_BCHW)
     floats = export_net(folded, tmp_path / "fp32.onnx")
-    quantize_static(floats, tmp_path / "int8.onnx", part=StaticInt8(), images=IMAGES)
+    quantize_static(floats, tmp_path / "int8.onnx", part=StaticInt8(), examples=IMAGES)
     with graphs.prepared(floats, beside=tmp_path / "int8.onnx") as prepared:
         rounding = rounding_of(onnx.load(tmp_path / "int8.onnx"), onnx.load(prepared), per_channel=True)
     told_apart = dict(list(rounding.ranges.items())[:-2])
@@ -233,7 +230,7 @@ def test_a_file_that_rounds_what_training_would_not_see_is_refused(tmp_path: Pat
 
 def logits(net: nn.Module, classifier: Classifier) -> torch.Tensor:
     with torch.no_grad():
-        return net.eval()(classifier.prepare(torch.from_numpy(DATA.images_NHWC), None))
+        return net.eval()(classifier.prepare({"images": torch.from_numpy(DATA.images_NHWC)}, None))
 
 
 @pytest.mark.parametrize(("kind", "backbone", "agreement", "most"), NETS)
@@ -264,7 +261,7 @@ def test_the_simulation_of_numbers_ends_in_float_as_their_file_does(tmp_path: Pa
 def test_every_weight_of_the_simulation_trains_in_any_memory_format(tmp_path: Path) -> None:
     net = learned(a_net(**SMALL))
     found = simulated(net, tmp_path / "int8.onnx")
-    inputs, labels = net.prepare(torch.from_numpy(DATA.images_NHWC), None), torch.from_numpy(DATA.labels_N)
+    inputs, labels = net.prepare({"images": torch.from_numpy(DATA.images_NHWC)}, None), torch.from_numpy(DATA.labels_N)
 
     students = []
     for memory_format in (torch.contiguous_format, torch.channels_last):

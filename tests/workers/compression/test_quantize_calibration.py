@@ -8,7 +8,7 @@ from onnx import numpy_helper
 from models_store.spec.quantization import StaticInt8
 from tests.workers.compression.tiny_graphs import Graph, some_images
 from workers.compression.quantization import histograms
-from workers.compression.quantization.calibration import CalibrationImages, calibration_indexes
+from workers.compression.quantization.calibration import CalibrationExamples, calibration_indexes
 from workers.compression.quantization.failures import QuantizationImpossible
 from workers.compression.quantization.histograms import BINS
 from workers.compression.quantization.static import quantize_static
@@ -51,9 +51,9 @@ def with_a_rare_peak() -> np.ndarray:
 
 @pytest.mark.parametrize("calibration", ["entropy", "percentile"])
 def test_rare_large_values_may_be_cut_off(source: Path, tmp_path: Path, calibration: str) -> None:
-    images = CalibrationImages(with_a_rare_peak(), ALL)
+    images = CalibrationExamples(with_a_rare_peak(), ALL)
 
-    whole = quantize_static(source, tmp_path / "whole.onnx", part=StaticInt8(), images=images)
+    whole = quantize_static(source, tmp_path / "whole.onnx", part=StaticInt8(), examples=images)
     cut = quantize_static(
         source, tmp_path / "cut.onnx", part=StaticInt8(calibration=calibration, percentile=99.0), images=images
     )
@@ -65,9 +65,9 @@ def test_rare_large_values_may_be_cut_off(source: Path, tmp_path: Path, calibrat
 
 
 def test_all_of_the_values_are_the_whole_range(source: Path, tmp_path: Path) -> None:
-    images = CalibrationImages(with_a_rare_peak(), ALL)
+    images = CalibrationExamples(with_a_rare_peak(), ALL)
 
-    quantize_static(source, tmp_path / "whole.onnx", part=StaticInt8(), images=images)
+    quantize_static(source, tmp_path / "whole.onnx", part=StaticInt8(), examples=images)
     quantize_static(
         source, tmp_path / "all.onnx", part=StaticInt8(calibration="percentile", percentile=100.0), images=images
     )
@@ -76,7 +76,7 @@ def test_all_of_the_values_are_the_whole_range(source: Path, tmp_path: Path) -> 
 
 
 def test_every_batch_counts_towards_a_histogram(source: Path, tmp_path: Path) -> None:
-    images = CalibrationImages(some_images(channels=1), ALL)
+    images = CalibrationExamples(some_images(channels=1), ALL)
 
     counts = histograms.collect(_beside(source, tmp_path), {"stem_active": 10.0}, images.feeds(batch=5))
 
@@ -87,10 +87,10 @@ def test_every_batch_counts_towards_a_histogram(source: Path, tmp_path: Path) ->
 def test_a_percentile_of_a_tensor_that_is_nearly_all_zeros_is_of_what_is_not(source: Path, tmp_path: Path) -> None:
     dark_NHWC = np.zeros_like(some_images(channels=1))
     dark_NHWC[0, 4, 4] = 255
-    images, part = CalibrationImages(dark_NHWC, ALL), StaticInt8(calibration="percentile", percentile=95.0)
+    images, part = CalibrationExamples(dark_NHWC, ALL), StaticInt8(calibration="percentile", percentile=95.0)
 
-    quantize_static(source, tmp_path / "whole.onnx", part=StaticInt8(), images=images)
-    quantize_static(source, tmp_path / "cut.onnx", part=part, images=images)
+    quantize_static(source, tmp_path / "whole.onnx", part=StaticInt8(), examples=images)
+    quantize_static(source, tmp_path / "cut.onnx", part=part, examples=images)
 
     seen = observed(source, tmp_path / "observed.onnx", "stem_active", dark_NHWC)
     assert np.mean(seen == 0) > 0.95
@@ -127,7 +127,7 @@ def test_there_must_be_something_to_calibrate_on() -> None:
 
 
 def test_some_images_are_spread_over_all() -> None:
-    images = CalibrationImages(some_images(), ALL)
+    images = CalibrationExamples(some_images(), ALL)
 
     assert images.first(5).indexes.tolist() == [0, 6, 12, 17, 23]
     assert images.first(100).indexes.tolist() == ALL.tolist()

@@ -8,14 +8,14 @@ import pytest
 from models_store.spec.quantization import MixedInt8, StaticInt8
 from tests.workers.compression.tiny_graphs import Graph, some_images
 from workers.compression.quantization import mixed
-from workers.compression.quantization.calibration import CalibrationImages
+from workers.compression.quantization.calibration import CalibrationExamples
 from workers.compression.quantization.failures import QuantizationImpossible
 from workers.compression.quantization.mixed import Judged, distance, quantize_mixed
 from workers.compression.quantization.positions import left_in_float
 from workers.compression.quantization.static import quantize_static
 from workers.export.sessions import open_session
 
-IMAGES = CalibrationImages(some_images(), np.arange(24))
+IMAGES = CalibrationExamples(some_images(), np.arange(24))
 Report = Callable[[float], None]
 
 
@@ -40,7 +40,7 @@ def _diagonal(values: list[float]) -> np.ndarray:
 
 
 def answers(path: Path) -> np.ndarray:
-    return open_session(path, device="cpu", threads=1).run(None, {"images": IMAGES.images_NHWC})[0]
+    return open_session(path, device="cpu", threads=1).run(None, {"images": IMAGES.inputs["images"]})[0]
 
 
 def closeness_to(source: Path) -> Callable[[Path, Report], float]:
@@ -59,12 +59,12 @@ def at_least(least: float, accuracy: Callable[[Path, Report], float]) -> Callabl
 
 def test_layers_that_hurt_most_stay_in_float_until_the_gate_holds(sensitive: Path, tmp_path: Path) -> None:
     judge = closeness_to(sensitive)
-    quantize_static(sensitive, tmp_path / "int8.onnx", part=StaticInt8(), images=IMAGES)
+    quantize_static(sensitive, tmp_path / "int8.onnx", part=StaticInt8(), examples=IMAGES)
     plain = judge(tmp_path / "int8.onnx", lambda _: None)
     least = 1 - (1 - plain) / 4
 
     facts = quantize_mixed(
-        sensitive, tmp_path / "mixed.onnx", part=MixedInt8(), images=IMAGES, judge=at_least(least, judge)
+        sensitive, tmp_path / "mixed.onnx", part=MixedInt8(), examples=IMAGES, judge=at_least(least, judge)
     )
 
     assert facts["gate_held"]
@@ -103,7 +103,7 @@ def test_no_layer_is_left_in_float_that_the_gate_does_not_need(sensitive: Path, 
         return 1.0
 
     facts = quantize_mixed(
-        sensitive, tmp_path / "mixed.onnx", part=MixedInt8(), images=IMAGES, judge=at_least(0.9, judge)
+        sensitive, tmp_path / "mixed.onnx", part=MixedInt8(), examples=IMAGES, judge=at_least(0.9, judge)
     )
 
     assert len(seen) == 1
@@ -120,7 +120,7 @@ def test_the_fewest_layers_that_do_are_found(sensitive: Path, tmp_path: Path, ne
         sensitive,
         tmp_path / "mixed.onnx",
         part=MixedInt8(max_float_share=0.8),
-        images=IMAGES,
+        examples=IMAGES,
         judge=at_least(1.0, judge),
     )
 
@@ -135,7 +135,7 @@ def test_a_gate_that_no_share_meets_is_told_with_the_largest_share(sensitive: Pa
         sensitive,
         tmp_path / "mixed.onnx",
         part=MixedInt8(max_float_share=0.5),
-        images=IMAGES,
+        examples=IMAGES,
         judge=at_least(0.9, lambda *_: 0.3),
         report=fractions.append,
     )
@@ -156,7 +156,7 @@ def test_the_share_is_of_all_layers_with_those_that_are_in_float_anyway(
         sensitive,
         tmp_path / "mixed.onnx",
         part=MixedInt8(max_float_share=share),
-        images=IMAGES,
+        examples=IMAGES,
         judge=at_least(1.0, lambda *_: 0.0),
     )
 
@@ -193,15 +193,17 @@ def test_the_few_images_that_there_is_time_for_are_of_all_classes(
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(mixed, "RANKING_S", 0.0)
-    monkeypatch.setattr(CalibrationImages, "first", lambda self, count: asked.append(count) or _first(self, count))
+    monkeypatch.setattr(CalibrationExamples, "first", lambda self, count: asked.append(count) or _first(self, count))
 
-    quantize_mixed(sensitive, tmp_path / "m.onnx", part=MixedInt8(), images=IMAGES, judge=at_least(0.9, lambda *_: 0.3))
+    quantize_mixed(
+        sensitive, tmp_path / "m.onnx", part=MixedInt8(), examples=IMAGES, judge=at_least(0.9, lambda *_: 0.3)
+    )
 
     assert set(asked) == {mixed.LEAST_IMAGES}
     assert _first(IMAGES, mixed.LEAST_IMAGES).indexes.tolist() == [0, 8, 15, 23]
 
 
-_first = CalibrationImages.first
+_first = CalibrationExamples.first
 
 
 def test_a_file_that_can_not_be_run_says_so_in_our_words(sensitive: Path, tmp_path: Path) -> None:
@@ -211,5 +213,5 @@ def test_a_file_that_can_not_be_run_says_so_in_our_words(sensitive: Path, tmp_pa
         return 1.0
 
     with pytest.raises(QuantizationImpossible, match="could not run the quantised graph"):
-        quantize_mixed(sensitive, tmp_path / "m.onnx", part=MixedInt8(), images=IMAGES, judge=at_least(0.9, judge))
+        quantize_mixed(sensitive, tmp_path / "m.onnx", part=MixedInt8(), examples=IMAGES, judge=at_least(0.9, judge))
     assert list(tmp_path.iterdir()) == []

@@ -6,15 +6,15 @@ import pytest
 
 from models_store.spec.quantization import StaticInt8
 from tests.workers.compression.tiny_graphs import Graph, some_images
-from workers.compression.quantization.calibration import CalibrationImages
+from workers.compression.quantization.calibration import CalibrationExamples
 from workers.compression.quantization.static import quantize_static
 
-IMAGES = CalibrationImages(some_images(), np.arange(24))
+IMAGES = CalibrationExamples(some_images(), np.arange(24))
 
 
 def float_layers(source: Path, *, activation: str = "softmax") -> list[str]:
     target = source.with_name("int8.onnx")
-    facts = quantize_static(source, target, part=StaticInt8(), images=IMAGES, activation=activation)
+    facts = quantize_static(source, target, part=StaticInt8(), examples=IMAGES, activation=activation)
     return facts["float_layers"]
 
 

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from models_store.spec.quantization import StaticInt8
 from tests.workers.colour_nets import LABELS, a_learned_net, export_net, leaves
-from workers.compression.quantization.calibration import CalibrationImages, calibration_indexes
+from workers.compression.quantization.calibration import CalibrationExamples, calibration_indexes
 from workers.compression.quantization.static import quantize_static
 from workers.export.sessions import open_session
 from workers.training.targets import Affine
@@ -20,7 +20,9 @@ DATA = leaves()
 @pytest.fixture(scope="module")
 def int8(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("int8") / "int8.onnx"
-    quantize_static(exported, path, part=StaticInt8(), images=CalibrationImages(DATA.images_NHWC, DATA.train))
+    quantize_static(
+        exported, path, part=StaticInt8(), examples=CalibrationExamples({"images": DATA.images_NHWC}, DATA.train)
+    )
     return path
 
 
@@ -53,7 +55,12 @@ def test_weights_are_signed_per_channel_and_activations_unsigned(int8: Path) -> 
 def test_one_scale_per_tensor_when_the_spec_says_so(exported: Path, tmp_path: Path) -> None:
     part = StaticInt8(per_channel=False)
 
-    quantize_static(exported, tmp_path / "int8.onnx", part=part, images=CalibrationImages(DATA.images_NHWC, DATA.train))
+    quantize_static(
+        exported,
+        tmp_path / "int8.onnx",
+        part=part,
+        examples=CalibrationExamples({"images": DATA.images_NHWC}, DATA.train),
+    )
 
     model = onnx.load(tmp_path / "int8.onnx")
     scales = [weight.dims for weight in model.graph.initializer if weight.name.endswith("_scale")]
@@ -89,9 +96,9 @@ def test_every_calibration_image_counts_towards_the_ranges(exported: Path, tmp_p
     one_bright[0] = 255
     everything = np.arange(60)
 
-    quantize_static(exported, tmp_path / "dark.onnx", part=StaticInt8(), images=CalibrationImages(dark, everything))
+    quantize_static(exported, tmp_path / "dark.onnx", part=StaticInt8(), examples=CalibrationExamples(dark, everything))
     quantize_static(
-        exported, tmp_path / "bright.onnx", part=StaticInt8(), images=CalibrationImages(one_bright, everything)
+        exported, tmp_path / "bright.onnx", part=StaticInt8(), examples=CalibrationExamples(one_bright, everything)
     )
 
     def first_scale(path: Path) -> float:
@@ -115,7 +122,9 @@ def test_nothing_is_left_behind_and_nothing_is_said(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
 
     target = tmp_path / "staging" / "int8.onnx"
-    quantize_static(exported, target, part=StaticInt8(), images=CalibrationImages(DATA.images_NHWC, DATA.train[:4]))
+    quantize_static(
+        exported, target, part=StaticInt8(), examples=CalibrationExamples({"images": DATA.images_NHWC}, DATA.train[:4])
+    )
 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["int8.onnx"]
     assert capfd.readouterr() == ("", "")
@@ -169,7 +178,7 @@ def test_the_layer_that_gives_numbers_stays_in_float(tmp_path: Path) -> None:
         source,
         tmp_path / "int8.onnx",
         part=StaticInt8(),
-        images=CalibrationImages(DATA.images_NHWC, DATA.train[:10]),
+        examples=CalibrationExamples({"images": DATA.images_NHWC}, DATA.train[:10]),
         activation="identity",
     )
 

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from models_store.spec.quantization import DynamicInt8, StaticInt8, WeightsInt4
 from tests.workers.colour_nets import LABELS, leaves
 from tests.workers.compression.tiny_graphs import Graph, some_images
-from workers.compression.quantization.calibration import CalibrationImages
+from workers.compression.quantization.calibration import CalibrationExamples
 from workers.compression.quantization.dynamic import quantize_dynamic
 from workers.compression.quantization.failures import QuantizationImpossible
 from workers.compression.quantization.floats import halve
@@ -293,7 +293,7 @@ def test_activations_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(QuantizationImpossible, match="not finite on training images"):
         quantize_static(
-            source, tmp_path / "int8.onnx", part=StaticInt8(), images=CalibrationImages(IMAGES, np.arange(8))
+            source, tmp_path / "int8.onnx", part=StaticInt8(), examples=CalibrationExamples(IMAGES, np.arange(8))
         )
 
     assert [path.name for path in tmp_path.iterdir()] == ["fp32.onnx"]

@@ -121,7 +121,7 @@ def test_what_was_removed_stays_removed_in_training(part: UnstructuredL1 | NM, c
 
     held = hold(parent, masks)
     before = {name: weight.clone() for name, weight in weights_of(settle(hold(parent, masks))).items()}
-    trained = settle(run(spec, some_arrays(), classifier=held).classifier)
+    trained = settle(run(spec, some_arrays(), classifier=held).learner)
 
     for name, weight in weights_of(trained).items():
         assert not weight[~masks[name]].any()
@@ -135,8 +135,8 @@ def test_muon_takes_the_same_weights_of_a_held_net() -> None:
     parent = a_small_classifier(spec)
     everything = {name: torch.ones_like(kept) for name, kept in masks_of(parent, HALF).items()}
 
-    held = settle(run(spec, some_arrays(), classifier=hold(parent, everything)).classifier)
-    plain = run(spec, some_arrays(), classifier=a_small_classifier(spec)).classifier
+    held = settle(run(spec, some_arrays(), classifier=hold(parent, everything)).learner)
+    plain = run(spec, some_arrays(), classifier=a_small_classifier(spec)).learner
 
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in held.state_dict().items())
 
@@ -147,7 +147,7 @@ def test_a_resumed_recovery_ends_with_the_weights_of_one_that_did_not_stop() -> 
     masks = masks_of(parent, HALF)
     checkpoints = DiskCheckpoints()
 
-    whole = run(spec, some_arrays(), classifier=hold(parent, masks)).classifier
+    whole = run(spec, some_arrays(), classifier=hold(parent, masks)).learner
     with pytest.raises(Drained):
         run(
             spec,
@@ -156,7 +156,7 @@ def test_a_resumed_recovery_ends_with_the_weights_of_one_that_did_not_stop() -> 
             reporter=Recorder(stop_after=3),
             checkpoints=checkpoints,
         )
-    resumed = run(spec, some_arrays(), classifier=hold(parent, masks), checkpoints=checkpoints).classifier
+    resumed = run(spec, some_arrays(), classifier=hold(parent, masks), checkpoints=checkpoints).learner
 
     assert same_weights(settle(whole), settle(resumed))
 

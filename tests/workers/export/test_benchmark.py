@@ -14,7 +14,7 @@ from models_store.spec.quantization import StaticInt8
 from models_store.targets import LABELS, NUMBER
 from tests.service.onnx_files import write_colour_net
 from tests.workers.colour_nets import SIZE, leaves
-from workers.compression.quantization.calibration import CalibrationImages
+from workers.compression.quantization.calibration import CalibrationExamples
 from workers.compression.quantization.floats import halve
 from workers.compression.quantization.static import quantize_static
 from workers.export.benchmark import BenchmarkFailed, benchmark, speedups
@@ -22,13 +22,14 @@ from workers.export.figures import Figures, Measurement, Unmeasurable
 from workers.export.sessions import DeviceUnavailable, cuda_may_be_there, open_session
 
 DATA = leaves()
+SAMPLE = {"images": DATA.images_NHWC[:1]}
 SPLITS = {"val": DATA.val[:20], "test": DATA.val[20:]}
 
 
 def measured(variants: Mapping[str, Path], images: Path, **changes: Any) -> dict[str, Measurement]:
     """Measure on the CPU, in next to no time."""
     asked = {"truths": DATA.labels_N, "splits": SPLITS, "budget_s": 0.05, "device": "cpu", "baseline": "fp32"}
-    return benchmark(variants, images=images, **asked | changes)["cpu"]
+    return benchmark(variants, inputs={"images": images}, **asked | changes)["cpu"]
 
 
 def figures_of(measurement: Measurement) -> Figures:
@@ -46,7 +47,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def forms(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     int8 = tmp_path_factory.mktemp("int8") / "int8.onnx"
-    quantize_static(exported, int8, part=StaticInt8(), images=CalibrationImages(DATA.images_NHWC, DATA.train))
+    quantize_static(
+        exported, int8, part=StaticInt8(), examples=CalibrationExamples({"images": DATA.images_NHWC}, DATA.train)
+    )
     return {"fp32": exported, "int8": int8}
 
 
@@ -208,7 +211,9 @@ def test_speedups_tell_a_slow_file_from_a_quick_one(tmp_path: Path) -> None:
     slow = write_colour_net(tmp_path / "slow.onnx", size=SIZE, rounds=100)
     heard = []
 
-    found = speedups({"slow": slow, "quick": quick}, baseline="slow", budget_s=0.1, report=lambda: heard.append(True))
+    found = speedups(
+        {"slow": slow, "quick": quick}, baseline="slow", sample=SAMPLE, budget_s=0.1, report=lambda: heard.append(True)
+    )
 
     assert found["slow"] == 1.0
     assert found["quick"] > 1.0
@@ -219,7 +224,7 @@ def test_a_speedup_of_what_can_not_be_loaded_is_none(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no model")
 
     with pytest.raises(BenchmarkFailed, match="Protobuf"):
-        speedups({"fp32": tmp_path / "broken.onnx"}, baseline="fp32")
+        speedups({"fp32": tmp_path / "broken.onnx"}, baseline="fp32", sample=SAMPLE)
 
 
 def test_who_stops_listening_stops_the_measuring(exported: Path, images: Path) -> None:

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from models_store.spec.quantization import StaticInt8
-from tests.workers.colour_nets import CARD, DECODING, LABELS, SIZE, a_learned_net, leaves
-from workers.compression.quantization.calibration import CalibrationImages
+from tests.workers.colour_nets import CARD, CODEC, LABELS, SIZE, a_learned_net, leaves
+from workers.compression.quantization.calibration import CalibrationExamples
 from workers.compression.quantization.static import quantize_static
 from workers.evaluation.calibration import activate, fit_temperature
 from workers.export.graph import export
 from workers.export.sessions import open_session
 from workers.export.verify import verify
+from workers.tasks.image.served import served
 
 TEMPERATURE = 2.5
 
@@ -22,7 +23,7 @@ TEMPERATURE = 2.5
 def logits(images_NHWC: np.ndarray) -> np.ndarray:
     net = a_learned_net()
     with torch.no_grad():
-        return net(net.prepare(torch.from_numpy(images_NHWC), None)).numpy()
+        return net(net.prepare({"images": torch.from_numpy(images_NHWC)}, None)).numpy()
 
 
 def answers(path: Path, images_NHWC: np.ndarray) -> np.ndarray:
@@ -33,16 +34,11 @@ def answers(path: Path, images_NHWC: np.ndarray) -> np.ndarray:
 def tempered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net, path = a_learned_net(), tmp_path_factory.mktemp("tempered") / "fp32.onnx"
     export(
-        net,
-        mean=net.mean,
-        std=net.std,
-        size=SIZE,
-        channels=3,
+        served(net, mean=net.mean, std=net.std, size=SIZE, temperature=TEMPERATURE),
         opset=20,
         labels=LABELS,
         card=CARD,
         path=path,
-        temperature=TEMPERATURE,
     )
     return path
 
@@ -68,7 +64,7 @@ def test_it_agrees_with_the_net_only_at_that_temperature(tempered: Path) -> None
             predict=lambda rows: activate(
                 logits(data.images_NHWC[rows]), activation="softmax", temperature=temperature
             ),
-            decoding=DECODING,
+            codec=CODEC,
         ).max_difference
 
     assert at(TEMPERATURE) < 1e-5
@@ -85,7 +81,9 @@ def test_without_one_the_graph_has_no_division_more(tempered: Path, exported: Pa
 def test_the_int8_variant_inherits_it(tempered: Path, tmp_path: Path) -> None:
     data, path = leaves(), tmp_path / "int8.onnx"
 
-    quantize_static(tempered, path, part=StaticInt8(), images=CalibrationImages(data.images_NHWC, data.train))
+    quantize_static(
+        tempered, path, part=StaticInt8(), examples=CalibrationExamples({"images": data.images_NHWC}, data.train)
+    )
 
     images_NHWC = data.images_NHWC[data.val]
     np.testing.assert_allclose(answers(path, images_NHWC), answers(tempered, images_NHWC), atol=0.05)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from models_store.targets import LABELS, NUMBER
 from models_store.tasks.image.codec import UndecodableImage
 from tests.samples import a_png
-from tests.workers.colour_nets import DECODING, a_learned_net, leaves, torch_probabilities
+from tests.workers.colour_nets import CODEC, a_learned_net, leaves, torch_probabilities
 from workers.export.verify import Agreement, Predict, VerificationFailed, read_members, verify
 
 DATA = leaves()
@@ -35,7 +35,7 @@ def answering_wrongly_on(wrong: set[int]) -> Predict:
 
 
 def test_a_true_export_agrees_on_every_file(exported: Path) -> None:
-    agreement = verify(exported, files=FILES, rows=DATA.val, predict=training_path(), decoding=DECODING, batch_size=7)
+    agreement = verify(exported, files=FILES, rows=DATA.val, predict=training_path(), codec=CODEC, batch_size=7)
 
     assert (agreement.images, agreement.agreeing, agreement.share) == (36, 36, 1.0)
     assert 0 < agreement.max_difference < 1e-5
@@ -45,7 +45,7 @@ def test_a_true_export_agrees_on_every_file(exported: Path) -> None:
 def test_one_differing_answer_is_let_pass_and_counted(exported: Path) -> None:
     predict = answering_wrongly_on({61})
 
-    agreement = verify(exported, files=FILES, rows=DATA.val, predict=predict, decoding=DECODING)
+    agreement = verify(exported, files=FILES, rows=DATA.val, predict=predict, codec=CODEC)
 
     assert agreement.agreeing == 35
     assert agreement.max_difference > 0.1
@@ -55,7 +55,7 @@ def test_two_differing_answers_fail_and_say_how_many(exported: Path) -> None:
     predict = answering_wrongly_on({61, 90})
 
     with pytest.raises(VerificationFailed, match="34 of 36") as caught:
-        verify(exported, files=FILES, rows=DATA.val, predict=predict, decoding=DECODING)
+        verify(exported, files=FILES, rows=DATA.val, predict=predict, codec=CODEC)
 
     assert caught.value.as_problem()["code"] == "verification_failed"
 
@@ -69,7 +69,7 @@ def test_a_net_trained_on_other_preprocessing_is_found_out(exported: Path) -> No
             return net(images_NCHW.flip(1)).softmax(dim=1).numpy()
 
     with pytest.raises(VerificationFailed):
-        verify(exported, files=FILES, rows=DATA.val, predict=without_normalisation, decoding=DECODING)
+        verify(exported, files=FILES, rows=DATA.val, predict=without_normalisation, codec=CODEC)
 
 
 def test_answers_that_are_no_numbers_agree_with_nothing(exported: Path) -> None:
@@ -79,20 +79,20 @@ def test_answers_that_are_no_numbers_agree_with_nothing(exported: Path) -> None:
             files=FILES,
             rows=DATA.val,
             predict=lambda rows: np.full((len(rows), 3), np.nan, dtype=np.float32),
-            decoding=DECODING,
+            codec=CODEC,
         )
 
 
 def test_nothing_to_compare_proves_nothing(exported: Path) -> None:
     with pytest.raises(VerificationFailed):
-        verify(exported, files=[], rows=DATA.val[:0], predict=training_path(), decoding=DECODING)
+        verify(exported, files=[], rows=DATA.val[:0], predict=training_path(), codec=CODEC)
 
 
 def test_a_file_that_no_longer_decodes_stops_the_verification(exported: Path) -> None:
     broken = [FILES[0][:100], *FILES[1:]]
 
     with pytest.raises(UndecodableImage):
-        verify(exported, files=broken, rows=DATA.val, predict=training_path(), decoding=DECODING)
+        verify(exported, files=broken, rows=DATA.val, predict=training_path(), codec=CODEC)
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,11 @@ def test_labels_agree_when_each_is_on_the_same_side_of_a_half(exported: Path) ->
         return np.maximum(of_labels(rows), np.float32([0, 0, 0.6]))
 
     rows = DATA.val
-    agreement = verify(exported, files=FILES, rows=rows, predict=nearer_to_a_half, decoding=DECODING, target=LABELS)
+    agreement = verify(exported, files=FILES, rows=rows, predict=nearer_to_a_half, codec=CODEC, target=LABELS)
 
     assert agreement.share == 1.0
     with pytest.raises(VerificationFailed, match="12 of 36"):
-        verify(exported, files=FILES, rows=rows, predict=one_label_too_many, decoding=DECODING, target=LABELS)
+        verify(exported, files=FILES, rows=rows, predict=one_label_too_many, codec=CODEC, target=LABELS)
 
 
 def test_numbers_agree_within_the_tolerance(exported: Path) -> None:
@@ -139,7 +139,7 @@ def test_numbers_agree_within_the_tolerance(exported: Path) -> None:
             files=FILES,
             rows=DATA.val,
             predict=a_little_off,
-            decoding=DECODING,
+            codec=CODEC,
             target=NUMBER,
             tolerance=tolerance,
         )

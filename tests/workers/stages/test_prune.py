@@ -66,7 +66,7 @@ def with_rate(spec: ResolvedSpec, lr: float) -> ResolvedSpec:
 def learned() -> Callable[[], Classifier]:
     """Return what makes a net that tells bright from dark; each call gives one of its own."""
     spec = a_train_spec(backbone=NET, training={"epochs": 6, "batch_size": 8, "precision": "fp32"})
-    state = run(spec, some_arrays()).classifier.state_dict()
+    state = run(spec, some_arrays()).learner.state_dict()
 
     def made() -> Classifier:
         net = a_classifier(spec)

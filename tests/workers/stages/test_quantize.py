@@ -17,7 +17,7 @@ from workers.export.sessions import open_session
 from workers.process.progress import Drained
 from workers.stages import quantize as quantizing
 from workers.stages.context import Variant
-from workers.tasks.image.examples import ImageArrays
+from workers.training.examples import Examples
 
 CLASSES = ["blue", "green", "red"]
 
@@ -27,10 +27,10 @@ def a_spec(*parts: asked.Quantization, max_accuracy_drop: float = 0.02) -> Resol
     return a_train_spec(compression={"quantize": quantize, "max_accuracy_drop": max_accuracy_drop})
 
 
-def some_arrays(*, train: int = 16) -> ImageArrays:
+def some_arrays(*, train: int = 16) -> Examples:
     images_NHWC = some_images(24)
     splits_N = np.array(["train"] * train + ["val"] * 8 + ["test"] * (16 - train), dtype="<U5")
-    return ImageArrays(images_NHWC, np.arange(24) % 3, splits_N, CLASSES)
+    return Examples({"images": images_NHWC}, np.arange(24) % 3, splits_N, CLASSES)
 
 
 def a_file(path: Path, *, classes: int = 3) -> Path:
@@ -194,7 +194,7 @@ def test_the_judge_of_mixed_precision_asks_what_the_gate_will_ask(tmp_path: Path
     def judged(*, images: int, lost: int, max_accuracy_drop: float) -> Judged:
         """Judge the other file, which loses so many of the images; fp32 is right in all."""
         rows = np.concatenate([apart[:lost], alike[: images - lost]])
-        arrays = ImageArrays(images_NHWC[rows], one_N[rows], np.array(["val"] * images), CLASSES)
+        arrays = Examples({"images": images_NHWC[rows]}, one_N[rows], np.array(["val"] * images), CLASSES)
         judge = quantizing_accuracy.gate_of(
             ONE_CLASS,
             arrays,

@@ -15,7 +15,7 @@ from tests.workers.training_runs import CLASSES, same_weights, some_arrays
 from workers.process.progress import Drained
 from workers.stories import supervised
 from workers.tasks.image import net as task
-from workers.tasks.image.net import Classifier
+from workers.training.learner import save
 from workers.training.loop import Trained
 
 NET = {"kind": "small_cnn", "widths": [4, 6], "dense_size": None}
@@ -25,7 +25,7 @@ RUN = {"epochs": 2, "batch_size": 8, "precision": "fp32"}
 class TrainingFolder(JobFolder):
     """A job's folder, in which its training is done."""
 
-    def learn(self, spec: ResolvedSpec, *, stop_after: int = 0, **given: Any) -> Trained[Classifier]:
+    def learn(self, spec: ResolvedSpec, *, stop_after: int = 0, **given: Any) -> Trained:
         with self.reporter(stop_after=stop_after) as reporter:
             return supervised.learn(self.work(spec, reporter=reporter, **given), some_arrays())
 
@@ -47,7 +47,7 @@ def another_net(tmp_path: Path, blobs: Blobs) -> tuple[dict[str, Any], str]:
     """Return the spec of a net that was there before, and the blob of its weights."""
     spec = a_train_spec(backbone=NET, seed=7)
     net = task.build(spec, class_count=len(CLASSES), weights_dir=tmp_path)
-    return spec.model_dump(mode="json"), blobs.put(task.save(net, tmp_path / "net.safetensors")).sha256
+    return spec.model_dump(mode="json"), blobs.put(save(net, tmp_path / "net.safetensors")).sha256
 
 
 def a_probing_spec() -> ResolvedSpec:
@@ -103,7 +103,7 @@ def test_a_probed_training_is_taken_up_bit_by_bit(
 
     resumed = folder.learn(spec, initial_weights=another_net[1])
 
-    assert same_weights(resumed.classifier, whole.classifier)
+    assert same_weights(resumed.learner, whole.learner)
     assert resumed.history == whole.history
 
 
@@ -118,4 +118,4 @@ def test_a_teacher_is_built_from_what_the_supervisor_hands_over(
         a_train_spec(**asked, distillation={"teacher": "oak:1"}), teacher={"spec": spec, "weights": weights}
     )
 
-    assert not same_weights(taught.classifier, alone.classifier)
+    assert not same_weights(taught.learner, alone.learner)

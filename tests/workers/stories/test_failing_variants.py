@@ -15,8 +15,8 @@ from tests.service.onnx_files import write_colour_net
 from tests.workers.stories.finished_jobs import FinishedJob, a_picture, finish_a_job
 from workers.stages.context import Variant, Work
 from workers.stories import supervised
-from workers.tasks.image.examples import ImageArrays
 from workers.tasks.image.net import Classifier
+from workers.training.examples import Examples
 
 pytestmark = pytest.mark.slow  # the exporter, twice
 
@@ -41,7 +41,7 @@ class Unexportable(Classifier):
         return super().forward(images_NCHW)
 
 
-def cut(work: Work, _arrays: ImageArrays, variants: dict[str, Variant]) -> dict[str, str]:
+def cut(work: Work, _arrays: Examples, variants: dict[str, Variant]) -> dict[str, str]:
     work.reporter.phase("pruning")
     for name, kind in (("pruned", TwoFaced), ("control", Unexportable)):
         net = copy.deepcopy(variants["fp32"].net)
@@ -52,7 +52,7 @@ def cut(work: Work, _arrays: ImageArrays, variants: dict[str, Variant]) -> dict[
 
 
 def quantize_files(
-    work: Work, _arrays: ImageArrays, variants: dict[str, Variant], *, missing: Mapping[str, str]
+    work: Work, _arrays: Examples, variants: dict[str, Variant], *, missing: Mapping[str, str]
 ) -> dict[str, str]:
     work.reporter.phase("quantizing")
     assert list(missing) == ["control"]

@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load_file
 
 from models_store.datasets.manifest import ManifestEntry
-from models_store.targets import LABELS, NUMBER, Target
+from models_store.targets import LABELS, NUMBER, ONE_CLASS, Target
 from tests.samples import a_train_spec
 from tests.workers.job_folders import JobFolder
 from tests.workers.training_runs import CLASSES, run, same_weights, some_arrays
@@ -34,7 +34,7 @@ def test_a_trial_hands_over_its_figure_and_an_answer_for_each_image(job: JobFold
 
     with job.reporter() as reporter:
         work = job.work(SPEC, reporter=reporter, kind="trial")
-        metrics, answers = trial.answer(work, trained.classifier, arrays)
+        metrics, answers = trial.answer(work, trained.learner, arrays)
         trial.hand_over(work, trained, metrics, answers)
 
     (told,) = job.reported("result")
@@ -53,7 +53,7 @@ def test_a_trial_hands_over_its_figure_and_an_answer_for_each_image(job: JobFold
 def test_a_repeat_tells_every_headline_figure(job: JobFolder) -> None:
     arrays = some_arrays(test=10)
 
-    metrics, _ = trial.answer(job.work(SPEC, kind="repeat"), run(SPEC, arrays).classifier, arrays)
+    metrics, _ = trial.answer(job.work(SPEC, kind="repeat"), run(SPEC, arrays).learner, arrays)
 
     assert {"accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro", "loss"} <= metrics["test"].keys()
 
@@ -79,8 +79,8 @@ def test_a_folds_held_out_images_are_its_own_and_the_test_split_is_answered_by_n
     entries = [ManifestEntry("f.png", "m", "blue", "train", f"{row:064d}") for row in range(60)]
     fold = {"index": 1, "folds": 5, "seed": 0, "grouped": False}
 
-    held = trial.hold_out(arrays, entries, fold)
-    metrics, answers = trial.answer(job.work(SPEC, kind="fold", fold=fold), run(SPEC, held).classifier, held)
+    held = trial.hold_out(arrays, entries, fold, target=ONE_CLASS)
+    metrics, answers = trial.answer(job.work(SPEC, kind="fold", fold=fold), run(SPEC, held).learner, held)
 
     assert metrics.keys() == {"val", "held_out"}
     assert len(answers["test_rows"]) == 10
@@ -93,7 +93,7 @@ def test_copies_of_an_image_are_held_out_together() -> None:
     entries = [ManifestEntry(f"{row}.png", "m", "blue", "train", f"{row // 3:064d}") for row in range(30)]
     fold = {"index": 0, "folds": 3, "seed": 0, "grouped": False}
 
-    held = trial.hold_out(arrays, entries, fold)
+    held = trial.hold_out(arrays, entries, fold, target=ONE_CLASS)
 
     parts = {entry.sha256: set() for entry in entries}
     for entry, split in zip(entries, held.splits_N, strict=True):
@@ -106,7 +106,7 @@ def test_weights_that_may_be_promoted_are_taken_up_as_they_were(job: JobFolder) 
     trained = run(SPEC, arrays)
     with job.reporter() as reporter:
         work = job.work(SPEC, reporter=reporter, kind="trial", keeps_weights=True)
-        trial.hand_over(work, trained, *trial.answer(work, trained.classifier, arrays))
+        trial.hand_over(work, trained, *trial.answer(work, trained.learner, arrays))
     (told,) = job.reported("result")
     promoted = {name: told["result"][name] for name in ("best_epoch", "precision", "batch_size")}
     weights = job.blobs.local(told["files"]["weights"])
@@ -114,6 +114,6 @@ def test_weights_that_may_be_promoted_are_taken_up_as_they_were(job: JobFolder) 
 
     taken = promotion.take_up(restored, promoted | {"history": trained.history}, freeze="none")
 
-    assert same_weights(taken.classifier, trained.classifier)
+    assert same_weights(taken.learner, trained.learner)
     assert (taken.history, taken.best_epoch) == (trained.history, trained.best_epoch)
     assert all(name.startswith(("backbone.", "head.")) for name in load_file(weights))

@@ -68,7 +68,7 @@ def test_renewed_statistics_are_those_of_the_images_in_the_net_as_it_is() -> Non
     classifier = a_small_classifier(a_train_spec())
     rows = arrays.split("train")
     with torch.no_grad():
-        inputs = classifier.prepare(arrays.gather(rows), None)
+        inputs = RawFeed(classifier, arrays, device=CPU).batch(rows, None)
         expected = classifier.backbone.stem[0](inputs).mean(dim=(0, 2, 3))
 
     renew_statistics(
@@ -104,8 +104,8 @@ def validation_loss(classifier: nn.Module) -> float:
     arrays = some_arrays()
     rows = arrays.split("val")
     with torch.no_grad():
-        logits_BK = classifier(classifier.prepare(arrays.gather(rows), None))
-    return float(nn.functional.cross_entropy(logits_BK, torch.from_numpy(arrays.labels_N[rows])))
+        logits_BK = classifier(RawFeed(classifier, arrays, device=CPU).batch(rows, None))
+    return float(nn.functional.cross_entropy(logits_BK, torch.from_numpy(arrays.targets[rows])))
 
 
 @pytest.mark.parametrize("part", [{"kind": "ema", "decay": 0.5}, {"kind": "swa", "start": 0.5}], ids=["ema", "swa"])
@@ -116,8 +116,8 @@ def test_the_average_is_what_is_validated_and_returned(part: dict[str, float]) -
     without = run(plain, some_arrays(), classifier=a_small_classifier(plain))
     trained = run(averaged, some_arrays(), classifier=a_small_classifier(averaged))
 
-    assert not same_weights(trained.classifier, without.classifier)
-    assert validation_loss(trained.classifier) == pytest.approx(
+    assert not same_weights(trained.learner, without.learner)
+    assert validation_loss(trained.learner) == pytest.approx(
         trained.history[trained.best_epoch - 1]["val_loss"], rel=1e-5
     )
 
@@ -129,7 +129,7 @@ def test_without_a_validation_split_the_last_average_is_returned() -> None:
 
     trained = run(spec, some_arrays(val=0), classifier=a_small_classifier(spec))
 
-    assert not same_weights(trained.classifier, last.classifier)
+    assert not same_weights(trained.learner, last.learner)
 
 
 def test_swa_learns_at_a_constant_rate_once_it_averages() -> None:
@@ -152,5 +152,5 @@ def test_schedule_free_weights_are_shown_with_statistics_of_their_own() -> None:
     trained = run(spec, some_arrays(), classifier=a_small_classifier(spec))
 
     best = trained.history[trained.best_epoch - 1]
-    assert validation_loss(trained.classifier) == pytest.approx(best["val_loss"], rel=1e-5)
+    assert validation_loss(trained.learner) == pytest.approx(best["val_loss"], rel=1e-5)
     assert np.isfinite(best["val_loss"])

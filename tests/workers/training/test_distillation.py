@@ -10,10 +10,10 @@ from models_store.spec.distillation import Distillation
 from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
 from tests.workers.training_runs import CLASSES, CPU, Recorder, a_small_classifier, run, same_weights, some_arrays
-from workers.tasks.image.examples import ImageArrays
 from workers.tasks.image.net import Classifier
 from workers.training import targets
 from workers.training.distillation import Distiller, Teacher
+from workers.training.examples import Examples
 from workers.training.feeds import RawFeed
 from workers.training.precision import Precision
 
@@ -31,7 +31,9 @@ def aim_of(task: str) -> targets.Targets:
         "multilabel_classification": np.eye(2, dtype=np.float32),
         "image_regression": np.array([[10.0], [30.0]], np.float32),
     }[task]
-    return targets.build(task, ImageArrays(np.zeros((2, 1, 1, 3), np.uint8), values, np.array(["train"] * 2), CLASSES))
+    return targets.build(
+        task, Examples({"images": np.zeros((2, 1, 1, 3), np.uint8)}, values, np.array(["train"] * 2), CLASSES)
+    )
 
 
 def a_distiller(task: str, *, temperature: float = 2.0) -> Distiller:
@@ -74,7 +76,7 @@ def test_a_student_learns_its_teacher_s_answers_where_labels_say_nothing() -> No
 
     def divergence(classifier: Classifier) -> float:
         with torch.no_grad():
-            inputs = classifier.prepare(arrays.gather(rows), None)
+            inputs = RawFeed(classifier, arrays, device=CPU).batch(rows, None)
             mine, theirs = (net.eval()(inputs).log_softmax(1) for net in (classifier, teacher))
         return float(functional.kl_div(mine, theirs, log_target=True, reduction="batchmean"))
 

@@ -10,6 +10,7 @@ from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
 from tests.workers.training_runs import (
+    CPU,
     DiskCheckpoints,
     Recorder,
     a_classifier,
@@ -20,11 +21,12 @@ from tests.workers.training_runs import (
     ticking,
 )
 from workers.process.progress import Drained
-from workers.tasks.image.examples import ImageArrays
 from workers.tasks.image.net import Classifier
 from workers.training import targets as aims
 from workers.training.derived_specs import recovery
+from workers.training.examples import Examples
 from workers.training.failures import BatchTooSmall, NothingToTrainOn, TrainingDiverged
+from workers.training.feeds import RawFeed
 from workers.training.loop import Trained
 from workers.training.precision import PrecisionUnsupported
 
@@ -42,7 +44,7 @@ EVERYTHING = {
 }
 
 
-def run_with_stops(spec: ResolvedSpec, arrays: ImageArrays, *, stops: tuple[int, ...]) -> Trained[Classifier]:
+def run_with_stops(spec: ResolvedSpec, arrays: Examples, *, stops: tuple[int, ...]) -> Trained:
     checkpoints = DiskCheckpoints()
     for stop in stops:
         with pytest.raises(Drained):
@@ -57,7 +59,7 @@ def test_a_run_interrupted_twice_ends_with_the_very_weights_of_one_that_was_not(
 
     resumed = run_with_stops(spec, arrays, stops=stops)
 
-    assert same_weights(resumed.classifier, whole.classifier)
+    assert same_weights(resumed.learner, whole.learner)
     assert resumed.history == whole.history
     assert resumed.resumed_from == divmod(
         sum(stops), 4
@@ -79,7 +81,7 @@ def test_a_frozen_run_resumes_to_the_very_weights_too() -> None:
 
     resumed = run(spec, arrays, classifier=a_frozen_classifier(spec), checkpoints=checkpoints)
 
-    assert same_weights(resumed.classifier, whole.classifier)
+    assert same_weights(resumed.learner, whole.learner)
 
 
 def test_another_seed_ends_with_other_weights() -> None:
@@ -87,7 +89,7 @@ def test_another_seed_ends_with_other_weights() -> None:
 
     first, second = (run(a_train_spec(**EVERYTHING, seed=seed), arrays) for seed in (0, 1))
 
-    assert not same_weights(first.classifier, second.classifier)
+    assert not same_weights(first.learner, second.learner)
 
 
 def test_a_finished_run_is_taken_up_without_training_again() -> None:
@@ -97,7 +99,7 @@ def test_a_finished_run_is_taken_up_without_training_again() -> None:
 
     second = run(spec, arrays, reporter=reporter, checkpoints=checkpoints)
 
-    assert same_weights(first.classifier, second.classifier)
+    assert same_weights(first.learner, second.learner)
     assert reporter.rows == []
 
 
@@ -128,8 +130,8 @@ def test_the_loop_learns_and_loads_the_best_weights() -> None:
     best = trained.history[trained.best_epoch - 1]
     rows = arrays.split("val")
     with torch.no_grad():
-        logits_BK = trained.classifier(trained.classifier.prepare(arrays.gather(rows), None))
-    accuracy = (logits_BK.argmax(1).numpy() == arrays.labels_N[rows]).mean()
+        logits_BK = trained.learner(RawFeed(trained.learner, arrays, device=CPU).batch(rows, None))
+    accuracy = (logits_BK.argmax(1).numpy() == arrays.targets[rows]).mean()
     assert best["val_accuracy"] == max(row["val_accuracy"] for row in trained.history)
     assert accuracy == best["val_accuracy"]
     assert accuracy > 0.9
@@ -283,7 +285,7 @@ def test_recovery_trains_everything_at_a_tenth_of_the_learning_rate() -> None:
 def test_training_on_grey_images_works() -> None:
     trained = run(a_train_spec(input={"size": 28, "channels": 1}), some_arrays(size=28, channels=1))
 
-    assert len(trained.classifier.mean) == 1
+    assert len(trained.learner.mean) == 1
     assert np.isfinite(trained.history[-1]["train_loss"])
 
 
@@ -341,9 +343,9 @@ def test_early_stopping_may_watch_another_metric_than_the_one_that_picks_the_bes
 @pytest.mark.parametrize("target", ["labels", "number"])
 def test_labels_and_numbers_are_learned_by_the_same_loop(target: str) -> None:
     images = some_arrays(train=48)
-    brightness_N = images.images_NHWC.mean(axis=(1, 2, 3)).astype(np.float32)
+    brightness_N = images.inputs["images"].mean(axis=(1, 2, 3)).astype(np.float32)
     targets = {
-        "labels": np.stack([images.labels_N, 1 - images.labels_N], axis=1).astype(np.float32),
+        "labels": np.stack([images.targets, 1 - images.targets], axis=1).astype(np.float32),
         "number": 1000 + brightness_N[:, None],
     }[target]
     facts = DatasetFacts(48, {"blue": 24, "red": 24} if target == "labels" else {}, target=target, median_side=32)
@@ -351,7 +353,9 @@ def test_labels_and_numbers_are_learned_by_the_same_loop(target: str) -> None:
     training = {"epochs": 12, "batch_size": 8, "precision": "fp32"}
     optimizer = {"kind": "adamw", "lr": 0.03}
     spec = a_train_spec(facts=facts, task=task, training=training, optimizer=optimizer)
-    arrays = ImageArrays(images.images_NHWC, targets, images.splits_N, images.classes if target == "labels" else [])
+    arrays = Examples(
+        {"images": images.inputs["images"]}, targets, images.splits_N, images.classes if target == "labels" else []
+    )
     classifier = a_small_classifier(spec)
     if target == "number":
         classifier.head = nn.Sequential(nn.Linear(6, 1), aims.build(task, arrays).last_layer())

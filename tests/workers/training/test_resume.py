@@ -15,7 +15,6 @@ from tests.workers.training_runs import (
     some_arrays,
     ticking,
 )
-from workers.tasks.image.net import Classifier
 from workers.training.loop import Trained
 
 TECHNIQUES: dict[str, dict[str, Any]] = {
@@ -56,7 +55,7 @@ def a_spec(*, freeze: str = "none", training: dict[str, Any] | None = None, **ch
     return pretrained(a_train_spec(backbone=backbone, training=training, **changes), freeze=freeze)
 
 
-def one_run(spec: ResolvedSpec, checkpoints: DiskCheckpoints) -> Trained[Classifier]:
+def one_run(spec: ResolvedSpec, checkpoints: DiskCheckpoints) -> Trained:
     """Run to the end, with a checkpoint after every step and every epoch."""
     return run(
         spec,
@@ -84,7 +83,7 @@ def check_that_every_state_leads_to_the_same_end(spec: ResolvedSpec, *, places: 
 
     assert list(resumed) == places
     for place, trained in resumed.items():
-        assert same_weights(trained.classifier, whole.classifier), place
+        assert same_weights(trained.learner, whole.learner), place
         assert trained.history == whole.history, place
         assert trained.resumed_from == place
         assert trained.batch_size == whole.batch_size

@@ -3,15 +3,16 @@ import pytest
 import torch
 
 from models_store.spec.train import Task
-from workers.tasks.image.examples import ImageArrays
 from workers.training import sampling, targets
+from workers.training.examples import Examples
 from workers.training.targets import Targets
 
 
 def aim_of(task: Task, values: np.ndarray) -> Targets:
     count = len(values)
     return targets.build(
-        task, ImageArrays(np.zeros((count, 1, 1, 3), np.uint8), values, np.array(["train"] * count), ["a", "b"])
+        task,
+        Examples({"images": np.zeros((count, 1, 1, 3), np.uint8)}, values, np.array(["train"] * count), ["a", "b"]),
     )
 
 

@@ -64,7 +64,7 @@ def test_sam_trains_and_ends_elsewhere_than_without() -> None:
     trained = run(sharp, some_arrays(), classifier=a_small_classifier(sharp))
 
     assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"]
-    assert not same_weights(trained.classifier, without.classifier)
+    assert not same_weights(trained.learner, without.learner)
 
 
 def test_both_passes_of_a_step_see_the_same_noise() -> None:

@@ -151,7 +151,7 @@ def test_a_regularizer_acts_on_a_run(part: dict[str, Any]) -> None:
     without = run(plain, some_arrays(), classifier=a_plain_classifier(plain))
     trained = run(regularized, some_arrays(), classifier=a_plain_classifier(regularized))
 
-    assert not same_weights(trained.classifier, without.classifier)
+    assert not same_weights(trained.learner, without.learner)
 
 
 def test_mixed_images_are_learned_with_mixed_targets() -> None:

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from models_store.spec.train import Task
 from models_store.tasks.rooms import target_of
-from workers.tasks.image.examples import ImageArrays
 from workers.training import targets
+from workers.training.examples import Examples
 from workers.training.targets import Affine, Targets
 
 YEARS = [1990.0, 2000.0, 2010.0, 2400.0]
@@ -24,7 +24,7 @@ def some_targets(task: Task) -> Targets:
         "image_regression": np.array(YEARS, np.float32)[:, None],
     }[task]
     classes = {"image_classification": ["a", "b", "c"], "multilabel_classification": ["x", "y"]}.get(task, [])
-    return targets.build(task, ImageArrays(np.zeros((4, 2, 2, 3), np.uint8), values, SPLITS, classes))
+    return targets.build(task, Examples({"images": np.zeros((4, 2, 2, 3), np.uint8)}, values, SPLITS, classes))
 
 
 @pytest.mark.parametrize(

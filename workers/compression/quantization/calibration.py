@@ -1,6 +1,6 @@
-"""Which values an activation takes: the images on which that is read, and where its range is cut."""
+"""Ranges of activations: the examples on which they are read, and where they are cut."""
 
-# N images, H height, W width, C channel
+# N examples
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +14,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, T
 from models_store.spec.quantization import StaticInt8
 from workers.compression.quantization import histograms
 from workers.compression.quantization.failures import QuantizationImpossible, told_in_our_words
+from workers.training.examples import Inputs, Rows, take
 
 CALIBRATION_BATCH = 8
 OBSERVED_BATCH = 4  # of which every activation is held at once: some 200 MB for a resnet50 at 224
@@ -48,33 +49,33 @@ def calibration_indexes(
 
 
 @dataclass(frozen=True, eq=False)
-class CalibrationImages:
-    """The images at `indexes` of an array (N, H, W, C) that may be mapped memory: one batch is read at a time."""
+class CalibrationExamples:
+    """The examples at `rows` of arrays that may be mapped memory: one batch is read at a time."""
 
-    images_NHWC: NDArray[np.uint8]  # noqa: N815  the shape is part of the name
-    indexes: NDArray[np.int64]
+    inputs: Inputs
+    rows: Rows
 
     def __len__(self) -> int:
-        """Return how many images there are."""
-        return len(self.indexes)
+        """Return how many examples there are."""
+        return len(self.rows)
 
-    def first(self, count: int) -> "CalibrationImages":
-        """Return `count` of the images, spread evenly over them; all, when there are fewer."""
+    def first(self, count: int) -> "CalibrationExamples":
+        """Return `count` of the examples, spread evenly over them; all, when there are fewer."""
         chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64))
-        return CalibrationImages(self.images_NHWC, self.indexes[chosen])
+        return CalibrationExamples(self.inputs, self.rows[chosen])
 
     def feeds(
         self, *, batch: int = CALIBRATION_BATCH, report: Callable[[float], None] = lambda _: None
-    ) -> Iterator[dict[str, NDArray[np.uint8]]]:
+    ) -> Iterator[Inputs]:
         """Yield what a session of an exported file is fed, batch by batch, telling the share that is done."""
         for start in range(0, len(self), batch):
             report(start / len(self))
-            yield {"images": np.ascontiguousarray(self.images_NHWC[self.indexes[start : start + batch]])}
+            yield take(self.inputs, self.rows[start : start + batch])
 
 
 def read_ranges(
     prepared: Path,
-    images: CalibrationImages,
+    examples: CalibrationExamples,
     *,
     part: StaticInt8,
     operators: tuple[str, ...],
@@ -85,7 +86,7 @@ def read_ranges(
     Raises:
         QuantizationImpossible: if a value is not finite.
     """
-    assert len(images), "ranges are read on at least one image"
+    assert len(examples), "ranges are read on at least one image"
     cutting = part.calibration != "minmax"
     with told_in_our_words("read activation ranges"):
         calibrator = create_calibrator(
@@ -98,20 +99,20 @@ def read_ranges(
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # what numpy says of NaNs, which are refused below
-            calibrator.collect_data(_Reader(images, report=lambda done: report(done / 2 if cutting else done)))
+            calibrator.collect_data(_Reader(examples, report=lambda done: report(done / 2 if cutting else done)))
         ranges = calibrator.compute_data()
     unbounded = [name for name, each in ranges.items() if not np.isfinite(np.stack(each.range_value)).all()]
     if unbounded:
         raise QuantizationImpossible(
             f"the net's values at {unbounded[0]!r} are not finite on training images: no 8-bit range holds them"
         )
-    return _cut(prepared, ranges, images, part=part, report=report) if cutting else ranges
+    return _cut(prepared, ranges, examples, part=part, report=report) if cutting else ranges
 
 
 def _cut(
     prepared: Path,
     ranges: TensorsData,
-    images: CalibrationImages,
+    examples: CalibrationExamples,
     *,
     part: StaticInt8,
     report: Callable[[float], None],
@@ -122,7 +123,7 @@ def _cut(
     """
     largest = {name: float(np.abs(np.stack(each.range_value)).max()) for name, each in ranges.items()}
     moving = {name: value for name, value in largest.items() if value > 0}
-    feeds = images.feeds(batch=OBSERVED_BATCH, report=lambda done: report(0.5 + done / 2))
+    feeds = examples.feeds(batch=OBSERVED_BATCH, report=lambda done: report(0.5 + done / 2))
     narrowed = {name: each.range_value for name, each in ranges.items()}
     for name, counts in histograms.collect(prepared, moving, feeds).items():
         low, high = narrowed[name]
@@ -138,9 +139,9 @@ def _cut(
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """Hands onnxruntime's calibrator one batch after the other."""
 
-    def __init__(self, images: CalibrationImages, *, report: Callable[[float], None]) -> None:
-        self._feeds = images.feeds(report=report)
+    def __init__(self, examples: CalibrationExamples, *, report: Callable[[float], None]) -> None:
+        self._feeds = examples.feeds(report=report)
 
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+    def get_next(self) -> Inputs | None:
         """Return the next feed; None at the end."""
         return next(self._feeds, None)

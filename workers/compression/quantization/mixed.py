@@ -15,11 +15,12 @@ from onnxruntime.quantization import TensorsData
 
 from models_store.spec.quantization import MixedInt8
 from workers.compression.quantization import graphs
-from workers.compression.quantization.calibration import CalibrationImages, read_ranges
+from workers.compression.quantization.calibration import CalibrationExamples, read_ranges
 from workers.compression.quantization.failures import told_in_our_words
 from workers.compression.quantization.positions import QUANTISED, kept_in_float, left_in_float
 from workers.compression.quantization.static import calibration_facts, rounded
-from workers.export.sessions import open_session
+from workers.export.sessions import answer, open_session
+from workers.training.examples import Inputs
 
 if TYPE_CHECKING:  # torch is not needed here
     from models_store.targets import Activation
@@ -49,7 +50,7 @@ def quantize_mixed(
     target: Path,
     *,
     part: MixedInt8,
-    images: CalibrationImages,
+    examples: CalibrationExamples,
     judge: Judge,
     activation: "Activation" = "softmax",
     report: Report = lambda _: None,
@@ -70,7 +71,7 @@ def quantize_mixed(
         QuantizationImpossible: if weights or activations are not finite, or onnxruntime can't quantise the graph.
     """
     with graphs.prepared(source, beside=target) as prepared:
-        ranges = read_ranges(prepared, images, part=part, operators=QUANTISED, report=lambda done: report(0.2 * done))
+        ranges = read_ranges(prepared, examples, part=part, operators=QUANTISED, report=lambda done: report(0.2 * done))
         model = onnx.load(prepared)
         fixed = kept_in_float(model.graph, activation)
         everything = graphs.layers(model.graph)
@@ -91,7 +92,7 @@ def quantize_mixed(
         count = 0
         if not holds(0, begin=0.2, end=0.3) and allowed:
             ranked += _by_sensitivity(
-                model, ranges, layers, fixed=fixed, part=part, images=images, activation=activation,
+                model, ranges, layers, fixed=fixed, part=part, examples=examples, activation=activation,
                 path=prepared.with_name("one.onnx"), report=lambda done: report(0.3 + 0.4 * done),
             )  # fmt: skip
             each = 0.3 / (1 + allowed.bit_length())
@@ -101,7 +102,7 @@ def quantize_mixed(
             )
         prepared.with_name(f"{count}.onnx").replace(target)
     kept = fixed | set(ranked[:count])
-    return calibration_facts(part, len(images)) | {
+    return calibration_facts(part, len(examples)) | {
         "layers": len(everything),
         "float_layers": [graphs.layer_name(node) for node in everything if node.name in kept],
         "float_layers_allowed": allowed,
@@ -117,7 +118,7 @@ def _by_sensitivity(
     *,
     fixed: set[str],
     part: MixedInt8,
-    images: CalibrationImages,
+    examples: CalibrationExamples,
     activation: "Activation",
     path: Path,
     report: Report,
@@ -126,13 +127,13 @@ def _by_sensitivity(
     onnx.save_model(model, path)
     with told_in_our_words("run the graph"):
         session = open_session(path, device="cpu", threads=torch.get_num_threads())
-    few = list(images.first(LEAST_IMAGES).feeds(batch=LEAST_IMAGES))
+    few = list(examples.first(LEAST_IMAGES).feeds(batch=LEAST_IMAGES))
     _answers(session, few)  # the first run is no measure of the others
     started = time.monotonic()
     _answers(session, few)
     once_s = time.monotonic() - started
     batches = max(1, int(RANKING_S / (2 * max(len(layers), 1) * once_s)))
-    feeds = list(images.first(min(LEAST_IMAGES * batches, MOST_IMAGES)).feeds(batch=LEAST_IMAGES))  # of all classes
+    feeds = list(examples.first(min(LEAST_IMAGES * batches, MOST_IMAGES)).feeds(batch=LEAST_IMAGES))  # of all classes
     exact_NK = _answers(session, feeds)
 
     def moved(in_float: set[str]) -> float:
@@ -152,9 +153,9 @@ def _by_sensitivity(
     return sorted(effects, key=lambda name: effects[name], reverse=True)
 
 
-def _answers(session: onnxruntime.InferenceSession, feeds: list[dict[str, NDArray[np.uint8]]]) -> NDArray[np.float32]:
+def _answers(session: onnxruntime.InferenceSession, feeds: list[Inputs]) -> NDArray[np.float32]:
     with told_in_our_words("run the quantised graph"):
-        return np.concatenate([session.run(["probabilities"], feed)[0] for feed in feeds])
+        return np.concatenate([answer(session, feed) for feed in feeds])
 
 
 def distance(exact_NK: NDArray[np.float32], near_NK: NDArray[np.float32], *, activation: "Activation") -> float:

@@ -16,7 +16,7 @@ from onnxruntime.quantization import QDQQuantizer, QuantType, TensorsData
 
 from models_store.spec.quantization import StaticInt8
 from workers.compression.quantization import graphs
-from workers.compression.quantization.calibration import CalibrationImages, read_ranges
+from workers.compression.quantization.calibration import CalibrationExamples, read_ranges
 from workers.compression.quantization.failures import told_in_our_words
 from workers.compression.quantization.positions import QUANTISED, kept_in_float
 
@@ -29,7 +29,7 @@ def quantize_static(
     target: Path,
     *,
     part: StaticInt8,
-    images: CalibrationImages,
+    examples: CalibrationExamples,
     activation: "Activation" = "softmax",
     report: Callable[[float], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -41,12 +41,12 @@ def quantize_static(
         QuantizationImpossible: if weights or activations are not finite, or onnxruntime can't quantise the graph.
     """
     with graphs.prepared(source, beside=target) as prepared:
-        ranges = read_ranges(prepared, images, part=part, operators=QUANTISED, report=report)
+        ranges = read_ranges(prepared, examples, part=part, operators=QUANTISED, report=report)
         model = onnx.load(prepared)
     kept = kept_in_float(model.graph, activation)
     quantised = rounded(model, ranges, in_float=kept, part=part)
     graphs.save(quantised, target, source=source)
-    return calibration_facts(part, len(images)) | {
+    return calibration_facts(part, len(examples)) | {
         "layers": len(graphs.layers(model.graph)),
         "float_layers": [graphs.layer_name(node) for node in graphs.layers(model.graph) if node.name in kept],
     }

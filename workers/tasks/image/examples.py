@@ -10,7 +10,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,44 +21,18 @@ from models_store.datasets.store import ManifestEntry
 from models_store.errors import StorageFull
 from models_store.tasks.image import codec
 from models_store.tasks.image.input import Input
+from workers.training.examples import Examples
 
 Bytes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
 Decode = Callable[[bytes], Bytes]
 
+INPUT = "images"
+"""what the exported file calls its input"""
 FORMAT = "v3"  # part of the file's name: raise it when `pixels.decode` or the layout changes
 SEAL = b"espalier-crc32:"  # what follows the array in a whole file, then eight hexadecimal digits
 CHUNK_IMAGES = 32
 READ_BYTES = 1 << 22
-
-
-@dataclass(frozen=True)
-class ImageArrays:
-    """A dataset as arrays; row i is entry i of the manifest.
-
-    `targets` are classes int64 (N,), labels float32 (N, K) of 0 and 1, or numbers float32 (N, 1).
-    """
-
-    images_NHWC: Bytes  # noqa: N815  the shape is part of the name
-    targets: Indices | npt.NDArray[np.float32]
-    splits_N: npt.NDArray[np.str_]  # noqa: N815  the shape is part of the name
-    classes: list[str]
-    held: BinaryIO | None = None
-    """the array's file, locked so that no other job sweeps it while this one works"""
-
-    @property
-    def labels_N(self) -> Indices:  # noqa: N802  the shape is part of the name
-        """Return the class of every row, where rows have classes."""
-        assert self.targets.ndim == 1, "the rows of this dataset have no classes"
-        return self.targets.astype(np.int64, copy=False)
-
-    def split(self, name: str) -> Indices:
-        """Return the rows of `train`, `val` or `test`, in ascending order."""
-        return np.flatnonzero(self.splits_N == name).astype(np.int64)
-
-    def gather(self, rows: Indices) -> torch.Tensor:
-        """Return the raw images uint8 (B, H, W, C) of ascending `rows`, as one copy."""
-        return torch.from_numpy(np.take(self.images_NHWC, rows, axis=0))
 
 
 def prepare(
@@ -73,7 +46,7 @@ def prepare(
     cache_max_bytes: int,
     max_pixels: int,
     report: Callable[[float], None],
-) -> ImageArrays:
+) -> Examples:
     """Return the dataset's arrays, from the folder `cache` when they are there whole, else decoded now.
 
     `digest` names the dataset's content; `spec_input` is resolved (it has a size). `report` gets the share done.
@@ -104,8 +77,8 @@ def prepare(
         _build(path, shape, manifest=manifest, images_zip=images_zip, decode=decode, report=report)
     _make_room(cache, limit_bytes=cache_max_bytes)
     report(1.0)
-    return ImageArrays(
-        images_NHWC=np.load(path, mmap_mode="r"),
+    return Examples(
+        inputs={INPUT: np.load(path, mmap_mode="r")},
         targets=_targets(manifest, classes),
         splits_N=np.array([entry.split for entry in manifest], dtype=np.str_),
         classes=list(classes),
@@ -114,7 +87,7 @@ def prepare(
 
 
 def _targets(manifest: Sequence[ManifestEntry], classes: Sequence[str]) -> Indices | npt.NDArray[np.float32]:
-    """Return what is to be learned of each image, as `ImageArrays` has it."""
+    """Return what is to be learned of each image, as `Examples` has it."""
     places = {name: place for place, name in enumerate(classes)}
     if any(entry.value is not None for entry in manifest):
         return np.array([[entry.value] for entry in manifest], dtype=np.float32)

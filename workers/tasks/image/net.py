@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
@@ -19,8 +18,9 @@ from models_store.spec.train import ResolvedSpec
 from models_store.tasks.image.codec import GREY
 from workers.tasks.image import augmentations, backbones, weights
 from workers.tasks.image.augmentations.changes import Mixing
+from workers.tasks.image.examples import INPUT
 from workers.training import regularizers
-from workers.training.learner import Learner, Stages
+from workers.training.learner import Learner, Raw, Stages
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -79,11 +79,12 @@ class Classifier(Learner):
             return inputs
         return functional.interpolate(inputs, size=self.size, mode="bilinear", antialias=True, align_corners=False)
 
-    def prepare(self, raw: Tensor, generator: Generator | None) -> Tensor:
+    def prepare(self, raw: Raw, generator: Generator | None) -> Tensor:
         """Return raw images uint8 (B, H, W, C) as normalised float (B, C, H, W) in channels_last."""
-        images_BCHW = raw.permute(0, 3, 1, 2).float()  # the permuted view of NHWC is channels_last
-        mean_1C11 = torch.tensor(self.mean, device=raw.device).view(1, -1, 1, 1)
-        std_1C11 = torch.tensor(self.std, device=raw.device).view(1, -1, 1, 1)
+        images_BHWC = raw[INPUT]
+        images_BCHW = images_BHWC.permute(0, 3, 1, 2).float()  # the permuted view of NHWC is channels_last
+        mean_1C11 = torch.tensor(self.mean, device=images_BHWC.device).view(1, -1, 1, 1)
+        std_1C11 = torch.tensor(self.std, device=images_BHWC.device).view(1, -1, 1, 1)
         if generator is None or not self.augmentation:
             return images_BCHW.sub_(255 * mean_1C11).div_(255 * std_1C11)
         images_BCHW = augmentations.augment(images_BCHW.div_(255), self.augmentation, generator=generator)
@@ -146,7 +147,7 @@ def build(
 
 
 def restore(spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.Module | None = None) -> Classifier:
-    """Return the trained net whose weights are in the file at `path`, as `save` wrote it, from the spec it was made by.
+    """Return the trained net of a spec, with the weights that `learner.save` wrote to `path`.
 
     Raises:
         WeightsUnfit: if the file is not of such a net.
@@ -160,13 +161,6 @@ def restore(spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.
     )
     weights.fill(net, path, told_as=f"{spec.name}'s weights")
     return net
-
-
-def save(net: Classifier, path: Path) -> Path:
-    """Write the whole net's weights as safetensors, `backbone.…` and `head.…`; return the path."""
-    state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in net.state_dict().items()}
-    save_file(state, path)
-    return path
 
 
 def _head(part: Head, feature_count: int, *, class_count: int, noise: Sequence[nn.Module]) -> nn.Module:

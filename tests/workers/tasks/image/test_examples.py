@@ -16,6 +16,7 @@ from models_store.tasks.image.input import Input
 from tests.models_store.tasks.image.image_files import encoded
 from tests.samples import a_png
 from workers.tasks.image import examples
+from workers.training.examples import Examples
 
 CLASSES = ["blue", "red"]
 INPUT = Input(size=24)
@@ -53,7 +54,7 @@ def prepare(
     spec_input: Input = INPUT,
     cache_max_bytes: int = 1 << 30,
     report: Callable[[float], None] = lambda _: None,
-) -> examples.ImageArrays:
+) -> Examples:
     return examples.prepare(
         a_manifest() if manifest is None else manifest,
         images_zip,
@@ -77,8 +78,8 @@ def test_every_row_is_what_serving_would_see_of_the_same_file(images_zip: Path) 
 
     with zipfile.ZipFile(images_zip) as archive:
         expected = [codec.decode(archive.read(entry.member), size=24, channels=3, fit="crop") for entry in a_manifest()]
-    assert np.array_equal(arrays.images_NHWC, np.stack(expected))
-    assert arrays.labels_N.tolist() == [number % 2 for number in range(IMAGES)]
+    assert np.array_equal(arrays.inputs["images"], np.stack(expected))
+    assert arrays.targets.tolist() == [number % 2 for number in range(IMAGES)]
     assert arrays.split("val").tolist() == list(range(0, IMAGES, 5))
     assert arrays.gather(np.array([3, 5])).shape == (2, 24, 24, 3)
 
@@ -89,7 +90,7 @@ def test_a_second_run_reads_the_file_and_decodes_nothing(images_zip: Path) -> No
 
     second = prepare(images_zip)
 
-    assert np.array_equal(first.images_NHWC, second.images_NHWC)
+    assert np.array_equal(first.inputs["images"], second.inputs["images"])
 
 
 def test_another_size_or_fit_is_another_file(images_zip: Path) -> None:
@@ -106,8 +107,8 @@ def test_another_white_level_is_another_file_with_other_pixels(tmp_path: Path) -
             values = np.full((30, 30), 58 * number, np.uint16)  # of 12 bits
             archive.writestr(f"{number}.png", encoded(Image.fromarray(values), "PNG"))
 
-    dark = np.array(prepare(path).images_NHWC)
-    light = np.array(prepare(path, spec_input=Input(size=24, white_level=4095)).images_NHWC)
+    dark = np.array(prepare(path).inputs["images"])
+    light = np.array(prepare(path, spec_input=Input(size=24, white_level=4095)).inputs["images"])
 
     assert (int(dark.max()), int(light.max())) == (15, 249)
     assert len(list((tmp_path / "cache").iterdir())) == 2
@@ -129,12 +130,12 @@ def empty(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut, turn_a_bit, empty])
 def test_a_damaged_file_is_noticed_and_made_anew(images_zip: Path, damage: Callable[[Path], None]) -> None:
-    whole = np.array(prepare(images_zip).images_NHWC)
+    whole = np.array(prepare(images_zip).inputs["images"])
     damage(the_file(images_zip))
 
     again = prepare(images_zip)
 
-    assert np.array_equal(again.images_NHWC, whole)
+    assert np.array_equal(again.inputs["images"], whole)
 
 
 def test_a_file_that_can_not_be_decoded_stops_it_and_leaves_nothing(images_zip: Path) -> None:
@@ -168,7 +169,7 @@ def test_a_full_cache_loses_what_nobody_uses_and_keeps_what_somebody_does(images
     newest = prepare(images_zip, spec_input=sizes[2], cache_max_bytes=1)
 
     kept = {path.name for path in (images_zip.parent / "cache").glob("*.npy")}
-    assert kept == {Path(str(arrays.images_NHWC.filename)).name for arrays in (used, newest)}
+    assert kept == {Path(str(arrays.inputs["images"].filename)).name for arrays in (used, newest)}
 
 
 def test_progress_rises_to_one(images_zip: Path) -> None:
@@ -181,7 +182,7 @@ def test_progress_rises_to_one(images_zip: Path) -> None:
 
 
 def _prepared_sum(path: str) -> int:
-    return int(prepare(Path(path)).images_NHWC.astype(np.int64).sum())
+    return int(prepare(Path(path)).inputs["images"].astype(np.int64).sum())
 
 
 @pytest.mark.slow
@@ -213,7 +214,7 @@ def test_photographs_in_other_modes_become_rgb(tmp_path: Path) -> None:
         report=lambda _: None,
     )
 
-    assert arrays.images_NHWC[0, 5, 5].tolist() == [77, 77, 77]
+    assert arrays.inputs["images"][0, 5, 5].tolist() == [77, 77, 77]
 
 
 def test_rows_may_have_labels_or_a_number(images_zip: Path) -> None:

@@ -10,6 +10,7 @@ from tests.samples import a_train_spec
 from workers.tasks.image import net as task
 from workers.tasks.image.net import Classifier
 from workers.tasks.image.weights import WeightsUnfit
+from workers.training.learner import save
 
 SMALL = {"kind": "small_cnn", "widths": [4, 8], "dense_size": 16}
 
@@ -28,11 +29,11 @@ def backbone_of(net: Classifier) -> dict[str, Tensor]:
 
 def test_a_saved_net_is_restored_whole(tmp_path: Path) -> None:
     spec = a_spec(seed=7, backbone=SMALL | {"weights": "leaves:1", "freeze": "backbone"}, head={"hidden_sizes": [5]})
-    start = task.save(build(a_spec()), tmp_path / "start")
+    start = save(build(a_spec()), tmp_path / "start")
     net = build(spec, initial_weights=start)
     images_BCHW = torch.rand(2, 3, 32, 32)
 
-    restored = task.restore(spec, task.save(net, tmp_path / "net"), class_count=3)
+    restored = task.restore(spec, save(net, tmp_path / "net"), class_count=3)
 
     assert torch.equal(restored.eval()(images_BCHW), net.eval()(images_BCHW))
 
@@ -41,7 +42,7 @@ def test_a_net_starts_from_another_ones_backbone_with_a_head_of_its_own(tmp_path
     source = build(a_spec(), classes=7)
     spec = a_spec(seed=1, backbone=SMALL | {"weights": "leaves:1"}, head={"hidden_sizes": [5]})
 
-    net = build(spec, classes=2, initial_weights=task.save(source, tmp_path / "source"))
+    net = build(spec, classes=2, initial_weights=save(source, tmp_path / "source"))
 
     assert all(torch.equal(value, backbone_of(source)[name]) for name, value in backbone_of(net).items())
     assert net(torch.rand(1, 3, 32, 32)).shape == (1, 2)
@@ -52,7 +53,7 @@ def test_a_grey_net_starts_from_a_coloured_one(tmp_path: Path) -> None:
     spec = a_spec(backbone=SMALL | {"weights": "leaves:1"}, input={"size": 32, "channels": 1})
     grey_B1HW = torch.randn(2, 1, 32, 32)
 
-    net = build(spec, initial_weights=task.save(source, tmp_path / "source"))
+    net = build(spec, initial_weights=save(source, tmp_path / "source"))
 
     features_BF, expected_BF = net.eval().features(grey_B1HW), source.eval().features(grey_B1HW.expand(-1, 3, -1, -1))
     assert torch.allclose(features_BF, expected_BF, atol=1e-4)
@@ -63,7 +64,7 @@ def test_another_nets_weights_are_refused_by_the_name_that_the_spec_has_for_them
     spec = a_spec(backbone=SMALL | {"weights": "leaves:1"})
 
     with pytest.raises(WeightsUnfit, match=r"leaves:1 has 'stage2\.0\.weight' as \(16, 4, 3, 3\)"):
-        build(spec, initial_weights=task.save(source, tmp_path / "source"))
+        build(spec, initial_weights=save(source, tmp_path / "source"))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

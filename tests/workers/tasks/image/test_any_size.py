@@ -14,8 +14,9 @@ from PIL import Image
 from models_store.tasks.image import codec
 from models_store.tasks.image.input import Input
 from tests.workers.colour_nets import DECODING, LABELS, SIZE, a_learned_net, export_net, leaves
-from workers.export import any_size, metadata
+from workers.export import metadata
 from workers.export.sessions import open_session
+from workers.tasks.image import any_size
 
 SHAPES = [(60, 97), (97, 60), (61, 61), (33, 200), (200, 34), (32, 32), (32, 34), (20, 20), (21, 25), (1, 1), (1, 90)]
 """width and height: wide, tall, square, odd and even numbers apart, larger and smaller than the net's input"""

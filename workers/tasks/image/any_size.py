@@ -12,7 +12,7 @@ filter's reach, as it is for Pillow. Only where there is no such region (an imag
 sides an odd number apart) the result is half a pixel off.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,17 +22,21 @@ import onnx
 import torch
 
 from models_store.errors import Invalid
+from models_store.spec.train import ResolvedSpec
 from models_store.targets import ONE_CLASS, Target
 from models_store.tasks.image import codec
 from models_store.tasks.image.input import Input
+from models_store.tasks.rooms import target_of
 from workers.export import metadata
 from workers.export.metadata import CARD_KEY
 from workers.export.sessions import open_session
+from workers.tasks.image.examples import INPUT
+from workers.training.examples import Examples, Rows
 
 # N images, H height, W width, C channel, K class; where a tensor holds two numbers, they are of height and width
 
 VARIANT = "any-size"
-INPUT, RESIZED = "images", "resized"
+RESIZED = "resized"
 LEAST_OPSET = 19
 """the first whose Resize keeps the middle in the middle"""
 
@@ -86,12 +90,16 @@ CROP = """
     resized = Slice (scaled, first, last, axes)
 """
 BODIES = {"crop": CROP, "stretch": STRETCH}
+MOST_COMPARED = 200
+"""Whole images go one at a time, and a photograph takes tens of milliseconds."""
+LEAST_AGREEMENT = 0.95
+"""Serving decodes a large JPEG at a fraction of its size: that changes an answer in doubt, and no other."""
 UP = 1 + 2**-20
 """The output's length is rounded down, and 223.9999 would be 223; a millionth more displaces nothing."""
 
 
 class AnySizeImpossible(Invalid):
-    """The resize can't be put in front of this graph, or the result does not run."""
+    """The resize can't be put in front of this graph, or the result answers differently."""
 
     code = "any_size_impossible"
     title = "There is no any-size file of this model"
@@ -113,6 +121,43 @@ class AnySizeAgreement:
     def as_card(self) -> dict[str, Any]:
         """Return what the form's card says: no accuracy, as that of some images is not comparable with other forms'."""
         return {"compared_images": self.images, "agreement_with_serving": self.agreement}
+
+
+def make(
+    path: Path,
+    *,
+    fixed: Path,
+    spec: ResolvedSpec,
+    examples: Examples,
+    files: Callable[[Rows], Iterable[bytes]],
+    max_pixels: int,
+) -> dict[str, Any]:
+    """Write the any-size file to `path` and return what its card says.
+
+    It is compared with serving's way through the file at `fixed`, on validation images spread over the split.
+
+    Raises:
+        AnySizeImpossible: if the resize does not fit, or too many images get another answer.
+    """
+    write_any_size(fixed, path, fit=spec.input.fit)
+    val = examples.split("val")
+    rows = val[np.linspace(0, len(val) - 1, num=min(len(val), MOST_COMPARED)).astype(np.int64)]
+    target = target_of(spec.task)
+    found = compare(
+        path,
+        fixed=fixed,
+        files=files(rows),
+        decoding=spec.input,
+        target=target,
+        tolerance=target.near(examples.targets[val]),
+        max_pixels=max_pixels,
+    )
+    if found.agreement < LEAST_AGREEMENT and found.differing > 1:
+        raise AnySizeImpossible(
+            f"{found.differing} of {found.images} validation images get another answer from the any-size file than "
+            f"from serving; {LEAST_AGREEMENT:.0%} must get the same: train longer, so that fewer answers are in doubt"
+        )
+    return found.as_card()
 
 
 def write_any_size(fixed: Path, path: Path, *, fit: Literal["crop", "stretch"]) -> None:

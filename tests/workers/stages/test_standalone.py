@@ -13,10 +13,10 @@ from models_store.datasets.store import ManifestEntry
 from tests.samples import a_train_spec
 from tests.workers.colour_nets import LABELS, leaves
 from tests.workers.job_folders import A_DATASET, JobFolder
-from workers.export.any_size import AnySizeAgreement
 from workers.stages import any_size
 from workers.stages.context import Variant
-from workers.tasks.image.examples import ImageArrays
+from workers.tasks.image.any_size import AnySizeAgreement
+from workers.training.examples import Examples
 
 Make = Callable[..., tuple[dict[str, Variant], dict[str, str]]]
 
@@ -38,7 +38,7 @@ def make(tmp_path: Path, exported: Path) -> Make:
             for number, label in enumerate(data.labels_N)
         ]
         splits_N = np.array(["val"] * len(entries))
-        arrays = ImageArrays(data.images_NHWC, data.labels_N, splits_N, LABELS)
+        arrays = Examples({"images": data.images_NHWC}, data.labels_N, splits_N, LABELS)
         return any_size.make_portable(work, entries, arrays, Variant(exported, parent=None))
 
     return made

@@ -1,0 +1,167 @@
+"""Protocol of a task on the side of the hands: its examples, its nets, and how they are served.
+
+A room (`workers.tasks.image`, …) supplies one object that subclasses `Task`. What a task need not have has a default.
+"""
+
+# N examples, B batch, K class or label (1 for a number), H height, W width
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from models_store.datasets.store import ManifestEntry
+from models_store.settings import Settings
+from models_store.spec.train import ResolvedSpec
+from models_store.tasks.codec import Codec
+from workers.export.served import Served
+from workers.training.examples import Examples, Inputs, Rows
+from workers.training.learner import Learner, Prepared
+
+if TYPE_CHECKING:
+    from workers.stages.context import Work
+
+Outputs = npt.NDArray[np.float32]
+"""what a file answers (N, K)"""
+Picture = npt.NDArray[np.uint8]
+"""pixels (H, W, C)"""
+
+
+class Task(Protocol):
+    """What a task's room supplies to stages and stories."""
+
+    names: ClassVar[Sequence[str]]
+    """what `task` may say in a spec"""
+    story: ClassVar["Callable[[Work], None] | None"] = None
+    """what does a training job of this task; None: `workers.stories.supervised`"""
+
+    # ---- examples
+
+    @abstractmethod
+    def examples(
+        self,
+        spec: ResolvedSpec,
+        manifest: Sequence[ManifestEntry],
+        content: Path,
+        *,
+        classes: list[str],
+        digest: str,
+        settings: Settings,
+        report: Callable[[float], None],
+    ) -> Examples:
+        """Return the dataset as arrays, decoded once and kept for later runs.
+
+        `content` is the dataset's stored file, `digest` names what is in it, `report` gets the share done.
+        """
+        ...
+
+    @abstractmethod
+    def noise(self, spec: ResolvedSpec, *, classes: Sequence[str], count: int) -> Examples:
+        """Return so many training examples of the spec's shape that show nothing, in the memory of a few."""
+        ...
+
+    def show(self, examples: Examples, row: int) -> Picture | None:  # noqa: ARG002  see subclasses
+        """Return one example as a report shows it; None where there is nothing to see."""
+        return None
+
+    # ---- nets
+
+    @abstractmethod
+    def build(
+        self,
+        spec: ResolvedSpec,
+        *,
+        class_count: int,
+        weights_dir: Path,
+        initial_weights: Path | None = None,
+        last_layer: nn.Module | None = None,
+    ) -> Learner:
+        """Return the net that a resolved spec describes, on the CPU; its random weights come from the spec's seed.
+
+        `class_count` is the number of its outputs; `last_layer`, when the targets have one, ends its head.
+        `initial_weights` is the file that it starts from, when the spec names a model of ours or a user's file; what
+        is published elsewhere is kept in `weights_dir`.
+        """
+        ...
+
+    @abstractmethod
+    def restore(
+        self, spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.Module | None = None
+    ) -> Learner:
+        """Return the trained net whose weights are in the file at `path`, from the spec it was made by."""
+        ...
+
+    @abstractmethod
+    def trace_input(self, spec: ResolvedSpec, *, count: int = 1) -> Prepared:
+        """Return prepared inputs of so many examples, zeros on the CPU, to trace a net with."""
+        ...
+
+    @abstractmethod
+    def served(self, net: Learner, spec: ResolvedSpec, *, temperature: float = 1.0) -> Served:
+        """Return a copy of the net as its file will answer, its logits divided by `temperature`."""
+        ...
+
+    @abstractmethod
+    def codec(self, spec: ResolvedSpec, *, settings: Settings) -> Codec[Any]:
+        """Return the way from raw bytes to the file's inputs, as serving goes it."""
+        ...
+
+    @abstractmethod
+    def described(self, spec: ResolvedSpec) -> dict[str, Any]:
+        """Return what the cards of a version and of its files say of its net and of how their inputs are made."""
+        ...
+
+    def work(self, spec: ResolvedSpec) -> float:  # noqa: ARG002  see subclasses
+        """Return how much work a net has with one example, in a unit of the task's own: only ratios are used."""
+        return 1.0
+
+    # ---- what a task may have besides
+
+    def averaged(
+        self,
+        spec: ResolvedSpec,  # noqa: ARG002  see subclasses
+        answer: Callable[[Inputs], Outputs],  # noqa: ARG002
+        examples: Examples,  # noqa: ARG002
+        rows: Rows,  # noqa: ARG002
+    ) -> Iterator[Outputs]:
+        """Yield the mean outputs over changed copies of the examples, batch by batch; nothing where none are wanted."""
+        return iter(())
+
+    def standalone(self, spec: ResolvedSpec) -> str | None:  # noqa: ARG002  see subclasses
+        """Return the name of the variant that is made to be taken elsewhere; None where the spec wants none."""
+        return None
+
+    def write_standalone(
+        self,
+        path: Path,
+        *,
+        fixed: Path,
+        spec: ResolvedSpec,
+        examples: Examples,
+        files: Callable[[Rows], Iterable[bytes]],
+        settings: Settings,
+    ) -> dict[str, Any]:
+        """Write that variant to `path`, of the file at `fixed`; return what its card says of it.
+
+        `files` gives the raw bytes of rows of the dataset.
+
+        Raises:
+            Invalid: if it can't be made of this file, or answers differently.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no standalone variant")
+
+    def preview(
+        self,
+        document: Mapping[str, Any],
+        manifest: Sequence[ManifestEntry],
+        content: Path,
+        *,
+        target: Path,
+        settings: Settings,
+    ) -> None:
+        """Write a PNG of what training would make of a few examples to `target`, as `document` asks."""
+        raise NotImplementedError(f"{type(self).__name__} has no preview")

@@ -1,0 +1,53 @@
+"""Examples of a dataset as arrays: the inputs of the net's file by name, and what is to be learned of each example.
+
+It imports no torch: the measuring process reads them too.
+"""
+
+# N examples, B batch, K class or label
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Inputs = Mapping[str, Array]
+"""name of an input of the exported file → one row per example; the arrays may be mapped memory"""
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A dataset as arrays; row i is entry i of the manifest.
+
+    `targets` are classes int64 (N,), labels float32 (N, K) of 0 and 1, or numbers float32 (N, 1).
+    """
+
+    inputs: Inputs
+    targets: npt.NDArray[np.int64] | npt.NDArray[np.float32]
+    splits_N: npt.NDArray[np.str_]  # noqa: N815  the shape is part of the name
+    classes: list[str]
+    """names of the classes or labels, by number; none where numbers are learned"""
+    held: object = None
+    """what keeps the arrays where they are while somebody has them, such as a locked file"""
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Return the .npy file of each input, for arrays that are mapped memory."""
+        return {name: Path(str(array.filename)) for name, array in self.inputs.items()}  # type: ignore[attr-defined]  # a memory map has one
+
+    def split(self, name: str) -> Rows:
+        """Return the rows of `train`, `val` or `test`, in ascending order."""
+        return np.flatnonzero(self.splits_N == name).astype(np.int64)
+
+    def batch(self, rows: Rows) -> dict[str, Array]:
+        """Return what a session of the exported file is fed for `rows`: by name, a copy of each input's rows."""
+        return take(self.inputs, rows)
+
+
+def take(inputs: Inputs, rows: Rows) -> dict[str, Array]:
+    """Return a contiguous copy of each input's `rows`."""
+    return {name: np.take(array, rows, axis=0) for name, array in inputs.items()}
