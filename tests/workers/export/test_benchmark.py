@@ -45,7 +45,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def forms(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def variants(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     int8 = tmp_path_factory.mktemp("int8") / "int8.onnx"
     quantize_static(
         exported, int8, part=StaticInt8(), examples=CalibrationExamples({"images": DATA.images_NHWC}, DATA.train)
@@ -159,7 +159,7 @@ def test_a_variant_that_can_not_be_loaded_or_answers_nonsense_is_told_and_the_ot
     refused = {name: each.reason for name, each in found.items() if isinstance(each, Unmeasurable)}
     assert set(refused) == {"broken", "nan", "other"}
     assert "Protobuf" in refused["broken"]
-    assert refused["nan"] == "answers 36 of 36 images with what is no finite number"
+    assert refused["nan"] == "answers 36 of 36 examples with what is no finite number"
     assert "dimensions" in refused["other"]
     assert figures_of(found["same"]).agreement == 1.0
     assert figures_of(found["same"]).parent_speedup is None
@@ -186,7 +186,7 @@ def test_a_baseline_that_can_not_be_measured_fails_with_what_was_said(tmp_path: 
 @pytest.mark.skipif(cuda_may_be_there(), reason="there is a CUDA device here")
 def test_cuda_that_is_not_there_is_left_out_unless_it_was_asked_for(exported: Path, images: Path) -> None:
     asked: dict[str, Any] = {
-        "baseline": "fp32", "images": images, "truths": DATA.labels_N, "splits": SPLITS, "budget_s": 0.01,
+        "baseline": "fp32", "inputs": {"images": images}, "truths": DATA.labels_N, "splits": SPLITS, "budget_s": 0.01,
     }  # fmt: skip
 
     assert set(benchmark({"fp32": exported}, device="auto", **asked)) == {"cpu"}
@@ -196,7 +196,12 @@ def test_cuda_that_is_not_there_is_left_out_unless_it_was_asked_for(exported: Pa
 
 @pytest.mark.gpu
 def test_each_provider_that_is_there_has_figures_of_its_own(variants: dict[str, Path], images: Path) -> None:
-    asked: dict[str, Any] = {"baseline": "fp32", "images": images, "truths": DATA.labels_N, "splits": SPLITS}
+    asked: dict[str, Any] = {
+        "baseline": "fp32",
+        "inputs": {"images": images},
+        "truths": DATA.labels_N,
+        "splits": SPLITS,
+    }
 
     found = benchmark(variants, device="auto", budget_s=0.2, **asked)
 

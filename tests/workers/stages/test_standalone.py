@@ -11,10 +11,11 @@ import pytest
 
 from models_store.datasets.store import ManifestEntry
 from tests.samples import a_train_spec
-from tests.workers.colour_nets import LABELS, leaves
-from tests.workers.job_folders import A_DATASET, JobFolder
-from workers.stages import any_size
+from tests.workers.coloured_leaves import LABELS, leaves
+from tests.workers.desk import Desk
+from workers.stages import standalone
 from workers.stages.context import Variant
+from workers.tasks.image import any_size
 from workers.tasks.image.any_size import AnySizeAgreement
 from workers.training.examples import Examples
 
@@ -39,7 +40,7 @@ def make(tmp_path: Path, exported: Path) -> Make:
         ]
         splits_N = np.array(["val"] * len(entries))
         arrays = Examples({"images": data.images_NHWC}, data.labels_N, splits_N, LABELS)
-        return any_size.make_portable(work, entries, arrays, Variant(exported, parent=None))
+        return standalone.make_standalone(work, entries, arrays, Variant(exported, parent=None))
 
     return made
 
