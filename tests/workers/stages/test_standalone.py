@@ -11,8 +11,8 @@ import pytest
 
 from models_store.datasets.store import ManifestEntry
 from tests.samples import a_train_spec
-from tests.workers.coloured_leaves import LABELS, leaves
-from tests.workers.desk import Desk
+from tests.workers.colour_nets import LABELS, leaves
+from tests.workers.job_folders import A_DATASET, JobFolder
 from workers.stages import standalone
 from workers.stages.context import Variant
 from workers.tasks.image import any_size

@@ -13,7 +13,7 @@ from PIL import Image
 
 from models_store.tasks.image import codec
 from models_store.tasks.image.input import Input
-from tests.workers.coloured_leaves import DECODING, LABELS, SIZE, a_learned_net, export_net, leaves
+from tests.workers.colour_nets import DECODING, LABELS, SIZE, a_learned_net, export_net, leaves
 from workers.export import metadata
 from workers.export.sessions import open_session
 from workers.tasks.image import any_size
