@@ -156,8 +156,9 @@ def test_a_frozen_student_learns_from_a_teacher_of_another_size_and_normalisatio
 def test_a_teacher_sees_what_it_would_have_prepared_itself() -> None:
     student, teacher = (a_small_classifier(a_spec()) for _ in range(2))
     teacher.mean, teacher.std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    raw = some_arrays().gather(np.arange(4))
+    rows = np.arange(4)
+    feeds = [RawFeed(net, some_arrays(), device=CPU) for net in (student, teacher)]
 
-    translated = teacher.translate(student.prepare(raw, None), of=student)
+    translated = teacher.translate(feeds[0].batch(rows, None), of=student)
 
-    assert torch.allclose(translated, teacher.prepare(raw, None), atol=1e-5)
+    assert torch.allclose(translated, feeds[1].batch(rows, None), atol=1e-5)
