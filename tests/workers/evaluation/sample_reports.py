@@ -31,7 +31,7 @@ def answers(count: int, classes: int, *, seed: int = 0) -> tuple[np.ndarray, np.
 def a_split(name: str, outputs_NK: np.ndarray, targets: np.ndarray, **more: Any) -> Split:
     pixels = np.random.default_rng(1).integers(0, 256, (len(outputs_NK), 20, 24, 3), dtype=np.uint8)
     files = [f"leaves/{number}.png" for number in range(len(outputs_NK))]
-    return Split(name, outputs_NK, targets, files=files, pixels=pixels.__getitem__, **more)
+    return Split(name, outputs_NK, targets, files=files, show=pixels.__getitem__, **more)
 
 
 def examined(split: Split, classes: list[str] = CLASSES, **changes: Any) -> Examined:

@@ -303,7 +303,7 @@ def test_grey_and_transparent_images_have_thumbnails(channels: int) -> None:
     pixels = np.zeros((40, 16, 16, channels), dtype=np.uint8)
     split = a_split("val", outputs, labels)
 
-    found = examined(type(split)("val", outputs, labels, files=split.files, pixels=pixels.__getitem__))
+    found = examined(type(split)("val", outputs, labels, files=split.files, show=pixels.__getitem__))
 
     assert "val-mistakes.png" in names_of(found)
 
