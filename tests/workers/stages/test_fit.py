@@ -21,6 +21,7 @@ from workers.stages.context import Work
 from workers.stages.fit import choose
 from workers.tasks.image import net as task
 from workers.tasks.image.noise import noise
+from workers.tasks.image.task import IMAGE
 from workers.training.costs import CALLS, LIMIT_S, Costs, Counts, Estimate
 
 PHOTOGRAPHS = DatasetFacts(3_000, {"ant": 1_500, "bee": 1_500}, median_side=200)
@@ -239,7 +240,7 @@ def some_costs(clock: Callable[[], float], *, count: int = 1_000) -> Costs:
     spec = a_small_spec()
     net = task.build(spec, class_count=len(CLASSES), weights_dir=Path("unused"))
     examples = noise(spec, classes=CLASSES, count=count)
-    return Costs(net, examples, spec=spec, counts=Counts(count, 100), device=CPU, clock=clock)
+    return Costs(net, examples, spec=spec, counts=Counts(count, 100), work_of=IMAGE.work, device=CPU, clock=clock)
 
 
 @pytest.mark.parametrize("seconds", [0.001, 1.0, 500.0])
