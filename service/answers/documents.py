@@ -3,14 +3,13 @@
 Times are ISO 8601 in UTC; a name that ends in `_ms` is in milliseconds, in `_bytes` in bytes.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from models_store.datasets import store as datasets
 from models_store.spec import ladder
-from models_store.spec.facts import DatasetFacts, Target
+from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec
 from service.answers.answer import Answer, ShapeOf
 from service.answers.outcomes import Children, Kind, Outcome, Parameters, State
@@ -51,144 +50,6 @@ class Problem(Answer):
     instance: str | None = Field(None, description="path of the request")
     code: str = Field(description="stable name of the problem, snake_case")
     errors: list[Fault] = Field(description="each single fault, where there are several or a place to name")
-
-
-class Values(Answer):
-    """Where the numbers of a dataset lie."""
-
-    minimum: float
-    maximum: float
-    mean: float
-    deviation: float = Field(description="standard deviation")
-
-
-class Dataset(Answer):
-    """A checked, fingerprinted, split set of labelled images."""
-
-    id: str = Field(examples=["ds_01hzx3v7k2m4n6p8q0r2s4"])
-    name: str
-    digest: str = Field(description="SHA-256 over split, target and content of every image: the dataset's version")
-    created_at: datetime
-    target: Target = Field(description="what each image has: one class, any number of labels, or a number")
-    classes: list[str] = Field(description="names of the classes or labels, sorted; none for numbers")
-    counts: dict[str, dict[str, int]] = Field(description="split → class or label → images")
-    splits: dict[str, int] = Field(description="split → images")
-    values: Values | None = Field(description="of numbers: where they lie")
-    images: int
-    grouped: bool = Field(description="labels.csv gave groups: their images stay together in one split")
-    grey: bool = Field(description="every image is stored with a single channel")
-    size_bytes: int
-    largest_16_bit: int | None = Field(
-        None,
-        description="largest value in images of 16 bits: a hint for `input.white_level`; 0: there are no such images; "
-        "null: it was not looked at",
-    )
-    median_side: int | None = Field(
-        description="of images: median of their shorter sides, in pixels: a hint for `input.size`"
-    )
-    split: Literal["given", "made"] = Field(
-        description="given: by the archive; made: 80/10/10, stratified by class, label or range of numbers"
-    )
-    warnings: int = Field(description="checks with severity `warning`; GET …/report lists them")
-    description: str | None = Field(description="what its owner has written about it")
-    tags: list[str]
-
-    @classmethod
-    def of(cls, dataset: datasets.Dataset) -> "Dataset":
-        """Return the answer for a stored dataset."""
-        card = dataset.card
-        return cls(
-            id=dataset.id,
-            name=dataset.name,
-            digest=dataset.digest,
-            created_at=datetime.fromtimestamp(dataset.created_at, UTC),
-            target=card.get("target", "class"),
-            classes=card["classes"],
-            counts=card["counts"],
-            splits=card.get("splits") or {split: sum(counts.values()) for split, counts in card["counts"].items()},
-            values=Values.model_validate(card["values"]) if "values" in card else None,
-            images=card["images"],
-            grouped=card.get("grouped", False),
-            grey=card.get("grey", False),
-            largest_16_bit=card.get("largest_16_bit"),
-            size_bytes=card["size_bytes"],
-            median_side=card.get("median_side"),
-            split=card["split"],
-            warnings=sum(check["severity"] == "warning" for check in dataset.report["checks"]),
-            description=dataset.description,
-            tags=dataset.tags,
-        )
-
-
-class UploadedDataset(Dataset):
-    """What an upload has become: a new dataset, or the earlier one that has the same content."""
-
-    note: str = Field(
-        "",
-        description="in plain words, that the same content was there already under another name; left out: it was not",
-    )
-
-    @classmethod
-    def made(cls, dataset: datasets.Dataset, *, known: bool, name: str | None) -> Dataset:
-        """Return the answer for an upload under a name, or without one."""
-        made = Dataset.of(dataset)
-        if not known or name is None or name.strip() == dataset.name:
-            return made
-        note = (
-            f"this archive is already here as {dataset.name!r} ({dataset.id}): nothing new was stored, and it keeps "
-            f"its name; PATCH /datasets/{dataset.id} with a `name` renames it"
-        )
-        return cls(**made.model_dump(), note=note)
-
-
-class Check(Answer):
-    """One check of a dataset, with the files that it found."""
-
-    check: str = Field(examples=["exact_duplicates"])
-    severity: Literal["error", "warning", "info"]
-    count: int
-    message: str
-    files: list[str | list[str]] = Field(default_factory=list, description="up to 200 names, or groups of names")
-    reasons: dict[str, str] | None = Field(None, description="file → what is wrong with this one, where files differ")
-
-
-class Passed(Answer):
-    """One check of a dataset that found nothing."""
-
-    check: str = Field(examples=["duplicates_across_splits"])
-    count: int = Field(description="images, classes or groups that were looked at")
-    message: str
-
-
-class Report(Answer):
-    """Everything that was checked before the dataset was accepted."""
-
-    checks: list[Check] = Field(description="what was found, the worst first")
-    passed: list[Passed] = Field(
-        default_factory=list, description="what was looked at and is in order; none for datasets of earlier releases"
-    )
-
-
-class Sample(Answer):
-    """One labelled image of a dataset: with its class, its labels, or its number."""
-
-    file: str = Field(description="path in the archive that was uploaded")
-    label: str | None = Field(None, description="its class")
-    labels: list[str] | None = Field(None, description="its labels, maybe none")
-    value: float | None = Field(None, description="its number")
-
-    @classmethod
-    def of(cls, entry: datasets.ManifestEntry) -> "Sample":
-        """Return the answer for an image of a dataset."""
-        if entry.value is not None:
-            return cls(file=entry.file, value=entry.value)
-        return cls(file=entry.file, label=entry.label) if entry.label else cls(file=entry.file, labels=[*entry.labels])
-
-
-class Samples(Answer):
-    """Images drawn from one split."""
-
-    items: list[Sample]
 
 
 class Step(Answer):
@@ -304,13 +165,6 @@ class Budget(Answer):
             ],
             summary=summary,
         )
-
-
-class DatasetList(Answer):
-    """A page of datasets, newest first."""
-
-    items: list[Dataset]
-    next: str | None = Field(description="cursor of the next page; null: this is the last")
 
 
 class JobList(Answer):

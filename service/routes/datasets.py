@@ -11,7 +11,7 @@ from models_store.archives.zip_names import NameEncoding
 from models_store.datasets import store as datasets
 from models_store.datasets.folders import LayoutChoice
 from models_store.tasks.rooms import TASKS
-from service.answers.documents import Dataset, DatasetList, Report, Sample, Samples, UploadedDataset
+from service.answers.datasets import Dataset, DatasetList, Report, Sample, Samples, UploadedDataset
 from service.auth import Owner
 from service.context import Here
 from service.requests import changes, uploads
