@@ -20,7 +20,7 @@ import httpx
 from sqlalchemy import Connection, func, insert, select, text
 
 from benchmarks.verdict import Goal, conclude
-from models_store.jobs import claims, due, housekeeping, leases
+from models_store.jobs import claims, housekeeping, leases, schedule
 from models_store.jobs.job import digest_of
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts
@@ -148,7 +148,7 @@ def _measure(settings: Settings, *, rounds: int) -> dict[str, float]:
     figures = {
         "claim_ms": statistics.median(claimed_ms),
         "claim_fastest_ms": min(claimed_ms),  # on a host with other work, the nearest to what it costs by itself
-        "smallest_write_ms": _median_ms(lambda: due.note_wake_up(database, middle), rounds=rounds),
+        "smallest_write_ms": _median_ms(lambda: schedule.note_wake_up(database, middle), rounds=rounds),
         "round_ms": _median_ms(lambda: _round(database, settings), rounds=rounds),
         "named_blobs_ms": _median_ms(lambda: housekeeping.named_blobs(database), rounds=3),
     }
@@ -168,7 +168,7 @@ def _measure(settings: Settings, *, rounds: int) -> dict[str, float]:
 def _round(database: Database, settings: Settings) -> None:
     """Look for what is to be taken back and announced, as every process does every few seconds."""
     leases.reap(database, settings=settings)
-    due.for_wake_up(database, older_than_s=settings.reannounce_s)
+    schedule.due_for_wake_up(database, older_than_s=settings.reannounce_s)
 
 
 def _median_ms(run: Callable[[], object], *, rounds: int) -> float:

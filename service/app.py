@@ -157,7 +157,7 @@ def _context(settings: "Settings") -> "Context":
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     from starlette.concurrency import run_in_threadpool  # noqa: PLC0415  see the module's docstring
 
-    from models_store.jobs.housekeeping import Patrol  # noqa: PLC0415  the same
+    from models_store.jobs.housekeeping import Housekeeper  # noqa: PLC0415  the same
     from service.inference import devices  # noqa: PLC0415  the same
     from service.inference.releasing import keep_releasing  # noqa: PLC0415  the same
 
@@ -165,8 +165,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if context.settings.device == "cuda":
         await run_in_threadpool(devices.provider, "cuda")  # refuses to start rather than to fall back
     await run_in_threadpool(context.database.migrate)
-    patrol = Patrol(context.database, context.blobs, settings=context.settings, is_idle=lambda: False)
-    patrol.start()
+    housekeeper = Housekeeper(context.database, context.blobs, settings=context.settings, is_idle=lambda: False)
+    housekeeper.start()
     watched = keep_releasing(context.sessions, context.references, context.database, every_s=context.settings.poll_s)
     releasing = asyncio.create_task(watched)
     try:
@@ -174,6 +174,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         releasing.cancel()
         await context.streams.close()
-        await run_in_threadpool(patrol.stop)
+        await run_in_threadpool(housekeeper.stop)
         await context.sessions.close()
         context.database.close()

@@ -1,4 +1,4 @@
-"""Which process of which boot of which host: what a claim writes down, so that a dead owner is known at once."""
+"""Identity of a process: its host, boot, pid and start, written down with a claim, so that a dead owner is known."""
 
 import os
 import socket

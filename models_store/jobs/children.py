@@ -171,8 +171,8 @@ def _insert(connection: Connection, parent: Job, child: NewChild, *, at_s: float
             finished_at=None if child.problem is None else now(),
         )
     )
-    told = {"state": state} if child.problem is None else {"state": state, "problem": child.problem}
-    events.append(connection, child_id, "state", told)
+    data = {"state": state} if child.problem is None else {"state": state, "problem": child.problem}
+    events.append(connection, child_id, "state", data)
     if child.problem is not None:
         detail = {"job": child_id, "number": child.number, "kind": child.kind, "state": state}
         events.append(connection, parent.id, "child", {**detail, "problem": child.problem.get("detail")})

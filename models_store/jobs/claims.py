@@ -1,4 +1,4 @@
-"""A job's life as workers see it: claim, beat, report, wait, finish, release. leases.py takes back what they leave.
+"""Claims of workers on jobs: claim, beat, report, wait, finish, release. leases.py takes back what they leave.
 
 One claim decides, one fenced write publishes. Every write of a worker carries the fence that its claim was given; one
 that touches no row means "somebody else has the job now": it raises Stale, and the worker drops everything and leaves.
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, func, insert, select, update
 
 from models_store.host.processes import this_process
-from models_store.jobs import due, events, families
+from models_store.jobs import events, families, schedule
 from models_store.jobs.endings import LONGEST_BACKOFF_S, SEE_LOGS, count_crash, end_attempt, ended, requeued
 from models_store.jobs.job import COLUMNS, FOUND, TERMINAL, Job, digest_of, job_of
 from models_store.settings import Settings
@@ -18,7 +18,7 @@ from models_store.storage import tables
 from models_store.storage.database import Database, now
 
 SHUTTING_DOWN = "the worker is shutting down"
-"""why a job is given back to the queue, where nothing else is said"""
+"""why a job is given back to the queue, where there is no other reason"""
 
 
 class Stale(Exception):
@@ -46,7 +46,7 @@ def claim(database: Database, *, settings: Settings, least_priority: int | None 
     """Take the next due job, highest priority first, oldest first; None when nothing waits that is so urgent."""
     job, worker = tables.job, this_process()
     waiting = job.alias("waiting")
-    wanted = select(waiting.c.id).where(*due.is_due(waiting)).order_by(*due.turn(waiting)).limit(1)
+    wanted = select(waiting.c.id).where(*schedule.is_due(waiting)).order_by(*schedule.claim_order(waiting)).limit(1)
     if least_priority is not None:
         wanted = wanted.where(waiting.c.priority >= least_priority)
     take = (
@@ -102,7 +102,7 @@ def beat(database: Database, claim: Claim, *, settings: Settings) -> Orders:
 
 
 def report(database: Database, claim: Claim, reports: list[tuple[str, dict[str, Any]]]) -> None:
-    """Store what the trainer said, in one transaction; each is an event's kind and data.
+    """Store what the trainer reported, in one transaction; each is an event's kind and data.
 
     Raises:
         Stale: if the claim is no longer ours.
@@ -264,8 +264,8 @@ def postpone(database: Database, claim: Claim, *, settings: Settings, problem: d
         end_attempt(connection, claim.job.id, claim.fence, problem["code"])
         text = f"put off for {wait_s:g} s, without counting a crash: {problem['detail']}"
         events.append(connection, claim.job.id, "log", {"text": text, "level": "warning", "attempt": claim.attempt})
-        told = {"state": "queued", "reason": problem["detail"], "retry_in_s": wait_s, "crashes": claim.job.crashes}
-        events.append(connection, claim.job.id, "state", told)
+        data = {"state": "queued", "reason": problem["detail"], "retry_in_s": wait_s, "crashes": claim.job.crashes}
+        events.append(connection, claim.job.id, "state", data)
 
 
 def crash(database: Database, claim: Claim, *, settings: Settings, reason: str, advice: str = SEE_LOGS) -> None:

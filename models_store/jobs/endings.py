@@ -30,9 +30,9 @@ def count_crash(
 ) -> None:
     """Count a crash: back to the queue after a wait, or failed when it was one too many; canceled if that is wanted."""
     crashes = job.crashes + 1
-    told: dict[str, Any]
+    data: dict[str, Any]
     if job.cancel_requested_at is not None:
-        values, told = ended("canceled"), {"state": "canceled"}
+        values, data = ended("canceled"), {"state": "canceled"}
     elif crashes >= job.max_crashes:
         problem = {
             "type": "urn:espalier:problem:worker_lost",
@@ -42,22 +42,22 @@ def count_crash(
             "detail": f"the job crashed {crashes} times, the last time because {reason}; {advice}",
             "errors": [],
         }
-        values, told = {**ended("failed"), "problem": problem}, {"state": "failed", "problem": problem}
+        values, data = {**ended("failed"), "problem": problem}, {"state": "failed", "problem": problem}
     else:
         wait_s = min(settings.backoff_s * 2**job.crashes, LONGEST_BACKOFF_S)
         values = {**requeued(), "not_before": now() + wait_s, "fence": job.fence + 1}
-        told = {"state": "queued", "reason": reason, "retry_in_s": wait_s}
-    _end(connection, job, {**values, "crashes": crashes}, {**told, "crashes": crashes}, outcome=outcome)
+        data = {"state": "queued", "reason": reason, "retry_in_s": wait_s}
+    _end(connection, job, {**values, "crashes": crashes}, {**data, "crashes": crashes}, outcome=outcome)
 
 
 def lose_lease(connection: Connection, job: Job, *, reason: str) -> None:
     """Put the job back to the queue, crashes unchanged: its worker lives, and did not renew its lease."""
     if job.cancel_requested_at is not None:
-        values, told = ended("canceled"), {"state": "canceled"}
+        values, data = ended("canceled"), {"state": "canceled"}
     else:
         values = {**requeued(), "not_before": now(), "fence": job.fence + 1}
-        told = {"state": "queued", "reason": reason}
-    _end(connection, job, values, told, outcome="lost_lease")
+        data = {"state": "queued", "reason": reason}
+    _end(connection, job, values, data, outcome="lost_lease")
 
 
 def ended(state: str) -> dict[str, Any]:
@@ -80,11 +80,11 @@ def end_attempt(connection: Connection, job_id: str, fence: int, outcome: str) -
     )
 
 
-def _end(connection: Connection, job: Job, values: dict[str, Any], told: dict[str, Any], *, outcome: str) -> None:
+def _end(connection: Connection, job: Job, values: dict[str, Any], data: dict[str, Any], *, outcome: str) -> None:
     connection.execute(
         update(tables.job).where(tables.job.c.id == job.id, tables.job.c.fence == job.fence).values(**values)
     )
     end_attempt(connection, job.id, job.fence, outcome)
-    events.append(connection, job.id, "state", told)
+    events.append(connection, job.id, "state", data)
     if values["state"] in TERMINAL:
         families.ended(connection, job.id)

@@ -1,4 +1,4 @@
-"""What calls about jobs are refused for.
+"""Errors of calls about jobs.
 
 JobNotFound        404
 DatasetGone        404  the dataset that the spec names was deleted

@@ -43,13 +43,13 @@ def append(connection: Connection, job_id: str, kind: str, data: dict[str, Any])
     return seq
 
 
-def append_all(connection: Connection, job_id: str, told: Sequence[tuple[str, dict[str, Any]]]) -> None:
+def append_all(connection: Connection, job_id: str, reports: Sequence[tuple[str, dict[str, Any]]]) -> None:
     """Add events, each a kind and its data, in the caller's transaction."""
-    number = update(tables.job).where(tables.job.c.id == job_id).values(event_seq=tables.job.c.event_seq + len(told))
+    number = update(tables.job).where(tables.job.c.id == job_id).values(event_seq=tables.job.c.event_seq + len(reports))
     newest = int(connection.execute(number.returning(tables.job.c.event_seq)).scalar_one())
     rows = [
         {"job_id": job_id, "seq": seq, "kind": kind, "data": data}
-        for seq, (kind, data) in enumerate(told, newest - len(told) + 1)
+        for seq, (kind, data) in enumerate(reports, newest - len(reports) + 1)
     ]
     if rows:
         connection.execute(insert(tables.job_event).values(created_at=now()), rows)

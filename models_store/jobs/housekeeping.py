@@ -1,4 +1,4 @@
-"""What every worker and API does now and then: take back abandoned jobs, announce waiting ones, sweep old blobs."""
+"""Housekeeping by every worker and API: take back abandoned jobs, announce waiting ones, sweep old blobs."""
 
 import logging
 import threading
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store.jobs import due, kinds, leases, queue, urgent
+from models_store.jobs import kinds, leases, queue, schedule, urgent
 from models_store.models import removals
 from models_store.settings import Settings
 from models_store.storage import scratch, tables
@@ -25,10 +25,10 @@ def wake(database: Database, job_id: str, *, settings: Settings, priority: int =
 
     A note that the database does not take loses nothing either: the job is announced once more.
     """
-    if not (urgent.ring(settings) if priority >= kinds.URGENT else queue.announce(settings, job_id)):
+    if not (urgent.announce(settings) if priority >= kinds.URGENT else queue.announce(settings, job_id)):
         return False
     try:
-        due.note_wake_up(database, job_id)
+        schedule.note_wake_up(database, job_id)
     except SQLAlchemyError as error:
         log.warning("the wake-up for %s was sent and not noted: %s", job_id, type(error).__name__)
     return True
@@ -43,7 +43,7 @@ def make_round(database: Database, *, settings: Settings, idle: bool, grace_s: f
     for job_id in leases.reap(database, settings=settings, grace_s=grace_s):
         log.warning("took back %s", job_id)
     age_s = settings.poll_s if idle else settings.reannounce_s
-    for job_id in due.for_wake_up(database, older_than_s=age_s)[:1]:
+    for job_id in schedule.due_for_wake_up(database, older_than_s=age_s)[:1]:
         wake(database, job_id, settings=settings)
 
 
@@ -80,7 +80,7 @@ def named_blobs(database: Database) -> set[str]:
     return named
 
 
-class Patrol:
+class Housekeeper:
     """A thread that makes a round every `settings.poll_s`, until `stop`."""
 
     def __init__(self, database: Database, blobs: Blobs, *, settings: Settings, is_idle: Callable[[], bool]) -> None:
@@ -90,7 +90,7 @@ class Patrol:
         self._is_idle = is_idle
         self._stopping = threading.Event()
         self._last_round = self._away_since = self._spare_until = time.monotonic()
-        self._thread = threading.Thread(target=self._walk, name="patrol", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -115,7 +115,7 @@ class Patrol:
             raise
         self._last_round = began
 
-    def _walk(self) -> None:
+    def _run(self) -> None:
         waited_s = SWEEP_EVERY_S  # what a killed process left is swept at the start
         while not self._stopping.wait(self._settings.poll_s):
             waited_s += self._settings.poll_s

@@ -88,12 +88,12 @@ class Lines:
                 level = data.get("level", "info")
                 return Line(event.seq, event.created_at, attempt, level, data.get("stage"), data["text"])
             case "state":
-                told = _of_state(data, attempt=self._attempt, is_parent=self._is_parent)
+                line = _of_state(data, attempt=self._attempt, is_parent=self._is_parent)
             case "child":
-                told = _of_child(data)
+                line = _of_child(data)
             case _:
-                told = None
-        return None if told is None else Line(event.seq, event.created_at, self._attempt, told[0], None, told[1])
+                line = None
+        return None if line is None else Line(event.seq, event.created_at, self._attempt, line[0], None, line[1])
 
 
 def lines_after(database: Database, job_id: str, seq: int, *, kind: str) -> Lines:
@@ -156,11 +156,11 @@ def trim(database: Database, job_id: str) -> tuple[int, int]:
             left_out = sum(row.data.get("left_out", 1) for row in middle)
             last = middle[-1]
             text = f"{left_out:,} lines are left out here: a job keeps its first and its newest ones"
-            told = {**last.data, "text": text, "level": "warning", "left_out": left_out}
+            data = {**last.data, "text": text, "level": "warning", "left_out": left_out}
             mine = (event.c.job_id == job_id, event.c.kind == "log")
             between = event.c.seq.between(middle[0].seq, last.seq - 1)
             connection.execute(delete(event).where(*mine, between))
-            connection.execute(update(event).where(*mine, event.c.seq == last.seq).values(data=told))
+            connection.execute(update(event).where(*mine, event.c.seq == last.seq).values(data=data))
         rest = [*rows[:first], *rows[len(rows) - newest :]]
     return len(rest) + bool(middle), sum(len(row.data["text"]) for row in rest)
 

@@ -1,4 +1,4 @@
-"""the Celery app and `announce(job_id)`: the queue carries wake-ups and nothing else.
+"""The Celery app and `announce(job_id)`: the queue carries wake-ups and nothing else.
 
 Celery never holds a job's state, retries, result or progress; losing every message loses no job. Each setting below was
 tried against Redis with celery and kombu 5.7 (docs/decisions/0001-the-database-is-the-truth.md).

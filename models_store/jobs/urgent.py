@@ -22,7 +22,7 @@ ANSWER_S = 5.0
 log = logging.getLogger(__name__)
 
 
-def ring(settings: Settings) -> bool:
+def announce(settings: Settings) -> bool:
     """Wake a worker's thread, within about a second; False when the broker can't be reached, which loses nothing."""
     from redis import RedisError  # noqa: PLC0415  0.3 s that a process which never announces is spared
 
@@ -38,15 +38,15 @@ def ring(settings: Settings) -> bool:
     return True
 
 
-class Bell:
-    """What `ring` rings: one connection, for one thread."""
+class Listener:
+    """Receiver of what `announce` sends: one connection, for one thread."""
 
     def __init__(self, settings: Settings) -> None:
         self._longest_s = settings.poll_s
         self._client = connect(settings.broker_url, answer_s=self._longest_s + ANSWER_S)
 
     def wait(self) -> bool:
-        """Return True when it has rung, or `poll_s` have passed; False at once when the broker can't be reached."""
+        """Return True after a wake-up or `poll_s`; False at once when the broker can't be reached."""
         from redis import RedisError  # noqa: PLC0415  as above
 
         try:

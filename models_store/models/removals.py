@@ -1,8 +1,8 @@
 """Deletion of jobs, versions and models: what must stay and why, and what goes with each.
 
-Files go when no row names them any more, with the next sweep (`patrol`). A job that has made a version keeps a hidden
-row (`deleted_at`) while that version is there: other jobs take the version up by the spec and the report that stand in
-it. Rows of deleted jobs are emptied in small transactions; what a crash leaves of that is done by the next sweep.
+Files go when no row names them any more, with the next sweep (`housekeeping`). A job that has made a version keeps a
+hidden row (`deleted_at`) while that version is there: other jobs need the spec and the report in it. Rows of deleted
+jobs are emptied in small transactions; what a crash leaves of that is done by the next sweep.
 
 JobNotFound 404 · JobNotFinished 409 · ChildNotDeleted 409 · ModelNotFound 404 · VersionInUse 409 · ModelInUse 409
 """

@@ -1,4 +1,4 @@
-"""content-addressed files on any fsspec URL: a blob's name is the SHA-256 of its bytes, so it can't change or clash.
+"""Content-addressed files on any fsspec URL: a blob's name is the SHA-256 of its bytes, so it can't change or clash.
 
 A blob counts only when a row names it. One without a row (a crash came between the file and the row) is swept when it
 is old.

@@ -45,7 +45,7 @@ def is_full(error: BaseException) -> bool:
 def has_room(folder: Path) -> bool:
     """Return whether a small file can be written in `folder` now.
 
-    What failed for want of room may have said so in no way that `is_full` knows.
+    An error for lack of room may be one that `is_full` does not know.
     """
     try:
         with tempfile.TemporaryFile(dir=folder) as file:

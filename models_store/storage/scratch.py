@@ -1,4 +1,4 @@
-"""What is half-written lies in the scratch folder under its writer's name, so that a dead writer's things are swept."""
+"""Scratch folder for half-written files, named by their writers, so that those of dead writers are swept."""
 
 import re
 import shutil

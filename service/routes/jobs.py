@@ -42,7 +42,7 @@ def accepted(here: Context, job: jobs.Job, *, replayed: bool = False) -> Respons
 
 async def wake(here: Context, job: jobs.Job) -> None:
     """Wake a worker for a queued job, if there is time for it."""
-    with suppress(DatabaseUnavailable):  # too much waits to be written: the patrol announces the job soon
+    with suppress(DatabaseUnavailable):  # too much waits to be written: the housekeeper announces the job soon
         await here.threads.writers.run(
             housekeeping.wake, here.database, job.id, settings=here.settings, priority=job.priority
         )

@@ -41,13 +41,13 @@ WORKER = """
 import time
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
-from models_store.jobs.housekeeping import Patrol
+from models_store.jobs.housekeeping import Housekeeper
 from models_store.settings import Settings
 from workers.process.claim_loop import work
 from workers.process.persistence import StopFlag
 settings = Settings()
 blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
-Patrol(Database(settings.database_url), blobs, settings=settings, is_idle=lambda: False).start()
+Housekeeper(Database(settings.database_url), blobs, settings=settings, is_idle=lambda: False).start()
 while True:
     work(settings, stop=StopFlag())
     time.sleep(0.1)

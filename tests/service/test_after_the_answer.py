@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from models_store.datasets import store as datasets
-from models_store.jobs import due, housekeeping, queue
+from models_store.jobs import housekeeping, queue, schedule
 from tests.service.live_service import Service
 
 THREADS = 40
@@ -40,7 +40,7 @@ def test_a_wake_up_that_fails_leaves_the_answered_connection_usable(
     dataset = service.upload()["id"]
     monkeypatch.setattr(queue, "announce", lambda *_: True)
     if where == "note":
-        monkeypatch.setattr(due, "note_wake_up", broken)
+        monkeypatch.setattr(schedule, "note_wake_up", broken)
     else:
         monkeypatch.setattr(housekeeping, "wake", broken)
 

@@ -41,7 +41,7 @@ class UrgentJobs:
     def _walk(self) -> None:
         settings = self._settings
         database, blobs = claim_loop.open_stores(settings)
-        bell = urgent.Bell(settings)
+        listener = urgent.Listener(settings)
         while not self._stop.is_set:
             try:
                 self._do_what_is_due(database, blobs)
@@ -49,7 +49,7 @@ class UrgentJobs:
                 log.exception("a look for urgent jobs failed; the next one comes in %s s", settings.poll_s)
                 self._leaving.wait(settings.poll_s)
                 continue
-            if not bell.wait():
+            if not listener.wait():
                 self._leaving.wait(settings.poll_s)
         database.close()
 

@@ -14,7 +14,7 @@ from celery.signals import worker_init, worker_ready
 from celery.worker import state as worker_state
 
 from models_store.host.processes import is_running
-from models_store.jobs.housekeeping import Patrol
+from models_store.jobs.housekeeping import Housekeeper
 from models_store.jobs.queue import WAKE_UP, celery_app
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
@@ -52,12 +52,12 @@ def _start_patrol(**_: Any) -> None:  # noqa: ANN401  Celery's signature
     database = Database(settings.database_url)
     database.migrate()
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
-    patrol = Patrol(database, blobs, settings=settings, is_idle=lambda: not worker_state.active_requests)
-    patrol.start()
+    housekeeper = Housekeeper(database, blobs, settings=settings, is_idle=lambda: not worker_state.active_requests)
+    housekeeper.start()
     urgent_jobs = UrgentJobs(settings)
     urgent_jobs.start()
     for number in (signal.SIGTERM, signal.SIGQUIT):
-        _tell_children_first(number, patrol, urgent_jobs)
+        _tell_children_first(number, housekeeper, urgent_jobs)
 
 
 def at_work(children: list[int]) -> list[int]:
@@ -67,7 +67,7 @@ def at_work(children: list[int]) -> list[int]:
     return [pid for pid in children if is_one_beginning or pid in begun]
 
 
-def _tell_children_first(number: signal.Signals, patrol: Patrol, urgent_jobs: UrgentJobs) -> None:
+def _tell_children_first(number: signal.Signals, housekeeper: Housekeeper, urgent_jobs: UrgentJobs) -> None:
     """Have each supervisor at work save its job and give it back, and then let Celery end as it does at this signal.
 
     Celery's own soft shutdown sleeps for its whole time-out and tells its children nothing.
@@ -76,7 +76,7 @@ def _tell_children_first(number: signal.Signals, patrol: Patrol, urgent_jobs: Ur
     assert callable(shut_down), "Celery has installed its handlers before it is ready"
 
     def leave(received: int, frame: FrameType | None) -> None:
-        patrol.stop()
+        housekeeper.stop()
         children = at_work([child.pid for child in active_children()])
         for pid in children:
             os.kill(pid, signal.SIGTERM)

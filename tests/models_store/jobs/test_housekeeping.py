@@ -1,4 +1,4 @@
-"""The patrol through an outage: what nobody could renew in it is not taken for lost."""
+"""The housekeeper through an outage: what nobody could renew in it is not taken for lost."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from models_store.jobs import claims, leases, submissions
 from models_store.jobs import store as jobs
-from models_store.jobs.housekeeping import Patrol
+from models_store.jobs.housekeeping import Housekeeper
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
@@ -21,7 +21,7 @@ OWNER = "ada"
 
 
 class Rounds:
-    """Counts the rounds of a patrol, also those that fail."""
+    """Counts the rounds of a housekeeper, also those that fail."""
 
     def __init__(self) -> None:
         self._made = threading.Semaphore(0)
@@ -48,9 +48,9 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> Rounds:
 
 
 @pytest.fixture
-def patrol(postgresql_database: Database, blobs: Blobs, settings: Settings) -> Iterator[Patrol]:
+def housekeeper(postgresql_database: Database, blobs: Blobs, settings: Settings) -> Iterator[Housekeeper]:
     quick = settings.model_copy(update={"poll_s": 0.05})
-    made = Patrol(postgresql_database, blobs, settings=quick, is_idle=lambda: False)
+    made = Housekeeper(postgresql_database, blobs, settings=quick, is_idle=lambda: False)
     made.start()
     yield made
     made.stop()
@@ -80,7 +80,7 @@ def eventually(is_so: Callable[[], bool]) -> bool:
     return True
 
 
-@pytest.mark.usefixtures("patrol")
+@pytest.mark.usefixtures("housekeeper")
 def test_a_lease_that_ran_out_in_an_outage_is_left_to_its_worker_for_a_while(
     postgresql_database: Database, settings: Settings, rounds: Rounds
 ) -> None:
@@ -100,7 +100,7 @@ def test_a_lease_that_ran_out_in_an_outage_is_left_to_its_worker_for_a_while(
     assert (found.state, found.crashes) == ("running", 0)
 
 
-@pytest.mark.usefixtures("patrol")
+@pytest.mark.usefixtures("housekeeper")
 def test_without_an_outage_a_lease_that_ran_out_is_taken_back(
     postgresql_database: Database, settings: Settings, rounds: Rounds
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, insert, text, update
 
 from models_store.datasets import store as datasets
-from models_store.jobs import children, claims, due, events, leases, submissions
+from models_store.jobs import children, claims, events, leases, schedule, submissions
 from models_store.jobs import store as jobs
 from models_store.jobs.kinds import URGENT
 from models_store.models import removals
@@ -25,7 +25,7 @@ UNUSED = "ds_1111111111"
 READS: dict[str, Callable[[Database, Settings], object]] = {
     "claim": lambda database, settings: claims.claim(database, settings=settings),
     "urgent claim": lambda database, settings: claims.claim(database, settings=settings, least_priority=URGENT),
-    "wake-up": lambda database, _: due.for_wake_up(database, older_than_s=30),
+    "wake-up": lambda database, _: schedule.due_for_wake_up(database, older_than_s=30),
     "list": lambda database, _: jobs.listing(database, owner=OWNER, limit=10),
     "later page": lambda database, _: jobs.listing(database, owner=OWNER, limit=10, cursor="job_00000500"),
     "list of a state": lambda database, _: jobs.listing(database, owner=OWNER, state="failed", limit=10),
@@ -149,7 +149,7 @@ def test_what_is_announced_is_what_is_claimed_next(crowded: Database, settings: 
     with crowded.write() as connection:
         connection.execute(update(tables.job).where(tables.job.c.id == "job_00001500").values(priority=5))
 
-    announced = due.for_wake_up(crowded, older_than_s=30)
+    announced = schedule.due_for_wake_up(crowded, older_than_s=30)
 
     claimed = claims.claim(crowded, settings=settings)
     assert claimed is not None

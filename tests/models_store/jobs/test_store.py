@@ -2,7 +2,7 @@ import pytest
 from sqlalchemy import select
 
 from models_store.datasets import store as datasets
-from models_store.jobs import claims, due, events, housekeeping, idempotency, leases, queue, submissions
+from models_store.jobs import claims, events, housekeeping, idempotency, leases, queue, schedule, submissions
 from models_store.jobs import store as jobs
 from models_store.jobs.claims import Stale
 from models_store.settings import Settings
@@ -420,8 +420,8 @@ def test_events_are_numbered_without_gaps_and_followed_from_any_number(database:
 def test_only_due_jobs_without_a_fresh_wake_up_are_announced(database: Database, settings: Settings) -> None:
     job = submit(database, settings)
 
-    before = due.for_wake_up(database, older_than_s=30)
-    due.note_wake_up(database, job.id)
-    after = due.for_wake_up(database, older_than_s=30)
+    before = schedule.due_for_wake_up(database, older_than_s=30)
+    schedule.note_wake_up(database, job.id)
+    after = schedule.due_for_wake_up(database, older_than_s=30)
 
     assert (before, after) == ([job.id], [])
