@@ -39,7 +39,7 @@ class Metrics:
             )
             for examples in dict.fromkeys(contract.examples for contract in rooms.TASKS)
         }
-        """a counter for each kind of example: `images`"""
+        """plural of an example → its counter"""
 
     def watch(self, *, waiting: Callable[[str], float], loaded: Callable[[], float]) -> None:
         """Show figures that are read when somebody asks: examples that wait for a lane, and loaded models."""

@@ -5,9 +5,9 @@
 A decoded example is the codec's own: an array, or a tuple of them; only `collate` and its own room look into it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,22 @@ class Tensor:
         return np.zeros((count, *(free if length is None else length for length in self.shape)), self.dtype)
 
 
+class Batch(Generic[Decoded]):
+    """Decoded examples that will run together."""
+
+    def __init__(self, collate: Callable[[Sequence[Decoded]], Inputs]) -> None:
+        self._collate = collate
+        self._examples: list[Decoded] = []
+
+    def add(self, example: Decoded) -> None:
+        """Add one more."""
+        self._examples.append(example)
+
+    def inputs(self) -> Inputs:
+        """Return those that were added, one at least, as a file's inputs."""
+        return self._collate(self._examples)
+
+
 class Codec(Protocol[Decoded]):
     """How examples of one model are decoded. It has no state: one serves all threads."""
 
@@ -75,6 +91,10 @@ class Codec(Protocol[Decoded]):
     def collate(self, examples: Sequence[Decoded]) -> Inputs:
         """Return one or more decoded examples as a file's inputs."""
         ...
+
+    def batch(self, most: int) -> Batch[Decoded]:  # noqa: ARG002  for codecs that take the room at once
+        """Return an empty batch for up to `most` examples, to be filled as they are decoded."""
+        return Batch(self.collate)
 
 
 def bad_example(code: str, message: str, *, pointer: str = "", allowed: Any = None) -> BadExample:  # noqa: ANN401  any JSON

@@ -13,7 +13,7 @@ JSON_EXAMPLES: Any = reduce(operator.or_, (contract.json_example for contract in
 
 
 class PredictRequest(BaseModel):
-    """A prediction as JSON; multipart and raw image bodies spare the base64."""
+    """A prediction as JSON; files in a form, or one as the body, need no base64."""
 
     model_config = ConfigDict(
         extra="forbid",

@@ -1,5 +1,6 @@
-"""`espalier predict`: any number of images and folders, in requests that the service takes."""
+"""`espalier predict`: any number of files, folders and lines of JSON, in requests that the service takes."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -15,22 +16,41 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 MOST_FILES, MOST_BYTES = 64, 16 << 20  # of one request: well below what the service takes by default
-TOO_MUCH = {"too_many_inputs", "too_many_pixels", "body_too_large", "predict_timeout"}
-HEAD_BYTES = 32
+TOO_MUCH = {"too_many_inputs", "predict_timeout"}
+TOO_LARGE_STATUS = 413
+HEAD_BYTES = 512
+JSON_LINES = ".jsonl"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a file of JSON Lines: one example as a JSON value."""
+
+    path: Path
+    number: int
+    value: Any
+    size_bytes: int
+
+    def __str__(self) -> str:
+        """Return the place, as compilers name it."""
+        return f"{self.path}:{self.number}"
+
+
+Example = Path | Line
 
 
 @dataclass
 class Answers:
-    """What the service said of each file, and why it refused the others."""
+    """Answer for each example, and why the others were refused."""
 
     files: list[str] = field(default_factory=list)
     predictions: list[Document] = field(default_factory=list)
     refused: list[Document] = field(default_factory=list)
     model: Document = field(default_factory=dict)
 
-    def add(self, files: Sequence[Path], answer: Document) -> None:
+    def add(self, examples: Sequence[Example], answer: Document) -> None:
         """Add the answer to one request."""
-        self.files += map(str, files)
+        self.files += map(str, examples)
         self.predictions += answer["predictions"]
         self.model = {name: answer[name] for name in ("model", "version", "variant", "provider")}
 
@@ -45,17 +65,23 @@ def predict(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="NAME, NAME@ALIAS or NAME:VERSION, each with an optional /VARIANT")
     ],
-    files: Annotated[list[Path], typer.Argument(help="image files, and folders of them")],
+    files: Annotated[
+        list[Path], typer.Argument(help="files, folders of them, and files of JSON Lines with a value on each (.jsonl)")
+    ],
     top_k: Annotated[int, typer.Option(min=1, help="most likely classes or labels to show")] = 3,
 ) -> None:
-    """Print the class, the labels or the number of each image; exit code 1 when one could not be read."""
+    """Print the class, the labels or the number of each example; exit code 1 when one could not be read."""
+    from models_store.tasks import rooms  # noqa: PLC0415  `--help` is spared it
+
     session = session_of(context)
-    images, others = _images(files)
+    examples, others = _examples(files)
     if others:
-        typer.secho(f"{others} files in these folders are no images and are left out", fg="yellow", err=True)
-    if not images:
-        raise refuse(f"there is no image in {', '.join(map(str, files))}")
-    answers = ask(session, model, images, top_k=top_k)
+        typer.secho(
+            f"{others} files in these folders are no {rooms.examples()} and are left out", fg="yellow", err=True
+        )
+    if not examples:
+        raise refuse(f"there is no {rooms.example()} in {', '.join(map(str, files))}")
+    answers = ask(session, model, examples, top_k=top_k)
     for each in answers.refused:
         typer.secho(f"{each['file']}: {each['message']}", fg="red", err=True)
     if answers.model:
@@ -71,80 +97,89 @@ def predict(
         raise typer.Exit(1)
 
 
-def ask(session: Session, model: str, images: Sequence[Path], *, top_k: int) -> Answers:
-    """Return what the service says of all images, with a progress bar where somebody watches."""
+def ask(session: Session, model: str, examples: Sequence[Example], *, top_k: int) -> Answers:
+    """Return the service's answers for all examples, with a progress bar where somebody watches."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415  slow to import
 
     answers = Answers()
     columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn())
-    shown = is_interactive() and not session.as_json and len(images) > MOST_FILES
+    shown = is_interactive() and not session.as_json and len(examples) > MOST_FILES
     with Progress(*columns, console=session.console, disable=not shown, transient=True) as progress:
-        bar = progress.add_task("predict", total=len(images))
-        for batch in batches(images):
+        bar = progress.add_task("predict", total=len(examples))
+        for batch in batches(examples):
             _ask(session.client, model, batch, answers, top_k=top_k)
             progress.advance(bar, len(batch))
     return answers
 
 
-def batches(images: Sequence[Path]) -> Iterator[list[Path]]:
-    """Yield the images in order, in groups of bounded number and size; one that is larger alone."""
-    batch: list[Path] = []
+def batches(examples: Sequence[Example]) -> Iterator[list[Example]]:
+    """Yield the examples in order, in groups of one kind and of bounded number and size; one that is larger alone."""
+    batch: list[Example] = []
     size_bytes = 0
-    for path in images:
-        file_bytes = path.stat().st_size
-        if batch and (len(batch) == MOST_FILES or size_bytes + file_bytes > MOST_BYTES):
+    for example in examples:
+        more_bytes = example.size_bytes if isinstance(example, Line) else example.stat().st_size
+        is_full = len(batch) == MOST_FILES or size_bytes + more_bytes > MOST_BYTES
+        if batch and (is_full or isinstance(example, Line) != isinstance(batch[0], Line)):
             yield batch
             batch, size_bytes = [], 0
-        batch.append(path)
-        size_bytes += file_bytes
+        batch.append(example)
+        size_bytes += more_bytes
     if batch:
         yield batch
 
 
-def _ask(client: "Client", model: str, batch: list[Path], answers: Answers, *, top_k: int) -> None:
+def _ask(client: "Client", model: str, batch: list[Example], answers: Answers, *, top_k: int) -> None:
     """Ask for one group; what can't be read is left out and noted, and what is too much is asked for in halves."""
     from service.cli.client import Refused  # noqa: PLC0415  httpx is slow to import
 
     while batch:
         try:
-            contents = [(path.name, path.read_bytes()) for path in batch]
-            answers.add(batch, client.predict(answers.reference or model, contents, top_k=top_k))
+            answers.add(batch, _answer(client, answers.reference or model, batch, top_k=top_k))
         except Refused as refusal:
             unreadable = _unreadable(refusal, batch)
             if not unreadable:
-                if not _codes(refusal) & TOO_MUCH or len(batch) == 1:
+                if not _is_too_much(refusal) or len(batch) == 1:
                     raise
                 middle = len(batch) // 2
                 for half in (batch[:middle], batch[middle:]):
                     _ask(client, model, half, answers, top_k=top_k)
                 return
-            answers.refused += [{"file": str(path), "message": why} for path, why in unreadable.items()]
-            batch = [path for path in batch if path not in unreadable]
+            answers.refused += [{"file": str(batch[place]), "message": why} for place, why in unreadable.items()]
+            batch = [example for place, example in enumerate(batch) if place not in unreadable]
         else:
             return
 
 
-def _codes(refusal: "Refused") -> set[str]:
-    return {str(each.get("code")) for each in [refusal.problem, *refusal.problem.get("errors", [])]}
+def _answer(client: "Client", model: str, batch: Sequence[Example], *, top_k: int) -> Document:
+    files = [(each.name, each.read_bytes()) for each in batch if isinstance(each, Path)]
+    if files:
+        return client.predict(model, files, top_k=top_k)
+    return client.predict_values(model, [each.value for each in batch if isinstance(each, Line)], top_k=top_k)
 
 
-def _unreadable(refusal: "Refused", batch: Sequence[Path]) -> dict[Path, str]:
-    """Return the files that a refusal names by their position in the request, with the reason."""
-    found: dict[Path, str] = {}
+def _is_too_much(refusal: "Refused") -> bool:
+    codes = {str(each.get("code")) for each in [refusal.problem, *refusal.problem.get("errors", [])]}
+    return bool(codes & TOO_MUCH) or refusal.problem.get("status") == TOO_LARGE_STATUS
+
+
+def _unreadable(refusal: "Refused", batch: Sequence[Example]) -> dict[int, str]:
+    """Return the examples that a refusal names by their position in the request, with the reason."""
+    found: dict[int, str] = {}
     for error in refusal.problem.get("errors", []):
-        place, _, position = str(error.get("pointer", "")).rpartition("/")
-        if place == "/files" and position.isdigit() and int(position) < len(batch):
-            found[batch[int(position)]] = str(error.get("message", "it can't be read"))
+        _, place, position, *_ = [*str(error.get("pointer", "")).split("/"), "", ""]
+        if place in {"files", "inputs"} and position.isdigit() and int(position) < len(batch):
+            found.setdefault(int(position), str(error.get("message", "it can't be read")))
     return found
 
 
-def _images(paths: Sequence[Path]) -> tuple[list[Path], int]:
-    """Return the files that were named and the images in folders, in order; and how many other files these hold."""
+def _examples(paths: Sequence[Path]) -> tuple[list[Example], int]:
+    """Return what was named and the examples in folders, in order; and how many other files these hold."""
     from models_store.archives.system_files import is_hidden, is_system  # noqa: PLC0415  as above
-    from models_store.tasks.rooms import TASKS  # noqa: PLC0415  `--help` is spared them
+    from models_store.tasks import rooms  # noqa: PLC0415  `--help` is spared them
     from service.cli.folders import files_in  # noqa: PLC0415  as above
 
-    images: dict[Path, None] = {}
+    examples: dict[Path, None] = {}
+    lines: list[Line] = []
     others = 0
     for path in paths:
         if path.is_dir():
@@ -154,13 +189,25 @@ def _images(paths: Sequence[Path]) -> tuple[list[Path], int]:
                     continue
                 with found.open("rb") as file:
                     head = file.read(HEAD_BYTES)
-                is_one = any(contract.is_example(inner, head) for contract in TASKS)
-                if is_one and not is_system(inner):
-                    images[found] = None
+                if any(each.is_example(inner, head) for each in rooms.TASKS) and not is_system(inner):
+                    examples[found] = None
                 else:
                     others += 1
+        elif path.suffix == JSON_LINES and path.is_file():
+            lines += _lines(path)
         elif path.is_file():
-            images[path] = None
+            examples[path] = None
         else:
             raise refuse(f"{path}: there is no such file or folder")
-    return list(images), others
+    return [*examples, *lines], others
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    with path.open("rb") as file:
+        for number, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            try:
+                yield Line(path, number, json.loads(text), len(text))
+            except ValueError as error:
+                raise refuse(f"{path}:{number}: this line is not JSON ({error})") from error

@@ -4,7 +4,7 @@ Nothing waits on a timer: a lone example runs at once, and batches grow only fro
 The share is queue ÷ free lanes, so that no lane is left idle beside a greedy one. Decoding and running stay in one
 thread: no hand-over between threads, which costs more than a small model.
 
-    submit ─► queue of (ticket, index) ─► lane: decode, collate, run ─► ticket settles, once, in its event loop
+    submit ─► queue of (ticket, index) ─► lane: decode, run ─► ticket settles, once, in its event loop
 
 A fault in an example fails its own request; a fault in a run fails the requests of that batch; the lane lives on.
 """
@@ -188,7 +188,7 @@ class Batcher:
 
     def _serve(self, taken: list[Queued]) -> None:
         taken_s = time.perf_counter()
-        decoded: list[Any] = []
+        batch = self._codec.batch(len(taken))
         running: list[Queued] = []
         outcomes: dict[Queued, Outputs | EspalierError] = {}
         decode_s: dict[Ticket, float] = {}
@@ -200,7 +200,7 @@ class Batcher:
                 continue
             pointer = ticket.pointers[index]
             try:
-                decoded.append(decode(ticket.examples[index], self._codec, pointer=pointer, budget=ticket.budget))
+                batch.add(decode(ticket.examples[index], self._codec, pointer=pointer, budget=ticket.budget))
                 running.append(queued)
             except (BadInput, OverBudget) as error:
                 outcomes[queued] = error
@@ -208,9 +208,9 @@ class Batcher:
                 log.exception("an example failed", pointer=pointer)
                 outcomes[queued] = _failure(error)
             decode_s[ticket] = decode_s.get(ticket, 0.0) + time.perf_counter() - started_s
-        if decoded:
+        if running:
             started_s = time.perf_counter()
-            outputs_BK = self._run(self._codec.collate(decoded))
+            outputs_BK = self._run(batch.inputs())
             run_s = time.perf_counter() - started_s
             outcomes |= zip(running, outputs_BK, strict=True)
         with self._changed:

@@ -1,4 +1,4 @@
-"""graphs as onnxruntime has optimised them, kept on this host: reading one takes a half or less of making it anew.
+"""Cache of graphs as onnxruntime has optimised them, on this host: reading one takes half the time of making it.
 
 Fusing a net's operators and laying out its weights takes tens to hundreds of milliseconds at every load, and depends on
 nothing but what a kept file is named by: the model's bytes, onnxruntime's version, the provider, and the CPU. Its own

@@ -1,4 +1,4 @@
-"""reference → what it means now, remembered for a moment: reading it takes longer than a small net."""
+"""Cache of resolved model references: reading one from the database takes longer than a small net."""
 
 import time
 from collections import OrderedDict
@@ -15,7 +15,7 @@ MOST = 1024
 
 
 class References:
-    """What references meant a moment ago, to the provider that serves here. Safe between threads."""
+    """References as they were resolved a moment ago, for the provider that serves here. Safe between threads."""
 
     def __init__(
         self, database: Database, *, provider: Callable[[], Provider], clock: Callable[[], float] = time.monotonic
@@ -27,7 +27,7 @@ class References:
         self._moves = 0
 
     def known(self, reference: str, *, owner: str) -> Served | None:
-        """Return what the reference meant a moment ago; None when that is too long ago."""
+        """Return what the reference was resolved to; None when that is too long ago."""
         found = self._known.get((owner, reference))
         return found[1] if found and self._clock() - found[0] < FRESH_S else None
 

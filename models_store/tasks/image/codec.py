@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models_store.settings import Settings
-from models_store.tasks.codec import Codec, Inputs, Tensor
+from models_store.tasks.codec import Batch, Codec, Inputs, Tensor
 from models_store.tasks.file_examples import bytes_of
 from models_store.tasks.image import orientation, structure
 from models_store.tasks.image.formats import FORMATS
@@ -139,12 +139,28 @@ class ImageCodec(Codec[Pixels]):
 
     def collate(self, examples: Sequence[Pixels]) -> Inputs:
         """Return the images as uint8 (B, H, W, C); a lone one is not copied."""
-        if len(examples) == 1:
-            return {"images": examples[0][None]}
-        images_BHWC = np.empty((len(examples), *self.shape), np.uint8)
-        for place, image_HWC in enumerate(examples):
-            images_BHWC[place] = image_HWC
-        return {"images": images_BHWC}
+        return {"images": examples[0][None] if len(examples) == 1 else np.stack(examples)}
+
+    def batch(self, most: int) -> Batch[Pixels]:
+        """Return a batch that copies each image at once, so that its memory serves the next one too."""
+        return Batch(self.collate) if most == 1 else ImageBatch(np.empty((most, *self.shape), np.uint8))
+
+
+class ImageBatch(Batch[Pixels]):
+    """Images in one array, from its beginning."""
+
+    def __init__(self, images_BHWC: Pixels) -> None:
+        self._images_BHWC = images_BHWC
+        self._count = 0
+
+    def add(self, example: Pixels) -> None:
+        """Copy one more into its place."""
+        self._images_BHWC[self._count] = example
+        self._count += 1
+
+    def inputs(self) -> Inputs:
+        """Return the images that were added, uint8 (B, H, W, C)."""
+        return {"images": self._images_BHWC[: self._count]}
 
 
 @dataclass(frozen=True)

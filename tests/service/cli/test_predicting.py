@@ -21,13 +21,18 @@ class Service:
         self.most, self.broken = most, broken
         self.asked: list[tuple[str, list[str]]] = []
 
-    def predict(self, model: str, images: Sequence[tuple[str, bytes]], *, top_k: int) -> dict[str, Any]:
-        names = [name for name, _ in images]
+    def predict(self, model: str, contents: Sequence[tuple[str, bytes]], *, top_k: int) -> dict[str, Any]:
+        return self._answer(model, [name for name, _ in contents], place="/files/{}", top_k=top_k)
+
+    def predict_values(self, model: str, inputs: Sequence[Any], *, top_k: int) -> dict[str, Any]:
+        return self._answer(model, [json.dumps(value) for value in inputs], place="/inputs/{}/0", top_k=top_k)
+
+    def _answer(self, model: str, names: list[str], *, place: str, top_k: int) -> dict[str, Any]:
         if len(names) > self.most:
             raise Refused({"code": "invalid_body", "errors": [{"pointer": "/files", "code": "too_many_inputs"}]})
         for position, name in enumerate(names):
             if name in self.broken:
-                raise Refused({"errors": [{"pointer": f"/files/{position}", "message": "cut short"}]})
+                raise Refused({"errors": [{"pointer": place.format(position), "message": "cut short"}]})
         self.asked.append((model, names))
         answer = {"model": "leaves", "version": 3, "variant": "int8", "provider": "cpu"}
         return answer | {
@@ -117,3 +122,38 @@ def test_images_in_folders_are_known_by_content_or_suffix_and_what_systems_leave
     ]
     assert [each["file"] for each in document["refused"]] == [str(tmp_path / "2.heic")]
     assert "2 files in these folders are no images" in told.err
+
+
+def test_each_line_of_a_jsonl_file_is_sent_as_a_json_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.jsonl").write_text("[1, 2]\n\n[3]\n[4]\n")
+    (tmp_path / "1.png").write_bytes(b"x")
+    session = Session(url=None, api_key=None, as_json=True)
+    service = session.__dict__["client"] = Service(most=10, broken=["[3]"])
+
+    with pytest.raises(typer.Exit):
+        predicting.predict(
+            typer.Context(click.Command("predict"), obj=session),
+            "leaves",
+            [tmp_path / "rows.jsonl", tmp_path / "1.png"],
+            top_k=1,
+        )
+
+    document = json.loads(capsys.readouterr().out)
+    assert [Path(file).name for file in document["files"]] == ["1.png", "rows.jsonl:1", "rows.jsonl:4"]
+    assert [names for _, names in service.asked] == [["1.png"], ["[1, 2]", "[4]"]]
+    assert document["refused"] == [{"file": f"{tmp_path / 'rows.jsonl'}:3", "message": "cut short"}]
+
+
+def test_a_line_that_is_not_json_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("[1, 2]\n[3,\n")
+
+    with pytest.raises(typer.Exit):
+        predicting.predict(
+            typer.Context(click.Command("predict"), obj=Session(url=None, api_key=None, as_json=True)),
+            "leaves",
+            [path],
+            top_k=1,
+        )
+
+    assert f"{path}:2" in capsys.readouterr().err

@@ -50,6 +50,20 @@ def test_collated_images_have_the_described_name_type_and_shape(tmp_path: Path, 
     assert tensor.zeros(count).shape == inputs["images"].shape
 
 
+@pytest.mark.parametrize(("most", "count"), [(1, 1), (5, 1), (5, 3)])
+def test_a_batch_that_is_filled_as_images_come_is_what_collate_makes_of_them(
+    tmp_path: Path, most: int, count: int
+) -> None:
+    images = a_codec(tmp_path)
+    decoded = [images.decode(samples.a_png(hue=hue)) for hue in range(count)]
+    batch = images.batch(most)
+
+    for image in decoded:
+        batch.add(image)
+
+    assert np.array_equal(batch.inputs()["images"], images.collate(decoded)["images"])
+
+
 @pytest.mark.parametrize(
     ("given", "code"),
     [
