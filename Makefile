@@ -24,7 +24,7 @@ up: $(RUN) ## start the local stack and leave it running; Ctrl-C stops all of it
 	@$(BIN)/espalier up $(ARGS)
 
 test: $(DEV) $(EXAMPLES) $(CLIENTS) ## run every test; ARGS="-k name" runs some
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV) $(CLIENTS) ## lint, types, import rules, and that nothing generated is stale
 	@$(BIN)/ruff check .

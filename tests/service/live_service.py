@@ -21,7 +21,7 @@ from models_store.storage import tables
 from service.app import create_app
 from service.context import Context
 from service.server import listen, server_of
-from tests import openapi_contract, samples
+from tests import databases, openapi_contract, samples
 from tests.service import onnx_files
 
 OWNER = "local"
@@ -121,6 +121,7 @@ def a_plain_image(colour: tuple[int, int, int], *, size: tuple[int, int] = (20, 
 @contextmanager
 def running(settings: Settings) -> Iterator[Service]:
     """Serve an app on a free port of the loopback interface, in a thread."""
+    databases.place(settings.database_url)
     app = create_app(settings)
     server = server_of(app, settings)
     listening = listen("127.0.0.1", 0)

@@ -15,6 +15,7 @@ from models_store.datasets.store import Dataset, ManifestEntry
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
+from tests import databases
 from tests.samples import a_png
 
 OWNER = "ada"
@@ -94,8 +95,7 @@ class Store:
 
 
 def a_store(settings: Settings, blobs: Blobs, *, folder: Path) -> Store:
-    database = Database(settings.database_url)
-    database.migrate()
+    database = databases.sqlite(settings.database_url)
     return Store(database, blobs, settings, folder / "upload")
 
 

@@ -17,6 +17,7 @@ from models_store.models import removals
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.database import Database
+from tests import databases
 from tests.samples import DATASET_ID, a_train_spec, insert_dataset
 
 OWNER = "ada"
@@ -157,8 +158,7 @@ def test_what_is_announced_is_what_is_claimed_next(crowded: Database, settings: 
 
 
 def test_a_column_that_holds_nan_is_read_as_it_was_written(tmp_path: Any) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
-    database.migrate()
+    database = databases.sqlite(f"sqlite:///{tmp_path / 'store.db'}")
     insert_dataset(database, owner=OWNER)
     with database.write() as connection:
         connection.execute(update(tables.dataset).values(card={"loss": float("nan"), "name": "é"}))

@@ -21,6 +21,7 @@ from models_store.spec.train import ResolvedSpec
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
+from tests import databases
 from tests.samples import a_train_spec, insert_dataset
 from workers.families import findings
 from workers.process.supervisor import StopFlag, supervise
@@ -35,8 +36,7 @@ Drive = Callable[..., jobs.Job]
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    store = Database(f"sqlite:///{tmp_path / 'store.db'}")
-    store.migrate()
+    store = databases.sqlite(f"sqlite:///{tmp_path / 'store.db'}")
     insert_dataset(store, owner=OWNER)
     with store.write() as connection:
         card = {"classes": ["x", "y"], "counts": {"train": {"x": 40, "y": 40}}, "target": "class", "median_side": 32}

@@ -15,6 +15,7 @@ from models_store.jobs.children import NewChild
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
+from tests import databases
 from tests.samples import a_train_spec, insert_dataset
 from workers.process.supervisor import StopFlag, supervise
 
@@ -35,8 +36,7 @@ Attempt = Callable[[str], str]
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    store = Database(f"sqlite:///{tmp_path / 'store.db'}")
-    store.migrate()
+    store = databases.sqlite(f"sqlite:///{tmp_path / 'store.db'}")
     insert_dataset(store, owner=OWNER)
     return store
 

@@ -17,6 +17,7 @@ from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
+from tests import databases
 from tests.samples import a_train_spec, insert_dataset
 from workers.process.assign import assign
 from workers.process.assignment import Assignment
@@ -28,8 +29,7 @@ TRAINING = {"best_epoch": 2, "epochs": 2, "precision": "fp32", "batch_size": 16,
 
 @pytest.fixture
 def store(tmp_path: Path) -> Database:
-    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
-    database.migrate()
+    database = databases.sqlite(f"sqlite:///{tmp_path / 'store.db'}")
     insert_dataset(database, owner=OWNER)
     return database
 

@@ -14,7 +14,7 @@ from models_store.jobs import store as jobs
 from models_store.spec.train import ResolvedSpec
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
-from models_store.storage.database import Database
+from tests import databases
 from tests.models_store.datasets.dataset_stores import a_zip
 from tests.samples import a_png, a_train_spec, insert_dataset, quick_settings
 from tests.small_disks import SmallDisk, small_disk
@@ -42,8 +42,7 @@ class Host:
     def __init__(self, small: SmallDisk, folder: Path, *, database: Path) -> None:
         self.small = small
         self.settings = quick_settings(folder / "home", work_dir=small.folder / "work")
-        self.database = Database(f"sqlite:///{database}")
-        self.database.migrate()
+        self.database = databases.sqlite(f"sqlite:///{database}")
         self.blobs = Blobs(self.settings.blobs_url, scratch=self.settings.scratch)
         self._script = folder / "trainer.py"
 

@@ -19,6 +19,7 @@ from models_store.models import registry
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.database import UNAVAILABLE, Database
+from tests import databases
 from tests.database_locks import write_lock
 from tests.samples import a_train_spec, insert_dataset
 from tests.workers.process.attempts import OWNER, SPEAK, Attempt, the_job, wait_for_a_job_then
@@ -30,8 +31,7 @@ from workers.process.supervisor import StopFlag
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
     """A store whose calls wait half a second for a lock, as a worker's wait ten."""
-    store = Database(f"sqlite:///{tmp_path / 'store.db'}", patience_s=0.5)
-    store.migrate()
+    store = databases.sqlite(f"sqlite:///{tmp_path / 'store.db'}", patience_s=0.5)
     insert_dataset(store, owner=OWNER)
     return store
 

@@ -14,7 +14,7 @@ import pytest
 
 from models_store.datasets import store as datasets
 from models_store.storage.blobs import Blobs
-from models_store.storage.database import Database
+from tests import databases
 from tests.processes import children_of, is_alive, kill, name_of, parent_of
 from tests.samples import quick_settings
 from tests.workers.process.trainers import CURRENT_TEST, PATIENCE_S, Host, the_starter, wait_for
@@ -28,8 +28,7 @@ pytestmark = pytest.mark.slow
 def host(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Iterator[Host]:
     """A host on which this process keeps a starter, as a worker does."""
     settings = quick_settings(tmp_path_factory.mktemp("host") / "home", lease_s=4 * PATIENCE_S)
-    database = Database(settings.database_url)
-    database.migrate()
+    database = databases.sqlite(settings.database_url)
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
     dataset, _ = datasets.ingest(
         archive,

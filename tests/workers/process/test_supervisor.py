@@ -19,6 +19,7 @@ from models_store.jobs.job import digest_of
 from models_store.models import registry
 from models_store.settings import Settings
 from models_store.storage.database import Database
+from tests import databases
 from tests.samples import a_train_spec, insert_dataset, quick_settings
 from tests.workers.process.attempts import OWNER, Attempt, the_job, wait_for_a_job_then
 from workers.process import supervisor
@@ -29,8 +30,7 @@ from workers.process.trainer_process import environment
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    store = Database(f"sqlite:///{tmp_path / 'store.db'}")
-    store.migrate()
+    store = databases.sqlite(f"sqlite:///{tmp_path / 'store.db'}")
     insert_dataset(store, owner=OWNER)
     return store
 
