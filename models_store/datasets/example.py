@@ -1,21 +1,21 @@
 """One example of a dataset on its way from an archive, and how many there are in words."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from models_store.datasets.manifest import Facts
 
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
     """A member of an archive that its task has read whole.
 
-    `facts` are kept in the dataset's manifest; `passing` serve the checks and the card of this upload. Both are JSON.
+    `facts` are kept in the dataset's manifest; `passing` serve the checks and the card of this upload.
     """
 
     suffix: str
     """ending of the name that it is stored under, which follows from its content"""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    passing: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
+    passing: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Example:
     """its name in the dataset's content; files of one content share it"""
     sha256: str
     size_bytes: int
-    facts: Mapping[str, Any]
-    passing: Mapping[str, Any]
+    facts: Facts
+    passing: Facts
 
 
 def counted(count: int, one: str, many: str) -> str:

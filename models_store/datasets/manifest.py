@@ -11,6 +11,8 @@ from typing import Any
 SPLITS = ("train", "val", "test")
 ALWAYS = ("file", "member", "label", "split", "sha256")
 OWN = (*ALWAYS, "group", "labels", "value")
+Facts = Mapping[str, Any]
+"""what a task knows of one example: text, numbers or nulls by name; examples of which it knows the same share it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class ManifestEntry:
     label: str
     split: str  # one of SPLITS
     sha256: str
-    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    facts: Facts = field(default_factory=dict, hash=False)
     """what its task knows of it, as an image's size"""
     group: str = ""  # examples of one group stay in one split; "": the dataset has no groups
     labels: tuple[str, ...] = ()
@@ -44,8 +46,9 @@ class ManifestEntry:
 
 def read_manifest(path: Path) -> list[ManifestEntry]:
     """Return the examples of a dataset from its manifest's file, sorted by split, target and content."""
+    shared: dict[tuple[Any, ...], Facts] = {}  # a million images have some thousand sizes
     with path.open(encoding="utf-8") as file:
-        return [entry_of(json.loads(line)) for line in file]
+        return [entry_of(json.loads(line), shared) for line in file]
 
 
 def write_manifest(path: Path, entries: Iterable[ManifestEntry]) -> None:
@@ -75,11 +78,18 @@ def counts(entries: Iterable[ManifestEntry], classes: Sequence[str]) -> dict[str
     return {split: {label: found[split, label] for label in classes} for split in SPLITS}
 
 
-def entry_of(document: dict[str, Any]) -> ManifestEntry:
-    """Return the example that a line of a manifest describes; a key that no example has by itself is its task's."""
+def entry_of(document: dict[str, Any], shared: dict[tuple[Any, ...], Facts] | None = None) -> ManifestEntry:
+    """Return the example that a line of a manifest describes; a key that no example has by itself is its task's.
+
+    Of equal facts the first are kept in `shared`, and used for all.
+    """
     own = {name: document.pop(name) for name in OWN if name in document}
+    known = {} if shared is None else shared
+    key = (*document.items(),)
+    if (facts := known.get(key)) is None:
+        facts = known[key] = dict(document)
     labels = tuple(own.pop("labels", ()))
-    return ManifestEntry(**own, facts=document, labels=labels)
+    return ManifestEntry(**own, facts=facts, labels=labels)
 
 
 def _document_of(entry: ManifestEntry) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Images of an archive: which files are meant as images, and what each of them is."""
 
+import functools
 from dataclasses import dataclass
 
 from models_store.archives.rules import CompressionTooHigh
 from models_store.datasets.example import Inspected
+from models_store.datasets.manifest import Facts
 from models_store.tasks.image import codec
 from models_store.tasks.image.formats import SUFFIX
 from models_store.tasks.image.pixel_budget import PixelBudget, TooManyPixels
@@ -11,6 +13,9 @@ from models_store.tasks.image.pixel_budget import PixelBudget, TooManyPixels
 FREE_PIXELS = 1_000_000_000
 MOST_PIXELS_PER_BYTE = 400
 """Of an archive, beyond FREE_PIXELS: scanned pages in black and white have 200, and blank images thousands."""
+
+MOST_SHARED = 10_000
+"""different facts that are kept for the next image of the same: a million images have some thousand sizes"""
 
 
 @dataclass(frozen=True)
@@ -41,5 +46,14 @@ def inspect(data: bytes, *, max_pixels: int, budget: ArchiveBudget) -> Inspected
             f"{error.detail}: the archive has {budget.archive_bytes} bytes, and each may hold {MOST_PIXELS_PER_BYTE} "
             "pixels"
         ) from error
-    sizes, depth = {"width": found.width, "height": found.height}, {"grey": found.grey, "peak": found.peak}
-    return Inspected(SUFFIX[found.format], facts=sizes, passing=depth)
+    return Inspected(SUFFIX[found.format], _size(found.width, found.height), _depth(grey=found.grey, peak=found.peak))
+
+
+@functools.lru_cache(MOST_SHARED)
+def _size(width: int, height: int) -> Facts:
+    return {"width": width, "height": height}
+
+
+@functools.lru_cache(MOST_SHARED)
+def _depth(*, grey: bool, peak: int | None) -> Facts:
+    return {"grey": grey, "peak": peak}
