@@ -1,7 +1,7 @@
-"""create_app(settings): the whole service behind one ASGI application.
+"""ASGI application: `create_app(settings)` returns the whole service.
 
-Importing this module takes FastAPI alone: the store (SQLAlchemy), the routes and the drivers come in when an app is
-made, onnxruntime with the first model, torch never.
+Importing this module imports only FastAPI. Making an app imports the store (SQLAlchemy), the routes and the drivers;
+the first model imports onnxruntime; torch is never imported.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ Espalier trains, shrinks and serves deep-learning models. Upload labelled images
 Every error is a problem document (RFC 9457) with a stable `code`; ids are opaque; lists come in pages (`limit`,
 `cursor`, `next`); times are ISO 8601 in UTC.
 
-A body may come with `Content-Encoding` gzip, deflate, br or zstd: what it unpacks to is held to the caps of the call.
-Answers of text above 1 KB are compressed as `Accept-Encoding` asks; events, files of models and parts of files never.
-Every `GET` answers `HEAD`, and every path `OPTIONS`. `Accept` is ignored, except at `/`. No path ends in a slash.
+A body may have a `Content-Encoding` of gzip, deflate, br or zstd; the limits of the call apply to the unpacked body.
+Text answers above 1 KB are compressed if `Accept-Encoding` asks for it; events, model files and parts of files never
+are. Every path with `GET` answers `HEAD`, and every path answers `OPTIONS`. `Accept` is ignored, except at `/`. No path
+ends in a slash.
 
-Every call may be refused before it is looked at: 400 for a `Host` that is not in ALLOWED_HOSTS, 403 for a web page
-whose origin is not in CORS_ORIGINS, 406 where `Accept-Encoding` takes no form at all, 408 for
-what is half-sent, 414 and 431 for a head over 64 KB or 100 headers.
-500 is a fault of the service.
+Every call may be refused early: 400 for a `Host` that is not in ALLOWED_HOSTS, 403 for a web page whose origin is not
+in CORS_ORIGINS, 406 if `Accept-Encoding` accepts no available coding, 408 for an incomplete request, 414 and 431 for a
+head over 64 KB or 100 headers. 500 is an error of the service itself.
 """
 
 

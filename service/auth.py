@@ -1,4 +1,7 @@
-"""who is asking: an API key (bearer token, or the X-API-Key header) names its owner; without keys there is one."""
+"""Authentication: an API key (bearer token, or the X-API-Key header) names its owner.
+
+Without keys there is one owner.
+"""
 
 import hmac
 from typing import Annotated, ClassVar
@@ -13,11 +16,11 @@ SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "an API key as a bearer token"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "an API key in its own header"},
 }
-"""For the OpenAPI document; a deployment without API_KEYS asks for none."""
+"""For the OpenAPI document; a deployment without API_KEYS needs no key."""
 
 
 class Unauthorized(EspalierError):
-    """No API key was given, or one that nobody has."""
+    """No API key was given, or an unknown one."""
 
     status = 401
     code = "unauthorized"
@@ -26,10 +29,10 @@ class Unauthorized(EspalierError):
 
 
 def owner_of(request: Request) -> str:
-    """Return the owner whose key came with the request; `local` where the service asks for no key.
+    """Return the owner of the request's key; `local` if the service needs no key.
 
     Raises:
-        Unauthorized: if a key is needed and none came, or one that nobody has.
+        Unauthorized: if a key is needed and none came, or an unknown one.
     """
     owners: dict[str, str] = request.app.state.context.owners
     if not owners:
@@ -42,7 +45,7 @@ def owner_of(request: Request) -> str:
         if hmac.compare_digest(key.encode(), given.encode("latin-1", "replace")):
             found = owner
     if found is None:
-        raise Unauthorized("this API key is not known here; check it, or ask whoever runs the service for one")
+        raise Unauthorized("this API key is not known here; check it, or ask the operator of the service for one")
     return found
 
 

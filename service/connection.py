@@ -1,8 +1,8 @@
 """Protocol of one client's connection: uvicorn's HTTP/1.1 on httptools, with the limits that both lack.
 
-Without them a head of any size is gathered, thousands of requests in one packet are taken apart at once, and a client
-may stay silent for ever. Here what comes is parsed in slices: a head that is too large is refused before anything looks
-at its key, a request that follows another waits unparsed for its turn, and an alarm ends what is left half-sent.
+Without them, a head of any size is collected, thousands of requests in one packet are parsed at once, and a client may
+stay silent for ever. Here the input is parsed in slices: a head that is too large is refused before any code reads its
+key, a request that follows another waits unparsed for its turn, and an alarm ends incomplete requests.
 """
 
 import asyncio
@@ -33,29 +33,30 @@ from service.transport import Answering, Flow, without_chunks
 
 SLICE_BYTES = 4 << 10
 FRAMING_PER_BYTE = 8
-"""Bytes of chunk sizes, extensions and trailers per byte of content that are let through, beside 64 KB; 1-byte chunks
-need 5."""
+"""Largest number of bytes of chunk sizes, extensions and trailers per byte of content, beyond 64 KB; 1-byte chunks need
+5."""
 LINGER_S = 10.0
-"""How long the rest of a refused request is read and dropped: a client that is still sending would not see the answer
-to a connection that is reset."""
+"""Time for which the rest of a refused request is read and dropped: a client that is still sending would not see the
+answer if the connection were reset."""
 MOST_DROPPED_BYTES = 1 << 20
-"""Rest of a body that is read although its answer is sent, to keep the connection; what has more ends it."""
+"""Largest rest of a body that is read after its answer is sent, to keep the connection; a longer rest ends the
+connection."""
 WITHOUT_PATH = re.compile(rb"^(https?://[^/?#]+)(?=[?#]|$)", re.IGNORECASE)
-"""A target in absolute form that names no path, and means `/` (RFC 9112, section 3.2.2); uvicorn would fail at it."""
+"""A target in absolute form without a path, which means `/` (RFC 9112, section 3.2.2); uvicorn would fail on it."""
 STALLED_READER_S = 300.0
-"""How long a client may leave an answer unread before the system ends the connection."""
+"""Time for which a client may leave an answer unread before the system ends the connection."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a client may take: for a whole head, and between two packets of a body."""
+    """Time limits for a client: for a whole head, and between two packets of a body."""
 
     head_s: float = 10.0
     body_idle_s: float = 60.0
 
 
 class Reading(Enum):
-    """What the next byte belongs to."""
+    """Part of the request to which the next byte belongs."""
 
     HEAD = "head"
     BODY = "body"
@@ -93,7 +94,7 @@ class Connection(HttpToolsProtocol):
         self._content_left = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a new connection; it has as long for its first request as for any head."""
+        """Accept a new connection; its first request has as much time as any head."""
         super().connection_made(transport)
         self.flow = Flow(transport)
         self._answering = Answering(transport, end=self.end)
@@ -110,7 +111,7 @@ class Connection(HttpToolsProtocol):
         self._silence_alarm()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, as far as it is its turn."""
+        """Parse the input, as far as it is its turn."""
         if self._fault is not None or self._lingers:
             return  # it is answered, or will be; this is the rest of it
         self._unset_keepalive_if_required()
@@ -119,7 +120,7 @@ class Connection(HttpToolsProtocol):
         self._parse()
 
     def end(self) -> None:
-        """End the connection; a client that still sends the body of what is answered gets the time to notice."""
+        """End the connection; a client that still sends an answered body gets time to notice."""
         if self._reading is Reading.BODY and self.cycle.response_complete:
             self._linger()
         else:
@@ -225,7 +226,7 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             taken = upgrade.args[0]  # we speak nothing else: what follows is HTTP/1.1
         except httptools.HttpParserError:
-            self._fault = self._fault or MalformedHttp("this is not a request of HTTP/1.1 (RFC 9112)")
+            self._fault = self._fault or MalformedHttp("this is not an HTTP/1.1 request (RFC 9112)")
         if (reading, message) == (self._reading, self._messages):
             self._raw_bytes += taken
             content_bytes = 0 if reading is Reading.HEAD else self._content_bytes
@@ -234,7 +235,7 @@ class Connection(HttpToolsProtocol):
         return taken
 
     def _refuse(self) -> None:
-        """Answer with the fault as soon as the requests before it are answered."""
+        """Answer with the error as soon as the requests before it are answered."""
         self._unread = b""
         self._silence_alarm()
         if self._reading is Reading.BODY and self.pipeline:
@@ -273,7 +274,7 @@ class Connection(HttpToolsProtocol):
             self.loop.call_later(LINGER_S, self.transport.close)
 
     async def _announcing_ends(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app; an answer that ends the connection says so, or a pool of clients would use it again."""
+        """Run the app; a header announces an answer that ends the connection, so that no client reuses it."""
 
         async def send_announced(message: Message) -> None:
             is_read = self.cycle.scope is scope and self._reading is Reading.BODY
@@ -285,12 +286,15 @@ class Connection(HttpToolsProtocol):
         await self._app(scope, receive, without_chunks(send_announced, self.cycle) if is_old else send_announced)
 
     def _will_end_soon(self) -> bool:
-        """Tell whether the rest of an answered request's body is worth waiting for: little, and sure to come."""
+        """Return whether it is worth waiting for the rest of an answered request's body.
+
+        It is short, and certain to come.
+        """
         withheld = self.expect_100_continue and not self._content_bytes
         return 0 < self._content_left <= MOST_DROPPED_BYTES and not withheld
 
     def _watch(self) -> None:
-        """Set the alarm for the moment by which the client must have gone on."""
+        """Set the alarm for the time by which the client must continue."""
         due = self._due_at()
         if due is None or (self._alarm is not None and self._alarm.when() > due):
             self._silence_alarm()
@@ -318,14 +322,18 @@ class Connection(HttpToolsProtocol):
             self._refuse()
 
     def _is_our_turn(self) -> bool:
-        """Tell whether the client may have to wait for us, or may not know that it may go on."""
+        """Return whether the client may be waiting for us, or may not know that it may continue."""
         asked_to_wait = self._reading is Reading.BODY and self.cycle.waiting_for_100_continue
         return asked_to_wait or self.flow.read_paused or bool(self._unread)
 
     def _overdue(self) -> RequestTimeout:
         if self._reading is Reading.BODY:
-            return RequestTimeout(f"no byte of the body came for {self.patience.body_idle_s:g} s; send it again")
-        return RequestTimeout(f"the request's head did not arrive within {self.patience.head_s:g} s; send it at once")
+            return RequestTimeout(
+                f"no byte of the body arrived for {self.patience.body_idle_s:g} s; send the request again"
+            )
+        return RequestTimeout(
+            f"the request's head did not arrive within {self.patience.head_s:g} s; send it without pauses"
+        )
 
     def _silence_alarm(self) -> None:
         if self._alarm is not None:
@@ -334,5 +342,5 @@ class Connection(HttpToolsProtocol):
 
 
 def protocol(patience: Patience) -> type[Connection]:
-    """Return the class of connections that are this patient."""
+    """Return the class of connections with these time limits."""
     return type("PatientConnection", (Connection,), {"patience": patience})

@@ -20,7 +20,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/docs")
 def page() -> HTMLResponse:
-    """Return the page that shows and tries every call."""
+    """Return the page that documents every call and can send it."""
     answer = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title="Espalier",

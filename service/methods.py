@@ -1,7 +1,7 @@
-"""HEAD on every path that answers GET, and OPTIONS on every path, for all routes at one place.
+"""HEAD on every path that answers GET, and OPTIONS on every path, for all routes in one place.
 
-HEAD runs what GET runs and ends it at the head of its answer, so that both have the same headers. `Range` is ignored,
-as RFC 9110 (section 14.2) has it for every method but GET.
+HEAD runs the code of GET and ends it after the head of its answer, so that both have the same headers. `Range` is
+ignored, as RFC 9110 (section 14.2) requires for every method except GET.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a client says that it takes, and how gladly: `Accept` and `Accept-Encoding` (RFC 9110, section 12.5)."""
+"""Preferences of a client: `Accept` and `Accept-Encoding` (RFC 9110, section 12.5)."""
 
 import re
 
@@ -7,7 +7,7 @@ MOST_ITEMS = 100
 
 
 def qualities(header: str) -> dict[str, float]:
-    """Return each name of the list in lower case with its quality; 0: not wanted. A broken quality counts as 0."""
+    """Return each name of the list in lower case with its quality; 0: refused. A broken quality counts as 0."""
     found: dict[str, float] = {}
     for item in header.split(",", MOST_ITEMS)[:MOST_ITEMS]:
         name, *parameters = (part.strip().lower() for part in item.split(";"))

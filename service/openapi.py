@@ -1,6 +1,6 @@
-"""OpenAPI 3.1 document: FastAPI's, with the bodies that we parse ourselves.
+"""OpenAPI 3.1 document: that of FastAPI, with the bodies that we parse ourselves.
 
-It is kept in docs/openapi.json, byte by byte, so that a change of the interface shows in a diff;
+It is stored in docs/openapi.json, byte by byte, so that a diff shows a change of the interface;
 `python -m service.openapi --check|--write` compares or renews it.
 """
 
@@ -35,13 +35,13 @@ TAGS = [
     {"name": "train", "description": "Training specs, which become jobs"},
     {"name": "jobs", "description": "Jobs: state, progress, events, logs and reports"},
     {"name": "models", "description": "Models: versions, measured variants, files and aliases"},
-    {"name": "weights", "description": "Your own files of weights to start from"},
+    {"name": "weights", "description": "Your own files of initial weights"},
     {"name": "predict", "description": "Predictions of a model"},
-    {"name": "health", "description": "State of the service, for whoever runs it"},
+    {"name": "health", "description": "State of the service, for its operators"},
 ]
 LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
 CONTACT = {"name": "Espalier"}
-SERVERS = [{"url": "/", "description": "The service that this document was fetched from"}]
+SERVERS = [{"url": "/", "description": "The service from which this document was fetched"}]
 
 
 def _version() -> str:
@@ -65,12 +65,13 @@ SHAPES: tuple[type[BaseModel], ...] = (
     JobEvent,
     LogStreamEvent,
 )
-"""What FastAPI does not know of, or documents without its nulls: bodies that we parse, and what we write, ourselves"""
+"""Parts that FastAPI does not know, or documents without nulls: bodies that we parse ourselves, and answers that we
+write ourselves"""
 FORMS = {"DatasetForm": datasets.FORM, "PredictForm": predict.FORM}
 
 
 def install(app: FastAPI) -> None:
-    """Serve our document instead of FastAPI's; it is made when somebody first asks."""
+    """Serve our document instead of FastAPI's; it is made at the first request."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -119,7 +120,7 @@ def build(app: FastAPI) -> dict[str, Any]:
 
 
 def _rename_object_defaults(node: Any) -> None:  # noqa: ANN401  any JSON
-    """Say `x-default` where a default is an object: client generators drop the whole schema for it."""
+    """Replace `default` by `x-default` if it is an object: client generators would drop the whole schema."""
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         _rename_object_defaults(child)
     if isinstance(node, dict) and isinstance(node.get("default"), dict) and "description" in node:
@@ -131,14 +132,14 @@ def _keys(schema: dict[str, Any]) -> list[str]:
 
 
 def _close_over_properties(schemas: dict[str, Any]) -> None:
-    """Leave out that an object may have other keys: clients' types would say that it has any, of any type."""
+    """Remove `additionalProperties`: clients' types would otherwise have any key of any type."""
     for schema in schemas.values():
         if "properties" in schema and schema.get("additionalProperties") is True:
             del schema["additionalProperties"]
 
 
 def _leave_out_null(schema: dict[str, Any]) -> None:
-    """Leave out of a parameter's schema that it may be null: in a query or a header that would be the word."""
+    """Remove null from a parameter's schema: in a query or a header it would be the word "null"."""
     others = [member for member in schema.get("anyOf", ()) if member != {"type": "null"}]
     if len(others) == 1:
         del schema["anyOf"]
@@ -146,7 +147,7 @@ def _leave_out_null(schema: dict[str, Any]) -> None:
 
 
 def _as_problem(response: dict[str, Any]) -> None:
-    """Document a problem under its own media type alone; FastAPI puts its schema under the route's."""
+    """Document a problem only under its own media type; FastAPI puts its schema under the route's."""
     if MEDIA_TYPE in response.get("content", {}):
         response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
@@ -161,7 +162,7 @@ def _rendered() -> bytes:
 
 
 def main() -> int:
-    """Write the snapshot, or say whether it is fresh."""
+    """Write the snapshot, or report whether it is current."""
     parser = argparse.ArgumentParser(prog="python -m service.openapi", description=__doc__)
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument("--check", action="store_true", help="exit 1 when the snapshot is stale")

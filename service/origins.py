@@ -1,13 +1,13 @@
-"""Refusal of requests that a web page may have sent without its user's knowledge, before any key is looked at.
+"""Refusal of requests that a web page may have sent without its user's knowledge, before any key is checked.
 
-A page that a browser shows can reach every service of this machine. What tells it apart is what browsers add and no
-page can forge: the `Host` it connected by (another name than ours: DNS rebinding), the `Origin` of the page, and
-`Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/). Clients that are no browsers send neither of the last two.
+A page in a browser can reach every service of this machine. It is recognised by headers that browsers add and no page
+can forge: the `Host` of the connection (a name that is not ours means DNS rebinding), the `Origin` of the page, and
+`Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/). Clients other than browsers send neither of the last two.
 
 OriginError
-├── HostRefused       400  `Host` is missing, malformed, or no name of this service
-├── OriginRefused     403  a page of another origin asks
-└── StrangerRefused   403  a connection from elsewhere, to a service without keys
+├── HostRefused       400  `Host` is missing, malformed, or not a name of this service
+├── OriginRefused     403  the request comes from a page of another origin
+└── StrangerRefused   403  a connection from another machine to a service without keys
 """
 
 from functools import lru_cache
@@ -37,15 +37,15 @@ EXPOSED_HEADERS = (
 
 
 class OriginError(EspalierError):
-    """Where the request comes from, or where it was sent to, is refused."""
+    """The source or the target of the request is refused."""
 
     status = 403
     code = "origin_not_allowed"
-    title = "Not allowed from there"
+    title = "Not allowed from this source"
 
 
 class HostRefused(OriginError):
-    """`Host` is missing, malformed, or no name of this service."""
+    """`Host` is missing, malformed, or not a name of this service."""
 
     status = 400
     code = "host_not_allowed"
@@ -53,14 +53,14 @@ class HostRefused(OriginError):
 
 
 class OriginRefused(OriginError):
-    """A page of another origin asks."""
+    """The request comes from a page of another origin."""
 
 
 class StrangerRefused(OriginError):
-    """A connection from elsewhere, to a service without keys."""
+    """A connection from another machine to a service without keys."""
 
     code = "keys_not_set"
-    title = "The service has no keys and answers this machine alone"
+    title = "The service has no keys and answers only this machine"
 
 
 def install(app: FastAPI, settings: Settings) -> None:
@@ -107,7 +107,7 @@ class RefuseForeign:
                 sites.append(value)
         local_address = (scope.get("server") or ("",))[0]
         if not self._has_keys and access.is_reachable(local_address):
-            return StrangerRefused("this service has no API keys, so it answers connections from its own machine alone")
+            return StrangerRefused("this service has no API keys, so it answers only connections from its own machine")
         if len(hosts) != 1:
             if hosts or scope["http_version"] != "1.0":
                 return HostRefused(f"the request has {len(hosts)} Host headers; send one")
@@ -116,8 +116,8 @@ class RefuseForeign:
         if not self._is_ours(host):
             known = ", ".join(sorted({"localhost", "127.0.0.1", "[::1]"} | self._hosts))
             return HostRefused(
-                f"the Host header is {host[:200]!r}, and this service answers to {known}; whoever runs it can add a "
-                "name to ALLOWED_HOSTS"
+                f"the Host header is {host[:200]!r}, but this service answers to {known}; its operator can add a name "
+                "to ALLOWED_HOSTS"
             )
         return self._refusal_of_page([each.decode("latin-1") for each in origins], sites, host, scope["method"])
 
@@ -128,7 +128,7 @@ class RefuseForeign:
         if not foreign and (method in SAFE_METHODS or not FOREIGN_SITES.intersection(sites)):
             return None
         page = f"a page of {foreign[0][:200]!r}" if foreign else "a page of another site"
-        return OriginRefused(f"{page} may not call this service; whoever runs it can add its origin to CORS_ORIGINS")
+        return OriginRefused(f"{page} may not call this service; the operator can add its origin to CORS_ORIGINS")
 
     def _names_us(self, authority: str) -> bool:
         host = access.host_of(authority)

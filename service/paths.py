@@ -1,6 +1,6 @@
-"""Paths of the service: the methods and verbs that there are for each.
+"""Paths of the service, with the methods and verbs of each.
 
-A path that ends in a verb is that verb's alone, though `/jobs/{id}` matches `/jobs/job_1:cancel` too.
+A path that ends in a verb belongs to that verb only, although `/jobs/{id}` matches `/jobs/job_1:cancel` too.
 """
 
 import re
@@ -12,11 +12,11 @@ from starlette.routing import Route
 
 SLASHES = re.compile("/+")
 EVERY = "*"
-"""What a request names that means the whole server (RFC 9110, section 9.3.7)."""
+"""Target of a request to the whole server (RFC 9110, section 9.3.7)."""
 
 
 class Paths:
-    """The paths that some routers serve (Starlette names the methods of the first route alone)."""
+    """The paths of some routers (Starlette names only the methods of the first route)."""
 
     def __init__(self, routers: Sequence[APIRouter], others: Sequence[object] = ()) -> None:
         served = [*(route for router in routers for route in router.routes), *others]
@@ -24,7 +24,7 @@ class Paths:
         self._verbs = [route for route in self._routes if isinstance(route, APIRoute) and "}:" in route.path]
 
     def methods(self, path: str) -> list[str]:
-        """Return the methods of a path, with HEAD and OPTIONS, which every one has; none: nothing is served there."""
+        """Return the methods of a path, including HEAD and OPTIONS; empty if nothing is served there."""
         if path == EVERY:
             found = self._routes
         else:
@@ -36,13 +36,13 @@ class Paths:
         return sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set()))
 
     def verbs(self, path: str) -> list[str]:
-        """Return the verbs (`:cancel`) of what a path names before its last colon."""
+        """Return the verbs (`:cancel`) of the resource before the last colon of a path."""
         named = path.rpartition(":")[0]
         pairs = ((route.path.rpartition("}:")[2], route.path_regex) for route in self._verbs)
         return sorted({verb for verb, regex in pairs if named and regex.match(f"{named}:{verb}")})
 
     def is_verb(self, path: str) -> bool:
-        """Return whether a path is that of a verb, with ids that there could be (`x` could not)."""
+        """Return whether a path is that of a verb, with well-formed ids (`x` is not)."""
         matches = ((route, route.path_regex.match(path)) for route in self._verbs)
         return any(
             not any(field.validate(match[field.alias], {}, loc=())[1] for field in route.dependant.path_params)
@@ -51,6 +51,6 @@ class Paths:
         )
 
     def without_stray_slashes(self, path: str) -> str | None:
-        """Return the path that is served when doubled slashes and one at the end are left out; None: there is none."""
+        """Return the served path that remains without double and trailing slashes; None if there is none."""
         tidy = SLASHES.sub("/", path).rstrip("/") or "/"
         return tidy if tidy != path and self.methods(tidy) else None

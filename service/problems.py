@@ -1,4 +1,4 @@
-"""RFC 9457 errors, one handler: whatever goes wrong leaves as `application/problem+json`, without traces or secrets.
+"""Errors as problem documents (RFC 9457): one handler answers `application/problem+json`, without traces or secrets.
 
 InvalidRequest (422)     a query parameter or header can't be used
 ├── UnknownQuery         a query parameter that this call does not have
@@ -41,7 +41,7 @@ LIMITS = {
     "pattern": "pattern",
 }
 """pydantic's name of a limit → that of JSON Schema"""
-"""Characters of a name that are compared with others: more of them take long, and are of no name."""
+"""Longest name that is compared with others; longer ones take long and are never names."""
 SQLITE_VAGUE = re.compile("disk I/O error|unable to open database file")
 
 log = structlog.get_logger(__name__)
@@ -77,7 +77,7 @@ class NoSuchRoute(NotFound):
 
 
 class MethodNotAllowed(EspalierError):
-    """The path is served, by other methods."""
+    """The path exists, but with other methods."""
 
     status = 405
     code = "method_not_allowed"
@@ -106,7 +106,7 @@ def document(problem: dict[str, Any], *, headers: Mapping[str, str] | None = Non
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ` did you mean …?` or the list of what there is: the end of a message about an unknown name."""
+    """Return the end of a message about an unknown name: `did you mean …?`, or the list of known names."""
     known = sorted(known)
     close = alike(name, known, words=synonyms.QUERIES) or next(
         iter(difflib.get_close_matches(name[:LONGEST_NAME], known, n=1, cutoff=0.5)), None
@@ -119,12 +119,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def no_such_route(path: str, paths: Paths) -> NoSuchRoute:
     """Return the refusal of a path where nothing is served."""
     tidy = paths.without_stray_slashes(path)
-    hint = f"; did you mean {tidy}?" if tidy else "; /docs lists what is"
+    hint = f"; did you mean {tidy}?" if tidy else "; /docs lists all paths"
     return NoSuchRoute(f"nothing is served at {path[:LONGEST_NAME]}{hint}")
 
 
 def no_such_verb(path: str, paths: Paths) -> NoSuchRoute | None:
-    """Return the refusal of a verb that there is not for what the path names, if that is what is wrong."""
+    """Return the refusal of an unknown verb, if the verb is the error in the path."""
     verb, known = path.rpartition(":")[2], paths.verbs(path)
     if not known or verb in known:
         return None
@@ -132,7 +132,7 @@ def no_such_verb(path: str, paths: Paths) -> NoSuchRoute | None:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the app with a problem document; asynchronously, so that no refusal waits for a thread."""
+    """Answer every error of the app with a problem document, asynchronously, so that no refusal waits for a thread."""
     app.add_exception_handler(EspalierError, _espalier_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -143,7 +143,7 @@ def install(app: FastAPI) -> None:
 
 
 class LastResort:
-    """What nobody foresaw: logged with its trace under an id, answered with that id alone."""
+    """Unforeseen errors: logged with a trace under an id, and answered with only that id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -172,7 +172,9 @@ class LastResort:
             if disk.is_full(cause):
                 await respond(disk.no_room_for("this call"), instance=scope["path"])(scope, receive, send)
                 return
-            error = EspalierError(f"this is our fault; it is logged as {error_id}, quote that when you report it")
+            error = EspalierError(
+                f"this is an error of the service; it is logged as {error_id}, please quote this id when you report it"
+            )
             await document(error.as_problem() | {"instance": scope["path"], "error_id": error_id})(scope, receive, send)
 
 
@@ -192,7 +194,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         is_verbs_alone = request.method not in {"GET", "HEAD", *allowed}
         if is_verbs_alone or paths.is_verb(request.url.path):  # a route of another method matched it too, with this id
             return _method_not_allowed(request, allowed)
-        unknown = NoSuchRoute(f"{request.url.path} names nothing that is here ({wrong})")
+        unknown = NoSuchRoute(f"{request.url.path} names nothing that exists here ({wrong})")
         refusal = no_such_verb(request.url.path, paths) or unknown
         return respond(refusal, instance=request.url.path)
     errors = [
@@ -204,7 +206,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 
 def _message(fault: dict[str, Any]) -> str:
-    """Return what is wrong with a path, query or header value, in words; patterns are for programs."""
+    """Return a sentence about a wrong path, query or header value, without patterns."""
     given, context = fault.get("input"), fault.get("ctx") or {}
     if fault["type"] == "string_pattern_mismatch":
         return not_matching(context["pattern"], given)
@@ -215,7 +217,7 @@ def _message(fault: dict[str, Any]) -> str:
 
 
 def _listed(fault: dict[str, Any]) -> list[str]:
-    """Return the values that a parameter may have, where they are listed."""
+    """Return the values that a parameter may have, if they are listed."""
     expected = str(fault.get("ctx", {}).get("expected", "")) if fault["type"] in {"literal_error", "enum"} else ""
     return re.findall(r"'([^']*)'", expected)
 
@@ -251,12 +253,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 def _method_not_allowed(request: Request, allowed: Sequence[str]) -> Response:
     names = ", ".join(allowed)
-    refusal = MethodNotAllowed(f"{request.method} is not possible here; possible are {names}")
+    refusal = MethodNotAllowed(f"{request.method} is not possible here; use {names}")
     return respond(refusal, instance=request.url.path, headers={"Allow": names})
 
 
 async def _disconnected(request: Request, _error: Exception) -> Response:
-    """Answer nobody: the client left while it sent its body."""
+    """Answer nothing: the client left while it sent its body."""
     log.info("client left", method=request.method, path=request.url.path)
     return Response(status_code=400)
 
@@ -264,7 +266,7 @@ async def _disconnected(request: Request, _error: Exception) -> Response:
 async def _database_error(request: Request, error: Exception) -> Response:
     log.error("database error", path=request.url.path, error=repr(getattr(error, "orig", error)))
     if _is_for_want_of_room(error, request):
-        return respond(disk.no_room_for("the database, which has changed nothing"), instance=request.url.path)
+        return respond(disk.no_room_for("the database, and nothing was changed"), instance=request.url.path)
     refusal = DatabaseUnavailable("the database does not answer, or is too busy; nothing was changed, try again")
     return respond(refusal, instance=request.url.path)
 

@@ -1,10 +1,10 @@
-"""Server process of the API, the only way to start it: `python -m service.server`.
+"""Server process of the API. `python -m service.server` is the only way to start it.
 
 `espalier up` hands it a listening socket (`--fd`), a container an address (`--host`, `--port`).
 
 ServerError
 ├── OpenToStrangers      the address is reachable from other machines, and there are no API keys
-└── AddressUnavailable   it can't be listened on
+└── AddressUnavailable   the address can't be used
 """
 
 import argparse
@@ -39,7 +39,7 @@ class OpenToStrangers(ServerError):
 
 
 class AddressUnavailable(ServerError):
-    """The address can't be listened on."""
+    """The address can't be used."""
 
 
 def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
@@ -76,12 +76,12 @@ def refuse_strangers(listening: socket.socket, settings: Settings) -> None:
     """Refuse an address that other machines reach, unless API keys are set.
 
     Raises:
-        OpenToStrangers: saying how to set one.
+        OpenToStrangers: with advice on how to set one.
     """
     host = listening.getsockname()[0]
     if not settings.owners and access.is_reachable(host):
         raise OpenToStrangers(
-            f"listening on {host} would let everybody in, because API_KEYS is empty; set API_KEYS=owner:key "
+            f"listening on {host} would give everybody access, because API_KEYS is empty; set API_KEYS=owner:key "
             "(`openssl rand -hex 16` makes a key), or listen on 127.0.0.1"
         )
 
@@ -91,7 +91,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m service.server", description="serve the API of Espalier")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on, 0: any (default: %(default)s)")
-    parser.add_argument("--fd", type=int, help="file descriptor of a socket that listens already, instead of these")
+    parser.add_argument("--fd", type=int, help="file descriptor of a listening socket, instead of host and port")
     arguments = parser.parse_args()
     try:
         settings = Settings()
@@ -123,7 +123,7 @@ def _serve(settings: Settings, listening: socket.socket) -> None:
 
 
 def _raise_open_files() -> None:
-    """Let connections not run into the usual limit of 1,024 open files."""
+    """Raise the limit of open files, which is usually 1,024, for the connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,8 +1,8 @@
-"""Events of jobs for all who follow them: one watcher per process, however many streams are open.
+"""Streams of job events: one watcher per process serves all open streams.
 
-Twice a second the watcher asks the database, in one query, which of the followed jobs have news. It reads those once,
-and wakes the streams of each job a few at a time, so that other requests get their turn in between. A stream reads for
-itself only what happened before it came.
+Twice a second the watcher asks the database, in one query, which of the followed jobs have new events. It reads these
+once, and wakes the streams of each job a few at a time, so that other requests get their turn in between. A stream
+itself reads only the events from before it began.
 
 TooManyStreams   429  the owner holds as many streams as one may
 NoRoomForStream  503  the process has no file descriptors to spare for one more
@@ -34,13 +34,14 @@ POLL_S = 0.5
 WATCH_WAIT_S = 60.0
 PAGE = 200
 KEPT = 64
-"""Newest events of each followed job that are kept for its streams; one that is further behind reads for itself."""
+"""Number of newest events of each followed job that are kept for its streams; a stream that is further behind reads the
+database itself."""
 AT_ONCE = 8
-"""Streams woken, and events sent to one of them, before other requests get their turn."""
+"""Number of streams that are woken, or of events sent to one stream, before other requests get their turn."""
 BREATH_S = 0.001
-"""Pause after each of these: on a busy host, a process that uses its time slice up waits long for the next."""
+"""Pause after each of these: on a busy host, a process that uses up its time slice waits long for the next one."""
 OTHER_FILES = 256
-"""File descriptors kept back for everything but streams."""
+"""File descriptors reserved for everything except streams."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +64,7 @@ class NoRoomForStream(Unavailable):
 
 @dataclass(frozen=True)
 class Frame:
-    """An event as it is sent."""
+    """An event in the format in which it is sent."""
 
     seq: int
     text: bytes
@@ -71,23 +72,23 @@ class Frame:
 
 
 Rendered = Callable[[Frame], bytes]
-"""what a stream sends of a frame; nothing where that is empty"""
+"""the text that a stream sends for a frame; nothing if it is empty"""
 
 
 def whole(frame: Frame) -> bytes:
-    """Return the event as it is."""
+    """Return the event unchanged."""
     return frame.text
 
 
 def sent(seq: int, kind: str, data: Mapping[str, Any]) -> bytes:
-    """Return a server-sent event, whose data repeat its kind: clients' types tell them apart by it."""
+    """Return a server-sent event whose data repeat its kind, by which clients' types distinguish events."""
     text = orjson.dumps({"event": kind, **data}, option=orjson.OPT_UTC_Z).decode()
     return ServerSentEvent(id=str(seq), event=kind, data=text, sep="\n").encode()
 
 
 @dataclass(frozen=True)
 class Page:
-    """Frames after some event, and how far the job was when they were read."""
+    """Frames after some event, and the job's progress when they were read."""
 
     newest: int
     is_over: bool
@@ -95,13 +96,13 @@ class Page:
 
     @classmethod
     def of(cls, found: events.Page) -> "Page":
-        """Return what is sent of events that were read."""
+        """Return the frames of events that were read."""
         return cls(found.newest, found.state in TERMINAL, [_frame(event) for event in found.events])
 
 
 @dataclass
 class _Feed:
-    """What this process knows of one followed job: `known` is the newest event that it has read."""
+    """State of one followed job in this process: `known` is the newest event that it has read."""
 
     known: int
     is_over: bool
@@ -146,7 +147,7 @@ class Streams:
         self._feeds: dict[str, _Feed] = {}
         self._watcher: asyncio.Task[None] | None = None
         self.leaving = anyio.Event()
-        """Set when the server is to stop: every stream then ends as if it were whole, and its client comes again."""
+        """Set when the server stops: every stream then ends normally, and its client connects again."""
 
     @contextmanager
     def place(self, owner: str) -> Iterator[None]:
@@ -158,11 +159,13 @@ class Streams:
         """
         if self._open[owner] >= self._most_per_owner:
             raise TooManyStreams(
-                f"you follow {self._open[owner]} streams of events already, as many as one owner may "
+                f"you already follow {self._open[owner]} streams of events, the limit for one owner "
                 "(EVENT_STREAMS_PER_OWNER); close one, then try again"
             )
         if self._open.total() >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OTHER_FILES:
-            raise NoRoomForStream(f"{self._open.total()} streams of events are open; try again when some have ended")
+            raise NoRoomForStream(
+                f"{self._open.total()} streams of events are open; try again when some of them have ended"
+            )
         self._open[owner] += 1
         try:
             yield
@@ -180,7 +183,7 @@ class Streams:
         return await self._readers.run(_first_page, self._database, job_id, owner=owner, seen=seen)
 
     async def follow(self, job_id: str, page: Page, *, seen: int, rendered: Rendered = whole) -> AsyncIterator[bytes]:
-        """Yield what was read after event `seen`, then everything that happens, until the job has ended.
+        """Yield the events after `seen` that were read, then new events, until the job has ended.
 
         A database that does not answer delays a stream, and does not end it.
         """
@@ -233,7 +236,7 @@ class Streams:
                 return page.frames if page else []
 
     async def _watch(self) -> None:
-        """Look for news as long as anybody follows; nobody waits for a watcher that has ended."""
+        """Look for new events as long as a stream follows; no stream waits for a watcher that has ended."""
         is_away = False
         try:
             while self._feeds and not self.leaving.is_set():

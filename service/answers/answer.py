@@ -1,4 +1,4 @@
-"""The base of every answer, how the database's times are written, and how kept documents are typed."""
+"""Base of every answer, with the format of times and the types of stored documents."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,13 +14,13 @@ def moment(seconds: float | None) -> datetime | None:
 
 
 class Answer(BaseModel):
-    """The base of every answer."""
+    """Base of every answer."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class ShapeOf:
-    """Document a field by a type that its value is not checked by: it was when it was stored.
+    """Document a field by a type without validating its value, which was validated when it was stored.
 
     `spec: Annotated[dict[str, Any], ShapeOf(ResolvedSpec)]` is a dict here, and a ResolvedSpec in the OpenAPI document.
     """

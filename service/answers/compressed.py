@@ -1,8 +1,8 @@
-"""Answers of text, compressed where the client asks for it: JSON, pages, CSV, SVG, above 1 KB.
+"""Compression of text answers above 1 KB, if the client asks for it: JSON, pages, CSV, SVG.
 
-Not compressed: what is packed already (PNG, archives), ONNX files (fp32 weights shrink by 8 %, and parts of them are
-asked for by `Range`), events, which must not wait, and whatever a `Range` asks for. A compressed answer has a weak
-ETag: it is the same content in other bytes.
+Not compressed are files that are already packed (PNG, archives), ONNX files (fp32 weights shrink by only 8 %, and
+clients request parts of them by `Range`), events, which must not wait, and every answer to a `Range`. A compressed
+answer has a weak ETag, because it is the same content in other bytes.
 """
 
 import zlib
@@ -21,9 +21,9 @@ from service import problems
 from service.negotiation import qualities
 
 LEAST_DIGITS = 4
-"""Digits of the length from which on an answer is compressed: 1,000 bytes and more."""
+"""Number of digits of a length from which an answer is compressed: 1,000 bytes and more."""
 LONG_BYTES = 32 << 10
-"""Bytes that are compressed in a thread: more of them would keep other requests from their turn."""
+"""Number of bytes from which an answer is compressed in a thread, so that it does not delay other requests."""
 ZSTD_LEVEL, BROTLI_QUALITY, ZLIB_LEVEL = 3, 4, 4
 GZIP = 16 + zlib.MAX_WBITS
 LONGEST_HEADER = 1000
@@ -44,7 +44,7 @@ EVENTS = "text/event-stream"
 
 
 class EncodingNotAcceptable(EspalierError):
-    """The client takes neither a coding that there is, nor the answer as it is."""
+    """The client accepts neither an available coding nor the plain answer."""
 
     status = 406
     code = "encoding_not_acceptable"
@@ -104,7 +104,7 @@ MAKERS: dict[str, Callable[[], Pack]] = {
 
 @lru_cache(maxsize=256)
 def wanted_coding(header: bytes) -> tuple[str | None, bool]:
-    """Return the coding that an Accept-Encoding prefers, if any, and whether the answer may come as it is."""
+    """Return the coding that an Accept-Encoding prefers, if any, and whether the plain answer is accepted."""
     given = qualities(header[:LONGEST_HEADER].decode("latin-1"))
     if "x-gzip" in given:
         given.setdefault("gzip", given["x-gzip"])
@@ -117,7 +117,7 @@ def wanted_coding(header: bytes) -> tuple[str | None, bool]:
 
 
 class CompressAnswers:
-    """Middleware that compresses what passes it."""
+    """Middleware that compresses answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -138,7 +138,8 @@ class CompressAnswers:
         coding, takes_plain = wanted_coding(given) if given else (None, True)
         if coding is None and not takes_plain:
             refusal = EncodingNotAcceptable(
-                f"Accept-Encoding refuses every form of the answer; accept one of {', '.join(MAKERS)}, or identity"
+                f"Accept-Encoding refuses every available coding of the answer; accept one of {', '.join(MAKERS)}, or "
+                "identity"
             )
             await problems.respond(refusal, instance=scope["path"])(scope, receive, send)
             return
@@ -173,7 +174,7 @@ class _Answer:
             await self._send(message)
 
     def _is_packed(self, start: Message) -> bool:
-        """Decide about an answer by its head; one that is compressed is held back."""
+        """Decide about an answer by its head; the head of a compressed one is held back."""
         if start["status"] in UNTOUCHED_STATUSES:
             self._repeat_weak_tag(start)
             return False
@@ -235,7 +236,7 @@ class _Answer:
         return pack(body, ends=ends, flushes=self._flushes)
 
     def _repeat_weak_tag(self, start: Message) -> None:
-        """Answer a client that has the compressed content with the tag that this has."""
+        """Answer a client that has the compressed content with the tag of that content."""
         headers = MutableHeaders(raw=start["headers"])
         tag = headers.get("etag", "")
         if self._known_tags and f"W/{tag}".encode("latin-1") in [each.strip() for each in self._known_tags.split(b",")]:

@@ -11,7 +11,7 @@ from service.answers.answer import Answer
 
 
 class Values(Answer):
-    """Where the numbers of a dataset lie."""
+    """Distribution of the numbers of a dataset."""
 
     minimum: float
     maximum: float
@@ -27,18 +27,20 @@ class Dataset(Answer):
     digest: str = Field(description="SHA-256 over split, target and content of every image: the dataset's version")
     created_at: datetime
     target: Target = Field(description="what each image has: one class, any number of labels, or a number")
-    classes: list[str] = Field(description="names of the classes or labels, sorted; none for numbers")
+    classes: list[str] = Field(description="names of the classes or labels, sorted; empty for numbers")
     counts: dict[str, dict[str, int]] = Field(description="split → class or label → images")
     splits: dict[str, int] = Field(description="split → images")
-    values: Values | None = Field(description="of numbers: where they lie")
+    values: Values | None = Field(description="for numbers: their distribution")
     images: int
-    grouped: bool = Field(description="labels.csv gave groups: their images stay together in one split")
-    grey: bool = Field(description="every image is stored with a single channel")
+    grouped: bool = Field(
+        description="whether labels.csv has groups: the images of one group stay together in one split"
+    )
+    grey: bool = Field(description="whether every image is stored with a single channel")
     size_bytes: int
     largest_16_bit: int | None = Field(
         None,
-        description="largest value in images of 16 bits: a hint for `input.white_level`; 0: there are no such images; "
-        "null: it was not looked at",
+        description="largest value in images with 16 bits: a hint for `input.white_level`; 0: there are no such "
+        "images; null: not checked",
     )
     median_side: int | None = Field(
         description="of images: median of their shorter sides, in pixels: a hint for `input.size`"
@@ -47,7 +49,7 @@ class Dataset(Answer):
         description="given: by the archive; made: 80/10/10, stratified by class, label or range of numbers"
     )
     warnings: int = Field(description="checks with severity `warning`; GET …/report lists them")
-    description: str | None = Field(description="what its owner has written about it")
+    description: str | None = Field(description="description by its owner")
     tags: list[str]
 
     @classmethod
@@ -78,11 +80,11 @@ class Dataset(Answer):
 
 
 class UploadedDataset(Dataset):
-    """What an upload has become: a new dataset, or the earlier one that has the same content."""
+    """Result of an upload: a new dataset, or the existing one with the same content."""
 
     note: str = Field(
         "",
-        description="in plain words, that the same content was there already under another name; left out: it was not",
+        description="a sentence that the same content is already stored under another name; left out for new content",
     )
 
     @classmethod
@@ -106,23 +108,23 @@ class Check(Answer):
     count: int
     message: str
     files: list[str | list[str]] = Field(default_factory=list, description="up to 200 names, or groups of names")
-    reasons: dict[str, str] | None = Field(None, description="file → what is wrong with this one, where files differ")
+    reasons: dict[str, str] | None = Field(None, description="file → its own error, if files have different errors")
 
 
 class Passed(Answer):
     """One check of a dataset that found nothing."""
 
     check: str = Field(examples=["duplicates_across_splits"])
-    count: int = Field(description="images, classes or groups that were looked at")
+    count: int = Field(description="number of images, classes or groups that were checked")
     message: str
 
 
 class Report(Answer):
-    """Everything that was checked before the dataset was accepted."""
+    """All checks before the dataset was accepted."""
 
-    checks: list[Check] = Field(description="what was found, the worst first")
+    checks: list[Check] = Field(description="findings, the worst first")
     passed: list[Passed] = Field(
-        default_factory=list, description="what was looked at and is in order; none for datasets of earlier releases"
+        default_factory=list, description="checks that found nothing; empty for datasets of earlier releases"
     )
 
 
@@ -131,7 +133,7 @@ class Sample(Answer):
 
     file: str = Field(description="path in the archive that was uploaded")
     label: str | None = Field(None, description="its class")
-    labels: list[str] | None = Field(None, description="its labels, maybe none")
+    labels: list[str] | None = Field(None, description="its labels, maybe empty")
     value: float | None = Field(None, description="its number")
 
     @classmethod
@@ -152,4 +154,4 @@ class DatasetList(Answer):
     """A page of datasets, newest first."""
 
     items: list[Dataset]
-    next: str | None = Field(description="cursor of the next page; null: this is the last")
+    next: str | None = Field(description="cursor of the next page; null: this is the last page")

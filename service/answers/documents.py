@@ -1,4 +1,4 @@
-"""Answers of each call: the shapes of the OpenAPI document, and how the store's rows become them.
+"""Answers of each call: the shapes of the OpenAPI document, made from the store's rows.
 
 Times are ISO 8601 in UTC; a name that ends in `_ms` is in milliseconds, in `_bytes` in bytes.
 """
@@ -21,7 +21,7 @@ class Fault(Answer):
     """One thing wrong with a request."""
 
     pointer: str = Field(description="JSON pointer (RFC 6901) into the body, `query:name`, or a file's name")
-    code: str = Field(description="stable name of the fault, snake_case")
+    code: str = Field(description="stable name of the error, snake_case")
     message: str = Field(description="what was given, what is allowed")
     allowed: Any = Field(None, description="what is allowed: names, or limits as in JSON Schema")
 
@@ -46,10 +46,10 @@ class Problem(Answer):
     type: str = Field(description="URN of the problem's kind")
     title: str = Field(description="the kind in words")
     status: int = Field(description="HTTP status")
-    detail: str = Field(description="what was given, what is allowed, what to do")
+    detail: str = Field(description="what was given, what is allowed, and what to do")
     instance: str | None = Field(None, description="path of the request")
     code: str = Field(description="stable name of the problem, snake_case")
-    errors: list[Fault] = Field(description="each single fault, where there are several or a place to name")
+    errors: list[Fault] = Field(description="each single error, if there are several or if its place is known")
 
 
 class Step(Answer):
@@ -62,23 +62,21 @@ class Step(Answer):
 
 
 class Progress(Answer):
-    """How far a job is; what its phase does not know is left out, or null."""
+    """Progress of a job; values that its phase does not know are left out, or null."""
 
     fraction: float = Field(
-        ge=0, le=1, description="share of the job's time that has passed, as far as it can be told: it never falls"
+        ge=0, le=1, description="estimated share of the job's time that has passed; it never decreases"
     )
-    epoch: int | None = Field(None, description="epochs done, while it trains")
+    epoch: int | None = Field(None, description="finished epochs, during training")
     epochs: int | None = None
-    eta_s: float | None = Field(
-        None, ge=0, description="seconds until the job ends, as its pace has it; null: not known yet"
-    )
-    phase_fraction: float | None = Field(None, description="share of the phase that is done")
-    step: str | None = Field(None, description="what the phase does now")
-    loss: float | None = Field(None, description="mean training loss of the epoch under way")
+    eta_s: float | None = Field(None, ge=0, description="estimated seconds until the job ends; null: not known yet")
+    phase_fraction: float | None = Field(None, description="finished share of the phase")
+    step: str | None = Field(None, description="current step of the phase")
+    loss: float | None = Field(None, description="mean training loss of the current epoch")
     lr: float | None = Field(None, description="learning rate")
-    images_per_s: float | None = Field(None, description="images that the step under way takes in a second")
-    children: int | None = Field(None, description="of a parent: how many children it will have")
-    ended: int | None = Field(None, description="of a parent: how many of them have ended")
+    images_per_s: float | None = Field(None, description="images per second of the current step")
+    children: int | None = Field(None, description="for a parent: number of children that it will have")
+    ended: int | None = Field(None, description="for a parent: number of children that have ended")
 
 
 class Job(Answer):
@@ -86,56 +84,56 @@ class Job(Answer):
 
     id: str = Field(examples=["job_01hzx3v7k2m4n6p8q0r2s4"])
     kind: Kind = Field(
-        description="train; a parent: search, k_fold or repeats; one of its children: trial, fold or repeat, and train "
-        "for the last one, which publishes; preview; of a version: compress or measure"
+        description="train; for a parent: search, k_fold or repeats; for its children: trial, fold or repeat, and "
+        "train for the last one, which publishes; preview; for an existing version: compress or measure"
     )
-    parent: str | None = Field(description="the job that this is a part of")
-    number: int | None = Field(description="among its siblings, from 0")
+    parent: str | None = Field(description="its parent job")
+    number: int | None = Field(description="number among its siblings, from 0")
     parameters: Parameters | None = Field(
-        description="what a child changes in its parent's spec: path → value; of compress and measure: the `model` and "
-        "`version` that they take up; of a preview: what was asked for"
+        description="for a child: the values that it changes in its parent's spec, as path → value; for compress and "
+        "measure: `model` and `version`; for a preview: the request"
     )
-    children: Children | None = Field(description="of a parent: how many are in each state")
-    name: str = Field(description="name of the model that it makes a version of")
-    dataset: str | None = Field(description="what it trains on and measures with; null: its task has no data")
-    state: State = Field(description="waiting: for its children; succeeded, failed and canceled are final")
-    phase: str | None = Field(description="where in `running` it is")
+    children: Children | None = Field(description="for a parent: number of children in each state")
+    name: str = Field(description="name of the model to which it adds a version")
+    dataset: str | None = Field(description="the dataset on which it trains and measures; null: its task has no data")
+    state: State = Field(description="waiting: it waits for its children; succeeded, failed and canceled are final")
+    phase: str | None = Field(description="current phase while it runs")
     progress: Progress
     steps: list[Step]
     cancel_requested: bool
-    attempts: int = Field(description="how often a worker has taken it up")
+    attempts: int = Field(description="number of times that a worker has started it")
     crashes: int
     result: Outcome | None
     problem: Problem | None = Field(description="why it failed")
     warnings: list[str] = Field(
-        description="what the spec allows and is unlikely to mean; after `found while it ran: `, what is likely to be "
-        "wrong with the result"
+        description="settings in the spec that are allowed but probably not meant; after `found while it ran: `, "
+        "probable problems of the result"
     )
-    spec: Spec = Field(description="the spec with every default decided, which may be sent to POST /train as it is")
+    spec: Spec = Field(description="the spec with every default filled in; it can be sent to POST /train unchanged")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
 
 
 class Plan(Answer):
-    """One way to train a spec, before a host has measured what it takes there."""
+    """One plan to train a spec, before a host has measured its time."""
 
     size: int = Field(description="side of the images, in pixels")
-    freeze: str = Field(description="how much of the backbone is frozen")
-    epochs: int = Field(description="most epochs; fewer, down to `least_epochs`, where the budget wants it")
+    freeze: str = Field(description="frozen part of the backbone")
+    epochs: int = Field(description="largest number of epochs; the budget may reduce it down to `least_epochs`")
     least_epochs: int
 
 
 class Budget(Answer):
-    """How long training may take on the host that does it, and the plans that its trainer chooses from."""
+    """Budget of the training on its host, and the plans from which the trainer chooses."""
 
     minutes: float | None = Field(description="`training.budget_minutes`; null: nothing is measured or changed")
-    may_change: list[str] = Field(description="`training.fit_to_budget`: what the spec leaves to the trainer")
+    may_change: list[str] = Field(description="`training.fit_to_budget`: values that the spec leaves to the trainer")
     plans: list[Plan] = Field(
-        description="the best first, which is the spec's own; the trainer measures its steps at the start and takes "
-        "the first that fits, with as many epochs as fit, or else the cheapest"
+        description="the best plan first, which is the spec's own. The trainer measures its steps at the start and "
+        "takes the first plan that fits, with as many epochs as fit, or else the cheapest plan"
     )
-    summary: str = Field(description="the same in one sentence")
+    summary: str = Field(description="summary in one sentence")
 
     @classmethod
     def of(cls, spec: ResolvedSpec, facts: DatasetFacts) -> "Budget":
@@ -143,13 +141,15 @@ class Budget(Answer):
         training = spec.training
         plans = ladder.rungs(spec, facts)
         if training.budget_minutes is None:
-            summary = "no budget: it trains as it stands, however long that takes"
+            summary = "no budget: the spec is trained unchanged, however long that takes"
         elif len(plans) == 1 and plans[0].least_epochs == training.epochs:
-            summary = f"it trains as it stands; an estimate above {training.budget_minutes:g} minutes is only reported"
+            summary = (
+                f"the spec is trained unchanged; an estimate above {training.budget_minutes:g} minutes is only reported"
+            )
         else:
             summary = (
                 f"at most about {training.budget_minutes:g} minutes of training: the trainer measures a step on its "
-                "host and takes the first of these plans that fits; the rest of the job comes after that"
+                "host and takes the first of these plans that fits; the later phases of the job are added to that"
             )
         return cls(
             minutes=training.budget_minutes,
@@ -171,18 +171,18 @@ class JobList(Answer):
     """A page of jobs, newest first."""
 
     items: list[Job]
-    next: str | None = Field(description="cursor of the next page; null: this is the last")
+    next: str | None = Field(description="cursor of the next page; null: this is the last page")
 
 
 class Addresses(Answer):
-    """Where to start."""
+    """The addresses from which to start."""
 
     name: Literal["Espalier"] = "Espalier"
     version: str = Field(description="version of the service", examples=["0.1.0"])
-    docs: str = Field("/docs", description="a page that shows and tries every call")
+    docs: str = Field("/docs", description="a page that documents every call and can send it")
     openapi: str = Field("/openapi.json", description="the OpenAPI document, for generators of clients")
     schema_train: str = Field("/schema/train", description="JSON Schema of a train spec")
-    health: str = Field("/health/ready", description="whether it is ready")
+    health: str = Field("/health/ready", description="address that answers whether the service is ready")
     metrics: str = Field("/metrics", description="counters in Prometheus's format")
 
 
@@ -193,12 +193,15 @@ class Alive(Answer):
 
 
 class Readiness(Answer):
-    """What the service stands on; `degraded` still serves everything (workers look for jobs by themselves)."""
+    """State of the services that this one needs.
+
+    `degraded` still serves everything, because workers look for jobs by themselves.
+    """
 
     status: Literal["ok", "degraded", "unavailable"]
     database: Literal["ok", "unavailable"]
     broker: Literal["ok", "unavailable"]
     providers: list[str] = Field(
-        description="execution providers that sessions really run on here, the preferred first"
+        description="execution providers on which sessions really run here, the preferred first"
     )
-    device: str = Field(description="cpu, cuda, or `unavailable` when DEVICE=cuda is not there")
+    device: str = Field(description="cpu, cuda, or `unavailable` if DEVICE=cuda and there is none")

@@ -1,11 +1,11 @@
-"""Events and log lines of jobs, as they are streamed: one shape for each `event`, which its `data` repeats.
+"""Events and log lines of jobs in streams: one shape for each `event`; `data` repeats its name.
 
-state      the job has another state, or its owner has asked for a cancel
+state      the job has changed its state, or its owner has asked to cancel it
 phase      it has entered a phase
-progress   how far it is
-metrics    figures of an epoch, or of the finished file
-log        a line for people
-child      of a parent: a child has ended
+progress   progress
+metrics    figures for an epoch, or of the exported file
+log        a log line
+child      for a parent: a child has ended
 """
 
 from datetime import datetime
@@ -20,17 +20,19 @@ from service.answers.outcomes import ChildState, Kind, Outcome, State
 
 
 class StateEvent(Answer):
-    """The job has another state, or its owner has asked for a cancel."""
+    """The job has changed its state, or its owner has asked to cancel it."""
 
     event: Literal["state"]
     state: State
-    attempt: int | None = Field(None, description="of `running`: which attempt this is, from 1")
-    cancel_requested: bool = Field(default=False, description="its owner has asked for a cancel; its worker will stop")
-    reason: str | None = Field(None, description="of `queued`: why the job went back to the queue")
-    retry_in_s: float | None = Field(None, description="of `queued`: seconds until a worker may take it")
-    crashes: int | None = Field(None, description="how often the job has crashed")
-    result: Outcome | None = Field(None, description="of `succeeded`")
-    problem: Problem | None = Field(None, description="of `failed`: why")
+    attempt: int | None = Field(None, description="for `running`: number of this attempt, from 1")
+    cancel_requested: bool = Field(
+        default=False, description="whether its owner has asked to cancel it; its worker will stop"
+    )
+    reason: str | None = Field(None, description="for `queued`: why the job went back to the queue")
+    retry_in_s: float | None = Field(None, description="for `queued`: seconds until a worker may take it")
+    crashes: int | None = Field(None, description="number of crashes of the job")
+    result: Outcome | None = Field(None, description="for `succeeded`")
+    problem: Problem | None = Field(None, description="for `failed`: why")
 
 
 class PhaseEvent(Answer):
@@ -41,13 +43,13 @@ class PhaseEvent(Answer):
 
 
 class ProgressEvent(Progress):
-    """How far the job is; at most about once a second."""
+    """Progress of the job, at most about once a second."""
 
     event: Literal["progress"]
 
 
 class MetricsEvent(Answer):
-    """Figures that stay: of each epoch, and of the finished file on each split. Every other key is one too, or null."""
+    """Figures of each epoch, and of the exported file on each split. Every other key is a figure too, or null."""
 
     # not `number`: TypeScript allows no key besides of another type, as `event` is, and some generators fail at it
     model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": {}})
@@ -55,19 +57,19 @@ class MetricsEvent(Answer):
 
     event: Literal["metrics"]
     epoch: int | None = Field(None, description="the epoch that has ended, from 1")
-    lr: float | None = Field(None, description="of an epoch: the learning rate it ended with")
-    train_loss: float | None = Field(None, description="of an epoch")
+    lr: float | None = Field(None, description="for an epoch: its last learning rate")
+    train_loss: float | None = Field(None, description="for an epoch")
     val_loss: float | None = None
 
 
 class LogEvent(Answer):
-    """A line for people."""
+    """A log line."""
 
     event: Literal["log"]
     text: str
-    level: Level = Field("info", description="how much it matters")
-    stage: str | None = Field(None, description="phase of the job that it was written in")
-    attempt: int | None = Field(None, description="which attempt at the job wrote it, from 1")
+    level: Level = Field("info", description="severity")
+    stage: str | None = Field(None, description="phase of the job in which it was written")
+    attempt: int | None = Field(None, description="number of the attempt that wrote it, from 1")
 
 
 class ChildEvent(Answer):
@@ -75,12 +77,12 @@ class ChildEvent(Answer):
 
     event: Literal["child"]
     job: str
-    number: int = Field(description="among its siblings, from 0")
+    number: int = Field(description="number among its siblings, from 0")
     kind: Kind
     state: ChildState
-    value: float | None = Field(None, description="the watched figure, at its best epoch")
-    pruned: bool = Field(default=False, description="it was stopped early")
-    model: str | None = Field(None, description="of the child that publishes")
+    value: float | None = Field(None, description="the monitored figure at its best epoch")
+    pruned: bool = Field(default=False, description="whether it was stopped early")
+    model: str | None = Field(None, description="for the child that publishes")
     version: int | None = None
     problem: str | None = Field(None, description="why it failed")
 
@@ -93,17 +95,19 @@ class JobEvent(
         ]
     ]
 ):
-    """What one event's `data` holds; `event` in it is the stream's own `event`, and its `id` counts from 1."""
+    """Content of one event's `data`; its `event` equals the stream's `event`, and `id` counts from 1."""
 
 
 class LogLine(Answer):
     """One line of a job's log."""
 
-    seq: int = Field(description="its number among the job's events; later lines have higher ones")
+    seq: int = Field(description="its number among the job's events; later lines have higher numbers")
     at: datetime
-    attempt: int | None = Field(description="which attempt at the job wrote it, from 1; null: before the first")
+    attempt: int | None = Field(
+        description="number of the attempt that wrote it, from 1; null: before the first attempt"
+    )
     level: Level
-    stage: str | None = Field(description="phase of the job that it was written in")
+    stage: str | None = Field(description="phase of the job in which it was written")
     message: str
 
 
@@ -111,14 +115,14 @@ class LogPage(Answer):
     """Lines of a job's log, the oldest first."""
 
     items: list[LogLine]
-    next: str | None = Field(description="`cursor` of the next page; null: that is all so far")
+    next: str | None = Field(description="`cursor` of the next page; null: there are no more lines so far")
 
 
 class LogLineEvent(LogLine):
-    """A line of the log, as it is streamed."""
+    """A line of the log in a stream."""
 
     event: Literal["log"]
 
 
 class LogStreamEvent(RootModel[Annotated[LogLineEvent | StateEvent, Field(discriminator="event")]]):
-    """What one event's `data` holds in a stream of log lines."""
+    """Content of one event's `data` in a stream of log lines."""

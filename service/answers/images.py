@@ -1,4 +1,4 @@
-"""What calls about the images of a dataset answer."""
+"""Answers about the images of a dataset."""
 
 from typing import Literal
 
@@ -23,17 +23,21 @@ class DatasetImage(Answer):
     file: str = Field(examples=["daisy/0017.jpg"], description="path in the archive that was uploaded")
     split: Literal["train", "val", "test"]
     label: str | None = Field(description="its class; null: it has labels, or a number")
-    labels: list[str] | None = Field(description="its labels, maybe none; null: it has a class, or a number")
+    labels: list[str] | None = Field(description="its labels, maybe empty; null: it has a class, or a number")
     value: float | None = Field(description="its number; null: it has a class, or labels")
-    group: str | None = Field(description="what its group is called; null: the dataset has no groups")
+    group: str | None = Field(description="name of its group; null: the dataset has no groups")
     width: int | None = Field(description="of an image: in pixels, upright")
     height: int | None = Field(description="of an image: in pixels, upright")
     size_bytes: int
-    media_type: str = Field(examples=["image/jpeg"], description="by its content, whatever its name ends with")
-    sha256: str = Field(description="of its file; images of one content have the same")
-    findings: list[str] = Field(description="checks of the dataset's report that found it, as `exact_duplicates`")
-    url: str = Field(description="path of its file, as it was uploaded")
-    thumbnail_url: str | None = Field(description="path of a small JPEG of it; null: it can't be shown as a picture")
+    media_type: str = Field(
+        examples=["image/jpeg"], description="by its content; the suffix of its name does not matter"
+    )
+    sha256: str = Field(description="of its file; images with the same content have the same digest")
+    findings: list[str] = Field(description="checks of the dataset's report that found it, such as `exact_duplicates`")
+    url: str = Field(description="path from which its uploaded file can be read")
+    thumbnail_url: str | None = Field(
+        description="path from which its thumbnail can be read; null: it can't be shown as a picture"
+    )
 
     @classmethod
     def of(cls, example: StoredExample, dataset: datasets.Dataset) -> "DatasetImage":
@@ -63,4 +67,4 @@ class DatasetImageList(Answer):
     """A page of images, in the order of split, class and content."""
 
     items: list[DatasetImage]
-    next: str | None = Field(description="cursor of the next page; null: this is the last")
+    next: str | None = Field(description="cursor of the next page; null: this is the last page")

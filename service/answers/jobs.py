@@ -1,7 +1,7 @@
-"""Answers for jobs, as documents of the shape `answers.Job`.
+"""Answers about jobs, as documents of the shape `documents.Job`.
 
-They are written as JSON without pydantic, which would take most of the time of a long page; a test compares the shapes.
-The number of statements does not depend on the number of jobs.
+They are written as JSON without pydantic, because pydantic would take most of the time of a long page; a test compares
+the shapes. The number of statements does not depend on the number of jobs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ def respond(
 def _document(
     job: jobs.Job, entered: Sequence[tuple[str, float]], *, attempts: int, counts: Mapping[str, int]
 ) -> Document:
-    """Return one job's answer; `entered` are the phases that it has entered and when, oldest first."""
+    """Return one job's answer; `entered` are the phases that it has entered, with times, oldest first."""
     return {
         "id": job.id,
         "kind": job.kind,
@@ -95,6 +95,6 @@ def _children(job: jobs.Job, counts: Mapping[str, int]) -> Document:
 
 
 def _eta_s(job: jobs.Job) -> float | None:
-    """Return the seconds left of a job that runs, or of a parent whose children do; what is let go of has no pace."""
+    """Return the seconds left of a running job, or of a parent with running children; None for other jobs."""
     is_going_on = job.state == "running" or (kinds.of(job.kind).is_parent and job.state in UNFINISHED)
     return job.progress.get("eta_s") if is_going_on else None

@@ -1,4 +1,4 @@
-"""Answer of a dry run: the resolved spec, why each value was chosen, and what the job is expected to take."""
+"""Answer of a dry run: the resolved spec, the reason for each value, and the expected cost of the job."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,14 +18,14 @@ from service.answers.outcomes import Kind
 MINUTE = 60.0
 IN_SECONDS_S = 100.0
 GIB = 1 << 30
-UNKNOWN = "unknown: no job has run here yet; the trainer measures its own steps when it begins"
+UNKNOWN = "unknown: no job has run here yet; the trainer measures its own steps at the start"
 
 
 class Decision(Answer):
-    """A value that the spec leaves to the recipe, and why the recipe has chosen it."""
+    """A value that the spec leaves to the recipe, and the recipe's reason."""
 
     pointer: str = Field(description="JSON pointer (RFC 6901) into `spec`", examples=["/optimizer/lr"])
-    value: Any = Field(description="what was chosen")
+    value: Any = Field(description="the chosen value")
     why: str = Field(description="the reason, in one sentence")
 
     @classmethod
@@ -35,11 +35,11 @@ class Decision(Answer):
 
 
 class ExpectedRange(Answer):
-    """A figure that is expected: the middle, and what about 8 of 10 jobs lie between."""
+    """An expected figure: the middle, and a range that contains about 8 of 10 jobs."""
 
-    low: float = Field(description="about 1 of 10 jobs lies below")
+    low: float = Field(description="about 1 of 10 jobs is below this value")
     middle: float
-    high: float = Field(description="about 1 of 10 jobs lies above")
+    high: float = Field(description="about 1 of 10 jobs is above this value")
 
     @classmethod
     def of(cls, found: Range | None) -> "ExpectedRange | None":
@@ -50,27 +50,29 @@ class ExpectedRange(Answer):
 
 
 class StageCost(Answer):
-    """What one stage of the job is expected to take."""
+    """Expected time of one stage of the job."""
 
     stage: str = Field(examples=["training"])
     seconds: ExpectedRange
-    jobs: int = Field(description="jobs that the estimate rests on")
-    likeness: str = Field(description="what those jobs have in common with this one")
+    jobs: int = Field(description="number of earlier jobs on which the estimate is based")
+    likeness: str = Field(description="similarity of those jobs to this one")
 
 
 class Estimate(Answer):
-    """What the job is expected to take, as earlier jobs of this installation have it."""
+    """Expected time and memory of the job, by earlier jobs of this installation."""
 
-    seconds: ExpectedRange | None = Field(description="of the whole job, once a worker has it; null: unknown")
+    seconds: ExpectedRange | None = Field(description="time of the whole job once a worker has it; null: unknown")
     memory_bytes: ExpectedRange | None = Field(description="peak of the trainer's memory; null: unknown")
     gpu_memory_bytes: ExpectedRange | None = Field(
         description="peak of its GPU's memory; null: unknown, or there is no GPU"
     )
-    device: str | None = Field(description="type of the device that those jobs ran on; null: unknown")
-    jobs: int = Field(description="most earlier jobs that a stage's estimate rests on; 0: nothing is known")
-    stages: list[StageCost] = Field(description="the stages that earlier jobs tell something of, in their order")
-    unknown: list[str] = Field(description="stages that no earlier job tells anything of; they are not in `seconds`")
-    summary: str = Field(description="the same in one sentence")
+    device: str | None = Field(description="type of the device on which those jobs ran; null: unknown")
+    jobs: int = Field(
+        description="largest number of earlier jobs on which a stage's estimate is based; 0: nothing is known"
+    )
+    stages: list[StageCost] = Field(description="the stages of which earlier jobs have figures, in their order")
+    unknown: list[str] = Field(description="stages without figures of earlier jobs; they are not included in `seconds`")
+    summary: str = Field(description="summary in one sentence")
 
     @classmethod
     def of(cls, database: Database, spec: ResolvedSpec, card: Mapping[str, Any]) -> "Estimate":
@@ -100,18 +102,19 @@ class Estimate(Answer):
 
 
 class DryRun(Answer):
-    """What a spec means, without a job."""
+    """Result of a dry run: the resolved spec, without a job."""
 
-    spec: Spec = Field(description="the spec with every default decided, which may be sent to POST /train as it is")
-    kind: Kind = Field(description="kind of the job that it would make")
-    children: int = Field(description="jobs that would be made below it; 0: none")
-    warnings: list[str] = Field(description="what the spec allows and is unlikely to mean")
-    decisions: list[Decision] = Field(
-        [], description="each value that the spec leaves to the recipe, and why it was chosen"
-    )
-    estimate: Estimate | None = Field(None, description="what the job is expected to take; null: nothing is trained")
+    spec: Spec = Field(description="the spec with every default filled in; it can be sent to POST /train unchanged")
+    kind: Kind = Field(description="kind of the job that would be made")
+    children: int = Field(description="number of child jobs that would be made")
+    warnings: list[str] = Field(description="settings in the spec that are allowed but probably not meant")
+    decisions: list[Decision] = Field([], description="each value that the spec leaves to the recipe, with the reason")
+    estimate: Estimate | None = Field(None, description="expected time and memory of the job; null: nothing is trained")
     budget: Budget | None = Field(
-        None, description="how long training may take, and what may be changed for that; null: nothing is trained"
+        None,
+        description=(
+            "time that the training may take, and the values that may be changed for it; null: nothing is trained"
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Figures of files: what was measured of each on a provider, and where."""
+"""Figures of files, each measured on a provider and a host."""
 
 from datetime import datetime
 from typing import Annotated
@@ -12,11 +12,11 @@ Interval95 = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class Host(Answer):
-    """What ran a measurement."""
+    """Hardware of a measurement."""
 
     device: str = Field(description="model of the CPU, or name of the GPU")
     features: list[str] = Field(
-        description="what decides there how fast fewer bits are: CPU features by Linux's names, or a GPU's compute "
+        description="features that decide the speed of fewer bits: CPU features by Linux's names, or a GPU's compute "
         "capability",
         examples=[["avx2", "avx512_vnni"]],
     )
@@ -24,80 +24,86 @@ class Host(Answer):
 
 
 class Measured(Answer):
-    """What was measured of a variant's file on one provider; figures that an earlier release did not take are null."""
+    """Figures of a variant's file on one provider; figures that an earlier release did not measure are null."""
 
     model_config = ConfigDict(extra="allow")
 
     unmeasurable: str | None = Field(
-        None, description="why the file can't be loaded or run on this provider; there are no figures then"
+        None, description="why the file can't be loaded or run on this provider; then there are no figures"
     )
     accepted: bool = Field(
         default=False,
-        description="the interval of `accuracy_drop` stays within the spec's `max_accuracy_drop` here, and the file is "
-        "faster than fp32 and than its parent beyond noise",
+        description="whether the interval of `accuracy_drop` stays within the spec's `max_accuracy_drop`, and the "
+        "file is faster than fp32 and than its parent by more than the noise",
     )
     reasons: list[str] = Field(default_factory=list, description="why it was not accepted")
     accuracy: dict[str, float | None] | None = Field(
         None, description="split → share of right answers, or of right labels, or R² of numbers"
     )
     accuracy_drop: float | None = Field(
-        None, description="accuracy lost against fp32 on the validation split; negative: won"
+        None, description="loss of accuracy against fp32 on the validation split; negative: a gain"
     )
     accuracy_drop_interval: Interval95 | None = Field(
         None,
-        description="95 % interval of that, over the same images; null for fp32, which is not compared with itself",
+        description=(
+            "95 % interval of `accuracy_drop`, over the same images; null for fp32, which is not compared with itself"
+        ),
     )
     validation_images: int | None = Field(
-        None, description="how many images the loss and its interval are of; null in figures of older versions"
+        None, description="number of images behind the loss and its interval; null in figures of older versions"
     )
     agreement: float | None = Field(
         None,
-        description="share of validation images with fp32's answer; numbers may differ by a tenth of their standard "
-        "deviation",
+        description="share of validation images with the same answer as fp32; numbers may differ by a tenth of their "
+        "standard deviation",
     )
     latency_ms: dict[str, float] | None = Field(
         None,
-        description="p50 and p95 of one image at a time, by the clock of `speedup`: on the CPU the computing thread's "
-        "own time, in which other processes don't count; on CUDA the time from call to answer. p50 is fp32's over "
-        "`speedup`, p95 as far above it as in the variant's own calls",
+        description="p50 and p95 for one image at a time, by the clock of `speedup`: on the CPU the computing "
+        "thread's own time, which excludes other processes; on CUDA the time from call to answer. p50 is "
+        "that of fp32 divided by `speedup`; p95 is above it by the same ratio as in the variant's own "
+        "calls",
     )
     throughput: dict[str, float] | None = Field(
         None,
-        description="batch size (1, 8, 32) → images per second of the same clock's time: fp32's times the median ratio "
-        "of rounds in which both took turns at that size, so that variants are comparable",
+        description="batch size (1, 8, 32) → images per second by the same clock: that of fp32 multiplied by the "
+        "median ratio of rounds in which both took turns at that size, so that variants are comparable",
     )
     speedup: float | None = Field(
         None,
-        description="against fp32: median of interleaved rounds' ratios at batch 1, on the CPU of the time that the "
-        "thread ran, so that other work there does not count",
+        description="against fp32: median ratio of interleaved rounds at batch 1; on the CPU it uses the time that "
+        "the thread ran, so other work on the host does not count",
     )
-    speedup_interval: Interval95 | None = Field(None, description="95 % interval of that")
-    parent_speedup: float | None = Field(None, description="the same against the variant that this one was made from")
-    parent_speedup_interval: Interval95 | None = Field(None, description="95 % interval of that")
-    load_ms: float | None = Field(None, description="from the file in memory to a session")
+    speedup_interval: Interval95 | None = Field(None, description="its 95 % interval")
+    parent_speedup: float | None = Field(None, description="speedup against the variant from which this one was made")
+    parent_speedup_interval: Interval95 | None = Field(None, description="its 95 % interval")
+    load_ms: float | None = Field(None, description="time from the file in memory to a session")
     peak_memory_bytes: int | None = Field(
-        None, description="most memory of a process that has loaded this file alone and run a batch of 32"
+        None, description="peak memory of a process that loaded only this file and ran a batch of 32"
     )
-    provider: str | None = Field(None, description="onnxruntime's name of the execution provider that ran it")
-    threads: int | None = Field(None, description="CPU threads that ran it")
-    host: Host | None = Field(None, description="what it ran on")
+    provider: str | None = Field(None, description="onnxruntime's name of the execution provider")
+    threads: int | None = Field(None, description="number of CPU threads")
+    host: Host | None = Field(None, description="hardware on which it ran")
     measured_at: datetime | None = Field(None, description="when")
     images: dict[str, int] | None = Field(
-        None, description="split → images that accuracies are of: all, or a random part on a host too slow for all"
+        None, description="split → number of images behind the accuracies: all, or a random part on a slow host"
     )
     rounds: dict[str, int] | None = Field(
-        None, description="batch size → rounds that speeds are of; fewer on a host too slow for more"
+        None, description="batch size → number of rounds behind the speeds; fewer on a slow host"
     )
 
 
 class Parity(Answer):
-    """A file compared with a trained net on the validation split: raw images as they are served, against torch."""
+    """Comparison of a file with the trained net on the validation split.
+
+    Raw images through the served path, against torch.
+    """
 
     images: int
     agreeing: int = Field(
-        description="images with the same class, the same labels, or the same number but for rounding"
+        description="number of images with the same class, the same labels, or the same number except for rounding"
     )
     share: float = Field(description="agreeing / images")
     max_difference: float | None = Field(
-        description="largest difference of any probability, or number; null: one of them is no number"
+        description="largest difference of any probability or number; null: one of them is NaN"
     )

@@ -1,4 +1,4 @@
-"""Answers about models, their versions and aliases; `variant_answers` has their files."""
+"""Answers about models, their versions and aliases; `variants` has their files."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -13,47 +13,47 @@ from service.answers.variants import Variant
 
 
 class InputTaken(Answer):
-    """Images that a version takes; `POST /predict` decodes and scales any image so."""
+    """Image input of a version; `POST /predict` decodes and scales every image to it."""
 
     size: int = Field(description="side, in pixels")
     channels: Literal[1, 3, 4]
     fit: Literal["crop", "stretch"]
     white_level: int | None = Field(
-        None, description="value that is white in images of 16 bits; null, or not there: 65535"
+        None, description="value that is white in images with 16 bits; null or missing: 65535"
     )
 
 
 class Version(Answer):
-    """What one job has made: a model's version with its variants."""
+    """The result of one job: a model's version with its variants."""
 
     id: str
     model: str
     version: int
     job: str
-    dataset: str | None = Field(description="what it was trained on; null: its task has no data")
+    dataset: str | None = Field(description="the dataset on which it was trained; null: its task has no data")
     created_at: datetime
     default_variant: str = Field(
-        description="answers on the host that made it when no variant is named; once CPU and CUDA have had the same "
-        "default, it is what answers on a CPU"
+        description="variant that answers on the host that made it if none is named; once CPU and CUDA have had the "
+        "same default, it is the one for a CPU"
     )
     defaults: dict[str, str] = Field(
-        description="provider (cpu, cuda) → variant that answers there when none is named; on a provider that is not "
-        "here, fp32"
+        description="provider (cpu, cuda) → variant that answers there if none is named; fp32 on a provider that is "
+        "not listed"
     )
-    not_made: dict[str, str] = Field(description="variant that was asked for → why it could not be made")
-    warnings: list[str] = Field(description="what is likely to be wrong with the model, and what to do")
-    compressed_from: str | None = Field(
-        description="`name:version` whose trained weights were compressed; null: it was trained"
-    )
+    not_made: dict[str, str] = Field(description="requested variant → why it could not be made")
+    warnings: list[str] = Field(description="probable problems of the model, and what to do")
+    compressed_from: str | None = Field(description="`name:version` of the compressed version; null: it was trained")
     weights: str | None = Field(
-        description="SHA-256 of the trained weights: what `backbone.weights: name:version` starts from; null: not kept"
+        description=(
+            "SHA-256 of the trained weights, from which `backbone.weights: name:version` starts; null: not kept"
+        )
     )
     task: Task
-    labels: list[str] = Field(description="names of the classes or labels; none for numbers")
-    input: Annotated[dict[str, Any], ShapeOf(InputTaken)] = Field(description="images that it takes")
+    labels: list[str] = Field(description="names of the classes or labels; empty for numbers")
+    input: Annotated[dict[str, Any], ShapeOf(InputTaken)] = Field(description="its image input")
     metrics: Annotated[dict[str, Any], ShapeOf(dict[str, Figures])] = Field(description="split → measured figures")
     variants: list[Variant]
-    description: str | None = Field(description="what its owner has written about it")
+    description: str | None = Field(description="description by its owner")
     tags: list[str]
 
     @classmethod
@@ -101,34 +101,36 @@ class VersionSummary(Answer):
     job: str
     created_at: datetime
     default_variant: str
-    description: str | None = Field(description="what its owner has written about it")
+    description: str | None = Field(description="description by its owner")
     tags: list[str]
 
 
 class AliasTarget(BaseModel):
-    """Where an alias points."""
+    """Target of an alias."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": {"version": 3}})
 
     version: int = Field(ge=1, le=999_999_999, description="number of the version")
-    variant: str | None = Field(None, max_length=60, description="one of its variants; null: the version's default")
+    variant: str | None = Field(
+        None, max_length=60, description="name of one of its variants; null: the version's default"
+    )
 
 
 class Alias(Answer):
-    """A name that points at a version, or at one variant of it."""
+    """A name for a version, or for one of its variants."""
 
     version: int
     variant: str | None
 
 
 class Model(Answer):
-    """A name with its versions and aliases."""
+    """A model with its versions and aliases."""
 
     name: str
     created_at: datetime
     versions: list[VersionSummary] = Field(description="newest first")
     aliases: dict[str, Alias]
-    description: str | None = Field(description="what its owner has written about it")
+    description: str | None = Field(description="description by its owner")
     tags: list[str]
 
     @classmethod
@@ -158,4 +160,4 @@ class ModelList(Answer):
     """A page of models, by name."""
 
     items: list[Model]
-    next: str | None = Field(description="cursor of the next page; null: this is the last")
+    next: str | None = Field(description="cursor of the next page; null: this is the last page")

@@ -28,7 +28,7 @@ Changes = Annotated[dict[str, Any], Field(title="Changes")]
 
 
 class TakenUp(Answer):
-    """The version that a compressing or a measuring job takes up."""
+    """The version that a job compresses or measures."""
 
     model: str
     version: int
@@ -38,29 +38,31 @@ Parameters = Annotated[dict[str, Any], ShapeOf(reduce(operator.or_, (TakenUp, *r
 
 
 class Best(Answer):
-    """The trial that a search has chosen."""
+    """The winning trial of a search."""
 
     number: int
     job: str
     parameters: Changes = Field(description="dotted path → value")
-    value: float = Field(description="the watched figure on the validation split: the best of many, so optimistic")
+    value: float = Field(
+        description="the monitored figure on the validation split; as the best of many it is optimistic"
+    )
 
 
 class Gain(Answer):
-    """How much better the winner answers unseen images than the spec as it stood (trial 0)."""
+    """Gain of the winner over the original spec (trial 0) on unseen images."""
 
     split: Literal["test"]
     images: int
     metric: str = Field(examples=["accuracy"])
-    baseline: float = Field(description="the figure of trial 0")
-    best: float = Field(description="the figure of the winning trial")
-    gain: float = Field(description="the difference per image; above 0 the winner is better")
+    baseline: float = Field(description="figure of trial 0")
+    best: float = Field(description="figure of the winning trial")
+    gain: float = Field(description="difference per image; if it is above 0, the winner is better")
     low: float = Field(description="lower end of the gain's 95 % interval (bootstrap over images)")
     high: float = Field(description="upper end of the gain's 95 % interval")
     test: Literal["mcnemar_exact", "wilcoxon_signed_rank"] = Field(description="paired test on the same images")
     p_value: float
-    only_best_right: int | None = Field(None, description="images that the winner alone has right")
-    only_baseline_right: int | None = Field(None, description="images that trial 0 alone has right")
+    only_best_right: int | None = Field(None, description="number of images that only the winner answers correctly")
+    only_baseline_right: int | None = Field(None, description="number of images that only trial 0 answers correctly")
 
 
 class Run(Answer):
@@ -85,11 +87,11 @@ class Spread(Answer):
 
 
 class Standing(Answer):
-    """How a variant stood on a provider; its card has every figure."""
+    """Summary of a variant on a provider; its card has every figure."""
 
     accuracy: dict[str, float | None] | None = Field(None, description="split → share of right answers, or R²")
     accuracy_drop: float | None = None
-    latency_ms: dict[str, float] | None = Field(None, description="p50 and p95 of one image at a time")
+    latency_ms: dict[str, float] | None = Field(None, description="p50 and p95 for one image at a time")
     speedup: float | None = None
     accepted: bool | None = None
     reasons: list[str] | None = None
@@ -101,45 +103,49 @@ class Remeasured(Answer):
 
     variant: str
     provider: Literal["cpu", "cuda"]
-    before: Standing | None = Field(description="null: it had not been measured there")
+    before: Standing | None = Field(description="null: it had not been measured there before")
     after: Standing
 
 
 class Defaults(Answer):
-    """provider → the variant that answers there when none is named."""
+    """provider → the variant that answers there if none is named."""
 
     before: dict[str, str]
     after: dict[str, str]
 
 
 class Outcome(Answer):
-    """What a finished job has published and found; what its kind of job does not find is left out."""
+    """Result of a finished job; fields that its kind of job does not have are left out."""
 
     model_config = ConfigDict(extra="allow")
 
     model: str | None = Field(
-        None, description="model that a version was added to, or measured again of; null: the job publishes nothing"
+        None,
+        description=(
+            "model to which a version was added, or whose version was measured again; null: the job publishes nothing"
+        ),
     )
     version: int | None = None
-    measured: list[Remeasured] | None = Field(None, description="of a measuring job: what it has replaced")
-    defaults: Defaults | None = Field(None, description="of a measuring job: what answers by default")
-    value: float | None = Field(None, description="of a child: the watched figure, at its best epoch")
-    metrics: Metrics | None = Field(None, description="of a child: split → figures")
-    pruned: bool = Field(default=False, description="of a trial: it was stopped early")
-    epochs: int | None = Field(None, description="of a child: epochs that it was trained for")
-    best_epoch: int | None = Field(None, description="of a child: the epoch whose weights were kept, from 1")
-    precision: str | None = Field(None, description="of a child: precision that it was trained at")
-    batch_size: int | None = Field(None, description="of a child: images in a batch")
-    winner: str | None = Field(None, description="of a search: how the winner is trained for publishing")
-    monitor: str | None = Field(None, description="of a parent: the figure that was watched")
-    best: Best | None = Field(None, description="of a search: the winner")
-    gain: Gain | None = Field(None, description="of a search: the winner's gain over the spec as it stood")
-    trials: list[Run] | None = Field(None, description="of a search: its trials")
-    runs: list[Run] | None = Field(None, description="of folds and repeats: the runs")
+    measured: list[Remeasured] | None = Field(None, description="for a measuring job: the figures that it replaced")
+    defaults: Defaults | None = Field(None, description="for a measuring job: the variants that answer by default")
+    value: float | None = Field(None, description="for a child: the monitored figure at its best epoch")
+    metrics: Metrics | None = Field(None, description="for a child: split → figures")
+    pruned: bool = Field(default=False, description="for a trial: whether it was stopped early")
+    epochs: int | None = Field(None, description="for a child: number of trained epochs")
+    best_epoch: int | None = Field(None, description="for a child: the epoch whose weights were kept, from 1")
+    precision: str | None = Field(None, description="for a child: precision of its training")
+    batch_size: int | None = Field(None, description="for a child: images per batch")
+    winner: str | None = Field(None, description="for a search: how the winner is trained for publishing")
+    monitor: str | None = Field(None, description="for a parent: the monitored figure")
+    best: Best | None = Field(None, description="for a search: the winner")
+    gain: Gain | None = Field(None, description="for a search: the winner's gain over the original spec")
+    trials: list[Run] | None = Field(None, description="for a search: its trials")
+    runs: list[Run] | None = Field(None, description="for folds and repeats: the runs")
     summary: dict[str, dict[str, Spread]] | None = Field(
-        None, description="of folds and repeats: split → figure → spread; `held_out` is the part that a fold held out"
+        None,
+        description="for folds and repeats: split → figure → spread; `held_out` is the part that a fold held out",
     )
-    notes: list[str] = Field(default_factory=list, description="how sure the findings are, and what limits them")
+    notes: list[str] = Field(default_factory=list, description="how certain the findings are, and their limits")
 
     @model_serializer(mode="wrap")
     def _found(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -147,9 +153,9 @@ class Outcome(Answer):
 
 
 class Children(Answer):
-    """How many children a parent has, by state."""
+    """Number of a parent's children by state."""
 
-    planned: int = Field(description="all that it will have")
+    planned: int = Field(description="all children that it will have")
     queued: int = 0
     running: int = 0
     succeeded: int = 0
@@ -160,14 +166,14 @@ class Children(Answer):
 class Trial(Answer):
     """A child of a search, a cross-validation or a repetition."""
 
-    number: int = Field(description="among its siblings, from 0; trial 0 is the spec as it stands")
+    number: int = Field(description="number among its siblings, from 0; trial 0 is the original spec")
     job: str
     kind: Kind
     state: ChildState
-    parameters: Changes | None = Field(description="what differs from the parent's spec: dotted path → value")
-    value: float | None = Field(description="the watched figure on the validation split, at its best epoch")
-    pruned: bool = Field(description="it was stopped early")
-    epochs: int | None = Field(description="epochs that it was trained for")
+    parameters: Changes | None = Field(description="differences from the parent's spec: dotted path → value")
+    value: float | None = Field(description="the monitored figure on the validation split at its best epoch")
+    pruned: bool = Field(description="whether it was stopped early")
+    epochs: int | None = Field(description="number of trained epochs")
     metrics: Metrics | None = Field(description="split → figures")
     problem: str | None = Field(description="why it failed")
 
@@ -196,4 +202,4 @@ class TrialList(Answer):
     """A page of a parent's children, by number."""
 
     items: list[Trial]
-    next: str | None = Field(description="cursor of the next page; null on the last one")
+    next: str | None = Field(description="cursor of the next page; null: this is the last page")

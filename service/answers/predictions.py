@@ -31,8 +31,8 @@ class PredictRequest(BaseModel):
         None,
         ge=1,
         le=10_000,
-        description=f"classes or labels to name per {rooms.example()}, cut to as many as there are; null: 5 classes, "
-        "or all labels. A model that answers numbers has none to name",
+        description=f"number of classes or labels to list per {rooms.example()}, at most as many as there are; null: "
+        "5 classes, or all labels. A model of numbers ignores it",
     )
 
 
@@ -44,7 +44,7 @@ class Ranked(Answer):
 
 
 class Prediction(Answer):
-    """Answer of a model of classes for one example."""
+    """Prediction of a model of classes for one example."""
 
     label: str = Field(description="the likeliest class")
     probability: float
@@ -52,20 +52,20 @@ class Prediction(Answer):
 
 
 class LabelsPrediction(Answer):
-    """Answer of a model of labels for one example; the probabilities are of each label by itself."""
+    """Prediction of a model of labels for one example; each label has a probability of its own."""
 
-    labels: list[str] = Field(description="every label with a probability of 0.5 or more, likeliest first; maybe none")
+    labels: list[str] = Field(description="every label with a probability of 0.5 or more, likeliest first; maybe empty")
     top: list[Ranked] = Field(description="all labels, or the `top_k` likeliest, likeliest first")
 
 
 class ValuePrediction(Answer):
-    """Answer of a model of numbers for one example."""
+    """Prediction of a model of numbers for one example."""
 
     value: float = Field(description="in the unit of the dataset's values")
 
 
 class Predictions(Answer):
-    """Answers of a model for each input, in their order, and the file of it that answered."""
+    """Predictions of a model for each input, in the order of the inputs, and the file that answered."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -84,5 +84,5 @@ class Predictions(Answer):
     model: str
     version: int
     variant: str
-    provider: str = Field(description="execution provider that ran it")
+    provider: str = Field(description="execution provider that ran the file")
     predictions: list[Prediction | LabelsPrediction | ValuePrediction]

@@ -1,10 +1,10 @@
-"""Answers of a connection itself: no route ever saw the request, and the connection ends with them.
+"""Refusals by the connection itself: no route sees the request, and the connection is closed.
 
 ConnectionRefusal
-├── HeadersTooLarge     431  the head, or what surrounds the chunks of a body, is over its limits
+├── HeadersTooLarge     431  the head, or the parts around the chunks of a body, are over the limits
 ├── UrlTooLong          414
-├── RequestTimeout      408  half a request came, and then nothing
-├── UnknownTransferCoding  501  the body is coded for its way in another form than in chunks
+├── RequestTimeout      408  half a request came, and then nothing more
+├── UnknownTransferCoding  501  the body has a transfer coding other than chunked
 └── MalformedHttp       400  it is not HTTP/1.1
 """
 
@@ -22,7 +22,7 @@ MOST_URL_BYTES = 8 << 10
 
 
 class ConnectionRefusal(EspalierError):
-    """The connection ends with this answer; no route ever saw the request."""
+    """The connection ends with this answer; no route sees the request."""
 
     status = 400
     code = "malformed_request"
@@ -42,11 +42,11 @@ class ConnectionRefusal(EspalierError):
 
 
 class MalformedHttp(ConnectionRefusal):
-    """It is not HTTP/1.1."""
+    """The request is not HTTP/1.1."""
 
 
 class HeadersTooLarge(ConnectionRefusal):
-    """The head, or what surrounds the chunks of a body, is over its limits."""
+    """The head, or the parts around the chunks of a body, are over the limits."""
 
     status = 431
     code = "headers_too_large"
@@ -54,8 +54,8 @@ class HeadersTooLarge(ConnectionRefusal):
 
     def __init__(self) -> None:
         super().__init__(
-            f"a request may have {MOST_HEADERS} headers of {MOST_HEAD_BYTES} bytes together, its line included, and "
-            "trailers and extensions of chunks within the same limits; send fewer or shorter ones"
+            f"a request may have {MOST_HEADERS} headers with {MOST_HEAD_BYTES} bytes together, including its first "
+            "line; trailers and extensions of chunks have the same limits; send fewer or shorter ones"
         )
 
 
@@ -67,22 +67,22 @@ class UrlTooLong(ConnectionRefusal):
     title = "URL too long"
 
     def __init__(self) -> None:
-        super().__init__(f"a URL may have {MOST_URL_BYTES} bytes; send what is long in the body")
+        super().__init__(f"a URL may have {MOST_URL_BYTES} bytes; send long values in the body")
 
 
 class UnknownTransferCoding(ConnectionRefusal):
-    """The body is coded for its way in another form than in chunks."""
+    """The body has a transfer coding other than chunked."""
 
     status = 501
     code = "transfer_coding_unknown"
     title = "The transfer coding is not read"
 
     def __init__(self) -> None:
-        super().__init__("Transfer-Encoding may be `chunked` alone; a compressed body comes with Content-Encoding")
+        super().__init__("Transfer-Encoding must be `chunked`; a compressed body needs Content-Encoding")
 
 
 class RequestTimeout(ConnectionRefusal):
-    """Half a request came, and then nothing."""
+    """Half a request came, and then nothing more."""
 
     status = 408
     code = "request_timeout"

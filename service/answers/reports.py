@@ -1,4 +1,4 @@
-"""Reports of jobs: the figures of each split, with their intervals and what they rest on."""
+"""Reports of jobs: the figures of each split, with their intervals."""
 
 from pydantic import ConfigDict, Field
 
@@ -12,23 +12,23 @@ class Interval(Answer):
 
     low: float
     high: float
-    samples: int = Field(description="resamples that it rests on")
+    samples: int = Field(description="number of resamples")
 
 
 class ReliabilityBin(Answer):
-    """Answers of about one confidence."""
+    """One bin of confidence."""
 
     model_config = ConfigDict(populate_by_name=True)
 
-    from_: float = Field(alias="from", description="confidence above this")
-    to: float = Field(description="up to this")
+    from_: float = Field(alias="from", description="lower end of the bin, excluded")
+    to: float = Field(description="upper end of the bin, included")
     count: int = Field(description="answers in the bin")
-    confidence: float | None = Field(description="their mean confidence; null: there are none")
-    accuracy: float | None = Field(description="the share of them that is right; null: there are none")
+    confidence: float | None = Field(description="their mean confidence; null: the bin is empty")
+    accuracy: float | None = Field(description="share of right answers; null: the bin is empty")
 
 
 class ClassFigures(Answer):
-    """What was measured of one class, or one label; null: `undefined` says why."""
+    """Figures of one class or one label; null: `undefined` has the reason."""
 
     label: str
     precision: float | None
@@ -36,12 +36,12 @@ class ClassFigures(Answer):
     f1: float | None
     roc_auc: float | None = Field(description="area under the ROC curve, this class against the rest")
     average_precision: float | None
-    support: int = Field(description="images of the class")
+    support: int = Field(description="number of images of the class")
     undefined: str | None = Field(description="why there are no figures")
 
 
 class BeforeScaling(Answer):
-    """What calibration was without the temperature."""
+    """Calibration without the temperature."""
 
     loss: float | None
     expected_calibration_error: float | None
@@ -49,33 +49,33 @@ class BeforeScaling(Answer):
 
 
 class Averaged(Answer):
-    """What averaging over changed copies of each image would give."""
+    """Effect of averaging over changed copies of each image."""
 
     views: int
     figures: dict[str, float | None]
-    gain: dict[str, float] = Field(description="figure → that of the averages less that of single answers")
+    gain: dict[str, float] = Field(description="figure → difference of the averaged answers to single answers")
 
 
 class Mistake(Answer):
-    """A wrong answer of a model of classes or labels, with the file that it was given."""
+    """A wrong answer for a model of classes or labels, with its file."""
 
     file: str = Field(description="path in the archive that was uploaded")
-    label: str = Field(description="the true class, or the label that was asked about")
-    answer: str = Field(description="the class that was answered; of a label `yes` or `no`")
+    label: str = Field(description="the true class, or the label in question")
+    answer: str = Field(description="the predicted class; for a label `yes` or `no`")
     confidence: float
 
 
 class ValueMistake(Answer):
-    """An answer of a model of numbers that is far off."""
+    """A large error of a model of numbers."""
 
     file: str = Field(description="path in the archive that was uploaded")
     true: float
     answer: float
-    error: float = Field(description="answer less true")
+    error: float = Field(description="predicted minus true value")
 
 
 class Confusion(Answer):
-    """Two classes of which one was answered for the other."""
+    """Two classes that were confused."""
 
     label: str = Field(description="the true class")
     answer: str
@@ -83,7 +83,7 @@ class Confusion(Answer):
 
 
 class Figures(Answer):
-    """Figures of one split: those of classes, of labels or of numbers. A null has its reason in `undefined`."""
+    """Figures of one split, for classes, labels or numbers. The reason for a null is in `undefined`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -91,7 +91,7 @@ class Figures(Answer):
     accuracy: float | None = Field(None, description="share of right answers, or of right labels")
     balanced_accuracy: float | None = Field(None, description="mean recall of the classes")
     top5_accuracy: float | None = None
-    exact_match: float | None = Field(None, description="of labels: share of images with all labels right")
+    exact_match: float | None = Field(None, description="for labels: share of images with all labels right")
     loss: float | None = None
     precision_macro: float | None = None
     precision_micro: float | None = None
@@ -106,24 +106,25 @@ class Figures(Answer):
     average_precision_macro: float | None = None
     mean_average_precision: float | None = None
     expected_calibration_error: float | None = None
-    r2: float | None = Field(None, description="of numbers: share of their variance that is explained")
-    mae: float | None = Field(None, description="of numbers: mean absolute error")
-    rmse: float | None = Field(None, description="of numbers: root of the mean squared error")
+    r2: float | None = Field(None, description="for numbers: explained share of their variance")
+    mae: float | None = Field(None, description="for numbers: mean absolute error")
+    rmse: float | None = Field(None, description="for numbers: root of the mean squared error")
     median_absolute_error: float | None = None
     intervals: dict[str, Interval] = Field({}, description="figure → 95 % interval")
     undefined: dict[str, str] = Field({}, description="figure → why it is null")
     test_time_augmentation: Averaged | None = None
-    per_class: list[ClassFigures] | None = Field(None, description="of classes and labels")
+    per_class: list[ClassFigures] | None = Field(None, description="for classes and labels")
     confusion_matrix: list[list[int]] | None = Field(
-        None, description="row: the true class, column: the answer; null: labels, numbers, or over 200 classes"
+        None,
+        description="row: the true class, column: the predicted class; null: labels, numbers, or over 200 classes",
     )
 
 
 class SplitReport(Figures):
-    """Everything that was measured on one split."""
+    """All figures of one split."""
 
     images: int
-    headline: list[str] = Field(description="names of the figures that sum the split up; they stand beside this")
+    headline: list[str] = Field(description="names of the summary figures, which are fields beside this one")
     mistakes: list[Mistake | ValueMistake] = Field(description="the most confident mistakes, or the largest errors")
     confusions: list[Confusion] | None = Field(None, description="the most frequent confusions")
     reliability: list[ReliabilityBin] | None = Field(None, description="after temperature scaling")
@@ -138,11 +139,11 @@ class PictureTold(Answer):
 
     name: str = Field(examples=["test-confusion.svg"], description="for GET /jobs/{id}/report/pictures/{name}")
     title: str
-    text: str = Field(description="what it shows, in words")
+    text: str = Field(description="description of its content")
 
 
 class JobReport(Answer):
-    """Everything that was measured on the fp32 file that a job has made."""
+    """All figures of a job's fp32 file."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -153,16 +154,16 @@ class JobReport(Answer):
     backbone: str
     dataset: str
     classes: list[str]
-    monitor: str = Field("val_accuracy", description="figure of the history that picked the best epoch")
+    monitor: str = Field("val_accuracy", description="figure that picked the best epoch")
     best_epoch: int | None
     temperature: Temperature | None = Field(description="null: numbers, or not asked for")
     notes: list[str] = Field(description="how to read the figures")
-    splits: dict[str, SplitReport] = Field(description="val and test; a split without images is left out")
+    splits: dict[str, SplitReport] = Field(description="val and test; a split without images is missing")
     history: list[dict[str, float | None]] = Field(description="one row per epoch")
     forms: dict[str, VariantCard] = Field(
-        description="variant → its card: how it was made, and what was measured on its file by provider"
+        description="variant → its card: how it was made, and its figures by provider"
     )
-    defaults: dict[str, str] = Field({}, description="provider → the variant that it serves by default")
-    not_made: dict[str, str] = Field({}, description="variant that was asked for → why it could not be made")
-    warnings: list[str] = Field([], description="what is likely to be wrong with the model, and what to do")
+    defaults: dict[str, str] = Field({}, description="provider → its default variant")
+    not_made: dict[str, str] = Field({}, description="requested variant → why it could not be made")
+    warnings: list[str] = Field([], description="probable problems of the model, and what to do")
     pictures: list[PictureTold]

@@ -1,4 +1,4 @@
-"""Stored files as answers, whole or in the parts that `Range` asks for (RFC 9110, section 14)."""
+"""Stored files as answers, whole or in the parts of a `Range` (RFC 9110, section 14)."""
 
 import os
 import re
@@ -20,11 +20,11 @@ RANGE = re.compile(r"(?P<first>[0-9]+)-(?P<last>[0-9]*)|-(?P<suffix>[0-9]+)")
 
 
 class RangeOutside(EspalierError):
-    """The part of the file that was asked for does not exist."""
+    """The requested part of the file does not exist."""
 
     status = 416
     code = "range_not_satisfiable"
-    title = "Not that much in the file"
+    title = "The file is shorter than the requested range"
 
     def __init__(self, detail: str, *, size_bytes: int) -> None:
         super().__init__(detail)
@@ -38,7 +38,7 @@ class StoredFile(FileResponse):
         super().__init__(path, stat_result=os.stat(path), **response)  # noqa: PTH116  a Path or not
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file, or its parts, or that the client has it already.
+        """Send the file, or its parts, or the answer that the client already has it.
 
         Raises:
             RangeOutside: if it has none of them.
@@ -58,14 +58,14 @@ class StoredFile(FileResponse):
         await super().__call__({**scope, "headers": kept}, receive, send)
 
     def _is_still(self, if_range: str | None) -> bool:
-        """Return whether the file is the one of which the client has a part."""
+        """Return whether the client has a part of this very file."""
         assert self.stat_result is not None
         modified = formatdate(self.stat_result.st_mtime, usegmt=True)
         return if_range is None or if_range in {self.headers["etag"], modified}
 
 
 def is_named(if_none_match: str, etag: str) -> bool:
-    """Tell whether an `If-None-Match` header names an entity tag, weak or not (RFC 9110, section 13.1.2)."""
+    """Return whether an `If-None-Match` header names an entity tag, weak or not (RFC 9110, section 13.1.2)."""
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return etag.removeprefix("W/") in tags or "*" in tags
 
@@ -85,9 +85,9 @@ def attachment(file_name: str, *, kind: Literal["attachment", "inline"] = "attac
 
 
 def satisfiable(given: str, *, size_bytes: int) -> str | None:
-    """Return the ranges of a `Range` that the file has, all with both ends; None: it is to be ignored.
+    """Return the ranges of a `Range` that the file has, all with both ends; None if it must be ignored.
 
-    Ignored is what is no list of ranges of bytes, and what asks for more than MOST_RANGES.
+    A header is ignored if it is no list of ranges of bytes, or asks for more than MOST_RANGES.
 
     Raises:
         RangeOutside: if the file has none of the ranges.

@@ -1,4 +1,4 @@
-"""what calls about users' files of weights answer."""
+"""Answers about users' files of weights."""
 
 from datetime import UTC, datetime
 
@@ -9,15 +9,15 @@ from service.answers.answer import Answer
 
 
 class Weights(Answer):
-    """A safetensors file to start from."""
+    """A safetensors file with initial weights."""
 
-    id: str = Field(examples=["wt_01hzx3v7k2m4n6p8q0r2s4"], description="what `backbone.weights` names")
+    id: str = Field(examples=["wt_01hzx3v7k2m4n6p8q0r2s4"], description="id for `backbone.weights`")
     name: str
     sha256: str
     size_bytes: int
     tensors: int
-    parameters: int = Field(description="numbers in all tensors")
-    dtypes: dict[str, int] = Field(description="type → tensors, as safetensors names them")
+    parameters: int = Field(description="number of parameters in all tensors")
+    dtypes: dict[str, int] = Field(description="type, as safetensors names it → number of tensors")
     created_at: datetime
 
     @classmethod
@@ -34,11 +34,11 @@ class Weights(Answer):
 
 
 class UploadedWeights(Weights):
-    """What an upload has become: a new file, or the earlier one that has the same bytes."""
+    """Result of an upload: a new file, or the existing one with the same bytes."""
 
     note: str = Field(
         "",
-        description="in plain words, that the same bytes were there under another name; left out: they were not",
+        description="a sentence that the same bytes are already stored under another name; left out for new bytes",
     )
 
     @classmethod
@@ -58,4 +58,4 @@ class WeightsList(Answer):
     """A page of files of weights, newest first."""
 
     items: list[Weights]
-    next: str | None = Field(description="cursor of the next page; null: this is the last")
+    next: str | None = Field(description="cursor of the next page; null: this is the last page")

@@ -86,7 +86,7 @@ def logs(
     context: typer.Context,
     job: JobId,
     attempt: Annotated[int | None, typer.Option(min=1, help="only lines of this attempt")] = None,
-    level: Annotated[Level, typer.Option(help="only lines of this level, and worse")] = Level.INFO,
+    level: Annotated[Level, typer.Option(help="only lines of this level or a more severe one")] = Level.INFO,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="print lines as they come, to the end")] = False,
 ) -> None:

@@ -76,7 +76,7 @@ app.command("predict")(predicting.predict)
 app.add_typer(jobs.app, name="jobs", help="Look at jobs, follow them, cancel them.")
 app.add_typer(models.app, name="models", help="Look at models, download them, name them.")
 app.add_typer(datasets.app, name="datasets", help="Upload datasets and look at them.")
-app.add_typer(weights.app, name="weights", help="Upload weights to start from.")
+app.add_typer(weights.app, name="weights", help="Upload initial weights.")
 
 if __name__ == "__main__":
     app()

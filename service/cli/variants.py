@@ -17,7 +17,7 @@ TELLING = ("ratio", "target_speedup", "n", "m", "calibration", "layers", "block_
 ACCURACY = ("variant", "on", "made by", "val", "test", "drop", "95 % interval", "agrees", "accepted")
 FAST = ("ms p50", "p95", "speedup", "95 %", "img/s at 1", "at 8", "at 32")
 SPEED = ("variant", "on", *FAST, "ms load", "MB file", "packed", "memory")
-SIZE_ONLY = "made for size, not for speed"
+SIZE_ONLY = "whether it saves size only"
 
 
 def version_card(version: Document) -> RenderableType:

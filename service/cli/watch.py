@@ -33,7 +33,7 @@ NOT_FACTS = ("event", "fraction", "phase_fraction", "phase", "children", "ended"
 
 
 def watch(client: Client, job_id: str, *, console: Console, meanwhile: Callable[[], None] = lambda: None) -> Document:
-    """Follow a job to its end, showing how far it is; return the ended job."""
+    """Follow a job to its end, showing progress; return the ended job."""
     columns = (
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description}"),

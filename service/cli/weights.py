@@ -28,7 +28,7 @@ def add(
     file: Annotated[Path, typer.Argument(help="a safetensors file")],
     name: Annotated[str | None, typer.Option(help="a name for people; else the file's")] = None,
 ) -> None:
-    """Upload weights to start from; a spec names them by their id, as in `"backbone": {"weights": "wt_…"}`."""
+    """Upload initial weights; a spec names them by their id, as in `"backbone": {"weights": "wt_…"}`."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)

@@ -1,7 +1,7 @@
-"""Request bodies: read up to a cap, parsed strictly, checked against a model with pointers into what was given.
+"""Request bodies: read up to a limit, parsed strictly, and validated with pointers into the given document.
 
-A body in memory counts against the process's limit from its first byte on, by its Content-Length where it has one; so
-it must also keep a pace.
+A body in memory counts against the process's limit from its first byte on, with its Content-Length if it has one.
+Therefore it must also keep a minimum speed.
 
 BodyTooLarge 413 · BodyTooSlow 408 · WrongContentType 415 · InvalidBody 422
 """
@@ -27,25 +27,25 @@ from service.requests.strict_json import parse
 
 GRACE_S = 30.0
 LEAST_BYTES_PER_S = 16 << 10
-"""The pace of a body after GRACE_S: slower than any connection that is still in use."""
+"""Minimum speed of a body after GRACE_S: slower than any connection that is still in use."""
 LARGE_BYTES = 256 << 10
-"""Bytes from which on a body is put together and parsed in a thread."""
+"""Number of bytes from which a body is joined and parsed in a thread."""
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class BodyTooLarge(TooLarge):
-    """The body is over its cap."""
+    """The body is over its limit."""
 
     code = "body_too_large"
 
 
 class BodyTooSlow(EspalierError):
-    """The body comes so slowly that it would hold its place for hours."""
+    """The body arrives so slowly that it would block its place for hours."""
 
     status = 408
     code = "body_too_slow"
-    title = "The body came too slowly"
+    title = "The body arrived too slowly"
 
 
 class WrongContentType(UnsupportedType):
@@ -53,7 +53,7 @@ class WrongContentType(UnsupportedType):
 
 
 class InvalidBody(Invalid):
-    """The body is JSON, and not what this call takes; `errors` says where."""
+    """The body is JSON that this call does not accept; `errors` has the places."""
 
     code = "invalid_body"
     title = "The body can't be used"
@@ -79,14 +79,14 @@ async def read(request: Request, *, max_bytes: int) -> bytes:
 
 
 async def joined(parts: list[bytes]) -> bytes:
-    """Return the parts of a body as one; many of them in a thread, where that holds nobody up."""
+    """Return the joined parts of a body; a large body is joined in a thread, so that no other request waits."""
     if len(parts) == 1:
         return parts[0]
     return await run_in_threadpool(b"".join, parts) if sum(map(len, parts)) > LARGE_BYTES else b"".join(parts)
 
 
 async def parsed(request: Request, body: bytes) -> Any:  # noqa: ANN401  any JSON
-    """Return what `strict_json.parse` finds in a body; a large one is parsed in one of a few threads.
+    """Return the result of `strict_json.parse` for a body; a large body is parsed in one of a few threads.
 
     Raises:
         MalformedRequest: as that does.
@@ -98,12 +98,12 @@ async def parsed(request: Request, body: bytes) -> Any:  # noqa: ANN401  any JSO
 
 
 async def chunks(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
-    """Yield the body as it comes, for a caller that keeps all of it in memory.
+    """Yield the body as it arrives, for a caller that keeps all of it in memory.
 
     Raises:
-        BodyTooLarge: as soon as more came than `max_bytes`, whatever Content-Length said.
-        BodyTooSlow: if it falls behind the least pace.
-        TooManyBodies: if this process holds as many bytes of bodies as it may.
+        BodyTooLarge: as soon as more than `max_bytes` arrived, whatever Content-Length is.
+        BodyTooSlow: if it is slower than the minimum speed.
+        TooManyBodies: if this process already holds its limit of bytes of bodies.
     """
     bodies, loop = context_of(request).bodies, asyncio.get_running_loop()
     held_bytes = check_length(request, max_bytes=max_bytes)
@@ -133,13 +133,13 @@ async def _received_in_time(request: Request, size_bytes: int, *, started_s: flo
             return await request.receive()
     except TimeoutError as error:
         raise BodyTooSlow(
-            f"after {size_bytes} bytes the rest of the body came at less than {LEAST_BYTES_PER_S} bytes a second; "
-            "send it faster, or send less at once"
+            f"after {size_bytes} bytes the rest of the body arrived at less than {LEAST_BYTES_PER_S} bytes per "
+            "second; send it faster, or send less at once"
         ) from error
 
 
 def check_length(request: Request, *, max_bytes: int) -> int:
-    """Return the body's Content-Length, 0 without one; refuse one over the cap, before any of it is read."""
+    """Return the body's Content-Length, 0 without one; refuse one over the limit before any of it is read."""
     declared = request.headers.get("content-length", "")
     if not declared.isascii() or not declared.isdigit():
         return 0
@@ -150,15 +150,15 @@ def check_length(request: Request, *, max_bytes: int) -> int:
 
 
 def too_large(max_bytes: int) -> BodyTooLarge:
-    """Return the error for a body over its cap."""
-    return BodyTooLarge(f"the body is larger than the {max_bytes} bytes that may come; send less")
+    """Return the error for a body over its limit."""
+    return BodyTooLarge(f"the body is larger than the allowed {max_bytes} bytes; send less")
 
 
 async def read_json(request: Request, *, max_bytes: int, types: Sequence[str] = ("application/json",)) -> bytes:
-    """Return the body of a call that takes JSON alone, under one of the media types.
+    """Return the body of a call that takes only JSON, with one of the media types.
 
     Raises:
-        WrongContentType: if it says that it is something else.
+        WrongContentType: if it has another content type.
         BodyTooLarge: as `read` does.
     """
     given = content_type(request)
@@ -168,10 +168,10 @@ async def read_json(request: Request, *, max_bytes: int, types: Sequence[str] = 
 
 
 async def read_optional_json(request: Request, *, max_bytes: int) -> bytes:
-    """Return the body of a call that takes JSON or nothing; nothing needs no content type.
+    """Return the body of a call that takes JSON or no body; no body needs no content type.
 
     Raises:
-        WrongContentType: if something came that does not say that it is JSON.
+        WrongContentType: if a body came without the content type of JSON.
         BodyTooLarge: as `read` does.
     """
     if content_type(request):
@@ -194,10 +194,10 @@ def check(model: type[Checked], given: Any) -> Checked:  # noqa: ANN401  any JSO
 
 @contextmanager
 def faults_told(model: type[BaseModel], given: Any, *, below: str = "") -> Iterator[None]:  # noqa: ANN401  any JSON
-    """Turn pydantic's complaint about `given` into InvalidBody, with pointers into it and what `model` allows there.
+    """Turn pydantic's error about `given` into InvalidBody, with pointers into it and what `model` allows there.
 
-    When the body is but a part of `given`, `below` is the pointer to it: what is told points into the body. What is
-    wrong elsewhere is told of the whole body, with its place in words.
+    If the body is only a part of `given`, `below` is the pointer to it, and errors point into the body. Errors
+    elsewhere belong to the whole body, with their place in words.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Limit on the bytes of request bodies that one process keeps in memory at once, over all of its requests."""
+"""Limit on the bytes of request bodies that one process keeps in memory for all of its requests."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -8,7 +8,7 @@ HELD = "espalier.body_bytes"  # in a request's scope: what it holds
 
 
 class TooManyBodies(Unavailable):
-    """Other requests' bodies fill the memory that bodies may take."""
+    """The bodies of other requests fill the memory that bodies may take."""
 
     code = "bodies_overloaded"
     title = "Too many request bodies are being read"
@@ -22,7 +22,7 @@ class BodiesInFlight:
         self.held_bytes = 0
 
     def hold(self, scope: Scope, size_bytes: int) -> None:
-        """Let a request hold so many bytes more, until it has been answered; one that is alone may hold any number.
+        """Let a request hold this many more bytes until it is answered; a single request may hold any number.
 
         Raises:
             TooManyBodies: if there is no room for them now.

@@ -1,7 +1,7 @@
-"""Bodies of PATCH: JSON merge patches (RFC 7396) of what people write about datasets, models and versions.
+"""Bodies of PATCH: JSON merge patches (RFC 7396) of names, descriptions and tags.
 
-A key that is left out changes nothing, and null clears. No field declares a default: a client that sends declared
-defaults must not clear what it did not mean.
+A missing key changes nothing, and null clears. No field declares a default, because a client that sends declared
+defaults must not clear a field by accident.
 """
 
 from typing import Annotated, Any, TypeVar
@@ -21,7 +21,7 @@ LINE_ENDS = str.maketrans("", "", "\r\n\t")
 
 
 def _text(text: str) -> str:
-    """Refuse what no name may have, but for the ends of lines and tabs."""
+    """Refuse characters that no name may have, except line ends and tabs."""
     for character in text.translate(LINE_ENDS):
         if (kind := names.refused_kind(character)) is not None:
             raise PydanticCustomError(
@@ -58,7 +58,7 @@ def _none() -> Any:  # noqa: ANN401  a default that is no part of the schema
 
 
 class WeightsPatch(BaseModel):
-    """What a file of weights is called. A key that is left out changes nothing."""
+    """Name of a file of weights. A missing key changes nothing."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": {"name": "leaves, 40 epochs"}})
 
@@ -68,7 +68,7 @@ class WeightsPatch(BaseModel):
 
 
 class DescriptionPatch(BaseModel):
-    """What is written about a model or a version. A key that is left out changes nothing."""
+    """Description and tags of a model or a version. A missing key changes nothing."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -77,9 +77,11 @@ class DescriptionPatch(BaseModel):
     )
 
     description: Annotated[str, Field(max_length=LONGEST_DESCRIPTION), AfterValidator(_text)] | None = Field(
-        default_factory=_none, description="any text; null: none"
+        default_factory=_none, description="any text; null removes it"
     )
-    tags: Tags | None = Field(default_factory=_none, description="all tags, in place of those before; null: none")
+    tags: Tags | None = Field(
+        default_factory=_none, description="all tags, which replace the previous ones; null removes them"
+    )
 
     @property
     def changes(self) -> Changes:
@@ -93,7 +95,7 @@ class DescriptionPatch(BaseModel):
 
 
 class DatasetPatch(DescriptionPatch):
-    """What is written about a dataset. A key that is left out changes nothing."""
+    """Name, description and tags of a dataset. A missing key changes nothing."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"name": "flowers of May", "tags": ["may", "field"]}})
 

@@ -1,11 +1,11 @@
-"""Compressed request bodies: unpacked as they come, in small steps, before any route sees them.
+"""Compressed request bodies: unpacked as they arrive, in small steps, before any route sees them.
 
-A route reads what a body unpacks to and applies its caps to that, so that a bomb is stopped when the cap is reached. It
-sees neither Content-Encoding nor the length of what was compressed.
+A route reads the unpacked body and applies its limits to it, so that a bomb is stopped when the limit is reached. It
+sees neither Content-Encoding nor the compressed length.
 
-UnknownCoding   415  a coding that is not read, or several at once; `Accept-Encoding` of the answer names those that are
+UnknownCoding   415  an unknown coding, or several at once; `Accept-Encoding` of the answer names the known ones
 BrokenCoding    400  the body is not what Content-Encoding says, ends too early, or goes on behind its end
-TooCompressed   413  far more bytes than came
+TooCompressed   413  the body unpacks to far more bytes than arrived
 """
 
 import asyncio
@@ -26,18 +26,18 @@ READ = ("gzip", "deflate", "br", "zstd")
 ALIASES = {"x-gzip": "gzip"}
 IDENTITY = "identity"
 STEP_BYTES = 64 << 10
-"""What one step unpacks to, about: other requests get their turn behind each."""
+"""Approximate number of bytes that one step unpacks; other requests get their turn after each step."""
 ZSTD_WINDOW_LOG = 23  # 8 MiB, which RFC 9659 sets as the most for this use
 RATIO = 100
 RATIO_FREE_BYTES = 16 << 20
 MOST_FRUITLESS_BYTES = 1 << 20
-"""Compressed bytes in a row that unpack to nothing: an endless header, empty blocks."""
+"""Largest number of compressed bytes in a row that unpack to nothing: an endless header, empty blocks."""
 FREE_STREAMS = 1024
 LEAST_STREAM_BYTES = 1024
 
 
 class UnknownCoding(UnsupportedType):
-    """The body comes in a coding that is not read."""
+    """The body has an unknown coding."""
 
     code = "unsupported_content_encoding"
     title = "Unsupported content coding"
@@ -55,13 +55,13 @@ class BrokenCoding(MalformedRequest):
 
 
 class TooCompressed(TooLarge):
-    """The body unpacks to far more than came."""
+    """The body unpacks to far more bytes than arrived."""
 
     code = "content_encoding_ratio"
 
 
 class UnpackBodies:
-    """Middleware that hands compressed bodies on unpacked."""
+    """Middleware that unpacks compressed bodies."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -77,7 +77,7 @@ class UnpackBodies:
 
 
 def _unpacking(scope: Scope, receive: Receive) -> Receive:
-    """Return a `receive` that gives what the body unpacks to, and take what tells of its coding out of the headers."""
+    """Return a `receive` that gives the unpacked body, and remove the headers about its coding."""
     given = b",".join(value for name, value in scope["headers"] if name == b"content-encoding").decode("latin-1")
     names = (name.strip().lower() for name in given.split(","))
     codings = [ALIASES.get(name, name) for name in names if name and name != IDENTITY]
@@ -109,7 +109,7 @@ class _Brotli:
 
 
 def _deflate(head: bytes) -> Decompressor:
-    """Return a reader of what `deflate` names: zlib's format, or the bare stream that some clients send instead."""
+    """Return a reader of `deflate`: zlib's format, or the bare stream that some clients send instead."""
     is_zlib = len(head) > 1 and head[0] & 0x0F == zlib.DEFLATED and int.from_bytes(head[:2]) % 31 == 0
     return Inflator(zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS)
 
@@ -141,7 +141,7 @@ class _Unpacking:
         self._streams = 0
 
     async def receive(self) -> Message:
-        """Return the next part of what the body unpacks to.
+        """Return the next part of the unpacked body.
 
         Raises:
             UnknownCoding, BrokenCoding, TooCompressed: if it can't be unpacked, or not within the limits.
@@ -151,7 +151,7 @@ class _Unpacking:
         if len(self._codings) > 1 or self._codings[0] not in READ:
             given = ", ".join(self._codings)[:100]
             raise UnknownCoding(
-                f"Content-Encoding is {given!r}; send the body in one of {', '.join(READ)}, or as it is"
+                f"Content-Encoding is {given!r}; send the body in one of {', '.join(READ)}, or uncompressed"
             )
         while True:
             piece = self._step()
@@ -175,7 +175,7 @@ class _Unpacking:
         self._came_bytes += len(data)
         self._fruitless_bytes += len(data)
         if self._fruitless_bytes > MOST_FRUITLESS_BYTES + len(data):
-            raise BrokenCoding(f"more than {MOST_FRUITLESS_BYTES} bytes of the body in a row unpack to nothing")
+            raise BrokenCoding(f"more than {MOST_FRUITLESS_BYTES} successive bytes of the body unpack to nothing")
 
     def _step(self) -> bytes:
         coding, reader = self._codings[0], self._reader
@@ -206,9 +206,9 @@ class _Unpacking:
     def _next_stream(self, coding: str) -> Decompressor:
         self._streams += 1
         if self._streams > 1 and coding not in IN_SERIES:
-            raise BrokenCoding(f"the body goes on behind the end of its {coding} stream")
+            raise BrokenCoding(f"the body continues after the end of its {coding} stream")
         if self._streams > FREE_STREAMS + self._unpacked_bytes // LEAST_STREAM_BYTES:
-            raise BrokenCoding(f"{self._streams} streams unpack to no more than {self._unpacked_bytes} bytes")
+            raise BrokenCoding(f"{self._streams} streams unpack to only {self._unpacked_bytes} bytes")
         return MAKERS[coding](self._waiting)
 
     def _refuse_half(self) -> None:

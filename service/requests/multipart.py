@@ -1,4 +1,4 @@
-"""multipart/form-data as it streams in: each part's bytes go straight to where they belong, to no spool in between.
+"""Streaming reader of multipart/form-data: each part's bytes go directly to their place, without a temporary file.
 
 Starlette's own form parser would write an archive to the system's temporary folder first (often memory), and we would
 copy it from there.
@@ -22,20 +22,20 @@ MOST_HEADER_BYTES = 16 << 10
 
 
 class BadMultipart(MalformedRequest):
-    """The body is not the multipart form that its content type announces."""
+    """The body is not the multipart form of its content type."""
 
     code = "bad_multipart"
     title = "The form can't be read"
 
 
 class FieldTooLarge(TooLarge):
-    """A text field of a form is over its cap."""
+    """A text field of a form is over its limit."""
 
     code = "field_too_large"
 
 
 class Sink(Protocol):
-    """Where the bytes of one part go."""
+    """Destination of the bytes of one part."""
 
     def write(self, data: bytes) -> object:
         """Take the next bytes of the part."""
@@ -53,7 +53,7 @@ class TextField:
         """Take the next bytes.
 
         Raises:
-            FieldTooLarge: past the cap.
+            FieldTooLarge: beyond the limit.
         """
         self._data += data
         if len(self._data) > self._max_bytes:
@@ -61,7 +61,7 @@ class TextField:
 
     @property
     def text(self) -> str:
-        """Return what came.
+        """Return the text.
 
         Raises:
             BadMultipart: if it is not UTF-8.
@@ -73,11 +73,11 @@ class TextField:
 
 
 Opener = Callable[[str, str | None], Sink]
-"""(field's name, file's name or None) → where its bytes go; raises what it does not want."""
+"""(field's name, file's name or None) → its sink; raises for parts that are not accepted."""
 
 
 async def receive(chunks: AsyncIterator[bytes], *, content_type: str, opener: Opener) -> None:
-    """Feed the form in `chunks` to the sinks that `opener` names; in a thread, for they may write to a disk.
+    """Feed the form in `chunks` to the sinks of `opener`, in a thread, because they may write to a disk.
 
     Raises:
         BadMultipart: if the form is broken, or ends too early.

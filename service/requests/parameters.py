@@ -1,4 +1,4 @@
-"""what routes share: how ids and pages are given, and the refusal of query parameters that a call does not have."""
+"""Parameters that routes share: ids, pages, and the refusal of unknown query parameters."""
 
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=wordings.KEY,
-        description="the same key and body again make no second job",
+        description="a repeated request with the same key and body makes no second job",
     ),
 ]
 AliasName = Annotated[str, Path(pattern=wordings.ALIAS, description="name of the alias")]
@@ -44,27 +44,28 @@ GivenName = Annotated[str, Query(min_length=1, max_length=names.LONGEST), AfterV
 """A name for people, of letters of any language"""
 
 TagFilter = Annotated[
-    str | None, Query(alias="tag", min_length=1, max_length=LONGEST_TAG, description="only what has this very tag")
+    str | None,
+    Query(alias="tag", min_length=1, max_length=LONGEST_TAG, description="only items with exactly this tag"),
 ]
-Limit = Annotated[int, Query(ge=1, le=100, description="most items on the page")]
+Limit = Annotated[int, Query(ge=1, le=100, description="largest number of items on the page")]
 Cursor = Annotated[
     str | None,
-    Query(pattern=wordings.CURSOR, description="`next` of the page before; left out: the first page"),
+    Query(pattern=wordings.CURSOR, description="`next` of the previous page; left out: the first page"),
 ]
 
 PROBLEMS: dict[int, str] = {
     400: "The request can't be read",
     401: "An API key is needed",
-    404: "No such thing, or another owner's",
-    408: "The body came too slowly",
+    404: "It does not exist, or belongs to another owner",
+    408: "The body arrived too slowly",
     409: "Not possible in this state",
-    410: "The job that this Idempotency-Key has made was deleted",
+    410: "The job that was made with this Idempotency-Key was deleted",
     413: "Too large",
     415: "A content type or coding that this call does not read",
-    416: "the file does not have the part that was asked for",
-    422: "What was given can't be used",
+    416: "The file does not have the requested part",
+    422: "The input can't be used",
     429: "Too many at a time: try again after Retry-After seconds",
-    503: "Not now: try again after Retry-After seconds",
+    503: "Not available now: try again after Retry-After seconds",
     504: "Not answered in time",
     507: "No room left on the disk",
 }
@@ -76,7 +77,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 NEEDS_NO_KEY: dict[str, Any] = {"security": []}
-"""For `openapi_extra` of what everybody may read; nothing of an owner's is in it."""
+"""For `openapi_extra` of calls that everybody may use; their answers contain nothing of an owner."""
 
 
 def public_problems() -> dict[int | str, dict[str, Any]]:
@@ -92,12 +93,12 @@ def _documented(statuses: set[int]) -> dict[int | str, dict[str, Any]]:
 
 
 def answer(body: BaseModel, *, status: int, headers: dict[str, str] | None = None, **more: Any) -> Response:  # noqa: ANN401  Response's own
-    """Return an answer whose status or headers depend on what happened."""
+    """Return an answer whose status or headers depend on the result."""
     return Response(body.model_dump_json(), status, headers, media_type="application/json", **more)
 
 
 async def refuse_unknown_query(request: Request) -> None:
-    """Refuse a query parameter that the call does not have, or that came twice.
+    """Refuse an unknown or repeated query parameter.
 
     Asynchronous, so that no call waits for a free thread before it begins.
 
@@ -109,7 +110,7 @@ async def refuse_unknown_query(request: Request) -> None:
 
 
 def refuse_query_besides(request: Request, known: set[str]) -> None:
-    """Refuse every query parameter that is not in `known`, or that came twice.
+    """Refuse every query parameter that is not in `known`, or is repeated.
 
     Raises:
         UnknownQuery: naming the nearest one.
@@ -119,7 +120,7 @@ def refuse_query_besides(request: Request, known: set[str]) -> None:
         if name not in known:
             raise UnknownQuery(f"there is no query parameter {name!r} here; {nearest(name, known)}")
         if name in seen:
-            raise UnknownQuery(f"the query parameter {name!r} came twice; give it once")
+            raise UnknownQuery(f"the query parameter {name!r} was given twice; give it once")
         seen.add(name)
 
 

@@ -1,7 +1,7 @@
-"""A prediction request's body, as JSON, a form or one raw file, read into examples for a model.
+"""Prediction requests: bodies as JSON, as a form or as one raw file become examples for a model.
 
-The model is resolved as early as it is known, so that a body for one that is not there is not read: a raw body's and a
-form's from the query, a form's from a field before its files, a JSON body's when it is the first key.
+The model is resolved as early as it is known, so that the body for a missing model is not read: from the query for a
+raw body or a form, from a field before the files of a form, from the first key of a JSON body.
 """
 
 import functools
@@ -42,7 +42,7 @@ class Target(BaseModel):
 
 @dataclass(frozen=True)
 class Asked:
-    """A prediction request, whatever it came as; `pointers` name the examples in it."""
+    """A prediction request in any of its formats; `pointers` name its examples."""
 
     served: Served
     top_k: int | None
@@ -58,7 +58,7 @@ class Resolver:
         self._owner = owner
 
     async def served(self, reference: str) -> Served:
-        """Return what the reference means now, or meant a moment ago.
+        """Return the variant of a reference, maybe from the cache.
 
         Raises:
             ModelNotFound, NotServedHere: as registry.resolve does.
@@ -67,16 +67,16 @@ class Resolver:
         return known if known is not None else await run_in_threadpool(self.served_now, reference)
 
     def served_now(self, reference: str) -> Served:
-        """Return what the reference means; it may be read from the database, so not in the event loop."""
+        """Return the variant of a reference; this may read the database, so it does not run in the event loop."""
         known = self._references.known(reference, owner=self._owner)
         return known if known is not None else self._references.resolve(reference, owner=self._owner)
 
 
 async def read(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:
-    """Return what a request asks.
+    """Return the request that a body contains.
 
     Raises:
-        InvalidBody, MalformedRequest, WrongContentType, UnknownQuery: if it is none of the three.
+        InvalidBody, MalformedRequest, WrongContentType, UnknownQuery: if it has none of the three formats.
         ModelNotFound, NotServedHere: as early as the model is known.
         BodyTooLarge, BodyTooSlow, TooManyBodies: as `bodies.chunks` does.
     """
@@ -98,12 +98,12 @@ async def read(request: Request, resolver: Resolver, *, settings: Settings) -> A
 
 
 def media_types() -> list[str]:
-    """Return the content types of a body that is one example of a task, each or with `*` a whole kind."""
+    """Return the content types of a body that is one example of a task; `*` stands for a whole kind."""
     return list(dict.fromkeys(each for contract in rooms.TASKS for each in contract.media_types))
 
 
 def is_one_example(content_type: str) -> bool:
-    """Return whether a body of the content type is one example as it is."""
+    """Return whether a body with this content type is one raw example."""
     kind = content_type.partition("/")[0] + "/*"
     types = [contract.media_types for contract in rooms.TASKS]
     return content_type == OCTETS or any(content_type in each or kind in each for each in types)
@@ -156,7 +156,7 @@ async def _from_form(request: Request, resolver: Resolver, *, settings: Settings
 
 
 class _Form:
-    """A form's fields and files as they come in."""
+    """A form's fields and files as they arrive."""
 
     def __init__(self, query: dict[str, Any], *, most_examples: int, resolve: Callable[[str], Served]) -> None:
         self.fields: dict[str, multipart.TextField] = {}
@@ -166,11 +166,11 @@ class _Form:
         self._resolve = resolve
 
     def examples(self) -> list[Example]:
-        """Return the files that came."""
+        """Return the files."""
         return [bytes(file) for file in self.files]
 
     def open(self, name: str, _file_name: str | None) -> multipart.Sink:
-        """Return where the bytes of a part go."""
+        """Return the sink of a part."""
         if name in {"files", "file"}:
             if len(self.files) == self._most_examples:
                 _refuse_count("/files", self._most_examples)
@@ -182,7 +182,7 @@ class _Form:
             raise multipart.BadMultipart(f"the form has a field {name!r}; {nearest(name, [*sorted(TARGET), 'files'])}")
         if name in self.fields or name in self._query:
             where = "two fields" if name in self.fields else "a query parameter and a field"
-            raise multipart.BadMultipart(f"the form has {where} {name!r}; keep one")
+            raise multipart.BadMultipart(f"the form has {where} {name!r}; send only one")
         return self.fields.setdefault(name, multipart.TextField(name))
 
 

@@ -1,7 +1,8 @@
-"""Strict JSON (RFC 8259): no NaN, no infinity, no key twice or very long, not nested too deep, UTF-8.
+"""Strict JSON (RFC 8259): UTF-8, without NaN, infinity, repeated or very long keys, or deep nesting.
 
 orjson holds the interpreter's lock while it parses, which stops every other request of the process. So the strings of a
-large body are parsed one by one, and the rest with a mark in the place of each; in a thread, that lets others go on.
+large body are parsed one by one, and the rest with a mark in place of each string. In a thread, this lets other
+requests continue.
 
 MalformedRequest     400  what is wrong, and where
 └── TooManyValues         a large body has more values than it may
@@ -20,18 +21,19 @@ from models_store.json_rules import DuplicateKey, unique_keys
 from service.problems import MalformedRequest
 
 DEEPEST = 64
-"""Levels of nesting that a body may have; a spec needs 6."""
+"""Largest depth of nesting of a body; a spec needs 6."""
 LONGEST_KEY = 1000
-"""Characters of a key: a message repeats an unknown one, and names the nearest that there is."""
+"""Largest number of characters of a key: a message repeats an unknown key, and names the nearest valid one."""
 SMALL_BYTES = 1 << 20
 VALUE_SIGNS = (b",", b"[", b"{")  # each value but the first has one of them before it
 MOST_VALUES = 10_000
-"""Values in a body above SMALL_BYTES: each takes some 60 bytes of memory, and 64 MB could hold 20 million."""
+"""Largest number of values in a body above SMALL_BYTES: each takes about 60 bytes of memory, and 64 MB could contain 20
+million."""
 MOST_QUOTES = 4 * MOST_VALUES
 LONG_BYTES = 512
-"""Bytes of a string from which on it is parsed by itself."""
+"""Number of bytes from which a string is parsed by itself."""
 PIECE_BYTES = 1 << 20
-"""Bytes of a very long one that are parsed at a time."""
+"""Number of bytes of a very long string that are parsed at a time."""
 STEP_BYTES = 4 << 10
 LONGEST_CHARACTER = 4  # bytes of UTF-8
 CONTINUATION = range(0x80, 0xC0)  # bytes inside of one
@@ -43,21 +45,21 @@ BACKSLASH = ord("\\")
 
 
 class TooManyValues(MalformedRequest):
-    """A large body holds so many values that they would take far more memory than its bytes."""
+    """A large body has so many values that they would take far more memory than its bytes."""
 
     code = "too_many_values"
 
 
 def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
-    """Return what strict JSON says.
+    """Return the document of strict JSON.
 
     Raises:
-        MalformedRequest: saying what is wrong and where.
+        MalformedRequest: with the error and its place.
     """
     taken_out = _TakenOut()
     if len(body) > SMALL_BYTES:
         if sum(_bounded_count(body, sign, MOST_VALUES) for sign in VALUE_SIGNS) > MOST_VALUES:
-            raise TooManyValues(f"a body of more than {SMALL_BYTES} bytes may hold at most {MOST_VALUES} values")
+            raise TooManyValues(f"a body of more than {SMALL_BYTES} bytes may contain at most {MOST_VALUES} values")
         body = taken_out.rest_of(body)
     try:
         given = orjson.loads(body)
@@ -75,7 +77,7 @@ def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
 
 @dataclass
 class _TakenOut:
-    """The long strings of a body, by the marks that stand for them."""
+    """The long strings of a body by their marks."""
 
     strings: dict[str, str] = field(default_factory=dict)
     _prefix: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -85,7 +87,7 @@ class _TakenOut:
         """Return the body with marks for its long strings.
 
         Raises:
-            MalformedRequest: if one of them is no JSON, or there are too many quotation marks.
+            MalformedRequest: if one of them is not JSON, or there are too many quotation marks.
         """
         view = memoryview(body)
         kept: list[bytes | memoryview] = []
@@ -96,7 +98,7 @@ class _TakenOut:
                 closing, quotes = body.find(b'"', closing + 1), quotes + 1
                 if quotes > MOST_QUOTES:
                     raise TooManyValues(
-                        f"a body of more than {SMALL_BYTES} bytes may hold at most {MOST_QUOTES} quotation marks"
+                        f"a body of more than {SMALL_BYTES} bytes may contain at most {MOST_QUOTES} quotation marks"
                     )
             if closing < 0:
                 break
@@ -111,7 +113,7 @@ class _TakenOut:
         return b"".join([*kept, view[begin:]]) if kept else body
 
     def position(self, position: int) -> str | None:
-        """Return where in the body something is whose position in the rest is given; None: as it is given."""
+        """Return the position in the body of a position in the rest; None if it is the same."""
         if not self._cuts:
             return None
         return f"byte {position + sum(shorter for end, shorter in self._cuts if end <= position)} is wrong"
@@ -123,7 +125,7 @@ class _TakenOut:
 
 
 def _string(body: bytes, begin: int, end: int) -> str:
-    """Return the string between two quotation marks, which stand in the body at `begin` and before `end`."""
+    """Return the string between two quotation marks of the body, at `begin` and before `end`."""
     if end - begin <= PIECE_BYTES:
         return _loaded(memoryview(body)[begin:end], at=begin)
     pieces, at, last = [], begin + 1, end - 1
@@ -137,7 +139,7 @@ def _string(body: bytes, begin: int, end: int) -> str:
 
 
 def _between_characters(body: bytes, at: int, *, after: int) -> int:
-    """Return where a string may be cut at or shortly before a place, in no character, no escape and no pair of them."""
+    """Return the last place up to the given one where a string may be split, outside characters and escapes."""
     for _ in range(LONGEST_CHARACTER - 1):
         at -= body[at] in CONTINUATION
     escape = body.rfind(b"\\", at - ESCAPE_BYTES + 1, at)
@@ -185,7 +187,7 @@ def _checked(given: Any, taken_out: _TakenOut) -> tuple[Any, int]:  # noqa: ANN4
                 longest = max(map(len, node), default=0)
                 if longest > LONGEST_KEY:
                     raise MalformedRequest(
-                        f"the body has a key of {longest} characters, and {LONGEST_KEY} are the most"
+                        f"the body has a key of {longest} characters; at most {LONGEST_KEY} are allowed"
                     )
             pairs = node.items() if isinstance(node, dict) else enumerate(node)
             for place, value in pairs:
@@ -200,7 +202,7 @@ def _checked(given: Any, taken_out: _TakenOut) -> tuple[Any, int]:  # noqa: ANN4
 
 
 def _bounded_count(body: bytes, sign: bytes, most: int) -> int:
-    """Return how often the byte is there, at most `most` + 1; faster than `bytes.count` where it is rare."""
+    """Return how often the byte occurs, at most `most` + 1; faster than `bytes.count` if it is rare."""
     count, at = 0, body.find(sign)
     while at >= 0 and count <= most:
         count += 1
@@ -209,7 +211,7 @@ def _bounded_count(body: bytes, sign: bytes, most: int) -> int:
 
 
 def _no_numbers_told(body: bytes) -> str:
-    """Return that JSON has no NaN and no infinity, if one of them is all that is wrong."""
+    """Return a hint that JSON has no NaN and no infinity, if that is the only error."""
     names: list[str] = []
     if b"NaN" not in body and b"Infinity" not in body:
         return ""  # reading a large body again takes a second

@@ -1,4 +1,4 @@
-"""a large file on its way in: streamed to a scratch file in constant memory, which is gone again whatever happens."""
+"""Uploads of large files: streamed in constant memory to a scratch file, which is always removed again."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +17,7 @@ from service.requests import bodies, multipart
 
 BUFFER_BYTES = 1 << 20
 FORM_OVERHEAD_BYTES = 64 << 10
-"""What a form's boundaries and part headers may add to the archive itself."""
+"""Largest size of a form's boundaries and part headers, added to the archive's own."""
 DOCUMENTED_TYPES = (
     "application/octet-stream",
     "application/zip",
@@ -62,24 +62,24 @@ OTHER_TYPES = frozenset(
         "binary/octet-stream",  # what object stores say of a file that nothing was said of
     ]
 )
-"""What clients call the same formats besides; which one it is, is seen from the bytes."""
+"""Other content types that clients use for the same formats; the bytes decide the format."""
 
 
 class NoArchive(Invalid):
-    """The request has no archive in it."""
+    """The request contains no archive."""
 
     code = "no_archive"
     title = "The archive is missing"
 
 
 class UploadStorageFull(StorageFull):
-    """The disk filled up while the file came in."""
+    """The disk became full during the upload."""
 
     code = "storage_full"
 
 
 class Arriving:
-    """A sink that writes what arrives to a file, up to a cap."""
+    """A sink that writes to a file, up to a limit."""
 
     def __init__(self, file: BinaryIO, *, max_bytes: int) -> None:
         self._file = file
@@ -91,7 +91,7 @@ class Arriving:
         """Take the next bytes.
 
         Raises:
-            BodyTooLarge: past the cap.
+            BodyTooLarge: beyond the limit.
             UploadStorageFull: if the disk is full.
         """
         self.size_bytes += len(data)
@@ -101,7 +101,7 @@ class Arriving:
             self._file.write(data)
 
     def flush(self) -> None:
-        """Hand everything to the system.
+        """Flush everything to the system.
 
         Raises:
             UploadStorageFull: if the disk is full.
@@ -112,7 +112,7 @@ class Arriving:
 
 @contextmanager
 def scratch_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """Yield a new file of the scratch folder, open for writing; it is removed at the end, if it was not moved away."""
+    """Yield a new file in the scratch folder, open for writing; it is removed at the end unless it was moved away."""
     descriptor, path = scratch.new_file(folder, "upload", pid=os.getpid())
     file = os.fdopen(descriptor, "wb", buffering=BUFFER_BYTES)
     try:
@@ -154,7 +154,7 @@ async def receive_bytes(request: Request, file: BinaryIO, *, max_bytes: int) -> 
     """Write the request's raw body, `application/octet-stream`, to `file`.
 
     Raises:
-        WrongContentType: if it says that it is something else.
+        WrongContentType: if it has another content type.
         BodyTooLarge: as soon as more than `max_bytes` came.
         UploadStorageFull: if the disk is full.
     """
@@ -194,7 +194,7 @@ async def _receive_form(request: Request, arriving: Arriving, *, max_bytes: int)
 
 @contextmanager
 def disk_full_told() -> Iterator[None]:
-    """Tell a full disk as what it is.
+    """Raise `UploadStorageFull` for the system's errors of a full disk.
 
     Raises:
         UploadStorageFull: for the system's errors that mean it.
@@ -204,6 +204,6 @@ def disk_full_told() -> Iterator[None]:
     except OSError as error:
         if disk.is_full(error):
             raise UploadStorageFull(
-                "the disk is full; free some room on the service's host and upload again"
+                "the disk is full; free some space on the service's host and upload again"
             ) from error
         raise

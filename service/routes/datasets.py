@@ -1,4 +1,4 @@
-"""archives in, datasets out: POST streams to disk, then everything is checked before a row exists."""
+"""Calls about datasets. POST streams an archive to disk, and checks everything before it writes a row."""
 
 import random
 from pathlib import Path, PurePosixPath
@@ -30,11 +30,10 @@ FORM: dict[str, Any] = {
 BODY: dict[str, Any] = {
     "required": True,
     "description": "A zip or tar (plain, gzip, bzip2, xz, lzma or zstd) of class folders (`class/…`, "
-    "`train|val|test/class/…` or "
-    "`class/train|val|test/…`), "
-    "or with a `labels.csv`: `file,label`, or `file,labels` (separated by `;` or `|`, maybe none), or `file,value` "
-    "(numbers), each with `split` and `group` columns or without; images of one group stay in one split. "
-    "Links that stay in the archive are followed. "
+    "`train|val|test/class/…` or `class/train|val|test/…`), or with a `labels.csv`: `file,label`, or "
+    "`file,labels` (separated by `;` or `|`, maybe empty), or `file,value` (numbers), each optionally "
+    "with columns `split` and `group`; images of one group stay in one split. Links that stay in the "
+    "archive are followed. "
     + " ".join(f"{each.examples.capitalize()} are read by their content: {each.formats}." for each in TASKS),
     "content": {
         **{media: {"schema": ARCHIVE} for media in uploads.DOCUMENTED_TYPES},
@@ -52,8 +51,8 @@ BODY: dict[str, Any] = {
     responses={
         200: {
             "model": UploadedDataset,
-            "description": "The same content was there already: the dataset as it is, under the name it has; "
-            "`note` tells it in words",
+            "description": "The same content is already stored: the existing dataset with its own name; `note` "
+            "explains it",
         },
         **problems(400, 413, 415, 503, 507),
     },
@@ -70,13 +69,13 @@ async def create(
     ] = None,
     undecodable: Annotated[
         Literal["refuse", "skip"],
-        Query(description="what an image that can't be decoded does: refuse the archive, or be left out"),
+        Query(description="effect of an image that can't be decoded: the archive is refused, or the image is left out"),
     ] = "refuse",
     layout: Annotated[
         LayoutChoice,
         Query(
-            description="what the folders at the top are; auto: their names decide, and the answer is a question where "
-            "they don't; classes; splits: each has class folders in it"
+            description="meaning of the folders at the top; auto: their names decide, and if they are ambiguous the "
+            "error asks for a choice; classes: each is a class; splits: each contains class folders"
         ),
     ] = "auto",
     names: Annotated[
@@ -84,7 +83,7 @@ async def create(
         Query(description="encoding of names that a zip does not give in UTF-8; auto: guessed from all of them"),
     ] = "auto",
 ) -> Response:
-    """Stream an archive in, check it, split it where it is not split, and store it under its content's digest."""
+    """Upload an archive: check it, split it if it has no splits, and store it under the digest of its content."""
     with uploads.scratch_file(here.settings.scratch) as (archive, file):
         file_name = await uploads.receive(request, file, max_bytes=here.settings.upload_max_bytes)
         dataset, created = await here.threads.intake.run(
@@ -119,18 +118,18 @@ def listing(
     responses=problems(404),
 )
 def get(dataset_id: DatasetId, here: Here, owner: Owner) -> Dataset:
-    """Return the dataset's card: what its images have, counts by split and class or label, digest."""
+    """Return the dataset's card: its target, counts by split and class or label, digest."""
     return Dataset.of(datasets.find(here.database, dataset_id, owner=owner))
 
 
 @router.get(
     "/datasets/{dataset_id}/report",
     operation_id="dataset_report",
-    summary="Read what the checks found",
+    summary="Read a dataset's report",
     responses=problems(404),
 )
 def report(dataset_id: DatasetId, here: Here, owner: Owner) -> Report:
-    """Return every check with the files that it found: duplicates, leaks between splits, imbalance and so on."""
+    """Return every check with the files that it found, such as duplicates, leaks between splits and imbalance."""
     return Report.model_validate(datasets.find(here.database, dataset_id, owner=owner).report)
 
 
@@ -149,7 +148,7 @@ def samples(
     limit: Limit = 20,
     seed: Annotated[int, Query(ge=0, le=2**32 - 1, description="the same seed draws the same images")] = 0,
 ) -> Samples:
-    """Return files of the archive, drawn at random from one split, with their labels or numbers: what was held out."""
+    """Return files of the archive, drawn at random from one split, with their labels or numbers."""
     dataset = datasets.find(here.database, dataset_id, owner=owner)
     entries = datasets.read_manifest(here.blobs.local(dataset.manifest_blob))
     held = [entry for entry in entries if entry.split == split]
@@ -160,14 +159,14 @@ def samples(
 @router.patch(
     "/datasets/{dataset_id}",
     operation_id="dataset_update",
-    summary="Rename or describe a dataset",
+    summary="Rename a dataset, or change its description or tags",
     responses=problems(400, 404, 413, 415, 503, 507),
     openapi_extra=changes.documented(changes.DatasetPatch),
 )
 async def update(dataset_id: DatasetId, here: Here, owner: Owner, request: Request) -> Dataset:
     """Set the dataset's name, description or tags by a JSON merge patch (RFC 7396), and return it.
 
-    A key that is left out changes nothing; null clears a description or the tags. What the dataset holds never changes.
+    A missing key changes nothing; null clears a description or the tags. The content of the dataset never changes.
     """
     given = await changes.changes_of(request, changes.DatasetPatch)
     changed = await here.threads.writers.run(descriptions.change_dataset, here.database, dataset_id, given, owner=owner)

@@ -1,4 +1,4 @@
-"""is it alive, is it ready, what has it done: for whoever starts, balances and watches it."""
+"""Health of the service: alive, ready, and counters, for its operators and load balancers."""
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -23,7 +23,7 @@ router = APIRouter(tags=["health"], dependencies=[KNOWN_QUERY])
     openapi_extra=NEEDS_NO_KEY,
 )
 async def live() -> Alive:
-    """Answer as long as the process does; a failure means: restart it."""
+    """Answer as long as the process runs; a failure means that it should be restarted."""
     return Alive(status="ok")
 
 
@@ -36,7 +36,10 @@ async def live() -> Alive:
     openapi_extra=NEEDS_NO_KEY,
 )
 def ready(here: Here) -> Response:
-    """Say what the service stands on. Without the broker it is `degraded`: jobs are taken, and start a little later."""
+    """Report the state of the services that this one needs.
+
+    Without the broker it is `degraded`: jobs are accepted, and start a little later.
+    """
     database = _database_answers(here.database)
     broker = queue.reachable(here.settings)
     try:

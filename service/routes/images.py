@@ -36,7 +36,7 @@ router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
 
 
 class DatasetLost(Unavailable):
-    """The store does not have the dataset's files any more, or not now."""
+    """The store does not have the dataset's files, or can't read them now."""
 
     code = "dataset_lost"
     title = "The dataset's files are missing or damaged"
@@ -68,19 +68,19 @@ async def listing(
         str | None,
         Query(
             max_length=100,
-            description="only images that this check of the report found, as `exact_duplicates`, "
+            description="only images that this check of the report found, such as `exact_duplicates`, "
             "`duplicates_across_splits` or `conflicting_labels`",
         ),
     ] = None,
     limit: Limit = 20,
     cursor: Annotated[
         str | None,
-        Query(pattern=wordings.IMAGE_CURSOR, description="`next` of the page before; left out: the first page"),
+        Query(pattern=wordings.IMAGE_CURSOR, description="`next` of the previous page; left out: the first page"),
     ] = None,
 ) -> DatasetImageList:
     """Return the dataset's images with their labels or numbers, sizes, and the checks that found them.
 
-    Files that were left out, as undecodable ones, are no images of the dataset; its report names them.
+    Files that were left out, such as undecodable ones, are not listed; the dataset's report names them.
     """
 
     def page() -> DatasetImageList:
@@ -100,7 +100,7 @@ async def listing(
     response_class=Response,
     responses={
         200: {
-            "description": "The file as it was uploaded; its ETag is its SHA-256",
+            "description": "The uploaded file; its ETag is its SHA-256",
             "content": dict.fromkeys(STORED_TYPES, BINARY),
         },
         **UNCHANGED,
@@ -141,9 +141,9 @@ async def file(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Owne
     },
 )
 async def small(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Owner, request: Request) -> Response:
-    """Return the image, upright and in its own proportions, as a list shows it; a small image keeps its size.
+    """Return a thumbnail of the image, upright and in its own proportions; a small image keeps its size.
 
-    Where the dataset's images of 16 bits use fewer, white is the largest value of so many bits.
+    If the dataset's images with 16 bits use fewer bits, white is the largest value of that number of bits.
     """
     dataset, example = await _read(here, lambda: _found(here, dataset_id, image_id, owner=owner))
     contract = dataset.contract
@@ -166,7 +166,7 @@ async def small(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Own
     response_class=Response,
     responses={
         200: {
-            "description": "A zip, as it is made: its length is not known before",
+            "description": "A zip that is made while it is sent, so its length is not known in advance",
             "content": {"application/zip": BINARY},
         },
         **problems(404, 503, 507),
@@ -175,8 +175,8 @@ async def small(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Own
 def export(dataset_id: DatasetId, here: Here, owner: Owner) -> Response:
     """Return a zip of the images and a `labels.csv` that, uploaded again, is the same dataset.
 
-    It has the same splits, classes, labels or numbers, and groups, and so the same digest. What the archive had
-    besides, and images that were left out, are not in it.
+    It has the same splits, classes, labels or numbers, and groups, and therefore the same digest. Other files of the
+    archive, and images that were left out, are not included.
     """
     dataset = datasets.find(here.database, dataset_id, owner=owner)
     try:
@@ -199,7 +199,7 @@ def _found(here: Context, dataset_id: str, image_id: str, *, owner: str) -> tupl
 
 
 async def _read(here: Context, reading: Callable[[], R]) -> R:
-    """Return what is read of a dataset's files in one of the threads for that.
+    """Read a dataset's files in one of the threads for that, and return the result.
 
     Raises:
         DatasetLost: if they are missing or damaged.
@@ -211,4 +211,4 @@ async def _read(here: Context, reading: Callable[[], R]) -> R:
 
 
 def _lost(error: BlobMissing) -> DatasetLost:
-    return DatasetLost(f"{error.detail}; uploading the same archive again brings it back too")
+    return DatasetLost(f"{error.detail}; or upload the same archive again to restore it")

@@ -1,4 +1,4 @@
-"""A job's log: a page of lines as JSON, all of it as plain text or JSON lines, or lines as they are written."""
+"""Log of a job: pages of JSON, all lines as plain text or JSON lines, or a stream of new lines."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
@@ -47,9 +47,10 @@ async def _stream_place(here: Here, owner: Owner, *, follow: Follow = False) -> 
     response_model=LogPage,
     responses={
         200: {
-            "description": "A page of lines. With `Accept: text/plain` or `application/x-ndjson` all lines after "
-            "`cursor`, one a line; with `follow=true` server-sent events until the job has ended, whose `data` is a "
-            "LogStreamEvent: by its `event`, which is the stream's own, a LogLineEvent or a StateEvent",
+            "description": "A page of lines. With `Accept: text/plain` or `application/x-ndjson`: all lines after "
+            "`cursor`. With `follow=true`: server-sent events until the job has ended. The `data` of "
+            "each is a LogStreamEvent: by its `event`, which equals the stream's, a LogLineEvent or a "
+            "StateEvent",
             "content": {
                 "text/plain": {"schema": {"type": "string"}},
                 JSON_LINES: {"schema": {"type": "string"}},
@@ -67,33 +68,36 @@ async def logs(
     _place: Annotated[None, Depends(_stream_place)],
     *,
     limit: Annotated[
-        int | None, Query(ge=1, le=MOST, description=f"most lines; left out: {USUAL} in JSON, else all")
+        int | None,
+        Query(ge=1, le=MOST, description=f"largest number of lines; left out: {USUAL} in JSON, otherwise all"),
     ] = None,
     cursor: Annotated[
         str | None,
         Query(
             pattern=wordings.LINE_CURSOR,
-            description="`next` of the page before, or the `seq` of a line: go on after it",
+            description="`next` of the previous page, or the `seq` of a line: continue after it",
         ),
     ] = None,
     attempt: Annotated[int | None, Query(ge=1, description="only lines of this attempt")] = None,
-    level: Annotated[Level, Query(description="only lines of this level, and worse")] = "info",
+    level: Annotated[Level, Query(description="only lines of this level or a more severe one")] = "info",
     follow: Follow = False,
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
     last_event_id: Annotated[
         str | None,
-        Header(alias="Last-Event-ID", pattern=wordings.LAST_EVENT, description="with `follow`: go on after this line"),
+        Header(
+            alias="Last-Event-ID", pattern=wordings.LAST_EVENT, description="with `follow`: continue after this line"
+        ),
     ] = None,
 ) -> Response:
-    """Return what the trainers wrote, through all attempts, and how each attempt began and ended.
+    """Return the lines that the trainers wrote in all attempts, and how each attempt began and ended.
 
-    A job keeps 10,000 lines or 1 MB; of a longer log the middle is left out, and a line says so.
+    A job keeps 10,000 lines or 1 MB; in a longer log the middle is left out, and a line reports this.
     """
     job = await run_in_threadpool(jobs.find, here.database, job_id, owner=owner)
     after = int(cursor or 0)
     if follow:
         if limit is not None:
-            raise InvalidRequest("`limit` is for pages, and `follow` streams all lines: leave one of them out")
+            raise InvalidRequest("`limit` is for pages, and `follow` streams all lines: give only one of them")
         return await _stream(here, job, owner=owner, seen=int(last_event_id or after), attempt=attempt, level=level)
     filters = {"attempt": attempt, "level": level}
     media_type = _wanted(accept)
@@ -126,7 +130,7 @@ async def _stream(
 
 
 class _Rendering:
-    """What a stream of lines sends of each event."""
+    """The line that a stream sends for each event."""
 
     def __init__(self, lines: Lines, *, attempt: int | None, level: Level) -> None:
         self._lines, self._attempt, self._level = lines, attempt, level
@@ -174,7 +178,7 @@ def _plain(line: Line) -> str:
 
 
 def _wanted(accept: str) -> str:
-    """Return the media type that is preferred among ours (RFC 9110, section 12.5.1); JSON where none is named."""
+    """Return the preferred media type among ours (RFC 9110, section 12.5.1); JSON if none is named."""
     ranges = []
     for given in accept.lower().split(","):
         name, _, parameters = given.partition(";")

@@ -1,4 +1,4 @@
-"""Jobs as their owner sees them: state, events as they happen, logs, cancel, retry."""
+"""Calls about jobs: state, events, logs, cancel, retry, deletion."""
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -23,10 +23,10 @@ from service.threads import writes
 
 HEARTBEAT_S = 15
 GRACE_S = 3
-"""When the server stops: for streams to end by themselves, before those whose clients do not read are cut."""
+"""Time for streams to end by themselves when the server stops; streams of clients that do not read are then closed."""
 STREAM = (
     "Server-sent events until the job has ended. `id` counts from 1; `event` is `state`, `phase`, `progress`, "
-    "`metrics`, `log` or `child`; `data` is a JobEvent, whose own `event` says the same: a StateEvent, PhaseEvent, "
+    "`metrics`, `log` or `child`; `data` is a JobEvent with the same `event`: a StateEvent, PhaseEvent, "
     "ProgressEvent, MetricsEvent, LogEvent or ChildEvent. The schema is that of one event's `data`"
 )
 
@@ -34,14 +34,14 @@ router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
 
 
 def accepted(here: Context, job: jobs.Job, *, replayed: bool = False) -> Response:
-    """Return the answer for a job that was queued, or that the same request had queued before; wake a worker for it."""
+    """Return the answer for a job that this request, or the same request before, has queued; wake a worker for it."""
     headers = {"Location": f"/jobs/{job.id}"} | ({"Idempotency-Replayed": "true"} if replayed else {})
     waking = None if replayed else BackgroundTask(wake, here, job)
     return respond(described(here.database, job), status=202, headers=headers, background=waking)
 
 
 async def wake(here: Context, job: jobs.Job) -> None:
-    """Wake a worker for a queued job, if there is time for it."""
+    """Wake a worker for a queued job, if the broker answers in time."""
     with suppress(DatabaseUnavailable):  # too much waits to be written: the housekeeper announces the job soon
         await here.threads.writers.run(
             housekeeping.wake, here.database, job.id, settings=here.settings, priority=job.priority
@@ -69,13 +69,13 @@ def listing(
         str | None,
         Query(
             pattern=wordings.JOB_ID,
-            description="only the children of this job; left out: only jobs that are no children",
+            description="only the children of this job; left out: only jobs without a parent",
         ),
     ] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Response:
-    """Return your jobs, newest first; previews only with `kind=preview`, and each for a day."""
+    """Return your jobs, newest first; previews only with `kind=preview`, and for one day."""
     found, following = jobs.listing(
         here.database, owner=owner, state=state, kind=kind, parent=parent, limit=limit, cursor=cursor
     )
@@ -105,8 +105,8 @@ def get(job_id: JobId, here: Here, owner: Owner) -> Response:
 def delete(job_id: JobId, here: Here, owner: Owner) -> None:
     """Delete the job with its events, log, report and files; refused while it waits or runs.
 
-    The version that it made stays. A parent's children are deleted with it; a child is not deleted by itself. Who
-    repeats the request that made the job, with its `Idempotency-Key`, gets 410.
+    The version that it made stays. A parent's children are deleted with it; a single child can't be deleted. Repeating
+    the request that made the job, with its `Idempotency-Key`, gives 410.
     """
     removals.delete_job(here.database, job_id, owner=owner)
 
@@ -120,9 +120,9 @@ def delete(job_id: JobId, here: Here, owner: Owner) -> None:
 )
 @writes
 def cancel(job_id: JobId, here: Here, owner: Owner) -> Response:
-    """Cancel a waiting job at once, a running one within seconds. Doing it twice changes nothing.
+    """Cancel a waiting job at once, or a running one within seconds. Doing this twice changes nothing.
 
-    A parent's children are canceled with it. A canceled child counts as failed, and its parent goes on.
+    A parent's children are canceled with it. A canceled child counts as failed, and its parent continues.
     """
     return respond(described(here.database, jobs.cancel(here.database, job_id, owner=owner)))
 
@@ -137,7 +137,7 @@ def cancel(job_id: JobId, here: Here, owner: Owner) -> Response:
 )
 @writes
 def retry(job_id: JobId, here: Here, owner: Owner) -> Response:
-    """Queue a new job with the spec of one that failed or was canceled; a parent's begins with new children."""
+    """Queue a new job with the spec of a failed or canceled job; a new parent begins with new children."""
     return accepted(here, submissions.retry(here.database, job_id, owner=owner, settings=here.settings))
 
 
@@ -165,11 +165,11 @@ async def follow(
         Header(
             alias="Last-Event-ID",
             pattern=wordings.LAST_EVENT,
-            description="go on after this event; left out: from the first",
+            description="continue after this event; left out: from the first event",
         ),
     ] = None,
 ) -> Response:
-    """Stream everything that has happened to the job and will, each event with its number as `id`."""
+    """Stream all past and future events of the job, each with its number as `id`."""
     seen = int(last_event_id or 0)
     page = await here.streams.read(job_id, owner=owner, seen=seen)
     if page.is_over and not page.frames:

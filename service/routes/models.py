@@ -1,4 +1,4 @@
-"""models, their versions and measured variants, the files themselves, and the aliases that move between them."""
+"""Calls about models, their versions and measured variants, the files, and the aliases."""
 
 from typing import Any
 
@@ -56,14 +56,14 @@ def get(name: ModelName, here: Here, owner: Owner) -> Model:
 @router.patch(
     "/models/{name}",
     operation_id="model_update",
-    summary="Describe a model in words",
+    summary="Change a model's description or tags",
     responses=problems(400, 404, 413, 415, 503, 507),
     openapi_extra=changes.documented(changes.DescriptionPatch),
 )
 async def update(name: ModelName, here: Here, owner: Owner, request: Request) -> Model:
     """Set the model's description or tags by a JSON merge patch (RFC 7396), and return it.
 
-    A key that is left out changes nothing; null clears. A model keeps its name: specs and predictions refer to it.
+    A missing key changes nothing; null clears. A model keeps its name, because specs and predictions refer to it.
     """
     given = await changes.changes_of(request, changes.DescriptionPatch)
     changed = await here.threads.writers.run(descriptions.change_model, here.database, name, given, owner=owner)
@@ -80,8 +80,8 @@ async def update(name: ModelName, here: Here, owner: Owner, request: Request) ->
 async def delete(name: ModelName, here: Here, owner: Owner) -> None:
     """Delete the model with its versions and aliases; refused while a job that has not ended builds on one of them.
 
-    Predictions that are under way are answered. The jobs that made it stay. A model that is trained under the same name
-    later goes on with the numbers of its versions: none is given twice.
+    Predictions that are under way are answered. The jobs that made it stay. If a model is later trained under the same
+    name, its version numbers continue: no number is used twice.
     """
     await here.threads.writers.run(removals.delete_model, here.database, name, owner=owner)
     await _release(here)
@@ -101,14 +101,14 @@ def get_version(name: ModelName, number: VersionNumber, here: Here, owner: Owner
 @router.patch(
     "/models/{name}/versions/{number}",
     operation_id="version_update",
-    summary="Describe a version in words",
+    summary="Change a version's description or tags",
     responses=problems(400, 404, 413, 415, 503, 507),
     openapi_extra=changes.documented(changes.DescriptionPatch),
 )
 async def update_version(name: ModelName, number: VersionNumber, here: Here, owner: Owner, request: Request) -> Version:
     """Set the version's description or tags by a JSON merge patch (RFC 7396), and return it.
 
-    A key that is left out changes nothing; null clears. What was made and measured never changes.
+    A missing key changes nothing; null clears. Files and figures never change.
     """
     given = await changes.changes_of(request, changes.DescriptionPatch)
     changed = await here.threads.writers.run(
@@ -128,7 +128,7 @@ async def delete_version(name: ModelName, number: VersionNumber, here: Here, own
     """Delete the version with its variants; refused while an alias points to it, or a job builds on it.
 
     A job builds on a version that it compresses, measures, starts from or learns from, until it has ended. Predictions
-    that are under way are answered. Its number is never given again. The job that made it stays.
+    that are under way are answered. Its number is never used again. The job that made it stays.
     """
     await here.threads.writers.run(removals.delete_version, here.database, name, number, owner=owner)
     await _release(here)
@@ -141,10 +141,10 @@ async def delete_version(name: ModelName, number: VersionNumber, here: Here, own
     response_class=Response,
     responses={
         200: {
-            "description": "The file; its ETag is its SHA-256. `Range` is understood",
+            "description": "The file; its ETag is its SHA-256. `Range` is supported",
             "content": FILE,
         },
-        206: {"description": "The part that `Range` asked for", "content": FILE},
+        206: {"description": "The part that `Range` requested", "content": FILE},
         304: {"description": "`If-None-Match` names this very file"},
         **problems(404, 416, 503, 507),
     },
@@ -152,7 +152,7 @@ async def delete_version(name: ModelName, number: VersionNumber, here: Here, own
 def download(  # noqa: PLR0917  FastAPI passes them all by name
     name: ModelName, number: VersionNumber, variant: VariantName, here: Here, owner: Owner, request: Request
 ) -> Response:
-    """Return the file as it was measured; it runs anywhere that onnxruntime does, on raw uint8 pixels."""
+    """Return the measured file; it runs in onnxruntime, on raw uint8 pixels."""
     found = registry.version(here.database, name, number, owner=owner)
     wanted = next((each for each in found.variants if each.name == variant), None)
     if wanted is None:
@@ -182,9 +182,10 @@ def download(  # noqa: PLR0917  FastAPI passes them all by name
     },
 )
 async def set_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner, request: Request) -> Alias:
-    """Point an alias at a version, or at one of its variants. `default` is what a bare name means.
+    """Point an alias at a version, or at one of its variants. A name without an alias means `default`.
 
-    The file is loaded before the alias moves, so that the first prediction finds it warm; the one before finishes.
+    The file is loaded before the alias moves, so that the first prediction is fast; running predictions finish with the
+    old file.
     """
     body = await bodies.read_json(request, max_bytes=MOST_ALIAS_BYTES)
     target = bodies.check(AliasTarget, await bodies.parsed(request, body))
@@ -218,6 +219,6 @@ def delete_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner) ->
 
 
 async def _release(here: Context) -> None:
-    """Let go of what was deleted; other processes of the service do so within seconds."""
+    """Unload deleted models; other processes of the service do so within seconds."""
     here.references.forget()
     await release_deleted(here.sessions, here.references, here.database)

@@ -1,6 +1,8 @@
-"""POST /predict: examples in (JSON, form, or one raw file), classes, labels or numbers out, and the file that answered.
+"""POST /predict: takes examples (JSON, form, or one raw file).
 
-The hottest route: it takes the bare request, past FastAPI's own reading of parameters.
+Returns classes, labels or numbers, and the file that answered.
+
+This route is called most often, so it takes the bare request and bypasses FastAPI's parsing of parameters.
 """
 
 import asyncio
@@ -26,7 +28,7 @@ from service.requests.predictions import Resolver
 
 
 class BareRoute(APIRoute):
-    """A route whose endpoint takes the request as it is."""
+    """A route whose endpoint takes the bare request."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the endpoint itself."""
@@ -50,7 +52,9 @@ TOP_K_FIELD: dict[str, Any] = {
     "type": "integer",
     "minimum": 1,
     "maximum": 10_000,
-    "description": "classes or labels to name, cut to as many as there are; left out: 5 classes, or all labels",
+    "description": (
+        "number of classes or labels to list, at most as many as there are; left out: 5 classes, or all labels"
+    ),
 }
 FORM: dict[str, Any] = {
     "type": "object",
@@ -93,7 +97,7 @@ DESCRIPTION = f"""
 Return what a model answers for each {EXAMPLE}: JSON with base64, a form with files, or one raw {EXAMPLE} body.
 
 Where no variant is named, the version's default for the provider that serves answers; one that was never measured
-on it is refused. The answer names the version and variant that answered and the execution provider that ran it.
+on it is refused. The answer names the version and variant that answered and the execution provider that ran the file.
 {rooms.examples().capitalize()} that wait for the same model are run together, and nobody waits for a batch to fill.
 """
 
@@ -142,7 +146,7 @@ async def create(request: Request) -> Response:
 async def _in_time(
     predicting: Coroutine[Any, Any, tuple[Answer, Loaded]], *, timeout_s: float
 ) -> tuple[Answer, Loaded]:
-    """Withdraw the examples when their time is over; what a lane has begun is finished for nobody."""
+    """Withdraw the examples when their time is over; examples that already run are finished and dropped."""
     try:
         async with asyncio.timeout(timeout_s) as deadline:
             return await predicting
@@ -158,7 +162,7 @@ async def _in_time(
 async def _unless_left(
     request: Request, predicting: Coroutine[Any, Any, tuple[Answer, Loaded]]
 ) -> tuple[Answer, Loaded]:
-    """Withdraw the examples when the client hangs up before its turn has come."""
+    """Withdraw the examples if the client disconnects before they run."""
     work = asyncio.create_task(predicting)
     leaving = asyncio.create_task(_left(request))
     try:

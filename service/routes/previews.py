@@ -1,4 +1,4 @@
-"""contact sheets of augmentation: a short job that a worker does first, waited for here."""
+"""Previews: contact sheets of augmentation, made by a short urgent job for which the request waits."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
 
 
 class PreviewNotThere(NotFound):
-    """The job has made no contact sheet, or not yet."""
+    """The job has made no contact sheet, or has not made it yet."""
 
     code = "preview_not_there"
     title = "No such picture"
@@ -43,10 +43,10 @@ class PreviewNotThere(NotFound):
 @router.post(
     "/datasets/{dataset_id}:preview",
     operation_id="dataset_preview",
-    summary="See what an augmentation does",
+    summary="Preview an augmentation",
     response_class=Response,
     responses={
-        200: {"content": PNG, "description": "The contact sheet: each row begins with the image as it is"},
+        200: {"content": PNG, "description": "The contact sheet: each row begins with the unchanged image"},
         202: {"model": Job, "description": "Not ready yet: the picture will be at `/jobs/{id}/preview.png`"},
         **problems(400, 404, 413, 415, 507),
     },
@@ -69,12 +69,13 @@ async def preview(
     owner: Owner,
     *,
     wait_s: Annotated[
-        float, Query(ge=0, le=120, description="seconds to wait for a worker; then the answer is 202 with the job")
+        float,
+        Query(ge=0, le=120, description="seconds to wait for the picture; after that the answer is 202 with the job"),
     ] = 30.0,
 ) -> Response:
-    """Change a few images of the train split with a list of augmentations and a seed, as training would, and show them.
+    """Return a picture of a few images of the train split, changed as training would change them.
 
-    The pixels are changed by a worker, with the very code that trains; it takes this before any other job.
+    A worker changes the pixels, with the same code as in training; it takes this job before any other.
     """
     given = await bodies.parsed(request, await bodies.read_json(request, max_bytes=MOST_BYTES))
     dataset = await run_in_threadpool(datasets.find, here.database, dataset_id, owner=owner)
@@ -103,7 +104,7 @@ async def preview(
     responses={200: {"content": PNG, "description": "The contact sheet"}, **problems(404)},
 )
 def picture(job_id: JobId, here: Here, owner: Owner) -> Response:
-    """Return the picture that a preview has made."""
+    """Return the picture of a preview."""
     return _picture(here, jobs.find(here.database, job_id, owner=owner))
 
 

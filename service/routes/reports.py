@@ -1,4 +1,4 @@
-"""a finished job's report: as JSON, as one page, and its pictures."""
+"""Report of a finished job: as JSON, as one page, and its pictures."""
 
 from typing import Annotated, Any
 
@@ -32,7 +32,7 @@ router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
 
 
 class ReportLost(Unavailable):
-    """The store does not have the report's file any more, or not now."""
+    """The store does not have the report's file, or can't read it now."""
 
     code = "report_lost"
     title = "The report's file is missing or damaged"
@@ -57,7 +57,7 @@ def report(job_id: JobId, here: Here, owner: Owner, request: Request) -> Respons
     response_class=Response,
     responses={
         200: {
-            "description": "One page that needs nothing else",
+            "description": "One self-contained page",
             "content": {"text/html": {"schema": {"type": "string"}}},
         },
         **UNCHANGED,
@@ -65,7 +65,7 @@ def report(job_id: JobId, here: Here, owner: Owner, request: Request) -> Respons
     },
 )
 def page(job_id: JobId, here: Here, owner: Owner, request: Request) -> Response:
-    """Return the report with its pictures as one HTML page; it may be saved and sent on."""
+    """Return the report with its pictures as one HTML page, which can be saved and sent to others."""
     return _member(here, job_id, reports.PAGE, owner=owner, request=request, media_type="text/html; charset=utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The service's own address: where its pages and descriptions are."""
+"""Root of the service: the addresses of its pages and documents."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -15,13 +15,13 @@ VARY = {"Vary": "Accept"}
 @router.get(
     "/",
     operation_id="root",
-    summary="Where is what?",
+    summary="List the service's addresses",
     response_model=Addresses,
-    responses={307: {"description": "To /docs, for a client that asks for text/html"}, **public_problems()},
+    responses={307: {"description": "Redirect to /docs, for a client that prefers text/html"}, **public_problems()},
     openapi_extra=NEEDS_NO_KEY,
 )
 async def root(request: Request) -> Response:
-    """Return the paths to start from; a browser is sent to the page that shows and tries every call."""
+    """Return the paths from which to start; a browser is redirected to the page that documents every call."""
     wanted = qualities(request.headers.get("accept", ""))
     if wanted.get("text/html", 0) > wanted.get("application/json", 0):
         return RedirectResponse("/docs", status_code=307, headers=VARY)

@@ -1,4 +1,4 @@
-"""the spec's JSON Schema: default, limits and description of every field, for forms and editors."""
+"""JSON Schema of the spec: default, limits and description of every field, for user interfaces and editors."""
 
 from functools import lru_cache
 from typing import Any

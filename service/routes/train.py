@@ -1,4 +1,4 @@
-"""a train spec becomes a job: checked against its model and its dataset, then queued in one transaction."""
+"""POST /train: a spec is checked against its model and its dataset, and queued as a job in one transaction."""
 
 import hashlib
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ EXAMPLES: dict[str, Any] = {
 
 
 class UnknownDataset(Invalid):
-    """The spec names a dataset that is not there."""
+    """The spec names a dataset that does not exist."""
 
     code = "dataset_not_found"
     title = "No such dataset"
@@ -59,7 +59,7 @@ class UnknownDataset(Invalid):
     status_code=202,
     response_model=Job,
     responses={
-        200: {"model": DryRun, "description": "What the spec means, with `dry_run=true`; nothing was queued"},
+        200: {"model": DryRun, "description": "With `dry_run=true`: the resolved spec; nothing was queued"},
         **problems(400, 409, 410, 413, 415, 503, 507),
     },
     openapi_extra={
@@ -76,12 +76,14 @@ async def create(
     here: Here,
     owner: Owner,
     *,
-    dry_run: Annotated[bool, Query(description="only say what the spec means")] = False,
+    dry_run: Annotated[bool, Query(description="only return the resolved spec")] = False,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Queue a job for a spec and answer at once; the job says how it goes, and the model appears when it has succeeded.
+    """Queue a job for a spec and answer at once.
 
-    A repetition with the same `Idempotency-Key` and body answers the same job, with `Idempotency-Replayed: true`.
+    The job shows the progress, and the model appears when the job has succeeded.
+
+    A repeated request with the same `Idempotency-Key` and body returns the same job, with `Idempotency-Replayed: true`.
     """
     body = await bodies.read_json(request, max_bytes=MOST_SPEC_BYTES)
     if dry_run:
@@ -138,7 +140,7 @@ def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, 
 
 @contextmanager
 def _unknown_dataset_told() -> Iterator[None]:
-    """Say where in the spec the dataset stands that is not there, or is no longer."""
+    """Return the error of a missing or deleted dataset, with its place in the spec."""
     try:
         yield
     except (datasets.DatasetNotFound, DatasetGone) as error:

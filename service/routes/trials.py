@@ -1,4 +1,4 @@
-"""the children of a job: what each tried, and what came of it."""
+"""Children of a job: the values of each, and its results."""
 
 from typing import Annotated
 
@@ -15,7 +15,8 @@ from service.requests.parameters import KNOWN_QUERY, JobId, Limit, problems
 router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
 
 AfterNumber = Annotated[
-    str | None, Query(pattern=wordings.NUMBER_CURSOR, description="`next` of the page before; left out: the first page")
+    str | None,
+    Query(pattern=wordings.NUMBER_CURSOR, description="`next` of the previous page; left out: the first page"),
 ]
 
 
@@ -26,7 +27,7 @@ AfterNumber = Annotated[
     responses=problems(404),
 )
 def listing(job_id: JobId, here: Here, owner: Owner, limit: Limit = 20, cursor: AfterNumber = None) -> TrialList:
-    """Return the job's children by number, with what each changed in the spec and what it reached.
+    """Return the job's children by number, with the values that each changed in the spec and its figures.
 
     A job without children has an empty list.
     """

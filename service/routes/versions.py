@@ -1,4 +1,4 @@
-"""versions taken up again: compressed into a new version without training, and measured again where they are served."""
+"""Rework of versions: compressing one into a new version without training, and measuring one again."""
 
 import hashlib
 from typing import Annotated, Any
@@ -25,9 +25,9 @@ MOST_SPEC_BYTES = 1 << 20
 router = APIRouter(tags=["models"], dependencies=[KNOWN_QUERY])
 
 EXAMPLES: dict[str, Any] = {
-    "smallest": {"summary": "Static int8, as POST /train makes it by default", "value": {}},
+    "smallest": {"summary": "Static int8, the default of POST /train", "value": {}},
     "whole": {
-        "summary": "Pruned to three times the speed, recovered from fp32's own answers, and quantised",
+        "summary": "Pruned to three times the speed, recovered by distillation from fp32, and quantised",
         "value": {
             "prune": {"kind": "structured", "target_speedup": 3.0},
             "recover": {"epochs": 5, "distillation": {}},
@@ -45,7 +45,7 @@ EXAMPLES: dict[str, Any] = {
     status_code=202,
     response_model=Job,
     responses={
-        200: {"model": DryRun, "description": "What the spec means, with `dry_run=true`; nothing was queued"},
+        200: {"model": DryRun, "description": "With `dry_run=true`: the resolved spec; nothing was queued"},
         **problems(400, 404, 409, 410, 413, 415, 503, 507),
     },
     openapi_extra={
@@ -64,13 +64,13 @@ async def compress(
     here: Here,
     owner: Owner,
     *,
-    dry_run: Annotated[bool, Query(description="only say what the spec means")] = False,
+    dry_run: Annotated[bool, Query(description="only return the resolved spec")] = False,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Queue a job that makes a new version of the model, of the version's trained weights and on its dataset.
+    """Queue a job that makes a new version of the model from the version's trained weights and dataset.
 
-    The body is what stands under `compression` in a training spec; everything else is as the version was trained by,
-    also when the pruned net recovers. The version itself stays as it is.
+    The body is the content of `compression` in a training spec. All other settings are those of the version's training,
+    also for the recovery of a pruned net. The version itself does not change.
     """
     body = await bodies.read_json(request, max_bytes=MOST_SPEC_BYTES)
     if dry_run:
@@ -100,8 +100,8 @@ async def measure(
 ) -> Response:
     """Queue a job that measures every variant's file on the worker's host, and judges it again by the version's spec.
 
-    It replaces the figures of the providers that this host has, and the default for each; files stay as they are. The
-    job's result tells what has changed. There is nothing to choose: the body is empty, or an empty object.
+    It replaces the figures and the default of each provider that this host has; files do not change. The job's result
+    lists the changes. There are no options: the body is empty, or an empty object.
     """
     body = await bodies.read_optional_json(request, max_bytes=MOST_SPEC_BYTES)
     key = _key(f"{name}:{number}:measure", idempotency_key, body, owner=owner)

@@ -1,4 +1,4 @@
-"""files of weights in: POST streams to disk, then the header is checked without loading a tensor."""
+"""Calls about files of weights. POST streams a file to disk, and checks its header without loading a tensor."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +18,8 @@ router = APIRouter(tags=["weights"], dependencies=[KNOWN_QUERY])
 
 BODY: dict[str, Any] = {
     "required": True,
-    "description": "A safetensors file: the tensors of a backbone under the names that its library gives them, with or "
-    "without its classifier's, or of a whole model of ours (`backbone.…`, `head.…`).",
+    "description": "A safetensors file: the tensors of a backbone under the names of its library, with or without "
+    "its classifier, or those of a whole model of this service (`backbone.…`, `head.…`).",
     "content": {
         "application/octet-stream": {
             "schema": {"type": "string", "format": "binary", "description": "the file's bytes"}
@@ -31,14 +31,13 @@ BODY: dict[str, Any] = {
 @router.post(
     "/weights",
     operation_id="weights_create",
-    summary="Upload weights to start from",
+    summary="Upload initial weights",
     status_code=201,
     response_model=UploadedWeights,
     responses={
         200: {
             "model": UploadedWeights,
-            "description": "The same bytes were there already: the file as it is, under the name it has; "
-            "`note` tells it in words",
+            "description": "The same bytes are already stored: the existing file with its own name; `note` explains it",
         },
         **problems(413, 415, 503, 507),
     },
@@ -50,9 +49,9 @@ async def create(
     owner: Owner,
     name: Annotated[GivenName | None, Query(description="a name for people; left out: weights")] = None,
 ) -> Response:
-    """Stream a safetensors file in, check its header, and store it under its digest; a spec names it by its id.
+    """Upload a safetensors file, check its header, and store it under its digest; a spec names it by its id.
 
-    Whether the tensors are those of a backbone is seen when a job starts from them.
+    Only a job that starts from the tensors checks whether they fit its backbone.
     """
     with uploads.scratch_file(here.settings.scratch) as (path, file):
         await uploads.receive_bytes(request, file, max_bytes=here.settings.weights_max_bytes)
@@ -73,7 +72,7 @@ def listing(here: Here, owner: Owner, limit: Limit = 20, cursor: Cursor = None) 
     "/weights/{weights_id}", operation_id="weights_get", summary="Describe a file of weights", responses=problems(404)
 )
 def get(weights_id: WeightsId, here: Here, owner: Owner) -> Weights:
-    """Return what the file holds: tensors, parameters, types, digest."""
+    """Return the content of the file: tensors, parameters, types, digest."""
     return Weights.of(weights.find(here.database, weights_id, owner=owner))
 
 
@@ -85,7 +84,7 @@ def get(weights_id: WeightsId, here: Here, owner: Owner) -> Weights:
     openapi_extra=changes.documented(changes.WeightsPatch),
 )
 async def update(weights_id: WeightsId, here: Here, owner: Owner, request: Request) -> Weights:
-    """Set the file's name by a JSON merge patch (RFC 7396), and return it; an empty one changes nothing."""
+    """Set the file's name by a JSON merge patch (RFC 7396), and return it; an empty patch changes nothing."""
     given = await changes.patch_of(request, changes.WeightsPatch)
     if "name" not in given.model_fields_set:
         return Weights.of(await run_in_threadpool(weights.find, here.database, weights_id, owner=owner))
@@ -102,7 +101,7 @@ async def update(weights_id: WeightsId, here: Here, owner: Owner, request: Reque
 )
 @writes
 def delete(weights_id: WeightsId, here: Here, owner: Owner) -> None:
-    """Delete the file; refused while a job that has not ended starts from it. Models made from it stay."""
+    """Delete the file; refused while a job that has not ended starts from it. Models that were made from it stay."""
     weights.remove(here.database, weights_id, owner=owner)
 
 
