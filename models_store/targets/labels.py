@@ -2,6 +2,7 @@
 
 # N examples, K labels
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -80,6 +81,10 @@ class Labels:
         """Return how many more of an example's labels are right in `others`, as a share."""
         lost_N: Floats = self.score_each(others, truths) - self.score_each(answers, truths)
         return lost_N
+
+    def guessing_loss(self, outputs: int) -> float:  # noqa: ARG002  see Target
+        """Return the binary cross-entropy of a half for each label."""
+        return math.log(2)
 
     def near(self, truths: Array) -> float:  # noqa: ARG002  see Target
         """Return 0: labels are the same or not."""

@@ -2,6 +2,7 @@
 
 # N examples, K classes
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -77,6 +78,10 @@ class OneClass:
         """Return 1 where `others` alone are right, -1 where `answers` alone are."""
         lost_N: Floats = self.score_each(others, truths) - self.score_each(answers, truths)
         return lost_N
+
+    def guessing_loss(self, outputs: int) -> float:
+        """Return the cross-entropy of classes that are all alike."""
+        return math.log(max(outputs, 2))
 
     def near(self, truths: Array) -> float:  # noqa: ARG002  see Target
         """Return 0: classes are the same or not."""

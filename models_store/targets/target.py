@@ -93,6 +93,10 @@ class Target(Protocol):
         """
         ...
 
+    def guessing_loss(self, outputs: int) -> float:
+        """Return the plain validation loss of answers that know nothing, of a net with so many outputs."""
+        ...
+
     def near(self, truths: Array) -> float:
         """Return the tolerance within which two files of one net are said to agree on these examples."""
         ...

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from models_store.targets import NUMBER, ONE_CLASS, Target
+
 Section = Mapping[str, Any]
 
 NAMES = {"val": "validation", "test": "test"}
@@ -17,16 +19,16 @@ LOOK = "Look at the labels and the training curve; a lower `optimizer.lr`, more 
 MORE_IMAGES = "Add images of it to the validation split, or let the service split the dataset"
 
 
-def of_sections(sections: Mapping[str, Section], *, task: str) -> list[str]:
+def of_sections(sections: Mapping[str, Section], *, target: Target) -> list[str]:
     """Return the warnings about a model's answers to the val and test splits; `sections` are those of its report."""
     split = "test" if "test" in sections else "val"
-    found = _of_answers(sections[split], task=task, name=NAMES[split]) if split in sections else []
+    found = _of_answers(sections[split], target=target, name=NAMES[split]) if split in sections else []
     return [*found, *_absent(sections.get("val", {}))]
 
 
-def _of_answers(section: Section, *, task: str, name: str) -> list[str]:
+def _of_answers(section: Section, *, target: Target, name: str) -> list[str]:
     images = section["images"]
-    if task == "image_regression":
+    if target is NUMBER:
         r2 = section.get("r2")
         if r2 is None or r2 > 0:
             return []
@@ -34,20 +36,20 @@ def _of_answers(section: Section, *, task: str, name: str) -> list[str]:
     rows = [row for row in section["per_class"] or () if row["support"]]
     recalls = [row["recall"] for row in rows if row["recall"] is not None]
     if len(recalls) > 1 and all(recall in {0, 1} for recall in recalls):
-        constant = _constant(rows, task=task)
+        constant = _constant(rows, target=target)
         if constant is not None:
             return [f"the model answers {constant} to all {images} {name} images. {LOOK}"]
-    chance, reached, figure = _against_chance(section, rows, task=task)
+    chance, reached, figure = _against_chance(section, rows, target=target)
     if reached is None or reached > chance + math.sqrt(chance * (1 - chance) / images):
         return []
     compared = f"{figure} {reached:.3g}, guessing {chance:.3g}"
     return [f"on the {images} {name} images the model is no better than guessing ({compared}). {LOOK}"]
 
 
-def _constant(rows: list[dict[str, Any]], *, task: str) -> str | None:
+def _constant(rows: list[dict[str, Any]], *, target: Target) -> str | None:
     """Return what a model answers to every image, when that is the same; None when it differs."""
     answered = [row["label"] for row in rows if row["recall"] == 1]
-    if task == "image_classification":
+    if target is ONE_CLASS:
         return repr(answered[0]) if len(answered) == 1 else None
     never = all(row["precision"] == 0 for row in rows if row["recall"] == 0)
     if not answered:
@@ -55,8 +57,8 @@ def _constant(rows: list[dict[str, Any]], *, task: str) -> str | None:
     return None
 
 
-def _against_chance(section: Section, rows: list[dict[str, Any]], *, task: str) -> tuple[float, float | None, str]:
-    if task == "image_classification":
+def _against_chance(section: Section, rows: list[dict[str, Any]], *, target: Target) -> tuple[float, float | None, str]:
+    if target is ONE_CLASS:
         return 1 / max(len(rows), 2), section.get("balanced_accuracy") if len(rows) > 1 else None, "balanced accuracy"
     return HALF, section.get("roc_auc_macro"), "area under the ROC curve"
 

@@ -113,10 +113,11 @@ def evaluate_file(work: Work, entries: list[ManifestEntry], arrays: Examples, va
 
 def warn_of_the_result(work: Work, trained: Trained, arrays: Examples, examined: Mapping[str, Examined]) -> list[str]:
     """Tell the owner what is likely to be wrong with the model, and return that with what training has shown."""
-    found = soundness.of_sections({split: each.section for split, each in examined.items()}, task=work.spec.task)
+    target = target_of(work.spec.task)
+    found = soundness.of_sections({split: each.section for split, each in examined.items()}, target=target)
     for text in found:
         work.reporter.warn_owner(text)
-    outputs = target_of(work.spec.task).output_count(len(arrays.classes))
+    outputs = target.output_count(len(arrays.classes))
     return [*doubts.of_history(trained.history, work.spec, outputs=outputs).values(), *found]
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from models_store.spec.train import ResolvedSpec
+from models_store.tasks.rooms import target_of
 
 History = Sequence[Mapping[str, float]]
 
@@ -53,9 +54,7 @@ def of_history(history: History, spec: ResolvedSpec, *, outputs: int) -> dict[st
 
 def guessing_loss(spec: ResolvedSpec, *, outputs: int) -> float:
     """Return the validation loss of answers that know nothing: all classes alike, each label by half, or the mean."""
-    if spec.task == "image_regression":
-        return 1.0  # the unit is the variance of the train split
-    return math.log(2 if spec.task == "multilabel_classification" else max(outputs, 2))
+    return target_of(spec.task).guessing_loss(outputs)
 
 
 def _advice(spec: ResolvedSpec) -> str:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -7,10 +8,11 @@ import torch
 from numpy.typing import NDArray
 
 from models_store.targets import LABELS, NUMBER
-from models_store.tasks.image.codec import UndecodableImage
+from models_store.tasks.image.codec import ImageCodec, UndecodableImage
 from tests.samples import a_png
 from tests.workers.colour_nets import CODEC, a_learned_net, leaves, torch_probabilities
-from workers.export.verify import Agreement, Predict, VerificationFailed, read_members, verify
+from workers.export.sessions import open_session
+from workers.export.verify import Agreement, Family, Predict, VerificationFailed, compare, read_members, verify
 
 DATA = leaves()
 FILES = [DATA.files[row] for row in DATA.val]
@@ -148,3 +150,29 @@ def test_numbers_agree_within_the_tolerance(exported: Path) -> None:
     assert verified(0.011).max_difference == pytest.approx(0.01, abs=1e-4)
     with pytest.raises(VerificationFailed, match="0 of 36"):
         verified(0.009)
+
+
+def test_each_file_is_decoded_once_for_all_nets(exported: Path) -> None:
+    class CountingCodec(ImageCodec):
+        def decode(self, given: bytes | str, **limits: Any) -> NDArray[np.uint8]:
+            decoded.append(given)
+            return super().decode(given, **limits)
+
+    decoded: list[bytes | str] = []
+    codec = CountingCodec(**vars(CODEC))
+    session = open_session(exported, device="cpu", threads=1)
+    families = [
+        Family(training_path(), {"fp32": session, "int8": session}),
+        Family(answering_wrongly_on({61}), {"pruned": session}),
+        Family(answering_wrongly_on({61, 90}), {"control": session}),
+    ]
+
+    found = compare(families, files=FILES, rows=DATA.val, codec=codec, batch_size=7)
+
+    assert decoded == FILES
+    assert {name: each.agreeing for name, each in found.items()} == {
+        "fp32": 36,
+        "int8": 36,
+        "pruned": 35,
+        "control": 34,
+    }

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models_store.spec.train import ResolvedSpec
+from models_store.tasks.rooms import target_of
 from tests.samples import a_train_spec
 from tests.workers.training_runs import Recorder, run, some_arrays
 from workers.evaluation import metrics, multilabel, regression, soundness
@@ -90,7 +91,7 @@ def section(task: str, outputs: Any, targets: Any) -> dict[str, Any]:
 
 
 def warned(task: str, outputs: Any, targets: Any) -> list[str]:
-    return soundness.of_sections({"val": section(task, outputs, targets)}, task=task)
+    return soundness.of_sections({"val": section(task, outputs, targets)}, target=target_of(task))
 
 
 def test_one_answer_to_all_images_is_doubted() -> None:

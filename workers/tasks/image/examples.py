@@ -29,7 +29,7 @@ Decode = Callable[[bytes], Bytes]
 
 INPUT = "images"
 """what the exported file calls its input"""
-FORMAT = "v3"  # part of the file's name: raise it when `pixels.decode` or the layout changes
+FORMAT = "v3"  # part of the file's name: raise it when the decoded pixels or the layout change (test_decoded_pixels.py)
 SEAL = b"espalier-crc32:"  # what follows the array in a whole file, then eight hexadecimal digits
 CHUNK_IMAGES = 32
 READ_BYTES = 1 << 22
