@@ -5,6 +5,7 @@ from typing import Any
 
 from models_store.jobs import kinds
 from models_store.jobs.job import TERMINAL, Job
+from models_store.tasks import rooms
 
 USUAL_S = {
     "validating": 5.0,
@@ -24,9 +25,10 @@ OTHERS_S = 10.0
 
 
 def of_kind(kind: str, spec: Mapping[str, Any]) -> tuple[Sequence[str], Collection[str]]:
-    """Return the phases of a kind of job, and those of them that the spec (a document) leaves out."""
+    """Return the phases of a kind of job, as its task has them, and those that the spec (a document) leaves out."""
     row = kinds.of(kind)
-    return row.phases, row.left_out(spec)
+    own = rooms.contract_of(rooms.task_of(spec)).phases
+    return own.get(kind, row.phases), row.left_out(spec)
 
 
 def expected_s(kind: str, spec: Mapping[str, Any], measured_s: Mapping[str, float]) -> dict[str, float]:

@@ -5,7 +5,7 @@ DatasetGone 404 · JobNotFound 404 · JobDeleted 410 · JobFinished 409 · JobNo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
@@ -22,8 +22,6 @@ from models_store.storage import tables
 from models_store.storage.database import Database, now
 from models_store.storage.ids import new_id
 
-ActionKind = Literal["preview", "compress", "measure"]
-
 
 @dataclass(frozen=True)
 class Action:
@@ -32,7 +30,7 @@ class Action:
     A `preview` shows augmentations (its document); `compress` and `measure` work on a version: its model and version.
     """
 
-    kind: ActionKind
+    kind: str
     parameters: dict[str, Any]
 
 
@@ -175,7 +173,7 @@ def action_of(job: Job) -> Action | None:
     """Return what a job does that trains nothing from the start; None: it trains, or its children do."""
     if kinds.of(job.kind).follows_its_spec:
         return None
-    return Action(cast("ActionKind", job.kind), job.parameters or {})
+    return Action(job.kind, job.parameters or {})
 
 
 def _again(job: Job) -> str:

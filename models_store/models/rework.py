@@ -13,7 +13,7 @@ from models_store.datasets import store as datasets
 from models_store.datasets.store import Dataset
 from models_store.errors import Conflict, FieldError, Invalid
 from models_store.jobs import store as jobs
-from models_store.jobs.submissions import Action, ActionKind
+from models_store.jobs.submissions import Action
 from models_store.models import registry
 from models_store.models.registry import Version
 from models_store.spec.compression import Compression
@@ -54,7 +54,7 @@ class TakenUp:
     """None: its task has no data"""
     warnings: tuple[str, ...] = ()
 
-    def action(self, kind: ActionKind) -> Action:
+    def action(self, kind: str) -> Action:
         """Return what a job does with the version."""
         return Action(kind, {"model": self.version.model, "version": self.version.number})
 

@@ -51,7 +51,7 @@ job = Table(
     metadata,
     Column("id", String(40), primary_key=True),
     Column("owner", String(100), nullable=False),
-    Column("kind", String(20), nullable=False, default="train", server_default="train"),  # see jobs.KINDS
+    Column("kind", String(20), nullable=False, default="train", server_default="train"),  # see jobs.kinds
     Column("parent_id", String(40)),  # the search, cross-validation or repetition that this is a part of
     Column("number", Integer),  # among its parent's children, from 0
     Column("parameters", JSON),  # what a trial changes in its parent's spec: dotted path → value

@@ -29,6 +29,11 @@ class Contract(Protocol):
     Spec: type[TrainSpec]
     ResolvedSpec: type[ResolvedSpec]
 
+    # ---- jobs
+
+    phases: Mapping[str, tuple[str, ...]] = {}
+    """kind of job → its phases, where they are not those of `jobs.kinds`"""
+
     # ---- datasets
 
     findings: tuple[str, ...] = ()

@@ -137,7 +137,7 @@ def _submit(
     taken: rework.TakenUp,
     spec: ResolvedSpec,
     *,
-    kind: submissions.ActionKind,
+    kind: str,
     warnings: list[str],
     key: idempotency.Key | None,
 ) -> Response:

@@ -1,12 +1,13 @@
 """The table of kinds of jobs, and what rows and queries take from it."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from models_store.jobs import kinds, phases
 from models_store.jobs.kinds import KINDS, Kind
 from models_store.storage import tables
+from models_store.tasks import rooms
 from tests.samples import a_train_spec
 
 SPEC = a_train_spec(
@@ -31,6 +32,21 @@ def test_what_a_spec_does_not_ask_for_takes_no_time() -> None:
 
     assert whole["pruning"] == 7.0
     assert whole.keys() - plain.keys() == {"pruning", "quantizing"}
+
+
+def test_a_task_may_have_phases_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Control(type(rooms.TASKS[0])):  # type: ignore[misc]  # any room will do
+        targets: ClassVar = {"control": "number"}
+        phases: ClassVar = {"train": ("acting", "training", "publishing")}
+
+    monkeypatch.setattr(rooms, "TASKS", (*rooms.TASKS, Control()))
+
+    assert list(phases.expected_s("train", SPEC | {"task": "control"}, {"acting": 3.0})) == [
+        "acting",
+        "training",
+        "publishing",
+    ]
+    assert "exporting" in phases.expected_s("train", SPEC, {})
 
 
 def test_a_family_that_publishes_nothing_has_no_such_phase() -> None:
