@@ -1,4 +1,4 @@
-"""The service over HTTP, as the command line sees it: calls, pages, uploads, downloads, events.
+"""HTTP client of the command line: calls, pages, uploads, downloads, events.
 
 ClientError
 ├── Refused        the service answered with a problem document
@@ -30,7 +30,7 @@ Document = dict[str, Any]
 
 
 class ClientError(Exception):
-    """A call did not succeed; the message is for people."""
+    """A call did not succeed; the message is for users."""
 
 
 class Refused(ClientError):
@@ -55,7 +55,7 @@ class Event:
 
 
 class Client:
-    """Calls to one service; every answer that is no success raises `Refused`."""
+    """Calls to one service; every unsuccessful answer raises `Refused`."""
 
     def __init__(self, url: str, *, api_key: str | None = None) -> None:
         self.url = url.rstrip("/")
@@ -101,7 +101,7 @@ class Client:
         return found
 
     def upload(self, path: str, file_path: Path, *, sent: Callable[[int], None], **params: str) -> Document:
-        """Upload a file to the path in constant memory; `sent` hears how many bytes have left."""
+        """Upload a file to the path in constant memory; `sent` is called with the number of sent bytes."""
 
         def body() -> Iterator[bytes]:
             with file_path.open("rb") as file:
@@ -155,10 +155,10 @@ class Client:
         *,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> Iterator[Event]:
-        """Follow a job's stream to its end; one that breaks or is quiet is opened again where it stopped.
+        """Follow a job's stream to its end; a broken or silent stream is opened again where it stopped.
 
-        So is one that the service has no room for, or no database, for a while. `meanwhile` is called at each event and
-        every few seconds without one.
+        The same happens while the service has no room for the stream, or no database. `meanwhile` is called at each
+        event and every few seconds without one.
         """
         seen, lost = 0, 0
         given = _given(params)
@@ -202,12 +202,12 @@ class Client:
         return answer
 
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
-        advice = f"start one with `{own_name()} up`, or say where it is with --url or ESPALIER_URL"
+        advice = f"start one with `{own_name()} up`, or give its address with --url or ESPALIER_URL"
         return Unreachable(f"no answer from {self.url} ({error or type(error).__name__}): {advice}")
 
 
 def _lost_again(lost: int, error: ClientError) -> int:
-    """Wait a while before the next try, and return how many came to nothing; raise the error when it was the last."""
+    """Wait before the next try, and return the number of failed tries; raise the error after the last one."""
     if lost + 1 == LOST_TRIES:
         raise error
     time.sleep(min(5.0, 0.25 * 2 ** (lost + 1)))
@@ -215,7 +215,7 @@ def _lost_again(lost: int, error: ClientError) -> int:
 
 
 def _events(lines: Iterator[str]) -> Iterator[Event]:
-    """Parse server-sent events (WHATWG HTML, section 9.2), those of our own that carry an id and JSON."""
+    """Parse server-sent events (WHATWG HTML, section 9.2) that have an id and JSON."""
     fields: dict[str, str] = {}
     for line in lines:
         if line:

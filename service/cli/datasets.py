@@ -20,7 +20,7 @@ DatasetId = Annotated[str, typer.Argument(help="id of the dataset", metavar="DAT
 
 
 class Layout(StrEnum):
-    """What the folders at the top of an archive are."""
+    """Meaning of the folders at the top of an archive."""
 
     AUTO = "auto"
     CLASSES = "classes"
@@ -30,8 +30,8 @@ class Layout(StrEnum):
 @app.command("list")
 def list_(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, help="most datasets to list")] = 20,
-    tag: Annotated[str | None, typer.Option(help="list those with this tag")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="largest number of datasets to list")] = 20,
+    tag: Annotated[str | None, typer.Option(help="list only those with this tag")] = None,
 ) -> None:
     """List datasets, the newest first."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
@@ -43,7 +43,7 @@ def list_(
 
 @app.command()
 def show(context: typer.Context, dataset: DatasetId) -> None:
-    """Show one dataset: its classes or labels, and how many images of each are in each split."""
+    """Show one dataset: its classes or labels, and the number of images of each in each split."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
@@ -53,7 +53,7 @@ def show(context: typer.Context, dataset: DatasetId) -> None:
 
 @app.command()
 def report(context: typer.Context, dataset: DatasetId) -> None:
-    """Show what was checked and found: duplicates, leaks between splits, conflicting labels, imbalance."""
+    """Show the checks and their findings: duplicates, leaks between splits, conflicting labels, imbalance."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
@@ -67,19 +67,27 @@ def upload(
     data: Annotated[
         Path,
         typer.Argument(
-            help="zip or tar (plain, gz, bz2, xz, zst) of class folders, or with a labels.csv; or a folder of the same"
+            help=(
+                "zip or tar (plain, gz, bz2, xz, zst) of class folders, or with a labels.csv; or a folder with the "
+                "same content"
+            )
         ),
     ],
-    name: Annotated[str | None, typer.Option(help="a name for people; else the file's or the folder's")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="name of the dataset; left out: the name of the file or folder")
+    ] = None,
     layout: Annotated[
-        Layout, typer.Option(help="what the folders at the top are; auto: their names decide")
+        Layout, typer.Option(help="meaning of the folders at the top; auto: their names decide")
     ] = Layout.AUTO,
     names: Annotated[
-        str, typer.Option(help="encoding of names that a zip does not give in UTF-8, as gbk; auto: guessed")
+        str, typer.Option(help="encoding of names that are not UTF-8 in a zip, such as gbk; auto: guessed")
     ] = "auto",
     *,
     skip_undecodable: Annotated[
-        bool, typer.Option("--skip-undecodable", help="leave out images that can't be decoded, instead of refusing")
+        bool,
+        typer.Option(
+            "--skip-undecodable", help="leave out images that can't be decoded, instead of refusing the archive"
+        ),
     ] = False,
 ) -> None:
     """Upload an archive of labelled images, or a folder, which is packed first."""
@@ -108,14 +116,14 @@ def preview(
     augmentation: Annotated[
         Path, typer.Argument(help="a JSON file: a list of augmentations, or a training spec that has one")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="the picture to write, a PNG")] = Path("preview.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write")] = Path("preview.png"),
     *,
     seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same sheet")] = 0,
-    images: Annotated[int, typer.Option(min=1, max=32, help="images of the train split")] = 6,
-    views: Annotated[int, typer.Option(min=1, max=32, help="changed copies of each")] = 6,
+    images: Annotated[int, typer.Option(min=1, max=32, help="number of images of the train split")] = 6,
+    views: Annotated[int, typer.Option(min=1, max=32, help="number of changed copies of each image")] = 6,
     size: Annotated[int, typer.Option(min=16, max=512, help="side of each tile, in pixels")] = 128,
 ) -> None:
-    """Write a contact sheet of what an augmentation does to a few images."""
+    """Write a contact sheet that shows the effect of an augmentation on a few images."""
     session = session_of(context)
     wanted = {"augmentation": _augmentation(augmentation), "seed": seed, "images": images, "views": views}
     job = session.client.post(f"/datasets/{dataset}:preview", wanted | {"input": {"size": size}}, wait_s="0")
@@ -133,12 +141,14 @@ def images(
     context: typer.Context,
     dataset: DatasetId,
     *,
-    split: Annotated[str | None, typer.Option(help="list those of train, val or test")] = None,
-    label: Annotated[str | None, typer.Option("--class", help="list those of this class, or with this label")] = None,
-    finding: Annotated[
-        str | None, typer.Option(help="list those that a check of the report found, as exact_duplicates")
+    split: Annotated[str | None, typer.Option(help="list only those of train, val or test")] = None,
+    label: Annotated[
+        str | None, typer.Option("--class", help="list only those of this class, or with this label")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="most images to list")] = 20,
+    finding: Annotated[
+        str | None, typer.Option(help="list only those that a check of the report found, such as exact_duplicates")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="largest number of images to list")] = 20,
 ) -> None:
     """List the images of a dataset with their labels and the checks that found them."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
@@ -153,7 +163,7 @@ def images(
 def export(
     context: typer.Context,
     dataset: DatasetId,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="file to write; DATASET.zip")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="file to write; left out: DATASET.zip")] = None,
 ) -> None:
     """Download a dataset as a zip that, uploaded again, is the same dataset."""
     session = session_of(context)
@@ -169,7 +179,7 @@ def rename(
     """Give a dataset another name; its id stays."""
     session = session_of(context)
     document = session.client.patch(f"/datasets/{dataset}", {"name": name})
-    session.show(document, f"{dataset} is {document['name']!r} now")
+    session.show(document, f"{dataset} is now named {document['name']!r}")
 
 
 @app.command()
@@ -210,6 +220,6 @@ def _augmentation(path: Path) -> Any:  # noqa: ANN401  the service judges what i
 
 
 def send(client: "Client", archive: Path, *, name: str | None, session: Session, **how: str) -> dict[str, Any]:
-    """Upload an archive with a progress bar where somebody watches; return the dataset. `how` is the call's query."""
+    """Upload an archive, with a progress bar on a terminal; return the dataset. `how` is the call's query."""
     label = name or archive.name.partition(".")[0]
     return sending.send(client, "/datasets", archive, session=session, name=label, **how)

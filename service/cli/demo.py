@@ -1,4 +1,4 @@
-"""The whole journey on a stack of its own: upload, train by transfer, shrink, and classify held-out images."""
+"""Demo: the whole journey on a stack of its own, from upload and training to int8 and predictions."""
 
 import contextlib
 import tarfile
@@ -34,11 +34,11 @@ def run(session: Session, *, data: Path | None, size: int | None, keep: bool) ->
     """Run the demo to its end.
 
     Raises:
-        typer.Exit: with 1 when anything did not succeed, with 130 when it was interrupted.
+        typer.Exit: with 1 if a step failed, with 130 if it was interrupted.
     """
     archive = data or SAMPLE
     if not archive.is_file():
-        raise refuse(f"{archive} is not there: run the demo from a checkout, or give --data")
+        raise refuse(f"{archive} does not exist: run the demo from a checkout, or give --data")
     began = time.monotonic()
     console = session.console
     console.print("[bold]1. A stack of its own[/]")
@@ -49,9 +49,9 @@ def run(session: Session, *, data: Path | None, size: int | None, keep: bool) ->
             _journey(session, stack, archive=archive, size=size, whose=whose)
             console.print(f"\n[bold green]Done[/] in {time.monotonic() - began:.0f} s. API docs: {stack.url}/docs")
             if keep:
-                console.print(f"The stack is left running on {home}; Ctrl-C stops it.")
+                console.print(f"The stack keeps running on {home}; Ctrl-C stops it.")
                 _stay(stack)
-            console.print("The stack stops now; `make up` starts one to keep, with the same docs.")
+            console.print("The stack stops now; `make up` starts one that keeps running.")
     except StopRequested as error:
         console.print("stopped")
         raise typer.Exit(130) from error
@@ -86,7 +86,7 @@ def _journey(
     console.print(f"\n[bold]4. The model[/] · GET /models/{model}/versions/{number}")
     console.print(variants.version_card(client.get(f"/models/{model}/versions/{number}")))
 
-    console.print("[bold]5. Images it has never seen[/] · POST /predict")
+    console.print("[bold]5. Images that it has never seen[/] · POST /predict")
     held_out = client.get(f"/datasets/{dataset['id']}/samples", split="test", limit=HELD_OUT)["items"]
     files = [sample["file"] for sample in held_out]
     answer = client.predict(model, list(zip(files, read_members(archive, files), strict=True)), top_k=3)
@@ -102,7 +102,7 @@ def _recipe(spec: Document) -> str:
     """Return what is trained, in a line."""
     backbone, training = spec["backbone"], spec["training"]
     start = "from scratch" if backbone["weights"] is None else f"from {backbone['weights']} weights"
-    kept = "its head trained" if backbone["freeze"] == "backbone" else f"freeze: {backbone['freeze']}"
+    kept = "only its head trained" if backbone["freeze"] == "backbone" else f"freeze: {backbone['freeze']}"
     return f"{backbone['kind']} {start}, {kept}, at {spec['input']['size']} px, {training['epochs']} epochs"
 
 

@@ -1,4 +1,4 @@
-"""Options and steps of changes and deletions: what is written about a thing, and the question before it goes."""
+"""Options and steps of changes and deletions: descriptions and tags, and the question before a deletion."""
 
 import sys
 from typing import Annotated, Any
@@ -7,11 +7,13 @@ import typer
 
 from service.cli.session import Session, refuse
 
-Description = Annotated[str | None, typer.Option("--description", help="any text about it, in place of what was there")]
+Description = Annotated[str | None, typer.Option("--description", help="new description; it replaces the old one")]
 NoDescription = Annotated[bool, typer.Option("--no-description", help="remove the description")]
-Tags = Annotated[list[str] | None, typer.Option("--tag", help="a tag; give it again for more: they replace all others")]
+Tags = Annotated[
+    list[str] | None, typer.Option("--tag", help="a tag; repeat the option for more: they replace all old tags")
+]
 NoTags = Annotated[bool, typer.Option("--no-tags", help="remove all tags")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask before it is deleted")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="delete without asking")]
 
 
 def patch(
@@ -20,10 +22,10 @@ def patch(
     """Return the merge patch that the options ask for.
 
     Raises:
-        typer.Exit: if they ask for nothing, or for two things at once.
+        typer.Exit: if they contain no change, or two contradicting ones.
     """
     if (description is not None and no_description) or (tags and no_tags):
-        raise refuse("an option and its --no- form contradict each other; give one of them")
+        raise refuse("an option and its --no- variant contradict each other; give one of them")
     changes: dict[str, Any] = {name: value for name, value in more.items() if value is not None}
     if description is not None or no_description:
         changes["description"] = description
@@ -31,12 +33,12 @@ def patch(
         changes["tags"] = tags or []
     if not changes:
         options = ", ".join(f"--{name}" for name in [*more, "description", "tag", "no-description", "no-tags"])
-        raise refuse(f"nothing is to be changed; give one of {options}")
+        raise refuse(f"there is nothing to change; give one of {options}")
     return changes
 
 
 def confirm(session: Session, what: str, *, yes: bool) -> None:
-    """Ask a person at a terminal whether `what` is to be deleted; scripts are not asked.
+    """Ask at a terminal whether to delete `what`; scripts are not asked.
 
     Raises:
         typer.Exit: if the answer is no.

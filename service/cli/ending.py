@@ -1,4 +1,4 @@
-"""A job followed to its end: its progress, what came of it, and the commands that come next."""
+"""End of a followed job: its progress, its result, and the next commands."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +22,16 @@ FIGURES = ("accuracy", "r2")
 
 
 def see_end(session: Session, job_id: str) -> Document:
-    """Follow a job, print what came of it and what can be done next, and return the ended job.
+    """Follow a job, print its result and the next commands, and return the ended job.
 
     Raises:
-        typer.Exit: with 130 when the user stops following.
+        typer.Exit: with 130 if the user stops following.
     """
     console = session.console
     try:
         ended = watch(session.client, job_id, console=console)
     except KeyboardInterrupt as error:
-        console.print(f"{job_id} goes on without you")
+        console.print(f"{job_id} keeps running")
         session.next_commands([f"jobs watch {job_id}", f"jobs cancel {job_id}"])
         raise typer.Exit(130) from error
     for each in _came_of(session, ended):
@@ -75,7 +75,7 @@ def summary(version: Document) -> list[str]:
         latency, speedup = (measured.get("latency_ms") or {}).get("p50"), measured.get("speedup")
         facts = [
             f"default on {provider}: [bold]{name}[/]",
-            *([] if latency is None else [f"{latency:.2f} ms an image"]),
+            *([] if latency is None else [f"{latency:.2f} ms per image"]),
             *([] if name == "fp32" or speedup is None else [f"{speedup:.2f} times as fast as fp32"]),
             output.size(named[name]["size_bytes"]),
         ]

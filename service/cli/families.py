@@ -1,4 +1,4 @@
-"""`espalier jobs trials`, and what came of searches, cross-validations and repetitions, in words and tables."""
+"""`espalier jobs trials`: results of searches, cross-validations and repetitions, in words and tables."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +20,7 @@ def trials(
     context: typer.Context,
     job: Annotated[str, typer.Argument(help="id of a search, a cross-validation or a repetition", metavar="JOB")],
 ) -> None:
-    """List what a job's children have tried and reached, and what came of it all."""
+    """List the values and results of a job's children, and the overall result."""
     session = session_of(context)
     items = session.client.items(f"/jobs/{job}/trials", limit=MOST)
     if session.as_json:

@@ -1,4 +1,4 @@
-"""Files of a folder on this machine, also those that links lead to."""
+"""Files of a folder on this machine, including those behind links."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -8,11 +8,11 @@ from service.cli.session import refuse
 
 
 def files_in(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder in order, also those in folders that links lead to.
+    """Yield the files of a folder in order, including those in linked folders.
 
     Raises:
-        typer.Exit: if a link leads nowhere, or back to a folder that it is in; those in hidden folders, and those that
-            systems and tools have left, are passed over.
+        typer.Exit: if a link has no target, or leads back to a folder that contains it. Links in hidden folders, and
+        those left by systems and tools, are ignored.
     """
     return _walk(folder, PurePosixPath(), above=frozenset())
 
@@ -26,6 +26,6 @@ def _walk(folder: Path, inner: PurePosixPath, *, above: frozenset[Path]) -> Iter
         elif path.is_dir() and path.resolve() not in within:
             yield from _walk(path, place, above=within)
         elif (path.is_dir() or path.is_symlink()) and not is_hidden(place) and not is_system(place):
-            back, gone = "leads back to a folder that it is in", "links to what is not there"
+            back, gone = "leads back to a folder that contains it", "links to a missing file"
             fault = back if path.is_dir() else f"{gone} ({path.readlink()})"
-            raise refuse(f"{path} {fault}; remove the link, or put in its place what it stands for")
+            raise refuse(f"{path} {fault}; remove the link, or replace it by its target")

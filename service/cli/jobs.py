@@ -15,7 +15,7 @@ JobId = Annotated[str, typer.Argument(help="id of the job", metavar="JOB")]
 
 
 class Level(StrEnum):
-    """How much a line of a log matters."""
+    """Severity of a line of a log."""
 
     INFO = "info"
     WARNING = "warning"
@@ -28,12 +28,14 @@ def list_(
     state: Annotated[str | None, typer.Option(help="queued, running, waiting, succeeded, failed or canceled")] = None,
     kind: Annotated[
         str | None,
-        typer.Option(help="train, search, k_fold, repeats, preview, compress or measure; left out: all but previews"),
+        typer.Option(
+            help="train, search, k_fold, repeats, preview, compress or measure; left out: all except previews"
+        ),
     ] = None,
     parent: Annotated[
-        str | None, typer.Option(help="list the parts of this search, cross-validation or repetition")
+        str | None, typer.Option(help="list the children of this search, cross-validation or repetition")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="most jobs to list")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="largest number of jobs to list")] = 20,
 ) -> None:
     """List jobs, the newest first."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
@@ -45,7 +47,7 @@ def list_(
 
 @app.command()
 def show(context: typer.Context, job: JobId) -> None:
-    """Show one job: its state, its steps, what came of it."""
+    """Show one job: its state, its steps, its result."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
@@ -57,7 +59,7 @@ def show(context: typer.Context, job: JobId) -> None:
 
 @app.command()
 def cancel(context: typer.Context, job: JobId) -> None:
-    """Cancel a job that waits or runs."""
+    """Cancel a waiting or running job."""
     session = session_of(context)
     document = session.client.post(f"/jobs/{job}:cancel")
     stops = "canceled" if document["state"] == "canceled" else "will stop within seconds"
@@ -74,7 +76,7 @@ def retry(context: typer.Context, job: JobId) -> None:
 
 @app.command()
 def delete(context: typer.Context, job: JobId, *, yes: editing.Yes = False) -> None:
-    """Delete a job that has ended, with its log, report and parts; the version that it made stays."""
+    """Delete a job that has ended, with its log, report and children; the version that it made stays."""
     session = session_of(context)
     editing.confirm(session, f"job {job}, with its log and its report", yes=yes)
     session.client.delete(f"/jobs/{job}")
@@ -88,7 +90,7 @@ def logs(
     attempt: Annotated[int | None, typer.Option(min=1, help="only lines of this attempt")] = None,
     level: Annotated[Level, typer.Option(help="only lines of this level or a more severe one")] = Level.INFO,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="print lines as they come, to the end")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="print new lines until the job ends")] = False,
 ) -> None:
     """Print a job's log: stages, epochs, decisions, warnings, of all attempts."""
     session = session_of(context)
@@ -104,7 +106,7 @@ def logs(
 
 @app.command()
 def watch(context: typer.Context, job: JobId) -> None:
-    """Follow a job to its end and show what came of it; exit code 1 unless it succeeds."""
+    """Follow a job to its end and show its result; exit code 1 unless it succeeds."""
     session = session_of(context)
     if session.as_json:
         state = ""

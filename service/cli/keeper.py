@@ -1,7 +1,7 @@
-"""One process kept on a lead: run a command, and end it and all it started when told to, or when its parent dies.
+"""Keeper of one process: runs a command, and ends it and all its children on a signal, or when its parent dies.
 
-Run by its path, `python -I keeper.py GRACE_S PARENT_PID LOCK_FD -- COMMAND…`; it imports the standard library alone, so
-it starts in milliseconds. What holds when somebody is killed with SIGKILL:
+Run by its path, `python -I keeper.py GRACE_S PARENT_PID LOCK_FD -- COMMAND…`; it imports only the standard library, so
+it starts in milliseconds. After a SIGKILL:
 
     `espalier up` dies   → the kernel sends its keepers SIGTERM; each ends its command as if `up` had asked
     a keeper dies        → the kernel kills its command at once
@@ -84,7 +84,7 @@ def _wait(child: int, *, grace_s: float) -> tuple[int, bool]:
 
 
 def _end_orphans(*, grace_s: float) -> None:
-    """Ask what the command left behind to end, wait a little, kill what is still there."""
+    """End the processes that the command left behind: signal them, wait a little, kill the rest."""
     deadline = time.monotonic() + grace_s
     asked: set[int] = set()
     while _reap()[1] >= 0:  # there are children yet

@@ -1,4 +1,4 @@
-"""`espalier up` and `espalier demo`: the local stack, alone or with a whole journey on it."""
+"""`espalier up` and `espalier demo`: the local stack, alone or with the demo on it."""
 
 import os
 import shlex
@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from service.cli.stack import Stack
 
 Home = Annotated[
-    Path | None, typer.Option(help="folder of the database, the models, the logs; else ESPALIER_HOME, else .espalier")
+    Path | None,
+    typer.Option(help="folder of the database, the models and the logs; left out: ESPALIER_HOME, or .espalier"),
 ]
 Port = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="port of the API, 0 for any that is free; else 8000, or a free one")
+    int | None,
+    typer.Option(
+        min=0, max=65535, help="port of the API, 0 for any free port; left out: 8000, or a free port if it is taken"
+    ),
 ]
 
 LOOK_S = 0.5
@@ -68,12 +72,15 @@ def demo(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=32, max=1024, help="side of the input, in pixels; else the recipe's for these images"),
+        typer.Option(min=32, max=1024, help="side of the input, in pixels; left out: chosen by the recipe"),
     ] = None,
     *,
-    keep: Annotated[bool, typer.Option("--keep", help="leave the stack running at the end, in ./.espalier")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="keep the stack running at the end, in ./.espalier")] = False,
 ) -> None:
-    """Upload a real image set, train, shrink, and classify images it has never seen; yours by the defaults alone."""
+    """Upload a real image set, train, shrink, and classify unseen images.
+
+    --data uses your images, with only defaults.
+    """
     _obey_interrupts()
     from service.cli.demo import run  # noqa: PLC0415  `--help` is spared what only this needs
 
@@ -81,7 +88,7 @@ def demo(
 
 
 def _obey_interrupts() -> None:
-    """End at SIGINT also before anything has started, and where a shell's `&` has had it ignored."""
+    """End at SIGINT even before the start, and where a shell's `&` has set it to be ignored."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -1,4 +1,7 @@
-"""`espalier`: the command line. an HTTP client of the service, and the local stack. Slow imports wait."""
+"""`espalier`: the command line, which is an HTTP client of the service and runs the local stack.
+
+Slow imports come late.
+"""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -11,7 +14,7 @@ from service.cli.session import Session
 
 
 class Commands(TyperGroup):
-    """All commands; what the service refuses is printed readably, and the exit code is 1."""
+    """All commands; a refusal of the service is printed for users, and the exit code is 1."""
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # typer's context is click's
         """Run the command."""
@@ -54,15 +57,15 @@ def espalier(
     context: typer.Context,
     url: Annotated[
         str | None,
-        typer.Option(envvar="ESPALIER_URL", help="where the service is; else the local stack of ESPALIER_HOME"),
+        typer.Option(envvar="ESPALIER_URL", help="address of the service; left out: the local stack of ESPALIER_HOME"),
     ] = None,
     api_key: Annotated[
-        str | None, typer.Option(envvar="ESPALIER_API_KEY", help="your API key, if it asks for one")
+        str | None, typer.Option(envvar="ESPALIER_API_KEY", help="your API key, if the service needs one")
     ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON, for machines")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and leave")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and exit")
     ] = False,
 ) -> None:
     """Train, shrink and serve deep-learning models. Start with `espalier demo`, or `espalier up`."""
@@ -73,10 +76,10 @@ app.command("up")(local.up)
 app.command("demo")(local.demo)
 app.command("train")(train.train)
 app.command("predict")(predicting.predict)
-app.add_typer(jobs.app, name="jobs", help="Look at jobs, follow them, cancel them.")
-app.add_typer(models.app, name="models", help="Look at models, download them, name them.")
-app.add_typer(datasets.app, name="datasets", help="Upload datasets and look at them.")
-app.add_typer(weights.app, name="weights", help="Upload initial weights.")
+app.add_typer(jobs.app, name="jobs", help="List, show, follow, cancel and delete jobs.")
+app.add_typer(models.app, name="models", help="List, show, compress, measure, download and delete models.")
+app.add_typer(datasets.app, name="datasets", help="Upload, list, show, preview and delete datasets.")
+app.add_typer(weights.app, name="weights", help="Upload files of initial weights.")
 
 if __name__ == "__main__":
     app()

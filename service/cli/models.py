@@ -29,8 +29,8 @@ WholeVersion = Annotated[str, typer.Argument(metavar="MODEL", help="NAME, NAME@A
 @app.command("list")
 def list_(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, help="most models to list")] = 20,
-    tag: Annotated[str | None, typer.Option(help="list those with this tag")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="largest number of models to list")] = 20,
+    tag: Annotated[str | None, typer.Option(help="list only those with this tag")] = None,
 ) -> None:
     """List models by name."""
     from service.cli import output  # noqa: PLC0415  `--help` is spared rich
@@ -42,7 +42,7 @@ def list_(
 
 @app.command()
 def show(context: typer.Context, model: Reference) -> None:
-    """Show a version: how each variant was made, its measured accuracy, speed and size, and why it was not accepted."""
+    """Show a version: how each variant was made, its accuracy, speed and size, and why it was not accepted."""
     from service.cli import output, variants  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
@@ -56,7 +56,7 @@ def compress(
     model: WholeVersion,
     spec: Annotated[
         Path | None,
-        typer.Option(help="JSON file of what stands under `compression` in a training spec; `-` reads standard input"),
+        typer.Option(help="JSON file with the content of `compression` in a training spec; `-` reads standard input"),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -72,7 +72,7 @@ def compress(
     dry_run: submitting.DryRun = False,
     wait: submitting.Wait = True,
 ) -> None:
-    """Make a new version of a version's weights without training it again; with neither option: static int8."""
+    """Make a new version from a version's weights without training again; without options: static int8."""
     session = session_of(context)
     document = specs.read(spec) if spec is not None else {}
     for each in overrides or []:
@@ -103,7 +103,7 @@ def download(
     context: typer.Context,
     model: Reference,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="file to write; NAME-VERSION-VARIANT.onnx")
+        Path | None, typer.Option("--output", "-o", help="file to write; left out: NAME-VERSION-VARIANT.onnx")
     ] = None,
 ) -> None:
     """Download one variant's ONNX file; its SHA-256 is checked."""
@@ -119,13 +119,13 @@ def download(
 def alias(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="name of the model")],
-    alias: Annotated[str, typer.Argument(help="the alias: `default` answers to the bare name")],
+    alias: Annotated[str, typer.Argument(help="the alias; a name without an alias means `default`")],
     version: Annotated[int | None, typer.Argument(help="number of the version")] = None,
-    variant: Annotated[str | None, typer.Option(help="one variant of it; else its default")] = None,
+    variant: Annotated[str | None, typer.Option(help="name of a variant; left out: the version's default")] = None,
     *,
     remove: Annotated[bool, typer.Option("--remove", help="remove the alias instead")] = False,
 ) -> None:
-    """Point an alias at a version, at once for everybody."""
+    """Point an alias at a version, at once for all users."""
     session = session_of(context)
     path = f"/models/{name}/aliases/{alias}"
     if remove:
@@ -179,7 +179,7 @@ def _path_of_either(client: "Client", reference: str) -> str:
 def _path(client: "Client", reference: str) -> str:
     """Return the path of the whole version that a reference means."""
     if "/" in reference:
-        raise refuse(f"{reference!r} names a variant, and this is done with all of a version; leave it out")
+        raise refuse(f"{reference!r} names a variant, but this command acts on a whole version; leave the variant out")
     version, _ = _find(client, reference)
     return f"/models/{version['model']}/versions/{version['version']}"
 
@@ -188,7 +188,7 @@ def _find(client: "Client", reference: str) -> tuple[dict[str, Any], str]:
     """Return the version that a reference means, and the variant: the one named, the alias's, else the default."""
     match = REFERENCE.fullmatch(reference)
     if match is None:
-        raise refuse(f"{reference!r} is no reference: give NAME, NAME@ALIAS or NAME:VERSION, each with /VARIANT")
+        raise refuse(f"{reference!r} is not a reference: give NAME, NAME@ALIAS or NAME:VERSION, each with /VARIANT")
     name, alias, number, variant = match["name"], match["alias"], match["version"], match["variant"]
     if number is None:
         model = client.get(f"/models/{name}")

@@ -1,4 +1,4 @@
-"""Documents of the service as tables and words for people."""
+"""Output of the service's documents as tables and text."""
 
 import json
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ STATE_STYLES = {
 NOTHING = "-"
 
 MOST_PLACES = 3
-"""Places that a problem names for one message; an archive may have it for each of its files."""
+"""Largest number of places that are printed for one message; an archive may have one for each of its files."""
 MOST_SECONDS, MOST_MINUTES = 90, 90  # told as such
 
 
 def print_problem(console: Console, problem: Document) -> None:
-    """Print a problem document: what is wrong, where, what is allowed."""
+    """Print a problem document: the error, its place, and what is allowed."""
     code = f" ({problem['code']})" if problem.get("code") else ""
     console.print(f"[bold red]{escape(str(problem.get('title', 'refused')))}[/]{escape(code)}")
     errors = problem.get("errors", [])
@@ -155,7 +155,7 @@ def dataset_card(dataset: Document) -> Sheet:
     counts = dataset["counts"]
     rows = [(escape(label), *(str(counts[split].get(label, 0)) for split in counts)) for label in dataset["classes"]]
     rows.append(("[bold]all", *(f"[bold]{images}" for images in dataset["splits"].values())))
-    split = "the split that the archive gave" if dataset["split"] == "given" else "a split made here"
+    split = "split given by the archive" if dataset["split"] == "given" else "split made by the service"
     title = f"{escape(dataset['name'])} · {dataset['id']} · {split}"
     values = dataset["values"]
     if values is not None:
@@ -176,17 +176,15 @@ def with_words(card: RenderableType, document: Document) -> RenderableType:
     if not (document["description"] or document["tags"]):
         return card
     told = {"description": document["description"], "tags": document["tags"]}
-    return Group(card, words("Written about it", told))
+    return Group(card, words("Description", told))
 
 
 def dataset_report(report: Document) -> Group:
     """Return what a dataset's checks have found, and what they found in order."""
-    parts: list[RenderableType] = (
-        [report_table(report)] if report["checks"] else ["nothing was found that you should know of"]
-    )
+    parts: list[RenderableType] = [report_table(report)] if report["checks"] else ["no findings"]
     if report["passed"]:
         parts.append(
-            facts("Checked, and in order", [(each["check"], escape(each["message"])) for each in report["passed"]])
+            facts("Checks without findings", [(each["check"], escape(each["message"])) for each in report["passed"]])
         )
     return Group(*parts)
 

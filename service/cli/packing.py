@@ -12,7 +12,7 @@ from service.cli.folders import files_in
 from service.cli.session import Session, is_interactive, refuse
 
 MOST_SHOWN = 40
-"""Characters of a folder's name that its archive takes: with `.tar` a file's name may have 255 bytes."""
+"""Largest number of characters of a folder's name in its archive's name, which may have 255 bytes."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Where the local stack keeps its things, and whether one runs there. Light: the standard library alone."""
+"""Places of the local stack's files, and whether one runs there. It imports only the standard library."""
 
 import fcntl
 import json
@@ -34,6 +34,6 @@ def read_holder(lock: int) -> dict[str, Any]:
 
 
 def write_holder(lock: int, holder: dict[str, Any]) -> None:
-    """Write who holds the lock file."""
+    """Write the holder of the lock file."""
     os.ftruncate(lock, 0)
     os.pwrite(lock, json.dumps(holder).encode(), 0)

@@ -1,4 +1,4 @@
-"""`espalier predict`: any number of files, folders and lines of JSON, in requests that the service takes."""
+"""`espalier predict`: any number of files, folders and lines of JSON, in requests that the service accepts."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ Example = Path | Line
 
 @dataclass
 class Answers:
-    """Answer for each example, and why the others were refused."""
+    """Predictions, and the reasons for refused examples."""
 
     files: list[str] = field(default_factory=list)
     predictions: list[Document] = field(default_factory=list)
@@ -68,16 +68,16 @@ def predict(
     files: Annotated[
         list[Path], typer.Argument(help="files, folders of them, and files of JSON Lines with a value on each (.jsonl)")
     ],
-    top_k: Annotated[int, typer.Option(min=1, help="most likely classes or labels to show")] = 3,
+    top_k: Annotated[int, typer.Option(min=1, help="number of likeliest classes or labels to show")] = 3,
 ) -> None:
-    """Print the class, the labels or the number of each example; exit code 1 when one could not be read."""
+    """Print the class, the labels or the number of each example; exit code 1 if one could not be read."""
     from models_store.tasks import rooms  # noqa: PLC0415  `--help` is spared it
 
     session = session_of(context)
     examples, others = _examples(files)
     if others:
         typer.secho(
-            f"{others} files in these folders are no {rooms.examples()} and are left out", fg="yellow", err=True
+            f"{others} files in these folders are not {rooms.examples()} and are left out", fg="yellow", err=True
         )
     if not examples:
         raise refuse(f"there is no {rooms.example()} in {', '.join(map(str, files))}")
@@ -113,7 +113,7 @@ def ask(session: Session, model: str, examples: Sequence[Example], *, top_k: int
 
 
 def batches(examples: Sequence[Example]) -> Iterator[list[Example]]:
-    """Yield the examples in order, in groups of one kind and of bounded number and size; one that is larger alone."""
+    """Yield the examples in order, in groups of one kind and of bounded number and size; a larger example is alone."""
     batch: list[Example] = []
     size_bytes = 0
     for example in examples:
@@ -129,7 +129,7 @@ def batches(examples: Sequence[Example]) -> Iterator[list[Example]]:
 
 
 def _ask(client: "Client", model: str, batch: list[Example], answers: Answers, *, top_k: int) -> None:
-    """Ask for one group; what can't be read is left out and noted, and what is too much is asked for in halves."""
+    """Request one group; unreadable examples are left out and recorded, and a group that is too large is halved."""
     from service.cli.client import Refused  # noqa: PLC0415  httpx is slow to import
 
     while batch:

@@ -1,9 +1,9 @@
-"""The processes of the local stack: what each runs, and how one is started, watched and ended.
+"""Processes of the local stack: their commands, their start, and their end.
 
 StackError
-├── HomeInUse        a stack runs on this folder already
-├── PortInUse        somebody else listens there
-└── ProcessFailed    one of ours did not start, or keeps dying
+├── HomeInUse        a stack already runs on this folder
+├── PortInUse        another program uses the port
+└── ProcessFailed    a process did not start, or dies again and again
 """
 
 import os
@@ -32,20 +32,20 @@ class StackError(Exception):
 
 
 class HomeInUse(StackError):
-    """A stack runs on this folder already."""
+    """A stack already runs on this folder."""
 
 
 class PortInUse(StackError):
-    """Somebody else listens there."""
+    """Another program uses the port."""
 
 
 class ProcessFailed(StackError):
-    """One of the stack's processes did not start, or keeps dying."""
+    """One of the stack's processes did not start, or dies again and again."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one process is run; `grace_s` is the time it gets between SIGTERM and SIGKILL."""
+    """Command of one process; `grace_s` is the time between SIGTERM and SIGKILL."""
 
     name: str
     command: Sequence[str]
@@ -90,7 +90,7 @@ class Hurry:
 
 
 def start(recipe: Recipe, *, logs: Path, environment: Mapping[str, str], lock: int) -> Process:
-    """Start a process under a keeper; it ends when this process does, however that happens."""
+    """Start a process under a keeper; it ends when this process ends, for whatever reason."""
     log_path = logs / f"{recipe.name}.log"
     kept = [sys.executable, "-I", str(keeper.__file__), str(recipe.grace_s), str(os.getpid()), str(lock), "--"]
     with log_path.open("ab") as log:

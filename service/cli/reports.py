@@ -16,11 +16,11 @@ SPLITS = {"val": "validation", "test": "test"}
 def report(
     context: typer.Context,
     job: Annotated[str, typer.Argument(help="id of the job", metavar="JOB")],
-    html: Annotated[Path | None, typer.Option(help="where to save the page; report-JOB.html")] = None,
+    html: Annotated[Path | None, typer.Option(help="file for the page; left out: report-JOB.html")] = None,
     *,
     show: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
 ) -> None:
-    """Print what was measured on a job's fp32 file, with 95 % intervals, and save the whole report as one HTML page."""
+    """Print the figures of a job's fp32 file with 95 % intervals, and save the whole report as one HTML page."""
     session = session_of(context)
     document = session.client.get(f"/jobs/{job}/report")
     target = html or Path(f"report-{job}.html")

@@ -1,4 +1,4 @@
-"""a file on its way to the service, with a progress bar where somebody watches."""
+"""Upload of a file, with a progress bar on a terminal."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What every command is given: where the service is, who asks, and whether a machine reads the answer."""
+"""Session of a command: the service's address, the API key, and the format of the output."""
 
 import json
 import os
@@ -23,7 +23,7 @@ USUAL_URL = "http://127.0.0.1:8000"
 
 @dataclass
 class Session:
-    """The global options, and what is made of them when a command first needs it."""
+    """The global options, and the client that a command makes of them when it needs one."""
 
     url: str | None
     api_key: str | None
@@ -45,14 +45,14 @@ class Session:
         return Client(self.url or running_url(home_of(None)) or USUAL_URL, api_key=self.api_key)
 
     def show(self, document: Any, table: Any) -> None:  # noqa: ANN401  any JSON; anything that rich prints
-        """Print the document for a machine, or the table for a person."""
+        """Print the document as JSON, or as a table."""
         if self.as_json:
             self.emit(document)
         else:
             self.console.print(table)
 
     def next_commands(self, commands: Sequence[str]) -> None:
-        """Print commands as they can be copied: each whole, on a line of its own."""
+        """Print commands to copy, each on a line of its own."""
         if commands:
             self.console.print(f"next{self._where()}:", soft_wrap=True, markup=False)
         for each in commands:
@@ -88,12 +88,12 @@ def own_name() -> str:
 
 
 def is_interactive() -> bool:
-    """Tell whether a person watches."""
+    """Return whether the output is a terminal."""
     return sys.stdout.isatty() and "CI" not in os.environ
 
 
 def refuse(message: str) -> "typer.Exit":
-    """Print why nothing was done; the caller raises what is returned."""
+    """Print the error; the caller raises the returned exit."""
     typer.secho(f"error: {message}", fg="red", err=True)
     return typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""specs from files, standard input and the command line: read, and overridden value by value."""
+"""Specs from files and standard input, with values overridden by the command line."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from service.cli.session import existing, refuse
 Document = dict[str, Any]
 
 LISTS: dict[str, list[Document]] = {"augmentation": [], "regularizers": [], "quantize": [{"kind": "static_int8"}]}
-"""Fields that hold a list of parts, with what `--set` finds there when the spec has none: the kinds of the default."""
+"""Fields with a list of parts, and the list with which `--set` begins if the spec has none."""
 
 Overrides = Annotated[
     list[str] | None,
@@ -43,9 +43,9 @@ def read(path: Path) -> Document:
 
 
 def override(document: Document, given: str) -> None:
-    """Set one value; a path goes through objects by key and through lists by position, a value is JSON or else text.
+    """Set one value. A path goes through objects by key and through lists by position; a value is JSON, otherwise text.
 
-    A list that is not there begins with its default; a part that comes next in a list is added to it.
+    A missing list begins with its default; a part at the next position of a list is appended.
 
     Raises:
         typer.Exit: if there is no such place.

@@ -1,4 +1,4 @@
-"""The local stack: Valkey, one API, one worker, on one folder; started together, watched, ended in reverse order."""
+"""Local stack: Valkey, one API and one worker on one folder, started together and ended in reverse order."""
 
 import contextlib
 import fcntl
@@ -28,7 +28,7 @@ Tell = Callable[[str], None]
 
 
 class StopRequested(KeyboardInterrupt):
-    """The user, the terminal or the system asks us to end."""
+    """The user, the terminal or the system asks the stack to end."""
 
 
 class Stack:
@@ -47,7 +47,7 @@ class Stack:
         self._short_folder: str | None = None
         self._worker_log: WorkerLog | None = None  # until it has said that it is warm
         self.device = "unknown"
-        """where it trains and serves, once it is ready: `cpu` or `cuda`"""
+        """device on which it trains and serves, once it is ready: `cpu` or `cuda`"""
 
     @property
     def url(self) -> str:
@@ -71,7 +71,7 @@ class Stack:
         self._lock = _lock(self.home, tell=self._tell)
         self._listening = _listen(self._port)
         if self._port is None and not self.url.endswith(f":{DEFAULT_PORT}"):
-            self._tell(f"  port {DEFAULT_PORT} is taken by another program: this API takes a free one")
+            self._tell(f"  port {DEFAULT_PORT} is used by another program: this API uses a free port")
         broker = self._broker_socket()
         if broker is not None:
             self._tell("  queue: starting Valkey")
@@ -81,7 +81,7 @@ class Stack:
         self._tell(f"  API: starting on {self.url}")
         self._start(processes.api(self._listening.fileno()))
         self._wait_until(self._api_is_ready, what="the API to be ready")
-        self._tell("  worker: starting; it loads torch meanwhile, and a first job waits for that")
+        self._tell("  worker: starting; it is loading torch, and a first job waits for that")
         worker = processes.worker()
         if self._settings.warm_starter:
             self._worker_log = WorkerLog(self.home / "logs" / f"{worker.name}.log")
@@ -89,10 +89,10 @@ class Stack:
         write_holder(self._lock, {"pid": os.getpid(), "url": self.url})
 
     def tend(self) -> None:
-        """Start again what has died, and say so; say when the worker has loaded torch.
+        """Restart dead processes and report it; report when the worker has loaded torch.
 
         Raises:
-            ProcessFailed: if it has died too often within a minute.
+            ProcessFailed: if one has died too often within a minute.
         """
         if self._worker_log is not None and self._worker_log.is_warm():
             self._tell("worker: torch is loaded, jobs start at once")
@@ -112,7 +112,7 @@ class Stack:
             self._running[position].deaths = deaths
 
     def stop(self) -> None:
-        """End every process, the last started first, and give the folder free."""
+        """End every process, the last one first, and release the folder."""
         self.stopping = True
         while self._running:
             self._running[-1].end(hurry=self.hurry)
@@ -170,14 +170,14 @@ class Stack:
 
 
 class WorkerLog:
-    """What the worker writes from now on."""
+    """Follower of the worker's new output."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._begin = path.stat().st_size if path.exists() else 0
 
     def is_warm(self) -> bool:
-        """Tell whether it has said that torch is loaded."""
+        """Return whether it has reported that torch is loaded."""
         with self._path.open("rb") as file:
             file.seek(self._begin)
             return WORKER_IS_WARM.encode() in file.read()
@@ -185,9 +185,9 @@ class WorkerLog:
 
 @contextlib.contextmanager
 def running(settings: Settings, *, port: int | None, tell: Tell) -> Iterator[Stack]:
-    """Run the stack for as long as the block does; SIGINT, SIGTERM and SIGHUP end the block with `StopRequested`.
+    """Run the stack for the duration of the block; SIGINT, SIGTERM and SIGHUP end the block with `StopRequested`.
 
-    A second signal, while the stack is ending, kills what is still there.
+    A second signal, while the stack is ending, kills the remaining processes.
     """
     stack = Stack(settings, port=port, tell=tell)
 
@@ -212,7 +212,7 @@ def running(settings: Settings, *, port: int | None, tell: Tell) -> Iterator[Sta
 
 
 def _lock(home: Path, *, tell: Tell) -> int:
-    """Take the folder's lock; wait for what a killed stack has left behind, refuse beside a living one."""
+    """Take the folder's lock; wait for the processes of a killed stack, and refuse if a stack is running."""
     lock = os.open(home / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + LEFTOVERS_S
     told = False
@@ -225,10 +225,10 @@ def _lock(home: Path, *, tell: Tell) -> int:
                 os.close(lock)
                 where = f" (process {holder['pid']}, {holder['url']})" if "url" in holder else ""
                 raise HomeInUse(
-                    f"a stack runs on {home} already{where}: use it, stop it, or give another --home"
+                    f"a stack already runs on {home}{where}: use it, stop it, or give another --home"
                 ) from None
             if not told:
-                tell("an earlier stack on this folder was killed; waiting for the last of it to end")
+                tell("an earlier stack on this folder was killed; waiting for its last processes to end")
                 told = True
             time.sleep(0.1)
         else:
@@ -248,14 +248,14 @@ def _listen(port: int | None) -> socket.socket:
             continue
         listening.listen(2048)
         return listening
-    raise PortInUse(f"port {port} of 127.0.0.1 is taken: give another --port, or none to have a free one chosen")
+    raise PortInUse(f"port {port} of 127.0.0.1 is taken: give another --port, or leave it out to use a free one")
 
 
 def _on_database(settings: Settings) -> str:
     """Return what happens to the database when the API starts; no password."""
     if not settings.database_url.startswith("sqlite"):
-        return "bringing its tables up to date"
-    return "opening it" if Path(settings.database_url.partition("///")[2]).exists() else "making it"
+        return "upgrading its tables"
+    return "opening it" if Path(settings.database_url.partition("///")[2]).exists() else "creating it"
 
 
 def _valkey_answers(path: Path) -> bool:

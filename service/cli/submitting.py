@@ -1,4 +1,4 @@
-"""specs on their way to jobs: what they mean, what they are warned of, and the job followed to its end."""
+"""Submission of specs: dry runs, warnings, and following the job to its end."""
 
 import json
 from itertools import groupby
@@ -17,13 +17,13 @@ Document = dict[str, Any]
 
 Key = Annotated[str | None, typer.Option("--key", help="idempotency key: the same key makes the same job once")]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="only show what it means, why, and what it is expected to take")
+    bool, typer.Option("--dry-run", help="only show the resolved spec, with reasons and the expected time")
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="follow the job to its end")]
 
 
 def show_meaning(session: Session, answer: Document) -> None:
-    """Print what a dry run has answered: the spec to standard output, what is said of it to standard error."""
+    """Print the answer of a dry run: the spec to standard output, and the rest to standard error."""
     typer.echo(json.dumps(answer if session.as_json else answer["spec"], indent=None if session.as_json else 2))
     if not session.as_json and answer["decisions"]:
         _screen().print(_decision_table(answer["decisions"]))
@@ -56,14 +56,14 @@ def _decision_table(decisions: list[Document]) -> "Sheet":
         path = part if len(chosen) > 1 else f"{part}/{chosen[0][0]}"
         values = [f"{name} {value}" for name, value in chosen] if len(chosen) > 1 else [chosen[0][1]]
         rows.append((path.strip("/").replace("/", "."), escape(", ".join(values)), escape(why)))
-    return sheet("What the recipe has chosen", ("field", "value", "why"), rows, prose=("value", "why"))
+    return sheet("Values chosen by the recipe", ("field", "value", "why"), rows, prose=("value", "why"))
 
 
 def see_through(session: Session, job: Document, *, wait: bool) -> None:
-    """Say that a job is queued, or follow it and show what came of it.
+    """Report that a job is queued, or follow it and show its result.
 
     Raises:
-        typer.Exit: with 1 when it is followed and does not succeed.
+        typer.Exit: with 1 if it is followed and does not succeed.
     """
     _warn(job)
     if not wait:

@@ -1,4 +1,4 @@
-"""Tables that cut nothing: in columns where they fit, in blocks of columns where not, one row a line in a pipe."""
+"""Tables without truncation: in columns if they fit, otherwise in blocks of columns; in a pipe, one line per row."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 LEAST_PROSE = 24
-"""columns that wrapped text gets at least, so that it stays readable"""
+"""smallest width of wrapped text, in characters, so that it stays readable"""
 
 
 @dataclass(frozen=True)

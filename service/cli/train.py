@@ -13,7 +13,9 @@ def train(
     context: typer.Context,
     spec: Annotated[
         Path | None,
-        typer.Argument(help="the training spec, a JSON file; `-` reads standard input; left out: all by the recipe"),
+        typer.Argument(
+            help="JSON file of the training spec; `-` reads standard input; left out: the recipe decides everything"
+        ),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="id of the dataset, instead of the spec's")] = None,
     name: Annotated[str | None, typer.Option(help="name of the model, instead of the spec's")] = None,
@@ -26,7 +28,7 @@ def train(
     """Train a model; exit code 1 unless the job succeeds (with --no-wait: unless it is queued)."""
     session = session_of(context)
     if spec is None and (dataset is None or name is None):
-        raise refuse("give the file of a training spec, or --dataset and --name to train by the recipe alone")
+        raise refuse("give the file of a training spec, or --dataset and --name to let the recipe decide everything")
     document = {} if spec is None else specs.read(spec)
     document |= {field: value for field, value in (("dataset", dataset), ("name", name)) if value is not None}
     for each in overrides or []:

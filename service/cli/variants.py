@@ -1,4 +1,4 @@
-"""A version's variants as tables: how they were made, what they get right, how fast and large they are, and why not."""
+"""Tables of a version's variants: how they were made, their accuracy, speed and size, and reasons for refusals."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from service.cli.tables import Sheet, facts, sheet
 Document = dict[str, Any]
 
 TELLING = ("ratio", "target_speedup", "n", "m", "calibration", "layers", "block_size", "epochs")
-"""what of a part of the spec tells one way of making a variant from another"""
+"""fields of a part of the spec that distinguish ways of making a variant"""
 ACCURACY = ("variant", "on", "made by", "val", "test", "drop", "95 % interval", "agrees", "accepted")
 FAST = ("ms p50", "p95", "speedup", "95 %", "img/s at 1", "at 8", "at 32")
 SPEED = ("variant", "on", *FAST, "ms load", "MB file", "packed", "memory")
@@ -59,7 +59,7 @@ def change_table(result: Document) -> Sheet:
 
 
 def _lines(version: Document) -> Iterator[tuple[Document, str, Document]]:
-    """Yield each variant with each provider that it was measured on, the slowest first, those without figures last."""
+    """Yield each variant with each provider on which it was measured, the slowest first, those without figures last."""
 
     def speed(variant: Document) -> float:
         return min((each["speedup"] for each in variant["measured"].values() if each.get("speedup")), default=math.inf)
@@ -119,11 +119,11 @@ def _speed(variant: Document, provider: str, measured: Document, _version: Docum
 
 def _verdict(variant: Document, provider: str, measured: Document, version: Document) -> str:
     if not measured:
-        return "to take elsewhere" if variant["standalone"] else "not measured"
+        return "for use elsewhere" if variant["standalone"] else "not measured"
     if version["defaults"].get(provider) == variant["name"]:
         return "[bold green]default"
     if measured.get("unmeasurable"):
-        return "not there"
+        return "missing"
     return "size only" if variant.get("size_only") and not measured["accepted"] else _yes(measured["accepted"])
 
 
@@ -140,7 +140,7 @@ def _refusals(lines: list[tuple[Document, str, Document]], not_made: Mapping[str
         for variant in variants
         if variant.get("size_only") and not any(each.get("accepted") for each in variant["measured"].values())
     ]
-    parts = [("Not accepted, and why", told), ("Not made, and why", list(not_made.items()))]
+    parts = [("Not accepted, with reasons", told), ("Not made, with reasons", list(not_made.items()))]
     return [facts(title, [(escape(name), escape(why)) for name, why in rows]) for title, rows in parts if rows]
 
 

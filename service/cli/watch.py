@@ -1,4 +1,4 @@
-"""A job's events as live progress bars (one per phase) and, where nobody watches, as lines."""
+"""Events of a job as live progress bars (one per phase) on a terminal, otherwise as lines."""
 
 from collections.abc import Callable
 from datetime import datetime
