@@ -10,10 +10,10 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 from models_store.tasks.rooms import target_of
 from workers.evaluation import variants
 from workers.evaluation.calibration import BINS
-from workers.evaluation.examination import Examined
 from workers.evaluation.page import page
 from workers.evaluation.pictures import training
 from workers.evaluation.pictures.canvas import Picture
+from workers.evaluation.split_report import SplitReport
 
 FORMAT = 2
 BEGINNING = (1980, 1, 1, 0, 0, 0)  # of a zip's time: the same report gives the same bytes
@@ -29,7 +29,7 @@ CALIBRATION = (
 
 def assemble(
     identity: dict[str, Any],
-    examined: dict[str, Examined],
+    examined: dict[str, SplitReport],
     *,
     history: Sequence[dict[str, float]],
     best_epoch: int | None,

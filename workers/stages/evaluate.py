@@ -16,7 +16,7 @@ from models_store.datasets.store import ManifestEntry
 from models_store.tasks.rooms import target_of
 from workers.evaluation import report
 from workers.evaluation.calibration import Temperature
-from workers.evaluation.examination import Examined, Split, examine
+from workers.evaluation.split_report import Split, SplitReport, report_on
 from workers.export import sessions
 from workers.stages.context import Work
 from workers.training.examples import Examples
@@ -33,7 +33,7 @@ def examine_file(
     session: onnxruntime.InferenceSession,
     *,
     temperature: float,
-) -> dict[str, Examined]:
+) -> dict[str, SplitReport]:
     """Return everything that there is to say of the file's answers to the val and test splits."""
     evaluation = work.spec.evaluation
     present = [split for split in SPLITS if len(arrays.split(split))]
@@ -53,7 +53,7 @@ def examine_file(
             show=lambda place, rows=rows: work.task.show(arrays, rows[place]),  # type: ignore[misc]  # the default binds
             averaged_NK=np.concatenate(averaged) if averaged else None,
         )
-        examined[split] = examine(
+        examined[split] = report_on(
             told,
             target=target_of(work.spec.task),
             classes=arrays.classes,
@@ -64,7 +64,7 @@ def examine_file(
     return examined
 
 
-def headline(examined: Mapping[str, Examined]) -> dict[str, float]:
+def headline(examined: Mapping[str, SplitReport]) -> dict[str, float]:
     """Return the figures that a job's events tell: loss and accuracy, or what stands for them."""
     wanted = ("accuracy", "loss", "r2", "rmse")
     return {
@@ -79,7 +79,7 @@ def write_report(
     work: Work,
     trained: Trained,
     arrays: Examples,
-    examined: dict[str, Examined],
+    examined: dict[str, SplitReport],
     *,
     temperature: Temperature | None,
     variants: dict[str, dict[str, Any]],

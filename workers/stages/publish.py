@@ -8,7 +8,7 @@ import torch
 
 from models_store.models import registry
 from models_store.models.providers import Provider
-from workers.evaluation.examination import Examined, for_card
+from workers.evaluation.split_report import SplitReport, for_card
 from workers.export import metadata
 from workers.export.figures import Measurement
 from workers.export.sizes import compressed_bytes
@@ -27,7 +27,7 @@ def version_card(
     arrays: Examples,
     *,
     agreements: dict[str, Agreement],
-    examined: dict[str, Examined],
+    examined: dict[str, SplitReport],
     not_made: dict[str, str],
 ) -> dict[str, Any]:
     """Return what is known of the version as a whole."""
@@ -57,7 +57,7 @@ def publish(
     *,
     standalone: dict[str, Variant],
     figures: dict[Provider, dict[str, Measurement]],
-    examined: dict[str, Examined],
+    examined: dict[str, SplitReport],
     card: dict[str, Any],
 ) -> None:
     """Judge the variants, put their files and the report among the blobs, and tell the supervisor what to publish.

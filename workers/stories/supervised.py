@@ -15,7 +15,7 @@ from models_store.models.providers import Provider
 from models_store.storage import disk
 from models_store.tasks.rooms import target_of
 from workers.evaluation import soundness
-from workers.evaluation.examination import Examined
+from workers.evaluation.split_report import SplitReport
 from workers.evaluation.temperature import temperature_of
 from workers.export import sessions
 from workers.export.benchmark import benchmark
@@ -27,7 +27,7 @@ from workers.stages.publish import publish, version_card
 from workers.stages.standalone import make_standalone
 from workers.stages.train import learn
 from workers.stages.verify import check_files
-from workers.training import warnings as doubts
+from workers.training import warnings as training_warnings
 from workers.training.examples import Examples
 from workers.training.loop import Trained
 
@@ -102,7 +102,9 @@ def write_files(work: Work, arrays: Examples, variants: dict[str, Variant]) -> d
     return not_made
 
 
-def evaluate_file(work: Work, entries: list[ManifestEntry], arrays: Examples, variant: Variant) -> dict[str, Examined]:
+def evaluate_file(
+    work: Work, entries: list[ManifestEntry], arrays: Examples, variant: Variant
+) -> dict[str, SplitReport]:
     """Return everything that there is to say of the fp32 file's answers to the val and test splits."""
     work.reporter.phase("evaluating")
     session = sessions.open_session(variant.path, device=work.settings.device, threads=torch.get_num_threads())
@@ -111,14 +113,16 @@ def evaluate_file(work: Work, entries: list[ManifestEntry], arrays: Examples, va
     return examined
 
 
-def warn_of_the_result(work: Work, trained: Trained, arrays: Examples, examined: Mapping[str, Examined]) -> list[str]:
+def warn_of_the_result(
+    work: Work, trained: Trained, arrays: Examples, examined: Mapping[str, SplitReport]
+) -> list[str]:
     """Tell the owner what is likely to be wrong with the model, and return that with what training has shown."""
     target = target_of(work.spec.task)
     found = soundness.of_sections({split: each.section for split, each in examined.items()}, target=target)
     for text in found:
         work.reporter.warn_owner(text)
     outputs = target.output_count(len(arrays.classes))
-    return [*doubts.of_history(trained.history, work.spec, outputs=outputs).values(), *found]
+    return [*training_warnings.of_history(trained.history, work.spec, outputs=outputs).values(), *found]
 
 
 def measure_files(work: Work, arrays: Examples, variants: dict[str, Variant]) -> dict[Provider, dict[str, Measurement]]:

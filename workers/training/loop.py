@@ -4,9 +4,9 @@
     ├── before      preparation: learner (what trains) · memory (batch size) · precision · feeds · distillation
     ├── an epoch    transfer (what has thawed) · sampling (its order) · schedules (the rate)
     │   └── a step  step: feeds → net → losses, distillation, regularizers → sharpness → optimizers → averaging
-    └── its close   averaging (what is shown) · targets (its metrics) · selection (best, enough) · checkpoint
+    └── its close   averaging (what is shown) · targets (its metrics) · selection (best, enough) · saving
 
-All along it tells how far it is (telling).
+All along it tells how far it is (progress).
 """
 
 # N rows, K class or label
@@ -39,9 +39,8 @@ from workers.training.failures import NothingToTrainOn, TrainingDiverged, diverg
 from workers.training.feeds import infer
 from workers.training.learner import Learner
 from workers.training.optimizers import KeepsTwoWeights
-from workers.training.progress import Telling
-
-SAVING_SHARE = 0.05  # saving takes at most about this share of the time, however large the net
+from workers.training.progress import RunProgress
+from workers.training.saving import Saver
 
 
 @dataclass(frozen=True)
@@ -129,11 +128,12 @@ class _Run:
         epoch_s: float | None,
     ) -> None:
         self.learner, self.spec, self.device = learner, spec, device
-        self.reporter, self.checkpoints, self.clock, self.checkpoint_s = reporter, checkpoints, clock, checkpoint_s
+        self.reporter = reporter
+        self.saver = Saver(checkpoints, spec=spec, device=device, clock=clock, every_s=checkpoint_s)
         self.train_rows, self.val_rows = examples.split("train"), examples.split("val")
         self.targets = targets.build(spec.task, examples)
-        self.telling = Telling(reporter, clock=clock, epochs=spec.training.epochs, epoch_s=epoch_s)
-        saved = self._saved()
+        self.progress = RunProgress(reporter, clock=clock, epochs=spec.training.epochs, epoch_s=epoch_s)
+        saved = self.saver.load(reporter)
         prepared = preparation.prepare(
             learner,
             examples,
@@ -142,7 +142,7 @@ class _Run:
             device=device,
             saved=saved,
             teacher=teacher,
-            telling=self.telling,
+            progress=self.progress,
         )
         self.sizes, self.bounds, self.precision = prepared.sizes, prepared.bounds, prepared.precision
         self.stepper = prepared.stepper
@@ -165,28 +165,13 @@ class _Run:
         elif shown is not net:
             net.load_state_dict(shown.state_dict())
         self.learner.eval()
-        self.telling.of_end(position)
+        self.progress.of_end(position)
 
     @property
     def best_epoch(self) -> int:
         return self.position.epoch if self.position.best is None else self.position.best.epoch
 
     # ---- before the first step
-
-    def _saved(self) -> checkpoint.State | None:
-        saved = self.checkpoints.load()
-        if saved is None:
-            return None
-        if saved["spec"] != checkpoint.digest(self.spec):
-            self.reporter.warn("the checkpoint there is of another spec; this run starts at the beginning")
-            return None
-        if saved["device"] != self.device.type:
-            self.reporter.log(
-                f"begun on {saved['device']}, the run goes on on {self.device.type}: it will differ in the last digits"
-            )
-        elif self.device.type == "cpu":
-            torch.set_num_threads(saved["threads"])
-        return saved
 
     def _start(self, saved: checkpoint.State | None) -> None:
         self.resumed_from: tuple[int, int] | None = None
@@ -200,9 +185,8 @@ class _Run:
             checkpoint.restore_random_state(saved["random"])
             epoch, step = self.resumed_from
             self.reporter.log(f"goes on from its checkpoint, after step {step} of epoch {epoch + 1}")
-        self.telling.begin()
-        self.saved_at = self.clock()
-        self.saving_s = 0.0
+        self.progress.begin()
+        self.saver.begin()
 
     # ---- one epoch
 
@@ -217,9 +201,9 @@ class _Run:
         for start, end in self.bounds[position.step :]:
             self._step(np.sort(order[start:end]))
             position.step += 1
-            if self.telling.is_due(images=end - start):
+            if self.progress.is_due(images=end - start):
                 self._check_finite()
-                self.telling.of_steps(position, steps=len(self.bounds))
+                self.progress.of_steps(position, steps=len(self.bounds))
             if self.reporter.stop_requested():
                 self._save()
                 raise Drained
@@ -296,7 +280,7 @@ class _Run:
                 self.train_rows,
                 batch_size=self.sizes.at_once,
                 precision=self.stepper.precision,
-                each=lambda _: self.telling.of_close("statistics", self.position),
+                each=lambda _: self.progress.of_close("statistics", self.position),
             )
 
     def _validate(self) -> dict[str, float]:
@@ -305,7 +289,7 @@ class _Run:
             self.val_rows,
             batch_size=self.sizes.at_once,
             precision=self.stepper.precision,
-            each=lambda _: self.telling.of_close("validation", self.position),
+            each=lambda _: self.progress.of_close("validation", self.position),
         )
         metrics = self.targets.epoch_metrics(logits_NK, self.targets.of(self.val_rows).to(self.device))
         if not math.isfinite(metrics["val_loss"]):
@@ -330,23 +314,16 @@ class _Run:
         return diverged(position.epoch + 1, step=position.step + 1, steps=len(self.bounds), rate=position.rate)
 
     def _save_when_due(self) -> None:
-        if self.clock() - self.saved_at >= max(self.checkpoint_s, self.saving_s / SAVING_SHARE):
+        if self.saver.is_due:
             self._save()
 
     def _save(self) -> None:
         self._check_finite()
-        began = self.clock()
-        self.checkpoints.save(
+        self.saver.save(
             {
-                "spec": checkpoint.digest(self.spec),
-                "device": self.device.type,
-                "threads": torch.get_num_threads(),
                 "precision": self.precision.name,
                 "sizes": asdict(self.sizes),
-                "random": checkpoint.random_state(),
                 "position": self.position.as_state(),
                 **self.stepper.state(),
             }
         )
-        self.saved_at = self.clock()
-        self.saving_s = self.saved_at - began

@@ -16,7 +16,7 @@ from workers.training.examples import Examples, Rows
 from workers.training.feeds import FeatureFeed, Feed, RawFeed, batches, compute_features
 from workers.training.learner import Learner
 from workers.training.precision import Precision, choose
-from workers.training.progress import Telling
+from workers.training.progress import RunProgress
 from workers.training.step import Stepper
 from workers.training.targets import Targets
 
@@ -55,7 +55,7 @@ def prepare(
     device: torch.device,
     saved: State | None,
     teacher: Learner | None,
-    telling: Telling,
+    progress: RunProgress,
 ) -> Prepared:
     """Return what the steps need; what a checkpoint knows is taken from there, except for its weights."""
     train_rows = examples.split("train")
@@ -64,7 +64,7 @@ def prepare(
             net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks the pair of both
     learner.freeze(spec.backbone.freeze or "none")
     raw = RawFeed(learner, examples, device=device)
-    sizes = _sizes(spec, raw, train_rows, saved=saved, reporter=telling.reporter)
+    sizes = _sizes(spec, raw, train_rows, saved=saved, reporter=progress.reporter)
     bounds = batches(len(train_rows), sizes.batch)
     uses_features = spec.backbone.freeze == "backbone" and not learner.draws
     is_finished = saved is not None and saved["position"]["finished"]
@@ -76,20 +76,20 @@ def prepare(
         targets,
         saved=saved,
         steps_ahead=passes * len(bounds),
-        reporter=telling.reporter,
+        reporter=progress.reporter,
     )
     distiller = None
     if teacher is not None and spec.distillation is not None:
         tutor = Teacher(teacher, student=learner, precision=precision)
         if not learner.draws and not is_finished:
-            told = telling.a_pass("teacher", of=len(train_rows), share=0.0)
+            told = progress.a_pass("teacher", of=len(train_rows), share=0.0)
             tutor.remember(raw, train_rows, batch_size=sizes.at_once, each=told)
         distiller = _distiller(spec.distillation, targets, tutor, raw, train_rows, seed=spec.seed).to(device)
     feed: Feed = raw
     if uses_features and is_finished:
         feed = FeatureFeed(learner.head, torch.empty(0), rows=train_rows)  # nothing will ask
     elif uses_features:
-        feed = _features(raw, np.union1d(train_rows, examples.split("val")), sizes, precision, telling=telling)
+        feed = _features(raw, np.union1d(train_rows, examples.split("val")), sizes, precision, progress=progress)
     loss = losses.build(
         spec.loss, counts_K=targets.counts_K(train_rows), classes=examples.classes, train_count=len(train_rows)
     )
@@ -149,10 +149,10 @@ def _precision(
     )
 
 
-def _features(raw: RawFeed, rows: Rows, sizes: Sizes, precision: Precision, *, telling: Telling) -> FeatureFeed:
-    told = telling.a_pass("features", of=len(rows), share=FEATURES_SHARE)
+def _features(raw: RawFeed, rows: Rows, sizes: Sizes, precision: Precision, *, progress: RunProgress) -> FeatureFeed:
+    told = progress.a_pass("features", of=len(rows), share=FEATURES_SHARE)
     feed = compute_features(raw, rows, batch_size=sizes.at_once, precision=precision, each=told)
-    telling.share_before = FEATURES_SHARE
+    progress.share_before = FEATURES_SHARE
     return feed
 
 

@@ -13,7 +13,7 @@ EXPECTED_WEIGHT = 0.1
 """epochs that an epoch's expected time counts for, beside those that were timed"""
 
 
-class Telling:
+class RunProgress:
     """Tells a reporter how far a run is. What comes before the first step has a share of the whole, none at first.
 
     `epoch_s` is what an epoch is expected to take; None: nothing is known.

@@ -10,8 +10,8 @@ from models_store.targets import ONE_CLASS
 from tests.workers.evaluation.variant_cards import CARDS, DEFAULTS, NOT_MADE
 from workers.evaluation import report
 from workers.evaluation.calibration import activate
-from workers.evaluation.examination import Examined, Split, examine
 from workers.evaluation.pictures.canvas import Picture
+from workers.evaluation.split_report import Split, SplitReport, report_on
 
 CLASSES = ["ant", "bee & $x_1$", "<script>alert(1)</script>"]
 HISTORY = [
@@ -34,10 +34,10 @@ def a_split(name: str, outputs_NK: np.ndarray, targets: np.ndarray, **more: Any)
     return Split(name, outputs_NK, targets, files=files, show=pixels.__getitem__, **more)
 
 
-def examined(split: Split, classes: list[str] = CLASSES, **changes: Any) -> Examined:
+def examined(split: Split, classes: list[str] = CLASSES, **changes: Any) -> SplitReport:
     given = {"target": ONE_CLASS, "temperature": 1.5, "seed": 0} | changes
     wanted = given.pop("evaluation", Evaluation(bootstrap_samples=100))
-    return examine(split, classes=classes, evaluation=wanted, **given)
+    return report_on(split, classes=classes, evaluation=wanted, **given)
 
 
 def a_report(path: Path, *, count: int = 60) -> tuple[dict[str, Any], list[Picture]]:

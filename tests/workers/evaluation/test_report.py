@@ -16,9 +16,9 @@ from models_store.spec import evaluation
 from models_store.targets import LABELS, NUMBER, ONE_CLASS
 from tests.workers.evaluation.sample_reports import CLASSES, HISTORY, a_report, a_split, answers, examined
 from workers.evaluation import multilabel, regression
-from workers.evaluation.examination import Examined, for_card
 from workers.evaluation.page import page
 from workers.evaluation.pictures import training
+from workers.evaluation.split_report import SplitReport, for_card
 
 FETCHING = re.compile(
     r"""(src|href|action|data|poster|srcset)\s*=\s*["'](?!data:|#)|url\((?!#)|@import""", re.IGNORECASE
@@ -56,7 +56,7 @@ def text_of(written: Path, name: str) -> str:
         return archive.read(name).decode()
 
 
-def names_of(pictures: Examined) -> set[str]:
+def names_of(pictures: SplitReport) -> set[str]:
     return {picture.name for picture in pictures.pictures}
 
 

@@ -1,4 +1,4 @@
-"""One split examined: every figure that its task has, the intervals, the worst answers, and the pictures of it all."""
+"""Report of one split: every figure of its target, the intervals, the worst answers, and the pictures of it all."""
 
 # N examples, K classes or labels (1 for a number), H height, W width, C channel
 
@@ -55,16 +55,16 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class Examined:
+class SplitReport:
     """A split's part of the report: what is JSON, and its pictures."""
 
     section: Section
     pictures: list[Picture]
 
 
-def examine(
+def report_on(
     split: Split, *, target: Target, classes: list[str], evaluation: Evaluation, temperature: float, seed: int
-) -> Examined:
+) -> SplitReport:
     """Return everything that there is to say of a split; `temperature` is what the file divides its logits by."""
     of = {"class": _of_classes, "labels": _of_labels, "number": _of_numbers}[target.name]
     return of(split, classes, evaluation, temperature, seed)
@@ -76,7 +76,7 @@ def for_card(section: Section) -> Section:
     return {name: section[name] for name in (*kept, "per_class", "confusion_matrix") if name in section}
 
 
-def _of_classes(split: Split, classes: list[str], evaluation: Evaluation, temperature: float, seed: int) -> Examined:
+def _of_classes(split: Split, classes: list[str], evaluation: Evaluation, temperature: float, seed: int) -> SplitReport:
     outputs_NK, labels_N = split.outputs_NK, split.targets
     found = bootstrap.classification(outputs_NK, labels_N, samples=evaluation.bootstrap_samples, seed=seed)
     section = _section(split, ONE_CLASS, classes, found, evaluation)
@@ -94,7 +94,7 @@ def _of_classes(split: Split, classes: list[str], evaluation: Evaluation, temper
     return _with_mistakes(split, section, pictures, _wrong_classes(split, classes, most=evaluation.mistakes))
 
 
-def _of_labels(split: Split, labels: list[str], evaluation: Evaluation, temperature: float, seed: int) -> Examined:
+def _of_labels(split: Split, labels: list[str], evaluation: Evaluation, temperature: float, seed: int) -> SplitReport:
     outputs_NK, members_NK = split.outputs_NK, LABELS.as_answers(split.targets)
     found = multilabel.intervals(outputs_NK, members_NK, samples=evaluation.bootstrap_samples, seed=seed)
     section = _section(split, LABELS, labels, found, evaluation)
@@ -105,7 +105,7 @@ def _of_labels(split: Split, labels: list[str], evaluation: Evaluation, temperat
     return _with_mistakes(split, section, pictures, _wrong_labels(split, members_NK, labels, most=evaluation.mistakes))
 
 
-def _of_numbers(split: Split, _: list[str], evaluation: Evaluation, __: float, seed: int) -> Examined:
+def _of_numbers(split: Split, _: list[str], evaluation: Evaluation, __: float, seed: int) -> SplitReport:
     answers_N, true_N = NUMBER.answers(split.outputs_NK), NUMBER.as_answers(split.targets)
     found = regression.intervals(answers_N, true_N, samples=evaluation.bootstrap_samples, seed=seed)
     section = _section(split, NUMBER, [], found, evaluation)
@@ -162,11 +162,13 @@ def _pictures_of_rows(section: Section, *, temperature: float, split: str) -> li
     return pictures
 
 
-def _with_mistakes(split: Split, section: Section, pictures: list[Picture | None], mistakes: list[Mistake]) -> Examined:
+def _with_mistakes(
+    split: Split, section: Section, pictures: list[Picture | None], mistakes: list[Mistake]
+) -> SplitReport:
     section["mistakes"] = [mistake.told for mistake in mistakes]
     shown = [(picture, each.caption) for each in mistakes if (picture := split.show(each.place)) is not None]
     sheet = contact_sheet.sheet([picture for picture, _ in shown], [caption for _, caption in shown], split=split.name)
-    return Examined(section, [picture for picture in (*pictures, sheet) if picture is not None])
+    return SplitReport(section, [picture for picture in (*pictures, sheet) if picture is not None])
 
 
 def _wrong_classes(split: Split, classes: list[str], *, most: int) -> list[Mistake]:
