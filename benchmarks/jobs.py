@@ -16,7 +16,7 @@ from models_store.jobs import reports
 from models_store.jobs.job import digest_of
 from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from models_store.storage.blobs import Blobs
-from workers.process.assignment import AssignedDataset, Assignment
+from workers.process.assignment import AssignedDataset, Assignment, TrainedNet
 from workers.process.trainer_process import TrainerProcess
 
 Document = Mapping[str, Any]
@@ -59,12 +59,12 @@ class Made:
         made = next(each for each in self.result["variants"] if each["name"] == variant)
         return self.blobs.local(made["blob"])
 
-    def taken_up(self) -> dict[str, Any]:
-        """Return what an assignment says of this job's net, so that it is not trained again."""
+    def taken_up(self, *, weights: str | None = None) -> TrainedNet:
+        """Return this job's net, so that it is not trained again; `weights` names others (a blob) of the same net."""
         training = self.result["card"]["training"]
         report = json.loads(reports.read(self.blobs, self.result["files"]["report"], reports.JSON))
         known = {name: training[name] for name in ("best_epoch", "precision", "batch_size")}
-        return {"weights": self.result["weights_blob"], "history": report["history"], **known}
+        return TrainedNet(weights or self.result["weights_blob"], report["history"], **known)
 
 
 def train(opened: Opened, document: Document) -> Made:
@@ -85,8 +85,7 @@ def train(opened: Opened, document: Document) -> Made:
 def compress(opened: Opened, trained: Made, compression: Document, *, weights: str | None = None) -> Made:
     """Make smaller variants of a trained net; `weights` names others (a blob) of the same net."""
     document = trained.spec.model_dump(mode="json") | {"compression": dict(compression)}
-    promoted = trained.taken_up() | ({"weights": weights} if weights else {})
-    return run(opened, ResolvedSpec.model_validate(document), promoted=promoted)
+    return run(opened, ResolvedSpec.model_validate(document), promoted=trained.taken_up(weights=weights))
 
 
 def spec_of(opened: Opened, document: Document) -> ResolvedSpec:
@@ -99,7 +98,7 @@ def spec_of(opened: Opened, document: Document) -> ResolvedSpec:
     return resolve(TrainSpec.model_validate(asked), opened.facts)[0]
 
 
-def run(opened: Opened, spec: ResolvedSpec, *, promoted: dict[str, Any] | None = None) -> Made:
+def run(opened: Opened, spec: ResolvedSpec, *, promoted: TrainedNet | None = None) -> Made:
     """Do the job in a trainer process; `promoted` is a trained net to take up in place of training.
 
     Raises:

@@ -47,6 +47,7 @@ class Source:
     reference: str
     weights_blob: str
     spec: dict[str, Any]
+    """as it is stored: whoever uses it reads it, once"""
     classes: list[str]
 
 
@@ -147,16 +148,14 @@ def _source(database: Database, reference: str, *, owner: str, pointer: str) -> 
     if version.weights_blob is None:
         detail = f"version {version.number} of {version.model!r} was published without its weights; train it again"
         raise _not_found(pointer, detail)
-    spec = read_resolved(jobs.maker(database, version.id).spec).model_dump(mode="json")
+    spec = jobs.maker(database, version.id).spec
     return Source(f"{version.model}:{version.number}", version.weights_blob, spec, version.card["labels"])
 
 
 def _check_backbone(spec: ResolvedSpec, source: Source) -> None:
     """Refuse a backbone of another structure; the input's channels and mostly its size may differ, and the head."""
-    own, given = (
-        {name: value for name, value in backbone.items() if name not in {"weights", "freeze"}}
-        for backbone in (spec.backbone.model_dump(mode="json"), source.spec["backbone"])
-    )
+    trained_by = read_resolved(source.spec)
+    own, given = (each.backbone.model_dump(mode="json", exclude={"weights", "freeze"}) for each in (spec, trained_by))
     if own["kind"] != given["kind"]:
         detail = f"{source.reference} has the backbone {given['kind']}, and this spec has {own['kind']}"
         raise _unfit(WEIGHTS, detail, allowed=None)
@@ -164,8 +163,8 @@ def _check_backbone(spec: ResolvedSpec, source: Source) -> None:
     if differing:
         detail = f"{source.reference} has another {own['kind']}: {', '.join(differing)} must be the same"
         raise _unfit(f"/backbone/{differing[0]}", detail, allowed=[given.get(differing[0])])
-    part, size, given_size = spec.backbone, spec.input.size, source.spec["input"]["size"]
-    if part.kind != "small_cnn" or part.dense_size is None or size is None:
+    part, size, given_size = spec.backbone, spec.input.size, trained_by.input.size
+    if part.kind != "small_cnn" or part.dense_size is None or size is None or given_size is None:
         return
     if part.dense_side(size) != part.dense_side(given_size):
         detail = f"{source.reference} has a dense layer for {given_size} pixels, which does not fit {size}"
@@ -173,7 +172,8 @@ def _check_backbone(spec: ResolvedSpec, source: Source) -> None:
 
 
 def _check_teacher(spec: ResolvedSpec, source: Source, *, classes: list[str]) -> None:
-    task, channels = source.spec["task"], source.spec["input"]["channels"]
+    trained_by = read_resolved(source.spec)
+    task, channels = trained_by.task, trained_by.input.channels
     if task != spec.task:
         raise _unfit(TEACHER, f"{source.reference} has learned `task: {task}`, and this spec is for {spec.task}")
     if source.classes != classes:

@@ -2,12 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from models_store.datasets.store import Dataset
+from models_store.datasets.store import Dataset, ManifestEntry
 from models_store.jobs.phases import USUAL_S
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
@@ -18,6 +18,8 @@ from workers.process.assignment import AssignedDataset, Assignment
 from workers.process.checkpoints import JobCheckpoints
 from workers.process.reporting import PipeReporter
 from workers.stages.context import Work
+from workers.stages.data import Data
+from workers.training.examples import Examples
 
 JOB_ID = "job_1"
 
@@ -37,6 +39,11 @@ def an_assignment(spec: ResolvedSpec, *, staging: Path, **given: Any) -> Assignm
     document = spec.model_dump(mode="json")
     fields = {"dataset": A_DATASET, "checkpoints": []} | given
     return Assignment(job_id=JOB_ID, spec=document, spec_sha256="5" * 64, staging=str(staging), **fields)
+
+
+def data_of(examples: Examples, *, entries: Sequence[ManifestEntry] = (), content: Path = Path("unused")) -> Data:
+    """Return examples as the stages are given them."""
+    return Data(entries, examples, content)
 
 
 class StoppingReporter(PipeReporter):

@@ -12,7 +12,7 @@ checkpoint of the pruned net can be loaded there, whatever its weights have beco
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
@@ -22,6 +22,7 @@ from torch import nn
 from models_store.errors import Invalid
 from models_store.spec.pruning import StructuredPruning
 from workers.compression import bundles, importance, widths
+from workers.compression.facts import PruningFacts
 from workers.compression.importance import Backward
 from workers.compression.widths import Studied, Widths
 from workers.training.learner import Learner, Prepared
@@ -48,22 +49,6 @@ class PruningImpossible(Invalid):
 
     code = "pruning_impossible"
     title = "The net can't be pruned as asked"
-
-
-@dataclass(frozen=True)
-class PruningFacts:
-    """What the cut did. MACs are multiply-accumulate operations per example; channels are those of all cut layers."""
-
-    macs_before: int
-    macs_after: int
-    parameters_before: int
-    parameters_after: int
-    channels_before: int
-    channels_removed: int
-
-    def as_card(self) -> dict[str, int]:
-        """Return what a variant's card says."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

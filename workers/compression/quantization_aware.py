@@ -28,6 +28,7 @@ from models_store.spec.quantization import QatInt8, StaticInt8
 from models_store.spec.train import ResolvedSpec
 from models_store.tasks.rooms import target_of
 from workers.compression import origins, sparsity
+from workers.compression.facts import Quantized, RoundingTraining
 from workers.compression.fake_quantization import RoundedActivation, Rounding, rounding_of, simulate
 from workers.compression.folding import fold_norms
 from workers.compression.origins import Origin
@@ -35,7 +36,7 @@ from workers.compression.quantization import graphs
 from workers.compression.quantization.accuracy import judge_of
 from workers.compression.quantization.calibration import CalibrationExamples, read_ranges
 from workers.compression.quantization.positions import QUANTISED, kept_in_float
-from workers.compression.quantization.static import calibration_facts, rounded
+from workers.compression.quantization.static import ranges_of, rounded
 from workers.evaluation.calibration import Temperature
 from workers.evaluation.temperature import temperature_of
 from workers.export.graph import export
@@ -66,7 +67,7 @@ def make(
     target: Path,
     device: torch.device,
     reporter: Reporter,
-) -> dict[str, Any]:
+) -> Quantized:
     """Write the int8 file of a net, trained on with simulated rounding; return what its card says.
 
     `train` trains a learner by the spec's recipe for recovery and returns its best epoch. With `keeps_zeros`, the zeros
@@ -124,13 +125,19 @@ def make(
         chosen = start
         student.load_state_dict(start.state)
         temperature = write()
-    return (
-        calibration_facts(static, len(calibration))
-        | {"layers": len(rounding.layers) + len(rounding.float_layers), "float_layers": rounding.float_layers}
-        | {"rounded": sum(rounding.tensors.values()), "simulated": simulated.places_of(rounding)}
-        | {"epochs": part.epochs, "best_epoch": chosen.best_epoch}
-        | {"val_accuracy_before": start.accuracy, "val_accuracy_after": chosen.accuracy}
-        | ({"temperature": temperature.as_card()} if temperature else {})
+    return Quantized(
+        layers=len(rounding.layers) + len(rounding.float_layers),
+        float_layers=rounding.float_layers,
+        ranges=ranges_of(static, len(calibration)),
+        training=RoundingTraining(
+            rounded=sum(rounding.tensors.values()),
+            simulated=simulated.places_of(rounding),
+            epochs=part.epochs,
+            best_epoch=chosen.best_epoch,
+            val_accuracy_before=start.accuracy,
+            val_accuracy_after=chosen.accuracy,
+        ),
+        temperature=temperature,
     )
 
 

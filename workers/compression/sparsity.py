@@ -16,7 +16,7 @@ others, it keeps what it needs. Biases and norms stay. Removed weights stay remo
 import copy
 from collections.abc import Iterator, Mapping
 from functools import singledispatch
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from torch.nn.utils import parametrize
 
 from models_store.spec.part import Part
 from models_store.spec.pruning import NM, UnstructuredL1
+from workers.compression.facts import Sparsity
 from workers.compression.prune import PruningImpossible
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -97,20 +98,14 @@ def zeros_of(net: nn.Module) -> Masks:
     return {name: (getattr(layer, kind) != 0).detach().cpu() for name, layer, kind in _places(net)}
 
 
-def facts_of(part: UnstructuredL1 | NM, masks: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return what a variant's card says. `sparsity` is the share of zeros among all convolution and linear weights.
-
-    Of n:m, `dense_weights` are outside of every group of m, for the input channels of their layer leave a remainder
-    (all, in a first layer or a depthwise convolution): they stay as they are.
-    """
+def facts_of(part: UnstructuredL1 | NM, masks: Mapping[str, Tensor]) -> Sparsity:
+    """Return how many weights the masks remove."""
     total = sum(kept.numel() for kept in masks.values())
     removed = sum(int((~kept).sum()) for kept in masks.values())
-    facts: dict[str, Any] = {"kind": part.kind, "weights": total, "zeros": removed, "sparsity": removed / total}
+    dense = None
     if isinstance(part, NM):
-        facts["dense_weights"] = sum(
-            kept.numel() * (kept.shape[1] % part.m) // kept.shape[1] for kept in masks.values()
-        )
-    return {"pruning": facts, "size_only": True}
+        dense = sum(kept.numel() * (kept.shape[1] % part.m) // kept.shape[1] for kept in masks.values())
+    return Sparsity(part.kind, total, removed, dense)
 
 
 @singledispatch

@@ -17,7 +17,7 @@ from models_store.models import references, registry
 from models_store.models.variant_card import VariantCard
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
-from workers.process.assignment import AssignedDataset, Assignment
+from workers.process.assignment import AssignedDataset, Assignment, Fold, StoredVariant, TeacherNet, TrainedNet
 
 
 def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> Assignment:
@@ -85,7 +85,7 @@ def _of_kind(database: Database, blobs: Blobs, job: Job) -> dict[str, Any]:
 def _teacher(database: Database, job: Job) -> dict[str, Any]:
     """Return whom the net learns from."""
     teacher = references.teacher(database, job.spec, owner=job.owner)
-    return {"teacher": {"weights": teacher.weights_blob, "spec": teacher.spec} if teacher else None}
+    return {"teacher": TeacherNet(teacher.weights_blob, teacher.spec) if teacher else None}
 
 
 def _part_in_family(database: Database, job: Job) -> dict[str, Any]:
@@ -99,40 +99,44 @@ def _part_in_family(database: Database, job: Job) -> dict[str, Any]:
         shared = parent.spec["validation"]
         if "folds" not in shared:
             return {}
-        fold = {"index": job.number, "folds": shared["folds"], "seed": job.spec["seed"], "grouped": shared["group"]}
-        return {"fold": fold}
+        assert job.number is not None, "a fold has a number"
+        return {"fold": Fold(job.number, shared["folds"], job.spec["seed"], grouped=shared["group"])}
     if (job.files or {}).get("trained") is None:
         return {}
     return {"promoted": _promoted(database, parent, weights=(job.files or {})["trained"])}
 
 
-def _promoted(database: Database, parent: Job, *, weights: str) -> dict[str, Any]:
+def _promoted(database: Database, parent: Job, *, weights: str) -> TrainedNet:
     winner = next(child for child in children.of(database, parent.id) if (child.files or {}).get("weights") == weights)
     found = Tried.of_document(winner.result or {})
-    return {
-        "weights": weights,
-        "history": children.metrics(database, parent.id)[winner.id],
-        "best_epoch": found.best_epoch,
-        "precision": found.precision,
-        "batch_size": found.batch_size,
-    }
+    assert found.best_epoch is not None, "it was trained"
+    assert found.precision is not None, "and reported how"
+    assert found.batch_size is not None, "in every release that promotes"
+    return TrainedNet(
+        weights,
+        children.metrics(database, parent.id)[winner.id],
+        best_epoch=found.best_epoch,
+        precision=found.precision,
+        batch_size=found.batch_size,
+    )
 
 
-def _trained(database: Database, blobs: Blobs, job: Job) -> dict[str, Any]:
+def _trained(database: Database, blobs: Blobs, job: Job) -> TrainedNet:
     """Return the trained net that a compression takes up, and how it was trained."""
     version = _version(database, job)
     report = json.loads(reports.read(blobs, reports.digest_of(jobs.maker(database, version.id)), reports.JSON))
     known = {name: version.card["training"][name] for name in ("best_epoch", "precision", "batch_size")}
-    return {"weights": version.weights_blob, "history": report["history"], **known}
+    assert version.weights_blob is not None, "a version without weights is not compressed"
+    return TrainedNet(version.weights_blob, report["history"], **known)
 
 
-def _variants(database: Database, job: Job) -> list[dict[str, Any]]:
+def _variants(database: Database, job: Job) -> tuple[StoredVariant, ...]:
     """Return the files that a measuring job measures."""
-    return [
-        {"name": variant.name, "blob": variant.blob, "card": variant.card}
+    return tuple(
+        StoredVariant(variant.name, variant.blob, variant.card)
         for variant in _version(database, job).variants
         if not VariantCard.of_document(variant.card).standalone
-    ]
+    )
 
 
 def _version(database: Database, job: Job) -> registry.Version:

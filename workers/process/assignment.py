@@ -29,6 +29,44 @@ class AssignedDataset:
 
 
 @dataclass(frozen=True)
+class TrainedNet:
+    """A net that another job has trained: its weights (a blob), and how its training went."""
+
+    weights: str
+    history: list[dict[str, float]]
+    best_epoch: int
+    precision: str
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class TeacherNet:
+    """The net that a job's net learns from: its weights (a blob), and the stored spec that it was trained by."""
+
+    weights: str
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold of a cross-validation; all but `index` is the same for all of them."""
+
+    index: int
+    folds: int
+    seed: int
+    grouped: bool
+
+
+@dataclass(frozen=True)
+class StoredVariant:
+    """A published variant: its file (a blob) and its card."""
+
+    name: str
+    blob: str
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Assignment:
     """One attempt at one job. Blobs are named by their digest; `staging` is a folder of this host."""
 
@@ -54,21 +92,18 @@ class Assignment:
     """share of the job's time that earlier attempts have told as done"""
     initial_weights: str | None = None
     """what the backbone starts from (a blob), when that is a model of ours or a file of the user's"""
-    teacher: dict[str, Any] | None = None
-    """whom the net learns from: its `weights` (a blob) and the `spec` that it was trained by"""
+    teacher: TeacherNet | None = None
     preview: dict[str, Any] | None = None
     """of a preview: what its contact sheet shows"""
-    fold: dict[str, Any] | None = None
-    """of a fold: its `index`, and the `folds`, `seed` and `grouped` that all folds share"""
+    fold: Fold | None = None
     keeps_weights: bool = False
     """of a trial: its weights may be promoted"""
-    promoted: dict[str, Any] | None = None
-    """what is not trained again, a search's winner or the version that is compressed: its `weights` (a blob),
-    `history`, `best_epoch`, `precision` and `batch_size`"""
+    promoted: TrainedNet | None = None
+    """what is not trained again: a search's winner, or the version that is compressed"""
     compressed_from: str | None = None
     """of a compression: the version that it takes up, as `name:version`"""
-    variants: list[dict[str, Any]] | None = None
-    """of a measuring job: each file's `name`, `blob` and `card`"""
+    variants: tuple[StoredVariant, ...] = ()
+    """of a measuring job: what it measures"""
 
     def write(self, path: Path) -> None:
         """Write the assignment as JSON."""
@@ -78,5 +113,7 @@ class Assignment:
     def read(cls, path: Path) -> "Assignment":
         """Return the assignment that `write` wrote."""
         document = json.loads(path.read_text(encoding="utf-8"))
-        dataset = document.pop("dataset")
-        return cls(**document, dataset=None if dataset is None else AssignedDataset(**dataset))
+        parts = {"dataset": AssignedDataset, "teacher": TeacherNet, "fold": Fold, "promoted": TrainedNet}
+        given = {name: part(**document[name]) for name, part in parts.items() if document[name] is not None}
+        variants = tuple(StoredVariant(**variant) for variant in document["variants"])
+        return cls(**document | given | {"variants": variants})

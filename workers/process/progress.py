@@ -1,7 +1,9 @@
 """What a running job tells and is told: the seam between the trainer's work and the process around it."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
+
+Item = TypeVar("Item")
 
 
 class Reporter(Protocol):
@@ -102,3 +104,10 @@ class Drained(Exception):
 def part_of(progress: Callable[[float], None], done: int, parts: int) -> Callable[[float], None]:
     """Return what takes the progress of one of several equal parts of a phase, of which `done` are behind it."""
     return lambda fraction: progress((done + fraction) / parts)
+
+
+def each_reported(items: Iterable[Item], count: int, report: Callable[[float], None]) -> Iterator[Item]:
+    """Yield the items, of which there are `count`, and report the share done before each: silence would be a stall."""
+    for done, item in enumerate(items):
+        report(done / count)
+        yield item

@@ -27,10 +27,10 @@ from workers.process.assignment import EXIT_DRAINED, EXIT_PROBLEM, EXIT_TROUBLE,
 from workers.process.checkpoints import JobCheckpoints
 from workers.process.progress import Drained
 from workers.process.reporting import PipeReporter
-from workers.stages.context import Work
+from workers.stages.context import Story, Work
 from workers.stories import measure, preview, supervised, trial
 
-STORIES: dict[kinds.Story, Callable[[Work], None]] = {
+STORIES: dict[kinds.Story, Story] = {
     "supervised": supervised.run,
     "trial": trial.run,
     "measure": measure.run,
@@ -71,9 +71,8 @@ def main(arguments: list[str]) -> int:
             keep=lambda sha256: reporter.say("checkpoint", {"sha256": sha256}),
             log=reporter.log,
         )
-        story = kinds.of(assignment.kind).story
-        assert story is not None, "a parent has no trainer"
-        STORIES[story](Work(assignment, settings, spec, device_of(assignment, settings), blobs, reporter, checkpoints))
+        work = Work(assignment, settings, spec, device_of(assignment, settings), blobs, reporter, checkpoints)
+        reporter.say("result", _story(work)(work).as_document())
         reporter.end_phase()
     except Drained:
         return EXIT_DRAINED
@@ -153,6 +152,14 @@ def choose_device(wanted: str) -> torch.device:
             "DEVICE is `cuda` and torch finds no CUDA device; check nvidia-smi, or set DEVICE=auto"
         )
     return torch.device("cuda" if is_there else "cpu")
+
+
+def _story(work: Work) -> Story:
+    """Return what does a job of this kind; a task may bring its own way to a published version."""
+    kind = kinds.of(work.assignment.kind)
+    assert kind.story is not None, "a parent has no trainer"
+    own = work.task.story() if kind.publishes else None
+    return own or STORIES[kind.story]
 
 
 if __name__ == "__main__":

@@ -1,47 +1,28 @@
-"""What the stages of one job share: the job itself, and its variants on their way."""
+"""Context of a job: what all its stages share."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
 from models_store.storage.blobs import Blobs
-from workers.evaluation.calibration import Temperature
 from workers.process.assignment import AssignedDataset, Assignment
 from workers.process.checkpoints import JobCheckpoints
 from workers.process.reporting import PipeReporter
 from workers.tasks.rooms import task_of
 from workers.tasks.task import Task
-from workers.training.learner import Learner
 
 
-@dataclass
-class Variant:
-    """One exported variant on its way: its file, and the net or the variant it was made from."""
+class Outcome(Protocol):
+    """What a job hands to its supervisor."""
 
-    path: Path
-    parent: str | None
-    net: Learner | None = None
-    made_by: dict[str, Any] | None = None
-    """the part of the spec that it is made by, as JSON; None for fp32"""
-    facts: dict[str, Any] = field(default_factory=dict)
-    stopped: str | None = None
-    """why its accuracy gate failed on the way: it is measured and told, and nothing more is made of it"""
-    temperature: Temperature | None = None
-    """what the net's logits are divided by in its file; None: by nothing"""
-
-    @property
-    def divisor(self) -> float:
-        """Return the temperature, 1 where there is none."""
-        return self.temperature.value if self.temperature else 1.0
-
-    @property
-    def batch_dependent(self) -> bool:
-        """Return whether an image's answer depends on the others of its batch: the ranges of both are one."""
-        return (self.made_by or {}).get("kind") == "dynamic_int8"
+    def as_document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -56,9 +37,9 @@ class Plan:
     epoch_s: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class Work:
-    """What the stages of one job share."""
+    """A job as its stages see it. A stage that changes the spec returns another one."""
 
     assignment: Assignment
     settings: Settings
@@ -85,14 +66,18 @@ class Work:
         assert self.assignment.dataset is not None, "the job's task has data"
         return self.assignment.dataset
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return what identifies the files of this job's version, as their cards say it."""
+        dataset = self.assignment.dataset
+        return {
+            "task": self.spec.task,
+            **self.task.described(self.spec),
+            "spec_sha256": self.assignment.spec_sha256,
+            "dataset": None if dataset is None else dataset.id,
+            "dataset_digest": None if dataset is None else dataset.digest,
+        }
 
-def identity(work: Work) -> dict[str, Any]:
-    """Return what tells a version's files from all others."""
-    spec, dataset = work.spec, work.assignment.dataset
-    return {
-        "task": spec.task,
-        **work.task.described(spec),
-        "spec_sha256": work.assignment.spec_sha256,
-        "dataset": None if dataset is None else dataset.id,
-        "dataset_digest": None if dataset is None else dataset.digest,
-    }
+
+Story = Callable[[Work], Outcome]
+"""all stages of a job, in their order"""

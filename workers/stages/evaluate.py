@@ -1,127 +1,126 @@
-"""How the pipeline comes to its report: temperatures before the export, every figure of the file after it.
-
-The report is on the fp32 file, as onnxruntime answers.
-"""
+"""Stage that evaluates: every figure of the fp32 file as onnxruntime answers; or of a trial's net, with its answers."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
+import torch
 
-from models_store.datasets.store import ManifestEntry
+from models_store.jobs import kinds
 from models_store.tasks.rooms import target_of
-from workers.evaluation import report
-from workers.evaluation.calibration import Temperature
+from workers.evaluation import figures, soundness
 from workers.evaluation.split_report import Split, SplitReport, report_on
 from workers.export import sessions
+from workers.process.progress import Stretch, each_reported
 from workers.stages.context import Work
-from workers.training.examples import Examples
+from workers.stages.data import Data
+from workers.stages.variant import Variant
+from workers.training import targets, warnings
+from workers.training.feeds import RawFeed, infer
+from workers.training.learner import Learner
 from workers.training.loop import Trained
+from workers.training.precision import Precision
+
+# N examples, K outputs
 
 SPLITS = ("val", "test")
 BATCH = 32
+TRIAL_BATCH = 64
+HEADLINE = ("accuracy", "loss", "r2", "rmse")
+"""figures that a job's events show: loss and accuracy, or what stands for them"""
 
 
-def examine_file(
-    work: Work,
-    entries: list[ManifestEntry],
-    arrays: Examples,
-    session: onnxruntime.InferenceSession,
-    *,
-    temperature: float,
-) -> dict[str, SplitReport]:
-    """Return everything that there is to say of the file's answers to the val and test splits."""
-    evaluation = work.spec.evaluation
-    present = [split for split in SPLITS if len(arrays.split(split))]
+@dataclass(frozen=True)
+class Answered:
+    """A trial's figures, by split, and its answers: `{split}_rows`, `{split}_outputs` and `{split}_targets`."""
+
+    metrics: dict[str, dict[str, float]]
+    arrays: dict[str, np.ndarray[Any, Any]]
+
+
+def evaluate(work: Work, data: Data, variant: Variant) -> dict[str, SplitReport]:
+    """Return every figure of the file's answers to the val and test splits, by split."""
+    work.reporter.phase("evaluating")
+    session = sessions.open_session(variant.path, device=work.settings.device, threads=torch.get_num_threads())
+    present = [split for split in SPLITS if len(data.examples.split(split))]
     examined = {}
     for done, split in enumerate(present):
-        rows = arrays.split(split)
-        answers = sessions.answers(session, arrays.inputs, rows, batch_size=BATCH)
-        changed = work.task.averaged(work.spec, partial(sessions.answer, session), arrays, rows)
-        batches = math.ceil(len(rows) / BATCH)
-        outputs_NK = np.concatenate(list(_told(work, answers, batches, start=done / len(present), share=0.3)))
-        averaged = list(_told(work, changed, batches, start=(done + 0.3) / len(present), share=0.5))
-        told = Split(
-            split,
-            outputs_NK,
-            arrays.targets[rows],
-            files=[entries[row].file for row in rows],
-            show=lambda place, rows=rows: work.task.show(arrays, rows[place]),  # type: ignore[misc]  # the default binds
-            averaged_NK=np.concatenate(averaged) if averaged else None,
-        )
+        part = Stretch(work.reporter, start=done / len(present), end=(done + 1) / len(present))
+        answers = _answers(work, data, session, split, part)
         examined[split] = report_on(
-            told,
+            answers,
             target=target_of(work.spec.task),
-            classes=arrays.classes,
-            evaluation=evaluation,
-            temperature=temperature,
+            classes=data.examples.classes,
+            evaluation=work.spec.evaluation,
+            temperature=variant.divisor,
             seed=work.spec.seed,
         )
+    work.reporter.metrics(**headline(examined))
     return examined
 
 
 def headline(examined: Mapping[str, SplitReport]) -> dict[str, float]:
-    """Return the figures that a job's events tell: loss and accuracy, or what stands for them."""
-    wanted = ("accuracy", "loss", "r2", "rmse")
+    """Return the figures that a job's events show, by split."""
     return {
         f"{split}_{name}": each.section[name]
         for split, each in examined.items()
-        for name in wanted
+        for name in HEADLINE
         if each.section.get(name) is not None
     }
 
 
-def write_report(
-    work: Work,
-    trained: Trained,
-    arrays: Examples,
-    examined: dict[str, SplitReport],
-    *,
-    temperature: Temperature | None,
-    variants: dict[str, dict[str, Any]],
-    defaults: dict[str, str],
-    not_made: dict[str, str],
-    warnings: list[str],
-) -> str:
-    """Put the report among the blobs and return its digest.
+def warn_of_result(work: Work, data: Data, trained: Trained, examined: Mapping[str, SplitReport]) -> list[str]:
+    """Warn the owner of what is likely to be wrong with the model; return that with what training has shown."""
+    target = target_of(work.spec.task)
+    found = soundness.of_sections({split: each.section for split, each in examined.items()}, target=target)
+    for text in found:
+        work.reporter.warn_owner(text)
+    outputs = target.output_count(len(data.examples.classes))
+    return [*warnings.of_history(trained.history, work.spec, outputs=outputs).values(), *found]
 
-    `variants` are the variants' cards, `defaults` the variant that each provider serves, `not_made` why a variant that
-    was asked for could not be made, `warnings` what is likely to be wrong with the model.
-    """
-    spec, assignment = work.spec, work.assignment
-    identity = {
-        "job": assignment.job_id,
-        "model": spec.name,
-        "task": spec.task,
-        "backbone": spec.backbone.kind,
-        "dataset": None if assignment.dataset is None else assignment.dataset.id,
-        "classes": arrays.classes,
-        "monitor": spec.training.monitor,
-    }
-    document, pictures = report.assemble(
-        identity,
-        examined,
-        history=trained.history,
-        best_epoch=trained.best_epoch,
-        temperature=temperature.as_card() if temperature else None,
-        made=variants,
-        defaults=defaults,
-        not_made=not_made,
-        warnings=warnings,
+
+def answer(work: Work, data: Data, learner: Learner) -> Answered:
+    """Return the figures of a trained net, and its answer to each example of val and test."""
+    work.reporter.phase("evaluating")
+    examples = data.examples
+    aim = targets.build(work.spec.task, examples)
+    feed = RawFeed(learner.to(work.device), examples, device=work.device)
+    metrics: dict[str, dict[str, float]] = {}
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for done, split in enumerate(SPLITS):
+        rows = examples.split(split)
+        if not len(rows):
+            continue
+        work.reporter.progress(done / len(SPLITS))
+        logits_NK = infer(feed, rows, batch_size=TRIAL_BATCH, precision=Precision("fp32", work.device)).cpu()
+        outputs_NK = aim.outputs(logits_NK).float().numpy()
+        measured = aim.epoch_metrics(logits_NK, aim.of(rows))
+        metrics[split] = {name.removeprefix("val_"): value for name, value in measured.items()}
+        if not kinds.of(work.assignment.kind).stops_early:  # those are compared by one figure
+            metrics[split] |= figures.headline(aim.target, outputs_NK, examples.targets[rows], examples.classes)
+        arrays |= {f"{split}_rows": rows, f"{split}_outputs": outputs_NK, f"{split}_targets": examples.targets[rows]}
+    if work.assignment.fold is not None:
+        metrics["held_out"] = metrics.pop("test")
+    return Answered(metrics, arrays)
+
+
+def _answers(work: Work, data: Data, session: onnxruntime.InferenceSession, split: str, reporter: Stretch) -> Split:
+    examples = data.examples
+    rows = examples.split(split)
+    batches = math.ceil(len(rows) / BATCH)
+    plain = sessions.answers(session, examples.inputs, rows, batch_size=BATCH)
+    changed = work.task.averaged(work.spec, partial(sessions.answer, session), examples, rows)
+    outputs_NK = np.concatenate(list(each_reported(plain, batches, lambda done: reporter.progress(0.3 * done))))
+    averaged = list(each_reported(changed, batches, lambda done: reporter.progress(0.3 + 0.5 * done)))
+    return Split(
+        split,
+        outputs_NK,
+        examples.targets[rows],
+        files=[data.entries[row].file for row in rows],
+        show=lambda place: work.task.show(examples, rows[place]),
+        averaged_NK=np.concatenate(averaged) if averaged else None,
     )
-    path = work.staging / "report.zip"
-    report.write(path, document, pictures)
-    return work.blobs.put(path).sha256
-
-
-def _told(
-    work: Work, items: Iterable[NDArray[np.float32]], count: int, *, start: float, share: float
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the items, telling the progress before each: a silent job is taken for a stuck one."""
-    for done, item in enumerate(items):
-        work.reporter.progress(start + share * done / count)
-        yield item

@@ -1,4 +1,4 @@
-"""The stage before the data: the plan of a training, fitted to its budget on the host that does it.
+"""Stage before the data: the plan of a training, fitted to its budget on the host that does it.
 
 The recipe's plan is for a host that is quick enough. Here its steps are measured, and the best plan of the ladder that
 fits is taken; what the user set stays as it is. The plan replaces the job's spec, and is kept in its checkpoint: a
@@ -7,6 +7,7 @@ later attempt trains by it, on whatever host.
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +18,10 @@ from models_store.jobs import kinds
 from models_store.jobs.job import digest_of
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.ladder import Rung, rungs
+from models_store.spec.space import value_at
 from models_store.spec.train import ResolvedSpec
 from models_store.spec.upgrade import read_resolved
+from models_store.tasks.rooms import contract_of
 from workers.stages.context import Plan, Work
 from workers.stages.train import teacher_of
 from workers.training import targets
@@ -29,6 +32,8 @@ from workers.training.failures import told_in_our_words
 SHARE = 0.9
 """of the budget that estimates may fill; the rest is left to what they don't see, and to a host that gets busier"""
 STAGE = "plan"
+PLANNED = ("input.size", "backbone.freeze", "transfer.probe_epochs", "training.epochs")
+"""parts of a spec that its version's card shows as they were planned and as they were fitted"""
 MINUTE = 60.0
 TOLD_IN_SECONDS_S = 100.0
 
@@ -46,26 +51,23 @@ class Fitted:
         return self.estimate.total_s(self.spec.training.epochs)
 
 
-def fit(work: Work, entries: list[ManifestEntry]) -> None:
+def fit(work: Work, entries: Sequence[ManifestEntry]) -> Work:
     """Measure what the spec's steps cost, and lower what it leaves to the recipe until the estimate fits the budget.
 
-    `work.spec` and `work.plan` are what came of it.
+    Returns the job with the spec that it trains by, and its plan.
     """
     training = work.spec.training
     is_trained_here = kinds.of(work.assignment.kind).trains and work.assignment.promoted is None
     if not is_trained_here or training.budget_minutes is None:
-        return
+        return work
     saved = work.checkpoints.load(STAGE)
     if saved is not None:
-        _take(work, read_resolved(saved["spec"]), Plan(saved["card"], saved["before_s"], saved["epoch_s"]))
-        _expect(work)
-        return
+        plan = Plan(saved["card"], saved["before_s"], saved["epoch_s"])
+        return _expecting(_with_spec(work, read_resolved(saved["spec"])), plan)
     if not training.fit_to_budget and kinds.of(work.assignment.kind).is_tried:
-        return  # a sibling's plan, or all is set: nothing to find out
+        return work  # a sibling's plan, or all is set: nothing to find out
     counts = _counts(work, entries)
-    if counts.train:
-        _fit(work, counts, budget_s=MINUTE * training.budget_minutes)
-        _expect(work)
+    return _fit(work, counts, budget_s=MINUTE * training.budget_minutes) if counts.train else work
 
 
 def choose(ladder: list[Rung], costs: Costs, *, facts: DatasetFacts, budget_s: float) -> Fitted:
@@ -85,7 +87,7 @@ def choose(ladder: list[Rung], costs: Costs, *, facts: DatasetFacts, budget_s: f
     return cheapest
 
 
-def _fit(work: Work, counts: Counts, *, budget_s: float) -> None:
+def _fit(work: Work, counts: Counts, *, budget_s: float) -> Work:
     planned = work.spec
     work.reporter.progress(0.0, step="measuring")
     devices = [work.device] if work.device.type == "cuda" else []
@@ -93,16 +95,15 @@ def _fit(work: Work, counts: Counts, *, budget_s: float) -> None:
         fitted, card = _measured(work, counts, budget_s=budget_s)
     give_back()
     plan = Plan(card, fitted.estimate.before_s, fitted.estimate.epoch_s)
-    _tell(work, planned, fitted, card, budget_s=budget_s)
+    _log(work, planned, fitted, card, budget_s=budget_s)
     if not planned.training.fit_to_budget:
-        work.plan = plan
-        return
+        return _expecting(work, plan)
     decided = fitted.spec.model_copy(update={"training": fitted.spec.training.model_copy(update={"fit_to_budget": []})})
-    _take(work, decided, plan)
     document = decided.model_dump(mode="json")
     work.reporter.say("plan", {"spec": document})
     saved = {"spec": document, "card": card, "before_s": plan.before_s, "epoch_s": plan.epoch_s}
     work.checkpoints.save(STAGE, saved)
+    return _expecting(_with_spec(work, decided), plan)
 
 
 def _measured(work: Work, counts: Counts, *, budget_s: float) -> tuple[Fitted, dict[str, Any]]:
@@ -118,9 +119,9 @@ def _measured(work: Work, counts: Counts, *, budget_s: float) -> tuple[Fitted, d
     step_s = costs.known_step_s(planned.backbone.freeze or "none")
     return fitted, {
         "budget_minutes": planned.training.budget_minutes,
-        "planned": _told(planned),
+        "planned": _figures_of(planned),
         "planned_s": round(own.total_s, 1),
-        "fitted": _told(fitted.spec),
+        "fitted": _figures_of(fitted.spec),
         "estimated_s": round(fitted.total_s, 1),
         "step_ms_per_image": None if step_s is None else round(1000 * step_s, 3),
         "forward_ms_per_image": round(1000 * costs.forward_s, 3),
@@ -129,16 +130,16 @@ def _measured(work: Work, counts: Counts, *, budget_s: float) -> tuple[Fitted, d
     }
 
 
-def _take(work: Work, spec: ResolvedSpec, plan: Plan) -> None:
+def _with_spec(work: Work, spec: ResolvedSpec) -> Work:
     document = spec.model_dump(mode="json")
-    work.spec, work.plan = spec, plan
-    work.assignment = replace(work.assignment, spec=document, spec_sha256=digest_of(document))
+    assignment = replace(work.assignment, spec=document, spec_sha256=digest_of(document))
+    return replace(work, spec=spec, assignment=assignment)
 
 
-def _expect(work: Work) -> None:
-    assert work.plan is not None, "it was just made"
-    seconds = work.plan.before_s + work.plan.epoch_s * work.spec.training.epochs
-    work.reporter.expect("training", seconds)
+def _expecting(work: Work, plan: Plan) -> Work:
+    """Return the job with its plan, and have its progress expect what the plan takes."""
+    work.reporter.expect("training", plan.before_s + plan.epoch_s * work.spec.training.epochs)
+    return replace(work, plan=plan)
 
 
 def _costs(work: Work, counts: Counts) -> Costs:
@@ -165,53 +166,55 @@ def _costs(work: Work, counts: Counts) -> Costs:
     )
 
 
-def _counts(work: Work, entries: list[ManifestEntry]) -> Counts:
-    """Return the images of train and val; of a fold, about as many as its parts will have."""
+def _counts(work: Work, entries: Sequence[ManifestEntry]) -> Counts:
+    """Return the examples of train and val; of a fold, about as many as its parts will have."""
     train, val = (sum(entry.split == split for entry in entries) for split in ("train", "val"))
     if work.assignment.fold is None:
         return Counts(train, val)
-    folds = work.assignment.fold["folds"]
+    folds = work.assignment.fold.folds
     rest = (train + val) * (folds - 1) // folds
     return Counts(rest - rest // 10, rest // 10)
 
 
-def _told(spec: ResolvedSpec) -> dict[str, Any]:
-    return {
-        "input.size": spec.input.size,
-        "backbone.freeze": spec.backbone.freeze,
-        "transfer.probe_epochs": spec.transfer.probe_epochs,
-        "training.epochs": spec.training.epochs,
-    }
+def _figures_of(spec: ResolvedSpec) -> dict[str, Any]:
+    """Return those parts of a plan that the specs of its task have."""
+    document = spec.model_dump(mode="json")
+    return {path: value_at(document, path) for path in PLANNED if path.partition(".")[0] in document}
 
 
-def _tell(work: Work, planned: ResolvedSpec, fitted: Fitted, card: dict[str, Any], *, budget_s: float) -> None:
+def _log(work: Work, planned: ResolvedSpec, fitted: Fitted, card: dict[str, Any], *, budget_s: float) -> None:
     step_ms = card["step_ms_per_image"]
     answer = f"{card['forward_ms_per_image']:.3g} ms"
+    example = contract_of(planned.task).example
+    each = f"{'an' if example[0] in 'aeiou' else 'a'} {example}"
     measured = (
-        f"an answer takes {answer} an image here"
+        f"an answer takes {answer} {each} here"
         if step_ms is None
-        else f"a step takes {step_ms:.3g} ms an image here and an answer {answer}"
+        else f"a step takes {step_ms:.3g} ms {each} here and an answer {answer}"
     )
-    own = f"{_in_words(planned)} would take about {_duration(card['planned_s'])}"
+    plan, takes = _in_words(work, planned), _duration(card["planned_s"])
+    own = f"{plan} would take about {takes}"
     budget = f"`training.budget_minutes` is {planned.training.budget_minutes:g}"
-    tell = work.reporter.log if fitted.total_s <= budget_s else work.reporter.warn
+    log = work.reporter.log if fitted.total_s <= budget_s else work.reporter.warn
     if fitted.spec == planned and fitted.total_s <= budget_s:
-        text = f"{_in_words(planned)} will take about {_duration(card['planned_s'])}, within its budget ({budget})"
+        text = (
+            f"{_in_words(work, planned)} will take about {_duration(card['planned_s'])}, within its budget ({budget})"
+        )
     elif fitted.spec == planned:
         why = "nothing cheaper is left" if planned.training.fit_to_budget else "the spec leaves nothing to change"
         text = f"{own}, and {budget}; {why}, so it is trained as it is"
     else:
         over = "" if fitted.total_s <= budget_s else ", the cheapest that there is"
-        text = f"{own}, and {budget}: {_in_words(fitted.spec)} instead, about {_duration(fitted.total_s)}{over}"
-    tell(f"{measured}: {text}")
+        text = f"{own}, and {budget}: {_in_words(work, fitted.spec)} instead, about {_duration(fitted.total_s)}{over}"
+    log(f"{measured}: {text}")
 
 
-def _in_words(spec: ResolvedSpec) -> str:
+def _in_words(work: Work, spec: ResolvedSpec) -> str:
     epochs = f"{spec.training.epochs} epoch{'s' if spec.training.epochs > 1 else ''}"
     if spec.backbone.freeze == "backbone":
-        return f"a head alone on the backbone's features at {spec.input.size} pixels for {epochs}"
+        return f"a head alone on the backbone's features{work.task.in_words(spec)} for {epochs}"
     frozen = "" if spec.backbone.freeze in {None, "none"} else f" with the backbone frozen ({spec.backbone.freeze})"
-    return f"{epochs} at {spec.input.size} pixels{frozen}"
+    return f"{epochs}{work.task.in_words(spec)}{frozen}"
 
 
 def _duration(seconds: float) -> str:

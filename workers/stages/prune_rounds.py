@@ -1,4 +1,4 @@
-"""Structured pruning as a stage of a job: how much is cut is found, cut in rounds, and each round recovers.
+"""Removal of channels as a part of the pruning stage: how much is found, cut in rounds, and each round recovers.
 
 A later attempt takes up what is in the checkpoints: the measurements of a search, and the net of the round under way.
 """
@@ -34,7 +34,8 @@ from workers.compression.widths import Studied, Widths
 from workers.export.benchmark import BenchmarkFailed, speedups
 from workers.export.graph import export
 from workers.process.progress import Drained, Reporter, Stretch
-from workers.stages.recover import Patient, Recovered, shares, state_of
+from workers.stages.recover import RecoveryTrainer, Validated, shares, state_of
+from workers.stages.variant import ChannelPruning, Recovery, SpeedSearch
 from workers.training import targets
 from workers.training.feeds import RawFeed, batches
 from workers.training.learner import Learner
@@ -45,55 +46,59 @@ GRADIENT_BATCH = 32
 MEASUREMENTS = 3
 
 
-def cut_channels(part: StructuredPruning, patient: Patient, reporter: Reporter) -> tuple[Recovered, dict[str, Any]]:
-    """Return the net cut and recovered as `part` says, and what its card says of both.
+def cut_channels(
+    part: StructuredPruning, trainer: RecoveryTrainer, reporter: Reporter
+) -> tuple[Learner, Validated, ChannelPruning, Recovery]:
+    """Return the net cut and recovered as `part` says, how it validates, and the facts of both.
 
     Raises:
         PruningImpossible: if nothing can be removed as asked, or no cut comes near the speedup asked for.
         Drained: if a stop was asked for; what is done is in the checkpoints.
     """
-    return _Operation(part, patient, reporter).perform()
+    return _ChannelRounds(part, trainer, reporter).perform()
 
 
-class _Operation:
+class _ChannelRounds:
     """One net's cut, in as many rounds as the part has steps, fresh or taken up from a checkpoint."""
 
-    def __init__(self, part: StructuredPruning, patient: Patient, reporter: Reporter) -> None:
-        self.part, self.patient, self.reporter = part, patient, reporter
-        self.work, self.parent = patient.work, patient.parent
+    def __init__(self, part: StructuredPruning, trainer: RecoveryTrainer, reporter: Reporter) -> None:
+        self.part, self.trainer, self.reporter = part, trainer, reporter
+        self.work, self.parent = trainer.work, trainer.parent
         self.example = self.work.task.trace_input(self.work.spec)
         self.state: dict[str, Any] = self.work.checkpoints.load("pruning") or {}
         self.done = 0.0  # of the progress
 
-    def perform(self) -> tuple[Recovered, dict[str, Any]]:
+    def perform(self) -> tuple[Learner, Validated, ChannelPruning, Recovery]:
         if "goal" not in self.state:
             self._set_goal()
         steps = self.part.steps
         begin = SEARCH_SHARE if self.part.target_speedup is not None else 0.0
         each = (1 - begin) / steps
         net, first = self.parent, self.state.get("first_accuracy")
-        for number, epochs in enumerate(shares(self.patient.epochs, steps), 1):
+        for number, epochs in enumerate(shares(self.trainer.epochs, steps), 1):
             if number < self.state.get("round", 0):
                 continue
             self.done = begin + each * (number - 1)
             net = self._cut(net, number)
             stage = f"recovery_{number}"
-            told = Stretch(
+            stretch = Stretch(
                 self.reporter, start=begin + each * (number - 1), end=begin + each * number, prefix="recovery_"
             )
-            recovered = self.patient.recover(net, epochs=epochs, stage=stage, reporter=told)
+            recovered = self.trainer.recover(net, epochs=epochs, stage=stage, reporter=stretch)
             first = self.state.setdefault("first_accuracy", recovered.before.accuracy)
             net = recovered.net
             if number < steps:
                 self.work.checkpoints.forget(stage)
+        assert first is not None, "a part has one step at least"
         self.done = 1.0
         with self._alive():
-            facts = compare(self.parent, net, example=self.example).as_card()
-        validated = {"val_accuracy_before": first, "val_accuracy_after": recovered.after.accuracy}
-        return recovered, {
-            "pruning": facts | {"steps": steps, "ratio": self._removed_share()} | self.state["facts"],
-            "recovery": {"epochs": self.patient.epochs} | validated,
-        }
+            effect = compare(self.parent, net, example=self.example)
+        searched = self.state["facts"]
+        pruning = ChannelPruning(
+            effect, steps, self._removed_share(), search=SpeedSearch(**searched) if searched else None
+        )
+        recovery = Recovery(self.trainer.epochs, first, recovered.after.accuracy)
+        return net, recovered.after, pruning, recovery
 
     # ---- how much is cut
 
@@ -253,7 +258,7 @@ class _Operation:
     def _backward(self, net: nn.Module) -> None:
         """Leave the gradient of the task's plain loss on some training images, drawn by the spec's seed."""
         assert isinstance(net, Learner), "a copy is of its original's class"
-        arrays, spec = self.patient.arrays, self.work.spec
+        arrays, spec = self.trainer.examples, self.work.spec
         aim = targets.build(spec.task, arrays)
         train_rows = arrays.split("train")
         count = min(GRADIENT_IMAGES, len(train_rows))

@@ -1,20 +1,22 @@
-"""The stage in which files get smaller: each variant that the spec asks for, of each file there is."""
+"""Stage in which files get smaller: each variant that the spec asks for, of each file there is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models_store.errors import Invalid
 from models_store.spec import quantization as asked
 from models_store.targets import Activation
 from models_store.tasks.rooms import target_of
-from workers.evaluation.calibration import Temperature
+from workers.compression.facts import Quantized
 from workers.export import sessions
 from workers.process.progress import Drained, Reporter, Stretch
-from workers.stages.context import Variant, Work, identity
+from workers.stages.context import Work
+from workers.stages.data import Data
 from workers.stages.train import train_stage
+from workers.stages.variant import Variant, Variants
 from workers.training.derived_specs import recovery
 from workers.training.examples import Examples
 from workers.training.learner import Learner
@@ -24,16 +26,14 @@ if TYPE_CHECKING:  # onnxruntime's quantisation takes seconds that other jobs ar
 
 NO_SOURCES = ("control",)
 SPARSE = ("unstructured_l1", "n_m")  # kinds of pruning that leave zeros in place
-INHERITED = ("temperature", "pruning")  # facts of a source that are as true of what is made of it
-SEARCHED = ("target_speedup", "speedup", "probes")  # parts of `pruning` that were measured on the source's own file
 
 
 @dataclass(frozen=True)
 class Step:
-    """One variant to make: of which file, where to, and whom to tell how much of it is done (which may raise)."""
+    """One variant to make: of which file, where to, and where its progress goes (which may raise)."""
 
     work: Work
-    arrays: Examples
+    examples: Examples
     source: Variant
     baseline: Path
     """the fp32 file, whose accuracy is the measure"""
@@ -48,78 +48,64 @@ class Step:
         return target_of(self.work.spec.task).activation
 
 
-def quantize_files(
-    work: Work, arrays: Examples, variants: dict[str, Variant], *, missing: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Add the variants that the spec asks for, of each file; return those that could not be made, and why.
-
-    `missing` says why of the files that could not be made before: what was to be made of them is told as well.
+def quantize(work: Work, data: Data, variants: Variants) -> Variants:
+    """Return the variants with those of fewer bits that the spec asks for, of each file; with why others are not made.
 
     Raises:
         Drained: if a stop was asked for; the stage then begins anew.
     """
     parts = work.spec.compression.quantize if work.spec.compression else []
     if not parts:
-        return {}
+        return variants
     work.reporter.phase("quantizing")
-    sources = [
-        (name, variant) for name, variant in variants.items() if variant.stopped is None and name not in NO_SOURCES
-    ]
-    steps = [(name, variant, part) for name, variant in sources for part in parts]
-    not_made = _without_source(parts, variants, missing or {})
-    for done, (name, source, part) in enumerate(steps):
+    sources = [(name, each) for name, each in variants.made.items() if each.stopped is None and name not in NO_SOURCES]
+    wanted = [(name, source, part) for name, source in sources for part in parts]
+    quantized = variants.without(_without_source(parts, variants))
+    for done, (name, source, part) in enumerate(wanted):
         target = _name(part, name)
         path = work.staging / f"{target}.onnx"
-        told = Stretch(work.reporter, start=done / len(steps), end=(done + 1) / len(steps))
-        report = _heeding_stops(work, told.progress)
-        told.progress(0.0, step=target)
+        stretch = Stretch(work.reporter, start=done / len(wanted), end=(done + 1) / len(wanted))
+        report = _heeding_stops(work, stretch.progress)
+        stretch.progress(0.0, step=target)
         report(0.0)
         try:
-            facts = _make(part, Step(work, arrays, source, variants["fp32"].path, path, report, told))
+            facts = _make(part, Step(work, data.examples, source, variants.baseline.path, path, report, stretch))
             _require_loadable(path, part)
-        except Invalid as error:  # a form's own failure, in its making or in its training
+        except Invalid as error:  # a variant's own failure, in its making or in its training
             work.reporter.warn(f"{target} is not made: {error.detail}")
             path.unlink(missing_ok=True)
-            not_made[target] = error.detail
+            quantized = quantized.without({target: error.detail})
             continue
-        variants[target] = Variant(
-            path,
-            parent=name,
-            made_by=part.model_dump(mode="json"),
-            facts=_inherited(source.facts) | facts,
-            temperature=Temperature(**facts["temperature"]) if "temperature" in facts else source.temperature,
-        )
-    return not_made
+        quantized = quantized.with_made({target: _made_of(name, source, path=path, part=part, facts=facts)})
+    return quantized
+
+
+def _made_of(name: str, source: Variant, *, path: Path, part: asked.Quantization, facts: Quantized) -> Variant:
+    """Return the variant, with those facts of its source that are as true of it."""
+    return Variant(
+        path,
+        parent=name,
+        made_by=part.model_dump(mode="json"),
+        temperature=facts.temperature or source.temperature,
+        pruning=source.pruning and source.pruning.inherited(),
+        quantization=facts,
+    )
 
 
 def _name(part: asked.Quantization, source: str) -> str:
     return asked.VARIANTS[part.kind] if source == "fp32" else f"{source}-{asked.VARIANTS[part.kind]}"
 
 
-def _without_source(
-    parts: Sequence[asked.Quantization], variants: Mapping[str, Variant], missing: Mapping[str, str]
-) -> dict[str, str]:
+def _without_source(parts: Sequence[asked.Quantization], variants: Variants) -> dict[str, str]:
     """Return the variants that are not made because what they are made of was stopped, or was not made itself."""
-    reasons = {
-        name: f"{name} was stopped: {variant.stopped}"
-        for name, variant in variants.items()
-        if variant.stopped is not None
-    }
-    reasons |= {name: f"{name} was not made: {reason}" for name, reason in missing.items()}
+    reasons = {name: f"{name} was stopped: {each.stopped}" for name, each in variants.made.items() if each.stopped}
+    reasons |= {name: f"{name} was not made: {reason}" for name, reason in variants.not_made.items()}
     return {
         _name(part, source): reason for source, reason in reasons.items() if source not in NO_SOURCES for part in parts
     }
 
 
-def _inherited(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a source's facts say of a variant made of it: how it is shaped and answers, not how it came to be."""
-    kept = {name: facts[name] for name in INHERITED if name in facts}
-    if "pruning" in kept:
-        kept["pruning"] = {name: value for name, value in kept["pruning"].items() if name not in SEARCHED}
-    return kept
-
-
-def _make(part: asked.Quantization, step: Step) -> dict[str, Any]:
+def _make(part: asked.Quantization, step: Step) -> Quantized:
     """Write one variant, and return what was done to it."""
     # seconds that jobs without such variants are spared
     from workers.compression.quantization import dynamic, floats, weights  # noqa: PLC0415
@@ -138,7 +124,7 @@ def _make(part: asked.Quantization, step: Step) -> dict[str, Any]:
             return floats.halve(source, path, kind=part.kind)
 
 
-def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict[str, Any]:
+def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> Quantized:
     """Write a variant whose activations have ranges read on images."""
     from workers.compression.quantization.accuracy import gate_of  # noqa: PLC0415  as above
     from workers.compression.quantization.mixed import quantize_mixed  # noqa: PLC0415  as above
@@ -153,7 +139,7 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
             assert work.spec.compression is not None, "the part is of it"
             judge = gate_of(
                 target_of(work.spec.task),
-                step.arrays,
+                step.examples,
                 baseline=step.baseline,
                 max_accuracy_drop=work.spec.compression.max_accuracy_drop,
                 alive=lambda: step.report(0.0),
@@ -167,10 +153,11 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
                 activation=step.activation,
                 report=step.report,
             )
-            if not facts["gate_held"] and not facts["float_layers_allowed"]:
+            assert facts.mixed is not None, "the part is of that kind"
+            if not facts.mixed.gate_held and not facts.mixed.float_layers_allowed:
                 work.reporter.warn(
                     f"{path.stem}: `max_float_share` {part.max_float_share:g} leaves room for no layer in float beside "
-                    f"the {len(facts['float_layers'])} of {facts['layers']} that are so in every 8-bit variant: it is "
+                    f"the {len(facts.float_layers or ())} of {facts.layers} that are so in every 8-bit variant: it is "
                     "plain static quantisation, and misses the accuracy gate; raise the share"
                 )
             return facts
@@ -180,7 +167,7 @@ def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> dict
             )
 
 
-def train_rounded(part: asked.QatInt8, step: Step, calibration: "CalibrationExamples") -> dict[str, Any]:
+def train_rounded(part: asked.QatInt8, step: Step, calibration: "CalibrationExamples") -> Quantized:
     """Write the int8 variant of a net that trains on with simulated rounding; return what was done to it."""
     from workers.compression import quantization_aware  # noqa: PLC0415  as above
 
@@ -191,11 +178,11 @@ def train_rounded(part: asked.QatInt8, step: Step, calibration: "CalibrationExam
         part=part,
         task=work.task,
         spec=work.spec,
-        examples=step.arrays,
+        examples=step.examples,
         calibration=calibration,
-        keeps_zeros=(source.made_by or {}).get("kind") in SPARSE,
+        keeps_zeros=source.kind in SPARSE,
         train=partial(_train_on, part, step),
-        card=identity(work),
+        card=work.identity,
         target=step.path,
         device=work.device,
         reporter=step.reporter,
@@ -205,7 +192,7 @@ def train_rounded(part: asked.QatInt8, step: Step, calibration: "CalibrationExam
 def _train_on(part: asked.QatInt8, step: Step, student: Learner, reporter: Reporter) -> int:
     """Train the student by the spec's recipe, for as long as the part says; return its best epoch."""
     spec = recovery(step.work.spec, epochs=part.epochs, lr_scale=part.lr_scale)
-    return train_stage(step.work, student, step.arrays, spec=spec, stage=step.path.stem, reporter=reporter).best_epoch
+    return train_stage(step.work, student, step.examples, spec=spec, stage=step.path.stem, reporter=reporter).best_epoch
 
 
 def _calibration_examples(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> "CalibrationExamples":
@@ -214,10 +201,10 @@ def _calibration_examples(part: asked.StaticInt8 | asked.QatInt8, step: Step) ->
         calibration_indexes,
     )
 
-    spec, arrays = step.work.spec, step.arrays
-    strata_N = target_of(spec.task).strata(arrays.targets)
-    indexes = calibration_indexes(strata_N, arrays.split("train"), count=part.calibration_images, seed=spec.seed)
-    return CalibrationExamples(arrays.inputs, indexes)
+    spec, examples = step.work.spec, step.examples
+    strata_N = target_of(spec.task).strata(examples.targets)
+    indexes = calibration_indexes(strata_N, examples.split("train"), count=part.calibration_images, seed=spec.seed)
+    return CalibrationExamples(examples.inputs, indexes)
 
 
 def _require_loadable(path: Path, part: asked.Quantization) -> None:
@@ -232,9 +219,9 @@ def _require_loadable(path: Path, part: asked.Quantization) -> None:
 
 
 def _heeding_stops(work: Work, report: Callable[[float], None]) -> Callable[[float], None]:
-    def told(fraction: float) -> None:
+    def report_or_leave(fraction: float) -> None:
         if work.reporter.stop_requested():
             raise Drained
         report(fraction)
 
-    return told
+    return report_or_leave

@@ -1,18 +1,18 @@
-"""Training on after a cut, and keeping what it was worth: the net as it was cut, or its best epoch since."""
+"""Stage of recovery: training on after a cut, and keeping what validates better, the cut net or its best epoch."""
 
 import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-from models_store.spec.pruning import Recovery
+from models_store.spec import pruning as asked
 from models_store.targets import Answers
 from workers.process.progress import Reporter
 from workers.stages.context import Work
 from workers.stages.train import train_stage
+from workers.stages.variant import Recovery
 from workers.training import selection, targets
 from workers.training.derived_specs import recovery
 from workers.training.examples import Examples
@@ -25,7 +25,7 @@ VALIDATION_BATCH = 64
 
 @dataclass(frozen=True)
 class Validated:
-    """What a net says of the validation split, in full precision, and how right that is."""
+    """Answers of a net to the validation split, in full precision, and how right they are."""
 
     metrics: dict[str, float]
     answers: Answers
@@ -45,43 +45,40 @@ class Recovered:
     after: Validated
     epochs: int
 
-    def as_card(self) -> dict[str, Any]:
+    @property
+    def facts(self) -> Recovery:
         """Return what a variant's card says."""
-        return {
-            "epochs": self.epochs,
-            "val_accuracy_before": self.before.accuracy,
-            "val_accuracy_after": self.after.accuracy,
-        }
+        return Recovery(self.epochs, self.before.accuracy, self.after.accuracy)
 
 
 @dataclass(frozen=True)
-class Patient:
-    """A net that is cut: its job, the net as it was trained (it stays so), and how the spec lets it recover."""
+class RecoveryTrainer:
+    """Recoveries of nets that were cut from one parent: their job, the parent (it stays so), and the spec's part."""
 
     work: Work
-    arrays: Examples
+    examples: Examples
     parent: Learner
-    recovery: Recovery | None
+    part: asked.Recovery | None
 
     @property
     def epochs(self) -> int:
         """Return the epochs of the whole recovery; 0 where the spec has none."""
-        return self.recovery.epochs if self.recovery else 0
+        return self.part.epochs if self.part else 0
 
-    def validate(self, net: Learner, *, tell: Callable[[], None]) -> Validated:
-        """Return what the net says of the validation split, in full precision; it goes to the job's device.
+    def validate(self, net: Learner, *, alive: Callable[[], None]) -> Validated:
+        """Return what the net answers to the validation split, in full precision; it goes to the job's device.
 
-        `tell` is called after each batch: a silent job is taken for a stuck one. The net ends in evaluation mode.
+        `alive` is called after each batch: a silent job is taken for a stuck one. The net ends in evaluation mode.
         """
-        device, rows = self.work.device, self.arrays.split("val")
-        aim = targets.build(self.work.spec.task, self.arrays)
+        device, rows = self.work.device, self.examples.split("val")
+        aim = targets.build(self.work.spec.task, self.examples)
         net.to(device)
         logits_NK = infer(
-            RawFeed(net, self.arrays, device=device),
+            RawFeed(net, self.examples, device=device),
             rows,
             batch_size=VALIDATION_BATCH,
             precision=Precision("fp32", device),
-            each=lambda _: tell(),
+            each=lambda _: alive(),
         ).cpu()
         answers = aim.target.answers(aim.outputs(logits_NK).numpy())
         return Validated(aim.epoch_metrics(logits_NK, aim.of(rows)), answers)
@@ -96,15 +93,15 @@ class Patient:
             Drained: if a stop was asked for; the state is saved.
             Invalid: if the training fails by the spec's or the data's own fault, see `workers.training.failures`.
         """
-        before = self.validate(net, tell=lambda: reporter.progress(0.0))
-        if self.recovery is None or epochs == 0:
+        before = self.validate(net, alive=lambda: reporter.progress(0.0))
+        if self.part is None or epochs == 0:
             return Recovered(net, before, before, 0)
         start = state_of(net)
-        lessons = self.recovery.distillation
-        spec = recovery(self.work.spec, epochs=epochs, lr_scale=self.recovery.lr_scale, distillation=lessons)
+        lessons = self.part.distillation
+        spec = recovery(self.work.spec, epochs=epochs, lr_scale=self.part.lr_scale, distillation=lessons)
         teacher = copy.deepcopy(self.parent) if lessons else None
-        train_stage(self.work, net, self.arrays, spec=spec, stage=stage, reporter=reporter, teacher=teacher)
-        after = self.validate(net, tell=lambda: reporter.progress(1.0))
+        train_stage(self.work, net, self.examples, spec=spec, stage=stage, reporter=reporter, teacher=teacher)
+        after = self.validate(net, alive=lambda: reporter.progress(1.0))
         if _worth(self.work, before) > _worth(self.work, after):
             reporter.warn(
                 f"no epoch of the recovery validates better than its start ({before.accuracy:.4f}): the start is kept; "

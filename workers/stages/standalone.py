@@ -1,31 +1,28 @@
 """Stage of the standalone variant: a file for use elsewhere, compared with what is served."""
 
-from collections.abc import Iterator
-
-from models_store.datasets.store import ManifestEntry
 from models_store.errors import Invalid
-from workers.export.verify import read_members
-from workers.stages.context import Variant, Work
-from workers.training.examples import Examples, Rows
+from workers.compression.gate import BASELINE
+from workers.stages.context import Work
+from workers.stages.data import Data
+from workers.stages.variant import Variant, Variants
 
 
-def make_standalone(
-    work: Work, entries: list[ManifestEntry], arrays: Examples, fp32: Variant
-) -> tuple[dict[str, Variant], dict[str, str]]:
-    """Return the task's standalone variant by name, where the spec wants one; and by name why it was not made."""
+def add_standalone(work: Work, data: Data, variants: Variants) -> Variants:
+    """Return the variants with the task's standalone one, where the spec wants it; or with why it is not made."""
     name = work.task.standalone(work.spec)
     if name is None:
-        return {}, {}
+        return variants
     path = work.staging / f"{name}.onnx"
-
-    def files(rows: Rows) -> Iterator[bytes]:
-        return read_members(work.blobs.local(work.dataset.content_blob), (entries[row].member for row in rows))
-
     try:
         facts = work.task.write_standalone(
-            path, fixed=fp32.path, spec=work.spec, examples=arrays, files=files, settings=work.settings
+            path,
+            fixed=variants.baseline.path,
+            spec=work.spec,
+            examples=data.examples,
+            files=data.files,
+            settings=work.settings,
         )
     except Invalid as error:
         work.reporter.warn(f"{name}: {error.detail}")
-        return {}, {name: error.detail}
-    return {name: Variant(path, parent="fp32", facts={"standalone": True} | facts)}, {}
+        return variants.without({name: error.detail})
+    return variants.with_standalone(name, Variant(path, parent=BASELINE, standalone=facts))

@@ -1,103 +1,90 @@
-"""The stage that compares each file, on the way that serves, with the trained net that it comes from.
+"""Stage that verifies each file: it is compared, on the way that serves, with the trained net that it comes from.
 
 A file of 32-bit floats must answer as its net does: of fp32 that is a condition of publishing anything, a pruned net or
-a control that fails is left out. A file of fewer bits is another function by design: how far it is from the net of the
-file that it was made from is told in its card, and judged by its accuracy.
+a control that fails is left out. A file of fewer bits is another function by design: its card says how far it is from
+the net of the file that it was made from, and it is judged by its accuracy.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 import onnxruntime
 import torch
 
-from models_store.datasets.store import ManifestEntry
-from models_store.spec.quantization import VARIANTS
 from workers.compression.gate import BASELINE
 from workers.export.sessions import answer, open_session
-from workers.export.verify import Agreement, Family, VerificationFailed, compare, read_members, require
-from workers.stages.context import Variant, Work
+from workers.export.verify import Agreement, Family, VerificationFailed, compare, require
+from workers.process.progress import each_reported
+from workers.stages.context import Work
+from workers.stages.data import Data
+from workers.stages.variant import Variant, Variants
 from workers.training import targets
-from workers.training.examples import Examples, Inputs
+from workers.training.examples import Inputs
 from workers.training.feeds import probabilities
 from workers.training.learner import Learner
 
-Item = TypeVar("Item")
 
+def verify(work: Work, data: Data, variants: Variants) -> Variants:
+    """Return the variants with how far each file agrees with its net on the val split.
 
-def check_files(
-    work: Work, entries: list[ManifestEntry], arrays: Examples, variants: dict[str, Variant]
-) -> tuple[dict[str, Agreement], dict[str, str]]:
-    """Compare each file with its net on the val split; return how far they agree, and the variants that were left out.
-
-    Variants that fail are taken out of `variants`, with what was made of them; the others' facts say under `parity` how
-    far they agree.
+    Those that fail are left out, with what was made of them.
 
     Raises:
         VerificationFailed: if fp32 does not answer as the trained net does.
     """
     work.reporter.phase("verifying")
-    families = {
-        name: [name, *_made_of(name, variants)] for name, variant in variants.items() if variant.net is not None
-    }
-    agreements = _compare(work, entries, arrays, variants, families)
+    agreements = _compare(work, data, variants)
     left_out: dict[str, str] = {}
     for name, agreement in agreements.items():
-        if not _is_rounded(variants[name]):
-            left_out |= _required(name, agreement, variants)
+        if not variants.made[name].has_fewer_bits:
+            left_out |= _failures(name, agreement, variants)
     for name, reason in left_out.items():
         work.reporter.warn(f"{name} is left out: {reason}")
-        del variants[name]
-    for name, variant in variants.items():
-        if name in agreements:
-            variant.facts = variant.facts | {"parity": agreements[name].as_card()}
-    return {name: agreement for name, agreement in agreements.items() if name in variants}, left_out
+    compared = {name: replace(variants.made[name], parity=agreement) for name, agreement in agreements.items()}
+    return variants.with_made(compared).without(left_out)
 
 
-def _required(name: str, agreement: Agreement, variants: dict[str, Variant]) -> dict[str, str]:
+def _failures(name: str, agreement: Agreement, variants: Variants) -> dict[str, str]:
     """Return why a variant is left out, and what was made of it; nothing when it answers as its net does."""
     try:
         require(agreement)
     except VerificationFailed as failure:
         if name == BASELINE:
             raise
-        children = [each for each in variants if name in _ancestors(each, variants)]
+        children = [each for each in variants.made if name in variants.ancestors(each)]
         why = f"{name}, which it was made of, does not answer as its net does"
         return {name: failure.detail} | dict.fromkeys(children, why)
     return {}
 
 
-def _compare(
-    work: Work,
-    entries: list[ManifestEntry],
-    arrays: Examples,
-    variants: dict[str, Variant],
-    families: dict[str, list[str]],
-) -> dict[str, Agreement]:
+def _compare(work: Work, data: Data, variants: Variants) -> dict[str, Agreement]:
     """Compare the file of each net, and those of fewer bits that were made from it, with the net."""
-    rows = arrays.split("val")
-    aim = targets.build(work.spec.task, arrays)
-    sample = arrays.batch(rows[:1])
-    compared = [
+    rows = data.examples.split("val")
+    aim = targets.build(work.spec.task, data.examples)
+    sample = data.examples.batch(rows[:1])
+    sources = {name: variant for name, variant in variants.made.items() if variant.net is not None}
+    families = [
         Family(
             partial(
                 probabilities,
-                _net_of(variants[source]),
-                arrays,
+                _net_of(source),
+                data.examples,
                 activation=aim.target.activation,
-                temperature=variants[source].divisor,
+                temperature=source.divisor,
                 device=work.device,
             ),
-            {name: session for name in names if (session := _opened(work, name, variants[name], sample)) is not None},
+            {
+                member: session
+                for member in [name, *_made_of(name, variants)]
+                if (session := _opened(work, member, variants.made[member], sample)) is not None
+            },
             tolerance=aim.rounding,
         )
-        for source, names in families.items()
+        for name, source in sources.items()
     ]
-    files = read_members(work.blobs.local(work.dataset.content_blob), (entries[row].member for row in rows))
     return compare(
-        compared,
-        files=_told(files, len(rows), work.reporter.progress),
+        families,
+        files=each_reported(data.files(rows), len(rows), work.reporter.progress),
         rows=rows,
         codec=work.task.codec(work.spec, settings=work.settings),
         target=aim.target,
@@ -111,41 +98,25 @@ def _net_of(variant: Variant) -> Learner:
 
 def _opened(work: Work, name: str, variant: Variant, sample: Inputs) -> onnxruntime.InferenceSession | None:
     """Return a session on the CPU; None for a variant of fewer bits that does not run there."""
-    if not _is_rounded(variant):
+    if not variant.has_fewer_bits:
         return open_session(variant.path, device="cpu", threads=torch.get_num_threads())
     try:
         session = open_session(variant.path, device="cpu", threads=torch.get_num_threads())
         answer(session, sample)
-    except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base; measuring tells it in the card
+    except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base; measuring says it in the card
         work.reporter.warn(f"{name} does not run on the CPU and is not compared with its net: {error}")
         return None
     return session
 
 
-def _made_of(source: str, variants: dict[str, Variant]) -> list[str]:
+def _made_of(source: str, variants: Variants) -> list[str]:
     """Return the variants without a net of their own that were made from the source's file, in any number of steps."""
 
-    def nearest(name: str) -> str | None:
-        variant = variants[name]
-        return name if variant.net is not None else nearest(variant.parent) if variant.parent in variants else None
+    def has_net(name: str) -> bool:
+        return name in variants.made and variants.made[name].net is not None
 
-    return [name for name in variants if name != source and nearest(name) == source]
-
-
-def _ancestors(name: str, variants: dict[str, Variant]) -> Iterator[str]:
-    parent = variants[name].parent
-    while parent is not None:
-        yield parent
-        parent = variants[parent].parent if parent in variants else None
-
-
-def _is_rounded(variant: Variant) -> bool:
-    """Return whether the variant is one of fewer bits."""
-    return (variant.made_by or {}).get("kind") in VARIANTS
-
-
-def _told(items: Iterable[Item], count: int, report: Callable[[float], None]) -> Iterator[Item]:
-    """Yield the items, telling the progress before each: a silent job is taken for a stuck one."""
-    for done, item in enumerate(items):
-        report(done / count)
-        yield item
+    return [
+        name
+        for name in variants.made
+        if not has_net(name) and next(filter(has_net, variants.ancestors(name)), None) == source
+    ]

@@ -23,7 +23,7 @@ from workers.training.examples import Examples, Inputs, Rows
 from workers.training.learner import Learner, Prepared
 
 if TYPE_CHECKING:
-    from workers.stages.context import Work
+    from workers.stages.context import Story
 
 Outputs = npt.NDArray[np.float32]
 """what a file answers (N, K)"""
@@ -36,8 +36,6 @@ class Task(Protocol):
 
     names: ClassVar[Sequence[str]]
     """what `task` may say in a spec"""
-    story: ClassVar["Callable[[Work], None] | None"] = None
-    """what does a training job of this task; None: `workers.stories.supervised`"""
 
     # ---- examples
 
@@ -119,7 +117,15 @@ class Task(Protocol):
         """Return how much work a net has with one example, in a unit of the task's own: only ratios are used."""
         return 1.0
 
+    def in_words(self, spec: ResolvedSpec) -> str:  # noqa: ARG002  see subclasses
+        """Return what a line about a plan says of its examples, such as ` at 224 pixels`."""
+        return ""
+
     # ---- what a task may have besides
+
+    def story(self) -> "Story | None":
+        """Return what trains and publishes a net of this task; None: `workers.stories.supervised`."""
+        return None
 
     def averaged(
         self,

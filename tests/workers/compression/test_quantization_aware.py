@@ -17,9 +17,10 @@ from models_store.spec.quantization import QatInt8, StaticInt8
 from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
 from tests.workers.colour_nets import LABELS, SIZE, a_net, export_net, leaves
-from tests.workers.job_folders import A_DATASET, JobFolder
+from tests.workers.job_folders import A_DATASET, JobFolder, data_of
 from tests.workers.training_runs import Recorder, same_weights
 from workers.compression import sparsity
+from workers.compression.facts import Quantized
 from workers.compression.fake_quantization import Simulated, rounding_of, simulate
 from workers.compression.folding import fold_norms
 from workers.compression.quantization import graphs
@@ -28,9 +29,8 @@ from workers.compression.quantization.failures import QuantizationImpossible
 from workers.compression.quantization.static import quantize_static
 from workers.export.sessions import open_session
 from workers.process.progress import Drained
-from workers.stages import quantize
-from workers.stages.context import Variant
-from workers.stages.quantize import Step, quantize_files
+from workers.stages.quantize import Step, quantize, train_rounded
+from workers.stages.variant import Variant, Variants
 from workers.tasks.image.net import Classifier
 from workers.training.examples import Examples
 from workers.training.targets import Affine
@@ -75,12 +75,12 @@ def accuracy(path: Path) -> float:
 
 def made(
     job: JobFolder, net: Classifier, spec: ResolvedSpec, *, part: QatInt8 = PART, reporter: Recorder, **variant: Any
-) -> dict[str, Any]:
-    """Make the variant as a job does; its file is the folder's `qat-int8.onnx`."""
+) -> Quantized:
+    """Make the variant as a job does; its file is the job's `qat-int8.onnx`."""
     path = job.folder / "qat-int8.onnx"
     source = Variant(job.folder / "fp32.onnx", parent=None, net=net, **variant)
     step = Step(job.work(spec, reporter=reporter), ARRAYS, source, source.path, path, lambda _: None, reporter)
-    return quantize.train_rounded(part, step, IMAGES)
+    return train_rounded(part, step, IMAGES)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def sensitive() -> Classifier:
 
 @pytest.fixture(scope="module")
 def job(sensitive: Classifier, tmp_path_factory: pytest.TempPathFactory) -> tuple[JobFolder, Recorder, dict]:
-    """A job's folder where the sensitive net's variant was made, what was told meanwhile, and the card's facts."""
+    """A job where the sensitive net's variant was made, what was told meanwhile, and the card's facts."""
     job, reporter = JobFolder(tmp_path_factory.mktemp("qat"), dataset=replace(A_DATASET, classes=LABELS)), Recorder()
     facts = made(job, sensitive, a_spec(), reporter=reporter)
     return job, reporter, facts
@@ -110,8 +110,8 @@ def test_training_wins_back_at_least_half_of_what_one_scale_per_tensor_loses(
 
     assert exact - static > 0.2
     assert exact - trained <= (exact - static) / 2
-    assert facts["val_accuracy_before"] == pytest.approx(static)
-    assert facts["val_accuracy_after"] == pytest.approx(trained)
+    assert facts.as_card()["val_accuracy_before"] == pytest.approx(static)
+    assert facts.as_card()["val_accuracy_after"] == pytest.approx(trained)
 
 
 def test_the_file_has_the_ranges_that_training_left(job: tuple[JobFolder, Recorder, dict]) -> None:
@@ -133,11 +133,11 @@ def test_what_is_told_and_written_is_of_one_whole_variant(job: tuple[JobFolder, 
     made_at, reporter, facts = job
     properties = {entry.key for entry in onnx.load(made_at.folder / "qat-int8.onnx").metadata_props}
 
-    assert facts["epochs"] == 2
-    assert facts["best_epoch"] in {1, 2}
-    assert facts["per_channel"] is False
-    assert facts["simulated"] == facts["rounded"] > 0
-    assert facts["calibration_images"] == len(IMAGES)
+    assert facts.as_card()["epochs"] == 2
+    assert facts.as_card()["best_epoch"] in {1, 2}
+    assert facts.as_card()["per_channel"] is False
+    assert facts.as_card()["simulated"] == facts.as_card()["rounded"] > 0
+    assert facts.as_card()["calibration_images"] == len(IMAGES)
     assert [row["qat_int8_epoch"] for row in reporter.rows] == [1, 2]
     assert reporter.fractions == sorted(reporter.fractions)
     assert properties == {"espalier.labels", "espalier.card"}
@@ -150,9 +150,9 @@ def test_a_training_that_spoils_the_file_leaves_its_start(sensitive: Classifier,
 
     facts = made(at, sensitive, spec, part=QatInt8(epochs=1, lr_scale=10.0), reporter=reporter)
 
-    assert facts["best_epoch"] == 0
-    assert facts["val_accuracy_after"] == facts["val_accuracy_before"]
-    assert facts["val_accuracy_after"] == pytest.approx(accuracy(tmp_path / "qat-int8.onnx"))
+    assert facts.as_card()["best_epoch"] == 0
+    assert facts.as_card()["val_accuracy_after"] == facts.as_card()["val_accuracy_before"]
+    assert facts.as_card()["val_accuracy_after"] == pytest.approx(accuracy(tmp_path / "qat-int8.onnx"))
     assert any("which is kept" in line for line in reporter.lines)
 
 
@@ -312,15 +312,15 @@ class Attending(nn.Module):
 def test_attention_is_refused_with_what_can_be_had_instead_and_fails_its_own_variant_alone(tmp_path: Path) -> None:
     net = Classifier(Attending(), nn.Linear(3 * SIZE, len(LABELS)), mean=(0.5,) * 3, std=(0.5,) * 3, size=SIZE)
     spec = a_spec(compression={"quantize": [{"kind": "qat_int8"}]})
-    variants = {"fp32": Variant(tmp_path / "fp32.onnx", parent=None, net=net.eval())}
+    whole = Variants({"fp32": Variant(tmp_path / "fp32.onnx", parent=None, net=net.eval())})
 
-    not_made = quantize_files(
-        JobFolder(tmp_path, dataset=replace(A_DATASET, classes=LABELS)).work(spec), ARRAYS, variants
-    )
+    job = JobFolder(tmp_path, dataset=replace(A_DATASET, classes=LABELS))
 
-    assert list(variants) == ["fp32"]
-    assert "dynamic_int8" in not_made["qat-int8"]
-    assert "attention" in not_made["qat-int8"]
+    variants = quantize(job.work(spec), data_of(ARRAYS), whole)
+
+    assert list(variants.made) == ["fp32"]
+    assert "dynamic_int8" in variants.not_made["qat-int8"]
+    assert "attention" in variants.not_made["qat-int8"]
     assert not list(tmp_path.glob("*.onnx"))
 
 

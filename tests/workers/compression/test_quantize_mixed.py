@@ -67,11 +67,11 @@ def test_layers_that_hurt_most_stay_in_float_until_the_gate_holds(sensitive: Pat
         sensitive, tmp_path / "mixed.onnx", part=MixedInt8(), examples=IMAGES, judge=at_least(least, judge)
     )
 
-    assert facts["gate_held"]
+    assert facts.as_card()["gate_held"]
     assert judge(tmp_path / "mixed.onnx", lambda _: None) >= least > plain
-    assert {"wild", "tame"} & set(facts["float_layers"])
-    assert "calm" not in facts["float_layers"]
-    assert facts["tried"]["0"] == pytest.approx(plain)
+    assert {"wild", "tame"} & set(facts.float_layers)
+    assert "calm" not in facts.float_layers
+    assert facts.as_card()["tried"]["0"] == pytest.approx(plain)
 
 
 def test_the_ranking_asks_what_became_of_the_likely_class_not_of_those_nobody_expected() -> None:
@@ -107,7 +107,7 @@ def test_no_layer_is_left_in_float_that_the_gate_does_not_need(sensitive: Path, 
     )
 
     assert len(seen) == 1
-    assert facts["float_layers"] == ["stem"]
+    assert facts.float_layers == ["stem"]
     assert [path.name for path in tmp_path.iterdir()] == ["mixed.onnx"]
 
 
@@ -124,8 +124,8 @@ def test_the_fewest_layers_that_do_are_found(sensitive: Path, tmp_path: Path, ne
         judge=at_least(1.0, judge),
     )
 
-    assert len(facts["float_layers"]) == needed + 1 == _layers_in_float(tmp_path / "mixed.onnx")
-    assert facts["layers"] == 6
+    assert len(facts.float_layers) == needed + 1 == _layers_in_float(tmp_path / "mixed.onnx")
+    assert facts.layers == 6
 
 
 def test_a_gate_that_no_share_meets_is_told_with_the_largest_share(sensitive: Path, tmp_path: Path) -> None:
@@ -140,10 +140,10 @@ def test_a_gate_that_no_share_meets_is_told_with_the_largest_share(sensitive: Pa
         report=fractions.append,
     )
 
-    assert not facts["gate_held"]
-    assert facts["tried"] == {"0": 0.3, "2": 0.3}  # half of the six, of which the first is in float anyway
-    assert facts["float_layers_allowed"] == 2
-    assert len(facts["float_layers"]) == 3
+    assert not facts.as_card()["gate_held"]
+    assert facts.as_card()["tried"] == {"0": 0.3, "2": 0.3}  # half of the six, of which the first is in float anyway
+    assert facts.as_card()["float_layers_allowed"] == 2
+    assert len(facts.float_layers) == 3
     assert fractions == sorted(fractions)
     assert 0 <= fractions[0] < fractions[-1] <= 1
 
@@ -160,8 +160,8 @@ def test_the_share_is_of_all_layers_with_those_that_are_in_float_anyway(
         judge=at_least(1.0, lambda *_: 0.0),
     )
 
-    assert facts["float_layers_allowed"] == allowed
-    assert len(facts["float_layers"]) == 1 + allowed
+    assert facts.as_card()["float_layers_allowed"] == allowed
+    assert len(facts.float_layers) == 1 + allowed
 
 
 def test_what_only_passes_on_a_layers_values_stays_in_float_with_it() -> None:

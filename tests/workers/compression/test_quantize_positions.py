@@ -15,7 +15,7 @@ IMAGES = CalibrationExamples(some_images(), np.arange(24))
 def float_layers(source: Path, *, activation: str = "softmax") -> list[str]:
     target = source.with_name("int8.onnx")
     facts = quantize_static(source, target, part=StaticInt8(), examples=IMAGES, activation=activation)
-    return facts["float_layers"]
+    return facts.float_layers
 
 
 def operators_between_roundings(path: Path) -> set[str]:

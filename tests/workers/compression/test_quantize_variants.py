@@ -146,7 +146,7 @@ def test_a_layer_that_gives_numbers_is_not_quantised_dynamically(tmp_path: Path)
 
     facts = quantize_dynamic(source, tmp_path / "variant.onnx", part=DynamicInt8(), activation="identity")
 
-    assert facts["float_layers"] == ["stem", "head"]
+    assert facts.float_layers == ["stem", "head"]
 
 
 def test_each_output_has_a_scale_of_its_own_in_8_bit_weights(exported: Path, tmp_path: Path) -> None:
@@ -157,8 +157,8 @@ def test_each_output_has_a_scale_of_its_own_in_8_bit_weights(exported: Path, tmp
         tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(tmp_path / "variant.onnx").graph.initializer
     }
     rounded = [name.removesuffix("_int8") for name in held if name.endswith("_int8")]
-    assert len(rounded) == facts["layers"] == 5
-    assert facts["size_only"]
+    assert len(rounded) == facts.layers == 5
+    assert facts.size_only
     for name in rounded:
         whole, scale = held[f"{name}_int8"], held[f"{name}_scale"]
         assert (whole.dtype, scale.size) == (np.int8, len(exact[name]))
@@ -193,7 +193,7 @@ def test_4_bit_weights_are_off_by_half_a_step_of_their_block(tmp_path: Path, blo
         source, tmp_path / "int4.onnx", part=WeightsInt4(block_size=block_size), activation="softmax"
     )
 
-    assert facts["block_size"] == block_size
+    assert facts.block_size == block_size
     near = _weights_by_asking(tmp_path / "int4.onnx", inputs=160)
     for start in range(0, 160, block_size):
         block, rounded = exact[:, start : start + block_size], near[:, start : start + block_size]
@@ -221,7 +221,7 @@ def test_a_linear_layer_of_fewer_inputs_than_a_block_stays_in_float(tmp_path: Pa
 
     facts = round_weights_to_4_bits(source, tmp_path / "variant.onnx", part=WeightsInt4(block_size=32))
 
-    assert facts["float_layers"] == ["stem", "head"]
+    assert facts.float_layers == ["stem", "head"]
 
 
 def test_half_floats_leave_preprocessing_and_softmax_in_float32(exported: Path, tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_weights_beyond_a_half_float_are_refused(tmp_path: Path) -> None:
         halve(source, tmp_path / "fp16.onnx", kind="fp16")
     facts = halve(source, tmp_path / "bf16.onnx", kind="bf16")
 
-    assert facts["float_operators"] == ["GlobalAveragePool"]
+    assert facts.float_operators == ["GlobalAveragePool"]
 
 
 def test_bfloat16_is_used_where_there_are_kernels_for_it(exported: Path, tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_bfloat16_is_used_where_there_are_kernels_for_it(exported: Path, tmp_pat
     onnx.checker.check_model(model, full_check=True)
     types = Counter(tensor.data_type for tensor in model.graph.initializer)
     assert types[onnx.TensorProto.BFLOAT16] == 10
-    assert facts == {"float_operators": ["MaxPool"]}
+    assert facts.as_card() == {"float_operators": ["MaxPool"]}
     assert model.opset_import[0].version >= 22
 
 
@@ -266,7 +266,7 @@ def test_half_floats_of_a_transformer_crash_no_process(tmp_path: Path) -> None:
     facts = halve(source, tmp_path / "fp16.onnx", kind="fp16")
 
     require_no_crash(tmp_path / "fp16.onnx")
-    assert facts["float_operators"] == ["Transpose"]
+    assert facts.float_operators == ["Transpose"]
     np.testing.assert_allclose(answers(tmp_path / "fp16.onnx", IMAGES), answers(source, IMAGES), atol=0.01)
 
 

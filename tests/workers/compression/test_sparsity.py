@@ -89,8 +89,8 @@ def test_what_fills_no_group_stays_dense_and_is_told() -> None:
     assert masks["1.weight"].all()
     assert masks["3.weight"][:, 8:].all()
     assert zeros(masks) == 8
-    assert facts["size_only"] is True
-    assert facts["pruning"] == {
+    assert facts.size_only
+    assert facts.as_card() == {
         "kind": "n_m",
         "weights": 8 * 3 * 9 + 8 * 9 + 20,
         "zeros": 8,

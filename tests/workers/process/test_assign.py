@@ -20,7 +20,7 @@ from models_store.storage.database import Database
 from tests import databases
 from tests.samples import a_train_spec, insert_dataset
 from workers.process.assign import assign
-from workers.process.assignment import Assignment
+from workers.process.assignment import AssignedDataset, Assignment, Fold, StoredVariant, TeacherNet, TrainedNet
 
 OWNER = "ada"
 HISTORY = [{"epoch": 1, "val_accuracy": 0.5}, {"epoch": 2, "val_accuracy": 0.75}]
@@ -98,7 +98,7 @@ def test_a_compression_is_told_the_versions_weights_and_how_they_were_trained(
 
     assert (told.kind, told.compressed_from) == ("compress", "leaves:1")
     known = {name: TRAINING[name] for name in ("best_epoch", "precision", "batch_size")}
-    assert told.promoted == {"weights": "c" * 64, "history": HISTORY} | known
+    assert told.promoted == TrainedNet("c" * 64, HISTORY, **known)
 
 
 def test_a_version_is_compressed_after_the_job_that_made_it_was_deleted(
@@ -112,7 +112,7 @@ def test_a_version_is_compressed_after_the_job_that_made_it_was_deleted(
     told = assign(store, blobs, claim, staging=tmp_path)
 
     assert told.promoted is not None
-    assert (told.promoted["weights"], told.promoted["history"]) == ("c" * 64, HISTORY)
+    assert (told.promoted.weights, told.promoted.history) == ("c" * 64, HISTORY)
 
 
 def test_a_measuring_is_told_the_files_that_are_served(
@@ -123,7 +123,7 @@ def test_a_measuring_is_told_the_files_that_are_served(
 
     told = assign(store, blobs, claim, staging=tmp_path)
 
-    assert told.variants == [{"name": "fp32", "blob": "a" * 64, "card": {"kind": "fp32", "measured": {}}}]
+    assert told.variants == (StoredVariant("fp32", "a" * 64, {"kind": "fp32", "measured": {}}),)
     assert (told.promoted, told.initial_weights) == (None, None)
 
 
@@ -149,3 +149,22 @@ def test_a_version_without_a_report_is_not_compressed(
 
     with pytest.raises(NotFound, match="before there were reports"):
         assign(store, blobs, claim, staging=tmp_path)
+
+
+def test_an_assignment_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assignment = Assignment(
+        job_id="job_1",
+        spec={"name": "leaves"},
+        spec_sha256="5" * 64,
+        dataset=AssignedDataset("ds_1", "d" * 64, ["blue"], content_blob="1" * 64, manifest_blob="2" * 64),
+        checkpoints=[],
+        staging=str(tmp_path),
+        teacher=TeacherNet("3" * 64, {"name": "oak"}),
+        fold=Fold(index=1, folds=5, seed=0, grouped=True),
+        promoted=TrainedNet("4" * 64, HISTORY, best_epoch=1, precision="fp32", batch_size=8),
+        variants=(StoredVariant("fp32", "a" * 64, {"parent": None}),),
+    )
+
+    assignment.write(tmp_path / "assignment.json")
+
+    assert Assignment.read(tmp_path / "assignment.json") == assignment

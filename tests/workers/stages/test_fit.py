@@ -16,9 +16,9 @@ from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from tests.samples import DATASET_ID
 from tests.workers.job_folders import JobFolder
 from tests.workers.training_runs import CLASSES, CPU, Recorder, ticking
-from workers.stages import fit
+from workers.process.assignment import TrainedNet
 from workers.stages.context import Work
-from workers.stages.fit import choose
+from workers.stages.fit import choose, fit
 from workers.tasks.image import net as task
 from workers.tasks.image.noise import noise
 from workers.tasks.image.task import IMAGE
@@ -30,6 +30,7 @@ TARGETS: dict[str, Any] = {
     "multilabel_classification": "labels",
     "image_regression": "number",
 }
+PROMOTED = TrainedNet("1" * 64, [], best_epoch=1, precision="fp32", batch_size=8)
 MANY = 300_000
 """images that no host goes through in half a second"""
 
@@ -121,9 +122,8 @@ def fitted(
     work = job.work(spec, reporter=reporter or Told())
     counts = {"blue": train // 2, "red": train // 2}
     facts = DatasetFacts(train, counts, target=TARGETS[spec.task], median_side=32)
-    work.assignment = replace(work.assignment, facts=asdict(facts), **assigned)
-    fit.fit(work, entries(train=train))
-    return work
+    work = replace(work, assignment=replace(work.assignment, facts=asdict(facts), **assigned))
+    return fit(work, entries(train=train))
 
 
 def test_on_a_host_that_is_quick_enough_the_recipes_plan_stays(job: JobFolder) -> None:
@@ -203,7 +203,7 @@ def test_a_child_by_its_siblings_plan_is_not_measured_again(job: JobFolder) -> N
     assert (work.spec, told.lines) == (spec, [])
 
 
-@pytest.mark.parametrize("given", [{"kind": "compress"}, {"kind": "measure"}, {"promoted": {"weights": "1" * 64}}])
+@pytest.mark.parametrize("given", [{"kind": "compress"}, {"kind": "measure"}, {"promoted": PROMOTED}])
 def test_what_is_not_trained_is_not_fitted(job: JobFolder, given: dict[str, Any]) -> None:
     spec = a_small_spec(budget_minutes=0.01)
 

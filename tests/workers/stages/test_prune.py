@@ -12,14 +12,15 @@ import torch
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
-from tests.workers.job_folders import JobFolder
+from tests.workers.job_folders import JobFolder, data_of
 from tests.workers.training_runs import a_classifier, run, same_weights, some_arrays
 from workers.process import reporting
 from workers.process.progress import Drained
-from workers.stages import prune as pruning
 from workers.stages import prune_rounds
-from workers.stages.context import Variant
+from workers.stages.prune import prune
+from workers.stages.variant import Variant
 from workers.tasks.image.net import Classifier
+from workers.training.loop import Trained
 
 NET = {"kind": "small_cnn", "widths": [16, 32], "dense_size": None}
 CUT = {"kind": "structured", "ratio": 0.5, "round_to": 4}
@@ -32,13 +33,14 @@ class PruningFolder(JobFolder):
     asked = 0
 
     def prune(self, spec: ResolvedSpec, net: Classifier, *, stop_after: int = 0) -> dict[str, Variant]:
-        variants = {"fp32": Variant(self.folder / "fp32.onnx", parent=None, net=net)}
+        trained = Trained(net, [], best_epoch=1, precision="fp32", resumed_from=None, batch_size=16)
         with self.reporter(stop_after=stop_after) as reporter:
             try:
-                self.not_made = pruning.cut(self.work(spec, reporter=reporter), some_arrays(), variants)
+                variants = prune(self.work(spec, reporter=reporter), data_of(some_arrays()), trained)
             finally:
                 self.asked = reporter.asked
-        return variants
+        self.not_made = variants.not_made
+        return dict(variants.made)
 
 
 @pytest.fixture
@@ -76,6 +78,12 @@ def learned() -> Callable[[], Classifier]:
     return made
 
 
+def facts_of(variant: Variant) -> dict[str, Any]:
+    """Return what the variant's card will say of its pruning, its recovery and its control."""
+    parts = {"pruning": variant.pruning, "recovery": variant.recovery, "control": variant.control}
+    return {name: part.as_card() for name, part in parts.items() if part is not None}
+
+
 def widths(net: torch.nn.Module | None) -> dict[str, int]:
     assert net is not None
     return {
@@ -98,10 +106,10 @@ def test_a_pruned_variant_is_smaller_has_recovered_and_says_what_was_done(
     assert pruned.made_by is not None
     assert pruned.made_by["ratio"] == 0.5
     assert widths(pruned.net) == {"backbone.stage1.0": 8, "backbone.stage2.0": 16, "head.classes": 2}
-    assert pruned.facts["pruning"]["ratio"] == 0.5
-    assert pruned.facts["pruning"]["macs_after"] < pruned.facts["pruning"]["macs_before"]
-    assert pruned.facts["recovery"]["epochs"] == 2
-    assert pruned.facts["recovery"]["val_accuracy_after"] >= pruned.facts["recovery"]["val_accuracy_before"]
+    assert facts_of(pruned)["pruning"]["ratio"] == 0.5
+    assert facts_of(pruned)["pruning"]["macs_after"] < facts_of(pruned)["pruning"]["macs_before"]
+    assert facts_of(pruned)["recovery"]["epochs"] == 2
+    assert facts_of(pruned)["recovery"]["val_accuracy_after"] >= facts_of(pruned)["recovery"]["val_accuracy_before"]
     assert same_weights(parent, learned())
     assert [row["recovery_epoch"] for row in folder.reported("metrics")] == [1, 2]
 
@@ -113,7 +121,7 @@ def test_without_a_recovery_the_cut_net_stays_as_it_is(
 
     pruned = folder.prune(a_spec(recover=None), learned())["pruned"]
 
-    assert pruned.facts["recovery"]["epochs"] == 0
+    assert facts_of(pruned)["recovery"]["epochs"] == 0
     assert folder.reported("metrics") == []
 
 
@@ -127,7 +135,7 @@ def test_every_measure_and_scope_goes_through_the_stage(
     pruned = job("one").prune(a_spec(part, recover=None), learned())["pruned"]
 
     assert 16 <= sum(width for name, width in widths(pruned.net).items() if name != "head.classes") <= 28
-    assert pruned.facts["pruning"]["ratio"] == pytest.approx(0.5, abs=0.1)
+    assert facts_of(pruned)["pruning"]["ratio"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_rounds_share_the_epochs_and_end_at_the_ratio_of_the_whole_net(
@@ -139,7 +147,7 @@ def test_rounds_share_the_epochs_and_end_at_the_ratio_of_the_whole_net(
 
     assert widths(pruned.net) == {"backbone.stage1.0": 8, "backbone.stage2.0": 16, "head.classes": 2}
     assert [row["recovery_epoch"] for row in folder.reported("metrics")] == [1, 1, 2]
-    assert pruned.facts["pruning"]["steps"] == 2
+    assert facts_of(pruned)["pruning"]["steps"] == 2
 
 
 @pytest.mark.parametrize("lr", [0.001, 1.0], ids=["the best epoch is kept", "the start is kept"])
@@ -160,7 +168,7 @@ def test_a_stage_that_was_left_ends_as_one_that_was_not(
         assert left.net is not None
         assert right.net is not None
         assert same_weights(left.net, right.net)
-        assert left.facts == right.facts
+        assert facts_of(left) == facts_of(right)
 
 
 def test_a_cut_tells_that_it_is_alive_before_and_after_each_of_its_long_steps(
@@ -196,7 +204,7 @@ def test_what_validates_better_than_every_epoch_is_kept(
 
     pruned = folder.prune(spec, learned())["pruned"]
 
-    recovery = pruned.facts["recovery"]
+    recovery = facts_of(pruned)["recovery"]
     assert recovery["val_accuracy_after"] == recovery["val_accuracy_before"] > 0.9
     assert any("the start is kept" in line["text"] for line in folder.reported("log"))
 
@@ -230,10 +238,10 @@ def test_a_control_trains_as_the_pruned_net_recovers_and_both_say_how_they_compa
     assert control.net is not None
     assert widths(control.net) == widths(parent)
     assert not same_weights(control.net, parent)
-    assert control.facts["recovery"]["epochs"] == 2
+    assert facts_of(control)["recovery"]["epochs"] == 2
     assert [row["control_epoch"] for row in folder.reported("metrics") if "control_epoch" in row] == [1, 1]
-    told = variants["pruned"].facts["control"]
-    assert told == control.facts["control"]
+    told = facts_of(variants["pruned"])["control"]
+    assert told == facts_of(control)["control"]
     assert told["drop"] == pytest.approx(told["val_accuracy"]["control"] - told["val_accuracy"]["pruned"])
     assert told["drop_interval"][0] <= told["drop"] <= told["drop_interval"][1]
 
@@ -259,9 +267,9 @@ def test_single_weights_stay_away_through_the_recovery(
 
     assert pruned.net is not None
     weights = [layer.weight for layer in pruned.net.modules() if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)]
-    assert sum(int((weight == 0).sum()) for weight in weights) == pruned.facts["pruning"]["zeros"]
-    assert pruned.facts["size_only"] is True
-    assert pruned.facts["recovery"]["epochs"] == 2
+    assert sum(int((weight == 0).sum()) for weight in weights) == facts_of(pruned)["pruning"]["zeros"]
+    assert pruned.size_only is True
+    assert facts_of(pruned)["recovery"]["epochs"] == 2
 
 
 @pytest.mark.parametrize(
@@ -324,7 +332,7 @@ def test_a_speedup_is_reached_in_rounds_and_the_card_tells_every_measurement(
 
     pruned = job("one").prune(a_spec(part), learned())["pruned"]
 
-    facts = pruned.facts["pruning"]
+    facts = facts_of(pruned)["pruning"]
     assert facts["target_speedup"] == 1.5
     assert facts["speedup"] == pytest.approx(1.5, rel=0.1)
     assert facts["parameters_before"] / facts["parameters_after"] == pytest.approx(facts["speedup"])
@@ -379,13 +387,13 @@ def test_a_search_that_was_left_takes_up_its_measurements(
 ) -> None:
     spec = a_spec({"kind": "structured", "target_speedup": 3.0, "round_to": 1}, recover=None)
     whole, folder = job("whole"), job("one")
-    facts = whole.prune(spec, learned())["pruned"].facts
+    facts = facts_of(whole.prune(spec, learned())["pruned"])
     timed = len(clock)
     clock.clear()
     with pytest.raises(Drained):
         folder.prune(spec, learned(), stop_after=whole.asked)
 
-    resumed = folder.prune(spec, learned())["pruned"].facts
+    resumed = facts_of(folder.prune(spec, learned())["pruned"])
 
     assert resumed == facts
     assert len(clock) == timed + 2  # of the last three timings two had been taken, and are taken again
@@ -402,7 +410,7 @@ def test_a_net_is_cut_to_a_speedup_that_onnxruntime_measures(
     )
 
     if "pruned" in variants:
-        assert variants["pruned"].facts["pruning"]["speedup"] == pytest.approx(1.2, rel=0.1)
+        assert facts_of(variants["pruned"])["pruning"]["speedup"] == pytest.approx(1.2, rel=0.1)
     else:
         assert "`target_speedup` 1.2" in folder.not_made["pruned"]
     assert any("times as fast" in line["text"] for line in folder.reported("log"))

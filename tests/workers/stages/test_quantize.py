@@ -9,17 +9,21 @@ from models_store.spec.train import ResolvedSpec
 from models_store.targets import ONE_CLASS
 from tests.samples import a_train_spec
 from tests.workers.compression.tiny_graphs import Graph, some_images
-from tests.workers.job_folders import JobFolder
+from tests.workers.job_folders import JobFolder, data_of
 from tests.workers.training_runs import Recorder
-from workers.compression.quantization import accuracy as quantizing_accuracy
+from workers.compression.facts import PruningFacts
+from workers.compression.gate import Drop
+from workers.compression.quantization import accuracy
 from workers.compression.quantization.mixed import Judged
+from workers.evaluation.calibration import Temperature
 from workers.export.sessions import open_session
 from workers.process.progress import Drained
-from workers.stages import quantize as quantizing
-from workers.stages.context import Variant
+from workers.stages.quantize import quantize
+from workers.stages.variant import ChannelPruning, ControlComparison, Recovery, SpeedSearch, Variant, Variants
 from workers.training.examples import Examples
 
 CLASSES = ["blue", "green", "red"]
+TEMPERATURE = Temperature(2.0, 0.5, 0.4)
 
 
 def a_spec(*parts: asked.Quantization, max_accuracy_drop: float = 0.02) -> ResolvedSpec:
@@ -44,121 +48,125 @@ def job(tmp_path: Path) -> JobFolder:
     return JobFolder(tmp_path)
 
 
-def fp32(job: JobFolder) -> dict[str, Variant]:
-    return {"fp32": Variant(a_file(job.folder / "fp32.onnx"), parent=None, facts={"temperature": {"value": 2.0}})}
+def fp32(job: JobFolder, **others: Variant) -> Variants:
+    whole = Variant(a_file(job.folder / "fp32.onnx"), parent=None, temperature=TEMPERATURE)
+    return Variants({"fp32": whole, **others})
 
 
 def test_each_part_makes_a_variant_that_tells_how(job: JobFolder) -> None:
     parts = [asked.StaticInt8(), asked.DynamicInt8(), asked.WeightsInt8(), asked.Fp16(), asked.Bf16()]
-    variants = fp32(job)
 
-    not_made = quantizing.quantize_files(job.work(a_spec(*parts)), some_arrays(), variants)
+    variants = quantize(job.work(a_spec(*parts)), data_of(some_arrays()), fp32(job))
 
-    assert not_made == {}
-    assert list(variants) == ["fp32", "int8", "dynamic-int8", "weights-int8", "fp16", "bf16"]
-    assert all(variant.path.exists() and variant.path.parent == job.folder for variant in variants.values())
-    assert [variants[name].made_by for name in list(variants)[1:]] == [part.model_dump(mode="json") for part in parts]
-    assert variants["int8"].facts["calibration_images"] == 16
-    assert variants["weights-int8"].facts["size_only"]
-    assert {variant.parent for name, variant in variants.items() if name != "fp32"} == {"fp32"}
+    made = variants.made
+    assert variants.not_made == {}
+    assert list(made) == ["fp32", "int8", "dynamic-int8", "weights-int8", "fp16", "bf16"]
+    assert all(variant.path.exists() and variant.path.parent == job.folder for variant in made.values())
+    assert [made[name].made_by for name in list(made)[1:]] == [part.model_dump(mode="json") for part in parts]
+    assert made["int8"].card("int8").as_document()["calibration_images"] == 16
+    assert made["weights-int8"].card("weights-int8").as_document()["size_only"]
+    assert {variant.parent for name, variant in made.items() if name != "fp32"} == {"fp32"}
 
 
 def test_one_variant_that_can_not_be_made_costs_no_other(job: JobFolder) -> None:
-    recorder, variants = Recorder(), fp32(job)
+    recorder = Recorder()
     spec = a_spec(asked.WeightsInt4(), asked.WeightsInt8())
 
-    not_made = quantizing.quantize_files(job.work(spec, reporter=recorder), some_arrays(), variants)
+    variants = quantize(job.work(spec, reporter=recorder), data_of(some_arrays()), fp32(job))
 
-    assert list(not_made) == ["weights-int4"]
-    assert "block_size" in not_made["weights-int4"]
-    assert list(variants) == ["fp32", "weights-int8"]
+    assert list(variants.not_made) == ["weights-int4"]
+    assert "block_size" in variants.not_made["weights-int4"]
+    assert list(variants.made) == ["fp32", "weights-int8"]
     assert any(line.startswith("weights-int4 is not made") for line in recorder.lines)
     assert not (job.folder / "weights-int4.onnx").exists()
 
 
 def test_without_training_images_only_variants_that_need_none_are_made(job: JobFolder) -> None:
-    variants = fp32(job)
+    spec = a_spec(asked.StaticInt8(), asked.Fp16())
 
-    not_made = quantizing.quantize_files(
-        job.work(a_spec(asked.StaticInt8(), asked.Fp16())), some_arrays(train=0), variants
-    )
+    variants = quantize(job.work(spec), data_of(some_arrays(train=0)), fp32(job))
 
-    assert "train split is empty" in not_made["int8"]
-    assert list(variants) == ["fp32", "fp16"]
+    assert "train split is empty" in variants.not_made["int8"]
+    assert list(variants.made) == ["fp32", "fp16"]
 
 
 def test_nothing_is_made_of_a_stopped_variant_or_of_a_control(job: JobFolder) -> None:
-    variants = fp32(job)
-    for name, stopped in (("pruned", None), ("control", None), ("sparse", "lost too much")):
-        variants[name] = Variant(a_file(job.folder / f"{name}.onnx"), parent="fp32", stopped=stopped)
+    others = {
+        name: Variant(a_file(job.folder / f"{name}.onnx"), parent="fp32", stopped=stopped)
+        for name, stopped in (("pruned", None), ("control", None), ("sparse", "lost too much"))
+    }
 
-    not_made = quantizing.quantize_files(job.work(a_spec(asked.WeightsInt8())), some_arrays(), variants)
+    variants = quantize(job.work(a_spec(asked.WeightsInt8())), data_of(some_arrays()), fp32(job, **others))
 
-    assert set(variants) == {"fp32", "pruned", "control", "sparse", "weights-int8", "pruned-weights-int8"}
-    assert variants["pruned-weights-int8"].parent == "pruned"
-    assert not_made == {"sparse-weights-int8": "sparse was stopped: lost too much"}
+    assert set(variants.made) == {"fp32", "pruned", "control", "sparse", "weights-int8", "pruned-weights-int8"}
+    assert variants.made["pruned-weights-int8"].parent == "pruned"
+    assert variants.not_made == {"sparse-weights-int8": "sparse was stopped: lost too much"}
 
 
 def test_what_was_to_be_made_of_a_variant_that_is_not_there_is_told(job: JobFolder) -> None:
     missing = {"pruned": "the net is too narrow", "control": "there is no pruned variant"}
+    spec = a_spec(asked.WeightsInt8(), asked.Fp16())
 
-    not_made = quantizing.quantize_files(
-        job.work(a_spec(asked.WeightsInt8(), asked.Fp16())), some_arrays(), fp32(job), missing=missing
-    )
+    variants = quantize(job.work(spec), data_of(some_arrays()), fp32(job).without(missing))
 
-    assert not_made == dict.fromkeys(
+    assert variants.not_made == missing | dict.fromkeys(
         ["pruned-weights-int8", "pruned-fp16"], "pruned was not made: the net is too narrow"
     )
 
 
 def test_a_variant_says_of_its_source_only_what_is_true_of_itself(job: JobFolder) -> None:
-    pruning = {"ratio": 0.5, "target_speedup": 2.0, "speedup": 2.1, "probes": [{"ratio": 0.5, "speedup": 2.1}]}
-    facts = {"size_only": True, "recovery": {"epochs": 1}, "control": {"drop": 0.1}, "pruning": pruning}
-    variants = fp32(job)
-    variants["pruned"] = Variant(
-        a_file(job.folder / "pruned.onnx"), parent="fp32", facts=variants["fp32"].facts | facts
+    effect = PruningFacts(8, 4, 6, 3, 4, 2)
+    search = SpeedSearch(target_speedup=2.0, speedup=2.1, probes=[{"ratio": 0.5, "speedup": 2.1}])
+    pruned = Variant(
+        a_file(job.folder / "pruned.onnx"),
+        parent="fp32",
+        temperature=TEMPERATURE,
+        pruning=ChannelPruning(effect, steps=1, ratio=0.5, search=search),
+        recovery=Recovery(1, 0.5, 0.6),
+        control=ControlComparison(control=0.7, pruned=0.6, drop=Drop(0.1, 0.0, 0.2)),
     )
+    spec = a_spec(asked.StaticInt8(), asked.WeightsInt8())
 
-    quantizing.quantize_files(job.work(a_spec(asked.StaticInt8(), asked.WeightsInt8())), some_arrays(), variants)
+    variants = quantize(job.work(spec), data_of(some_arrays()), fp32(job, pruned=pruned))
 
-    made = variants["pruned-int8"].facts
-    assert not {"size_only", "recovery", "control"} & set(made)
-    assert made["pruning"] == {"ratio": 0.5}
-    assert made["temperature"] == {"value": 2.0}
-    assert variants["pruned-weights-int8"].facts["size_only"]
-    assert variants["pruned"].facts["pruning"] == pruning
+    card = variants.made["pruned-int8"].card("pruned-int8").as_document()
+    assert not {"recovery", "control"} & set(card)
+    assert card["size_only"] is False
+    assert card["pruning"] == effect.as_card() | {"steps": 1, "ratio": 0.5}
+    assert card["temperature"] == TEMPERATURE.as_card()
+    assert variants.made["pruned-weights-int8"].size_only
+    assert variants.made["pruned"] == pruned
 
 
 def test_mixed_precision_is_judged_on_validation_images_against_fp32(job: JobFolder) -> None:
-    variants = fp32(job)
+    spec = a_spec(asked.MixedInt8(), max_accuracy_drop=1.0)
 
-    quantizing.quantize_files(job.work(a_spec(asked.MixedInt8(), max_accuracy_drop=1.0)), some_arrays(), variants)
+    variants = quantize(job.work(spec), data_of(some_arrays()), fp32(job))
 
-    facts = variants["mixed-int8"].facts
-    assert facts["gate_held"]
-    assert list(facts["tried"]) == ["0"]
-    assert facts["tried"]["0"] * 8 == pytest.approx(round(facts["tried"]["0"] * 8))  # a share of 8 images
+    card = variants.made["mixed-int8"].card("mixed-int8").as_document()
+    assert card["gate_held"]
+    assert list(card["tried"]) == ["0"]
+    assert card["tried"]["0"] * 8 == pytest.approx(round(card["tried"]["0"] * 8))  # a share of 8 images
 
 
 def test_a_share_that_leaves_room_for_no_layer_in_float_is_told(
     job: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = Recorder()
-    monkeypatch.setattr(quantizing_accuracy, "gate_of", lambda *_, **__: lambda *_: Judged(0.0, passes=False))
+    monkeypatch.setattr(accuracy, "gate_of", lambda *_, **__: lambda *_: Judged(0.0, passes=False))
     spec = a_spec(asked.MixedInt8(max_float_share=0.1))
 
-    quantizing.quantize_files(job.work(spec, reporter=recorder), some_arrays(), variants := fp32(job))
+    variants = quantize(job.work(spec, reporter=recorder), data_of(some_arrays()), fp32(job))
 
-    assert variants["mixed-int8"].facts["float_layers_allowed"] == 0
+    assert variants.made["mixed-int8"].card("mixed-int8").as_document()["float_layers_allowed"] == 0
     assert any("`max_float_share` 0.1 leaves room for no layer" in line for line in recorder.lines)
 
 
 def test_progress_rises_to_the_end(job: JobFolder) -> None:
     recorder = Recorder()
+    spec = a_spec(asked.StaticInt8(), asked.MixedInt8())
 
-    quantizing.quantize_files(
-        job.work(a_spec(asked.StaticInt8(), asked.MixedInt8()), reporter=recorder), some_arrays(), fp32(job)
-    )
+    quantize(job.work(spec, reporter=recorder), data_of(some_arrays()), fp32(job))
 
     assert recorder.fractions == sorted(recorder.fractions)
     assert len(recorder.fractions) > 6
@@ -166,23 +174,19 @@ def test_progress_rises_to_the_end(job: JobFolder) -> None:
 
 
 def test_a_wish_to_stop_is_heeded_within_a_variant(job: JobFolder) -> None:
-    recorder = Recorder(stop_after=3)
+    work = job.work(a_spec(asked.StaticInt8(), asked.MixedInt8()), reporter=Recorder(stop_after=3))
 
     with pytest.raises(Drained):
-        quantizing.quantize_files(
-            job.work(a_spec(asked.StaticInt8(), asked.MixedInt8()), reporter=recorder), some_arrays(), fp32(job)
-        )
+        quantize(work, data_of(some_arrays()), fp32(job))
 
     assert not list(job.folder.glob("quantize-*"))
 
 
 def test_a_spec_without_quantisation_makes_nothing(job: JobFolder) -> None:
-    variants = fp32(job)
+    variants = quantize(job.work(a_spec()), data_of(some_arrays()), fp32(job))
 
-    assert quantizing.quantize_files(job.work(a_spec()), some_arrays(), variants) == {}
-
-    assert list(variants) == ["fp32"]
-    assert onnx.load(variants["fp32"].path).graph.node
+    assert (list(variants.made), variants.not_made) == (["fp32"], {})
+    assert onnx.load(variants.baseline.path).graph.node
 
 
 def test_the_judge_of_mixed_precision_asks_what_the_gate_will_ask(tmp_path: Path) -> None:
@@ -195,7 +199,7 @@ def test_the_judge_of_mixed_precision_asks_what_the_gate_will_ask(tmp_path: Path
         """Judge the other file, which loses so many of the images; fp32 is right in all."""
         rows = np.concatenate([apart[:lost], alike[: images - lost]])
         arrays = Examples({"images": images_NHWC[rows]}, one_N[rows], np.array(["val"] * images), CLASSES)
-        judge = quantizing_accuracy.gate_of(
+        judge = accuracy.gate_of(
             ONE_CLASS,
             arrays,
             baseline=whole,

@@ -12,8 +12,9 @@ from models_store.storage.blobs import Blobs
 from tests.samples import a_train_spec
 from tests.workers.job_folders import JobFolder
 from tests.workers.training_runs import CLASSES, same_weights, some_arrays
+from workers.process.assignment import TeacherNet
 from workers.process.progress import Drained
-from workers.stories import supervised
+from workers.stages.train import train
 from workers.tasks.image import net as task
 from workers.training.learner import save
 from workers.training.loop import Trained
@@ -27,7 +28,7 @@ class TrainingFolder(JobFolder):
 
     def learn(self, spec: ResolvedSpec, *, stop_after: int = 0, **given: Any) -> Trained:
         with self.reporter(stop_after=stop_after) as reporter:
-            return supervised.learn(self.work(spec, reporter=reporter, **given), some_arrays())
+            return train(self.work(spec, reporter=reporter, **given), some_arrays())
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_a_teacher_is_built_from_what_the_supervisor_hands_over(
     alone = job("alone").learn(a_train_spec(**asked))
 
     taught = job("taught").learn(
-        a_train_spec(**asked, distillation={"teacher": "oak:1"}), teacher={"spec": spec, "weights": weights}
+        a_train_spec(**asked, distillation={"teacher": "oak:1"}), teacher=TeacherNet(weights, spec)
     )
 
     assert not same_weights(taught.learner, alone.learner)

@@ -33,12 +33,15 @@ def a_picture(seed: int, *, mean: tuple[float, float, float]) -> bytes:
 class FinishedJob:
     """A dataset, and what a job made of it."""
 
-    def __init__(self, dataset: Dataset, blobs: Blobs, settings: Settings, reports: list[dict[str, Any]]) -> None:
-        self.dataset, self.blobs, self.settings, self.reports = dataset, blobs, settings, reports
-
-    @property
-    def result(self) -> dict[str, Any]:
-        return next(report["data"] for report in self.reports if report["kind"] == "result")
+    def __init__(
+        self,
+        dataset: Dataset,
+        blobs: Blobs,
+        settings: Settings,
+        reports: list[dict[str, Any]],
+        result: dict[str, Any],
+    ) -> None:
+        self.dataset, self.blobs, self.settings, self.reports, self.result = dataset, blobs, settings, reports, result
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -50,14 +53,13 @@ class FinishedJob:
 
     def predict(self, images: list[bytes], *, variant: str = "fp32") -> list[dict[str, Any]]:
         card, made = self.result["card"], self.variant(variant)
-        served = Served("ada", "leaves", 1, variant, made["blob"], card, made["card"])
+        served = Served("ada", "leaves", 1, variant, made["blob"], card, made["card"], auxiliary_blobs={})
 
         async def ask() -> list[dict[str, Any]]:
             sessions = Sessions(self.blobs, settings=self.settings)
             answer, loaded = await sessions.predict(served, list(images), pointers=["body"] * len(images))
             await sessions.close()
-            rows = answer.probabilities_BK
-            return [loaded.target.prediction(row, loaded.labels, top_k=None) for row in rows]
+            return [loaded.target.prediction(row, loaded.labels, top_k=None) for row in answer.outputs]
 
         return asyncio.run(ask())
 
@@ -84,5 +86,5 @@ def finish_a_job(files: Files, *, folder: Path, blobs: Blobs, settings: Settings
     staging.mkdir()
     job = JobFolder(staging, dataset=assigned(dataset), blobs=blobs, settings=changed)
     with job.reporter() as reporter:
-        supervised.run(job.work(resolved, reporter=reporter, facts=asdict(datasets.facts(dataset))))
-    return FinishedJob(dataset, blobs, changed, job.reports)
+        result = supervised.run(job.work(resolved, reporter=reporter, facts=asdict(datasets.facts(dataset))))
+    return FinishedJob(dataset, blobs, changed, job.reports, result.as_document())

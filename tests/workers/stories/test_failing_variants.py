@@ -2,7 +2,6 @@
 
 import copy
 import shutil
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,12 @@ from models_store.storage.blobs import Blobs
 from tests import samples
 from tests.service.onnx_files import write_colour_net
 from tests.workers.stories.finished_jobs import FinishedJob, a_picture, finish_a_job
-from workers.stages.context import Variant, Work
+from workers.stages.context import Work
+from workers.stages.data import Data
+from workers.stages.variant import Variant, Variants
 from workers.stories import supervised
 from workers.tasks.image.net import Classifier
-from workers.training.examples import Examples
+from workers.training.loop import Trained
 
 pytestmark = pytest.mark.slow  # the exporter, twice
 
@@ -41,30 +42,31 @@ class Unexportable(Classifier):
         return super().forward(images_NCHW)
 
 
-def cut(work: Work, _arrays: Examples, variants: dict[str, Variant]) -> dict[str, str]:
+def prune(work: Work, _data: Data, trained: Trained) -> Variants:
     work.reporter.phase("pruning")
+    made = {"fp32": Variant(work.staging / "fp32.onnx", parent=None, net=trained.learner)}
     for name, kind in (("pruned", TwoFaced), ("control", Unexportable)):
-        net = copy.deepcopy(variants["fp32"].net)
-        assert net is not None
+        net = copy.deepcopy(trained.learner)
         net.__class__ = kind
-        variants[name] = Variant(work.staging / f"{name}.onnx", parent="fp32", net=net)
-    return {}
+        made[name] = Variant(work.staging / f"{name}.onnx", parent="fp32", net=net)
+    return Variants(made)
 
 
-def quantize_files(
-    work: Work, _arrays: Examples, variants: dict[str, Variant], *, missing: Mapping[str, str]
-) -> dict[str, str]:
+def quantize(work: Work, _data: Data, variants: Variants) -> Variants:
     work.reporter.phase("quantizing")
-    assert list(missing) == ["control"]
+    assert list(variants.not_made) == ["control"]
     paths = {name: work.staging / f"{name}.onnx" for name in ("int8", "bf16", "pruned-int8")}
     write_colour_net(paths["int8"], size=SIZE)  # its classes are in another order
     write_colour_net(paths["bf16"], size=SIZE // 2)  # which no image fits
-    shutil.copy(variants["pruned"].path, paths["pruned-int8"])
+    shutil.copy(variants.made["pruned"].path, paths["pruned-int8"])
     static = {"kind": "static_int8"}
-    variants["int8"] = Variant(paths["int8"], parent="fp32", made_by=static)
-    variants["bf16"] = Variant(paths["bf16"], parent="fp32", made_by={"kind": "bf16"})
-    variants["pruned-int8"] = Variant(paths["pruned-int8"], parent="pruned", made_by=static)
-    return {"weights-int4": "there is no linear layer"}
+    return variants.with_made(
+        {
+            "int8": Variant(paths["int8"], parent="fp32", made_by=static),
+            "bf16": Variant(paths["bf16"], parent="fp32", made_by={"kind": "bf16"}),
+            "pruned-int8": Variant(paths["pruned-int8"], parent="pruned", made_by=static),
+        }
+    ).without({"weights-int4": "there is no linear layer"})
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +79,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Any:
         for number in range(30)
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(supervised.shrinking, "cut", cut)
-        patch.setattr(supervised.quantizing, "quantize_files", quantize_files)
+        patch.setattr(supervised, "prune", prune)
+        patch.setattr(supervised, "quantize", quantize)
         yield finish_a_job(
             files,
             folder=folder,

@@ -7,14 +7,16 @@ import pytest
 from safetensors.torch import load_file
 
 from models_store.datasets.manifest import ManifestEntry
-from models_store.targets import LABELS, NUMBER, ONE_CLASS, Target
+from models_store.targets import LABELS, NUMBER, Target
 from tests.samples import a_train_spec
-from tests.workers.job_folders import JobFolder
+from tests.workers.job_folders import JobFolder, data_of
 from tests.workers.training_runs import CLASSES, run, same_weights, some_arrays
 from workers.evaluation import figures
-from workers.stages import promotion
-from workers.stories import trial
-from workers.tasks.image import net
+from workers.process.assignment import Fold, TrainedNet
+from workers.stages.data import hold_out
+from workers.stages.evaluate import answer
+from workers.stages.publish import hand_over
+from workers.stages.train import take_up
 
 NET = {"kind": "small_cnn", "widths": [4, 6], "dense_size": None}
 RUN = {"epochs": 2, "batch_size": 8, "precision": "fp32", "monitor": "val_accuracy"}
@@ -31,13 +33,10 @@ def job(tmp_path: Path) -> JobFolder:
 def test_a_trial_hands_over_its_figure_and_an_answer_for_each_image(job: JobFolder) -> None:
     arrays = some_arrays(test=10)
     trained = run(SPEC, arrays)
+    work = job.work(SPEC, kind="trial")
 
-    with job.reporter() as reporter:
-        work = job.work(SPEC, reporter=reporter, kind="trial")
-        metrics, answers = trial.answer(work, trained.learner, arrays)
-        trial.hand_over(work, trained, metrics, answers)
+    told = hand_over(work, trained, answer(work, data_of(arrays), trained.learner)).as_document()
 
-    (told,) = job.reported("result")
     best = trained.history[trained.best_epoch - 1]
     assert (told["result"]["value"], told["result"]["epochs"]) == (best["val_accuracy"], 2)
     assert told["result"]["metrics"]["val"]["accuracy"] == pytest.approx(best["val_accuracy"])
@@ -53,9 +52,9 @@ def test_a_trial_hands_over_its_figure_and_an_answer_for_each_image(job: JobFold
 def test_a_repeat_tells_every_headline_figure(job: JobFolder) -> None:
     arrays = some_arrays(test=10)
 
-    metrics, _ = trial.answer(job.work(SPEC, kind="repeat"), run(SPEC, arrays).learner, arrays)
+    answered = answer(job.work(SPEC, kind="repeat"), data_of(arrays), run(SPEC, arrays).learner)
 
-    assert {"accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro", "loss"} <= metrics["test"].keys()
+    assert {"accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro", "loss"} <= answered.metrics["test"].keys()
 
 
 @pytest.mark.parametrize(
@@ -75,28 +74,28 @@ def test_labels_and_numbers_have_figures_of_their_own(
 
 
 def test_a_folds_held_out_images_are_its_own_and_the_test_split_is_answered_by_nobody(job: JobFolder) -> None:
-    arrays = some_arrays(train=36, val=14, test=10)
     entries = [ManifestEntry("f.png", "m", "blue", "train", f"{row:064d}") for row in range(60)]
-    fold = {"index": 1, "folds": 5, "seed": 0, "grouped": False}
+    data = data_of(some_arrays(train=36, val=14, test=10), entries=entries)
+    fold = Fold(index=1, folds=5, seed=0, grouped=False)
 
-    held = trial.hold_out(arrays, entries, fold, target=ONE_CLASS)
-    metrics, answers = trial.answer(job.work(SPEC, kind="fold", fold=fold), run(SPEC, held).learner, held)
+    held = hold_out(data, fold, task=SPEC.task)
+    answered = answer(job.work(SPEC, kind="fold", fold=fold), held, run(SPEC, held.examples).learner)
 
-    assert metrics.keys() == {"val", "held_out"}
-    assert len(answers["test_rows"]) == 10
-    assert answers["test_rows"].max() < 50
-    assert set(held.split("train")) | set(held.split("val")) | set(held.split("test")) == set(range(50))
+    assert answered.metrics.keys() == {"val", "held_out"}
+    assert len(answered.arrays["test_rows"]) == 10
+    assert answered.arrays["test_rows"].max() < 50
+    splits = [set(held.examples.split(split)) for split in ("train", "val", "test")]
+    assert set.union(*splits) == set(range(50))
 
 
 def test_copies_of_an_image_are_held_out_together() -> None:
-    arrays = some_arrays(train=24, val=6)
     entries = [ManifestEntry(f"{row}.png", "m", "blue", "train", f"{row // 3:064d}") for row in range(30)]
-    fold = {"index": 0, "folds": 3, "seed": 0, "grouped": False}
+    data = data_of(some_arrays(train=24, val=6), entries=entries)
 
-    held = trial.hold_out(arrays, entries, fold, target=ONE_CLASS)
+    held = hold_out(data, Fold(index=0, folds=3, seed=0, grouped=False), task=SPEC.task)
 
     parts = {entry.sha256: set() for entry in entries}
-    for entry, split in zip(entries, held.splits_N, strict=True):
+    for entry, split in zip(entries, held.examples.splits_N, strict=True):
         parts[entry.sha256].add(str(split))
     assert [contents for contents, splits in parts.items() if len(splits) > 1] == []
 
@@ -104,16 +103,13 @@ def test_copies_of_an_image_are_held_out_together() -> None:
 def test_weights_that_may_be_promoted_are_taken_up_as_they_were(job: JobFolder) -> None:
     arrays = some_arrays(test=10)
     trained = run(SPEC, arrays)
-    with job.reporter() as reporter:
-        work = job.work(SPEC, reporter=reporter, kind="trial", keeps_weights=True)
-        trial.hand_over(work, trained, *trial.answer(work, trained.learner, arrays))
-    (told,) = job.reported("result")
-    promoted = {name: told["result"][name] for name in ("best_epoch", "precision", "batch_size")}
-    weights = job.blobs.local(told["files"]["weights"])
-    restored = net.restore(SPEC, weights, class_count=2)
+    work = job.work(SPEC, kind="trial", keeps_weights=True)
+    told = hand_over(work, trained, answer(work, data_of(arrays), trained.learner)).as_document()
+    known = {name: told["result"][name] for name in ("best_epoch", "precision", "batch_size")}
 
-    taken = promotion.take_up(restored, promoted | {"history": trained.history}, freeze="none")
+    taken = take_up(work, arrays, TrainedNet(told["files"]["weights"], trained.history, **known))
 
     assert same_weights(taken.learner, trained.learner)
     assert (taken.history, taken.best_epoch) == (trained.history, trained.best_epoch)
-    assert all(name.startswith(("backbone.", "head.")) for name in load_file(weights))
+    names = load_file(job.blobs.local(told["files"]["weights"]))
+    assert all(name.startswith(("backbone.", "head.")) for name in names)

@@ -1,12 +1,13 @@
 """8-bit weights, and activation ranges found at each call (onnxruntime's dynamic quantisation)."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx
 from onnxruntime import quantization
 
 from models_store.spec.quantization import DynamicInt8
+from workers.compression.facts import Quantized
 from workers.compression.quantization import graphs
 from workers.compression.quantization.failures import QuantizationImpossible, told_in_our_words
 
@@ -18,7 +19,7 @@ OPERATORS = {"linear": ("MatMul",), "all": ("Conv", "MatMul")}
 
 def quantize_dynamic(
     source: Path, target: Path, *, part: DynamicInt8, activation: "Activation" = "softmax"
-) -> dict[str, Any]:
+) -> Quantized:
     """Write the variant to `target`, and return what was done to it. For numbers the last layer stays in float.
 
     Raises:
@@ -45,11 +46,11 @@ def quantize_dynamic(
     quantised = onnx.load(target)
     graphs.save(quantised, target, source=source)
     left = {node.name for node in quantised.graph.node}
-    return {
-        "layers": len(layers),
-        "float_layers": [graphs.layer_name(node) for node in layers if node.name in left],
-        "per_channel": part.per_channel,
-    }
+    return Quantized(
+        layers=len(layers),
+        float_layers=[graphs.layer_name(node) for node in layers if node.name in left],
+        per_channel=part.per_channel,
+    )
 
 
 def _nothing_to_quantise(layers: list[onnx.NodeProto], part: DynamicInt8) -> str:

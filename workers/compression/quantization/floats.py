@@ -6,12 +6,13 @@ before the first layer with weights and what comes after the last one: temperatu
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from workers.compression.facts import Quantized
 from workers.compression.quantization import graphs
 from workers.compression.quantization.failures import QuantizationImpossible, told_in_our_words
 
@@ -32,7 +33,7 @@ OPERATORS = {"fp16": IN_FP16, "bf16": IN_BF16}
 BF16_OPSET = 22  # the first in which convolutions may be bfloat16
 
 
-def halve(source: Path, target: Path, *, kind: Kind) -> dict[str, Any]:
+def halve(source: Path, target: Path, *, kind: Kind) -> Quantized:
     """Write the variant to `target`, and return what was done to it. Its inputs and outputs stay as they are.
 
     Raises:
@@ -53,7 +54,7 @@ def halve(source: Path, target: Path, *, kind: Kind) -> dict[str, Any]:
         _Halving(model.graph, TYPES[kind]).rewrite(lowered)
         graphs.save(model, target, source=source)
         onnx.checker.check_model(onnx.load(target), full_check=True)
-    return {"float_operators": sorted({node.op_type for node in inside if node.name not in lowered})}
+    return Quantized(float_operators=sorted({node.op_type for node in inside if node.name not in lowered}))
 
 
 class _Halving:

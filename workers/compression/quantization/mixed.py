@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import TensorsData
 
 from models_store.spec.quantization import MixedInt8
+from workers.compression.facts import MixedLayers, Quantized
 from workers.compression.quantization import graphs
 from workers.compression.quantization.calibration import CalibrationExamples, read_ranges
 from workers.compression.quantization.failures import told_in_our_words
 from workers.compression.quantization.positions import QUANTISED, kept_in_float, left_in_float
-from workers.compression.quantization.static import calibration_facts, rounded
+from workers.compression.quantization.static import ranges_of, rounded
 from workers.export.sessions import answer, open_session
 from workers.training.examples import Inputs
 
@@ -54,7 +55,7 @@ def quantize_mixed(
     judge: Judge,
     activation: "Activation" = "softmax",
     report: Report = lambda _: None,
-) -> dict[str, Any]:
+) -> Quantized:
     """Write the variant to `target`, and return what was done to it.
 
     Where plain rounding fails the gate, layers are ranked by how far the answers move when one alone works in 8 bits,
@@ -102,13 +103,16 @@ def quantize_mixed(
             )
         prepared.with_name(f"{count}.onnx").replace(target)
     kept = fixed | set(ranked[:count])
-    return calibration_facts(part, len(examples)) | {
-        "layers": len(everything),
-        "float_layers": [graphs.layer_name(node) for node in everything if node.name in kept],
-        "float_layers_allowed": allowed,
-        "tried": {str(number): judged.accuracy for number, judged in sorted(tried.items())},
-        "gate_held": tried[count].passes,
-    }
+    return Quantized(
+        layers=len(everything),
+        float_layers=[graphs.layer_name(node) for node in everything if node.name in kept],
+        ranges=ranges_of(part, len(examples)),
+        mixed=MixedLayers(
+            float_layers_allowed=allowed,
+            tried={str(number): judged.accuracy for number, judged in sorted(tried.items())},
+            gate_held=tried[count].passes,
+        ),
+    )
 
 
 def _by_sensitivity(

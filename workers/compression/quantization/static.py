@@ -9,12 +9,13 @@ softmax stay in float: quantised, they cost accuracy and half of the speedup. `p
 import copy
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx
 from onnxruntime.quantization import QDQQuantizer, QuantType, TensorsData
 
 from models_store.spec.quantization import StaticInt8
+from workers.compression.facts import Quantized, Ranges
 from workers.compression.quantization import graphs
 from workers.compression.quantization.calibration import CalibrationExamples, read_ranges
 from workers.compression.quantization.failures import told_in_our_words
@@ -32,7 +33,7 @@ def quantize_static(
     examples: CalibrationExamples,
     activation: "Activation" = "softmax",
     report: Callable[[float], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> Quantized:
     """Write the int8 variant of the exported file `source` to `target`, and return what was done to it.
 
     Its labels and card come along. Temporary files are gone on return, also after an error.
@@ -46,10 +47,11 @@ def quantize_static(
     kept = kept_in_float(model.graph, activation)
     quantised = rounded(model, ranges, in_float=kept, part=part)
     graphs.save(quantised, target, source=source)
-    return calibration_facts(part, len(examples)) | {
-        "layers": len(graphs.layers(model.graph)),
-        "float_layers": [graphs.layer_name(node) for node in graphs.layers(model.graph) if node.name in kept],
-    }
+    return Quantized(
+        layers=len(graphs.layers(model.graph)),
+        float_layers=[graphs.layer_name(node) for node in graphs.layers(model.graph) if node.name in kept],
+        ranges=ranges_of(part, len(examples)),
+    )
 
 
 def rounded(
@@ -93,7 +95,7 @@ def _answer_in_float(graph: onnx.GraphProto) -> None:
     graph.node.remove(restoring)
 
 
-def calibration_facts(part: StaticInt8, images: int) -> dict[str, Any]:
-    """Return what a variant's card says of its activation ranges."""
-    facts = {"calibration": part.calibration, "calibration_images": images, "per_channel": part.per_channel}
-    return facts | ({"percentile": part.percentile} if part.calibration == "percentile" else {})
+def ranges_of(part: StaticInt8, examples: int) -> Ranges:
+    """Return how the ranges of activations were found, on so many examples."""
+    percentile = part.percentile if part.calibration == "percentile" else None
+    return Ranges(part.calibration, examples, part.per_channel, percentile)

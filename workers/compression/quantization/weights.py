@@ -1,7 +1,7 @@
 """Weights in fewer bits, computing in float: the file gets smaller, and the work stays the same."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from models_store.spec.quantization import WeightsInt4
+from workers.compression.facts import Quantized
 from workers.compression.quantization import graphs
 from workers.compression.quantization.failures import QuantizationImpossible
 
@@ -19,7 +20,7 @@ LARGEST = 127  # of a signed 8-bit weight; -128 is left out, so that both signs 
 LEAST_SHARE = 0.1  # of a net's weights that linear layers hold, or 4 bits of them change next to nothing
 
 
-def round_weights_to_8_bits(source: Path, target: Path) -> dict[str, Any]:
+def round_weights_to_8_bits(source: Path, target: Path) -> Quantized:
     """Write the variant with 8-bit weights, a scale per output channel, and return what was done to it.
 
     Each is a cast and a product, which onnxruntime does once, when it loads the file. A DequantizeLinear it does at
@@ -55,12 +56,12 @@ def round_weights_to_8_bits(source: Path, target: Path) -> dict[str, Any]:
         )
     graph.node.extend(nodes)
     graphs.save(model, target, source=source)
-    return {"layers": len(layers), "float_layers": [], "size_only": True}
+    return Quantized(layers=len(layers), float_layers=[], size_only=True)
 
 
 def round_weights_to_4_bits(
     source: Path, target: Path, *, part: WeightsInt4, activation: "Activation" = "softmax"
-) -> dict[str, Any]:
+) -> Quantized:
     """Write the variant with 4-bit weights in linear layers, and return what was done to it.
 
     For numbers the last layer stays in float, and so does one with fewer inputs than a block.
@@ -106,12 +107,12 @@ def round_weights_to_4_bits(
             )
         )  # fmt: skip
     graphs.save(model, target, source=source)
-    return {
-        "layers": len(layers),
-        "float_layers": [graphs.layer_name(node) for node in layers if node.name not in chosen],
-        "block_size": part.block_size,
-        "size_only": True,
-    }
+    return Quantized(
+        layers=len(layers),
+        float_layers=[graphs.layer_name(node) for node in layers if node.name not in chosen],
+        block_size=part.block_size,
+        size_only=True,
+    )
 
 
 def _output_axis(node: onnx.NodeProto) -> int:

@@ -130,6 +130,10 @@ class ImageTask(Task):
         height, width = _sides(spec)
         return float(height * width)
 
+    def in_words(self, spec: ResolvedSpec) -> str:
+        """Return the side of the images."""
+        return f" at {spec.input.size} pixels"
+
     def averaged(
         self, spec: ResolvedSpec, answer: Callable[[Inputs], Outputs], examples: Examples, rows: Rows
     ) -> Iterator[Outputs]:

@@ -1,0 +1,86 @@
+"""Stage that reads the dataset: its manifest, and its examples decoded once."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models_store.datasets.store import ManifestEntry, read_manifest
+from models_store.errors import Invalid
+from models_store.tasks.rooms import contract_of, target_of
+from workers.export.verify import read_members
+from workers.families.folds import splits_of_fold
+from workers.process.assignment import Fold
+from workers.stages.context import Work
+from workers.stages.fit import fit
+from workers.training.examples import Examples
+
+
+class NothingToValidateOn(Invalid):
+    """The val split is empty, and every choice is made on it."""
+
+    code = "nothing_to_validate_on"
+    title = "No validation images"
+
+
+@dataclass(frozen=True)
+class Data:
+    """A dataset; row i of the examples is entry i of the manifest."""
+
+    entries: Sequence[ManifestEntry]
+    examples: Examples
+    content: Path
+    """the stored file that the entries' raw bytes are in"""
+
+    def files(self, rows: Iterable[int]) -> Iterator[bytes]:
+        """Yield the raw bytes of rows, one at a time."""
+        return read_members(self.content, (self.entries[row].member for row in rows))
+
+
+def read(work: Work) -> tuple[Work, Data]:
+    """Return the dataset; and the job, whose plan fits its budget then.
+
+    Raises:
+        NothingToValidateOn: if the val split is empty.
+    """
+    work.reporter.phase("validating")
+    entries = read_manifest(work.blobs.local(work.dataset.manifest_blob))
+    if any(entry.split == "val" for entry in entries):
+        work = fit(work, entries)
+    content = work.blobs.local(work.dataset.content_blob)
+    examples = work.task.examples(
+        work.spec,
+        entries,
+        content,
+        classes=work.dataset.classes,
+        digest=work.dataset.digest,
+        settings=work.settings,
+        report=work.reporter.progress,
+    )
+    if len(examples.split("val")) == 0:
+        more = contract_of(work.spec.task).examples
+        raise NothingToValidateOn(f"the dataset's val split is empty: give more {more}, or a `val` folder of your own")
+    return work, Data(entries, examples, content)
+
+
+def hold_out(data: Data, fold: Fold | None, *, task: str) -> Data:
+    """Return the same examples with the splits of one fold, whose `test` is what is held out; None changes nothing."""
+    if fold is None:
+        return data
+    made = splits_of_fold(
+        data.examples.splits_N,
+        index=fold.index,
+        folds=fold.folds,
+        seed=fold.seed,
+        strata_N=target_of(task).strata(data.examples.targets),
+        groups_N=_kept_together(data.entries, grouped=fold.grouped),
+    )
+    return replace(data, examples=replace(data.examples, splits_N=made))
+
+
+def _kept_together(entries: Sequence[ManifestEntry], *, grouped: bool) -> np.ndarray[Any, Any] | None:
+    """Return what no fold may cut: groups, or copies of one example, which would be held out from themselves."""
+    together = [entry.group if grouped else entry.sha256 for entry in entries]
+    return np.array(together) if grouped or len(set(together)) < len(together) else None
