@@ -13,7 +13,7 @@ class Inspected:
     """
 
     suffix: str
-    """ending of the name that it is stored under, which follows from its content"""
+    """ending of the name that it is stored under, without a dot; it follows from the content"""
     facts: Facts = field(default_factory=dict)
     passing: Facts = field(default_factory=dict)
 

@@ -39,7 +39,7 @@ class Contract(Protocol):
     findings: tuple[str, ...] = ()
     """checks of the task whose findings are examples of the dataset"""
     stored_types: Mapping[str, str] = {}
-    """ending of a stored example's name → its media type"""
+    """ending of a stored example's name, without a dot → its media type"""
     thumbnail_side: int | None = None
     """longest side of an example's thumbnail, in pixels; none: an example can't be shown as a picture"""
 

@@ -18,6 +18,7 @@ from workers.stages.context import Work
 from workers.stages.data import Data
 from workers.stages.evaluate import Answered
 from workers.stages.variant import Variant, Variants
+from workers.training.examples import Examples
 from workers.training.learner import save
 from workers.training.loop import Trained
 
@@ -54,9 +55,16 @@ def publish(work: Work, data: Data, trained: Trained, variants: Variants, findin
         verdicts.default,
         stored,
         weights_blob=weights.sha256,
+        auxiliary_blobs=stored_auxiliary_files(work, data.examples),
         files={"report": written},
         defaults=verdicts.defaults,
     )
+
+
+def stored_auxiliary_files(work: Work, examples: Examples) -> dict[str, str]:
+    """Put the files that the version's codec needs among the blobs; return name → blob."""
+    files = work.task.auxiliary_files(examples, work.staging)
+    return {name: work.blobs.put(path).sha256 for name, path in files.items()}
 
 
 def version_card(work: Work, data: Data, trained: Trained, variants: Variants, findings: Findings) -> dict[str, Any]:

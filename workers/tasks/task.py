@@ -127,6 +127,10 @@ class Task(Protocol):
         """Return what trains and publishes a net of this task; None: `workers.stories.supervised`."""
         return None
 
+    def auxiliary_files(self, examples: Examples, folder: Path) -> Mapping[str, Path]:  # noqa: ARG002  see subclasses
+        """Return files that a version's codec needs besides its card, written to `folder`, by name."""
+        return {}
+
     def averaged(
         self,
         spec: ResolvedSpec,  # noqa: ARG002  see subclasses
