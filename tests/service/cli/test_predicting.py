@@ -121,7 +121,7 @@ def test_images_in_folders_are_known_by_content_or_suffix_and_what_systems_leave
         "folder/linked/4.jpg",
     ]
     assert [each["file"] for each in document["refused"]] == [str(tmp_path / "2.heic")]
-    assert "2 files in these folders are no images" in told.err
+    assert "2 files in these folders are not images" in told.err
 
 
 def test_each_line_of_a_jsonl_file_is_sent_as_a_json_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
