@@ -115,13 +115,13 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
         "host": hardware.host(provider),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    judging = _Judging(request, answers[baseline])
+    comparison = _Comparison(request, answers[baseline])
     for name, fate in tried.items():
         if isinstance(fate, Unmeasurable) or name in unusable:
             told[name] = fate if isinstance(fate, Unmeasurable) else unusable[name]
         else:
             told[name] = Figures(
-                **judging.of(name, answers[name]),
+                **comparison.of(name, answers[name]),
                 **speeds[name],
                 load_ms=fate.load_ms,
                 peak_memory_bytes=fate.peak_memory_bytes,
@@ -131,7 +131,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
     return {"figures": {name: each.as_card() for name, each in told.items()}}
 
 
-class _Judging:
+class _Comparison:
     """Compares what a variant answered with what is true, and with what the baseline answered."""
 
     def __init__(self, request: Mapping[str, Any], baseline: Mapping[str, "Answered"]) -> None:
