@@ -10,7 +10,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 from models_store.spec.part import Part
-from models_store.tasks.image.augmentation import AugMix, RandAugment, TrivialAugmentWide
+from models_store.tasks.image.augmentation_policies import AugMix, RandAugment, TrivialAugmentWide
 from tests.workers.tasks.image.smooth_images import SIZE, TOLERANCE, mean_error, seeded, some_pictures
 from workers.tasks.image.augmentations import augment, policies
 from workers.tasks.image.augmentations.policies import OPERATIONS, Drawn

@@ -10,7 +10,6 @@ from models_store.spec.part import Part
 from models_store.tasks.image.augmentation import (
     Augmentation,
     ColorJitter,
-    RandAugment,
     RandomCrop,
     RandomErasing,
     RandomFlip,
@@ -22,6 +21,7 @@ from models_store.tasks.image.augmentation import (
     RandomSolarize,
     RandomTranslation,
 )
+from models_store.tasks.image.augmentation_policies import RandAugment
 from tests.workers.tasks.image.smooth_images import mean_error, seeded, some_pictures
 from workers.tasks.image.augmentations import augment, sampling
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from models_store.tasks.image.augmentation import AugMix, RandAugment, TrivialAugmentWide
+from models_store.tasks.image.augmentation_policies import AugMix, RandAugment, TrivialAugmentWide
 from workers.tasks.image.augmentations import colors, details, tones
 from workers.tasks.image.augmentations.changes import Pixels, Policy, beta, build, dirichlet, on_colors, uniform
 from workers.tasks.image.augmentations.geometry import after, matrices
