@@ -14,12 +14,14 @@ from models_store.spec.train import ResolvedSpec
 from tests.samples import a_train_spec
 from tests.workers.job_folders import JobFolder, data_of
 from tests.workers.training_runs import a_classifier, run, same_weights, some_arrays
+from workers.export.served import Served
 from workers.process import reporting
 from workers.process.progress import Drained
 from workers.stages import prune_rounds
 from workers.stages.prune import prune
 from workers.stages.variant import Variant
 from workers.tasks.image.net import Classifier
+from workers.training.examples import Inputs
 from workers.training.loop import Trained
 
 NET = {"kind": "small_cnn", "widths": [16, 32], "dense_size": None}
@@ -308,13 +310,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let a net be as fast as it is small, without the minutes of exports and timing; return what notes each timing."""
     asked: list[str] = []
 
-    def weigh(net: Classifier, *, path: Path, **_: object) -> None:
-        path.write_bytes(bytes(sum(weight.numel() for weight in net.parameters())))
+    def weigh(served: Served, *, path: Path, **_: object) -> None:
+        path.write_bytes(bytes(sum(weight.numel() for weight in served.module.parameters())))
 
     def compare(
-        variants: Mapping[str, Path], *, baseline: str, budget_s: float, report: Callable[[], None]
+        variants: Mapping[str, Path], *, baseline: str, sample: Inputs, budget_s: float, report: Callable[[], None]
     ) -> dict[str, float]:
         assert budget_s > 0
+        assert len(sample["images"]) == 1
         report()
         asked.append("timed")
         return {name: variants[baseline].stat().st_size / path.stat().st_size for name, path in variants.items()}
