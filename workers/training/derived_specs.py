@@ -1,10 +1,22 @@
-"""The runs that go with a main one: the head's before it, and a pruned net's after it."""
+"""Specs of the runs that go with a main one: the head's before it, and a pruned net's after it.
+
+A task's spec need not have a `backbone` or an `augmentation`: its net then trains as a whole, and its examples as they
+are.
+"""
+
+from typing import Any
 
 from models_store.spec.distillation import Distillation
 from models_store.spec.pruning import ParentDistillation
 from models_store.spec.regularizer import DropPath, L2Sp, Swa
 from models_store.spec.train import ResolvedSpec
 from models_store.spec.transfer import Transfer
+
+
+def frozen(spec: ResolvedSpec) -> str:
+    """Return what of the backbone stays as it is, as `Learner.freeze` takes it."""
+    backbone = getattr(spec, "backbone", None)
+    return "none" if backbone is None else backbone.freeze or "none"
 
 
 def recovery(
@@ -19,7 +31,7 @@ def recovery(
     taught = Distillation(teacher=spec.name, **distillation.model_dump()) if distillation else None
     return spec.model_copy(
         update={
-            "backbone": spec.backbone.model_copy(update={"freeze": "none"}),
+            **_freezing(spec, "none"),
             "transfer": Transfer(),
             "distillation": taught,
             "regularizers": [part for part in spec.regularizers if not isinstance(part, L2Sp)],
@@ -33,17 +45,23 @@ def recovery(
 def probing(spec: ResolvedSpec) -> ResolvedSpec:
     """Return the spec of the head's training before everything else trains (LP-FT, arXiv:2202.10054).
 
-    The backbone is frozen and no image changes, so that the head trains on features computed once.
+    The backbone is frozen and no example changes, so that the head trains on features computed once.
     """
     soft = spec.distillation.model_copy(update={"features_weight": 0.0}) if spec.distillation else None
     return spec.model_copy(
         update={
-            "backbone": spec.backbone.model_copy(update={"freeze": "backbone"}),
+            **_freezing(spec, "backbone"),
             "transfer": Transfer(head_lr_scale=spec.transfer.head_lr_scale),
             "distillation": soft,
-            "augmentation": [],
+            **({"augmentation": []} if hasattr(spec, "augmentation") else {}),
             "regularizers": [part for part in spec.regularizers if not isinstance(part, L2Sp | DropPath | Swa)],
             "schedule": spec.schedule.model_copy(update={"warmup_epochs": 0.0}),
             "training": spec.training.model_copy(update={"epochs": spec.transfer.probe_epochs, "early_stopping": None}),
         }
     )
+
+
+def _freezing(spec: ResolvedSpec, policy: str) -> dict[str, Any]:
+    """Return the update of the spec that freezes so much of its backbone, where it has one."""
+    backbone = getattr(spec, "backbone", None)
+    return {} if backbone is None else {"backbone": backbone.model_copy(update={"freeze": policy})}

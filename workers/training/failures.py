@@ -67,20 +67,20 @@ def told_in_our_words(spec: ResolvedSpec) -> Iterator[None]:
     except ValueError as error:
         if "more than 1 value per channel" in str(error):
             raise BatchTooSmall(
-                f"batch norm can't train on one image at {spec.input.size} px; "
-                "set `training.batch_size` to 2 or more, and give at least 2 training images"
+                "batch norm can't train on a single example of this size; "
+                "set `training.batch_size` to 2 or more, and give at least 2 training examples"
             ) from error
         raise
 
 
 def _out_of_memory(spec: ResolvedSpec) -> OutOfMemory:
-    wanted, size = spec.training.batch_size, spec.input.size
+    wanted = spec.training.batch_size
     if isinstance(wanted, int):
         return OutOfMemory(
-            f"a batch of {wanted} images at {size} px does not fit into memory; lower `training.batch_size` or "
-            "`input.size`, raise `training.accumulate_steps`, or take a smaller backbone"
+            f"a batch of {wanted} examples does not fit into memory; lower `training.batch_size` or the size of the "
+            "input, raise `training.accumulate_steps`, or take a smaller net"
         )
     return OutOfMemory(
-        f"the batches that a probe found for `batch_size: {wanted}` at {size} px do not fit into memory after all; "
-        "give `training.batch_size` as a number, lower `input.size`, or take a smaller backbone"
+        f"the batches that a probe found for `batch_size: {wanted}` do not fit into memory after all; "
+        "give `training.batch_size` as a number, lower the size of the input, or take a smaller net"
     )

@@ -11,6 +11,7 @@ from workers.process.progress import Reporter
 from workers.training import losses, memory
 from workers.training.allocator import give_back
 from workers.training.checkpoint import State
+from workers.training.derived_specs import frozen
 from workers.training.distillation import Distiller, Teacher, widths
 from workers.training.examples import Examples, Rows
 from workers.training.feeds import FeatureFeed, Feed, RawFeed, batches, compute_features
@@ -62,11 +63,11 @@ def prepare(
     for net in (learner, teacher):
         if net is not None:
             net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks the pair of both
-    learner.freeze(spec.backbone.freeze or "none")
+    learner.freeze(frozen(spec))
     raw = RawFeed(learner, examples, device=device)
     sizes = _sizes(spec, raw, train_rows, saved=saved, reporter=progress.reporter)
     bounds = batches(len(train_rows), sizes.batch)
-    uses_features = spec.backbone.freeze == "backbone" and not learner.draws
+    uses_features = frozen(spec) == "backbone" and not learner.draws
     is_finished = saved is not None and saved["position"]["finished"]
     passes = 1 if uses_features else spec.training.epochs
     precision = _precision(
@@ -122,7 +123,7 @@ def _sizes(spec: ResolvedSpec, raw: RawFeed, rows: Rows, *, saved: State | None,
         device=raw.device,
         tell=lambda: reporter.progress(0.0, step="batch size"),
     )
-    reporter.log(f"{fitting} images at once fit into the memory of this {raw.device.type} device")
+    reporter.log(f"{fitting} examples at once fit into the memory of this {raw.device.type} device")
     return Sizes(len(rows) if wanted == "full" else fitting, fitting)
 
 

@@ -180,7 +180,7 @@ def test_a_batch_of_all_images_takes_one_step_an_epoch() -> None:
     trained = run(spec, some_arrays(), classifier=a_plain_classifier(spec), reporter=reporter)
 
     assert trained.batch_size == 33
-    assert any("32 images at once fit" in line for line in reporter.lines)
+    assert any("32 examples at once fit" in line for line in reporter.lines)
 
 
 def test_a_batch_found_by_a_probe_is_told() -> None:
