@@ -77,8 +77,7 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         self.part, self.teacher = part, teacher
-        self.activation = targets.target.activation
-        self.distance = targets.loss_in_scale(nn.MSELoss())
+        self.targets = targets
         self.projection: nn.Linear | None = None
         if widths is not None:
             with torch.random.fork_rng(devices=[]):
@@ -98,22 +97,8 @@ class Distiller(nn.Module):
         )
 
     def soft_loss(self, logits_BK: Tensor, teachers_BK: Tensor) -> Tensor:
-        """Return how far the student's softened answers are from the teacher's, times the square of the temperature.
-
-        It is the Kullback-Leibler divergence of the answers; of labels, the mean over them; of numbers, which have no
-        temperature, the squared distance.
-        """
-        heat = self.part.temperature
-        if self.activation == "identity":
-            distance: Tensor = self.distance(logits_BK, teachers_BK)
-            return distance
-        if self.activation == "sigmoid":
-            soft_BK = (teachers_BK / heat).sigmoid()
-            least = functional.binary_cross_entropy_with_logits(teachers_BK / heat, soft_BK)
-            return heat**2 * (functional.binary_cross_entropy_with_logits(logits_BK / heat, soft_BK) - least)
-        log_soft_BK = functional.log_softmax(teachers_BK / heat, dim=1)
-        log_BK = functional.log_softmax(logits_BK / heat, dim=1)
-        return heat**2 * functional.kl_div(log_BK, log_soft_BK, reduction="batchmean", log_target=True)
+        """Return how far the student's answers, softened by the part's temperature, are from the teacher's."""
+        return self.targets.soft_distance(logits_BK, teachers_BK, temperature=self.part.temperature)
 
 
 @torch.no_grad()

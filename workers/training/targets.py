@@ -105,6 +105,14 @@ class Targets(ABC):
         """
 
     @abstractmethod
+    def soft_distance(self, logits_BK: Tensor, others_BK: Tensor, *, temperature: float) -> Tensor:
+        """Return how far answers are from others, both softened, times the square of the temperature.
+
+        It is the Kullback-Leibler divergence of the answers; of labels, the mean over them; of numbers, which have no
+        temperature, the squared distance.
+        """
+
+    @abstractmethod
     def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """Return the task's plain loss, without the weights and smoothing of the spec's: comparable between specs."""
 
@@ -130,6 +138,12 @@ class ClassTargets(Targets):
         """Count the rows whose likeliest class is theirs."""
         classes_B = targets.argmax(dim=1) if targets.is_floating_point() else targets
         return (logits_BK.argmax(dim=1) == classes_B).sum()
+
+    def soft_distance(self, logits_BK: Tensor, others_BK: Tensor, *, temperature: float) -> Tensor:
+        """Return the divergence of the classes."""
+        log_soft_BK = functional.log_softmax(others_BK / temperature, dim=1)
+        log_BK = functional.log_softmax(logits_BK / temperature, dim=1)
+        return temperature**2 * functional.kl_div(log_BK, log_soft_BK, reduction="batchmean", log_target=True)
 
     def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy."""
@@ -158,6 +172,12 @@ class LabelTargets(Targets):
     def correct(self, logits_BK: Tensor, targets: Tensor) -> Tensor:
         """Sum the rows' shares of right labels."""
         return ((logits_BK >= 0) == (targets >= THRESHOLD)).float().mean(dim=1).sum()
+
+    def soft_distance(self, logits_BK: Tensor, others_BK: Tensor, *, temperature: float) -> Tensor:
+        """Return the mean divergence of the labels."""
+        soft_BK = (others_BK / temperature).sigmoid()
+        least = functional.binary_cross_entropy_with_logits(others_BK / temperature, soft_BK)
+        return temperature**2 * (functional.binary_cross_entropy_with_logits(logits_BK / temperature, soft_BK) - least)
 
     def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """Return the binary cross-entropy, the mean over rows and labels."""
@@ -206,6 +226,11 @@ class NumberTargets(Targets):
     def correct(self, logits_BK: Tensor, targets: Tensor) -> Tensor:
         """Sum what is explained of each row's variance."""
         return (1 - ((logits_BK.float() - targets) / self.std).square()).sum()
+
+    def soft_distance(self, logits_BK: Tensor, others_BK: Tensor, *, temperature: float) -> Tensor:  # noqa: ARG002  none
+        """Return the squared distance of the standardised numbers."""
+        distance: Tensor = self.loss_in_scale(nn.MSELoss())(logits_BK, others_BK)
+        return distance
 
     def validation_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """Return the mean squared error in units of the train split's variance."""

@@ -6,11 +6,12 @@ import onnx
 import pytest
 
 from models_store.spec.quantization import MixedInt8, StaticInt8
+from models_store.targets.activations import DISTANCES
 from tests.workers.compression.tiny_graphs import Graph, some_images
 from workers.compression.quantization import mixed
 from workers.compression.quantization.calibration import CalibrationExamples
 from workers.compression.quantization.failures import QuantizationImpossible
-from workers.compression.quantization.mixed import Judged, distance, quantize_mixed
+from workers.compression.quantization.mixed import Judged, quantize_mixed
 from workers.compression.quantization.positions import left_in_float
 from workers.compression.quantization.static import quantize_static
 from workers.export.sessions import open_session
@@ -78,21 +79,21 @@ def test_the_ranking_asks_what_became_of_the_likely_class_not_of_those_nobody_ex
     exact = np.array([[0.9, 0.1 - 1e-4, 1e-4]], np.float32)
     unlikely, likely = np.array([[0.9, 0.1, 1e-6]], np.float32), np.array([[0.5, 0.5, 1e-4]], np.float32)
 
-    assert distance(exact, exact, activation="softmax") == 0
-    assert 0 < distance(exact, unlikely, activation="softmax") < distance(exact, likely, activation="softmax") / 100
+    assert DISTANCES["softmax"](exact, exact) == 0
+    assert 0 < DISTANCES["softmax"](exact, unlikely) < DISTANCES["softmax"](exact, likely) / 100
 
 
 def test_labels_that_are_left_out_count_as_much_as_those_that_are_found() -> None:
     there, lost = np.array([[0.9]], np.float32), np.array([[0.2]], np.float32)
 
-    found = distance(there, lost, activation="sigmoid")
+    found = DISTANCES["sigmoid"](there, lost)
 
     assert found == pytest.approx(0.9 * np.log(0.9 / 0.2) + 0.1 * np.log(0.1 / 0.8), rel=1e-4)
-    assert found == pytest.approx(distance(1 - there, 1 - lost, activation="sigmoid"), rel=1e-4)
+    assert found == pytest.approx(DISTANCES["sigmoid"](1 - there, 1 - lost), rel=1e-4)
 
 
 def test_numbers_are_as_far_apart_as_their_square() -> None:
-    assert distance(np.zeros((2, 1), np.float32), np.array([[1], [3]], np.float32), activation="identity") == 5
+    assert DISTANCES["identity"](np.zeros((2, 1), np.float32), np.array([[1], [3]], np.float32)) == 5
 
 
 def test_no_layer_is_left_in_float_that_the_gate_does_not_need(sensitive: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import TensorsData
 
 from models_store.spec.quantization import MixedInt8
+from models_store.targets.activations import DISTANCES
 from workers.compression.facts import MixedLayers, Quantized
 from workers.compression.quantization import graphs
 from workers.compression.quantization.calibration import CalibrationExamples, read_ranges
@@ -43,7 +44,6 @@ Judge = Callable[[Path, Report], Judged]
 MOST_IMAGES, LEAST_IMAGES = 64, 4  # on which a layer's effect is measured
 RANKING_S = 60.0  # about what running the net may take for all layers' effects, beyond the rounding of each
 ROUNDING = 1e-9  # a share of exactly so many layers is as many, whatever binary fractions make of it
-LEAST_PROBABILITY = 1e-6  # a smaller one says nothing more
 
 
 def quantize_mixed(
@@ -144,7 +144,7 @@ def _by_sensitivity(
         onnx.save_model(rounded(model, ranges, in_float=in_float, part=part), path)
         with told_in_our_words("run the quantised graph"):
             quantised = open_session(path, device="cpu", threads=torch.get_num_threads())
-        return distance(exact_NK, _answers(quantised, feeds), activation=activation)
+        return DISTANCES[activation](exact_NK, _answers(quantised, feeds))
 
     everything = {node.name for node in model.graph.node}
     rounded_all = moved(fixed)
@@ -160,25 +160,6 @@ def _by_sensitivity(
 def _answers(session: onnxruntime.InferenceSession, feeds: list[Inputs]) -> NDArray[np.float32]:
     with told_in_our_words("run the quantised graph"):
         return np.concatenate([answer(session, feed) for feed in feeds])
-
-
-def distance(exact_NK: NDArray[np.float32], near_NK: NDArray[np.float32], *, activation: "Activation") -> float:
-    """Return how far answers (N, K) are from exact ones: the mean Kullback-Leibler divergence; of numbers, the square.
-
-    What a class that nobody expected loses or gains counts for nothing, as it does for what is right.
-    """
-    if activation == "identity":
-        return float(np.square(near_NK - exact_NK).mean())
-    divergences_NK = _divergences(exact_NK, near_NK)
-    if activation == "sigmoid":
-        divergences_NK += _divergences(1 - exact_NK, 1 - near_NK)
-    return float(divergences_NK.sum(axis=1).mean())
-
-
-def _divergences(exact_NK: NDArray[np.float32], near_NK: NDArray[np.float32]) -> NDArray[np.float32]:
-    logs_NK = np.log(np.maximum(exact_NK, LEAST_PROBABILITY)) - np.log(np.maximum(near_NK, LEAST_PROBABILITY))
-    divergences_NK: NDArray[np.float32] = exact_NK * logs_NK
-    return divergences_NK
 
 
 def _fewest(holds: Callable[[int], bool], *, most: int) -> int:
