@@ -51,12 +51,12 @@ def with_a_rare_peak() -> np.ndarray:
 
 @pytest.mark.parametrize("calibration", ["entropy", "percentile"])
 def test_rare_large_values_may_be_cut_off(source: Path, tmp_path: Path, calibration: str) -> None:
-    images = CalibrationExamples(with_a_rare_peak(), ALL)
+    images = CalibrationExamples({"images": with_a_rare_peak()}, ALL)
 
-    whole = quantize_static(source, tmp_path / "whole.onnx", part=StaticInt8(), examples=images)
+    whole = quantize_static(source, tmp_path / "whole.onnx", part=StaticInt8(), examples=images).as_card()
     cut = quantize_static(
-        source, tmp_path / "cut.onnx", part=StaticInt8(calibration=calibration, percentile=99.0), images=images
-    )
+        source, tmp_path / "cut.onnx", part=StaticInt8(calibration=calibration, percentile=99.0), examples=images
+    ).as_card()
 
     assert largest_of(tmp_path / "cut.onnx", "copied") < 0.7 * largest_of(tmp_path / "whole.onnx", "copied")
     assert (whole["calibration"], cut["calibration"]) == ("minmax", calibration)
@@ -65,18 +65,18 @@ def test_rare_large_values_may_be_cut_off(source: Path, tmp_path: Path, calibrat
 
 
 def test_all_of_the_values_are_the_whole_range(source: Path, tmp_path: Path) -> None:
-    images = CalibrationExamples(with_a_rare_peak(), ALL)
+    images = CalibrationExamples({"images": with_a_rare_peak()}, ALL)
 
     quantize_static(source, tmp_path / "whole.onnx", part=StaticInt8(), examples=images)
     quantize_static(
-        source, tmp_path / "all.onnx", part=StaticInt8(calibration="percentile", percentile=100.0), images=images
+        source, tmp_path / "all.onnx", part=StaticInt8(calibration="percentile", percentile=100.0), examples=images
     )
 
     assert largest_of(tmp_path / "all.onnx", "copied") == pytest.approx(largest_of(tmp_path / "whole.onnx", "copied"))
 
 
 def test_every_batch_counts_towards_a_histogram(source: Path, tmp_path: Path) -> None:
-    images = CalibrationExamples(some_images(channels=1), ALL)
+    images = CalibrationExamples({"images": some_images(channels=1)}, ALL)
 
     counts = histograms.collect(_beside(source, tmp_path), {"stem_active": 10.0}, images.feeds(batch=5))
 
@@ -87,7 +87,10 @@ def test_every_batch_counts_towards_a_histogram(source: Path, tmp_path: Path) ->
 def test_a_percentile_of_a_tensor_that_is_nearly_all_zeros_is_of_what_is_not(source: Path, tmp_path: Path) -> None:
     dark_NHWC = np.zeros_like(some_images(channels=1))
     dark_NHWC[0, 4, 4] = 255
-    images, part = CalibrationExamples(dark_NHWC, ALL), StaticInt8(calibration="percentile", percentile=95.0)
+    images, part = (
+        CalibrationExamples({"images": dark_NHWC}, ALL),
+        StaticInt8(calibration="percentile", percentile=95.0),
+    )
 
     quantize_static(source, tmp_path / "whole.onnx", part=StaticInt8(), examples=images)
     quantize_static(source, tmp_path / "cut.onnx", part=part, examples=images)
@@ -127,10 +130,10 @@ def test_there_must_be_something_to_calibrate_on() -> None:
 
 
 def test_some_images_are_spread_over_all() -> None:
-    images = CalibrationExamples(some_images(), ALL)
+    images = CalibrationExamples({"images": some_images()}, ALL)
 
-    assert images.first(5).indexes.tolist() == [0, 6, 12, 17, 23]
-    assert images.first(100).indexes.tolist() == ALL.tolist()
+    assert images.first(5).rows.tolist() == [0, 6, 12, 17, 23]
+    assert images.first(100).rows.tolist() == ALL.tolist()
 
 
 def _beside(source: Path, folder: Path) -> Path:

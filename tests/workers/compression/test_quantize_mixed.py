@@ -16,7 +16,7 @@ from workers.compression.quantization.positions import left_in_float
 from workers.compression.quantization.static import quantize_static
 from workers.export.sessions import open_session
 
-IMAGES = CalibrationExamples(some_images(), np.arange(24))
+IMAGES = CalibrationExamples({"images": some_images()}, np.arange(24))
 Report = Callable[[float], None]
 
 
@@ -201,7 +201,7 @@ def test_the_few_images_that_there_is_time_for_are_of_all_classes(
     )
 
     assert set(asked) == {mixed.LEAST_IMAGES}
-    assert _first(IMAGES, mixed.LEAST_IMAGES).indexes.tolist() == [0, 8, 15, 23]
+    assert _first(IMAGES, mixed.LEAST_IMAGES).rows.tolist() == [0, 8, 15, 23]
 
 
 _first = CalibrationExamples.first

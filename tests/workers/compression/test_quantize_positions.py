@@ -9,7 +9,7 @@ from tests.workers.compression.tiny_graphs import Graph, some_images
 from workers.compression.quantization.calibration import CalibrationExamples
 from workers.compression.quantization.static import quantize_static
 
-IMAGES = CalibrationExamples(some_images(), np.arange(24))
+IMAGES = CalibrationExamples({"images": some_images()}, np.arange(24))
 
 
 def float_layers(source: Path, *, activation: str = "softmax") -> list[str]:

@@ -96,9 +96,14 @@ def test_every_calibration_image_counts_towards_the_ranges(exported: Path, tmp_p
     one_bright[0] = 255
     everything = np.arange(60)
 
-    quantize_static(exported, tmp_path / "dark.onnx", part=StaticInt8(), examples=CalibrationExamples(dark, everything))
     quantize_static(
-        exported, tmp_path / "bright.onnx", part=StaticInt8(), examples=CalibrationExamples(one_bright, everything)
+        exported, tmp_path / "dark.onnx", part=StaticInt8(), examples=CalibrationExamples({"images": dark}, everything)
+    )
+    quantize_static(
+        exported,
+        tmp_path / "bright.onnx",
+        part=StaticInt8(),
+        examples=CalibrationExamples({"images": one_bright}, everything),
     )
 
     def first_scale(path: Path) -> float:

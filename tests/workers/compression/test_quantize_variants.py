@@ -128,8 +128,8 @@ def test_dynamic_quantisation_of_all_layers_takes_convolutions_too(exported: Pat
         3,
     )
     assert operators(tmp_path / "linear.onnx")["MatMulInteger"] == 2
-    assert linear["float_layers"] == ["backbone.stage1.0", "backbone.stage2.0", "backbone.stage3.0"]
-    assert everything["float_layers"] == []
+    assert linear.float_layers == ["backbone.stage1.0", "backbone.stage2.0", "backbone.stage3.0"]
+    assert everything.float_layers == []
 
 
 def test_dynamic_quantisation_of_linear_layers_needs_one(tmp_path: Path) -> None:
@@ -293,7 +293,10 @@ def test_activations_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(QuantizationImpossible, match="not finite on training images"):
         quantize_static(
-            source, tmp_path / "int8.onnx", part=StaticInt8(), examples=CalibrationExamples(IMAGES, np.arange(8))
+            source,
+            tmp_path / "int8.onnx",
+            part=StaticInt8(),
+            examples=CalibrationExamples({"images": IMAGES}, np.arange(8)),
         )
 
     assert [path.name for path in tmp_path.iterdir()] == ["fp32.onnx"]
