@@ -184,7 +184,7 @@ def test_other_jobs_that_waited_are_done(service: Service, settings: Settings, r
 @pytest.mark.usefixtures("worker")
 def test_an_old_version_is_compressed(service: Service) -> None:
     compression = {
-        "prune": {"kind": "structured", "ratio": 0.5},
+        "prune": {"kind": "structured", "ratio": 0.5, "round_to": 4},
         "recover": {"epochs": 2},
         "quantize": [{"kind": "static_int8"}],
     }

@@ -48,7 +48,7 @@ def _keep_starter(**_: Any) -> None:  # noqa: ANN401  Celery's signature
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # Celery has no types
-def _start_patrol(**_: Any) -> None:  # noqa: ANN401  Celery's signature
+def _start_housekeeping(**_: Any) -> None:  # noqa: ANN401  Celery's signature
     database = Database(settings.database_url)
     database.migrate()
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
