@@ -48,7 +48,7 @@ class Recording:
         return cls(path, rows, answers, predictions, told["image"])
 
     def restore(self, settings: Settings, *, scratch: Path) -> None:
-        """Put the rows into an empty database, in the shape that its release had, and the blobs beside it."""
+        """Fill a database with the rows alone, in the shape that their release had, and put the blobs beside it."""
         store = Blobs(settings.blobs_url, scratch=settings.scratch)
         with zipfile.ZipFile(self.path) as archive:
             for member in archive.namelist():
@@ -57,12 +57,15 @@ class Recording:
                     target.write_bytes(archive.read(member))
                     assert store.put(target).sha256 == target.name
         database = Database(settings.database_url)
+        metadata = MetaData()
         with database.write() as connection:
+            metadata.reflect(connection)
+            metadata.drop_all(connection)
             config = Config()
             config.set_main_option("script_location", str(Path(database_module.__file__).parent / "migrations"))
             config.attributes["connection"] = connection
             command.upgrade(config, self.rows["alembic_version"][0]["version_num"])
-        metadata = MetaData()
+        metadata.clear()
         with database.write() as connection:
             metadata.reflect(connection)
             for table in metadata.sorted_tables:

@@ -4,11 +4,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import psycopg
 import pytest
 
 from models_store.settings import Settings
@@ -29,49 +28,50 @@ def recording() -> Recording:
     return Recording.read(BEFORE_ROOMS)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def settings(
-    request: pytest.FixtureRequest, recording: Recording, tmp_path_factory: pytest.TempPathFactory
-) -> Settings:
-    """Settings of a home that holds what the earlier release left, not migrated yet."""
-    folder = tmp_path_factory.mktemp("earlier")
-    changes = {}
-    if request.param == "postgresql":
-        url, name = request.getfixturevalue("postgresql_url"), f"test_{uuid4().hex}"
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
-        changes = {"database_url": url.replace("/postgres?", f"/{name}?")}
-    settings = samples.quick_settings(folder / "home", **changes)
+@contextmanager
+def a_home(request: pytest.FixtureRequest, recording: Recording, folder: Path) -> Iterator[Settings]:
+    """Yield settings of a home that holds what the earlier release left, not migrated yet."""
     (folder / "blobs").mkdir()
-    recording.restore(settings, scratch=folder / "blobs")
-    return settings
+    with ExitStack() as stack:
+        changes = {}
+        if request.param == "postgresql":
+            store = stack.enter_context(request.getfixturevalue("postgresql").database())
+            changes = {"database_url": store.engine.url.render_as_string(hide_password=False)}
+        settings = samples.quick_settings(folder / "home", **changes)
+        recording.restore(settings, scratch=folder / "blobs")
+        yield settings
 
 
-@pytest.fixture(scope="module")
-def service(settings: Settings) -> Iterator[Service]:
-    """The API of this release on that home, without a worker."""
-    with running(settings) as live:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def service(
+    request: pytest.FixtureRequest, recording: Recording, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The API of this release on that home, for tests that change nothing."""
+    with a_home(request, recording, tmp_path_factory.mktemp("read")) as settings, running(settings) as live:
         yield live
 
 
-@pytest.fixture(scope="module")
-def worker(settings: Settings, service: Service, recording: Recording) -> Iterator[None]:
-    """A worker on that home; on PostgreSQL, without the queued jobs that train no net."""
-    if settings.database_url.startswith("postgresql"):
-        for job_id in (waiting(recording, kind) for kind in ("search", "compress", "measure")):
-            service.http.post(f"/jobs/{job_id}:cancel").raise_for_status()
-    stop = StopFlag()
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def worked(
+    request: pytest.FixtureRequest, recording: Recording, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The API on another such home, with a worker; on PostgreSQL without the queued jobs that train no net."""
+    with a_home(request, recording, tmp_path_factory.mktemp("worked")) as settings, running(settings) as live:
+        if request.param == "postgresql":
+            for job_id in (waiting(recording, kind) for kind in ("search", "compress", "measure")):
+                live.http.post(f"/jobs/{job_id}:cancel").raise_for_status()
+        stop = StopFlag()
 
-    def labour() -> None:
-        while not stop.is_set:
-            work(settings, stop=stop)
-            time.sleep(0.05)
+        def labour() -> None:
+            while not stop.is_set:
+                work(settings, stop=stop)
+                time.sleep(0.05)
 
-    thread = threading.Thread(target=labour)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
+        thread = threading.Thread(target=labour)
+        thread.start()
+        yield live
+        stop.set()
+        thread.join()
 
 
 def waiting(recording: Recording, kind: str) -> str:
@@ -159,51 +159,47 @@ def test_every_route_that_reads_answers(service: Service, recording: Recording) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(PATIENCE_S)
-@pytest.mark.usefixtures("worker")
-def test_a_training_that_waited_starts_from_the_file_of_weights(service: Service, recording: Recording) -> None:
-    job = ended(service, waiting(recording, "train"))
+def test_a_training_that_waited_starts_from_the_file_of_weights(worked: Service, recording: Recording) -> None:
+    job = ended(worked, waiting(recording, "train"))
 
     assert (job["state"], job["problem"]) == ("succeeded", None)
-    predicted = service.http.post("/predict", json={"model": "queued", "inputs": [recording.image]})
+    predicted = worked.http.post("/predict", json={"model": "queued", "inputs": [recording.image]})
     assert predicted.raise_for_status().json()["predictions"][0]["label"] in {"blue", "red"}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(PATIENCE_S)
-@pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize("kind", ["compress", "measure", "search"])
-def test_other_jobs_that_waited_are_done(service: Service, settings: Settings, recording: Recording, kind: str) -> None:
-    job = ended(service, waiting(recording, kind))
+def test_other_jobs_that_waited_are_done(worked: Service, recording: Recording, kind: str) -> None:
+    job = ended(worked, waiting(recording, kind))
 
-    on_postgresql = settings.database_url.startswith("postgresql")
-    assert (job["state"], job["problem"]) == ("canceled" if on_postgresql else "succeeded", None)
+    is_done_here = worked.context.database.dialect == "sqlite"
+    assert (job["state"], job["problem"]) == ("succeeded" if is_done_here else "canceled", None)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(PATIENCE_S)
-@pytest.mark.usefixtures("worker")
-def test_an_old_version_is_compressed(service: Service) -> None:
+def test_an_old_version_is_compressed(worked: Service) -> None:
     compression = {
         "prune": {"kind": "structured", "ratio": 0.5, "round_to": 4},
         "recover": {"epochs": 2},
         "quantize": [{"kind": "static_int8"}],
     }
-    answer = service.http.post("/models/leaves/versions/1:compress", json=compression).raise_for_status()
+    answer = worked.http.post("/models/leaves/versions/1:compress", json=compression).raise_for_status()
 
-    job = ended(service, answer.json()["id"])
+    job = ended(worked, answer.json()["id"])
 
     assert (job["state"], job["problem"]) == ("succeeded", None)
-    version = service.http.get(f"/models/leaves/versions/{job['result']['version']}").raise_for_status().json()
+    version = worked.http.get(f"/models/leaves/versions/{job['result']['version']}").raise_for_status().json()
     assert {"fp32", "pruned", "pruned-int8"} <= {variant["name"] for variant in version["variants"]}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(PATIENCE_S)
-@pytest.mark.usefixtures("worker")
-def test_an_old_version_is_measured_again(service: Service) -> None:
-    answer = service.http.post("/models/leaves/versions/1:measure").raise_for_status()
+def test_an_old_version_is_measured_again(worked: Service) -> None:
+    answer = worked.http.post("/models/leaves/versions/1:measure").raise_for_status()
 
-    job = ended(service, answer.json()["id"])
+    job = ended(worked, answer.json()["id"])
 
     assert (job["state"], job["problem"]) == ("succeeded", None)
     assert {each["variant"] for each in job["result"]["measured"]} >= {"fp32", "int8", "pruned-int8"}
@@ -211,13 +207,12 @@ def test_an_old_version_is_measured_again(service: Service) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("worker")
-def test_what_was_left_can_be_deleted(service: Service, recording: Recording) -> None:
-    http = service.http
+def test_what_was_left_can_be_deleted(worked: Service, recording: Recording) -> None:
+    http = worked.http
     for job in http.get("/jobs", params={"limit": 100}).json()["items"]:
         if job["state"] in {"queued", "running", "waiting"}:  # where only this test is run
             http.post(f"/jobs/{job['id']}:cancel").raise_for_status()
-            ended(service, job["id"])
+            ended(worked, job["id"])
     http.delete("/models/leaves/aliases/best").raise_for_status()
     for model in http.get("/models").json()["items"]:
         http.delete(f"/models/{model['name']}").raise_for_status()
