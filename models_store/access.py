@@ -1,6 +1,6 @@
-"""Who may ask the service: the settings API_KEYS, ALLOWED_HOSTS and CORS_ORIGINS, parsed strictly.
+"""Access to the service: the settings API_KEYS, ALLOWED_HOSTS and CORS_ORIGINS, parsed strictly.
 
-A message about keys names the position of an entry and never what stands in it: a malformed entry may be a key.
+A message about keys names the position of an entry and never its content, because a malformed entry may be a key.
 """
 
 import ipaddress
@@ -32,7 +32,7 @@ def owners_in(api_keys: str) -> dict[str, str]:
         owner, _, key = entry.partition(":")
         if not OWNER.fullmatch(owner) or not key:
             raise ValueError(
-                f"{where} is not of the form `owner:key`; an owner has 1 to 64 letters, digits and `.`, `_`, `@`, `-`"
+                f"{where} is not in the format `owner:key`; an owner has 1 to 64 letters, digits and `.`, `_`, `@`, `-`"
             )
         if not KEY.fullmatch(key):
             raise ValueError(f"{where}: a key has letters, digits and `.`, `_`, `~`, `+`, `/`, `-`, `=` at its end")
@@ -42,7 +42,7 @@ def owners_in(api_keys: str) -> dict[str, str]:
                 "`openssl rand -hex 16` makes one"
             )
         if key in owners:
-            raise ValueError(f"{where} has the key of an earlier entry; give each entry a key of its own")
+            raise ValueError(f"{where} has the same key as an earlier entry; give each entry a different key")
         owners[key] = owner
     return owners
 
@@ -72,7 +72,7 @@ def host_of(authority: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host names this machine for itself alone: `localhost`, 127.0.0.0/8 or ::1."""
+    """Return whether a host is a loopback name: `localhost`, 127.0.0.0/8 or ::1."""
     try:
         return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -80,7 +80,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_reachable(address: str) -> bool:
-    """Tell whether other machines may reach a socket of this IP address; false for what is no address."""
+    """Return whether other machines may reach a socket of this IP address; false if it is not an address."""
     try:
         return not ipaddress.ip_address(address).is_loopback
     except ValueError:
@@ -88,7 +88,7 @@ def is_reachable(address: str) -> bool:
 
 
 def is_same_origin(origin: str, authority: str) -> bool:
-    """Tell whether a page of this origin comes from the service that is addressed as `authority`.
+    """Return whether a page of this origin comes from the service that is addressed as `authority`.
 
     The scheme is not compared: behind a proxy that ends TLS, the service sees http.
     """
@@ -110,8 +110,8 @@ def _host(entry: str) -> str:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         raise ValueError(
-            f"ALLOWED_HOSTS: {entry!r} is no name or address of a host; give names without scheme and port, "
-            "as in `espalier.example.org,192.0.2.7`"
+            f"ALLOWED_HOSTS: {entry!r} is not a name or address of a host; give names without scheme and port, as in "
+            "`espalier.example.org,192.0.2.7`"
         ) from None
     return f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004  the protocol's number
 
@@ -129,8 +129,8 @@ def _origin(entry: str) -> str:
         or entry.lower() != f"{parts.scheme}://{parts.netloc.lower()}"
     ):
         raise ValueError(
-            f"CORS_ORIGINS: {entry!r} is no origin; give scheme, host and port without a path, "
-            "as in `https://app.example.org,http://localhost:3000`"
+            f"CORS_ORIGINS: {entry!r} is not an origin; give scheme, host and port without a path, as in "
+            "`https://app.example.org,http://localhost:3000`"
         )
     shown = "" if port is None or port == DEFAULT_PORTS[parts.scheme] else f":{port}"
     return f"{parts.scheme}://{found['host'].lower()}{shown}"

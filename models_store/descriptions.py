@@ -1,4 +1,4 @@
-"""Changes of what people write about datasets, models and versions: names, descriptions, tags.
+"""Changes of names, descriptions and tags of datasets, models and versions.
 
 The content never changes: a dataset is its images, a version is its files.
 """

@@ -33,7 +33,7 @@ class FieldError:
 
 
 class EspalierError(Exception):
-    """Something a user can read and act on: `detail` says what was given, what is allowed and what to do."""
+    """An error for users: `detail` has what was given, what is allowed and what to do."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
@@ -59,7 +59,7 @@ class EspalierError(Exception):
 
 
 class NotFound(EspalierError):
-    """There is no such thing here, or it belongs to somebody else."""
+    """It does not exist here, or belongs to another owner."""
 
     status = 404
     code = "not_found"
@@ -67,7 +67,7 @@ class NotFound(EspalierError):
 
 
 class Conflict(EspalierError):
-    """The thing exists, and its state refuses this."""
+    """It exists, but its state does not allow this."""
 
     status = 409
     code = "conflict"
@@ -75,7 +75,7 @@ class Conflict(EspalierError):
 
 
 class Invalid(EspalierError):
-    """What was given can't be used."""
+    """The input can't be used."""
 
     status = 422
     code = "invalid"
@@ -83,7 +83,7 @@ class Invalid(EspalierError):
 
 
 class TooLarge(EspalierError):
-    """What was given is over a limit on size."""
+    """The input is over a limit on size."""
 
     status = 413
     code = "too_large"
@@ -91,7 +91,7 @@ class TooLarge(EspalierError):
 
 
 class UnsupportedType(EspalierError):
-    """The content type is not one that this call reads."""
+    """This call does not read this content type."""
 
     status = 415
     code = "unsupported_media_type"
@@ -99,7 +99,7 @@ class UnsupportedType(EspalierError):
 
 
 class Unavailable(EspalierError):
-    """Not now: try again later."""
+    """It is not available now: try again later."""
 
     status = 503
     code = "unavailable"

@@ -1,11 +1,11 @@
-"""What Python's JSON reader lets pass and RFC 8259 does not: hooks for `json.loads`."""
+"""Hooks for `json.loads` that refuse what Python accepts and RFC 8259 does not."""
 
 from collections import Counter
 from typing import Any
 
 
 class DuplicateKey(ValueError):
-    """A key stands twice in one object: one of its values would be lost."""
+    """A key is twice in one object, so one of its values would be lost."""
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise DuplicateKey(f"the key {twice!r} stands twice in one object; keep one")
+        raise DuplicateKey(f"the key {twice!r} is twice in one object; keep one")
     return found
 
 
@@ -27,4 +27,4 @@ def no_constant(name: str) -> None:
     Raises:
         ValueError: always.
     """
-    raise ValueError(f"{name} is no JSON (RFC 8259, section 6); leave the field out, or give a number")
+    raise ValueError(f"{name} is not JSON (RFC 8259, section 6); leave the field out, or give a number")

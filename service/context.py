@@ -1,4 +1,4 @@
-"""what every route stands on: the settings, the store, the loaded models, the counters."""
+"""Context of every route: the settings, the store, the loaded models, the counters."""
 
 from dataclasses import dataclass
 from typing import Annotated

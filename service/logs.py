@@ -1,4 +1,4 @@
-"""what the service says about itself: one JSON object per line on stderr, traces as text, without local variables."""
+"""Logs of the service: one JSON object per line on stderr, traces as text, without local variables."""
 
 import sys
 from contextlib import suppress

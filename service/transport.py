@@ -1,4 +1,4 @@
-"""What a connection puts between uvicorn and the system's transport: when to read on, and how to end."""
+"""Transport between uvicorn and the system's transport: decides when to read on, and how to end."""
 
 import asyncio
 from collections.abc import Callable

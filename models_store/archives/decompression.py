@@ -1,7 +1,7 @@
-"""What a gzip, bzip2, xz, lzma or zstd file unpacks to, in steps that each cost little: the streams in it are one.
+"""Decompression of gzip, bzip2, xz, lzma and zstd files, in small steps; all streams of a file become one.
 
-The libraries do the reading, in C. What costs without end and unpacks to nothing is stopped here: a header with a name
-of gigabytes, empty blocks, empty streams by the million.
+The libraries do the reading, in C. This module stops input that costs much and unpacks to nothing: a header with a name
+of gigabytes, empty blocks, millions of empty streams.
 """
 
 import bz2
@@ -152,18 +152,18 @@ class _Stepwise:
                 return chunk
             self._fruitless_bytes += given_bytes - len(self._decompressor.unused_data)
             if self._fruitless_bytes > MOST_FRUITLESS_BYTES:
-                raise Fruitless(f"more than {MOST_FRUITLESS_BYTES} bytes in a row unpack to nothing")
+                raise Fruitless(f"more than {MOST_FRUITLESS_BYTES} successive bytes unpack to nothing")
 
     def _step(self, size: int) -> bytes:
         try:
             return self._decompressor.decompress(self._waiting, max_length=size)
         except (lzma.LZMAError, zstd.ZstdError) as error:
             if MEMORY_SHORT.search(str(error)):
-                raise TooMuchMemory("unpacking it needs more memory than is given to it") from error
+                raise TooMuchMemory("unpacking it needs more memory than allowed") from error
             raise
 
     def _next_stream(self) -> None:
         self._streams += 1
         if self._streams > FREE_STREAMS + self._unpacked_bytes // LEAST_STREAM_BYTES:
-            raise Fruitless(f"{self._streams} streams unpack to no more than {self._unpacked_bytes} bytes")
+            raise Fruitless(f"{self._streams} streams unpack to only {self._unpacked_bytes} bytes")
         self._decompressor = self._make()

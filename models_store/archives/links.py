@@ -72,7 +72,7 @@ def refused(name: str, link: Link, reason: str) -> MemberKindRefused:
     """Return the error for a link that can't be followed."""
     name, target = shown_name(name), shown_name(link.target)
     return MemberKindRefused(
-        f"{name} is a {link.kind} link to {target[:200]}, {reason}; pack the archive anew with the files themselves "
+        f"{name} is a {link.kind} link to {target[:200]}, {reason}; pack the archive again with the files themselves "
         "in place of links (`tar -h`, that is --dereference; `zip -r` without -y)",
         member=name,
     )
@@ -110,8 +110,8 @@ class _Tree:
             path, real, trail = waiting.pop()
             if len(path) > LONGEST_NAME:
                 raise MemberNameRefused(
-                    f"the links in {shown_name(link)} make a name of more than {LONGEST_NAME} characters; "
-                    "pack the archive anew without links between folders",
+                    f"the links in {shown_name(link)} make a name of more than {LONGEST_NAME} characters; pack the "
+                    "archive again without links between folders",
                     member=shown_name(link),
                 )
             yield path, real

@@ -42,7 +42,7 @@ def read_archive(path: Path, limits: Limits, *, names: NameReading | None = None
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
-        raise NotAnArchive(f"nothing came: the upload is empty; {SEND}")
+        raise NotAnArchive(f"the upload is empty; {SEND}")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         yield from read_zip(path, limits, names=names or NameReading())
     elif is_compressed(head) or is_tar(head):

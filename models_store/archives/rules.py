@@ -1,4 +1,4 @@
-"""What an archive of a stranger may hold: names, kinds, sizes; and the error for each thing it may not.
+"""Rules for archives of users: names, kinds and sizes of members, and the error for each violation.
 
 ArchiveRefused               422  the archive breaks a rule; `code` says which
 ├── ArchiveTruncated              it ends too early
@@ -27,7 +27,7 @@ CHUNK_BYTES = 1 << 16
 LONGEST_NAME = 1024
 ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
 SEND = "send a zip, or a tar (plain, gzip, bzip2, xz, lzma or zstd)"
-PACK_ANEW = "pack the archive anew"
+PACK_ANEW = "pack the archive again"
 SEND_AGAIN = "it was cut off on its way; send it again"
 ACCEPTED = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.lzma", "tar.zst"]
 ARCHIVE_SUFFIXES = frozenset(
@@ -108,19 +108,19 @@ class MembersCollide(ArchiveRefused):
 
 
 class CompressionTooHigh(ArchiveRefused):
-    """The archive unpacks to far more than it weighs."""
+    """The archive unpacks to far more than its own size."""
 
     code = "archive_compression_ratio"
 
 
 class TooManyMembers(ArchiveRefused):
-    """The archive holds too many files."""
+    """The archive contains too many files."""
 
     code = "archive_too_many_files"
 
 
 class NotAnArchive(UnsupportedType):
-    """What came is neither a zip nor a tar."""
+    """The upload is neither a zip nor a tar."""
 
     code = "not_an_archive"
     title = "Not an archive"
@@ -138,7 +138,7 @@ class UnpackedTooLarge(TooLarge):
 
 @dataclass(frozen=True)
 class Limits:
-    """How much an archive may hold.
+    """Limits of an archive.
 
     Blank images and tables compress far beyond `ratio`, harmlessly while they are small: a member below
     `ratio_free_member_bytes`, and an archive below `ratio_free_bytes`, are not held to it.
@@ -154,16 +154,16 @@ class Limits:
 def too_many(limits: Limits) -> TooManyMembers:
     """Return the error for an archive with more members than `limits` allow."""
     return TooManyMembers(
-        f"the archive holds more than the {limits.files} files and folders allowed; "
-        "split the dataset, or raise DATASET_MAX_FILES"
+        f"the archive contains more than the allowed {limits.files} files and folders; split the dataset, or raise "
+        "DATASET_MAX_FILES"
     )
 
 
 def too_much(limits: Limits) -> UnpackedTooLarge:
     """Return the error for an archive that unpacks to more than `limits` allow."""
     return UnpackedTooLarge(
-        f"the archive unpacks to more than the {limits.unpacked_bytes} bytes allowed; "
-        "make it smaller, or raise UNPACKED_MAX_BYTES"
+        f"the archive unpacks to more than the allowed {limits.unpacked_bytes} bytes; make it smaller, or raise "
+        "UNPACKED_MAX_BYTES"
     )
 
 
@@ -310,7 +310,7 @@ def _checked_name(raw: str) -> str:
     shown, reason = shown_name(raw), None
     judged = raw.removesuffix("\r") if raw.endswith("Icon\r") else raw  # how macOS names a folder's icon
     if not judged.isprintable() and any(unicodedata.category(character) in {"Cc", "Cs"} for character in judged):
-        reason = "holds a NUL or another control character"
+        reason = "contains a NUL or another control character"
     elif ABSOLUTE.match(raw):
         reason = "is absolute; names must be relative to the archive"
     elif ".." in raw.split("/"):
@@ -319,6 +319,6 @@ def _checked_name(raw: str) -> str:
         shown, reason = f"{shown[:80]}…", f"has {len(raw)} characters; at most {LONGEST_NAME} are allowed"
     if reason:
         raise MemberNameRefused(
-            f"the member name {shown} {reason}; pack the archive anew with plain relative names", member=shown
+            f"the member name {shown} {reason}; pack the archive again with plain relative names", member=shown
         )
     return "/".join(part for part in raw.split("/") if part not in {"", "."})

@@ -1,4 +1,4 @@
-"""Files and folders that systems and tools leave beside a user's own: passed over in archives, and listed as such."""
+"""Files and folders of systems and tools, which are ignored in archives and listed as such."""
 
 from pathlib import PurePosixPath
 

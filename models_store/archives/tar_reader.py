@@ -75,7 +75,7 @@ def read_tar(path: Path, limits: Limits) -> Iterator[Member]:
             source.drain()
         except DAMAGE as error:
             if not header.seen:
-                raise NotAnArchive(f"what is compressed is no tar archive; {SEND}") from error
+                raise NotAnArchive(f"the compressed file is no tar archive; {SEND}") from error
             raise ArchiveCorrupt(f"the tar is damaged ({error}); {PACK_ANEW}") from error
         if not header.ended:
             raise ArchiveTruncated(f"the tar has no end mark: {SEND_AGAIN}")
@@ -113,7 +113,7 @@ def _members(tar: tarfile.TarFile, source: "_Metered", ledger: Ledger) -> Iterat
             pass
         if member.read_bytes != entry.size:
             raise ArchiveTruncated(
-                f"{name}: {entry.size} bytes are announced, {member.read_bytes} came; send the archive again",
+                f"{name}: {entry.size} bytes are announced, but {member.read_bytes} were found; send the archive again",
                 member=name,
             )
 

@@ -1,4 +1,4 @@
-"""Names of a zip's members, whatever wrote them: UTF-8 where the zip says or shows it, else one code page for all.
+"""Names of a zip's members: UTF-8 if the zip marks them or they are valid UTF-8, else one code page for all.
 
 A zip holds bytes. UTF-8 is marked by a flag (APPNOTE 6.3.10, 4.4.4) or given beside the bytes in the Unicode Path field
 (0x7075, 4.6.9); macOS writes it unmarked. Other systems write their own code page and don't say which: it is guessed
@@ -117,6 +117,6 @@ def _decoded(raw: bytes, encoding: str) -> str:
         shown = ascii(raw)[2:-1][:80]
         raise MemberNameRefused(
             f"the member name {shown} is not {encoding} (byte {error.start}); send another `names`, or pack the "
-            "archive anew with names in UTF-8",
+            "archive again with names in UTF-8",
             member=shown,
         ) from error

@@ -1,4 +1,4 @@
-"""Reading the members of a zip one after the other, with nothing believed that can be checked.
+"""Reading the members of a zip one after the other, with every claim verified that can be.
 
 The structure is that of PKWARE's APPNOTE 6.3.10. zipfile does the reading; what it takes on trust (how long the
 directory is, that entries lie apart, that sizes are true) is checked here, before the first byte is unpacked.
@@ -73,7 +73,10 @@ def read_zip(path: Path, limits: Limits, *, names: NameReading) -> Iterator[Memb
                         pass  # to the end: that is where zipfile compares the checksum
                 if member.read_bytes != entry.file_size:
                     raise ArchiveCorrupt(
-                        f"{name}: {entry.file_size} bytes are announced, {member.read_bytes} came; {PACK_ANEW}",
+                        (
+                            f"{name}: {entry.file_size} bytes are announced, but {member.read_bytes} were found; "
+                            f"{PACK_ANEW}"
+                        ),
                         member=name,
                     )
 
@@ -166,9 +169,9 @@ def _check_kind(entry: ZipInfo, name: str, *, is_folder: bool) -> None:
             member=name,
         )
     if is_folder and entry.file_size:
-        raise ArchiveCorrupt(f"{name} is a folder that holds {entry.file_size} bytes; {PACK_ANEW}", member=name)
+        raise ArchiveCorrupt(f"{name} is a folder that contains {entry.file_size} bytes; {PACK_ANEW}", member=name)
     if kind == stat.S_IFDIR and not is_folder:
-        raise ArchiveCorrupt(f"{name} says that it is a folder and is named like a file; {PACK_ANEW}", member=name)
+        raise ArchiveCorrupt(f"{name} is marked as a folder but named like a file; {PACK_ANEW}", member=name)
     if entry.flag_bits & ENCRYPTED_FLAGS:
         raise MemberEncrypted(f"{name} is encrypted; {PACK_ANEW} without a password", member=name)
     if entry.compress_type not in METHODS:
@@ -179,8 +182,8 @@ def _check_kind(entry: ZipInfo, name: str, *, is_folder: bool) -> None:
         )
     if entry.compress_type == ZIP_STORED and entry.compress_size != entry.file_size:
         raise ArchiveCorrupt(
-            f"{name} is stored as it is, in {entry.compress_size} bytes, "
-            f"and announced with {entry.file_size}; {PACK_ANEW}",
+            f"{name} is stored uncompressed in {entry.compress_size} bytes, but announced with {entry.file_size}; "
+            f"{PACK_ANEW}",
             member=name,
         )
 

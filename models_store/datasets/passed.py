@@ -1,4 +1,4 @@
-"""What a dataset's checks have looked at and found in order, in words with counts: the other half of its report."""
+"""Checks of a dataset that found nothing, as sentences with counts: the second half of its report."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""`labels.csv`: what it says of each file, and what is wrong with it, by file and line.
+"""`labels.csv`: the label of each file, and the table's errors by file and line.
 
 UTF-8, with the header `file,label`, `file,labels` or `file,value`, and then `split` and `group` in any order or not at
 all. Cells are separated by commas, semicolons (Excel's export in most of Europe) or tabs; empty rows at its end, and

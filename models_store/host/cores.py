@@ -1,4 +1,4 @@
-"""Number of threads for whatever calculates on this host: the cores that may be used, shared among its trainers."""
+"""Number of threads for calculations on this host: the usable cores, shared among its trainers."""
 
 import math
 import os

@@ -262,7 +262,7 @@ def postpone(database: Database, claim: Claim, *, settings: Settings, problem: d
         wait_s = min(settings.backoff_s * 2 ** min(earlier, 20), LONGEST_BACKOFF_S)
         _fenced(connection, claim, {**requeued(), "not_before": now() + wait_s})
         end_attempt(connection, claim.job.id, claim.fence, problem["code"])
-        text = f"put off for {wait_s:g} s, without counting a crash: {problem['detail']}"
+        text = f"tried again in {wait_s:g} s, without counting a crash: {problem['detail']}"
         events.append(connection, claim.job.id, "log", {"text": text, "level": "warning", "attempt": claim.attempt})
         data = {"state": "queued", "reason": problem["detail"], "retry_in_s": wait_s, "crashes": claim.job.crashes}
         events.append(connection, claim.job.id, "state", data)

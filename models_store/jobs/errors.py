@@ -34,10 +34,10 @@ class JobDeleted(EspalierError):
 
 
 class JobFinished(Conflict):
-    """The job has ended; terminal is final."""
+    """The job has ended, and its state is final."""
 
     code = "job_finished"
-    title = "The job has ended already"
+    title = "The job has already ended"
 
 
 class JobNotFinished(Conflict):
@@ -48,7 +48,7 @@ class JobNotFinished(Conflict):
 
 
 class ChildNotRetried(Conflict):
-    """The job is a part of another, which decides what is tried."""
+    """The job is a child of another, which decides what is tried."""
 
     code = "child_not_retried"
-    title = "A part of another job is not retried by itself"
+    title = "A child of another job can't be retried by itself"

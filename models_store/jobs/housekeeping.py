@@ -30,7 +30,7 @@ def wake(database: Database, job_id: str, *, settings: Settings, priority: int =
     try:
         schedule.note_wake_up(database, job_id)
     except SQLAlchemyError as error:
-        log.warning("the wake-up for %s was sent and not noted: %s", job_id, type(error).__name__)
+        log.warning("the wake-up for %s was sent but not recorded: %s", job_id, type(error).__name__)
     return True
 
 
@@ -125,4 +125,4 @@ class Housekeeper:
                     waited_s = 0.0
                     log.info("swept %d blobs", sweep(self._database, self._blobs, settings=self._settings))
             except Exception:  # the thread must outlive whatever a database, a broker or a remote store raises
-                log.exception("a round of the patrol failed; the next one comes in %s s", self._settings.poll_s)
+                log.exception("a round of housekeeping failed; the next one comes in %s s", self._settings.poll_s)

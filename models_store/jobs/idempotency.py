@@ -52,7 +52,7 @@ def answered(connection: Connection, key: Key) -> dict[str, Any] | None:
         return None
     if found.body_sha256 != key.body_sha256:
         raise InvalidKey(
-            f"Idempotency-Key {key.key!r} came before with another body; send the same body, or use a new key"
+            f"Idempotency-Key {key.key!r} was used before with another body; send the same body, or use a new key"
         )
     if found.response is None:
         raise KeyInFlight(f"the first request with Idempotency-Key {key.key!r} is not answered yet; wait and try again")

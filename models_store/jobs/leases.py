@@ -69,6 +69,8 @@ def disprove_loss(database: Database, claim: Claim) -> bool:
             return False
         going_on = (job.c.id == claim.job.id, job.c.crashes > 0, job.c.state.not_in(TERMINAL))
         if connection.execute(update(job).where(*going_on).values(crashes=job.c.crashes - 1)).rowcount:
-            text = f"the worker of attempt {claim.attempt} is alive: that it lost its lease no longer counts as a crash"
+            text = (
+                f"the worker of attempt {claim.attempt} is alive, so the loss of its lease no longer counts as a crash"
+            )
             events.append(connection, claim.job.id, "log", {"text": text, "attempt": claim.attempt})
     return True

@@ -155,7 +155,7 @@ def trim(database: Database, job_id: str) -> tuple[int, int]:
         if middle:
             left_out = sum(row.data.get("left_out", 1) for row in middle)
             last = middle[-1]
-            text = f"{left_out:,} lines are left out here: a job keeps its first and its newest ones"
+            text = f"{left_out:,} lines are left out here: a job keeps its first and its newest lines"
             data = {**last.data, "text": text, "level": "warning", "left_out": left_out}
             mine = (event.c.job_id == job_id, event.c.kind == "log")
             between = event.c.seq.between(middle[0].seq, last.seq - 1)
@@ -170,7 +170,7 @@ def _of_state(data: dict[str, Any], *, attempt: int | None, is_parent: bool) -> 
     is_between_children = state in {"running", "waiting"} or reason == families.A_CHILD_ENDED
     level: Level = "info"
     if data.get("cancel_requested"):
-        level, text = "warning", "a cancel was asked for"
+        level, text = "warning", "the owner asked to cancel the job"
     elif is_parent and is_between_children:
         return None
     elif state == "failed":
@@ -181,7 +181,7 @@ def _of_state(data: dict[str, Any], *, attempt: int | None, is_parent: bool) -> 
         text = f"attempt {attempt} begins"
     elif state == "queued" and reason is not None:
         wait_s = data.get("retry_in_s")
-        again = "" if wait_s is None else f"; it is tried again in {wait_s:g} s"
+        again = "" if wait_s is None else f"; it will be tried again in {wait_s:g} s"
         level, text = "warning", f"attempt {attempt} ended: {reason}{again}"
     else:
         level, text = "warning" if state == "canceled" else "info", state

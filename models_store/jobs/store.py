@@ -118,7 +118,7 @@ def cancel(database: Database, job_id: str, *, owner: str) -> Job:
                 events.append(connection, job_id, "state", {"state": "running", "cancel_requested": True})
     found = find(database, job_id, owner=owner)
     if found.state in {"succeeded", "failed"}:
-        raise JobFinished(f"job {job_id} has {found.state} already; there is nothing left to cancel")
+        raise JobFinished(f"job {job_id} has already {found.state}; there is nothing left to cancel")
     return found
 
 

@@ -153,7 +153,7 @@ def retry(database: Database, job_id: str, *, owner: str, settings: Settings) ->
     """
     earlier = find(database, job_id, owner=owner)
     if earlier.parent_id is not None:
-        raise ChildNotRetried(f"job {job_id} is a part of {earlier.parent_id}; retry that, when it has ended")
+        raise ChildNotRetried(f"job {job_id} is a child of {earlier.parent_id}; retry that job when it has ended")
     if earlier.state == "succeeded":
         raise JobFinished(f"job {job_id} succeeded; {_again(earlier)}")
     if earlier.state not in TERMINAL:

@@ -27,17 +27,17 @@ BUILT_ON = {"backbone", "distillation"}
 
 
 class SourceNotFound(Invalid):
-    """A model or a file that the spec names is not there."""
+    """A model or a file that the spec names does not exist."""
 
     code = "source_not_found"
-    title = "What the spec builds on is not there"
+    title = "The model or file of the spec does not exist"
 
 
 class SourceUnfit(Invalid):
     """A model that the spec names can't be built on by this spec."""
 
     code = "source_unfit"
-    title = "What the spec builds on does not fit it"
+    title = "The model or file of the spec does not fit it"
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _check_backbone(spec: ResolvedSpec, source: Source) -> None:
         raise _unfit(WEIGHTS, detail, allowed=None)
     differing = [name for name in own if own[name] != given.get(name)]
     if differing:
-        detail = f"{source.reference} has another {own['kind']}: {', '.join(differing)} must be the same"
+        detail = f"{source.reference} has a different {own['kind']}: {', '.join(differing)} must be the same"
         raise _unfit(f"/backbone/{differing[0]}", detail, allowed=[given.get(differing[0])])
     part, size, given_size = spec.backbone, spec.input.size, trained_by.input.size
     if part.kind != "small_cnn" or part.dense_size is None or size is None or given_size is None:
@@ -181,7 +181,7 @@ def _check_teacher(spec: ResolvedSpec, source: Source, *, classes: list[str]) ->
         detail = f"{source.reference} was trained on other classes than the dataset's: {', '.join(unknown) or 'order'}"
         raise _unfit(TEACHER, detail)
     if channels != spec.input.channels:
-        detail = f"{source.reference} sees {channels} channels; a student sees what its teacher does"
+        detail = f"{source.reference} takes {channels} channels; a student must take the same channels as its teacher"
         raise _unfit("/input/channels", detail, allowed=[channels])
 
 

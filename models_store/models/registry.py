@@ -5,7 +5,7 @@ each with an optional `/variant`; a bare name means the alias `default` when it 
 no variant is named, the version's default for the provider that serves answers.
 
 ModelNotFound  404
-NotServedHere  409  the variant was never measured for the provider that serves, or is a file to take elsewhere
+NotServedHere  409  the variant was never measured for the provider that serves, or is a file for use elsewhere
 """
 
 import re
@@ -30,14 +30,14 @@ REFERENCE = re.compile(
 
 
 class ModelNotFound(NotFound):
-    """No model, version, variant or alias answers to the reference."""
+    """The reference names no existing model, version, variant or alias."""
 
     code = "model_not_found"
     title = "No such model"
 
 
 class NotServedHere(Conflict):
-    """The variant exists, and nothing says how it does on the provider that serves."""
+    """The variant exists, but has no figures for the provider that serves."""
 
     code = "variant_not_served_here"
     title = "The variant is not served here"
@@ -215,8 +215,8 @@ def find(database: Database, reference: str, *, owner: str) -> tuple[Version, st
     match = REFERENCE.fullmatch(reference)
     if match is None:
         raise ModelNotFound(
-            f"{reference!r} is no reference to a model; write `name`, `name@alias` or `name:version`, "
-            "each with an optional `/variant`"
+            f"{reference!r} is not a reference to a model; write `name`, `name@alias` or `name:version`, each with an "
+            "optional `/variant`"
         )
     name, alias, number, variant = match["name"], match["alias"], match["version"], match["variant"]
     with database.read() as connection:
@@ -287,16 +287,16 @@ def _not_served(version: Version, variant: Variant, provider: Provider) -> NotSe
     served = ", ".join(each.name for each in version.variants if each.is_served_on(provider))
     card = VariantCard.of_document(variant.card)
     if card.standalone:
-        why = "is a file to take elsewhere: it is downloaded, not served"
-        what = f"name one of {served}, or none"
+        why = "is a file for use elsewhere: it can only be downloaded"
+        what = f"name one of {served}, or no variant"
     elif (reason := card.unmeasurable_on(provider)) is not None:
         why = f"does not run on {provider} here: {reason}"
-        what = f"name one of {served}, or none"
+        what = f"name one of {served}, or no variant"
     else:
         why = f"was never measured on {provider}, which serves here"
         what = (
-            f"name one of {served}, or none, or measure it first: "
-            f"POST /models/{version.model}/versions/{version.number}:measure"
+            f"name one of {served}, or no variant, or measure it first: POST "
+            f"/models/{version.model}/versions/{version.number}:measure"
         )
     return NotServedHere(f"variant {variant.name!r} of {version.model}:{version.number} {why}; {what}")
 

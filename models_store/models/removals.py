@@ -25,10 +25,10 @@ MOST_NAMED = 5
 
 
 class ChildNotDeleted(Conflict):
-    """The job is a part of another, and is deleted with it."""
+    """The job is a child of another, and is deleted with it."""
 
     code = "child_not_deleted"
-    title = "A part of another job is not deleted by itself"
+    title = "A child of another job can't be deleted by itself"
 
 
 class VersionInUse(Conflict):

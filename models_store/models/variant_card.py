@@ -32,7 +32,7 @@ class VariantCard:
     stopped: str | None = None
     """why its accuracy gate failed while it was made"""
     standalone: bool = False
-    """whether it is a file to take elsewhere: it is not measured and never served"""
+    """whether it is a file for use elsewhere: it is not measured and never served"""
     measured: Mapping[Provider, Figures] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     """of its making"""

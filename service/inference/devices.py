@@ -1,4 +1,4 @@
-"""which execution provider really runs a model: decided by a session that was made, never by what is said to be there.
+"""Execution providers that really run models: a real session decides, never the list of installed ones.
 
 `get_available_providers()` lists CUDA even with no driver, and a session asked for CUDA alone then runs on the CPU
 without a word; only `session.get_providers()` tells. torch is never imported: `preload_dlls()` finds the CUDA libraries

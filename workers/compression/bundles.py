@@ -1,4 +1,4 @@
-"""What of a net can leave together without breaking it: bundles of channels, hidden units or attention heads.
+"""Bundles of channels, hidden units or attention heads that can be removed together without breaking a net.
 
 In convolutional nets layers hang together in any way (a residual sum, a depthwise convolution, a flatten before a dense
 layer): DepGraph (Fang et al. 2023, arXiv:2301.12900), by torch-pruning, finds what does. In nets with attention it does
@@ -95,7 +95,7 @@ class Channels:
         return None if scores_C is None else _normed(scores_C.view(self.channels, self.width).mean(dim=0))
 
     def remove(self, units: Sequence[int]) -> None:
-        """Take the channels out of every layer that hangs on them."""
+        """Remove the channels from every layer that depends on them."""
         indexes = [unit + number * self.width for number in range(self.channels) for unit in units]
         root = self.group[0].dep
         self.graph.get_pruning_group(root.target.module, root.handler, indexes).prune(record_history=False)

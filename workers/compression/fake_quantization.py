@@ -187,7 +187,7 @@ def _refuse_what_is_not_simulated(graph: fx.Graph, missing: Sequence[str]) -> No
         return
     raise QuantizationImpossible(
         "rounding is simulated in training for convolutions, linear layers on features, and what lies between; this "
-        f"net has {found}: take `static_int8`, `dynamic_int8` or `weights_int8`, or a backbone without them"
+        f"net has {found}: use `static_int8`, `dynamic_int8` or `weights_int8`, or a backbone without them"
     )
 
 

@@ -33,10 +33,10 @@ the same sessions never average that out."""
 MOST_PLACES = 9  # of a figure in a reason
 AS_SMALL = 1.01  # files are as small as the smallest up to this factor
 BATCH_DEPENDENT = (
-    "an image's answer depends on the others that are asked with it, as the ranges of its activations are found over "
-    "the whole batch: it is never served by default; name it to have it answer"
+    "an image's answer depends on the other images of its request, because the ranges of activations are found over "
+    "the whole batch. It is never served by default; name it in a request to use it"
 )
-YARDSTICK = "is the yardstick of the pruned variant, the same net trained on: not a smaller form"
+YARDSTICK = "is the control for the pruned variant: the same net after the same further training, not a smaller variant"
 
 
 @dataclass(frozen=True)
@@ -216,10 +216,10 @@ def can_not_tell(drop: Drop, *, accuracy: float, allowed: float, images: int | N
     places = _places(drop.high, beside=allowed, least=4)
     counted = "the" if images is None else f"{images:,}"
     return (
-        f"not enough images to tell: on {counted} validation images its loss of accuracy is {drop.value:.4f} "
-        f"({accuracy:.4f} against {accuracy + drop.value:.4f}), and the 95 % interval of that, {drop.low:.4f} to "
-        f"{drop.high:.{places}f}, reaches beyond the {allowed:g} that is allowed"
-        f"{'' if images is None else _needed(drop, allowed=allowed, images=images)}"
+        f"not enough images to decide: on {counted} validation images its loss of accuracy is {drop.value:.4f} "
+        f"({accuracy:.4f} against {accuracy + drop.value:.4f}), and its 95 % interval, {drop.low:.4f} to "
+        f"{drop.high:.{places}f}, reaches beyond the allowed "
+        f"{allowed:g}{'' if images is None else _needed(drop, allowed=allowed, images=images)}"
     )
 
 
@@ -229,7 +229,7 @@ def _needed(drop: Drop, *, allowed: float, images: int) -> str:
     likely = max(drop.value, 0.0)  # more images would hardly win as much again
     needed = sample_size.images_needed(likely, max_loss=allowed - ROUNDING, variance=variance)
     if needed is None:
-        return "; no number of images shows that nothing is lost: allow a loss above 0" if allowed == 0 else ""
+        return "; no number of images can prove that nothing is lost: allow a loss above 0" if allowed == 0 else ""
     step = 10 ** max(len(str(needed)) - 3, 0)
     return f"; at least about {step * math.ceil(needed / step):,} validation images would be needed"
 
@@ -252,7 +252,7 @@ def _too_slow(other: str, ratio: float, interval: tuple[float, float], *, least:
     if ratio > min(least, 1):
         needed = f"the whole interval must be above {least:.3g}"
         wanted = "faster than" if least > 1 else "as fast as"
-        return [f"is not {wanted} {other} beyond what measuring can be wrong: {measured}; {needed}"]
+        return [f"is not {wanted} {other} by more than the noise of the measurement: {measured}; {needed}"]
     return [f"is {'not faster' if least > 1 else 'slower'} than {other}: {measured}"]
 
 
@@ -263,7 +263,7 @@ def _too_large(candidate: Candidate, *, below_bytes: int) -> list[str]:
         f"is not smaller than {BASELINE} by more than {100 * (AS_SMALL - 1):.0f} %: its file has "
         f"{candidate.size_bytes:,} bytes, {BASELINE}'s {below_bytes:,}"
     )
-    return [f"{told}; its zeros show only when the file is compressed" if candidate.sparse else told]
+    return [f"{told}; its zeros save space only when the file is compressed" if candidate.sparse else told]
 
 
 def _places(value: float, *, beside: float, least: int) -> int:

@@ -1,4 +1,4 @@
-"""What is worth keeping: the measures by which units are ranked, for torch-pruning's groups and for linear layers."""
+"""Importance: the measures by which units are ranked, for torch-pruning's groups and for linear layers."""
 
 # C channels of a group
 

@@ -1,4 +1,4 @@
-"""Which tensor of an exported file is which of the net: names don't tell, for the exporter gives its own.
+"""Origins of an exported file's tensors in the net. Names don't show them, because the exporter renames tensors.
 
 A tensor is known by where it comes from. What a layer gives is the layer's, by the name of its weights; of what follows
 it counts how it is cut and with what it is added up, as far back as the layers before. What only moves or pools numbers

@@ -213,7 +213,9 @@ def _refuse_what_can_not_be_ranked(net: nn.Module, part: StructuredPruning) -> N
             "net can't be ranked; train it again, with a lower `optimizer.lr` or with `training.clip_grad_norm`"
         )
     if not any(isinstance(module, nn.Linear) for module in net.modules()):
-        raise PruningImpossible("the net has no linear layer that gives its classes: what has to stay is not known")
+        raise PruningImpossible(
+            "the net has no linear layer that gives its classes, so the channels that must stay are unknown"
+        )
     if part.importance == "bn_scale" and (bundles.attends(net) or not importance.normalises(net)):
         raise PruningImpossible(
             "`bn_scale` ranks channels by the scales of their batch norm, and those of this net have none; "
@@ -233,8 +235,8 @@ def told_in_our_words() -> Iterator[None]:
         raise  # ours already
     except Exception as error:  # the library fails on structures that it does not know in any way
         raise PruningImpossible(
-            "channels can't be removed from this net: what hangs on which of them can't be followed, or it does not "
-            f"run without them, as where channels are split and shuffled or their number is written down; {INSTEAD}"
+            "channels can't be removed from this net: the dependencies between its layers can't be traced, or it "
+            f"does not run without them, as when channels are split and shuffled or their number is fixed; {INSTEAD}"
         ) from error
 
 
@@ -249,7 +251,7 @@ def _refuse_empty_layers(net: nn.Module) -> None:
         listed = ", ".join(repr(name) for name in empty[:NAMED]) + (" …" if len(empty) > NAMED else "")
         raise PruningImpossible(
             f"channels can't be removed from this net as asked: {len(empty)} of its layers would have none left "
-            f"({listed}), for what hangs on them is removed more than once; lower `ratio`, or {INSTEAD}"
+            f"({listed}), because channels that depend on them are removed more than once; lower `ratio`, or {INSTEAD}"
         )
 
 

@@ -119,8 +119,8 @@ def make(
     if (start.accuracy, -start.loss) > (trained.accuracy, -trained.loss):
         reporter.log(
             f"{target.stem}: trained with simulated rounding, the file is no better on the validation split "
-            f"({trained.accuracy:.4f}) than before it ({start.accuracy:.4f}), which is kept; another `lr_scale` or "
-            "more epochs might change that"
+            f"({trained.accuracy:.4f}) than before the training ({start.accuracy:.4f}), so the earlier file is kept; "
+            "another `lr_scale` or more epochs might change that"
         )
         chosen = start
         student.load_state_dict(start.state)

@@ -152,7 +152,7 @@ def _shortage(part: UnstructuredL1 | NM) -> str:
         return (
             f"no {part.m} lie side by side along a layer's input channels; lower `m`, or take another kind of pruning"
         )
-    return f"a share of {part.ratio:g} is less than one; raise `ratio`"
+    return f"a share of {part.ratio:g} removes less than one weight; raise `ratio`"
 
 
 def _places(net: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:

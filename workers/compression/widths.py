@@ -1,4 +1,4 @@
-"""How much of each bundle leaves: the rungs of a ladder, from the whole net down to the narrowest, in one order.
+"""Widths of all bundles: the rungs of a ladder, from the whole net down to the narrowest, in one order.
 
 A rung takes from one bundle as much as leaves the next multiple of `round_to` channels. How far down to go is one
 number, so that a ratio is kept by counting, and a speedup is found by bisection.

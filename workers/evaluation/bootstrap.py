@@ -1,4 +1,4 @@
-"""How far a figure might be off: 95 % intervals by the percentile bootstrap (Efron 1979, Bootstrap methods).
+"""Intervals of 95 % for figures by the percentile bootstrap (Efron 1979, Bootstrap methods).
 
 Examples are drawn with replacement, the figure is calculated on each draw, and the middle 95 % of those are the
 interval. Figures that depend on counts alone are drawn as counts: a multinomial over the kinds of example there are is

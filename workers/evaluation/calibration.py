@@ -1,4 +1,4 @@
-"""Do probabilities mean what they say? Temperature scaling, reliability, and the expected calibration error.
+"""Calibration of probabilities: temperature scaling, reliability, and the expected calibration error.
 
 Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599.
 """

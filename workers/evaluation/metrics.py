@@ -1,4 +1,4 @@
-"""How good a classifier's answers are: loss, accuracies, one row per class, confusions, ranking and calibration.
+"""Metrics of a classifier's answers: loss, accuracies, one row per class, confusions, ranking and calibration.
 
 A figure that the examples do not define is None, and `undefined` says why.
 """

@@ -1,4 +1,4 @@
-"""How good the answers are where an image bears any number of labels: each label a yes or no of its own, at 0.5."""
+"""Metrics of labels: each label is a yes or no of its own, at 0.5."""
 
 # N examples, K labels
 
@@ -15,7 +15,7 @@ from workers.evaluation.metrics import NOT_FINITE
 
 Members = npt.NDArray[np.bool_]
 
-NOBODY, EVERYBODY = "no image of the split bears it", "every image of the split bears it"
+NOBODY, EVERYBODY = "no image in this split has this label", "every image in this split has this label"
 
 
 def evaluate(probabilities_NK: Scores, members_NK: Members, labels: list[str]) -> dict[str, Any]:

@@ -99,7 +99,9 @@ def _undefined(section: dict[str, Any]) -> str:
     if not absent:
         return ""
     more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""  # noqa: PLR2004  as cut below
-    return f'<p class="faint">Without figures, for want of examples: {text(", ".join(absent[:10]) + more)}.</p>'
+    return (
+        f'<p class="faint">Without figures, because there are no examples: {text(", ".join(absent[:10]) + more)}.</p>'
+    )
 
 
 def _views(section: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""How well one class's score ranks its examples above the others: ROC, precision and recall, and the areas below."""
+"""Ranking of one class's examples above the others by its score: ROC, precision and recall, and the areas below."""
 
 # N examples, K classes, P points of a curve
 

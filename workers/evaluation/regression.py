@@ -1,4 +1,4 @@
-"""How near numbers come: absolute and squared errors, and the share of the variance that is explained."""
+"""Metrics of numbers: absolute and squared errors, and the explained share of the variance."""
 
 # N examples, S resamples
 

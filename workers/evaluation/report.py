@@ -18,12 +18,12 @@ from workers.evaluation.split_report import SplitReport
 FORMAT = 2
 BEGINNING = (1980, 1, 1, 0, 0, 0)  # of a zip's time: the same report gives the same bytes
 INTERVALS = (
-    "In brackets: 95 % intervals by the percentile bootstrap over the images of the split. They tell how far another "
-    "draw of images might move a figure, not another training run."
+    "In brackets: 95 % intervals by the percentile bootstrap over the images of the split. They show how much a "
+    "figure might change with other images, not with another training run."
 )
 CALIBRATION = (
-    f"Calibration error: {BINS} bins of equal width. The temperature was fitted on the validation split, so "
-    "that the test split alone tells what it is worth."
+    f"Calibration error: {BINS} bins of equal width. The temperature was fitted on the validation split, so only the "
+    "test split shows its effect."
 )
 
 

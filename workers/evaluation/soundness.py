@@ -1,6 +1,6 @@
-"""Signs that a trained model has learned nothing, in the figures of its answers; each with what to do.
+"""Soundness of a trained model: warnings that it has learned nothing, from its figures, each with advice.
 
-A figure within one standard deviation of guessing is taken for guessing: on few images it may be better than it seems.
+A figure within one standard deviation of guessing counts as guessing: on few images it may be better than it seems.
 """
 
 import math
@@ -69,4 +69,4 @@ def _absent(section: Section) -> list[str]:
         return []
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     shown = ", ".join(map(repr, names[:MOST_NAMED]))
-    return [f"no validation image has {shown}{more}: how well the model answers there is not known. {MORE_IMAGES}"]
+    return [f"no validation image has {shown}{more}, so the model's accuracy for it is unknown. {MORE_IMAGES}"]

@@ -32,13 +32,13 @@ ELSEWHERE = {
 }
 """what a card says that stands in other columns, or in other parts of the report"""
 READING = (
-    "Each file was measured by onnxruntime, in turns with fp32, after a warm-up. Accuracy is judged on the validation "
-    "split, by which variants were chosen; the test split tells what that is worth. In brackets: 95 % intervals, of "
-    "the accuracy lost over the same images answered by both, of the speedup over the rounds. A variant is accepted "
-    "when the "
-    "upper end of its loss's interval is no more than the spec allows (with few images it never is), and it is faster "
-    "than fp32 and than the variant it was made of, beyond the noise (with the objectives size and accuracy: "
-    "not slower; with size, its file is smaller than fp32's). The spec's objective picks the default of the accepted."
+    "Each file was measured by onnxruntime, in turns with fp32, after a warm-up. Accuracy is judged on the "
+    "validation split, by which variants were chosen; the test split shows how good the choice is. In brackets: 95 % "
+    "intervals, for the loss of accuracy over the same images answered by both, for the speedup over the rounds. A "
+    "variant is accepted if the upper end of its loss's interval is within the limit of the spec (with few images it "
+    "never is), and it is faster than fp32 and than the variant from which it was made, by more than the noise (with "
+    "the objectives size and accuracy: not slower; with size, its file is smaller than fp32's). The spec's objective "
+    "picks the default among the accepted variants."
 )
 
 
@@ -174,7 +174,7 @@ def _beside_control(figures: Mapping[str, Figures]) -> str:
         f"{figures['pruned']['accuracy'][split]:.4f} against {figures['control']['accuracy'][split]:.4f} on {split}"
         for split in splits
     )
-    return f"Pruned beside the control, the same net trained on as long without a cut: {told}."
+    return f"The pruned net compared with the control, the unpruned net after the same further training: {told}."
 
 
 def _making(variants: Mapping[str, Card]) -> str:

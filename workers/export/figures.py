@@ -1,4 +1,4 @@
-"""What was measured on one file, on one provider; what a variant's card says of it."""
+"""Figures of one file on one provider, and their part of a variant's card."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any

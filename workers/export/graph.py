@@ -1,4 +1,4 @@
-"""torch → ONNX: one self-contained file that takes raw examples and answers probabilities, or numbers.
+"""Export from torch to ONNX: one self-contained file that takes raw examples and returns probabilities or numbers.
 
 What is in it is a net as it is served (`workers.export.served`): its preprocessing before it, its temperature and its
 activation after it. The task's codec comes before the file, and nothing after it but reading the labels from the file's

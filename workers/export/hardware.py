@@ -1,4 +1,4 @@
-"""What ran a measurement: a figure means nothing without it, and int8 is fast or slow by a single CPU feature."""
+"""Hardware of a measurement: figures depend on it, and a single CPU feature makes int8 fast or slow."""
 
 import ctypes
 import platform

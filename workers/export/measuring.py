@@ -33,7 +33,7 @@ from workers.training.examples import Inputs, take
 BATCHES = (1, 8, 32)
 LARGEST = BATCHES[-1]
 THREADS = 1
-FEW_ROUNDS = 6  # of the larger batches, which no verdict hangs on; where time is short, a single one
+FEW_ROUNDS = 6  # of the larger batches, on which no verdict depends; if time is short, a single one
 EVALUATION_BATCH = 64
 TRY_SHARE, ANSWER_SHARE = 0.1, 0.5  # of the progress
 ANSWER_TIME, SPEED_TIME = 0.5, 0.4  # of the limit, which leaves the rest to loading and trying
@@ -222,7 +222,9 @@ class _Measuring:
                 told[split] = Answered(places[ascending], np.concatenate(chunks)[ascending])
                 asked += answered
             if undefined:
-                unusable[name] = Unmeasurable(f"answers {undefined} of {asked} examples with what is no finite number")
+                unusable[name] = Unmeasurable(
+                    f"answers {undefined} of {asked} examples with a number that is not finite"
+                )
             else:
                 answers[name] = told
         return answers, unusable

@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, as JSON in its metadata: its labels, what it came from, and how good it is.
+"""Metadata of an ONNX file, as JSON: its labels, its origin, and its figures.
 
     espalier.labels    the names of the outputs, in their order
     espalier.card      task, input, digests of spec and dataset, temperature, and which variant this is

@@ -1,4 +1,4 @@
-"""onnxruntime sessions as the hands use them: a named provider, a fixed number of threads, no spinning, no noise."""
+"""Sessions of onnxruntime for workers: a named provider, a fixed number of threads, no spinning, no messages."""
 
 import functools
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How many bytes a file is, as it lies and as it travels."""
+"""Sizes of a file in bytes: plain and compressed."""
 
 import zlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How many times faster one file is than another, on a machine that does other things beside.
+"""Timing of one file against another on a machine with other work.
 
 The files take turns (A B, then B A, …), so that a machine that drifts drifts for all of them. Of a round's calls the
 quickest counts: what else runs only ever adds time (Chen and Revels 2016, Robust benchmarking in noisy environments,

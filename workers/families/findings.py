@@ -23,7 +23,7 @@ SHARED = (
     "be (Bengio and Grandvalet 2004)"
 )
 SEEDS = (
-    "the runs differ by their seed alone: the interval says how much that moves the figures, not how other images would"
+    "the runs differ only in their seed: the interval shows its effect on the figures, not the effect of other images"
 )
 
 
@@ -91,15 +91,15 @@ def _gain(blobs: Blobs, spec: ResolvedSpec, own: Job, best: Job) -> tuple[dict[s
     notes = []
     if gain["low"] <= 0 <= gain["high"]:
         notes.append(
-            "the gain's interval holds 0: on these test images the winner may be no better than the spec as it was"
+            "the gain's interval contains 0: on these test images the winner may be no better than the original spec"
         )
     if gain["p_value"] >= SIGNIFICANT:
         notes.append(f"the paired test's p is {gain['p_value']:.2g}: such a difference comes by chance often enough")
     if gain["images"] < LEAST_DISCORDANT and target.right_or_wrong:
-        notes.append(f"with {gain['images']} test images no gain can be told from chance")
+        notes.append(f"with {gain['images']} test images every gain is within sampling noise")
     elif gain["images"] < FEW_IMAGES and target.right_or_wrong:
         least = LEAST_DISCORDANT / gain["images"]
-        notes.append(f"with {gain['images']} test images a gain below {least:.1%} can't be told from chance")
+        notes.append(f"with {gain['images']} test images a gain below {least:.1%} is within sampling noise")
     return gain, notes
 
 

@@ -1,4 +1,4 @@
-"""Folds of a dataset's images, and what several runs together say: mean, spread, and how sure the mean is. No torch."""
+"""Folds of a dataset, and the summary of several runs: mean, spread, and the interval of the mean. No torch."""
 
 # N images
 

@@ -1,4 +1,4 @@
-"""Which values a trial takes, and whether it should stop: Optuna's samplers and pruners over our own rows. No torch.
+"""Choice of a trial's values, and of trials to stop: Optuna's samplers and pruners over our own rows. No torch.
 
 The trials are rows of the job table, and what they measured are events; a study is built from them in memory whenever
 something is to be decided, and thrown away. So there is one truth, and any process may decide next

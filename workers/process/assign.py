@@ -1,4 +1,4 @@
-"""claim → Assignment: all that a trainer must know, read from the store before it starts."""
+"""Assignment from a claim: everything that a trainer must know, read from the store before it starts."""
 
 import json
 from dataclasses import asdict

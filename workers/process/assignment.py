@@ -1,4 +1,4 @@
-"""What a supervisor tells its trainer, and how the trainer ends: a file one way, JSON lines the other way.
+"""Protocol between a supervisor and its trainer: a file in one direction, JSON lines in the other.
 
 Reports are `{"kind": …, "data": …}`. Of kind phase, progress, metrics and log they become the job's events; `tick` is
 progress by nothing but time; `alive` says that a call that takes long goes on; `cost` is what a phase has taken;

@@ -50,7 +50,7 @@ class LogBook:
         """Return the line that says how many were left out, if any were."""
         if not self._left_out:
             return []
-        text = f"{self._left_out:,} lines are left out here: more than {LINES_A_SECOND} a second came"
+        text = f"{self._left_out:,} lines are left out here: there were more than {LINES_A_SECOND} per second"
         self._left_out = 0
         return [self._line(text, level="warning", stage=None)]
 

@@ -1,4 +1,4 @@
-"""What a running job tells and is told: the seam between the trainer's work and the process around it."""
+"""Progress of a running job: the interface between the trainer's work and the process around it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar

@@ -1,4 +1,4 @@
-"""How a trainer's process begins: forked by the worker's warm starter, or as a fresh interpreter.
+"""Start of a trainer's process: forked by the worker's warm starter, or as a fresh interpreter.
 
 The starter (workers/process/starter.py) listens on an abstract unix socket whose name only this worker's processes
 know; both ends also verify that the other belongs to the same user. One connection is one trainer: the request goes one

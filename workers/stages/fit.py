@@ -204,7 +204,7 @@ def _log(work: Work, planned: ResolvedSpec, fitted: Fitted, card: dict[str, Any]
         why = "nothing cheaper is left" if planned.training.fit_to_budget else "the spec leaves nothing to change"
         text = f"{own}, and {budget}; {why}, so it is trained as it is"
     else:
-        over = "" if fitted.total_s <= budget_s else ", the cheapest that there is"
+        over = "" if fitted.total_s <= budget_s else ", the cheapest plan"
         text = f"{own}, and {budget}: {_in_words(work, fitted.spec)} instead, about {_duration(fitted.total_s)}{over}"
     log(f"{measured}: {text}")
 

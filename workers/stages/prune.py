@@ -57,7 +57,7 @@ def prune(work: Work, data: Data, trained: Trained) -> Variants:
         before = trainer.validate(parent, alive=lambda: work.reporter.progress(end))
     except Invalid as error:
         work.reporter.warn(f"{PRUNED}: {error.detail}")
-        beside = {CONTROL: "there is no pruned variant that it could stand beside"} if compression.control else {}
+        beside = {CONTROL: "there is no pruned variant to compare it with"} if compression.control else {}
         return variants.without({PRUNED: error.detail} | beside)
     pruned = Variant(
         work.staging / f"{PRUNED}.onnx",

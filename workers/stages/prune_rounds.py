@@ -170,8 +170,8 @@ class _ChannelRounds:
             advice = f"ask for at most {within_reach:g}, " if within_reach > 1 else ""
             return PruningImpossible(
                 f"`target_speedup` {target:g} is out of reach: without {share(fastest.count):.1%} of its channels, "
-                f"{limit} at `round_to` {self.part.round_to}, the net is {fastest.speedup:.2f} times as fast, the best "
-                f"there is; {advice}lower `round_to`, or choose another backbone"
+                f"{limit} at `round_to` {self.part.round_to}, the net is {fastest.speedup:.2f} times as fast, which "
+                f"is the maximum; {advice}lower `round_to`, or choose another backbone"
             )
         below = max(
             (probe for probe in [Probe(0, 1.0), *probes] if probe.speedup < target), key=lambda probe: probe.speedup
@@ -199,7 +199,8 @@ class _ChannelRounds:
                 )
             except BenchmarkFailed as error:
                 raise PruningImpossible(
-                    f"a speedup can't be looked for: the cut net could not be measured ({error}); give `ratio` instead"
+                    f"the ratio for a speedup can't be searched: the pruned net could not be measured ({error}); give "
+                    "`ratio` instead"
                 ) from error
             measured.append(found["cut"])
         return median(measured)

@@ -104,8 +104,8 @@ class RecoveryTrainer:
         after = self.validate(net, alive=lambda: reporter.progress(1.0))
         if _worth(self.work, before) > _worth(self.work, after):
             reporter.warn(
-                f"no epoch of the recovery validates better than its start ({before.accuracy:.4f}): the start is kept; "
-                "a lower `recover.lr_scale` or more epochs might change that"
+                f"no epoch of the recovery validates better than its start ({before.accuracy:.4f}), so the start is "
+                "kept; a lower `recover.lr_scale` or more epochs might change that"
             )
             net.load_state_dict(start)
             after = before

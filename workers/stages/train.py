@@ -110,8 +110,9 @@ def _better(probed: Trained, trained: Trained, *, monitor: Monitor, log: Callabl
     probed_row, row = (run.history[run.best_epoch - 1] for run in (probed, trained))
     if selection.value(probed_row, monitor) > selection.value(row, monitor):
         log(
-            f"the head alone had {monitor} {probed_row[monitor]:.4g}, and {row[monitor]:.4g} is the best since the "
-            "rest trained too: the head's run is kept; a lower `optimizer.lr` or more epochs might change that"
+            f"the head alone had {monitor} {probed_row[monitor]:.4g}, and {row[monitor]:.4g} is the best since all "
+            "layers train: the weights of the head's run are kept; a lower `optimizer.lr` or more epochs might "
+            "change that"
         )
         return probed
     return trained

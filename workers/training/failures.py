@@ -1,4 +1,4 @@
-"""What can go wrong in a run by the spec's or the data's own fault; a run that fails so is never tried again.
+"""Failures of a run that are caused by the spec or the data; such a run is never tried again.
 
 Invalid
 ├── NothingToTrainOn

@@ -1,4 +1,4 @@
-"""What a run's net is fed: raw examples prepared batch by batch, or a frozen backbone's features computed once."""
+"""Feeds of a run's net: raw examples prepared batch by batch, or a frozen backbone's features computed once."""
 
 # N examples, B batch, F feature, K class
 

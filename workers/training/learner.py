@@ -1,4 +1,4 @@
-"""What the loop trains: a backbone and a head, and the way from stored examples to their input."""
+"""Learner that the loop trains: a backbone and a head, and the way from stored examples to their input."""
 
 # B batch, F feature, K class
 

@@ -1,4 +1,4 @@
-"""How many examples of a step fit into memory, found by two steps of a copy of the net."""
+"""Number of examples of a step that fit into memory, found by two steps of a copy of the net."""
 
 import copy
 import resource

@@ -1,4 +1,4 @@
-"""What moves the weights: a part of the spec → a torch optimizer of parameter groups."""
+"""Optimizers: a part of the spec → a torch optimizer of parameter groups."""
 
 from collections.abc import Callable
 from functools import singledispatch

@@ -1,4 +1,4 @@
-"""What is decided and computed before the first step: sizes, precision, features, and the tools of a step."""
+"""Preparation of a run before its first step: sizes, precision, features, and the tools of a step."""
 
 from dataclasses import dataclass
 

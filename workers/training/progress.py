@@ -1,4 +1,4 @@
-"""What a run tells of its progress: as a fraction that never goes back, and not more often than anybody looks."""
+"""Progress of a run: a fraction that never decreases, reported at most twice a second."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What holds the weights back: a part of the spec → what it does, and at which moment of a run.
+"""Regularizers: a part of the spec → its effect, and the moment of a run at which it acts.
 
 Penalty           adds a number of the weights to the loss
 AnswerPenalty     adds a number of the net's answers to the loss

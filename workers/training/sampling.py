@@ -1,4 +1,4 @@
-"""Which examples a step takes, and what its random changes are drawn from: functions of (seed, epoch, step) alone."""
+"""Sampling of a step's examples and of its random changes: functions of (seed, epoch, step) only."""
 
 # N rows, K class or label
 

@@ -1,4 +1,4 @@
-"""How the learning rate changes: a part of the spec → the share of the peak at each step.
+"""Schedules of the learning rate: a part of the spec → the share of the peak at each step.
 
 A share depends on the step and on what was monitored alone, never on an earlier call, so a run that is taken up from a
 checkpoint has nothing to restore.

@@ -1,4 +1,4 @@
-"""Which epoch's weights are kept, and when to stop."""
+"""Selection of the epoch whose weights are kept, and of the moment to stop."""
 
 import math
 from collections.abc import Mapping

@@ -90,7 +90,7 @@ class Targets(ABC):
 
     @abstractmethod
     def counts_K(self, rows: Rows) -> Tensor:  # noqa: N802  the shape is part of the name
-        """Return how many of `rows` are of each class or bear each label, int64 (K,); for numbers, their count."""
+        """Return the number of `rows` of each class or with each label, int64 (K,); for numbers, their count."""
 
     @abstractmethod
     def as_soft(self, targets: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ class LabelTargets(Targets):
     target = LABELS
 
     def counts_K(self, rows: Rows) -> Tensor:  # noqa: N802  the shape is part of the name
-        """Count the rows that bear each label."""
+        """Count the rows with each label."""
         return self.of(rows).sum(dim=0).long()
 
     def as_soft(self, targets: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How pretrained weights are trained on: which rates the stages learn at, and when they begin."""
+"""Transfer of pretrained weights: the rates at which the stages learn, and when they begin."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,7 @@
-"""Signs that a run learns nothing or blows up while its loss is still a finite number, each with what to do.
+"""Warnings that a run learns nothing or diverges while its loss is still a finite number, each with advice.
 
-They are told as soon as an epoch shows them. All are read from the history of closed epochs, so that a run that goes on
-from a checkpoint tells none of them again.
+They are reported as soon as an epoch shows them. All are read from the history of closed epochs, so a run that
+continues from a checkpoint repeats none of them.
 """
 
 import math
@@ -42,7 +42,9 @@ def of_history(history: History, spec: ResolvedSpec, *, outputs: int) -> dict[st
         is_beyond = validation > BLOWN_UP * guessing and (has_penalty or training > guessing)
         if is_beyond or (training > BLOWN_UP_IN_TRAINING * guessing and not has_penalty):
             loss, name = (training, "training") if training > validation else (validation, "validation")
-            text = f"the {name} loss was {loss:.3g} in epoch {number}, and guessing has {guessing:.3g}: the run blew up"
+            text = (
+                f"the {name} loss was {loss:.3g} in epoch {number}, and guessing has {guessing:.3g}: the run diverged"
+            )
             found.setdefault("blown_up", f"{text}. {_advice(spec)}")
         if rises >= RISING_EPOCHS and training > RISEN * least > 0:
             text = (

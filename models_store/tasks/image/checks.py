@@ -1,4 +1,4 @@
-"""Checks of images: tiny ones, several sizes, and 16 bits of which few are used; and what a card tells of them."""
+"""Checks of images: tiny ones, different sizes, and unused bits of 16; and the facts of a card."""
 
 import statistics
 from collections import Counter

@@ -54,7 +54,7 @@ def test_of_a_long_log_the_middle_is_left_out_and_a_line_says_how_much(database:
     found = kept(database, claim)
 
     assert found[:2000] == [f"line {number}" for number in range(2000)]
-    assert found[2000] == "2,500 lines are left out here: a job keeps its first and its newest ones"
+    assert found[2000] == "2,500 lines are left out here: a job keeps its first and its newest lines"
     assert found[2001:] == [f"line {number}" for number in range(4500, 10_500)]
     assert (lines, len(found)) == (8001, 8001)
     assert characters < logs.MOST_KEPT

@@ -124,7 +124,11 @@ def test_each_provider_has_a_default_of_its_own(database: Database, settings: Se
 @pytest.mark.parametrize(
     ("reference", "provider", "why"),
     [
-        ("leaves/int8", "cuda", "never measured on cuda, which serves here; name one of fp32, or none, or measure it"),
+        (
+            "leaves/int8",
+            "cuda",
+            "never measured on cuda, which serves here; name one of fp32, or no variant, or measure it",
+        ),
         ("leaves@quick", "cuda", "POST /models/leaves/versions/1:measure"),
         ("leaves/bf16", "cpu", "does not run on cpu here: no kernel for bfloat16; name one of int8, fp32"),
         ("leaves/any-size", "cpu", "it is downloaded, not served; name one of int8, fp32"),

@@ -72,7 +72,7 @@ def test_a_header_tells_tensors_parameters_and_types(tmp_path: Path) -> None:
         pytest.param({}, "no tensor", id="no tensor"),
         pytest.param([], "no object", id="list"),
         pytest.param(b"{", "not the JSON", id="broken JSON"),
-        pytest.param(b'{"w": 1, "w": 2}', "stands twice", id="a key twice"),
+        pytest.param(b'{"w": 1, "w": 2}', "is twice", id="a key twice"),
         pytest.param(b'{"w": NaN}', "NaN is no JSON", id="NaN"),
         pytest.param(b"\xff\xfe", "not the JSON", id="no UTF-8"),
         pytest.param(json.dumps({"w": FOUR_FLOATS}).encode("utf-8-sig"), "not the JSON", id="byte order mark"),

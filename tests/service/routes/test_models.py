@@ -258,7 +258,7 @@ def test_a_download_whose_file_is_gone_says_so(service: Service, tmp_path: Path)
 
 @pytest.fixture(scope="module")
 def elsewhere(service: Service, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Publish a model with a variant that was measured on CUDA alone, and a file to take elsewhere."""
+    """Publish a model with a variant that was measured on CUDA alone, and a file for use elsewhere."""
     file = write_colour_net(tmp_path_factory.mktemp("onnx") / "net.onnx", name="elsewhere")
     cards = {
         "fp16": {"kind": "fp16", "parent": "fp32", "measured": {"cuda": {"accepted": True, "speedup": 2.0}}},
@@ -273,9 +273,9 @@ def elsewhere(service: Service, tmp_path_factory: pytest.TempPathFactory) -> str
     [
         (
             "fp16",
-            "never measured on cpu, which serves here; name one of int8, fp32, or none, or measure it first: POST",
+            "never measured on cpu, which serves here; name one of int8, fp32, or no variant, or measure it",
         ),
-        ("any-size", "is a file to take elsewhere"),
+        ("any-size", "is a file for use elsewhere"),
     ],
 )
 def test_a_variant_that_is_not_served_here_is_refused_by_name_and_by_alias(

@@ -233,7 +233,7 @@ def test_a_variant_whose_answers_depend_on_the_batch_is_never_the_default() -> N
 
     assert choice.default == "fp32"
     (reason,) = choice.verdicts["dynamic-int8"].reasons
-    assert reason.startswith("an image's answer depends on the others")
+    assert reason.startswith("an image's answer depends on the other images of its request")
 
 
 @pytest.mark.parametrize("objective", ["latency", "size", "accuracy"])
@@ -244,7 +244,7 @@ def test_the_control_is_never_the_default_however_well_it_measures(objective: An
 
     assert choice.default == "fp32"
     (reason,) = choice.verdicts["control"].reasons
-    assert reason.startswith("is the yardstick of the pruned variant")
+    assert reason.startswith("is the control for the pruned variant")
 
 
 @pytest.mark.parametrize(("size_bytes", "accepted"), [(539_267, False), (534_000, False), (533_000, True)])
@@ -271,7 +271,7 @@ def test_of_a_sparse_variant_that_is_not_smaller_it_is_told_where_its_zeros_show
 
     assert choice.verdicts["fp32"].accepted
     (reason,) = choice.verdicts["pruned"].reasons
-    assert reason.endswith("1,018 bytes, fp32's 1,000; its zeros show only when the file is compressed")
+    assert reason.endswith("1,018 bytes, fp32's 1,000; its zeros save space only when the file is compressed")
 
 
 @pytest.mark.parametrize("objective", ["latency", "accuracy"])
@@ -361,8 +361,8 @@ def test_one_image_won_of_112_does_not_show_that_less_than_two_points_are_lost()
 
     assert not verdict.accepted
     (reason,) = verdict.reasons
-    assert reason.startswith("not enough images to tell: on 112 validation images its loss of accuracy is -0.0089 (")
-    assert "the 95 % interval of that, -0.0505 to 0.0327, reaches beyond the 0.02 that is allowed" in reason
+    assert reason.startswith("not enough images to decide: on 112 validation images its loss of accuracy is -0.0089 (")
+    assert "its 95 % interval, -0.0505 to 0.0327, reaches beyond the allowed 0.02" in reason
     assert reason.endswith("; at least about 278 validation images would be needed")
 
 
@@ -385,7 +385,7 @@ def test_a_variant_is_accepted_where_the_images_exclude_a_larger_loss(
     verdict = verdict_on(lost_and_won(images, lost=lost, won=won), images=images)
 
     assert verdict.accepted is accepted
-    assert accepted or verdict.reasons[0].startswith("not enough images to tell")
+    assert accepted or verdict.reasons[0].startswith("not enough images to decide")
 
 
 @pytest.mark.parametrize(("images", "lost", "won"), [(36, 0, 0), (112, 1, 1), (250, 3, 1), (600, 14, 8)])

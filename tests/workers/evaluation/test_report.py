@@ -283,7 +283,7 @@ def test_a_balanced_metric_that_picked_the_epoch_is_drawn_too(monitor: str, line
     picture = training.curves(history, best_epoch=2, monitor=monitor)
 
     assert picture is not None
-    assert picture.content.decode().count(">validation, classes alike</text>") == lines
+    assert picture.content.decode().count(">validation, balanced over classes</text>") == lines
     assert f"the best by {monitor} ({history[1][monitor]:.4g})" in picture.text
 
 
@@ -294,7 +294,7 @@ def test_without_validation_images_no_figure_picked_the_epoch() -> None:
 
     assert picture is not None
     assert "best by" not in picture.text
-    assert b"classes alike" not in picture.content
+    assert b"balanced over classes" not in picture.content
 
 
 @pytest.mark.parametrize("channels", [1, 4])

@@ -159,7 +159,7 @@ def test_a_variant_that_can_not_be_loaded_or_answers_nonsense_is_told_and_the_ot
     refused = {name: each.reason for name, each in found.items() if isinstance(each, Unmeasurable)}
     assert set(refused) == {"broken", "nan", "other"}
     assert "Protobuf" in refused["broken"]
-    assert refused["nan"] == "answers 36 of 36 examples with what is no finite number"
+    assert refused["nan"] == "answers 36 of 36 examples with a number that is not finite"
     assert "dimensions" in refused["other"]
     assert figures_of(found["same"]).agreement == 1.0
     assert figures_of(found["same"]).parent_speedup is None

@@ -316,9 +316,9 @@ def test_the_gain_is_measured_on_the_test_split_by_a_paired_test(drive: Drive) -
 @pytest.mark.parametrize(
     ("images", "notes"),
     [
-        (2, ["the paired test's p is 1: ", "with 2 test images no gain can be told from chance"]),
-        (5, ["the paired test's p is 0.062: ", "with 5 test images no gain can be told from chance"]),
-        (8, ["with 8 test images a gain below 75.0% can't be told from chance"]),
+        (2, ["the paired test's p is 1: ", "with 2 test images every gain is within sampling noise"]),
+        (5, ["the paired test's p is 0.062: ", "with 5 test images every gain is within sampling noise"]),
+        (8, ["with 8 test images a gain below 75.0% is within sampling noise"]),
     ],
 )
 def test_a_gain_on_few_images_is_told_with_what_can_be_told_from_so_few(
@@ -336,7 +336,7 @@ def test_a_gain_on_few_images_is_told_with_what_can_be_told_from_so_few(
 
     result, _ = findings.of_family(blobs, ResolvedSpec.model_validate(parent.spec), children_then)
 
-    told = [note for note in result.notes if "paired test" in note or "from chance" in note]
+    told = [note for note in result.notes if "paired test" in note or "sampling noise" in note]
     assert len(told) == len(notes)
     assert all(note.startswith(expected) for note, expected in zip(told, notes, strict=True))
 

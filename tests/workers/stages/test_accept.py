@@ -103,4 +103,4 @@ def test_the_zeros_of_a_pruned_variant_are_told_where_it_was_cut_to_single_weigh
     told = judged(figures, sizes_bytes={"fp32": 1000, "pruned": 1000}, prune={"kind": kind}, objective="size")
 
     (reason,) = told.measured["pruned"]["cpu"]["reasons"]
-    assert ("its zeros show only when the file is compressed" in reason) is is_told
+    assert ("its zeros save space only when the file is compressed" in reason) is is_told

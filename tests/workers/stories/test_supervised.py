@@ -43,7 +43,7 @@ def pictures_with_numbers() -> Files:
 def assert_that_so_few_images_accept_nothing(job: FinishedJob) -> None:
     figures = job.variant("int8")["card"]["measured"]["cpu"]
     assert figures["validation_images"] < 193
-    assert any(reason.startswith("not enough images to tell") for reason in figures["reasons"])
+    assert any(reason.startswith("not enough images to decide") for reason in figures["reasons"])
     assert job.result["defaults"]["cpu"] == "fp32"
 
 

@@ -1,4 +1,4 @@
-"""How good a file is, asked as it will be used: through onnxruntime."""
+"""Accuracy of a file, measured as it will be used: through onnxruntime."""
 
 # N examples, K outputs
 

@@ -43,8 +43,8 @@ def told_in_our_words(what: str) -> Iterator[None]:
             raise
         said = str(error).strip().splitlines()
         raise QuantizationImpossible(
-            f"onnxruntime could not {what}: {said[0][:300] if said else type(error).__name__}; "
-            "leave this variant out of `compression.quantize`, or take another backbone"
+            f"onnxruntime could not {what}: {said[0][:300] if said else type(error).__name__}; leave this variant out "
+            "of `compression.quantize`, or use another backbone"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""fp32 ONNX → 16-bit floats: IEEE half, or bfloat16 (Kalamkar et al. 2019, arXiv:1905.12322).
+"""Conversion of fp32 ONNX to 16-bit floats: IEEE half, or bfloat16 (Kalamkar et al. 2019, arXiv:1905.12322).
 
 Done here, tensor by tensor, not by a library's converter: those know half alone, and a bfloat16 file runs only where
 each of its operators has such a kernel. What has none stays in float32 between two casts. So do the preprocessing

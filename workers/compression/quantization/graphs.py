@@ -1,4 +1,4 @@
-"""What all variants need of an ONNX file: a prepared copy, its layers with weights, and metadata that comes along."""
+"""Preparation of an ONNX file for all variants: a prepared copy, its layers with weights, and its metadata."""
 
 import tempfile
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Where the range of an activation is cut, when its rarest large values may be lost: read from a histogram of sizes.
+"""Limits of an activation's range without its rarest large values, from a histogram of sizes.
 
 A histogram counts the sizes |x| of a tensor's values in `BINS` equal bins from 0 to the largest one. Zeros, of which
 ReLU makes many, are not counted: every range holds them exactly, and a share of all values would be one of them.

@@ -1,4 +1,4 @@
-"""fp32 ONNX → int8 ONNX: static quantisation (Jacob et al. 2017, arXiv:1712.05877) by onnxruntime, as QDQ.
+"""Static quantisation of fp32 ONNX to int8 ONNX (Jacob et al. 2017, arXiv:1712.05877) by onnxruntime, as QDQ.
 
 What is chosen here was measured on a real EfficientNet-Lite0: unsigned activations with signed weights (signed/signed
 is 1.6 times slower on AVX-512 VNNI, unsigned/unsigned 10 times), a weight scale per output channel (one per tensor

@@ -1,4 +1,4 @@
-"""What all pictures share: ink, paper, colours, and how a figure becomes a file that needs nothing from outside.
+"""Canvas of all pictures: ink, paper, colours, and figures as self-contained files.
 
 Text stays text, names of classes are never taken for formulas, and the same figure gives the same bytes. Matplotlib's
 state for the interactive (`pyplot`) is never touched.
@@ -19,7 +19,8 @@ INK = "#1c1c21"
 PAPER = "#fdfdfe"
 FAINT = "#9a9aa2"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""told apart by every kind of eye, on white and on black (Okabe and Ito 2008, Color Universal Design)"""
+"""distinguishable with every kind of colour vision, on white and on black (Okabe and Ito 2008, Color Universal
+Design)"""
 SHADES = "cividis"  # as bright on the printer as on the screen; perceptually even without red or green cones
 LONGEST_LABEL = 24
 MOST_ROWS = 20

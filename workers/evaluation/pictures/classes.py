@@ -22,7 +22,7 @@ from workers.evaluation.pictures.canvas import (
 
 DARK = 0.55  # share of a row from which a cell needs dark figures
 CURVES = {
-    "roc": ("false_positive_rate", "true_positive_rate", "roc_auc", "ROC curves", "area below the ROC curve"),
+    "roc": ("false_positive_rate", "true_positive_rate", "roc_auc", "ROC curves", "area under the ROC curve"),
     "precision_recall": ("recall", "precision", "average_precision", "Precision and recall", "average precision"),
 }
 
@@ -141,7 +141,7 @@ def reliability(
     drawing = Drawing(width=8.0, height=3.8, panels=2)
     drawing.figure.subplots_adjust(wspace=0.25)
     left, right = drawing.panels
-    left.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="--", label="as sure as right")
+    left.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="--", label="confidence = accuracy")
     for bins, name, error, colour, style in (
         (before, "before", errors[0], COLOURS[1], "s--"),
         (after, "after", errors[1], COLOURS[0], "o-"),

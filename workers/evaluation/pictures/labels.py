@@ -1,4 +1,4 @@
-"""Where the names of points go, so that no two of them overlap: the free place that is nearest to the point."""
+"""Placement of points' names without overlap: each at the free place nearest to its point."""
 
 import itertools
 import math

@@ -35,7 +35,7 @@ def curves(
             axes.plot(epochs, values, color=colour, label=label, marker=marker, markersize=3)
         if monitor == f"val_balanced_{quantity}" and monitor in history[-1]:
             values = [_finite(row.get(monitor)) for row in history]
-            axes.plot(epochs, values, color=LABELS["val"], label="validation, classes alike", linestyle="--")
+            axes.plot(epochs, values, color=LABELS["val"], label="validation, balanced over classes", linestyle="--")
             axes.legend()
         if best_epoch is not None and len(history) > 1:
             axes.axvline(best_epoch, color=FAINT, linewidth=1, linestyle=":")

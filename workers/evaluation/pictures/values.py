@@ -37,13 +37,13 @@ def scatter(answers_N: Floats, true_N: Floats, *, split: str) -> Picture | None:
     right.axhline(0, color=INK, linewidth=0.8, linestyle="--")
     right.scatter(true_N[kept], errors_N[kept], s=12, color=COLOURS[1], alpha=alpha, linewidths=0)
     right.set_xlabel("true")
-    right.set_ylabel("answered - true")
-    right.set_title("what is left (residuals)")
+    right.set_ylabel("predicted - true")
+    right.set_title("residuals")
     text = (
-        f"On average the answers are {np.abs(errors_N).mean():.4g} off, {errors_N.mean():+.4g} with their sign; half "
-        f"of them by less than {np.median(np.abs(errors_N)):.4g}."
+        f"The mean absolute error is {np.abs(errors_N).mean():.4g}, the mean error {errors_N.mean():+.4g}, and the "
+        f"median absolute error {np.median(np.abs(errors_N)):.4g}."
     )
-    return drawing.svg(f"{split}-answers", title="Answered against true numbers", text=text)
+    return drawing.svg(f"{split}-answers", title="Predicted against true numbers", text=text)
 
 
 @in_style
@@ -56,7 +56,7 @@ def errors(answers_N: Floats, true_N: Floats, *, split: str) -> Picture | None:
     axes = drawing.panels[0]
     axes.hist(errors_N, bins=min(40, max(5, int(np.sqrt(len(errors_N))))), color=COLOURS[0])
     axes.axvline(0, color=INK, linewidth=0.8, linestyle="--")
-    axes.set_xlabel("answered - true")
+    axes.set_xlabel("predicted - true")
     axes.set_ylabel("images")
     low, high = np.quantile(errors_N, [0.05, 0.95])
     text = f"Nine of ten errors are between {low:.4g} and {high:.4g}."

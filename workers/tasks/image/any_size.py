@@ -1,4 +1,4 @@
-"""fp32's file → a file for elsewhere: it takes whole images of any size, decoded and upright, and needs nothing else.
+"""Any-size file from fp32's file: it takes whole images of any size, decoded and upright, and needs nothing else.
 
 A graph in front of the fixed-size one does what `models_store.tasks.image.codec` does after decoding: `crop` takes the
 centred square of the short side, `stretch` all of it, and one linear resampling with antialiasing brings it to the

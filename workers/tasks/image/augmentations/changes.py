@@ -1,4 +1,4 @@
-"""What a part of a spec does to a batch, in the few forms that `augment` and `mix` know how to put together.
+"""Changes that a part of a spec makes to a batch, in the few kinds that `augment` and `mix` combine.
 
 `build` gives the form; each part's builder stands in the file of its kind.
 """

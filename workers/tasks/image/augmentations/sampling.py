@@ -1,4 +1,4 @@
-"""Reading images where maps say: the one resampling that all geometry of a spec costs."""
+"""Sampling of images by maps: the one resampling for all geometry of a spec."""
 
 # B batch, C channel, H height, W width
 

@@ -1,4 +1,4 @@
-"""What every builder of backbones gives, and the one call that chooses among them."""
+"""Backbone that every builder returns, and the one call that chooses a builder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""timm's nets, made without their classifiers."""
+"""Nets of timm without their classifiers."""
 
 import re
 from pathlib import Path

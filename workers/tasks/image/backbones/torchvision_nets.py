@@ -1,4 +1,4 @@
-"""torchvision's nets, their classifiers taken off."""
+"""Nets of torchvision without their classifiers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
