@@ -27,8 +27,8 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.nn import functional
 
-from models_store.spec.network import Network
 from models_store.tasks.image.backbones.backbone import KINDS, Backbone
+from models_store.tasks.image.backbones.network import Network
 from workers.export import sessions
 from workers.export.graph import export
 from workers.tasks.image import backbones

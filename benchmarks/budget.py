@@ -30,7 +30,8 @@ from models_store.jobs import events, submissions
 from models_store.jobs import store as jobs
 from models_store.jobs.store import Job
 from models_store.settings import Settings
-from models_store.spec.train import TrainSpec, resolve
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.spec import ImageSpec
 from workers.process.claim_loop import work
 from workers.process.persistence import StopFlag
 
@@ -111,7 +112,7 @@ def _cut(image: Image.Image, random: np.random.Generator) -> Image.Image:
 def _submitted(store: Home, archive: Path, *, minutes: float) -> Job:
     opened = store.open(archive)
     asked = {"name": "photographs", "dataset": opened.dataset.id, "training": {"budget_minutes": minutes}}
-    spec, warnings = resolve(TrainSpec.model_validate(asked), opened.facts)
+    spec, warnings = IMAGE.resolve(ImageSpec.model_validate(asked), opened.facts)
     job, _ = submissions.submit(
         store.database, owner="benchmark", spec=spec, settings=store.settings, warnings=warnings
     )

@@ -23,7 +23,8 @@ from rich.table import Table
 from benchmarks.home import Opened, home
 from benchmarks.learning import Judged, Silent, learn
 from benchmarks.verdict import Goal, conclude
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec, of_images
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 PNEUMONIA = SAMPLES / "pneumonia" / "pneumoniamnist.npz"
@@ -93,14 +94,15 @@ def _archives(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
 
 def _judged(opened: Opened, *, seed: int, quick: bool) -> Judged:
     asked = {"name": "defaults", "dataset": opened.dataset.id, "seed": seed}
-    spec, warnings = resolve(
-        TrainSpec.model_validate(asked | ({"training": {"epochs": 1}} if quick else {})), opened.facts
+    spec, warnings = IMAGE.resolve(
+        ImageSpec.model_validate(asked | ({"training": {"epochs": 1}} if quick else {})), opened.facts
     )
+    spec = of_images(spec)
     _tell(opened, spec, warnings)
     return learn(spec, opened.arrays(spec), weights_dir=opened.home.settings.scratch, reporter=Silent)
 
 
-def _tell(opened: Opened, spec: ResolvedSpec, warnings: Sequence[str]) -> None:
+def _tell(opened: Opened, spec: ResolvedImageSpec, warnings: Sequence[str]) -> None:
     changes = ", ".join(part.kind for part in spec.augmentation) or "no augmentation"
     print(
         f"{opened.dataset.name}: {opened.facts.train_count} training images of {opened.facts.median_side} px → "

@@ -19,8 +19,9 @@ import torch
 
 from benchmarks.learning import device, learn
 from benchmarks.verdict import Goal, conclude
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import TrainSpec, resolve
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec
 from workers.training.examples import Examples
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "fashion-mnist"
@@ -62,8 +63,8 @@ def main() -> None:
     if options.quick:
         asked = asked | {"training": asked["training"] | {"epochs": 1}}
     train_count = len(arrays.split("train"))
-    facts = DatasetFacts(train_count, dict.fromkeys(CLASSES, train_count // len(CLASSES)), median_side=28, grey=True)
-    spec, _ = resolve(TrainSpec.model_validate(asked), facts)
+    facts = ImageFacts(train_count, dict.fromkeys(CLASSES, train_count // len(CLASSES)), median_side=28, grey=True)
+    spec, _ = IMAGE.resolve(ImageSpec.model_validate(asked), facts)
     judged = learn(spec, arrays, weights_dir=Path())
     print(f"{judged.precision} on {device().type}, {torch.get_num_threads()} threads, best epoch {judged.best_epoch}")
     figures = {

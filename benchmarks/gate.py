@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.verdict import Goal, conclude
-from models_store.models.sample_size import Z, fewest_images
+from models_store.spec.sample_size import Z, fewest_images
 from models_store.targets import LABELS as OF_LABELS
 from models_store.targets import NUMBER, ONE_CLASS
 from workers.compression import gate

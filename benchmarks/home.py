@@ -7,10 +7,11 @@ from pathlib import Path
 
 from models_store.datasets import store as datasets
 from models_store.settings import Settings
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import ResolvedSpec
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ResolvedImageSpec
 from workers.tasks.image.examples import prepare
 from workers.training.examples import Examples
 
@@ -20,10 +21,10 @@ class Opened:
     """An archive taken in: its facts, and its images at any size."""
 
     dataset: datasets.Dataset
-    facts: DatasetFacts
+    facts: ImageFacts
     home: "Home"
 
-    def arrays(self, spec: ResolvedSpec) -> Examples:
+    def arrays(self, spec: ResolvedImageSpec) -> Examples:
         """Return the images as the spec sees them."""
         return prepare(
             datasets.read_manifest(self.home.blobs.local(self.dataset.manifest_blob)),
@@ -57,7 +58,7 @@ class Home:
             blobs=self.blobs,
             settings=self.settings,
         )
-        return Opened(dataset, datasets.facts(dataset), self)
+        return Opened(dataset, IMAGE.facts(dataset.card), self)
 
 
 @contextmanager

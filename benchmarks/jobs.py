@@ -14,8 +14,10 @@ from rich.table import Table
 from benchmarks.home import Opened
 from models_store.jobs import reports
 from models_store.jobs.job import digest_of
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
+from models_store.spec.train import ResolvedSpec
 from models_store.storage.blobs import Blobs
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.spec import ImageSpec
 from workers.process.assignment import AssignedDataset, Assignment, TrainedNet
 from workers.process.trainer_process import TrainerProcess
 
@@ -95,7 +97,7 @@ def spec_of(opened: Opened, document: Document) -> ResolvedSpec:
         pydantic.ValidationError: if the document is no spec, or doesn't fit the dataset.
     """
     asked = {"name": "benchmark", "dataset": opened.dataset.id, **document}
-    return resolve(TrainSpec.model_validate(asked), opened.facts)[0]
+    return IMAGE.resolve(ImageSpec.model_validate(asked), opened.facts)[0]
 
 
 def run(opened: Opened, spec: ResolvedSpec, *, promoted: TrainedNet | None = None) -> Made:

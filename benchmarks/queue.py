@@ -23,11 +23,12 @@ from benchmarks.verdict import Goal, conclude
 from models_store.jobs import claims, housekeeping, leases, schedule
 from models_store.jobs.job import digest_of
 from models_store.settings import Settings
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import TrainSpec, resolve
 from models_store.storage import tables
 from models_store.storage.database import Database
 from models_store.storage.ids import new_id
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec
 from service.app import create_app
 
 JOBS, QUICK_JOBS = 100_000, 10_000
@@ -88,8 +89,10 @@ def _fill(settings: Settings, *, jobs_count: int) -> None:
     database = Database(settings.database_url)
     database.migrate()
     dataset = "ds_0000000000"
-    facts = DatasetFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)
-    spec = resolve(TrainSpec.model_validate({"name": "leaves", "dataset": dataset}), facts)[0].model_dump(mode="json")
+    facts = ImageFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)
+    spec = IMAGE.resolve(ImageSpec.model_validate({"name": "leaves", "dataset": dataset}), facts)[0].model_dump(
+        mode="json"
+    )
     shared = {
         "owner": OWNER, "kind": "train", "name": "leaves", "dataset_id": dataset, "spec": spec, "warnings": [],
         "spec_sha256": digest_of(spec), "max_crashes": 3, "checkpoints": [],

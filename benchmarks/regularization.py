@@ -24,8 +24,9 @@ from rich.table import Table
 from benchmarks.fashion_mnist import CLASSES, SAMPLES, read
 from benchmarks.learning import Silent, learn
 from benchmarks.verdict import Goal, conclude
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import TrainSpec, resolve
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec
 from workers.training.examples import Examples
 
 IMAGES_PER_CLASS = 50
@@ -133,13 +134,11 @@ def few_of(whole: Examples, *, seed: int) -> Examples:
 
 def run(asked: Document, arrays: Examples, *, seed: int, epochs: int | None) -> Rights:
     """Return which test images are answered right after a run with one more thing than `BASE` has."""
-    facts = DatasetFacts(
-        len(arrays.split("train")), dict.fromkeys(CLASSES, IMAGES_PER_CLASS), median_side=28, grey=True
-    )
+    facts = ImageFacts(len(arrays.split("train")), dict.fromkeys(CLASSES, IMAGES_PER_CLASS), median_side=28, grey=True)
     document = BASE | asked | {"seed": seed}
     if epochs is not None:
         document["training"] = document["training"] | {"epochs": epochs, "early_stopping": None}
-    spec, _ = resolve(TrainSpec.model_validate(document), facts)
+    spec, _ = IMAGE.resolve(ImageSpec.model_validate(document), facts)
     return learn(spec, arrays, weights_dir=Path(), reporter=Silent).right_N
 
 

@@ -32,6 +32,7 @@ from models_store.jobs import children, events
 from models_store.jobs.job import TERMINAL
 from models_store.settings import Settings
 from models_store.storage.database import Database
+from models_store.tasks.image.spec import of_images
 from service.cli.stack import Stack
 from workers.process.trainer_process import WAITING
 
@@ -179,7 +180,7 @@ def _compute(folder: Path, archive: Path, *, trials: int) -> tuple[float, float,
         def train(epochs: int) -> float:
             live = Live(httpx.Client(), store.database, opened.dataset.id, os.getpid())
             spec = spec_of(opened, live.spec(epochs=epochs))
-            return learn(spec, opened.arrays(spec), weights_dir=weights, reporter=Silent).train_s
+            return learn(spec, opened.arrays(of_images(spec)), weights_dir=weights, reporter=Silent).train_s
 
         train(1)
         epochs = max(1, round(TRIAL_S / (train(4) / 4)))

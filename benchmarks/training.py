@@ -35,9 +35,11 @@ from torchvision.datasets import ImageFolder
 from benchmarks.bystander import Bystander, MemoryCheckpoints
 from benchmarks.verdict import Goal, conclude, interleaved, median_ratio
 from models_store.datasets.store import ManifestEntry
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
+from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
 from models_store.tasks.image.input import Input
+from models_store.tasks.image.spec import ImageSpec
 from workers.process.progress import Drained
 from workers.tasks.image import examples
 from workers.tasks.image import net as task
@@ -263,8 +265,8 @@ def a_spec(setup: Setup, *, augmentation: list[dict[str, str]], precision_name: 
         "augmentation": augmentation,
         "training": {"epochs": 1000, "batch_size": setup.batch, "precision": precision_name},
     }
-    facts = DatasetFacts(10_000, dict.fromkeys(CLASSES, 1000))
-    return resolve(TrainSpec.model_validate(document), facts)[0]
+    facts = ImageFacts(10_000, dict.fromkeys(CLASSES, 1000))
+    return IMAGE.resolve(ImageSpec.model_validate(document), facts)[0]
 
 
 def write_photographs(folder: Path, *, count: int) -> Path:

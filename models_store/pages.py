@@ -1,15 +1,14 @@
-"""The pages that are written from the code: docs/spec.md, docs/settings.md. Run `python -m models_store.pages`."""
+"""Pages that are written from the code: docs/spec.md, docs/settings.md. Run `python -m models_store.pages`."""
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from models_store.settings import Settings
-from models_store.spec.train import TrainSpec
+from models_store.tasks.rooms import TASKS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -44,19 +43,16 @@ Schema = dict[str, Any]
 
 def spec_page() -> str:
     """Return docs/spec.md."""
-    schema = _train_schema()
-    sections = [HEADING, *_parts_table(schema), *_section("The whole", schema, schema)]
-    told: set[str] = set()
-    for family, field in schema["properties"].items():
-        for name in [each for each in _parts(field) if each not in told]:
-            told.add(name)
-            sections += _section(f"{family}: {_title(schema['$defs'][name], name)}", schema["$defs"][name], schema)
+    sections = [HEADING]
+    for task in TASKS:
+        schema = task.Spec.model_json_schema()
+        sections += [*_parts_table(schema), *_section("The whole", schema, schema)]
+        told: set[str] = set()
+        for family, field in schema["properties"].items():
+            for name in [each for each in _parts(field, schema) if each not in told]:
+                told.add(name)
+                sections += _section(f"{family}: {_title(schema['$defs'][name], name)}", schema["$defs"][name], schema)
     return "\n".join(sections)
-
-
-@cache
-def _train_schema() -> Schema:
-    return TrainSpec.model_json_schema()
 
 
 def settings_page() -> str:
@@ -68,26 +64,26 @@ def settings_page() -> str:
     return SETTINGS_HEADING + "\n".join(rows) + "\n"
 
 
-def _parts(field: Schema) -> Iterator[str]:
+def _parts(field: Schema, root: Schema) -> Iterator[str]:
     """Yield the names of the definitions that a field leads to, and those that they lead to in turn."""
     found: dict[str, None] = {}
-    _collect(field, found)
+    _collect(field, found, root)
     yield from found
 
 
-def _collect(node: Any, found: dict[str, None]) -> None:  # noqa: ANN401  any JSON
+def _collect(node: Any, found: dict[str, None], root: Schema) -> None:  # noqa: ANN401  any JSON
     if isinstance(node, dict):
         reference = node.get("$ref", "").rpartition("/")[2]
         if reference and reference not in found:
             found[reference] = None
-            definition = _train_schema()["$defs"][reference]
-            _collect(definition.get("properties", {}), found)
+            definition = root["$defs"][reference]
+            _collect(definition.get("properties", {}), found, root)
         for key, value in node.items():
             if key not in {"discriminator", "default"}:
-                _collect(value, found)
+                _collect(value, found, root)
     elif isinstance(node, list):
         for value in node:
-            _collect(value, found)
+            _collect(value, found, root)
 
 
 def _parts_table(schema: Schema) -> list[str]:

@@ -18,9 +18,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from models_store.spec.compression import Compression
-from models_store.spec.train import ResolvedSpec, TrainSpec
 from models_store.tasks import rooms
+from models_store.tasks.rooms import TASKS
 from service import openapi_examples
+from service.answers.answer import ComponentOf
 from service.answers.events import JobEvent, LogStreamEvent
 from service.answers.models import AliasTarget
 from service.answers.predictions import PredictRequest
@@ -53,8 +54,8 @@ def _version() -> str:
 
 VERSION = _version()
 SHAPES: tuple[type[BaseModel], ...] = (
-    TrainSpec,
-    ResolvedSpec,
+    *(task.Spec for task in TASKS),
+    *(task.ResolvedSpec for task in TASKS),
     Compression,
     *rooms.previews(),
     PredictRequest,
@@ -101,9 +102,11 @@ def build(app: FastAPI) -> dict[str, Any]:
     for name, schema in bodies["$defs"].items():
         assert _keys(schemas.get(name, schema)) == _keys(schema), f"two shapes are named {name}"
         schemas[name] = schema  # not FastAPI's, which drops every `default: null`
-    schemas |= FORMS
+    schemas |= FORMS | _specs()
+    _refer(schemas)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    _drop_unused(document)
     _rename_object_defaults(schemas)
     _close_over_properties(schemas)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
@@ -125,6 +128,54 @@ def _rename_object_defaults(node: Any) -> None:  # noqa: ANN401  any JSON
         _rename_object_defaults(child)
     if isinstance(node, dict) and isinstance(node.get("default"), dict) and "description" in node:
         node["x-default"] = node.pop("default")
+
+
+def _specs() -> dict[str, Any]:
+    """Return the specs of all tasks as unions; a spec may leave its task out, so that several members may fit it."""
+    unions: dict[str, Any] = {}
+    for name, members in (
+        ("TrainSpec", {task.Spec: task.targets for task in TASKS}),
+        ("ResolvedSpec", {task.ResolvedSpec: task.targets for task in TASKS}),
+    ):
+        at = {member: f"#/components/schemas/{member.__name__}" for member in members}
+        mapping = {task: at[member] for member, tasks in members.items() for task in tasks}
+        unions[name] = {
+            "title": name,
+            "description": next(iter(members)).__doc__,
+            "anyOf" if name == "TrainSpec" else "oneOf": [{"$ref": reference} for reference in at.values()],
+            "discriminator": {"propertyName": "task", "mapping": mapping},
+        }
+    return unions
+
+
+def _refer(node: Any) -> None:  # noqa: ANN401  any JSON
+    """Turn the names of components into references to them."""
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _refer(child)
+    if isinstance(node, dict) and ComponentOf.KEY in node:
+        node["$ref"] = f"#/components/schemas/{node.pop(ComponentOf.KEY)}"
+
+
+def _drop_unused(document: dict[str, Any]) -> None:
+    """Leave out schemas that nothing refers to: those of specs of no task."""
+    schemas = document["components"]["schemas"]
+    wanted, seen = [document["paths"]], set[str]()
+    while wanted:
+        for reference in _references(wanted.pop()) - seen:
+            seen.add(reference)
+            wanted.append(schemas[reference])
+    for name in schemas.keys() - seen:
+        del schemas[name]
+
+
+def _references(node: Any) -> set[str]:  # noqa: ANN401  any JSON
+    """Return the names of the schemas that a part of the document refers to."""
+    if isinstance(node, list):
+        return set[str]().union(*map(_references, node))
+    if not isinstance(node, dict):
+        return set()
+    own = {str(node["$ref"]).rpartition("/")[2]} if isinstance(node.get("$ref"), str) else set[str]()
+    return own.union(*map(_references, node.values()))
 
 
 def _keys(schema: dict[str, Any]) -> list[str]:

@@ -9,12 +9,14 @@ from typing import Any
 
 import orjson
 
+from models_store.tasks.rooms import TASKS
+
 FILE = Path(__file__).parent / "static" / "examples.json"
 
 
 def attach(document: dict[str, Any]) -> None:
     """Give every body of a request, and of an answer that is no problem, an example where it has none of its own."""
-    known = orjson.loads(FILE.read_bytes())
+    known = _with_samples(orjson.loads(FILE.read_bytes()))
     used: dict[str, Any] = {}
     for operation, media_type, media in _bodies(document):
         if "example" in media or "examples" in media:
@@ -28,6 +30,17 @@ def attach(document: dict[str, Any]) -> None:
             of_its_own = known["inline"].get(f"{operation['operationId']} {media_type}")
             media["example"] = of_its_own if of_its_own is not None else f"(bytes of {media_type})"
     document["components"]["examples"] = dict(sorted(used.items()))
+
+
+def _with_samples(node: Any) -> Any:  # noqa: ANN401  any JSON
+    """Return examples with what a task's room says of itself, where they name it: `{"$sample": "spec"}`."""
+    if isinstance(node, list):
+        return [_with_samples(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if "$sample" in node:
+        return TASKS[0].samples[node["$sample"]]
+    return {name: _with_samples(each) for name, each in node.items()}
 
 
 def _bodies(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, dict[str, Any]]]:

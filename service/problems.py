@@ -212,7 +212,7 @@ def _message(fault: dict[str, Any]) -> str:
         return not_matching(context["pattern"], given)
     if not isinstance(given, str):
         return str(fault["msg"])
-    meant = alike(given, _listed(fault), words=synonyms.VALUES)
+    meant = alike(given, _listed(fault), words=synonyms.GENERAL.values)
     return f"{fault['msg']}, not {given[:LONGEST_NAME]!r}" + (f"; did you mean {meant!r}?" if meant else "")
 
 

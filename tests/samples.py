@@ -10,13 +10,14 @@ from safetensors.numpy import save
 from sqlalchemy import insert
 
 from models_store.settings import Settings
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from models_store.storage import tables
 from models_store.storage.database import Database
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
 
 DATASET_ID = "ds_0000000000"
-LEAVES = DatasetFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)
+LEAVES = ImageFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)
 
 
 WEIGHTS = save({"w": np.ones((2, 3), np.float32)})
@@ -53,7 +54,7 @@ PLAIN: dict[str, Any] = {
 """a tiny net on a small input, with nothing from the recipes that matters"""
 
 
-def a_train_spec(*, facts: DatasetFacts = LEAVES, **changes: Any) -> ResolvedSpec:
+def a_train_spec(*, facts: ImageFacts = LEAVES, **changes: Any) -> ResolvedImageSpec:
     """Return the resolved form of a plain spec."""
     document = {
         "name": "leaves",
@@ -62,7 +63,7 @@ def a_train_spec(*, facts: DatasetFacts = LEAVES, **changes: Any) -> ResolvedSpe
         "training": {"epochs": 2, "batch_size": 16, "precision": "fp32"},
         "compression": None,
     }
-    return resolve(TrainSpec.model_validate(document | changes), facts)[0]
+    return IMAGE.resolve(ImageSpec.model_validate(document | changes), facts)[0]
 
 
 def insert_dataset(database: Database, *, owner: str) -> None:

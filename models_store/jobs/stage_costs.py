@@ -18,6 +18,7 @@ from models_store.jobs.kinds import STAGES
 from models_store.spec.stage_work import Features, work_of
 from models_store.storage import tables
 from models_store.storage.database import Database, now
+from models_store.tasks.rooms import contract_of
 
 MOST_ROWS = 400
 """newest measurements of a stage that an estimate looks at"""
@@ -71,8 +72,9 @@ class StageEstimate:
 def features_of(spec: Mapping[str, Any], card: Mapping[str, Any], *, device: str = "cpu") -> Features:
     """Return what the stages of a resolved spec (a document) depend on, with a dataset of such a card."""
     splits = card.get("splits") or {split: sum(counts.values()) for split, counts in card["counts"].items()}
+    net = contract_of(spec["task"]).Spec.recipe.costs(dict(spec))
     return Features.of(
-        spec, train=splits.get("train", 0), val=splits.get("val", 0), images=sum(splits.values()), device=device
+        spec, net, train=splits.get("train", 0), val=splits.get("val", 0), images=sum(splits.values()), device=device
     )
 
 

@@ -17,10 +17,10 @@ from models_store.models import uses, weights
 from models_store.settings import Settings
 from models_store.spec.space import planned
 from models_store.spec.train import ResolvedSpec
-from models_store.spec.upgrade import read_resolved
 from models_store.storage import tables
 from models_store.storage.database import Database, now
 from models_store.storage.ids import new_id
+from models_store.tasks.rooms import read_resolved
 
 
 @dataclass(frozen=True)

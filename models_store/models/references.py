@@ -17,10 +17,12 @@ from models_store.jobs import store as jobs
 from models_store.models import registry, uses
 from models_store.models import weights as weights_store
 from models_store.spec.facts import DatasetFacts
+from models_store.spec.network import Network, is_of_ours, weights_of
+from models_store.spec.recipe import Misfit
 from models_store.spec.space import applied, values_of
 from models_store.spec.train import ResolvedSpec
-from models_store.spec.upgrade import read_resolved
 from models_store.storage.database import Database
+from models_store.tasks.rooms import read_resolved
 
 WEIGHTS, TEACHER = "/backbone/weights", "/distillation/teacher"
 BUILT_ON = {"backbone", "distillation"}
@@ -59,13 +61,14 @@ def pin(spec: ResolvedSpec, database: Database, *, owner: str, classes: list[str
         SourceUnfit: if a model's backbone is another one than the spec's, or the teacher has learned something else.
     """
     changes: dict[str, Any] = {}
-    weights = spec.backbone.weights
+    network = spec.network
+    weights = None if network is None else network.weights
     if weights is not None and weights.startswith(weights_store.PREFIX):
         _uploaded(database, weights, owner=owner)
-    elif weights not in {None, "imagenet"}:
-        source = _source(database, str(weights), owner=owner, pointer=WEIGHTS)
-        _check_backbone(spec, source)
-        changes["backbone"] = spec.backbone.model_copy(update={"weights": source.reference})
+    elif network is not None and weights is not None and is_of_ours(weights):
+        source = _source(database, weights, owner=owner, pointer=WEIGHTS)
+        _check_network(network, spec, source)
+        changes["backbone"] = network.model_copy(update={"weights": source.reference})
     if spec.distillation is not None:
         source = _source(database, spec.distillation.teacher, owner=owner, pointer=TEACHER)
         _check_teacher(spec, source, classes=classes)
@@ -81,14 +84,13 @@ def refuse_unfit_choices(
     Raises:
         SourceNotFound, SourceUnfit: as `pin` does, pointing below /search/space.
     """
-    document = spec.model_dump(mode="json")
     for path, distribution in (spec.search.space if spec.search is not None else {}).items():
         if path.partition(".")[0] not in BUILT_ON:
             continue
         name, values = values_of(distribution)
         for position, value in enumerate(values):
             try:
-                pin(read_resolved(applied(document, {path: value}, facts)), database, owner=owner, classes=classes)
+                pin(read_resolved(applied(spec, {path: value}, facts)), database, owner=owner, classes=classes)
             except (SourceNotFound, SourceUnfit) as error:
                 pointer = f"/search/space/{path}/{name}/{position}"
                 message = f"{path} can't be {value!r}: {error.detail}"
@@ -101,11 +103,11 @@ def initial_weights(database: Database, spec: dict[str, Any], *, owner: str) -> 
     Raises:
         SourceNotFound: if it is gone.
     """
-    weights = spec["backbone"]["weights"]
-    if weights in {None, "imagenet"}:
-        return None
-    if weights.startswith(weights_store.PREFIX):
+    weights = weights_of(spec)
+    if weights is not None and weights.startswith(weights_store.PREFIX):
         return _uploaded(database, weights, owner=owner)
+    if weights is None or not is_of_ours(weights):
+        return None
     return _source(database, weights, owner=owner, pointer=WEIGHTS).weights_blob
 
 
@@ -152,37 +154,38 @@ def _source(database: Database, reference: str, *, owner: str, pointer: str) -> 
     return Source(f"{version.model}:{version.number}", version.weights_blob, spec, version.card["labels"])
 
 
-def _check_backbone(spec: ResolvedSpec, source: Source) -> None:
-    """Refuse a backbone of another structure; the input's channels and mostly its size may differ, and the head."""
-    trained_by = read_resolved(source.spec)
-    own, given = (each.backbone.model_dump(mode="json", exclude={"weights", "freeze"}) for each in (spec, trained_by))
-    if own["kind"] != given["kind"]:
-        detail = f"{source.reference} has the backbone {given['kind']}, and this spec has {own['kind']}"
+def _check_network(network: Network, spec: ResolvedSpec, source: Source) -> None:
+    """Refuse a network of another structure; the head may differ, and of the input what the task allows."""
+    trained_by = read_resolved(source.spec).model_dump(mode="json")
+    own, given = (
+        {name: value for name, value in backbone.items() if name not in {"weights", "freeze"}}
+        for backbone in (network.model_dump(mode="json"), trained_by.get("backbone") or {})
+    )
+    if own["kind"] != given.get("kind"):
+        detail = f"{source.reference} has the backbone {given.get('kind')}, and this spec has {own['kind']}"
         raise _unfit(WEIGHTS, detail, allowed=None)
     differing = [name for name in own if own[name] != given.get(name)]
     if differing:
         detail = f"{source.reference} has a different {own['kind']}: {', '.join(differing)} must be the same"
         raise _unfit(f"/backbone/{differing[0]}", detail, allowed=[given.get(differing[0])])
-    part, size, given_size = spec.backbone, spec.input.size, trained_by.input.size
-    if part.kind != "small_cnn" or part.dense_size is None or size is None or given_size is None:
-        return
-    if part.dense_side(size) != part.dense_side(given_size):
-        detail = f"{source.reference} has a dense layer for {given_size} pixels, which does not fit {size}"
-        raise _unfit("/input/size", detail, allowed=[given_size])
+    _refuse_misfit(spec.recipe.misfit(spec, trained_by, reference=source.reference))
 
 
 def _check_teacher(spec: ResolvedSpec, source: Source, *, classes: list[str]) -> None:
-    trained_by = read_resolved(source.spec)
-    task, channels = trained_by.task, trained_by.input.channels
+    trained_by = read_resolved(source.spec).model_dump(mode="json")
+    task = trained_by["task"]
     if task != spec.task:
         raise _unfit(TEACHER, f"{source.reference} has learned `task: {task}`, and this spec is for {spec.task}")
     if source.classes != classes:
         unknown = sorted(set(source.classes) ^ set(classes))[:5]
         detail = f"{source.reference} was trained on other classes than the dataset's: {', '.join(unknown) or 'order'}"
         raise _unfit(TEACHER, detail)
-    if channels != spec.input.channels:
-        detail = f"{source.reference} takes {channels} channels; a student must take the same channels as its teacher"
-        raise _unfit("/input/channels", detail, allowed=[channels])
+    _refuse_misfit(spec.recipe.teacher_misfit(spec, trained_by, reference=source.reference))
+
+
+def _refuse_misfit(found: Misfit | None) -> None:
+    if found is not None:
+        raise _unfit(found.pointer, found.detail, found.allowed)
 
 
 def _not_found(pointer: str, detail: str) -> SourceNotFound:

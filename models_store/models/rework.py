@@ -19,8 +19,8 @@ from models_store.models.registry import Version
 from models_store.spec.compression import Compression
 from models_store.spec.rules import doubts
 from models_store.spec.train import ResolvedSpec
-from models_store.spec.upgrade import read_resolved
 from models_store.storage.database import Database
+from models_store.tasks.rooms import read_resolved
 
 
 class WeightsNotKept(Conflict):
@@ -120,6 +120,8 @@ def compressed(taken: TakenUp, compression: Compression) -> tuple[ResolvedSpec, 
         raise NothingToMake(message, errors=[FieldError("/quantize", NothingToMake.code, message)])
     facts = datasets.facts(taken.dataset)
     document: dict[str, Any] = taken.spec.model_dump(mode="json")
-    spec = ResolvedSpec.model_validate(document | {"compression": compression.model_dump(mode="json")}, context=facts)
+    spec = type(taken.spec).model_validate(
+        document | {"compression": compression.model_dump(mode="json")}, context=facts
+    )
     of_training = doubts(taken.spec.model_copy(update={"compression": None}), facts)
     return spec, [*taken.warnings, *(doubt for doubt in doubts(spec, facts) if doubt not in of_training)]

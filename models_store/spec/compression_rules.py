@@ -1,11 +1,12 @@
-"""Rules for the compression of a spec, and warnings about values that are probably not meant."""
+"""Rules of compression: what the network can't lose, and what is unlikely to be meant."""
 
 from typing import TYPE_CHECKING
 
-from models_store.models.sample_size import fewest_images, unseen_loss
 from models_store.spec.contradiction import contradiction
 from models_store.spec.pruning import NM, Recovery, StructuredPruning, UnstructuredL1
-from models_store.spec.quantization import Bf16, DynamicInt8, Fp16, QatInt8, StaticInt8
+from models_store.spec.quantization import Bf16, Fp16, QatInt8, StaticInt8
+from models_store.spec.recipe import Doubts
+from models_store.spec.sample_size import fewest_images, unseen_loss
 
 if TYPE_CHECKING:
     from models_store.spec.compression import Compression
@@ -16,22 +17,19 @@ MUCH = 0.5
 """loss of accuracy at which the gate is probably not meant"""
 ALIGNED = 8
 """floats that a vector register of AVX2 holds"""
-TRANSFORMERS = ("vit_", "deit_", "swin_")
-
-Doubts = list[tuple[bool, str]]
 
 
-def refuse_what_the_backbone_can_not_lose(spec: "TrainSpec") -> None:
-    """Check pruning against the backbone.
+def refuse_what_the_network_can_not_lose(spec: "TrainSpec") -> None:
+    """Check pruning against the network.
 
     Raises:
         PydanticCustomError: of type `contradiction`, with a pointer and what is allowed.
     """
-    backbone = spec.backbone
-    if backbone is None or spec.compression is None:
+    network = spec.network
+    if network is None or spec.compression is None:
         return
     cut = spec.compression.prune
-    is_frozen = backbone.freeze == "backbone" or (backbone.freeze is None and backbone.weights is not None)
+    is_frozen = network.freeze == "backbone" or (network.freeze is None and network.weights is not None)
     if is_frozen and cut and spec.compression.recover is None:
         raise contradiction(
             "compression/recover",
@@ -39,7 +37,7 @@ def refuse_what_the_backbone_can_not_lose(spec: "TrainSpec") -> None:
             None,
         )
     ranks_by_norms = isinstance(cut, StructuredPruning) and cut.importance == "bn_scale"
-    if ranks_by_norms and not getattr(backbone, "batch_norm", True):
+    if ranks_by_norms and not network.has_batch_norm:
         raise contradiction(
             "compression/prune/importance",
             "bn_scale ranks channels by the scales of their batch norm, and this backbone has `batch_norm: false`",
@@ -54,8 +52,8 @@ def doubts_of_compression(spec: "ResolvedSpec", facts: "DatasetFacts") -> Doubts
         return []
     return [
         *_of_pruning(compression),
-        *_of_quantization(compression, facts, backbone=spec.backbone.kind),
-        *_of_judging(compression, facts),
+        *_of_quantization(compression, facts, example=spec.recipe.example),
+        *_of_judging(compression, facts, example=spec.recipe.example),
     ]
 
 
@@ -91,7 +89,7 @@ def _of_pruning(compression: "Compression") -> Doubts:
     ]
 
 
-def _of_quantization(compression: "Compression", facts: "DatasetFacts", *, backbone: str) -> Doubts:
+def _of_quantization(compression: "Compression", facts: "DatasetFacts", *, example: str) -> Doubts:
     parts = compression.quantize
     halves = [part.kind for part in parts if isinstance(part, Fp16 | Bf16)]
     calibrated = [part for part in parts if isinstance(part, StaticInt8)]
@@ -101,7 +99,6 @@ def _of_quantization(compression: "Compression", facts: "DatasetFacts", *, backb
         if part.calibration != "percentile" and part.percentile != StaticInt8().percentile
     ]
     counts = [part.calibration_images for part in parts if isinstance(part, StaticInt8 | QatInt8)]
-    convolves = not any(name in backbone for name in TRANSFORMERS)
     return [
         (
             bool(unread),
@@ -109,11 +106,7 @@ def _of_quantization(compression: "Compression", facts: "DatasetFacts", *, backb
         ),
         (
             any(facts.train_count < count != StaticInt8().calibration_images for count in counts),  # not the default
-            f"calibration_images is reduced to the {facts.train_count} available training images",
-        ),
-        (
-            convolves and any(isinstance(part, DynamicInt8) and part.layers == "all" for part in parts),
-            f"dynamic_int8 with `layers: all`: the convolutions of {backbone} become many times slower",
+            f"calibration_images is reduced to the {facts.train_count} available training {example}s",
         ),
         (
             bool(halves),
@@ -122,13 +115,13 @@ def _of_quantization(compression: "Compression", facts: "DatasetFacts", *, backb
     ]
 
 
-def _of_judging(compression: "Compression", facts: "DatasetFacts") -> Doubts:
+def _of_judging(compression: "Compression", facts: "DatasetFacts", *, example: str) -> Doubts:
     count, most = facts.validation_count, compression.max_accuracy_drop
     is_judged = compression.prune is not None or bool(compression.quantize)
     doubts = [
         (
             is_judged and most == 0,
-            "max_accuracy_drop 0: no number of images can prove that nothing is lost; a variant passes only if it is significantly better",
+            f"max_accuracy_drop 0: no number of {example}s can prove that nothing is lost; a variant passes only if it is significantly better",
         ),
         (
             is_judged and most >= MUCH,
@@ -138,9 +131,9 @@ def _of_judging(compression: "Compression", facts: "DatasetFacts") -> Doubts:
     if count and most > 0:
         needed = fewest_images(most)
         few = (
-            f"the gate judges on only {count} validation images: not enough images to decide whether a smaller "
+            f"the gate judges on only {count} validation {example}s: not enough {example}s to decide whether a smaller "
             f"variant loses more than {most:g}, so fp32 stays the default. Even if every answer is the same, a loss "
-            f"of {unseen_loss(count):.2g} is still possible; at least {needed:,} validation images are needed"
+            f"of {unseen_loss(count):.2g} is still possible; at least {needed:,} validation {example}s are needed"
         )
         doubts.append((is_judged and count < needed, few))
     return doubts

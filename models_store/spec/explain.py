@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core.core_schema import ErrorType
 
 from models_store.spec import synonyms
+from models_store.spec.part import words_of
 from models_store.spec.schema_walk import (
     Place,
     Schema,
@@ -74,18 +75,18 @@ def _explain_one(
     elif code in {"model_attributes_type", "model_type", "dict_type"}:
         kinds = kinds_of(node)
         named = given_at(given, steps)
-        meant = kind_alike(named, kinds) if isinstance(named, str) else None
+        meant = kind_alike(named, kinds, model) if isinstance(named, str) else None
         example = {"kind": meant or kinds[0]} if kinds else _example_of_an_object(node, root, given=named)
         allowed = kinds or sorted(node.get("properties", {}))
         message = f"give an object, such as {json.dumps(example, ensure_ascii=False)}"
     elif code == "list_type":
-        message = _advice_to_give_a_list(given_at(given, steps), node)
+        message = _advice_to_give_a_list(given_at(given, steps), node, model)
     elif code == "string_pattern_mismatch":
-        message = not_matching(context["pattern"], _named_at(given, steps))
+        message = not_matching(context["pattern"], _named_at(given, steps), words_of(model).patterns)
     pointer = "".join(f"/{_escape(str(step))}" for step in steps if step != KEY_ITSELF)
     document = {"pointer": pointer, "code": code, "message": message}
     if fault["type"] in OF_PYDANTIC - ABOUT_WHOLE_VALUES and message == fault["msg"]:
-        document["given"] = f", not {_shown(given_at(given, steps))}{_value_meant(given_at(given, steps), node)}"
+        document["given"] = f", not {_shown(given_at(given, steps))}{_value_meant(given_at(given, steps), node, model)}"
     return document if allowed in (None, {}, []) else document | {"allowed": allowed}
 
 
@@ -103,12 +104,12 @@ def _about_the_kind(
     family = next((str(step) for step in reversed(place.steps) if isinstance(step, str)), "")
     if tag is None or (isinstance(given, dict) and given.get("kind", tag) is None):
         missing = "missing" if tag is None else "null"
-        return f"`kind` is {missing}{_kind_meant(given, place.node, root)}; it is one of {_listed(kinds)}"
+        return f"`kind` is {missing}{_kind_meant(given, place.node, root, model)}; it is one of {_listed(kinds)}"
     shown = f"{_name_shown(str(tag))} is not a kind of {family or 'this part'}"
-    if note := synonyms.KIND_NOTES.get(plain(str(tag))):
+    if note := words_of(model).kind_notes.get(plain(str(tag))):
         return f"{shown}; {note}; its kinds are {_listed(kinds)}"
     home = home_of(str(tag), kinds, model)
-    similar = None if home else kind_alike(str(tag), kinds)
+    similar = None if home else kind_alike(str(tag), kinds, model)
     if similar:
         others = [kind for kind in ranked(str(tag), kinds) if kind != similar]
         return f"{shown}; did you mean {similar!r}? The others are {_listed(others)}"
@@ -124,12 +125,12 @@ def _listed(kinds: list[str]) -> str:
     )
 
 
-def _kind_meant(given: Any, node: Schema, root: Schema) -> str:  # noqa: ANN401  any JSON
+def _kind_meant(given: Any, node: Schema, root: Schema, model: type[BaseModel]) -> str:  # noqa: ANN401  any JSON
     """Return the kinds that an object without `kind` could be: another key names one, or its fields belong to few kinds."""
     if not isinstance(given, dict):
         return ""
     for key, value in given.items():
-        meant = kind_alike(value, kinds_of(node)) if isinstance(value, str) else None
+        meant = kind_alike(value, kinds_of(node), model) if isinstance(value, str) else None
         if meant and key in synonyms.CALLED_KIND:
             return f": write {json.dumps({'kind': meant})} in place of {_name_shown(key)}"
     fields = set(given) - {"kind"}
@@ -137,10 +138,10 @@ def _kind_meant(given: Any, node: Schema, root: Schema) -> str:  # noqa: ANN401 
     return f"; {' and '.join(fitting)} have {', '.join(map(repr, sorted(fields)))}" if fitting else ""
 
 
-def _value_meant(given: Any, node: Schema) -> str:  # noqa: ANN401  any JSON
+def _value_meant(given: Any, node: Schema, model: type[BaseModel]) -> str:  # noqa: ANN401  any JSON
     """Return the listed value that a text probably means."""
     listed = [each for each in choices(node) if isinstance(each, str)]
-    meant = alike(given, listed, words=synonyms.VALUES) if isinstance(given, str) and given and listed else None
+    meant = alike(given, listed, words=words_of(model).values) if isinstance(given, str) and given and listed else None
     return f"; did you mean {meant!r}?" if meant and meant != given else ""
 
 
@@ -163,13 +164,13 @@ def _shown(given: Any) -> str:  # noqa: ANN401  any JSON
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
-def _advice_to_give_a_list(given: Any, node: Schema) -> str:  # noqa: ANN401  any JSON
+def _advice_to_give_a_list(given: Any, node: Schema, model: type[BaseModel]) -> str:  # noqa: ANN401  any JSON
     """Return advice for a single part, or its name, in a place that needs a list of parts."""
     kinds = kinds_of(node.get("items", {}))
     name = given.get("kind") if isinstance(given, dict) else given
     if kinds:
         preset = [part.get("kind") for part in node.get("default") or [] if isinstance(part, dict)]
-        meant = [kind_alike(name, kinds)] if isinstance(name, str) else []
+        meant = [kind_alike(name, kinds, model)] if isinstance(name, str) else []
         kind = next((each for each in (*meant, *preset) if each), kinds[0])
         example: list[Any] = [given] if isinstance(given, dict) and name == kind else [{"kind": kind}]
     else:

@@ -1,4 +1,4 @@
-"""Export: the properties of the ONNX file."""
+"""Export: what file comes out."""
 
 from pydantic import Field
 
@@ -6,10 +6,6 @@ from models_store.spec.part import Part
 
 
 class Export(Part):
-    """The ONNX file: it takes raw uint8 pixels, and contains normalisation and softmax."""
+    """The ONNX file: all that follows the decoding of an example is in it."""
 
     opset: int = Field(20, ge=18, le=22, description="ONNX operator set version")
-    any_size: bool = Field(
-        default=True,
-        description="also make a file of the fp32 variant that takes whole images of any size, for use elsewhere (docs/portable.md); it contains the resize, and is for download only",
-    )

@@ -1,104 +1,59 @@
-"""Base of all backbones: the facts of each kind, the weights that it starts from, and the layers that stay frozen."""
+"""Network below the head: its stages, the weights that it starts from, and what of it stays as it is.
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
+A task that offers a choice of networks has them under `backbone` in its spec.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from models_store.spec import wordings
 from models_store.spec.part import Part
 
-Colours = tuple[float, float, float]
-
-IMAGENET_MEAN: Colours = (0.485, 0.456, 0.406)
-IMAGENET_STD: Colours = (0.229, 0.224, 0.225)
-HALF: Colours = (0.5, 0.5, 0.5)
+OwnWeights = Annotated[str, Field(pattern=wordings.OWN_WEIGHTS, max_length=130)] | None
+Freeze = Annotated[str, Field(pattern=wordings.FREEZE, max_length=60)] | None
 
 OWN_WEIGHTS = (
     "`name@alias` or `name:version`: start from a model of yours with this backbone, whatever its head; `wt_…`: from a "
     "safetensors file of yours (POST /weights); null: start from scratch"
 )
-
-OwnWeights = Annotated[str, Field(pattern=wordings.OWN_WEIGHTS, max_length=130)] | None
-AnyWeights = Annotated[str, Field(pattern=wordings.ANY_WEIGHTS, max_length=130)] | None
-Freeze = Annotated[str, Field(pattern=wordings.FREEZE, max_length=60)] | None
-
-
-@dataclass(frozen=True)
-class Design:
-    """The facts of a kind of backbone.
-
-    `stages` are its parts from input to output, as `freeze: until:<stage>` and `transfer` name them. `input_size` is
-    the side in pixels that it was made for, `smallest_size` the least that it can take, and every size is a multiple of
-    `size_step`. `mean` and `std` are those of pixels in [0, 1] that its published weights were trained with.
-    """
-
-    stages: tuple[str, ...]
-    input_size: int = 224
-    smallest_size: int = 16
-    size_step: int = 1
-    mean: Colours = IMAGENET_MEAN
-    std: Colours = IMAGENET_STD
-    has_drop_path: bool = False
+FREEZE = (
+    "backbone: all its weights are frozen, and the head trains on features that are computed once; "
+    "norms: the weights and statistics of the norms are frozen; until:<stage>: this stage and those "
+    "before it are frozen; none: everything trains; null: chosen by the recipe"
+)
 
 
 class Network(Part):
-    """The base of every backbone."""
-
-    design: ClassVar[Design]
+    """The base of every network."""
 
     kind: str
     weights: OwnWeights = Field(None, description=OWN_WEIGHTS)
-    freeze: Freeze = Field(
-        None,
-        description="backbone: all its weights are frozen, and the head trains on features that are computed once; "
-        "norms: the weights and statistics of the norms are frozen; until:<stage>: this stage and those "
-        "before it are frozen; none: everything trains; null: chosen by the recipe: backbone for fewer "
-        "than 500 photographs, until:stage3 of an EfficientNet-Lite for more of them, else none",
-    )
+    freeze: Freeze = Field(None, description=FREEZE)
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Return the names of its parts, from input to output."""
-        return self._design().stages
-
-    @property
-    def input_size(self) -> int:
-        """Return the side of its input in pixels, unless the spec gives another."""
-        return self._design().input_size
-
-    @property
-    def smallest_size(self) -> int:
-        """Return the least side of its input, in pixels."""
-        return self._design().smallest_size
-
-    @property
-    def size_step(self) -> int:
-        """Return the step of the side of its input: each allowed side is a multiple of it."""
-        return self._design().size_step
-
-    @property
-    def mean(self) -> Colours:
-        """Return the mean of each colour that its input is normalised with, for pixels in [0, 1]."""
-        return self._design().mean
-
-    @property
-    def std(self) -> Colours:
-        """Return the standard deviation of each colour, as above."""
-        return self._design().std
+        """Return the names of its parts, from input to output, as `freeze: until:<stage>` and `transfer` name them."""
+        return ()
 
     @property
     def has_drop_path(self) -> bool:
         """Return whether it has residual branches that can be dropped at random."""
-        return self._design().has_drop_path
+        return False
 
-    def _design(self) -> Design:
-        return self.design
+    @property
+    def has_batch_norm(self) -> bool:
+        """Return whether the scales of a batch norm may rank its channels."""
+        return True
 
 
-class Pretrained(Network):
-    """The base of every backbone with published weights."""
+def weights_of(spec: Mapping[str, Any]) -> str | None:
+    """Return what the network of a resolved spec (a document) starts from; None: random weights."""
+    weights: str | None = (spec.get("backbone") or {}).get("weights")
+    return weights
 
-    weights: AnyWeights = Field(
-        "imagenet", description="imagenet: start from published ImageNet-1k weights; " + OWN_WEIGHTS
-    )
+
+def is_of_ours(weights: str) -> bool:
+    """Tell whether weights name a model of ours, by version or alias; else they are published, or a user's file."""
+    return "@" in weights or ":" in weights

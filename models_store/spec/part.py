@@ -1,8 +1,11 @@
 """Base of every object in a spec: frozen, and strict about keys."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
+
+from models_store.spec.synonyms import GENERAL
+from models_store.spec.words import Words
 
 
 def _require_kind(schema: dict[str, Any]) -> None:
@@ -16,6 +19,14 @@ def _require_kind(schema: dict[str, Any]) -> None:
 class Part(BaseModel):
     """One object of a spec. Unknown keys are refused; `explain` names the nearest valid key."""
 
+    words: ClassVar[Words] = GENERAL
+    """what other libraries call its fields, kinds and values"""
+
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, json_schema_extra=_require_kind
     )
+
+
+def words_of(model: type[BaseModel]) -> Words:
+    """Return what other libraries call the fields, kinds and values of a body."""
+    return model.words if issubclass(model, Part) else GENERAL

@@ -1,24 +1,22 @@
-"""Rules that a spec must keep: parts must fit each other and the dataset. Also warnings about values that are probably not meant."""
+"""Rules of any spec: parts that don't go together, parts that don't fit the dataset, and what is unlikely to be meant."""
 
 from typing import TYPE_CHECKING
 
-from models_store.spec.compression_rules import doubts_of_compression, refuse_what_the_backbone_can_not_lose
+from models_store.spec.compression_rules import doubts_of_compression, refuse_what_the_network_can_not_lose
 from models_store.spec.contradiction import contradiction as _contradiction
-from models_store.spec.facts import DatasetFacts, fitting_white
+from models_store.spec.facts import DatasetFacts, Target
+from models_store.spec.recipe import Doubts
 from models_store.spec.training_rules import doubts_of_training, refuse_contradictions_of_training
 
 if TYPE_CHECKING:
     from models_store.spec.network import Network
     from models_store.spec.train import ResolvedSpec, TrainSpec
 
-FITTING_LOSSES = {
-    "image_classification": ["cross_entropy", "binary_cross_entropy", "focal", "poly1"],
-    "multilabel_classification": ["binary_cross_entropy"],
-    "image_regression": ["mse"],
+FITTING_LOSSES: dict[Target, list[str]] = {
+    "class": ["cross_entropy", "binary_cross_entropy", "focal", "poly1"],
+    "labels": ["binary_cross_entropy"],
+    "number": ["mse"],
 }
-
-MIXING = {"mixup", "cutmix"}
-ONLY_ON_COLORS = {"random_grayscale", "channel_shuffle"}
 
 
 def refuse_what_contradicts_itself(spec: "TrainSpec") -> None:
@@ -35,51 +33,37 @@ def refuse_what_contradicts_itself(spec: "TrainSpec") -> None:
             None,
         )
     _refuse_parts_of_learning_that_do_not_go_together(spec)
-    _refuse_mixing_while_testing(spec)
     refuse_contradictions_of_training(spec)
-    backbone = spec.backbone
-    if backbone is None:
-        return
-    _refuse_what_the_backbone_can_not(backbone, spec)
-    refuse_what_the_backbone_can_not_lose(spec)
+    if spec.network is not None:
+        _refuse_what_the_network_can_not(spec.network, spec)
+        refuse_what_the_network_can_not_lose(spec)
 
 
-def _refuse_what_the_backbone_can_not(backbone: "Network", spec: "TrainSpec") -> None:
-    freeze = backbone.freeze or "none"
-    if freeze != "none" and backbone.weights is None:
+def _refuse_what_the_network_can_not(network: "Network", spec: "TrainSpec") -> None:
+    freeze = network.freeze or "none"
+    if freeze != "none" and network.weights is None:
         raise _contradiction(
             "backbone/freeze",
             "a backbone without pretrained weights can't be frozen; set `freeze: none` or give weights",
             ["none"],
         )
-    stages = [f"until:{stage}" for stage in backbone.stages]
+    stages = [f"until:{stage}" for stage in network.stages]
     if freeze.startswith("until:") and freeze not in stages:
         raise _contradiction(
-            "backbone/freeze", f"{backbone.kind} has no such stage; there are {', '.join(stages)}", stages
-        )
-    size, step = spec.input.size, backbone.size_step
-    if size is not None and size < backbone.smallest_size:
-        raise _contradiction(
-            "input/size",
-            f"{backbone.kind} needs at least {backbone.smallest_size} pixels",
-            {"minimum": backbone.smallest_size},
-        )
-    if size is not None and size % step:
-        raise _contradiction(
-            "input/size", f"{backbone.kind} takes multiples of {step} pixels", {"multipleOf": step, "minimum": step}
+            "backbone/freeze", f"{network.kind} has no such stage; there are {', '.join(stages)}", stages
         )
     paths = [number for number, part in enumerate(spec.regularizers or []) if part.kind == "drop_path"]
-    if paths and not backbone.has_drop_path:
+    if paths and not network.has_drop_path:
         raise _contradiction(
             f"regularizers/{paths[0]}",
-            f"{backbone.kind} has no residual branches that can be dropped; leave drop_path out, or take another backbone",
+            f"{network.kind} has no residual branches that can be dropped; leave drop_path out, or take another backbone",
             None,
         )
 
 
 def _refuse_parts_of_learning_that_do_not_go_together(spec: "TrainSpec") -> None:
-    if spec.task and spec.loss and spec.loss.kind not in FITTING_LOSSES[spec.task]:
-        allowed = FITTING_LOSSES[spec.task]
+    if spec.target and spec.loss and spec.loss.kind not in FITTING_LOSSES[spec.target]:
+        allowed = FITTING_LOSSES[spec.target]
         raise _contradiction("loss/kind", f"`task: {spec.task}` is learned with {' or '.join(allowed)}", allowed)
     if spec.schedule and spec.schedule.kind == "multistep":
         milestones = spec.schedule.milestones
@@ -88,30 +72,16 @@ def _refuse_parts_of_learning_that_do_not_go_together(spec: "TrainSpec") -> None
             raise _contradiction("schedule/milestones", "milestones are given once each, in ascending order", ascending)
 
 
-def _refuse_mixing_while_testing(spec: "TrainSpec") -> None:
-    testing = spec.evaluation.test_time_augmentation
-    for number, part in enumerate(testing.augmentation if testing else []):
-        if part.kind in MIXING:
-            raise _contradiction(
-                f"evaluation/test_time_augmentation/augmentation/{number}",
-                f"{part.kind} blends several images, so a copy has no answer of its own; use it for training only",
-                None,
-            )
-
-
 def refuse_what_does_not_fit(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
     """Check the whole spec against its dataset.
 
     Raises:
         PydanticCustomError: as above.
     """
-    fitting = {"class": "image_classification", "labels": "multilabel_classification", "number": "image_regression"}
-    if spec.task != fitting[facts.target]:
-        raise _contradiction(
-            "task",
-            f"the dataset holds {facts.target} targets, which `task: {fitting[facts.target]}` learns",
-            [fitting[facts.target]],
-        )
+    if spec.target != facts.target:
+        fitting = [task for task, target in spec.targets.items() if target == facts.target]
+        learning = f"which `task: {fitting[0]}` learns" if fitting else "which no task of such examples learns"
+        raise _contradiction("task", f"the dataset holds {facts.target} targets, {learning}", fitting)
     _refuse_weights_of_unknown_classes(spec, facts)
     _refuse_folds_that_do_not_fit(spec, facts)
 
@@ -126,7 +96,9 @@ def _refuse_folds_that_do_not_fit(spec: "ResolvedSpec", facts: DatasetFacts) -> 
     most = max(facts.counts.values(), default=facts.train_count) if facts.target == "class" else facts.train_count
     if spec.validation.folds > most:
         raise _contradiction(
-            "validation/folds", f"no class has {spec.validation.folds} training images", {"minimum": 2, "maximum": most}
+            "validation/folds",
+            f"no class has {spec.validation.folds} training {spec.recipe.example}s",
+            {"minimum": 2, "maximum": most},
         )
 
 
@@ -144,53 +116,17 @@ def doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[str]:
     return [message for is_so, message in _doubts(spec, facts) if is_so]
 
 
-def _doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]:
+def _doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> Doubts:
     return [
         *_doubts_of_learning(spec),
-        *_doubts_of_input(spec, facts),
-        *_doubts_of_augmentation(spec),
+        *spec.recipe.doubts(spec, facts),
         *doubts_of_training(spec, facts),
         *_doubts_of_the_rest(spec, facts),
         *doubts_of_compression(spec, facts),
     ]
 
 
-def _doubts_of_input(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]:
-    white, largest = spec.input.white_level, facts.largest_16_bit
-    fitting = fitting_white(largest) if largest else None
-    return [
-        (
-            white is None and fitting is not None,
-            f"images with 16 bits use only the values 0 to {largest} of 65535 and are nearly black: set `input.white_level` to {fitting}",
-        ),
-        (
-            white is not None and largest == 0,
-            "the dataset has no images with 16 bits, so `input.white_level` does nothing",
-        ),
-        (
-            white is not None and (largest or 0) > white,
-            f"images with 16 bits have values up to {largest}, and all values above `input.white_level` {white} become white",
-        ),
-    ]
-
-
-def _doubts_of_augmentation(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
-    kinds = {part.kind for part in spec.augmentation}
-    idle = sorted(kinds & ONLY_ON_COLORS)
-    mixing = sorted(kinds & MIXING)
-    return [
-        (
-            spec.input.channels == 1 and bool(idle),
-            f"{' and '.join(idle)}: has no effect, because grey images have no colours to change",
-        ),
-        (
-            spec.training.batch_size == 1 and bool(mixing),
-            f"{' and '.join(mixing)}: has no effect, because a batch of one image has no other image to mix with",
-        ),
-    ]
-
-
-def _doubts_of_learning(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
+def _doubts_of_learning(spec: "ResolvedSpec") -> Doubts:
     schedule, training = spec.schedule, spec.training
     first_change = (
         schedule.every_epochs
@@ -220,7 +156,7 @@ def _doubts_of_learning(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
             f"schedule_free_adamw averages its weights in place of a falling learning rate; with `schedule: {schedule.kind}` it learns less; use constant",
         ),
         (
-            spec.optimizer.kind == "muon" and spec.backbone.freeze == "backbone" and not spec.head.hidden_sizes,
+            spec.optimizer.kind == "muon" and spec.freeze == "backbone" and not spec.head.hidden_sizes,
             "muon acts on hidden weights, but only the last layer trains, and that uses AdamW",
         ),
         (
@@ -230,27 +166,17 @@ def _doubts_of_learning(spec: "ResolvedSpec") -> list[tuple[bool, str]]:
     ]
 
 
-def _doubts_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple[bool, str]]:
-    backbone, training = spec.backbone, spec.training
+def _doubts_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> Doubts:
+    training, example = spec.training, spec.recipe.example
     patience = training.early_stopping.patience if training.early_stopping else 0
     return [
         (
-            backbone.freeze == "backbone" and bool(spec.augmentation),
-            "augmentation with a frozen backbone: features can't be computed once, so the whole net runs in every epoch",
-        ),
-        (
             isinstance(training.batch_size, int) and training.batch_size > facts.train_count,
-            f"batch_size {training.batch_size} is larger than the {facts.train_count} training images: each epoch is one step",
+            f"batch_size {training.batch_size} is larger than the {facts.train_count} training {example}s: each epoch is one step",
         ),
         (
             training.batch_size == 1,
-            "batch norm can't work with batches of one image: small inputs fail with batch_too_small",
-        ),
-        (
-            backbone.weights is None
-            and backbone.kind not in {"small_cnn", "cifar_resnet18"}
-            and facts.train_count < 100 * facts.class_count,
-            f"{backbone.kind} from scratch on {facts.train_count} images will probably overfit; consider `weights: imagenet`",
+            f"batch norm can't work with batches of one {example}: small inputs fail with batch_too_small",
         ),
         (
             patience >= training.epochs,
@@ -265,6 +191,6 @@ def _doubts_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> list[tuple
             and spec.validation.kind == "k_fold"
             and facts.target == "class"
             and 0 < min(facts.counts.values(), default=0) < spec.validation.folds,
-            "some classes have fewer training images than there are folds, so some folds will have none of them",
+            f"some classes have fewer training {example}s than there are folds, so some folds will have none of them",
         ),
     ]

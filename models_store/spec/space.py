@@ -1,4 +1,4 @@
-"""Search space: dotted paths into the resolved spec, their values, and the resulting number of trials."""
+"""Space of a search: dotted paths into the resolved spec, the values that each takes, and how many trials that makes."""
 
 import copy
 import json
@@ -11,9 +11,10 @@ from pydantic import BaseModel, ValidationError
 from models_store.spec.contradiction import contradiction
 from models_store.spec.explain import explain
 from models_store.spec.facts import DatasetFacts
+from models_store.spec.network import weights_of
+from models_store.spec.recipe import filled
 from models_store.spec.search import Distribution, Grid
 from models_store.spec.suggestions import key_alike, path_alike
-from models_store.tasks.image import recipe
 
 if TYPE_CHECKING:
     from models_store.spec.train import ResolvedSpec
@@ -23,21 +24,17 @@ Parameters = dict[str, Any]
 """dotted path → value"""
 
 MOST_TRIALS = 1000
-VARIED = {
-    "seed",
-    "input",
-    "backbone",
-    "head",
-    "transfer",
-    "distillation",
-    "augmentation",
-    "regularizers",
-    "loss",
-    "optimizer",
-    "schedule",
-    "training",
+THE_SAME = {
+    "task",
+    "name",
+    "dataset",
+    "evaluation",
+    "validation",
+    "search",
+    "compression",
+    "export",
 }
-"""parts that change a trial; trials only train and evaluate, so other parts make no difference"""
+"""what makes no difference to a trial, which trains and is validated alone"""
 HELD = {
     "distillation.teacher": "a teacher",
     "training.monitor": "the figure by which trials are compared",
@@ -74,16 +71,14 @@ def with_values(document: Document, parameters: Parameters) -> Document:
     return changed
 
 
-def applied(document: Document, parameters: Parameters, facts: DatasetFacts) -> Document:
-    """Return the spec of one trial: the parent's spec with values set. The recipes decide what a whole part leaves out.
+def applied(spec: "ResolvedSpec", parameters: Parameters, facts: DatasetFacts) -> Document:
+    """Return the spec of one trial: the parent's with values set. What a whole part leaves out, the recipe decides.
 
     Raises:
         ValidationError: if a value is not allowed at its path.
     """
-    from models_store.spec.train import TrainSpec  # noqa: PLC0415  that module imports this one
-
-    spec = TrainSpec.model_validate(with_values(document, parameters))
-    return recipe.fill(spec.model_dump(mode="json"), facts)
+    trial = spec.asked.model_validate(with_values(spec.model_dump(mode="json"), parameters))
+    return filled(spec.asked, trial.model_dump(mode="json"), facts)
 
 
 def grid_values(distribution: Distribution, *, steps: int) -> list[Any]:
@@ -136,7 +131,7 @@ def refuse_what_cannot_vary(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
         for position, value in enumerate(values):
             changed = with_values(document, {path: value})
             try:
-                changed = applied(document, {path: value}, facts)
+                changed = applied(spec, {path: value}, facts)
                 type(spec).model_validate(changed, context=facts)
                 _refuse_what_may_move(changed, f"search/space/{path}/{name}/{position}", path=path)
             except ValidationError as error:
@@ -152,9 +147,9 @@ def refuse_what_cannot_vary(spec: "ResolvedSpec", facts: DatasetFacts) -> None:
 
 def _refuse_unknown_path(document: Document, path: str, model: type[BaseModel]) -> None:
     root, pointer = path.partition(".")[0], f"search/space/{path}"
-    if root in document and root not in VARIED:
+    if root in THE_SAME:
         message = f"{root!r} can't vary: trials only train and evaluate, and are compared by validation"
-        raise contradiction(pointer, message, sorted(VARIED))
+        raise contradiction(pointer, message, sorted(set(document) - THE_SAME))
     if path in HELD:
         raise contradiction(pointer, f"{path!r} can't vary: it is {HELD[path]}", None)
     try:
@@ -162,7 +157,7 @@ def _refuse_unknown_path(document: Document, path: str, model: type[BaseModel]) 
     except KeyError as error:
         step, known = error.args
         near = path_alike(path, model) if step == path else None
-        near = near or key_alike(step, known)
+        near = near or key_alike(step, known, model)
         there = f"did you mean {near!r}?" if near else f"there is {', '.join(known) or 'nothing'}"
         message = f"the resolved spec has no {step!r} in {path!r}; {there}"
         raise contradiction(pointer, message, known) from error
@@ -193,12 +188,13 @@ def _refuse_duplicates(path: str, values: list[Any]) -> None:
 
 def _refuse_what_may_move(changed: Document, pointer: str, *, path: str) -> None:
     """Refuse a value that names a model by an alias or without a version: trials begin at different times."""
-    built_on = {
-        "backbone": changed["backbone"]["weights"],
-        "distillation": (changed["distillation"] or {}).get("teacher"),
-    }
-    reference = built_on.get(path.partition(".")[0])
-    if reference is None or reference == "imagenet" or reference.startswith("wt_") or ":" in reference:
+    part = path.partition(".")[0]
+    weights, teacher = weights_of(changed), (changed["distillation"] or {}).get("teacher")
+    if part == "backbone" and weights is not None and "@" in weights:
+        reference = weights
+    elif part == "distillation" and teacher is not None and ":" not in teacher:
+        reference = teacher
+    else:
         return
     message = f"{reference!r} may refer to different models in different trials; name the version, as in `name:3`"
     raise contradiction(pointer, message, None)

@@ -7,22 +7,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from models_store.tasks.image import recipe
-from models_store.tasks.image.backbones.network_sizes import giga_macs
+from models_store.spec.recipe import NetCosts
 
 BACKWARD = 2.0
 """work of a gradient through a net, as a multiple of the work of an answer"""
 DECODED = 0.05
-"""work of reading an image and changing it, in units of a thousand million multiplications"""
+"""work of reading an example and changing it, in units of a thousand million multiplications"""
 HEAD_STEP = 0.002
-"""work of a head's step on an image's features, in the same unit"""
+"""work of a head's step on an example's features, in the same unit"""
 BEFORE_DATA = 500.0
-"""work before the first image is read, in images"""
+"""work before the first example is read, in examples"""
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features that determine the work of a job's stages. `recovering` are epochs after pruning or with simulated rounding."""
+    """What a job's stages depend on. `recovering` are epochs after a cut or with simulated rounding.
+
+    The names are those of stored measurements: `backbone` is the kind of the net, `images` are examples of any task.
+    """
 
     backbone: str
     size: int
@@ -39,9 +41,10 @@ class Features:
     device: str = "cpu"
 
     @classmethod
-    def of(cls, document: Mapping[str, Any], *, train: int, val: int, images: int, device: str = "cpu") -> "Features":
-        """Return the features of a resolved spec (as a document) with this number of images."""
-        backbone, size = document["backbone"], document["input"]["size"]
+    def of(
+        cls, document: Mapping[str, Any], net: NetCosts, *, train: int, val: int, images: int, device: str = "cpu"
+    ) -> "Features":
+        """Return those of a resolved spec (as a document) and its net, with so many examples."""
         compression = document.get("compression") or {}
         quantize = compression.get("quantize") or []
         cut = compression.get("prune") is not None
@@ -49,10 +52,10 @@ class Features:
         aware = sum(part.get("epochs", 0) for part in quantize if part["kind"] == "qat_int8")
         nets = 1 + cut + bool(compression.get("control"))
         return cls(
-            backbone=backbone["kind"],
-            size=size,
-            way=recipe.way_of(dict(document)),
-            freeze=backbone.get("freeze") or "none",
+            backbone=net.kind,
+            size=net.size,
+            way=net.way,
+            freeze=net.freeze,
             epochs=document["training"]["epochs"],
             train=train,
             val=val,
@@ -60,7 +63,7 @@ class Features:
             probe_epochs=(document.get("transfer") or {}).get("probe_epochs", 0),
             variants=nets + (1 + cut) * len(quantize),
             recovering=recover * (1 + bool(compression.get("control"))) + aware * (1 + cut),
-            giga_macs=giga_macs(backbone, size),
+            giga_macs=net.giga_macs,
             device=device,
         )
 

@@ -6,8 +6,9 @@ from functools import cache
 
 from pydantic import BaseModel
 
-from models_store.spec import synonyms
+from models_store.spec.part import words_of
 from models_store.spec.schema_walk import Schema, kinds_with, paths, places, schema_of
+from models_store.spec.words import Words
 
 LONGEST_NAME = 100
 """Longest name for which similar names are searched; a name of a megabyte would take seconds."""
@@ -28,9 +29,9 @@ def alike(name: str, known: Iterable[str], *, words: Mapping[str, tuple[str, ...
     return next(iter([*same, *synonymous, *holding]), None) or close(name, known, cutoff=0.6)
 
 
-def kind_alike(name: str, known: Iterable[str]) -> str | None:
-    """Return the kind of a part that is probably meant."""
-    return alike(name, known, words=synonyms.KINDS)
+def kind_alike(name: str, known: Iterable[str], model: type[BaseModel]) -> str | None:
+    """Return the kind of a part that is probably meant, in a body of a model."""
+    return alike(name, known, words=words_of(model).kinds)
 
 
 def close(name: str, known: Iterable[str], *, cutoff: float) -> str | None:
@@ -48,10 +49,10 @@ def ranked(name: str, known: Iterable[str]) -> list[str]:
     return sorted(known, key=lambda each: -difflib.SequenceMatcher(None, bare, plain(each)).ratio())
 
 
-def key_alike(name: str, known: Iterable[str]) -> str | None:
+def key_alike(name: str, known: Iterable[str], model: type[BaseModel]) -> str | None:
     """Return the key of an object that is probably meant: another spelling, another library's word or a similar key."""
     known = list(known)
-    return _key_here(name, known) or close(name, known, cutoff=0.5)
+    return _key_here(name, known, words_of(model)) or close(name, known, cutoff=0.5)
 
 
 def path_alike(name: str, model: type[BaseModel]) -> str | None:
@@ -62,14 +63,15 @@ def path_alike(name: str, model: type[BaseModel]) -> str | None:
 def advice_on_key(key: str, node: Schema, *, union: Schema, model: type[BaseModel]) -> str:
     """Return advice about a key that a node of a model's schema does not have."""
     here, root = list(node.get("properties", {})), schema_of(model)
-    meant = _key_here(key, here)
+    words = words_of(model)
+    meant = _key_here(key, here, words)
     if meant is None and (others := kinds_with({key}, union, root)):
         return f"it is a field of {' and '.join(others)}; the keys here are {', '.join(sorted(here))}"
     home = "" if meant else home_of(key, here, model)
     if "a kind of" in home:
         return home
     meant = meant or _exactly(key, model) or close(key, here, cutoff=0.75) or _synonym(key, model)
-    if meant is None and (note := synonyms.NOTES.get(plain(key))):
+    if meant is None and (note := words.notes.get(plain(key))):
         return note
     meant = meant or _similar(key, here, model)
     return f"did you mean {meant!r}?" if meant else f"the keys are {', '.join(sorted(here))}"
@@ -81,25 +83,25 @@ def home_of(name: str, known: Iterable[str], model: type[BaseModel]) -> str:
     return f"`{name}` is {' and '.join(homes)}" if homes else ""
 
 
-def _key_here(key: str, here: list[str]) -> str | None:
+def _key_here(key: str, here: list[str], words: Words) -> str | None:
     """Return the key of this object that is meant, by its other spellings and by the words of other libraries."""
     bare = plain(key)
     same = [each for each in here if plain(each) == bare]
-    words = (*synonyms.ALSO.get(bare, ()), synonyms.FIELDS.get(bare, ""))
-    return next(iter([*same, *(last for word in words if (last := word.rpartition(".")[2]) in here)]), None)
+    meant = (*words.also.get(bare, ()), words.fields.get(bare, ""))
+    return next(iter([*same, *(last for word in meant if (last := word.rpartition(".")[2]) in here)]), None)
 
 
 def _exactly(key: str, model: type[BaseModel]) -> str | None:
     """Return the path of the field with this spelling elsewhere; of several, the one that is usually meant."""
     known = _paths_by_name(model)
-    preferred = (path for path in synonyms.ALSO.get(plain(key), ()) if path in known.values())
+    preferred = (path for path in words_of(model).also.get(plain(key), ()) if path in known.values())
     return next(preferred, None) or known.get(plain(key))
 
 
 def _synonym(key: str, model: type[BaseModel]) -> str | None:
     """Return the path of the field that has this name in other libraries."""
-    bare, there = plain(key), set(_paths_by_name(model).values())
-    for path in (*synonyms.ALSO.get(bare, ()), synonyms.FIELDS.get(bare, "")):
+    bare, there, words = plain(key), set(_paths_by_name(model).values()), words_of(model)
+    for path in (*words.also.get(bare, ()), words.fields.get(bare, "")):
         below = path.partition(".")[2]  # in a body that is a part of a spec
         if path in there or below in there:
             return path if path in there else below

@@ -1,6 +1,7 @@
-"""TrainSpec: a whole request, and the resolved spec once the dataset is known."""
+"""Training spec: what any task may ask, and what it resolves to once the dataset is known. A task's room adds its own."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
@@ -10,37 +11,35 @@ from models_store.spec.contradiction import contradiction
 from models_store.spec.distillation import Distillation
 from models_store.spec.evaluation import Evaluation
 from models_store.spec.export import Export
-from models_store.spec.facts import DatasetFacts
+from models_store.spec.facts import DatasetFacts, Target
 from models_store.spec.head import Head
 from models_store.spec.loss import Loss
+from models_store.spec.network import Network
 from models_store.spec.optimizer import Optimizer
 from models_store.spec.part import Part
+from models_store.spec.recipe import FROM_SCRATCH, NetCosts, Recipe
 from models_store.spec.regularizer import Regularizer
-from models_store.spec.rules import doubts, refuse_what_contradicts_itself, refuse_what_does_not_fit
+from models_store.spec.rules import refuse_what_contradicts_itself, refuse_what_does_not_fit
 from models_store.spec.schedule import Schedule
 from models_store.spec.search import Search
 from models_store.spec.space import refuse_what_cannot_vary
 from models_store.spec.training import ResolvedTraining, Training
 from models_store.spec.transfer import Transfer
 from models_store.spec.validation import Validation
-from models_store.tasks.image import recipe
-from models_store.tasks.image.augmentation import Augmentation
-from models_store.tasks.image.backbones.backbone import Backbone
-from models_store.tasks.image.input import Input
 
-Task = Literal["image_classification", "multilabel_classification", "image_regression"]
 ModelName = Annotated[str, Field(pattern=wordings.NAME, description="letters, digits, `.`, `_`, `-`; at most 63")]
 CHOSEN = "; null: chosen by the recipe: "
 """`dry_run` shows the choice and the reason"""
 
 
 class TrainSpec(Part):
-    """A training spec: what to learn from which dataset, and how. Everything but `name` and `dataset` has a default."""
+    """What to learn from which dataset, and how. Everything but `name` and `dataset` has a default."""
 
-    task: Task | None = Field(
-        None,
-        description="what is learned: one class of an image, any number of labels, or a number; null: chosen by the recipe: the one that fits the dataset",
-    )
+    targets: ClassVar[Mapping[str, Target]]
+    """the tasks that this spec is for, and what each learns"""
+    recipe: ClassVar[Recipe[Any, Any]] = FROM_SCRATCH
+
+    task: str | None = Field(None, description="what is learned; null: chosen by the recipe: what the dataset holds")
     name: ModelName = Field(description="name of the model; a finished job adds a version to it")
     dataset: str = Field(pattern=wordings.DATASET_ID, description="id of the dataset, as returned by POST /datasets")
     seed: int = Field(
@@ -49,14 +48,7 @@ class TrainSpec(Part):
         le=2**32 - 1,
         description="seed of all random numbers; with the same seed, a run on a CPU repeats bit by bit",
     )
-    input: Input = Field(Input(), description="how images become the input of the net")
-    backbone: Backbone | None = Field(
-        None,
-        description="the network below the head"
-        + CHOSEN
-        + "efficientnet_lite2 for images of 112 pixels or more, small_cnn for small grey images, efficientnet_lite0 for others",
-    )
-    head: Head = Field(Head(), description="the layers between the backbone's features and the classes")
+    head: Head = Field(Head(), description="the layers between the network's features and the classes")
     transfer: Transfer | None = Field(
         None,
         description="how pretrained weights are trained further"
@@ -64,13 +56,6 @@ class TrainSpec(Part):
         + "for fine-tuning, some epochs of the head alone first, and a higher rate for the head",
     )
     distillation: Distillation | None = Field(None, description="a trained model to learn from; null: none")
-    augmentation: list[Augmentation] | None = Field(
-        None,
-        max_length=32,
-        description="random changes of every image in every batch; empty: none"
-        + CHOSEN
-        + "crops, flips, colours and erasing; none for a head alone",
-    )
     regularizers: list[Regularizer] | None = Field(
         None,
         max_length=16,
@@ -108,8 +93,18 @@ class TrainSpec(Part):
     compression: Compression | None = Field(Compression(), description="smaller variants to make; null: none")
     export: Export = Field(Export(), description="properties of the exported file")
 
+    @property
+    def target(self) -> Target | None:
+        """Return what the task learns; None: the recipe chooses the task."""
+        return None if self.task is None else self.targets[self.task]
+
+    @property
+    def network(self) -> Network | None:
+        """Return the network below the head; None: the task has no choice of one, or the recipe chooses."""
+        return None
+
     @model_validator(mode="after")
-    def _refuse_what_contradicts_itself(self) -> "TrainSpec":
+    def _refuse_what_contradicts_itself(self) -> Self:
         refuse_what_contradicts_itself(self)
         return self
 
@@ -117,31 +112,53 @@ class TrainSpec(Part):
 class ResolvedSpec(TrainSpec):
     """A spec with every default filled in: jobs store it, and workers carry it out."""
 
-    task: Task
-    backbone: Backbone
+    asked: ClassVar[type[TrainSpec]]
+    """the class of specs that resolve to this one"""
+
+    task: str
     transfer: Transfer
-    augmentation: list[Augmentation]
     regularizers: list[Regularizer]
     loss: Loss
     optimizer: Optimizer
     schedule: Schedule
     training: ResolvedTraining
 
+    @property
+    def freeze(self) -> str:
+        """Return what of the network stays as it is: `none`, `backbone`, `norms` or `until:<stage>`."""
+        return (self.network and self.network.freeze) or "none"
+
+    @property
+    def draws(self) -> bool:
+        """Return whether examples are changed at random in each epoch."""
+        return False
+
+    @property
+    def costs(self) -> NetCosts:
+        """Return what the time of the net depends on."""
+        return self.recipe.costs(self.model_dump())
+
+    def with_frozen(self, freeze: str) -> Self:
+        """Return the spec with so much of its network frozen; a task without a choice of networks trains all of it."""
+        if self.network is None:
+            return self
+        return self.model_copy(update={"backbone": self.network.model_copy(update={"freeze": freeze})})
+
+    def from_random_weights(self) -> Self:
+        """Return the spec with a network that starts from random weights."""
+        if self.network is None:
+            return self
+        return self.model_copy(update={"backbone": self.network.model_copy(update={"weights": None})})
+
+    def without_draws(self) -> Self:
+        """Return the spec with examples that are the same in each epoch."""
+        return self
+
     @model_validator(mode="after")
-    def _refuse_what_does_not_fit(self, info: ValidationInfo) -> "ResolvedSpec":
+    def _refuse_what_does_not_fit(self, info: ValidationInfo) -> Self:
         if self.optimizer.lr is None:
             raise contradiction("optimizer/lr", "a resolved spec has its learning rate", {"exclusiveMinimum": 0})
         if isinstance(info.context, DatasetFacts):
             refuse_what_does_not_fit(self, info.context)
             refuse_what_cannot_vary(self, info.context)
         return self
-
-
-def resolve(spec: TrainSpec, facts: DatasetFacts) -> tuple[ResolvedSpec, list[str]]:
-    """Return the spec with every default filled in, and warnings about values that are allowed but probably not meant.
-
-    Raises:
-        pydantic.ValidationError: if the spec does not fit the dataset, or contradicts the recipe's choices.
-    """
-    resolved = ResolvedSpec.model_validate(recipe.fill(spec.model_dump(), facts), context=facts)
-    return resolved, doubts(resolved, facts)

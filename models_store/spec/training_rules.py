@@ -1,4 +1,4 @@
-"""Rules for regularizers, transfer, distillation and the run of a spec, and warnings about values that are probably not meant."""
+"""Rules of regularizers, transfer, distillation and the run: contradictions, and what is unlikely to be meant."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -25,9 +25,9 @@ def refuse_contradictions_of_training(spec: "TrainSpec") -> None:
     _refuse_regularizers_that_rule_each_other_out(spec)
     _refuse_a_run_that_can_not_be(spec)
     _refuse_what_numbers_have_not(spec)
-    if spec.backbone is not None and spec.backbone.weights is None:
+    if spec.network is not None and spec.network.weights is None:
         _refuse_what_keeps_weights_that_are_random(spec)
-    if spec.backbone is not None and spec.backbone.freeze == "backbone":
+    if spec.network is not None and spec.network.freeze == "backbone":
         _refuse_what_moves_a_frozen_backbone(spec)
 
 
@@ -57,7 +57,7 @@ def _refuse_a_run_that_can_not_be(spec: "TrainSpec") -> None:
     if isinstance(size, int) and parts > size:
         raise contradiction(
             "training/accumulate_steps",
-            f"a batch of {size} images can't be split into {parts} parts",
+            f"a batch of {size} {spec.recipe.example}s can't be split into {parts} parts",
             {"minimum": 1, "maximum": size},
         )
     distillation = spec.distillation
@@ -70,7 +70,7 @@ def _refuse_a_run_that_can_not_be(spec: "TrainSpec") -> None:
 
 
 def _refuse_what_numbers_have_not(spec: "TrainSpec") -> None:
-    if spec.task != "image_regression":
+    if spec.target != "number":
         return
     metrics = ["val_accuracy", "val_loss"]
     stopping = spec.training.early_stopping
@@ -131,9 +131,9 @@ def _refuse_what_moves_a_frozen_backbone(spec: "TrainSpec") -> None:
 def doubts_of_training(spec: "ResolvedSpec", facts: "DatasetFacts") -> Iterable[tuple[bool, str]]:
     """Return warnings about values that are allowed but probably not meant, each with whether it applies."""
     kinds = {part.kind for part in spec.regularizers}
-    backbone, training, transfer = spec.backbone, spec.training, spec.transfer
-    every = transfer.unfreeze_every_epochs
-    is_frozen = backbone.freeze == "backbone"
+    training, transfer = spec.training, spec.transfer
+    every, stages = transfer.unfreeze_every_epochs, spec.network.stages if spec.network else ()
+    is_frozen = spec.freeze == "backbone"
     idle = sorted(kinds & {"drop_path", "l2_sp"})
     return [
         (
@@ -141,23 +141,23 @@ def doubts_of_training(spec: "ResolvedSpec", facts: "DatasetFacts") -> Iterable[
             f"{' and '.join(idle)}: has no effect on a frozen backbone, because nothing there trains",
         ),
         (
-            transfer.layer_decay < 1 and (is_frozen or backbone.weights is None),
+            transfer.layer_decay < 1 and (is_frozen or spec.network is None or spec.network.weights is None),
             "layer_decay needs pretrained weights that train, and there are none",
         ),
         (
-            every is not None and every * len(backbone.stages) >= training.epochs,
-            f"with one more stage every {every} epochs, the first of {len(backbone.stages)} stages does not train within {training.epochs} epochs",
+            every is not None and every * len(stages) >= training.epochs,
+            f"with one more stage every {every} epochs, the first of {len(stages)} stages does not train within {training.epochs} epochs",
         ),
         (
             "swa" in kinds and training.early_stopping is not None,
             "early stopping may end the run before swa begins to average",
         ),
         (
-            spec.distillation is not None and spec.task == "image_regression" and spec.distillation.temperature != 1,
+            spec.distillation is not None and spec.target == "number" and spec.distillation.temperature != 1,
             "distillation.temperature has no effect: it softens probabilities, and numbers have none",
         ),
         (
             training.sampling == "balanced" and len(facts.counts) > 1 and len(set(facts.counts.values())) == 1,
-            "balanced sampling draws with replacement, but the classes are already balanced: use shuffle, which shows each image once",
+            f"balanced sampling draws with replacement, but the classes are already balanced: use shuffle, which shows each {spec.recipe.example} once",
         ),
     ]

@@ -1,8 +1,6 @@
-"""Upgrade of stored specs from earlier releases: they are read with the meaning that they had when they were queued."""
+"""Upgrade of specs that jobs keep, and that earlier releases resolved: to what they meant when they were queued."""
 
 from typing import Any
-
-from models_store.spec.train import ResolvedSpec
 
 UNKNOWN_THEN: dict[str, Any] = {
     "transfer": {},
@@ -12,15 +10,6 @@ UNKNOWN_THEN: dict[str, Any] = {
     "search": None,
 }
 """parts that an old document may lack, with values that change nothing; the keys of other parts have such defaults"""
-
-
-def read_resolved(document: dict[str, Any]) -> ResolvedSpec:
-    """Return a job's spec. No recipe fills in absent values, because the job would then train differently.
-
-    Raises:
-        pydantic.ValidationError: if the document was never a resolved spec.
-    """
-    return ResolvedSpec.model_validate(upgraded(document))
 
 
 def upgraded(document: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from models_store.spec.part import Part
+from models_store.spec.train import ResolvedSpec
+from models_store.spec.upgrade import upgraded
 from models_store.targets import NAMED, Target
 from models_store.tasks.image.contract import IMAGE
 from models_store.tasks.task import Contract
@@ -41,6 +43,17 @@ def of_dataset(card: Mapping[str, Any]) -> Contract:
     """Return the contract of a dataset's card; the first releases had images alone, and their cards don't say so."""
     kind = card.get("examples", IMAGE.examples)
     return next(contract for contract in TASKS if contract.examples == kind)
+
+
+def read_resolved(document: dict[str, Any]) -> ResolvedSpec:
+    """Return a job's spec, resolved by any release. No recipe fills in absent values: the job would train differently.
+
+    Raises:
+        pydantic.ValidationError: if the document was never a resolved spec.
+    """
+    task = document.get("task")
+    contract = next((contract for contract in TASKS if task in contract.targets), TASKS[0])  # which refuses other tasks
+    return contract.ResolvedSpec.model_validate(upgraded(document))
 
 
 def previews() -> tuple[type[Part], ...]:

@@ -11,7 +11,8 @@ from models_store.settings import Settings
 from models_store.spec import train
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.part import Part
-from models_store.spec.train import ResolvedSpec, TrainSpec
+from models_store.spec.recipe import filled
+from models_store.spec.rules import doubts
 from models_store.targets import Name
 from models_store.tasks.codec import Codec
 
@@ -24,10 +25,31 @@ class Contract(Protocol):
 
     # ---- the spec
 
-    targets: Mapping[str, Name]
-    """a spec's `task` → what is learned; in the order in which the spec lists them"""
-    Spec: type[TrainSpec]
-    ResolvedSpec: type[ResolvedSpec]
+    Spec: type[train.TrainSpec]
+    """what may be asked; its `recipe` decides the rest"""
+    ResolvedSpec: type[train.ResolvedSpec]
+    Facts: type[DatasetFacts] = DatasetFacts
+    """what the recipe looks at"""
+
+    @property
+    def targets(self) -> Mapping[str, Name]:
+        """Return a spec's `task` → what it learns, in the order in which the spec lists them."""
+        return self.Spec.targets
+
+    @property
+    def samples(self) -> Mapping[str, Any]:
+        """Return what the API's description shows: `requests` to train; of the first task, its name and a resolved spec."""
+        return {"requests": {}}
+
+    def resolve(self, spec: train.TrainSpec, facts: DatasetFacts) -> tuple[train.ResolvedSpec, list[str]]:
+        """Return the spec with every default filled in, and warnings about values that are allowed but probably not meant.
+
+        Raises:
+            pydantic.ValidationError: if the spec does not fit the dataset, or contradicts the recipe's choices.
+        """
+        document = filled(self.Spec, spec.model_dump(), facts)
+        resolved = self.ResolvedSpec.model_validate(document, context=facts)
+        return resolved, doubts(resolved, facts)
 
     # ---- jobs
 
@@ -82,7 +104,7 @@ class Contract(Protocol):
     def facts(self, card: Mapping[str, Any]) -> DatasetFacts:
         """Return what a spec is resolved against, from a dataset's card."""
         counts = card["counts"]["train"]
-        return DatasetFacts(
+        return self.Facts(
             train_count=card.get("train_count", sum(counts.values())),
             counts=counts,
             target=card.get("target", "class"),

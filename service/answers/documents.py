@@ -11,10 +11,10 @@ from pydantic import ConfigDict, Field
 from models_store.spec import ladder
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec
-from service.answers.answer import Answer, ShapeOf
+from service.answers.answer import Answer, ComponentOf
 from service.answers.outcomes import Children, Kind, Outcome, Parameters, State
 
-Spec = Annotated[dict[str, Any], ShapeOf(ResolvedSpec)]
+Spec = Annotated[dict[str, Any], ComponentOf("ResolvedSpec")]
 
 
 class Fault(Answer):
@@ -156,8 +156,8 @@ class Budget(Answer):
             may_change=list(training.fit_to_budget),
             plans=[
                 Plan(
-                    size=plan.spec.input.size or 0,
-                    freeze=plan.spec.backbone.freeze or "none",
+                    size=plan.spec.costs.size,
+                    freeze=plan.spec.freeze,
                     epochs=plan.spec.training.epochs,
                     least_epochs=plan.least_epochs,
                 )

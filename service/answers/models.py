@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_store.models import registry
-from models_store.spec.train import Task
-from service.answers.answer import Answer, ShapeOf
+from models_store.tasks.rooms import task_of
+from service.answers.answer import Answer, ShapeOf, TaskName
 from service.answers.reports import Figures
 from service.answers.variants import Variant
 
@@ -48,7 +48,7 @@ class Version(Answer):
             "SHA-256 of the trained weights, from which `backbone.weights: name:version` starts; null: not kept"
         )
     )
-    task: Task
+    task: TaskName
     labels: list[str] = Field(description="names of the classes or labels; empty for numbers")
     input: Annotated[dict[str, Any], ShapeOf(InputTaken)] = Field(description="its image input")
     metrics: Annotated[dict[str, Any], ShapeOf(dict[str, Figures])] = Field(description="split → measured figures")
@@ -72,7 +72,7 @@ class Version(Answer):
             warnings=version.card.get("warnings", []),
             compressed_from=version.card.get("compressed_from"),
             weights=version.weights_blob,
-            task=version.card.get("task", "image_classification"),
+            task=task_of(version.card),
             labels=version.card["labels"],
             input=version.card["input"],
             metrics=version.card.get("metrics", {}),

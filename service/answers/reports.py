@@ -2,8 +2,7 @@
 
 from pydantic import ConfigDict, Field
 
-from models_store.spec.train import Task
-from service.answers.answer import Answer
+from service.answers.answer import Answer, TaskName
 from service.answers.variants import Temperature, VariantCard
 
 
@@ -150,7 +149,7 @@ class JobReport(Answer):
     format: int
     job: str
     model: str
-    task: Task
+    task: TaskName
     backbone: str
     dataset: str
     classes: list[str]

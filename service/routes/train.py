@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -14,7 +14,9 @@ from models_store.jobs import idempotency, submissions
 from models_store.jobs.errors import DatasetGone
 from models_store.models import references
 from models_store.spec.reasons import decisions
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
+from models_store.spec.train import ResolvedSpec
+from models_store.tasks import rooms
+from models_store.tasks.task import Contract
 from service.answers.documents import Budget, Job
 from service.answers.meanings import Decision, DryRun, Estimate
 from service.auth import Owner
@@ -28,21 +30,7 @@ MOST_SPEC_BYTES = 1 << 20
 
 router = APIRouter(tags=["train"], dependencies=[KNOWN_QUERY])
 
-EXAMPLES: dict[str, Any] = {
-    "smallest": {"summary": "All defaults", "value": {"name": "flowers", "dataset": "ds_01hzx3v7k2m4n6p8q0r2s4"}},
-    "transfer": {
-        "summary": "Transfer from ImageNet weights, pruned and quantised",
-        "value": {
-            "name": "flowers",
-            "dataset": "ds_01hzx3v7k2m4n6p8q0r2s4",
-            "backbone": {"kind": "efficientnet_lite0", "weights": "imagenet", "freeze": "backbone"},
-            "optimizer": {"kind": "adamw", "lr": 0.003, "weight_decay": 0.01},
-            "schedule": {"kind": "cosine", "warmup_epochs": 1},
-            "training": {"epochs": 20, "batch_size": 64, "early_stopping": {"patience": 5}},
-            "compression": {"quantize": [{"kind": "static_int8"}], "max_accuracy_drop": 0.01},
-        },
-    },
-}
+EXAMPLES: dict[str, Any] = {name: each for task in rooms.TASKS for name, each in task.samples["requests"].items()}
 
 
 class UnknownDataset(Invalid):
@@ -126,16 +114,30 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
 
 def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, datasets.Dataset, list[str]]:
     given = parse(body)
-    spec = bodies.check(TrainSpec, given)
+    contract = _contract(here, given, owner=owner)
+    spec = bodies.check(contract.Spec, given)
     with _unknown_dataset_told():
         dataset = datasets.find(here.database, spec.dataset, owner=owner)
-    with bodies.faults_told(TrainSpec, given):
-        facts = datasets.facts(dataset)
-        resolved, warnings = resolve(spec, facts)
+    facts = datasets.facts(dataset)
+    with bodies.faults_told(contract.Spec, given):
+        resolved, warnings = contract.resolve(spec, facts)
     classes = dataset.card["classes"]
     pinned = references.pin(resolved, here.database, owner=owner, classes=classes)
     references.refuse_unfit_choices(pinned, here.database, facts=facts, owner=owner, classes=classes)
     return pinned, dataset, warnings
+
+
+def _contract(here: Context, given: Any, *, owner: str) -> Contract:  # noqa: ANN401  any JSON
+    """Return whose spec it is: by its task, or else by its dataset. Where neither says so, the first one refuses it."""
+    fields = given if isinstance(given, dict) else {}
+    task, dataset_id = fields.get("task"), fields.get("dataset")
+    if isinstance(task, str):
+        with suppress(KeyError):
+            return rooms.contract_of(task)
+    if isinstance(dataset_id, str):
+        with suppress(datasets.DatasetNotFound):
+            return rooms.of_dataset(datasets.find(here.database, dataset_id, owner=owner).card)
+    return rooms.TASKS[0]
 
 
 @contextmanager

@@ -10,11 +10,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from models_store.spec import loss, optimizer, regularizer, schedule
-from models_store.spec.facts import DatasetFacts
 from models_store.spec.part import Part
-from models_store.spec.train import ResolvedSpec, TrainSpec
 from models_store.tasks.image import augmentation
 from models_store.tasks.image.backbones import backbone
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
 from tests.samples import LEAVES, a_train_spec
 from tests.workers.training_runs import run, some_arrays
 from workers.tasks.image import augmentations, backbones, net
@@ -36,7 +36,7 @@ NEEDS: dict[type[Part], dict[str, Any]] = {
     regularizer.L2Sp: {"backbone": {"kind": "resnet18", "weights": "mine:1", "freeze": "none"}},
 }
 """what must stand beside a part"""
-NUMBERS = DatasetFacts(train_count=4, target="number", median_side=32)
+NUMBERS = ImageFacts(train_count=4, target="number", median_side=32)
 
 
 def parts_of(family: Any) -> tuple[type[Part], ...]:
@@ -64,7 +64,7 @@ def kind_of(part: type[Part]) -> str:
     return str(part.model_fields["kind"].default)
 
 
-def a_net(spec: ResolvedSpec, *, outputs: int) -> Classifier:
+def a_net(spec: ResolvedImageSpec, *, outputs: int) -> Classifier:
     """Return the net of a spec with random weights in the place of those it starts from: there is no download here."""
     backbone = spec.backbone.model_copy(update={"weights": None})
     return net.build(spec.model_copy(update={"backbone": backbone}), class_count=outputs, weights_dir=Path("unused"))
@@ -101,7 +101,7 @@ def test_every_number_has_a_range(family: str, part: type[Part]) -> None:
 
 
 def test_every_section_of_the_spec_is_told_whole() -> None:
-    sections = TrainSpec.model_json_schema()["$defs"]
+    sections = ImageSpec.model_json_schema()["$defs"]
 
     unsaid = [
         f"{name}.{key}"

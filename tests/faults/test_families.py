@@ -17,9 +17,10 @@ from models_store.datasets import store as datasets
 from models_store.jobs import children, submissions
 from models_store.jobs import store as jobs
 from models_store.jobs.job import TERMINAL
-from models_store.spec.train import TrainSpec, resolve
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.spec import ImageSpec
 from tests import databases, samples
 from tests.processes import children_of, is_alive
 
@@ -73,7 +74,7 @@ class Farm:
 
     def submit(self, **asked: Any) -> jobs.Job:
         document = TINY | {"name": "leaves", "dataset": self.dataset.id} | asked
-        spec, _ = resolve(TrainSpec.model_validate(document), datasets.facts(self.dataset))
+        spec, _ = IMAGE.resolve(ImageSpec.model_validate(document), datasets.facts(self.dataset))
         return submissions.submit(self.database, owner=OWNER, spec=spec, settings=self.settings)[0]
 
     @contextmanager

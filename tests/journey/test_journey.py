@@ -215,7 +215,7 @@ def test_a_generated_client_trains_again_and_the_bare_name_follows_the_newest_ve
     client = generate(tmp_path)
     session = client.Client(base_url=service.stack.url)
     spec = PLAIN | {"name": "colours", "dataset": dataset["id"], "training": {"epochs": 1}}
-    body = shape(client, "TrainSpec").from_dict(spec | {"compression": None})
+    body = shape(client, "ImageSpec").from_dict(spec | {"compression": None})
     question = shape(client, "PredictRequest")(model="colours", inputs=[base64.b64encode(RED).decode()])
 
     started = call(client, "train.train_create")(client=session, body=body)

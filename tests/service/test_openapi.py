@@ -260,7 +260,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
 def test_the_generated_client_speaks_to_the_live_service(service: Service, client: ModuleType) -> None:
     session = client.Client(base_url=service.url)
     dataset = service.upload()["id"]
-    spec = shape(client, "TrainSpec")(
+    spec = shape(client, "ImageSpec")(
         name="flowers",
         dataset=dataset,
         optimizer=shape(client, "Sgd")(kind="sgd", lr=0.1),
@@ -282,7 +282,16 @@ def test_the_generated_client_speaks_to_the_live_service(service: Service, clien
 
 
 def test_the_generated_clients_classes_are_named_after_what_they_are(client: ModuleType) -> None:
-    names = ["StateEvent", "ResolvedSpec", "Mistake", "Cut", "TakenUp", "JobChanges", "TrialChanges", "BestChanges"]
+    names = [
+        "StateEvent",
+        "ResolvedImageSpec",
+        "Mistake",
+        "Cut",
+        "TakenUp",
+        "JobChanges",
+        "TrialChanges",
+        "BestChanges",
+    ]
 
     assert [shape(client, name).__name__ for name in names] == names
     assert [name for name in vars(client.models) if "Body" in name] == []

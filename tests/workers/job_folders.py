@@ -10,8 +10,8 @@ from typing import Any
 from models_store.datasets.store import Dataset, ManifestEntry
 from models_store.jobs.phases import USUAL_S
 from models_store.settings import Settings
-from models_store.spec.train import ResolvedSpec
 from models_store.storage.blobs import Blobs
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import DATASET_ID, quick_settings
 from tests.workers.training_runs import CLASSES, CPU, Recorder
 from workers.process.assignment import AssignedDataset, Assignment
@@ -34,7 +34,7 @@ def assigned(dataset: Dataset) -> AssignedDataset:
     return AssignedDataset(dataset.id, dataset.digest, classes, dataset.content_blob, dataset.manifest_blob)
 
 
-def an_assignment(spec: ResolvedSpec, *, staging: Path, **given: Any) -> Assignment:
+def an_assignment(spec: ResolvedImageSpec, *, staging: Path, **given: Any) -> Assignment:
     """Return a first attempt at a job; `given` are other fields of it."""
     document = spec.model_dump(mode="json")
     fields = {"dataset": A_DATASET, "checkpoints": []} | given
@@ -74,7 +74,7 @@ class JobFolder:
         self.kept: list[str] = []
         self.reports: list[dict[str, Any]] = []
 
-    def work(self, spec: ResolvedSpec, *, reporter: Recorder | PipeReporter | None = None, **given: Any) -> Work:
+    def work(self, spec: ResolvedImageSpec, *, reporter: Recorder | PipeReporter | None = None, **given: Any) -> Work:
         """Return the work of a fresh attempt at the job; `given` are fields of its assignment."""
         heard: Any = reporter or Recorder()
         checkpoints = JobCheckpoints(

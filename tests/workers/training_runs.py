@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image.spec import ResolvedImageSpec
 from workers.tasks.image import net
 from workers.tasks.image.net import Classifier
 from workers.training import loop, regularizers
@@ -108,7 +108,7 @@ class Blocks(nn.Sequential):
         )
 
 
-def a_small_classifier(spec: ResolvedSpec, *, seed: int = 0) -> Classifier:
+def a_small_classifier(spec: ResolvedImageSpec, *, seed: int = 0) -> Classifier:
     """Return a net of a few weights, whatever the spec's backbone is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -116,19 +116,19 @@ def a_small_classifier(spec: ResolvedSpec, *, seed: int = 0) -> Classifier:
         return Classifier(Blocks(), head, mean=(0.5,) * 3, std=(0.5,) * 3, augmentation=spec.augmentation)
 
 
-def pretrained(spec: ResolvedSpec, *, freeze: str = "none") -> ResolvedSpec:
+def pretrained(spec: ResolvedImageSpec, *, freeze: str = "none") -> ResolvedImageSpec:
     """Return the spec as of a net with weights to keep, for one that brings them along."""
     return spec.model_copy(
         update={"backbone": spec.backbone.model_copy(update={"weights": "leaves@best", "freeze": freeze})}
     )
 
 
-def a_classifier(spec: ResolvedSpec, *, weights_dir: Path = Path("unused")) -> Classifier:
+def a_classifier(spec: ResolvedImageSpec, *, weights_dir: Path = Path("unused")) -> Classifier:
     return net.build(spec, class_count=len(CLASSES), weights_dir=weights_dir)
 
 
 def run(
-    spec: ResolvedSpec,
+    spec: ResolvedImageSpec,
     arrays: Examples,
     *,
     classifier: Classifier | None = None,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_store.models import sample_size
+from models_store.spec import sample_size
 from models_store.targets import Answers, Target
 from workers.export.figures import Figures, Measurement, Unmeasurable
 

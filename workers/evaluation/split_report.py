@@ -128,11 +128,11 @@ def _section(
         "intervals": {name: interval for name, interval in intervals.items() if interval},
         "test_time_augmentation": None,
     }
-    if split.averaged_NK is not None and evaluation.test_time_augmentation is not None:
+    if split.averaged_NK is not None and evaluation.views:
         averaged = figures.evaluate(target, split.averaged_NK, split.targets, names)
         defined = [name for name in target.headline if averaged[name] is not None and section[name] is not None]
         section["test_time_augmentation"] = {
-            "views": evaluation.test_time_augmentation.views,
+            "views": evaluation.views,
             "figures": {name: averaged[name] for name in target.headline},
             "gain": {name: averaged[name] - section[name] for name in defined},
         }

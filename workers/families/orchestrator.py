@@ -28,11 +28,10 @@ from models_store.models import references
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.space import Parameters, applied, planned, value_at
-from models_store.spec.train import ResolvedSpec
-from models_store.spec.upgrade import read_resolved
 from models_store.spec.validation import KFold
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
+from models_store.tasks.rooms import read_resolved
 from workers.families import family_progress, findings, search
 from workers.families.search import Trial
 
@@ -201,8 +200,8 @@ class _Family:
         classes = [] if dataset is None else dataset.card["classes"]
         document = self._document()
         try:
-            document = applied(self._planned(self.parent.spec), values, facts)
-            spec = ResolvedSpec.model_validate(document, context=facts)
+            document = applied(read_resolved(self._planned(self.parent.spec)), values, facts)
+            spec = type(self.spec).model_validate(document, context=facts)
             document = references.pin(spec, self.database, owner=owner, classes=classes).model_dump(mode="json")
         except (references.SourceNotFound, references.SourceUnfit) as error:
             return NewChild(number, self.child, document, parameters=values, problem=error.as_problem())

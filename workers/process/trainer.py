@@ -18,9 +18,9 @@ from models_store.errors import EspalierError
 from models_store.host import cores
 from models_store.jobs import kinds, phases
 from models_store.settings import Settings
-from models_store.spec.upgrade import read_resolved
 from models_store.storage import disk
 from models_store.storage.blobs import Blobs
+from models_store.tasks.rooms import read_resolved
 from workers.export import sessions
 from workers.process import liveness, parent_death
 from workers.process.assignment import EXIT_DRAINED, EXIT_PROBLEM, EXIT_TROUBLE, Assignment

@@ -20,8 +20,7 @@ from models_store.spec.facts import DatasetFacts
 from models_store.spec.ladder import Rung, rungs
 from models_store.spec.space import value_at
 from models_store.spec.train import ResolvedSpec
-from models_store.spec.upgrade import read_resolved
-from models_store.tasks.rooms import contract_of
+from models_store.tasks.rooms import contract_of, read_resolved
 from workers.stages.context import Plan, Work
 from workers.stages.train import teacher_of
 from workers.training import targets
@@ -113,10 +112,10 @@ def _measured(work: Work, counts: Counts, *, budget_s: float) -> tuple[Fitted, d
     own = Fitted(planned, costs.of(planned))
     fitted = own
     if planned.training.fit_to_budget and own.total_s > SHARE * budget_s:
-        facts = DatasetFacts(**work.assignment.facts)
+        facts = contract_of(planned.task).Facts(**work.assignment.facts)
         left_s = SHARE * budget_s - (time.monotonic() - began)
         fitted = choose(rungs(planned, facts), costs, facts=facts, budget_s=left_s)
-    step_s = costs.known_step_s(planned.backbone.freeze or "none")
+    step_s = costs.known_step_s(planned.freeze)
     return fitted, {
         "budget_minutes": planned.training.budget_minutes,
         "planned": _figures_of(planned),
@@ -147,9 +146,8 @@ def _costs(work: Work, counts: Counts) -> Costs:
     classes = work.dataset.classes
     examples = work.task.noise(work.spec, classes=classes, count=max(counts.train, len(classes), 2))
     aim = targets.build(work.spec.task, examples)
-    random = work.spec.backbone.model_copy(update={"weights": None})
     net = work.task.build(
-        work.spec.model_copy(update={"backbone": random}),
+        work.spec.from_random_weights(),
         class_count=aim.output_count,
         weights_dir=work.staging,
         last_layer=aim.last_layer(),
@@ -211,9 +209,9 @@ def _log(work: Work, planned: ResolvedSpec, fitted: Fitted, card: dict[str, Any]
 
 def _in_words(work: Work, spec: ResolvedSpec) -> str:
     epochs = f"{spec.training.epochs} epoch{'s' if spec.training.epochs > 1 else ''}"
-    if spec.backbone.freeze == "backbone":
+    if spec.freeze == "backbone":
         return f"a head alone on the backbone's features{work.task.in_words(spec)} for {epochs}"
-    frozen = "" if spec.backbone.freeze in {None, "none"} else f" with the backbone frozen ({spec.backbone.freeze})"
+    frozen = "" if spec.freeze == "none" else f" with the backbone frozen ({spec.freeze})"
     return f"{epochs}{work.task.in_words(spec)}{frozen}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from models_store.jobs import kinds
 from models_store.spec.train import ResolvedSpec
 from models_store.spec.training import Monitor
-from models_store.spec.upgrade import read_resolved
+from models_store.tasks.rooms import read_resolved
 from workers.process.assignment import TrainedNet
 from workers.process.progress import Reporter, Stretch
 from workers.stages.context import Work

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models_store.spec.train import Task
 from models_store.targets import LABELS, NUMBER, ONE_CLASS, THRESHOLD, Activation, Target
 from models_store.tasks.rooms import target_of
 from workers.training.examples import Examples, Rows
@@ -268,7 +267,7 @@ class _Standardised(nn.Module):
         return value
 
 
-def build(task: Task, examples: Examples) -> Targets:
+def build(task: str, examples: Examples) -> Targets:
     """Return the targets of a dataset for a task that fits it; the scale of numbers comes from the train split."""
     all_rows, target = torch.from_numpy(examples.targets), target_of(task)
     output_count = target.output_count(len(examples.classes))

@@ -8,7 +8,7 @@ from typing import Any
 from models_store.datasets.example import Example, counted
 from models_store.datasets.manifest import ManifestEntry
 from models_store.datasets.report import Check
-from models_store.spec.facts import fitting_white
+from models_store.tasks.image.facts import fitting_white
 from models_store.tasks.task import Passed
 
 TINY_SIDE = 16

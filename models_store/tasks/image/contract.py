@@ -1,5 +1,6 @@
 """Contract of images: a class, labels or a number of each."""
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -10,12 +11,12 @@ from models_store.datasets.manifest import ManifestEntry
 from models_store.datasets.report import Check
 from models_store.settings import Settings
 from models_store.spec import train
-from models_store.spec.facts import DatasetFacts, fitting_white
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
-from models_store.targets import Name
+from models_store.spec.facts import DatasetFacts
 from models_store.tasks.image import checks
+from models_store.tasks.image.facts import ImageFacts, fitting_white
 from models_store.tasks.image.formats import ALLOWED, MEDIA_TYPES, is_for_an_image
 from models_store.tasks.image.preview import Preview
+from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
 from models_store.tasks.task import Contract, Passed
 
 if TYPE_CHECKING:
@@ -23,18 +24,21 @@ if TYPE_CHECKING:
     from models_store.tasks.image.intake import ArchiveBudget
 
 LARGEST_VALUE = 65535
+SAMPLES = Path(__file__).with_name("samples.json")
 
 
 class ImageContract(Contract):
     """Images on the shared ground."""
 
-    targets: Mapping[str, Name] = {
-        "image_classification": "class",
-        "multilabel_classification": "labels",
-        "image_regression": "number",
-    }
-    Spec = TrainSpec
-    ResolvedSpec = ResolvedSpec
+    Spec = ImageSpec
+    ResolvedSpec = ResolvedImageSpec
+    Facts = ImageFacts
+
+    @property
+    def samples(self) -> Mapping[str, Any]:
+        """Return those of the file beside this one."""
+        found: dict[str, Any] = json.loads(SAMPLES.read_text())
+        return found
 
     findings = ("tiny_images",)
     stored_types = MEDIA_TYPES
@@ -76,10 +80,12 @@ class ImageContract(Contract):
         """Return `grey`, `largest_16_bit` and `median_side`."""
         return checks.card_facts(examples, entries)
 
-    def facts(self, card: Mapping[str, Any]) -> DatasetFacts:
+    def facts(self, card: Mapping[str, Any]) -> ImageFacts:
         """Return the facts of any dataset, and those of its images."""
+        found = super().facts(card)
+        assert isinstance(found, ImageFacts), "the class is named above"
         return replace(
-            super().facts(card),
+            found,
             median_side=card["median_side"],
             grey=card.get("grey", False),
             largest_16_bit=card.get("largest_16_bit"),
@@ -106,8 +112,8 @@ class ImageContract(Contract):
     def preview_spec(self, wanted: Preview, *, dataset_id: str, facts: DatasetFacts) -> train.ResolvedSpec:
         """Return a spec with these augmentations, and nothing else that changes images."""
         given = {"name": "preview", "dataset": dataset_id, "seed": wanted.seed, "compression": None}
-        asked = TrainSpec.model_validate(given | {"augmentation": wanted.augmentation, "regularizers": []})
-        return resolve(asked, facts)[0]
+        asked = ImageSpec.model_validate(given | {"augmentation": wanted.augmentation, "regularizers": []})
+        return self.resolve(asked, facts)[0]
 
     example, examples = "image", "images"
     json_example = str

@@ -1,13 +1,15 @@
 """Preview: a contact sheet of a few images of a dataset, changed as training would change them."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from models_store.spec.part import Part
+from models_store.spec.words import Words
 from models_store.tasks.image.augmentation import Augmentation
 from models_store.tasks.image.input import Input
+from models_store.tasks.image.synonyms import WORDS
 
 MOST_PIXELS = 40_000_000
 
@@ -20,6 +22,8 @@ class PreviewInput(Input):
 
 class Preview(Part):
     """A contact sheet: each row shows an image, first unchanged and then in `views` changed copies."""
+
+    words: ClassVar[Words] = WORDS
 
     augmentation: list[Augmentation] = Field(
         max_length=32, description="changes, as in a training spec; mixing parts mix the images of the sheet"

@@ -11,7 +11,7 @@ from models_store.settings import Settings
 from models_store.spec.stage_work import Features
 from models_store.storage.database import Database
 from models_store.tasks.image.backbones.backbone import KINDS
-from models_store.tasks.image.backbones.network_sizes import GIGA_MACS, giga_macs
+from models_store.tasks.image.backbones.multiplications import GIGA_MACS, giga_macs
 from models_store.tasks.image.backbones.own import CifarResNet18
 from tests.samples import a_train_spec, insert_dataset
 

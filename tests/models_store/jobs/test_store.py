@@ -6,10 +6,10 @@ from models_store.jobs import claims, events, housekeeping, idempotency, leases,
 from models_store.jobs import store as jobs
 from models_store.jobs.claims import Stale
 from models_store.settings import Settings
-from models_store.spec.train import ResolvedSpec
 from models_store.spec.transfer import Transfer
 from models_store.storage import tables
 from models_store.storage.database import Database
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import DATASET_ID, a_train_spec, insert_dataset
 
 OWNER = "ada"
@@ -201,7 +201,7 @@ def test_a_job_from_before_the_vocabulary_grew_is_retried_as_what_it_meant(
     ]
     assert (spec["search"], spec["validation"], spec["distillation"]) == (None, None, None)
     assert spec["transfer"] == Transfer().model_dump(mode="json")
-    assert ResolvedSpec.model_validate(spec).model_dump(mode="json") == spec
+    assert ResolvedImageSpec.model_validate(spec).model_dump(mode="json") == spec
 
 
 def claimed_by(

@@ -7,8 +7,8 @@ from models_store.models import aliases, references, registry
 from models_store.models import publish as publications
 from models_store.models.references import SourceNotFound, SourceUnfit
 from models_store.settings import Settings
-from models_store.spec.train import ResolvedSpec
 from models_store.storage.database import Database
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import a_train_spec, insert_dataset
 
 OWNER = "ada"
@@ -32,7 +32,7 @@ def publish(database: Database, settings: Settings, *, weights_blob: str | None 
     return publications.publish(database, claim, publication)
 
 
-def pin(database: Database, *, classes: list[str] = CLASSES, **spec: Any) -> ResolvedSpec:
+def pin(database: Database, *, classes: list[str] = CLASSES, **spec: Any) -> ResolvedImageSpec:
     return references.pin(a_train_spec(**spec), database, owner=OWNER, classes=classes)
 
 
@@ -47,7 +47,7 @@ def test_an_alias_becomes_the_version_that_it_means_now(database: Database, sett
     assert pinned.backbone.weights == "leaves:1"
     assert pinned.distillation is not None
     assert pinned.distillation.teacher == "leaves:1"
-    assert ResolvedSpec.model_validate(pinned.model_dump(mode="json")) == pinned
+    assert ResolvedImageSpec.model_validate(pinned.model_dump(mode="json")) == pinned
 
 
 def test_a_pinned_spec_finds_its_blobs_and_its_teachers_spec(database: Database, settings: Settings) -> None:

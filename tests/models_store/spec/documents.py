@@ -3,24 +3,24 @@
 import copy
 from typing import Any
 
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import TrainSpec
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec
 from tests.samples import DATASET_ID
 
 Schema = dict[str, Any]
 
-SPEC_SCHEMA = TrainSpec.model_json_schema()
+SPEC_SCHEMA = ImageSpec.model_json_schema()
 ASKED: dict[str, Any] = {"name": "leaves", "dataset": DATASET_ID}
 CLASSES = ("ant", "bee", "fly")
 DATA = {
-    "few photographs": DatasetFacts(240, dict.fromkeys(CLASSES, 80), median_side=300),
-    "many photographs": DatasetFacts(6_000, dict.fromkeys(CLASSES, 2_000), median_side=500),
-    "grey photographs": DatasetFacts(900, dict.fromkeys(CLASSES, 300), median_side=300, grey=True),
-    "small colour images": DatasetFacts(45_000, {str(number): 4_500 for number in range(10)}, median_side=32),
-    "small grey images": DatasetFacts(4_708, {"normal": 1_214, "ill": 3_494}, median_side=28, grey=True),
-    "three images": DatasetFacts(3, dict.fromkeys(CLASSES, 1), median_side=20),
-    "labels": DatasetFacts(800, dict.fromkeys(CLASSES, 400), target="labels", median_side=200),
-    "numbers": DatasetFacts(800, target="number", median_side=64),
+    "few photographs": ImageFacts(240, dict.fromkeys(CLASSES, 80), median_side=300),
+    "many photographs": ImageFacts(6_000, dict.fromkeys(CLASSES, 2_000), median_side=500),
+    "grey photographs": ImageFacts(900, dict.fromkeys(CLASSES, 300), median_side=300, grey=True),
+    "small colour images": ImageFacts(45_000, {str(number): 4_500 for number in range(10)}, median_side=32),
+    "small grey images": ImageFacts(4_708, {"normal": 1_214, "ill": 3_494}, median_side=28, grey=True),
+    "three images": ImageFacts(3, dict.fromkeys(CLASSES, 1), median_side=20),
+    "labels": ImageFacts(800, dict.fromkeys(CLASSES, 400), target="labels", median_side=200),
+    "numbers": ImageFacts(800, target="number", median_side=64),
 }
 WHOLE: dict[str, dict[str, Any]] = {
     "nothing": {},
@@ -46,7 +46,7 @@ WHOLE: dict[str, dict[str, Any]] = {
     "early stopping": {"training": {"early_stopping": {}, "epochs": 9}},
     "no budget": {"training": {"budget_minutes": None}},
 }
-UNEVEN = DatasetFacts(6_000, {"ant": 5_000, "bee": 900, "fly": 100}, median_side=500)
+UNEVEN = ImageFacts(6_000, {"ant": 5_000, "bee": 900, "fly": 100}, median_side=500)
 
 
 def target(schema: Schema, root: Schema) -> Schema:

@@ -6,21 +6,20 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import TrainSpec, resolve
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec
 from tests.samples import DATASET_ID
 
-FACTS = DatasetFacts(train_count=4000, counts={"blue": 2000, "red": 2000}, validation_count=500)
+FACTS = ImageFacts(train_count=4000, counts={"blue": 2000, "red": 2000}, validation_count=500)
 CUT = {"kind": "structured"}
 
 
-def warnings(
-    compression: dict[str, Any] | None, facts: DatasetFacts = FACTS, *, backbone: str = "resnet18"
-) -> list[str]:
+def warnings(compression: dict[str, Any] | None, facts: ImageFacts = FACTS, *, backbone: str = "resnet18") -> list[str]:
     """Return what a spec is warned of on account of its compression."""
     plain = {"name": "leaves", "dataset": DATASET_ID, "backbone": {"kind": backbone}}
-    without = resolve(TrainSpec.model_validate(plain | {"compression": None}), facts)[1]
-    found = resolve(TrainSpec.model_validate(plain | {"compression": compression}), facts)[1]
+    without = IMAGE.resolve(ImageSpec.model_validate(plain | {"compression": None}), facts)[1]
+    found = IMAGE.resolve(ImageSpec.model_validate(plain | {"compression": compression}), facts)[1]
     return [each for each in found if each not in without]
 
 
@@ -52,7 +51,7 @@ def test_steps_that_nothing_recovers_between_are_warned_of() -> None:
     asked: dict[str, Any] = {"prune": {**CUT, "steps": 2}, "recover": None, "quantize": []}
     spec = {"name": "a", "dataset": DATASET_ID, "backbone": {"kind": "small_cnn"}, "compression": asked}
 
-    _, found = resolve(TrainSpec.model_validate(spec), FACTS)
+    _, found = IMAGE.resolve(ImageSpec.model_validate(spec), FACTS)
 
     assert any(warning.startswith("prune.steps 2 with `recover: null`") for warning in found)
 
@@ -109,7 +108,7 @@ def test_scales_of_a_norm_that_is_not_there_rank_nothing() -> None:
     asked = {"prune": {**CUT, "importance": "bn_scale"}}
 
     with pytest.raises(ValidationError) as caught:
-        TrainSpec.model_validate(spec | {"compression": asked})
+        ImageSpec.model_validate(spec | {"compression": asked})
 
     (error,) = caught.value.errors()
     assert error["ctx"]["pointer"] == "compression/prune/importance"

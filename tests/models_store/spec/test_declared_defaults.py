@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from models_store.spec.facts import DatasetFacts
 from models_store.spec.space import applied
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
 from tests.models_store.spec.documents import ASKED, DATA, SPEC_SCHEMA, UNEVEN, WHOLE, Schema, filled, target
 
 OPENAPI = json.loads((Path(__file__).parents[3] / "docs" / "openapi.json").read_text())
@@ -50,11 +51,11 @@ def asking_for(path: str, kind: str) -> dict[str, Any]:
     return {**ASKED, **NEEDS.get(kind, {}), **asked}
 
 
-def meaning(asked: dict[str, Any], facts: DatasetFacts) -> tuple[ResolvedSpec, list[str]]:
-    return resolve(TrainSpec.model_validate(asked), facts)
+def meaning(asked: dict[str, Any], facts: ImageFacts) -> tuple[ResolvedImageSpec, list[str]]:
+    return IMAGE.resolve(ImageSpec.model_validate(asked), facts)
 
 
-def facts_for(asked: dict[str, Any]) -> DatasetFacts:
+def facts_for(asked: dict[str, Any]) -> ImageFacts:
     kind = asked.get("loss", {}).get("kind")
     return DATA["numbers" if kind == "mse" else "many photographs"]
 
@@ -73,7 +74,7 @@ def test_declared_defaults_of_a_part_change_nothing(path: str, kind: str, schema
 
 @pytest.mark.parametrize("asked", WHOLE.values(), ids=WHOLE)
 @pytest.mark.parametrize("facts", [*DATA.values(), UNEVEN], ids=[*DATA, "uneven"])
-def test_declared_defaults_of_a_whole_spec_change_nothing(asked: dict[str, Any], facts: DatasetFacts) -> None:
+def test_declared_defaults_of_a_whole_spec_change_nothing(asked: dict[str, Any], facts: ImageFacts) -> None:
     if "validation" in asked and facts.train_count < 10:
         pytest.skip("three images have no folds")
     for schema in (SPEC_SCHEMA, OPENAPI_SCHEMA):
@@ -82,7 +83,7 @@ def test_declared_defaults_of_a_whole_spec_change_nothing(asked: dict[str, Any],
 
 @pytest.mark.parametrize("asked", WHOLE.values(), ids=WHOLE)
 @pytest.mark.parametrize("facts", [*DATA.values(), UNEVEN], ids=[*DATA, "uneven"])
-def test_a_resolved_spec_resolves_to_itself(asked: dict[str, Any], facts: DatasetFacts) -> None:
+def test_a_resolved_spec_resolves_to_itself(asked: dict[str, Any], facts: ImageFacts) -> None:
     if "validation" in asked and facts.train_count < 10:
         pytest.skip("three images have no folds")
     resolved, doubts = meaning(ASKED | asked, facts)
@@ -117,10 +118,12 @@ def test_an_optimizer_that_a_search_draws_gets_the_rate_that_a_spec_with_it_gets
     facts = DATA["many photographs"]
     parent, _ = meaning(asked, facts)
 
-    trial = applied(parent.model_dump(mode="json"), {"optimizer": drawn}, facts)
+    trial = applied(parent, {"optimizer": drawn}, facts)
 
     assert trial["optimizer"]["lr"] == pytest.approx(0.005)
-    assert ResolvedSpec.model_validate(trial).optimizer == meaning(asked | {"optimizer": drawn}, facts)[0].optimizer
+    assert (
+        ResolvedImageSpec.model_validate(trial).optimizer == meaning(asked | {"optimizer": drawn}, facts)[0].optimizer
+    )
 
 
 def test_what_a_recipe_decides_is_null_in_the_schema_and_says_so() -> None:

@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from models_store.spec import synonyms
 from models_store.spec.explain import explain
-from models_store.spec.facts import DatasetFacts
 from models_store.spec.schema_walk import paths
 from models_store.spec.suggestions import plain
-from models_store.spec.train import TrainSpec, resolve
 from models_store.spec.wordings import WORDS
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec
 from tests.samples import DATASET_ID
 
 
@@ -21,8 +22,8 @@ def told(**asked: Any) -> str:
     """Return the message about the only fault of a spec."""
     document = {"name": "leaves", "dataset": DATASET_ID} | asked
     with pytest.raises(ValidationError) as caught:
-        TrainSpec.model_validate(document)
-    (fault,) = explain(caught.value, TrainSpec, document)
+        ImageSpec.model_validate(document)
+    (fault,) = explain(caught.value, ImageSpec, document)
     return str(fault["message"])
 
 
@@ -186,9 +187,9 @@ def test_the_words_of_other_libraries_are_understood_in_a_search(path: str, mean
     search = {"kind": "tpe", "space": {path: {"uniform": [0.1, 0.2]}}}
     asked = {"name": "leaves", "dataset": DATASET_ID, "search": search}
     with pytest.raises(ValidationError) as caught:
-        resolve(TrainSpec.model_validate(asked), DatasetFacts(100, {"a": 50, "b": 50}))
+        IMAGE.resolve(ImageSpec.model_validate(asked), ImageFacts(100, {"a": 50, "b": 50}))
 
-    (fault,) = explain(caught.value, TrainSpec, asked)
+    (fault,) = explain(caught.value, ImageSpec, asked)
 
     assert fault["message"].endswith(f"; did you mean {meant!r}?")
 
@@ -202,16 +203,17 @@ def test_a_wrong_kind_names_the_nearest_before_the_others_and_not_all_of_them() 
 
 
 def test_every_word_leads_to_a_field_or_a_kind_that_there_is() -> None:
-    schema = TrainSpec.model_json_schema()
+    schema = ImageSpec.model_json_schema()
     known = {*paths(schema, schema)}
     for part in schema["$defs"].values():
         known |= set(part.get("properties", {}))
     kinds = {kind for each in _unions(schema) for kind in each}
 
-    wanted = {*synonyms.FIELDS.values(), *(path for several in synonyms.ALSO.values() for path in several)}
+    said = ImageSpec.words
+    wanted = {*said.fields.values(), *(path for several in said.also.values() for path in several)}
     assert wanted - known - kinds == set()
-    assert {kind for several in synonyms.KINDS.values() for kind in several} - kinds == set()
-    words = [*synonyms.FIELDS, *synonyms.ALSO, *synonyms.NOTES, *synonyms.KINDS, *synonyms.VALUES, *synonyms.QUERIES]
+    assert {kind for several in said.kinds.values() for kind in several} - kinds == set()
+    words = [*said.fields, *said.also, *said.notes, *said.kinds, *said.values, *synonyms.QUERIES]
     assert [word for word in words if plain(word) != word] == []
 
 
@@ -236,10 +238,10 @@ def _patterns(node: Any) -> set[str]:
 def test_every_pattern_of_the_interface_has_words() -> None:
     document = json.loads((Path(__file__).parents[3] / "docs" / "openapi.json").read_text())
 
-    patterns = _patterns(document) | _patterns(TrainSpec.model_json_schema())
+    patterns = _patterns(document) | _patterns(ImageSpec.model_json_schema())
 
     assert len(patterns) > 10
-    assert patterns - set(WORDS) == set()
+    assert patterns - set(WORDS) - set(ImageSpec.words.patterns) == set()
 
 
 @pytest.mark.parametrize(

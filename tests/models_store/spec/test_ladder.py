@@ -5,24 +5,25 @@ from typing import Any
 
 import pytest
 
-from models_store.spec.facts import DatasetFacts
 from models_store.spec.ladder import Rung, rungs
 from models_store.spec.space import value_at
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
-from models_store.spec.upgrade import read_resolved
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
+from models_store.tasks.rooms import read_resolved
 from tests.samples import DATASET_ID
 
 ASKED: dict[str, Any] = {"name": "leaves", "dataset": DATASET_ID}
-PHOTOGRAPHS = DatasetFacts(3_000, {"ant": 1_500, "bee": 1_500}, median_side=200)
-FEW = DatasetFacts(240, {"ant": 120, "bee": 120}, median_side=200)
-GREY = DatasetFacts(4_708, {"normal": 1_214, "ill": 3_494}, median_side=28, grey=True)
+PHOTOGRAPHS = ImageFacts(3_000, {"ant": 1_500, "bee": 1_500}, median_side=200)
+FEW = ImageFacts(240, {"ant": 120, "bee": 120}, median_side=200)
+GREY = ImageFacts(4_708, {"normal": 1_214, "ill": 3_494}, median_side=28, grey=True)
 
 
-def resolved(facts: DatasetFacts = PHOTOGRAPHS, **asked: Any) -> ResolvedSpec:
-    return resolve(TrainSpec.model_validate(ASKED | asked), facts)[0]
+def resolved(facts: ImageFacts = PHOTOGRAPHS, **asked: Any) -> ResolvedImageSpec:
+    return IMAGE.resolve(ImageSpec.model_validate(ASKED | asked), facts)[0]
 
 
-def plans(facts: DatasetFacts = PHOTOGRAPHS, **asked: Any) -> list[Rung]:
+def plans(facts: ImageFacts = PHOTOGRAPHS, **asked: Any) -> list[Rung]:
     return rungs(resolved(facts, **asked), facts)
 
 
@@ -153,7 +154,7 @@ def test_a_longer_budget_plans_more_epochs() -> None:
 def test_a_resolved_spec_that_is_posted_again_means_the_same() -> None:
     spec = resolved()
 
-    again, _ = resolve(TrainSpec.model_validate(json.loads(spec.model_dump_json())), PHOTOGRAPHS)
+    again, _ = IMAGE.resolve(ImageSpec.model_validate(json.loads(spec.model_dump_json())), PHOTOGRAPHS)
 
     assert again == spec
 
@@ -173,8 +174,8 @@ def test_a_spec_from_before_budgets_is_trained_as_it_was_resolved() -> None:
 @pytest.mark.parametrize("kind", ["vit", "resnet18", "mobilenet_v2"])
 def test_every_plan_of_other_backbones_is_a_valid_spec(kind: str, size: int) -> None:
     backbone = {"kind": "timm:vit_tiny_patch16_224" if kind == "vit" else kind}
-    facts = DatasetFacts(3_000, {"ant": 1_500, "bee": 1_500}, median_side=size)
+    facts = ImageFacts(3_000, {"ant": 1_500, "bee": 1_500}, median_side=size)
 
     for rung in plans(facts, backbone=backbone):
-        assert ResolvedSpec.model_validate(rung.spec.model_dump(), context=facts) == rung.spec
+        assert ResolvedImageSpec.model_validate(rung.spec.model_dump(), context=facts) == rung.spec
         assert 1 <= rung.least_epochs <= rung.spec.training.epochs

@@ -3,16 +3,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import TrainSpec, resolve
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec
 from tests.samples import DATASET_ID, a_train_spec
 
-CLASSES = DatasetFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)
-LABELS = DatasetFacts(train_count=80, counts={"blue": 40, "red": 30}, target="labels", median_side=32)
-NUMBERS = DatasetFacts(train_count=80, target="number", median_side=32)
+CLASSES = ImageFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)
+LABELS = ImageFacts(train_count=80, counts={"blue": 40, "red": 30}, target="labels", median_side=32)
+NUMBERS = ImageFacts(train_count=80, target="number", median_side=32)
 
 
-def refusal(facts: DatasetFacts, **asked: Any) -> dict[str, Any]:
+def refusal(facts: ImageFacts, **asked: Any) -> dict[str, Any]:
     with pytest.raises(ValidationError) as caught:
         resolved(facts, **asked)
     (error,) = caught.value.errors()
@@ -20,8 +21,8 @@ def refusal(facts: DatasetFacts, **asked: Any) -> dict[str, Any]:
     return error["ctx"]
 
 
-def resolved(facts: DatasetFacts, **asked: Any) -> tuple[Any, list[str]]:
-    return resolve(TrainSpec.model_validate({"name": "leaves", "dataset": DATASET_ID} | asked), facts)
+def resolved(facts: ImageFacts, **asked: Any) -> tuple[Any, list[str]]:
+    return IMAGE.resolve(ImageSpec.model_validate({"name": "leaves", "dataset": DATASET_ID} | asked), facts)
 
 
 @pytest.mark.parametrize(
@@ -35,9 +36,7 @@ def resolved(facts: DatasetFacts, **asked: Any) -> tuple[Any, list[str]]:
         (NUMBERS, "binary_cross_entropy", ["mse"]),
     ],
 )
-def test_a_loss_that_does_not_fit_what_is_learned_is_refused(
-    facts: DatasetFacts, loss: str, allowed: list[str]
-) -> None:
+def test_a_loss_that_does_not_fit_what_is_learned_is_refused(facts: ImageFacts, loss: str, allowed: list[str]) -> None:
     context = refusal(facts, loss={"kind": loss})
 
     assert context["pointer"] == "loss/kind"
@@ -46,7 +45,7 @@ def test_a_loss_that_does_not_fit_what_is_learned_is_refused(
 
 def test_a_loss_that_does_not_fit_the_task_asked_for_is_refused_without_a_dataset() -> None:
     with pytest.raises(ValidationError, match="image_regression"):
-        TrainSpec.model_validate(
+        ImageSpec.model_validate(
             {"name": "leaves", "dataset": DATASET_ID, "task": "image_regression", "loss": {"kind": "poly1"}}
         )
 
@@ -78,7 +77,7 @@ def test_milestones_out_of_order_are_refused_with_their_order(milestones: list[i
 @pytest.mark.parametrize(
     ("facts", "kind"), [(CLASSES, "cross_entropy"), (LABELS, "binary_cross_entropy"), (NUMBERS, "mse")]
 )
-def test_left_out_the_loss_is_that_of_the_dataset(facts: DatasetFacts, kind: str) -> None:
+def test_left_out_the_loss_is_that_of_the_dataset(facts: ImageFacts, kind: str) -> None:
     spec, _ = resolved(facts)
 
     assert spec.loss.kind == kind

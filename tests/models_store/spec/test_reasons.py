@@ -4,24 +4,25 @@ from typing import Any
 
 import pytest
 
-from models_store.spec.facts import DatasetFacts
 from models_store.spec.part import Part
 from models_store.spec.reasons import decisions
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from models_store.spec.training import ResolvedTraining, Training
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
 from tests.models_store.spec.documents import ASKED, DATA, SPEC_SCHEMA, UNEVEN, WHOLE, filled
 
 FACTS = {**DATA, "uneven": UNEVEN}
 
 
-def reasons(asked: dict[str, Any], facts: DatasetFacts) -> tuple[ResolvedSpec, dict[str, tuple[Any, str]]]:
-    spec, _ = resolve(TrainSpec.model_validate(asked), facts)
+def reasons(asked: dict[str, Any], facts: ImageFacts) -> tuple[ResolvedImageSpec, dict[str, tuple[Any, str]]]:
+    spec, _ = IMAGE.resolve(ImageSpec.model_validate(asked), facts)
     return spec, {each.pointer: (each.value, each.why) for each in decisions(asked, spec, facts)}
 
 
 def left_to_the_recipe(part: Part, given: Any, pointer: str = "") -> list[str]:
     """Return the leaves of a resolved part that were not given, and that no declared default explains."""
-    declared = {ResolvedSpec: TrainSpec, ResolvedTraining: Training}.get(type(part), type(part)).model_fields
+    declared = {ResolvedImageSpec: ImageSpec, ResolvedTraining: Training}.get(type(part), type(part)).model_fields
     found = []
     for name in type(part).model_fields:
         value, sent = getattr(part, name), given.get(name) if isinstance(given, dict) else None
@@ -42,7 +43,7 @@ def left_to_the_recipe(part: Part, given: Any, pointer: str = "") -> list[str]:
 @pytest.mark.parametrize("asked", WHOLE.values(), ids=WHOLE)
 @pytest.mark.parametrize("facts", FACTS.values(), ids=FACTS)
 def test_each_value_that_the_recipe_decided_has_a_reason_and_nothing_else_has(
-    asked: dict[str, Any], facts: DatasetFacts
+    asked: dict[str, Any], facts: ImageFacts
 ) -> None:
     if "validation" in asked and facts.train_count < 10:
         return  # there are no folds
@@ -53,7 +54,7 @@ def test_each_value_that_the_recipe_decided_has_a_reason_and_nothing_else_has(
 
 
 @pytest.mark.parametrize("facts", FACTS.values(), ids=FACTS)
-def test_a_resolved_spec_leaves_nothing_to_explain(facts: DatasetFacts) -> None:
+def test_a_resolved_spec_leaves_nothing_to_explain(facts: ImageFacts) -> None:
     spec, _ = reasons(ASKED, facts)
 
     assert reasons(spec.model_dump(mode="json"), facts)[1] == {}
@@ -81,8 +82,8 @@ def test_reasons_name_what_they_rest_on() -> None:
     assert "a tenth of sgd's usual 0.05" in named["/optimizer/lr"][1]
 
 
-def small_grey(train_count: int) -> DatasetFacts:
-    return DatasetFacts(train_count, {"a": train_count // 2, "b": train_count // 2}, median_side=28, grey=True)
+def small_grey(train_count: int) -> ImageFacts:
+    return ImageFacts(train_count, {"a": train_count // 2, "b": train_count // 2}, median_side=28, grey=True)
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,21 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
 from tests.samples import DATASET_ID
 
-CLASSES = DatasetFacts(train_count=400, counts={"blue": 100, "red": 300}, median_side=224)
-NUMBERS = DatasetFacts(train_count=400, target="number", median_side=224)
+CLASSES = ImageFacts(train_count=400, counts={"blue": 100, "red": 300}, median_side=224)
+NUMBERS = ImageFacts(train_count=400, target="number", median_side=224)
 FROZEN = {"kind": "resnet18", "freeze": "backbone"}
 TRAINED = {"kind": "resnet18", "freeze": "none"}
 RANDOM = {"kind": "resnet18", "weights": None}
 TEACHER = {"teacher": "oak@best"}
 
 
-def resolved(facts: DatasetFacts = CLASSES, **asked: Any) -> tuple[ResolvedSpec, list[str]]:
-    return resolve(TrainSpec.model_validate({"name": "leaves", "dataset": DATASET_ID} | asked), facts)
+def resolved(facts: ImageFacts = CLASSES, **asked: Any) -> tuple[ResolvedImageSpec, list[str]]:
+    return IMAGE.resolve(ImageSpec.model_validate({"name": "leaves", "dataset": DATASET_ID} | asked), facts)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_a_temperature_of_numbers_is_told() -> None:
 
 
 def test_balanced_draws_of_balanced_classes_are_told() -> None:
-    even = DatasetFacts(train_count=400, counts={"blue": 200, "red": 200}, median_side=224)
+    even = ImageFacts(train_count=400, counts={"blue": 200, "red": 200}, median_side=224)
     asked = {"training": {"sampling": "balanced"}}
 
     assert any("already balanced" in warning for warning in resolved(even, **asked)[1])

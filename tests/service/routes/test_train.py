@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models_store.spec.train import TrainSpec
+from models_store.tasks.image.spec import ImageSpec
 from tests import samples
 from tests.service.live_service import Service, problem_of, running
 
@@ -210,16 +210,16 @@ def test_an_unknown_query_parameter_names_the_nearest(service: Service, dataset:
 def test_the_schema_tells_every_default_and_limit(service: Service) -> None:
     schema = service.http.get("/schema/train").json()
 
-    assert schema["properties"].keys() == TrainSpec.model_fields.keys()
+    assert schema["properties"].keys() == ImageSpec.model_fields.keys()
     assert schema["$defs"]["Training"]["properties"]["epochs"] | {"title": "", "description": ""} == {
         "anyOf": [{"maximum": 10000, "minimum": 1, "type": "integer"}, {"type": "null"}],
-        "default": TrainSpec.model_fields["training"].default.epochs,
+        "default": ImageSpec.model_fields["training"].default.epochs,
         "description": "",
         "title": "",
     }
 
 
-KEYS = st.sampled_from([*TrainSpec.model_fields, "kind", "lr", "epochs", "size", "prune", "quantize", "", "~/", "\0"])
+KEYS = st.sampled_from([*ImageSpec.model_fields, "kind", "lr", "epochs", "size", "prune", "quantize", "", "~/", "\0"])
 KINDS = st.sampled_from(["adamw", "small_cnn", "random_crop", "cosine", "l2", "static_int8", "structured", "resnet18"])
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | KINDS
 ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5))

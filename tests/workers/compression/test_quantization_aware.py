@@ -14,7 +14,7 @@ from torch.nn import functional
 from benchmarks.sensitive import spread_channels
 from models_store.spec.pruning import NM
 from models_store.spec.quantization import QatInt8, StaticInt8
-from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import a_train_spec
 from tests.workers.colour_nets import LABELS, SIZE, a_net, export_net, leaves
 from tests.workers.job_folders import A_DATASET, JobFolder, data_of
@@ -45,7 +45,7 @@ PART = QatInt8(epochs=2, lr_scale=1.0, per_channel=False)
 SMALL = {"widths": [8, 16], "dense_size": 32}
 
 
-def a_spec(**changes: Any) -> ResolvedSpec:
+def a_spec(**changes: Any) -> ResolvedImageSpec:
     plain: dict[str, Any] = {
         "optimizer": {"kind": "adamw", "lr": 3e-3},
         "training": {"epochs": 2, "batch_size": 8, "precision": "fp32"},
@@ -74,7 +74,13 @@ def accuracy(path: Path) -> float:
 
 
 def made(
-    job: JobFolder, net: Classifier, spec: ResolvedSpec, *, part: QatInt8 = PART, reporter: Recorder, **variant: Any
+    job: JobFolder,
+    net: Classifier,
+    spec: ResolvedImageSpec,
+    *,
+    part: QatInt8 = PART,
+    reporter: Recorder,
+    **variant: Any,
 ) -> Quantized:
     """Make the variant as a job does; its file is the job's `qat-int8.onnx`."""
     path = job.folder / "qat-int8.onnx"

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from models_store.spec.evaluation import Evaluation
 from models_store.targets import ONE_CLASS
+from models_store.tasks.image.evaluation import ImageEvaluation
 from tests.workers.evaluation.variant_cards import CARDS, DEFAULTS, NOT_MADE
 from workers.evaluation import report
 from workers.evaluation.calibration import activate
@@ -36,7 +36,7 @@ def a_split(name: str, outputs_NK: np.ndarray, targets: np.ndarray, **more: Any)
 
 def examined(split: Split, classes: list[str] = CLASSES, **changes: Any) -> SplitReport:
     given = {"target": ONE_CLASS, "temperature": 1.5, "seed": 0} | changes
-    wanted = given.pop("evaluation", Evaluation(bootstrap_samples=100))
+    wanted = given.pop("evaluation", ImageEvaluation(bootstrap_samples=100))
     return report_on(split, classes=classes, evaluation=wanted, **given)
 
 

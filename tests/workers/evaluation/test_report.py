@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models_store.spec import evaluation
 from models_store.targets import LABELS, NUMBER, ONE_CLASS
+from models_store.tasks.image import evaluation
 from tests.workers.evaluation.sample_reports import CLASSES, HISTORY, a_report, a_split, answers, examined
 from workers.evaluation import multilabel, regression
 from workers.evaluation.page import page
@@ -172,15 +172,15 @@ def activate_surely(labels: np.ndarray) -> np.ndarray:
 def test_the_spec_says_how_many_mistakes_are_shown() -> None:
     split = a_split("val", *answers(200, 3))
 
-    none = examined(split, evaluation=evaluation.Evaluation(bootstrap_samples=100, mistakes=0))
-    two = examined(split, evaluation=evaluation.Evaluation(bootstrap_samples=100, mistakes=2))
+    none = examined(split, evaluation=evaluation.ImageEvaluation(bootstrap_samples=100, mistakes=0))
+    two = examined(split, evaluation=evaluation.ImageEvaluation(bootstrap_samples=100, mistakes=2))
 
     assert (len(none.section["mistakes"]), len(two.section["mistakes"])) == (0, 2)
 
 
 def test_averaged_answers_are_reported_beside_single_ones() -> None:
     outputs, labels = answers(100, 3)
-    wanted = evaluation.Evaluation(
+    wanted = evaluation.ImageEvaluation(
         bootstrap_samples=100, test_time_augmentation=evaluation.TestTimeAugmentation(views=4)
     )
 

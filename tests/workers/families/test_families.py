@@ -17,10 +17,10 @@ from models_store.jobs.job import FOUND
 from models_store.jobs.kinds import PARENTS
 from models_store.models import publish, registry
 from models_store.settings import Settings
-from models_store.spec.train import ResolvedSpec
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests import databases
 from tests.samples import a_train_spec, insert_dataset
 from workers.families import findings
@@ -334,7 +334,7 @@ def test_a_gain_on_few_images_is_told_with_what_can_be_told_from_so_few(
         result = (child.result or {}) | {"value": float(right)}
         children_then.append(replace(child, files={"answers": blobs.put(path).sha256}, result=result))
 
-    result, _ = findings.of_family(blobs, ResolvedSpec.model_validate(parent.spec), children_then)
+    result, _ = findings.of_family(blobs, ResolvedImageSpec.model_validate(parent.spec), children_then)
 
     told = [note for note in result.notes if "paired test" in note or "sampling noise" in note]
     assert len(told) == len(notes)

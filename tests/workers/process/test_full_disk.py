@@ -11,9 +11,9 @@ import pytest
 from models_store.datasets import store as datasets
 from models_store.jobs import claims, events, submissions
 from models_store.jobs import store as jobs
-from models_store.spec.train import ResolvedSpec
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests import databases
 from tests.models_store.datasets.dataset_stores import a_zip
 from tests.samples import a_png, a_train_spec, insert_dataset, quick_settings
@@ -46,7 +46,7 @@ class Host:
         self.blobs = Blobs(self.settings.blobs_url, scratch=self.settings.scratch)
         self._script = folder / "trainer.py"
 
-    def submit(self, spec: ResolvedSpec | None = None) -> str:
+    def submit(self, spec: ResolvedImageSpec | None = None) -> str:
         return submissions.submit(self.database, owner=OWNER, spec=spec or a_train_spec(), settings=self.settings)[0].id
 
     def attempt(self, program: str | None = None) -> str:

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from models_store.datasets.store import ManifestEntry
-from models_store.spec.facts import DatasetFacts
 from models_store.spec.ladder import rungs
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
+from models_store.tasks.image.contract import IMAGE as CONTRACT
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
 from tests.samples import DATASET_ID
 from tests.workers.job_folders import JobFolder
 from tests.workers.training_runs import CLASSES, CPU, Recorder, ticking
@@ -24,7 +25,7 @@ from workers.tasks.image.noise import noise
 from workers.tasks.image.task import IMAGE
 from workers.training.costs import CALLS, LIMIT_S, Costs, Counts, Estimate
 
-PHOTOGRAPHS = DatasetFacts(3_000, {"ant": 1_500, "bee": 1_500}, median_side=200)
+PHOTOGRAPHS = ImageFacts(3_000, {"ant": 1_500, "bee": 1_500}, median_side=200)
 TARGETS: dict[str, Any] = {
     "image_classification": "class",
     "multilabel_classification": "labels",
@@ -41,7 +42,7 @@ class Host:
     def __init__(self, step_s: float, *, images: int = 3_000) -> None:
         self.step_s, self.images = step_s, images
 
-    def of(self, spec: ResolvedSpec) -> Estimate:
+    def of(self, spec: ResolvedImageSpec) -> Estimate:
         assert spec.input.size is not None
         pixels = (spec.input.size / 260) ** 2
         answers_s = self.images * self.step_s / 3 * pixels
@@ -66,8 +67,8 @@ class Told(Recorder):
         self.expected[phase] = seconds
 
 
-def resolved(facts: DatasetFacts = PHOTOGRAPHS, **asked: Any) -> ResolvedSpec:
-    return resolve(TrainSpec.model_validate({"name": "leaves", "dataset": DATASET_ID} | asked), facts)[0]
+def resolved(facts: ImageFacts = PHOTOGRAPHS, **asked: Any) -> ResolvedImageSpec:
+    return CONTRACT.resolve(ImageSpec.model_validate({"name": "leaves", "dataset": DATASET_ID} | asked), facts)[0]
 
 
 def plan_of(step_s: float, **asked: Any) -> tuple[int | None, str | None, int]:
@@ -103,9 +104,9 @@ def job(tmp_path: Path) -> JobFolder:
     return JobFolder(tmp_path)
 
 
-def a_small_spec(**training: Any) -> ResolvedSpec:
+def a_small_spec(**training: Any) -> ResolvedImageSpec:
     backbone = {"kind": "small_cnn", "widths": [4, 6], "dense_size": None}
-    facts = DatasetFacts(100, {"blue": 50, "red": 50}, median_side=32)
+    facts = ImageFacts(100, {"blue": 50, "red": 50}, median_side=32)
     return resolved(facts, backbone=backbone, training={"precision": "fp32"} | training)
 
 
@@ -116,12 +117,12 @@ def entries(*, train: int, val: int = 10) -> list[ManifestEntry]:
 
 
 def fitted(
-    job: JobFolder, spec: ResolvedSpec, *, train: int = 100, reporter: Told | None = None, **assigned: Any
+    job: JobFolder, spec: ResolvedImageSpec, *, train: int = 100, reporter: Told | None = None, **assigned: Any
 ) -> Work:
     """Return the work after its plan was fitted, for so many training images."""
     work = job.work(spec, reporter=reporter or Told())
     counts = {"blue": train // 2, "red": train // 2}
-    facts = DatasetFacts(train, counts, target=TARGETS[spec.task], median_side=32)
+    facts = ImageFacts(train, counts, target=TARGETS[spec.task], median_side=32)
     work = replace(work, assignment=replace(work.assignment, facts=asdict(facts), **assigned))
     return fit(work, entries(train=train))
 
@@ -160,7 +161,7 @@ def test_what_the_supervisor_is_told_is_the_spec_that_is_trained(job: JobFolder)
 
     (kind, data), *_ = told.said
     assert kind == "plan"
-    assert ResolvedSpec.model_validate(data["spec"]) == work.spec
+    assert ResolvedImageSpec.model_validate(data["spec"]) == work.spec
     assert work.assignment.spec == data["spec"]
     assert work.assignment.spec_sha256 != "5" * 64
     assert work.spec.training.fit_to_budget == []
@@ -227,7 +228,7 @@ def test_what_is_not_trained_is_not_fitted(job: JobFolder, given: dict[str, Any]
 )
 def test_every_way_of_learning_is_measured(job: JobFolder, asked: dict[str, Any]) -> None:
     target = TARGETS[asked.get("task", "image_classification")]
-    facts = DatasetFacts(100, {"blue": 50, "red": 50}, target=target, median_side=32)
+    facts = ImageFacts(100, {"blue": 50, "red": 50}, target=target, median_side=32)
     spec = resolved(facts, **{"backbone": {"kind": "small_cnn", "widths": [4, 6], "dense_size": None}} | asked)
 
     work = fitted(job, spec)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models_store.settings import Settings
-from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import a_train_spec
 from tests.workers.job_folders import JobFolder, data_of
 from tests.workers.training_runs import a_classifier, run, same_weights, some_arrays
@@ -34,7 +34,7 @@ class PruningFolder(JobFolder):
     not_made: Mapping[str, str] = MappingProxyType({})
     asked = 0
 
-    def prune(self, spec: ResolvedSpec, net: Classifier, *, stop_after: int = 0) -> dict[str, Variant]:
+    def prune(self, spec: ResolvedImageSpec, net: Classifier, *, stop_after: int = 0) -> dict[str, Variant]:
         trained = Trained(net, [], best_epoch=1, precision="fp32", resumed_from=None, batch_size=16)
         with self.reporter(stop_after=stop_after) as reporter:
             try:
@@ -57,12 +57,12 @@ def job(tmp_path: Path, settings: Settings) -> Callable[[str], PruningFolder]:
     return made
 
 
-def a_spec(prune: Mapping[str, Any] = CUT, **compression: Any) -> ResolvedSpec:
+def a_spec(prune: Mapping[str, Any] = CUT, **compression: Any) -> ResolvedImageSpec:
     part = {"prune": prune, "recover": {"epochs": 2}, "quantize": [], "max_accuracy_drop": 1.0} | compression
     return a_train_spec(backbone=NET, compression=part, training={"epochs": 2, "batch_size": 16, "precision": "fp32"})
 
 
-def with_rate(spec: ResolvedSpec, lr: float) -> ResolvedSpec:
+def with_rate(spec: ResolvedImageSpec, lr: float) -> ResolvedImageSpec:
     return spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"lr": lr})})
 
 

@@ -5,8 +5,8 @@ import onnx
 import pytest
 
 from models_store.spec import quantization as asked
-from models_store.spec.train import ResolvedSpec
 from models_store.targets import ONE_CLASS
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import a_train_spec
 from tests.workers.compression.tiny_graphs import Graph, some_images
 from tests.workers.job_folders import JobFolder, data_of
@@ -26,7 +26,7 @@ CLASSES = ["blue", "green", "red"]
 TEMPERATURE = Temperature(2.0, 0.5, 0.4)
 
 
-def a_spec(*parts: asked.Quantization, max_accuracy_drop: float = 0.02) -> ResolvedSpec:
+def a_spec(*parts: asked.Quantization, max_accuracy_drop: float = 0.02) -> ResolvedImageSpec:
     quantize = [part.model_dump() for part in parts]
     return a_train_spec(compression={"quantize": quantize, "max_accuracy_drop": max_accuracy_drop})
 

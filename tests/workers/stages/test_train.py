@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from models_store.settings import Settings
-from models_store.spec.train import ResolvedSpec
 from models_store.storage.blobs import Blobs
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import a_train_spec
 from tests.workers.job_folders import JobFolder
 from tests.workers.training_runs import CLASSES, same_weights, some_arrays
@@ -26,7 +26,7 @@ RUN = {"epochs": 2, "batch_size": 8, "precision": "fp32"}
 class TrainingFolder(JobFolder):
     """A job's folder, in which its training is done."""
 
-    def learn(self, spec: ResolvedSpec, *, stop_after: int = 0, **given: Any) -> Trained:
+    def learn(self, spec: ResolvedImageSpec, *, stop_after: int = 0, **given: Any) -> Trained:
         with self.reporter(stop_after=stop_after) as reporter:
             return train(self.work(spec, reporter=reporter, **given), some_arrays())
 
@@ -51,7 +51,7 @@ def another_net(tmp_path: Path, blobs: Blobs) -> tuple[dict[str, Any], str]:
     return spec.model_dump(mode="json"), blobs.put(save(net, tmp_path / "net.safetensors")).sha256
 
 
-def a_probing_spec() -> ResolvedSpec:
+def a_probing_spec() -> ResolvedImageSpec:
     return a_train_spec(
         backbone=NET | {"weights": "oak:1", "freeze": "none"},
         transfer={"probe_epochs": 3},

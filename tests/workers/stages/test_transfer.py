@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models_store.spec.train import ResolvedSpec
 from models_store.spec.transfer import Transfer
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import a_train_spec
 from tests.workers.training_runs import CLASSES, Blocks, Recorder, a_small_classifier, pretrained, run, some_arrays
 from workers.tasks.image.net import Classifier
@@ -13,7 +13,7 @@ from workers.training.derived_specs import probing, recovery
 from workers.training.transfer import let_train, scale_of
 
 
-def a_spec(*, freeze: str = "none", epochs: int = 1, **changes: Any) -> ResolvedSpec:
+def a_spec(*, freeze: str = "none", epochs: int = 1, **changes: Any) -> ResolvedImageSpec:
     training = {"epochs": epochs, "batch_size": 8, "precision": "fp32"}
     backbone = {"kind": "resnet18", "weights": "imagenet", "freeze": "none"}
     return pretrained(a_train_spec(backbone=backbone, training=training, **changes), freeze=freeze)

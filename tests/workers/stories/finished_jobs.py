@@ -14,8 +14,9 @@ from models_store.datasets import store as datasets
 from models_store.datasets.store import Dataset
 from models_store.models.registry import Served
 from models_store.settings import Settings
-from models_store.spec.train import TrainSpec, resolve
 from models_store.storage.blobs import Blobs
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.spec import ImageSpec
 from service.inference.sessions import Sessions
 from tests.models_store.datasets.dataset_stores import Files, a_store
 from tests.workers.job_folders import JobFolder, assigned
@@ -81,7 +82,7 @@ def finish_a_job(files: Files, *, folder: Path, blobs: Blobs, settings: Settings
         "evaluation": {"bootstrap_samples": 100},
         "compression": {"quantize": [{"kind": "static_int8"}]},
     }
-    resolved, _ = resolve(TrainSpec.model_validate(document | spec), datasets.facts(dataset))
+    resolved, _ = IMAGE.resolve(ImageSpec.model_validate(document | spec), datasets.facts(dataset))
     staging = folder / "staging"
     staging.mkdir()
     job = JobFolder(staging, dataset=assigned(dataset), blobs=blobs, settings=changed)

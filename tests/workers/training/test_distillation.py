@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from models_store.spec.distillation import Distillation
-from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import a_train_spec
 from tests.workers.training_runs import CLASSES, CPU, Recorder, a_small_classifier, run, same_weights, some_arrays
 from workers.tasks.image.net import Classifier
@@ -20,7 +20,7 @@ from workers.training.precision import Precision
 FP32 = Precision("fp32", CPU)
 
 
-def a_spec(*, epochs: int = 2, **changes: Any) -> ResolvedSpec:
+def a_spec(*, epochs: int = 2, **changes: Any) -> ResolvedImageSpec:
     training = {"epochs": epochs, "batch_size": 8, "precision": "fp32"}
     return a_train_spec(training=training, **{"distillation": {"teacher": "oak"}} | changes)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import a_train_spec
 from tests.workers.training_runs import (
     CPU,
@@ -44,7 +44,7 @@ EVERYTHING = {
 }
 
 
-def run_with_stops(spec: ResolvedSpec, arrays: Examples, *, stops: tuple[int, ...]) -> Trained:
+def run_with_stops(spec: ResolvedImageSpec, arrays: Examples, *, stops: tuple[int, ...]) -> Trained:
     checkpoints = DiskCheckpoints()
     for stop in stops:
         with pytest.raises(Drained):
@@ -242,7 +242,7 @@ class Averages(nn.Module):
         return self.pool(self.norm(images_BCHW))
 
 
-def a_frozen_spec(**changes: Any) -> ResolvedSpec:
+def a_frozen_spec(**changes: Any) -> ResolvedImageSpec:
     return a_train_spec(
         backbone={"kind": "resnet18", "freeze": "backbone"},
         training={"epochs": 3, "batch_size": 8, "precision": "fp32"},
@@ -250,7 +250,7 @@ def a_frozen_spec(**changes: Any) -> ResolvedSpec:
     )
 
 
-def a_frozen_classifier(spec: ResolvedSpec) -> Classifier:
+def a_frozen_classifier(spec: ResolvedImageSpec) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Classifier(Averages(), nn.Linear(12, 2), mean=(0.5,) * 3, std=(0.5,) * 3, augmentation=spec.augmentation)
@@ -348,7 +348,7 @@ def test_labels_and_numbers_are_learned_by_the_same_loop(target: str) -> None:
         "labels": np.stack([images.targets, 1 - images.targets], axis=1).astype(np.float32),
         "number": 1000 + brightness_N[:, None],
     }[target]
-    facts = DatasetFacts(48, {"blue": 24, "red": 24} if target == "labels" else {}, target=target, median_side=32)
+    facts = ImageFacts(48, {"blue": 24, "red": 24} if target == "labels" else {}, target=target, median_side=32)
     task = {"labels": "multilabel_classification", "number": "image_regression"}[target]
     training = {"epochs": 12, "batch_size": 8, "precision": "fp32"}
     optimizer = {"kind": "adamw", "lr": 0.03}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import a_train_spec
 from tests.workers.training_runs import (
     DiskCheckpoints,
@@ -49,13 +49,13 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
 }
 
 
-def a_spec(*, freeze: str = "none", training: dict[str, Any] | None = None, **changes: Any) -> ResolvedSpec:
+def a_spec(*, freeze: str = "none", training: dict[str, Any] | None = None, **changes: Any) -> ResolvedImageSpec:
     training = {"epochs": 3, "batch_size": 8, "precision": "fp32"} | (training or {})
     backbone = {"kind": "resnet18", "weights": "imagenet", "freeze": "none"}
     return pretrained(a_train_spec(backbone=backbone, training=training, **changes), freeze=freeze)
 
 
-def one_run(spec: ResolvedSpec, checkpoints: DiskCheckpoints) -> Trained:
+def one_run(spec: ResolvedImageSpec, checkpoints: DiskCheckpoints) -> Trained:
     """Run to the end, with a checkpoint after every step and every epoch."""
     return run(
         spec,
@@ -68,7 +68,7 @@ def one_run(spec: ResolvedSpec, checkpoints: DiskCheckpoints) -> Trained:
     )
 
 
-def check_that_every_state_leads_to_the_same_end(spec: ResolvedSpec, *, places: list[tuple[int, int]]) -> None:
+def check_that_every_state_leads_to_the_same_end(spec: ResolvedImageSpec, *, places: list[tuple[int, int]]) -> None:
     checkpoints = DiskCheckpoints()
     whole = one_run(spec, checkpoints)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models_store.spec.train import Task
+from models_store.tasks.image.spec import Task
 from workers.training import sampling, targets
 from workers.training.examples import Examples
 from workers.training.targets import Targets

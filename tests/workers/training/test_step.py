@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import a_train_spec
 from tests.workers.training_runs import CLASSES, CPU, Recorder, run, same_weights, some_arrays
 from workers.tasks.image.net import Classifier
@@ -19,7 +19,7 @@ ROWS = np.array([0, 2, 3, 5, 8, 9, 11, 14, 16, 17, 19, 20, 22])
 SGD = {"kind": "sgd", "lr": 1.0, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
 
 
-def a_plain_classifier(spec: ResolvedSpec) -> Classifier:
+def a_plain_classifier(spec: ResolvedImageSpec) -> Classifier:
     """Return a net without norms, whose gradients of a batch are the mean of its images'."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models_store.spec.train import Task
+from models_store.tasks.image.spec import Task
 from models_store.tasks.rooms import target_of
 from workers.training import targets
 from workers.training.examples import Examples

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image.spec import ResolvedImageSpec
 from models_store.tasks.rooms import target_of
 from tests.samples import a_train_spec
 from tests.workers.training_runs import Recorder, run, some_arrays
@@ -17,7 +17,7 @@ def rows(*losses: tuple[float, float]) -> list[dict[str, float]]:
     return [{"train_loss": training, "val_loss": validation} for training, validation in losses]
 
 
-def told(*losses: tuple[float, float], spec: ResolvedSpec | None = None) -> dict[str, str]:
+def told(*losses: tuple[float, float], spec: ResolvedImageSpec | None = None) -> dict[str, str]:
     return warnings.of_history(rows(*losses), spec or a_train_spec(), outputs=2)
 
 

@@ -26,6 +26,7 @@ from models_store.spec.train import ResolvedSpec
 from models_store.targets import ONE_CLASS, Target
 from models_store.tasks.image import codec
 from models_store.tasks.image.input import Input
+from models_store.tasks.image.spec import of_images
 from models_store.tasks.rooms import target_of
 from workers.export import metadata
 from workers.export.metadata import CARD_KEY
@@ -139,7 +140,7 @@ def make(
     Raises:
         AnySizeImpossible: if the resize does not fit, or too many images get another answer.
     """
-    write_any_size(fixed, path, fit=spec.input.fit)
+    write_any_size(fixed, path, fit=of_images(spec).input.fit)
     val = examples.split("val")
     rows = val[np.linspace(0, len(val) - 1, num=min(len(val), MOST_COMPARED)).astype(np.int64)]
     target = target_of(spec.task)
@@ -147,7 +148,7 @@ def make(
         path,
         fixed=fixed,
         files=files(rows),
-        decoding=spec.input,
+        decoding=of_images(spec).input,
         target=target,
         tolerance=target.near(examples.targets[val]),
         max_pixels=max_pixels,

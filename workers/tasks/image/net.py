@@ -12,10 +12,11 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from models_store.spec.head import Head
-from models_store.spec.network import HALF
 from models_store.spec.part import Part
 from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image.backbones.network import HALF
 from models_store.tasks.image.codec import GREY
+from models_store.tasks.image.spec import ResolvedImageSpec
 from workers.tasks.image import augmentations, backbones, weights
 from workers.tasks.image.augmentations.changes import Mixing
 from workers.tasks.image.examples import INPUT
@@ -108,6 +109,7 @@ def build(
         WeightsUnavailable: if the backbone's published weights can't be had.
         WeightsUnfit: if `initial_weights`, or a file in `weights_dir`, does not fit the backbone.
     """
+    assert isinstance(spec, ResolvedImageSpec), "the task is one of images"
     assert spec.input.size is not None, "the spec is resolved before training"
     is_own = spec.backbone.weights not in {None, "imagenet"}
     assert is_own == (initial_weights is not None), "the supervisor hands over what the spec names"
@@ -142,7 +144,7 @@ def build(
         stages=backbone.stages,
         size=spec.input.size,
     )
-    classifier.freeze(spec.backbone.freeze or "none")
+    classifier.freeze(spec.freeze)
     return classifier
 
 
@@ -152,9 +154,8 @@ def restore(spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.
     Raises:
         WeightsUnfit: if the file is not of such a net.
     """
-    from_scratch = spec.backbone.model_copy(update={"weights": None, "freeze": "none"})
     net = build(
-        spec.model_copy(update={"backbone": from_scratch}),
+        spec.from_random_weights().with_frozen("none"),
         class_count=class_count,
         weights_dir=path.parent,
         last_layer=last_layer,

@@ -14,6 +14,7 @@ from models_store.tasks.codec import Codec
 from models_store.tasks.image.codec import ImageCodec
 from models_store.tasks.image.contract import IMAGE as CONTRACT
 from models_store.tasks.image.preview import Preview
+from models_store.tasks.image.spec import of_images
 from models_store.tasks.rooms import target_of
 from workers.export.served import Served
 from workers.tasks.image import any_size, examples, net, noise, preview, test_time_augmentation
@@ -52,7 +53,7 @@ class ImageTask(Task):
             content,
             classes=classes,
             digest=digest,
-            spec_input=spec.input,
+            spec_input=of_images(spec).input,
             cache=settings.scratch / "cache",
             cache_max_bytes=settings.cache_max_bytes,
             max_pixels=settings.image_max_pixels,
@@ -103,7 +104,7 @@ class ImageTask(Task):
 
     def trace_input(self, spec: ResolvedSpec, *, count: int = 1) -> Tensor:
         """Return black images float (B, C, H, W)."""
-        return torch.zeros(count, spec.input.channels, *_sides(spec))
+        return torch.zeros(count, of_images(spec).input.channels, *_sides(spec))
 
     def served(self, net: Learner, spec: ResolvedSpec, *, temperature: float = 1.0) -> Served:
         """Return the net with its normalisation: uint8 (N, H, W, C) in."""
@@ -119,11 +120,11 @@ class ImageTask(Task):
 
     def codec(self, spec: ResolvedSpec, *, settings: Settings) -> Codec[Any]:
         """Return what decodes and resizes images."""
-        return ImageCodec.of(spec.input.model_dump(mode="json"), settings)
+        return ImageCodec.of(of_images(spec).input.model_dump(mode="json"), settings)
 
     def described(self, spec: ResolvedSpec) -> dict[str, Any]:
         """Return the backbone's kind, and the size and channels that images are brought to."""
-        return {"backbone": spec.backbone.kind, "input": spec.input.model_dump(mode="json")}
+        return {"backbone": of_images(spec).backbone.kind, "input": of_images(spec).input.model_dump(mode="json")}
 
     def work(self, spec: ResolvedSpec) -> float:
         """Return the pixels of an image."""
@@ -132,13 +133,13 @@ class ImageTask(Task):
 
     def in_words(self, spec: ResolvedSpec) -> str:
         """Return the side of the images."""
-        return f" at {spec.input.size} pixels"
+        return f" at {of_images(spec).input.size} pixels"
 
     def averaged(
         self, spec: ResolvedSpec, answer: Callable[[Inputs], Outputs], examples: Examples, rows: Rows
     ) -> Iterator[Outputs]:
         """Yield what the file answers on average to changed copies of each image."""
-        part = spec.evaluation.test_time_augmentation
+        part = of_images(spec).evaluation.test_time_augmentation
         if part is None:
             return iter(())
         return test_time_augmentation.averaged(
@@ -151,7 +152,7 @@ class ImageTask(Task):
 
     def standalone(self, spec: ResolvedSpec) -> str | None:
         """Return the variant that takes images of any size."""
-        return any_size.VARIANT if spec.export.any_size else None
+        return any_size.VARIANT if of_images(spec).export.any_size else None
 
     def write_standalone(
         self,
@@ -192,8 +193,9 @@ class ImageTask(Task):
 
 
 def _sides(spec: ResolvedSpec) -> tuple[int, int]:
-    assert spec.input.size is not None, "the spec is resolved"
-    return spec.input.size, spec.input.size
+    size = of_images(spec).input.size
+    assert size is not None, "the spec is resolved"
+    return size, size
 
 
 IMAGE: Task = ImageTask()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models_store.spec.evaluation import TestTimeAugmentation
+from models_store.tasks.image.evaluation import TestTimeAugmentation
 from workers.tasks.image import augmentations
 
 BATCH = 32

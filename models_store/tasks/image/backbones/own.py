@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from models_store.spec.network import HALF, Design, Network
+from models_store.tasks.image.backbones.network import HALF, Design, Network
 
 LARGEST_MAP = 4  # at 8 by 8 the dense layer would be most of a small net
 
@@ -37,6 +37,11 @@ class SmallCnn(Network):
         """Return the side of the dense layer's input; larger maps are averaged down to it."""
         side = self.map_side(size)
         return side // max(1, side // LARGEST_MAP)
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Return whether its layers have one."""
+        return self.batch_norm
 
     def _design(self) -> Design:
         stages = [f"stage{number}" for number in range(1, len(self.widths) + 1)]

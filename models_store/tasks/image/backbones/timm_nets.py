@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal, get_args
 
-from models_store.spec.network import HALF, Design, Pretrained
+from models_store.tasks.image.backbones.network import HALF, Design, Pretrained
 
 FOUR = ("stem", "stage1", "stage2", "stage3", "stage4")
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from models_store.spec.network import Design, Pretrained
+from models_store.tasks.image.backbones.network import Design, Pretrained
 
 LAYERS = ("stem", "layer1", "layer2", "layer3", "layer4")
 VGG = ("stage1", "stage2", "stage3", "stage4", "stage5", "dense")

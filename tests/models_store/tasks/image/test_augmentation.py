@@ -4,11 +4,12 @@ import pytest
 from pydantic import ValidationError
 
 from models_store.spec.explain import explain
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import TrainSpec, resolve
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec
 from tests.samples import DATASET_ID
 
-FACTS = DatasetFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)
+FACTS = ImageFacts(train_count=80, counts={"blue": 40, "red": 40}, median_side=32)
 
 
 def document(**asked: Any) -> dict[str, Any]:
@@ -18,8 +19,8 @@ def document(**asked: Any) -> dict[str, Any]:
 def faults(**asked: Any) -> list[dict[str, Any]]:
     given = document(**asked)
     with pytest.raises(ValidationError) as caught:
-        TrainSpec.model_validate(given)
-    return explain(caught.value, TrainSpec, given)
+        ImageSpec.model_validate(given)
+    return explain(caught.value, ImageSpec, given)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,6 @@ def test_mixing_is_for_training_and_refused_in_test_time_augmentation(kind: str)
     ],
 )
 def test_what_would_do_nothing_is_warned_about(asked: dict[str, Any], kind: str) -> None:
-    _, warnings = resolve(TrainSpec.model_validate(document(**asked)), FACTS)
+    _, warnings = IMAGE.resolve(ImageSpec.model_validate(document(**asked)), FACTS)
 
     assert any(kind in warning and "has no effect" in warning for warning in warnings)

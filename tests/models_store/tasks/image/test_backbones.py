@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from models_store.spec.network import Network
 from models_store.tasks.image.backbones.backbone import KINDS, Backbone
+from models_store.tasks.image.backbones.network import Network
 from tests.samples import a_train_spec
 
 

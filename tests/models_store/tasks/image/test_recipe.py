@@ -5,26 +5,27 @@ from typing import Any
 
 import pytest
 
-from models_store.spec.facts import DatasetFacts
-from models_store.spec.train import ResolvedSpec, TrainSpec, resolve
 from models_store.tasks.image.backbones.backbone import KINDS
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import ImageFacts
+from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
 from tests.models_store.spec.documents import ASKED, CLASSES, DATA
 
 
-def chosen(data: str, **asked: Any) -> ResolvedSpec:
-    return resolve(TrainSpec.model_validate(ASKED | asked), DATA[data])[0]
+def chosen(data: str, **asked: Any) -> ResolvedImageSpec:
+    return IMAGE.resolve(ImageSpec.model_validate(ASKED | asked), DATA[data])[0]
 
 
-def images_per_run(spec: ResolvedSpec, data: str) -> int:
+def images_per_run(spec: ResolvedImageSpec, data: str) -> int:
     return spec.training.epochs * DATA[data].train_count
 
 
 @pytest.mark.parametrize("data", DATA)
 def test_everything_left_out_resolves_without_a_doubt_and_survives_json(data: str) -> None:
-    spec, doubts = resolve(TrainSpec.model_validate(ASKED), DATA[data])
+    spec, doubts = IMAGE.resolve(ImageSpec.model_validate(ASKED), DATA[data])
 
     assert doubts == []
-    assert ResolvedSpec.model_validate(json.loads(spec.model_dump_json())) == spec
+    assert ResolvedImageSpec.model_validate(json.loads(spec.model_dump_json())) == spec
 
 
 @pytest.mark.parametrize("data", DATA)
@@ -53,7 +54,7 @@ def test_from_scratch_everything_trains_and_nothing_is_probed(weights: str | Non
 def test_only_what_somebody_asked_for_is_doubted() -> None:
     asked = {"compression": {"quantize": [{"kind": "static_int8", "calibration_images": 500}]}}
 
-    assert resolve(TrainSpec.model_validate(ASKED | asked), DATA["few photographs"])[1] == [
+    assert IMAGE.resolve(ImageSpec.model_validate(ASKED | asked), DATA["few photographs"])[1] == [
         "calibration_images is reduced to the 240 available training images"
     ]
 
@@ -75,9 +76,9 @@ def test_many_photographs_are_looked_at_fewer_times_than_few_that_are_fine_tuned
 @pytest.mark.parametrize("grey", [True, False])
 @pytest.mark.parametrize("side", [28, 300])
 def test_small_datasets_get_steps_enough_and_never_end_in_thousands_of_epochs(side: int, *, grey: bool) -> None:
-    facts = DatasetFacts(60, dict.fromkeys(CLASSES, 20), median_side=side, grey=grey)
+    facts = ImageFacts(60, dict.fromkeys(CLASSES, 20), median_side=side, grey=grey)
 
-    training = resolve(TrainSpec.model_validate(ASKED), facts)[0].training
+    training = IMAGE.resolve(ImageSpec.model_validate(ASKED), facts)[0].training
 
     assert isinstance(training.batch_size, int)
     assert training.epochs * -(-60 // training.batch_size) >= 300
@@ -134,9 +135,9 @@ def test_what_picks_the_best_epoch_counts_classes_as_the_training_does(
 
 @pytest.mark.parametrize(("counts", "weights"), [((1_214, 3_494), "balanced"), ((500, 600), None), ((0, 600), None)])
 def test_the_loss_weighs_classes_when_one_is_much_rarer(counts: tuple[int, int], weights: str | None) -> None:
-    facts = DatasetFacts(sum(counts), dict(zip(("normal", "ill"), counts, strict=True)), median_side=28, grey=True)
+    facts = ImageFacts(sum(counts), dict(zip(("normal", "ill"), counts, strict=True)), median_side=28, grey=True)
 
-    spec, _ = resolve(TrainSpec.model_validate(ASKED), facts)
+    spec, _ = IMAGE.resolve(ImageSpec.model_validate(ASKED), facts)
 
     assert spec.loss.model_dump()["class_weights"] == weights
 
@@ -190,7 +191,7 @@ def test_what_only_acts_on_a_backbone_that_trains_lets_it_train(asked: dict[str,
     ],
 )
 def test_what_a_small_net_has_not_brings_a_pretrained_one_with_branches(asked: dict[str, Any]) -> None:
-    spec, doubts = resolve(TrainSpec.model_validate(ASKED | asked), DATA["small grey images"])
+    spec, doubts = IMAGE.resolve(ImageSpec.model_validate(ASKED | asked), DATA["small grey images"])
 
     assert (spec.backbone.weights, spec.backbone.has_drop_path, spec.backbone.freeze) == ("imagenet", True, "none")
     assert doubts == []
@@ -202,9 +203,9 @@ def test_what_a_small_net_has_not_brings_a_pretrained_one_with_branches(asked: d
 def test_a_batch_that_is_left_out_falls_into_the_parts_that_are_asked_for(
     train_count: int, parts: int, batch_size: int
 ) -> None:
-    facts = DatasetFacts(train_count, {"ant": train_count}, median_side=300)
+    facts = ImageFacts(train_count, {"ant": train_count}, median_side=300)
 
-    spec, _ = resolve(TrainSpec.model_validate(ASKED | {"training": {"accumulate_steps": parts}}), facts)
+    spec, _ = IMAGE.resolve(ImageSpec.model_validate(ASKED | {"training": {"accumulate_steps": parts}}), facts)
 
     assert spec.training.batch_size == batch_size
 

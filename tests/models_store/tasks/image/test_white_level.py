@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models_store.spec.facts import fitting_white
-from models_store.spec.train import TrainSpec, resolve
 from models_store.tasks.image import codec
 from models_store.tasks.image.codec import UndecodableImage
+from models_store.tasks.image.contract import IMAGE
+from models_store.tasks.image.facts import fitting_white
+from models_store.tasks.image.spec import ImageSpec
 from tests.models_store.datasets.dataset_stores import Files, Store, checks
 from tests.models_store.tasks.image.image_files import a_pgm, encoded
 from tests.samples import LEAVES, PLAIN
@@ -152,11 +153,11 @@ def test_the_report_does_not_warn_of_whole_16_bits_or_of_8(store: Store) -> None
 def test_a_resolved_spec_warns_of_a_white_level_that_does_not_fit(
     largest: int | None, white_level: int | None, said: str | None
 ) -> None:
-    spec = TrainSpec.model_validate(
+    spec = ImageSpec.model_validate(
         {"name": "x", "dataset": "ds_0000000000", **PLAIN, "input": {"size": 32, "white_level": white_level}}
     )
 
-    _, warnings = resolve(spec, replace(LEAVES, largest_16_bit=largest))
+    _, warnings = IMAGE.resolve(spec, replace(LEAVES, largest_16_bit=largest))
 
     found = [warning for warning in warnings if "white_level" in warning]
     assert bool(found) == (said is not None)

@@ -6,8 +6,8 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from models_store.spec.network import Network
 from models_store.tasks.image.backbones.backbone import KINDS, Backbone
+from models_store.tasks.image.backbones.network import Network
 from models_store.tasks.image.backbones.own import CifarResNet18, SmallCnn
 from workers.tasks.image import backbones
 

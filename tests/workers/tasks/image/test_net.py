@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models_store.spec.train import ResolvedSpec
+from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import a_train_spec
 from workers.tasks.image import net as task
 from workers.tasks.image.net import Classifier
@@ -15,11 +15,11 @@ from workers.training.learner import save
 SMALL = {"kind": "small_cnn", "widths": [4, 8], "dense_size": 16}
 
 
-def a_spec(**changes: Any) -> ResolvedSpec:
+def a_spec(**changes: Any) -> ResolvedImageSpec:
     return a_train_spec(**{"backbone": SMALL} | changes)
 
 
-def build(spec: ResolvedSpec, *, classes: int = 3, initial_weights: Path | None = None) -> Classifier:
+def build(spec: ResolvedImageSpec, *, classes: int = 3, initial_weights: Path | None = None) -> Classifier:
     return task.build(spec, class_count=classes, weights_dir=Path("unused"), initial_weights=initial_weights)
 
 

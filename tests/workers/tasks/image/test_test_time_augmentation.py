@@ -1,6 +1,6 @@
 import numpy as np
 
-from models_store.spec import evaluation
+from models_store.tasks.image import evaluation
 from models_store.tasks.image.augmentation import RandomFlip
 from workers.tasks.image.test_time_augmentation import averaged
 

@@ -12,7 +12,7 @@ from safetensors.torch import save, save_file
 from torch import nn
 
 from models_store.errors import StorageFull
-from models_store.spec.network import Network
+from models_store.tasks.image.backbones.network import Network
 from models_store.tasks.image.backbones.timm_nets import EfficientNetLite0, EfficientNetLite2, Timm
 from models_store.tasks.image.backbones.torchvision_nets import ResNet18
 from tests.small_disks import small_disk

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from models_store.spec.network import Pretrained
 from models_store.tasks.image.backbones import torchvision_nets as spec
+from models_store.tasks.image.backbones.network import Pretrained
 from workers.tasks.image import weights
 from workers.tasks.image.backbones.backbone import Backbone, build, named
 
