@@ -70,10 +70,6 @@ class Recipe(Protocol[Facts_contra, Spec_contra]):
 
     example: str = "example"
     """the word for one example, such as `image`"""
-    lowers_memory: tuple[str, ...] = ()
-    """paths of the spec that need less memory when they are lower"""
-    net: str = "net"
-    """what a smaller one of needs less memory"""
 
     def fill(self, document: Document, facts: Facts_contra, *, target: Target) -> Document:
         """Return a spec's document, whose task learns `target`, with every default decided; what was chosen stays.
@@ -112,10 +108,6 @@ class Recipe(Protocol[Facts_contra, Spec_contra]):
         """Return what the time of a resolved spec's net depends on."""
         return NetCosts(kind=document["task"])
 
-    def size_in_words(self, spec: Spec_contra) -> str:  # noqa: ARG002  of other recipes
-        """Return how large examples are, as " at 224 px"; nothing where that can't be chosen."""
-        return ""
-
     def doubts(self, spec: Spec_contra, facts: Facts_contra) -> Doubts:  # noqa: ARG002  of other recipes
         """Return warnings about what the task alone knows of: allowed, and unlikely to be meant."""
         return []
@@ -138,11 +130,6 @@ class FromScratch(Recipe[DatasetFacts, "ResolvedSpec"]):
 
 
 FROM_SCRATCH = FromScratch()
-
-
-def counted(count: int, word: str) -> str:
-    """Return a number of things."""
-    return f"{count} {word}{'s' if count != 1 else ''}"
 
 
 def filled(asked: "type[TrainSpec]", document: Document, facts: DatasetFacts) -> Document:

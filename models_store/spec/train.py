@@ -129,11 +129,6 @@ class ResolvedSpec(TrainSpec):
         return (self.network and self.network.freeze) or "none"
 
     @property
-    def draws(self) -> bool:
-        """Return whether examples are changed at random in each epoch."""
-        return False
-
-    @property
     def costs(self) -> NetCosts:
         """Return what the time of the net depends on."""
         return self.recipe.costs(self.model_dump())
@@ -149,10 +144,6 @@ class ResolvedSpec(TrainSpec):
         if self.network is None:
             return self
         return self.model_copy(update={"backbone": self.network.model_copy(update={"weights": None})})
-
-    def without_draws(self) -> Self:
-        """Return the spec with examples that are the same in each epoch."""
-        return self
 
     @model_validator(mode="after")
     def _refuse_what_does_not_fit(self, info: ValidationInfo) -> Self:

@@ -18,8 +18,6 @@ class ImageRecipe(Recipe[ImageFacts, "ResolvedImageSpec"]):
     """What specs of images leave out."""
 
     example = "image"
-    lowers_memory = ("input.size",)
-    net = "backbone"
 
     def fill(self, document: Document, facts: ImageFacts, *, target: Target) -> Document:
         """Return a spec's document with every default decided."""
@@ -39,10 +37,6 @@ class ImageRecipe(Recipe[ImageFacts, "ResolvedImageSpec"]):
             size=size,
             giga_macs=giga_macs(backbone, size),
         )
-
-    def size_in_words(self, spec: "ResolvedImageSpec") -> str:
-        """Return how large images are."""
-        return f" at {spec.input.size} px"
 
     def doubts(self, spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
         """Return warnings about images, the backbone and augmentation."""

@@ -76,15 +76,6 @@ class ResolvedImageSpec(ResolvedSpec, ImageSpec):
     evaluation: ImageEvaluation = Field(ImageEvaluation(), description="what the report holds")
     export: ImageExport = Field(ImageExport(), description="what file comes out")
 
-    @property
-    def draws(self) -> bool:
-        """Return whether images are changed at random in each epoch."""
-        return bool(self.augmentation)
-
-    def without_draws(self) -> Self:
-        """Return the spec with images that are the same in each epoch."""
-        return self.model_copy(update={"augmentation": []})
-
 
 def of_images(spec: ResolvedSpec) -> ResolvedImageSpec:
     """Return a spec that its task says is of images."""
