@@ -37,6 +37,44 @@ def test_a_spec_becomes_a_queued_job_at_once(service: Service, dataset: str) -> 
     assert service.http.get(f"/jobs/{job['id']}").json()["id"] == job["id"]
 
 
+OF_AN_EARLIER_CLIENT: dict[str, Any] = {
+    "name": "flowers",
+    "seed": 0,
+    "augmentation": [{"kind": "random_flip", "direction": "horizontal", "probability": 0.5}],
+    "optimizer": {
+        "kind": "sgd",
+        "lr": 0.1,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 0.0005,
+        "decay_norms": False,
+    },
+}
+"""what the Python client sends that was generated before specs were chosen by task"""
+
+
+@pytest.mark.parametrize("task", [None, "image_classification"])
+def test_a_client_generated_before_specs_had_a_class_for_each_task_still_trains(
+    service: Service, dataset: str, task: str | None
+) -> None:
+    named = {} if task is None else {"task": task}
+
+    answer = post(service, OF_AN_EARLIER_CLIENT | {"dataset": dataset} | named)
+
+    assert answer.status_code == 202
+    assert answer.json()["spec"]["task"] == "image_classification"
+    assert answer.json()["spec"]["optimizer"] == OF_AN_EARLIER_CLIENT["optimizer"]
+
+
+def test_a_task_that_does_not_exist_is_refused_with_those_that_do(service: Service, dataset: str) -> None:
+    problem = problem_of(
+        post(service, {"name": "flowers", "dataset": dataset, "task": "classification"}), 422, "invalid_body"
+    )
+
+    (fault,) = problem["errors"]
+    assert (fault["pointer"], fault["message"].endswith("did you mean 'image_classification'?")) == ("/task", True)
+
+
 def test_the_broker_being_down_does_not_stop_a_job(service: Service, dataset: str) -> None:
     assert service.http.get("/health/ready").json()["broker"] == "unavailable"
 
