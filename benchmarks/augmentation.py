@@ -1,4 +1,4 @@
-"""What augmentation costs: five geometric parts against one, and every part on its own.
+"""Cost of augmentation: five geometric parts against one, and every part on its own.
 
     python -m benchmarks.augmentation [--quick]
 

@@ -1,4 +1,4 @@
-"""A real browser, without a window, that runs `docs/examples`: image files and a model in, what its pages say out.
+"""A real browser without a window that runs `docs/examples` with image files and a model, and returns the pages' text.
 
 A server on the loopback interface gives it the examples as they lie there, the model, the images and one page more,
 which calls `predict.js` and posts what it says back. Nothing is steered from outside, so that there is nothing to

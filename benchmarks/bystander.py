@@ -1,4 +1,4 @@
-"""What a run is given where nobody watches it and nothing needs to outlive the process."""
+"""Reporter of a run that nobody watches and that needs no checkpoints."""
 
 from typing import Any
 

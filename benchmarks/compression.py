@@ -1,4 +1,4 @@
-"""Compression by real jobs on real images: what it gains, what it refuses, and what it says to bad input.
+"""Compression by real jobs on real images: gains, refusals, and errors for bad input.
 
     python -m benchmarks.compression [--only LINE …] [--quick] [--hymenoptera ZIP] [--keep DIR]
 

@@ -1,4 +1,4 @@
-"""How often the gate on accuracy accepts a variant that loses too much, and refuses one that loses nothing.
+"""Error rates of the gate on accuracy: accepted variants that lose too much, and refused ones that lose nothing.
 
     python -m benchmarks.gate [--quick]
 
@@ -124,8 +124,8 @@ def _by_the_gate(lost: int, won: int, images: int) -> bool:
 
 
 def _passes(drop: Drop) -> bool:
-    loses = gate.told_loss(drop, accuracy=1, allowed=LIMIT)
-    return loses is None and gate.can_not_tell(drop, accuracy=1, allowed=LIMIT, images=None) is None
+    loses = gate.loss_beyond_limit(drop, accuracy=1, allowed=LIMIT)
+    return loses is None and gate.too_few_images(drop, accuracy=1, allowed=LIMIT, images=None) is None
 
 
 def _by_the_loss(lost: int, won: int, images: int) -> bool:

@@ -1,4 +1,4 @@
-"""The any-size file elsewhere: on 200 photographs, does it say what the service says, from Python and from a browser?
+"""The any-size file elsewhere: agreement with the service on 200 photographs, from Python and from a browser.
 
     python -m benchmarks.portable [--quick] [--hymenoptera ZIP]
 

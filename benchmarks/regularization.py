@@ -1,4 +1,4 @@
-"""What each regularizer and each group of augmentations does for 500 images: its gain over the same run without it.
+"""Effect of each regularizer and each group of augmentations on 500 images: its gain over the same run without it.
 
     python -m benchmarks.regularization [--quick] [--seeds N] [--only NAME …]
 

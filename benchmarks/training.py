@@ -1,4 +1,4 @@
-"""What feeding costs: the real training loop beside the same loop fed one ready batch, and beside a plain PyTorch loop.
+"""Cost of feeding: the real training loop beside the same loop with one ready batch, and beside a plain PyTorch loop.
 
     python -m benchmarks.training [--quick]
 

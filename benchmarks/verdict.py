@@ -1,4 +1,4 @@
-"""What every benchmark ends with: a table for people, one line of JSON for machines, and an exit code."""
+"""End of every benchmark: a table, one line of JSON, and an exit code."""
 
 import json
 import os

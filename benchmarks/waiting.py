@@ -1,4 +1,4 @@
-"""How OpenMP threads should wait: spinning (the library's default) or asleep, on a quiet host and on a loaded one.
+"""Waiting of OpenMP threads: spinning (the library's default) or asleep, on a quiet host and on a loaded one.
 
     python -m benchmarks.waiting [--steps N] [--rounds N] [--busy N ...]
 

@@ -21,7 +21,7 @@ answers the spec with every default decided.
 
 SETTINGS_HEADING = """# Settings
 
-Each is an environment variable of the API and of the worker; both must be told the same places. Written from
+Each is an environment variable of the API and of the worker; both must have the same places. Written from
 `models_store/settings.py` (`make generated`).
 
 | variable | default | what |
@@ -47,10 +47,10 @@ def spec_page() -> str:
     for task in TASKS:
         schema = task.Spec.model_json_schema()
         sections += [*_parts_table(schema), *_section("The whole", schema, schema)]
-        told: set[str] = set()
+        reported: set[str] = set()
         for family, field in schema["properties"].items():
-            for name in [each for each in _parts(field, schema) if each not in told]:
-                told.add(name)
+            for name in [each for each in _parts(field, schema) if each not in reported]:
+                reported.add(name)
                 sections += _section(f"{family}: {_title(schema['$defs'][name], name)}", schema["$defs"][name], schema)
     return "\n".join(sections)
 

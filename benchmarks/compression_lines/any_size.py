@@ -1,4 +1,4 @@
-"""Line 5: the any-size file says of photographs what `POST /predict` says, from Python and from a real browser."""
+"""Line 5: the any-size file answers photographs as `POST /predict` does, from Python and from a real browser."""
 
 from benchmarks import browser, portable
 from benchmarks.compression_lines.setup import Setup, Shown

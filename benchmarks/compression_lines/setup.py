@@ -1,4 +1,4 @@
-"""What the lines share: their data, the nets that are trained once, and how a line says what it has shown."""
+"""Setup of the lines: their data, the nets that are trained once, and the format of their results."""
 
 import functools
 import zipfile

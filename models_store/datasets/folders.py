@@ -112,10 +112,12 @@ def _with_roles(known: dict[str, str], sizes: Counter[str]) -> Folders:
     splits = {name: (known | guessed)[name] for name in sorted(sizes)}
     checks = _collisions(splits) + _spellings(known)
     if guessed:
-        told = ", ".join(
+        reported = ", ".join(
             f"{name} ({counted(sizes[name], 'file', 'files')}) as {split}" for name, split in guessed.items()
         )
-        message = f"read by their size, as their names don't say it: {told}; rename the folders to have it otherwise"
+        message = (
+            f"read by their size, as their names don't say it: {reported}; rename the folders to have it otherwise"
+        )
         checks.append(Check("split_folders_guessed", "warning", message, sorted(guessed)))
     return Folders(class_at=1, split_at=0, splits=splits, checks=checks)
 

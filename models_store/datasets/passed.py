@@ -74,11 +74,13 @@ def _of_classes(
         most, least = max(counts.values()), min(counts.values())
         each = f"{least:,} to {most:,} {examples} each" if most > least else f"{most:,} {examples} each"
         is_balanced = most <= BALANCED * least
-        told = f"{_noun(target)} are balanced" if is_balanced else f"none of the {_noun(target)} has {IMBALANCE} times "
+        reported = (
+            f"{_noun(target)} are balanced" if is_balanced else f"none of the {_noun(target)} has {IMBALANCE} times "
+        )
         yield (
             "imbalance",
             len(classes),
-            f"{told}: {each}" if is_balanced else f"{told}the {examples} of another: {each}",
+            f"{reported}: {each}" if is_balanced else f"{reported}the {examples} of another: {each}",
         )
     if "class_names_collide" not in found:
         yield "class_names_collide", len(classes), f"no two {_noun(target)} differ only by case or spaces"

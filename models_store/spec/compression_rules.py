@@ -45,7 +45,7 @@ def refuse_what_the_network_can_not_lose(spec: "TrainSpec") -> None:
         )
 
 
-def doubts_of_compression(spec: "ResolvedSpec", facts: "DatasetFacts") -> Doubts:
+def warnings_of_compression(spec: "ResolvedSpec", facts: "DatasetFacts") -> Doubts:
     """Return warnings about values that are allowed but probably not meant, each with whether it applies."""
     compression = spec.compression
     if compression is None:

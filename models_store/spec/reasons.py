@@ -188,8 +188,8 @@ def _batch_size(value: Any, case: AnyCase) -> str:  # noqa: ANN401  any JSON
 def _monitor(value: str, case: AnyCase) -> str:
     if value.endswith("loss"):
         few = f"{case.facts.train_count:,} training {case.example}s" if case.facts.target == "class" else "such targets"
-        told = f"for {few} the loss separates epochs better than the accuracy does"
-        return f"{told}; all classes count equally in it, as in training" if "balanced" in value else told
+        reported = f"for {few} the loss separates epochs better than the accuracy does"
+        return f"{reported}; all classes count equally in it, as in training" if "balanced" in value else reported
     return f"there are enough validation {case.example}s to measure accuracy well" + (
         "; rare classes count as much as common ones" if "balanced" in value else ""
     )

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from models_store.spec.compression_rules import doubts_of_compression, refuse_what_the_network_can_not_lose
+from models_store.spec.compression_rules import refuse_what_the_network_can_not_lose, warnings_of_compression
 from models_store.spec.contradiction import contradiction as _contradiction
 from models_store.spec.facts import DatasetFacts, Target
 from models_store.spec.recipe import Doubts
-from models_store.spec.training_rules import doubts_of_training, refuse_contradictions_of_training
+from models_store.spec.training_rules import refuse_contradictions_of_training, warnings_of_training
 
 if TYPE_CHECKING:
     from models_store.spec.network import Network
@@ -118,15 +118,15 @@ def doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[str]:
 
 def _doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> Doubts:
     return [
-        *_doubts_of_learning(spec),
+        *_warnings_of_learning(spec),
         *spec.recipe.doubts(spec, facts),
-        *doubts_of_training(spec, facts),
-        *_doubts_of_the_rest(spec, facts),
-        *doubts_of_compression(spec, facts),
+        *warnings_of_training(spec, facts),
+        *_warnings_of_the_rest(spec, facts),
+        *warnings_of_compression(spec, facts),
     ]
 
 
-def _doubts_of_learning(spec: "ResolvedSpec") -> Doubts:
+def _warnings_of_learning(spec: "ResolvedSpec") -> Doubts:
     schedule, training = spec.schedule, spec.training
     first_change = (
         schedule.every_epochs
@@ -166,7 +166,7 @@ def _doubts_of_learning(spec: "ResolvedSpec") -> Doubts:
     ]
 
 
-def _doubts_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> Doubts:
+def _warnings_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> Doubts:
     training, example = spec.training, spec.recipe.example
     patience = training.early_stopping.patience if training.early_stopping else 0
     return [

@@ -200,5 +200,5 @@ def _refuse_what_may_move(changed: Document, pointer: str, *, path: str) -> None
     raise contradiction(pointer, message, None)
 
 
-def _combinations(search: Any) -> int:  # noqa: ANN401  a Grid, told apart by its caller
+def _combinations(search: Any) -> int:  # noqa: ANN401  a Grid, distinguished by its caller
     return math.prod(len(grid_values(each, steps=search.steps)) for each in search.space.values())

@@ -128,7 +128,7 @@ def _refuse_what_moves_a_frozen_backbone(spec: "TrainSpec") -> None:
         )
 
 
-def doubts_of_training(spec: "ResolvedSpec", facts: "DatasetFacts") -> Iterable[tuple[bool, str]]:
+def warnings_of_training(spec: "ResolvedSpec", facts: "DatasetFacts") -> Iterable[tuple[bool, str]]:
     """Return warnings about values that are allowed but probably not meant, each with whether it applies."""
     kinds = {part.kind for part in spec.regularizers}
     training, transfer = spec.training, spec.transfer

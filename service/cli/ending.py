@@ -62,13 +62,13 @@ def next_commands(job: Document) -> list[str]:
 
 def summary(version: Document) -> list[str]:
     """Return a version's figures in a line or two: how good it is, and what its default costs."""
-    told = []
+    reported = []
     for split in ("test", "val"):
         figures = version["metrics"].get(split) or {}
         name = next((each for each in FIGURES if figures.get(each) is not None), None)
         if name is not None:
-            told.append(f"{name} {figures[name]:.4f} on {'test' if split == 'test' else 'validation'}")
-    lines = [f"[bold]{escape(version['model'])}:{version['version']}[/] · {' · '.join(told) or 'no figures'}"]
+            reported.append(f"{name} {figures[name]:.4f} on {'test' if split == 'test' else 'validation'}")
+    lines = [f"[bold]{escape(version['model'])}:{version['version']}[/] · {' · '.join(reported) or 'no figures'}"]
     named = {variant["name"]: variant for variant in version["variants"]}
     for provider, name in version["defaults"].items():
         measured = named[name]["measured"].get(provider) or {}

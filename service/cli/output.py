@@ -25,7 +25,7 @@ NOTHING = "-"
 
 MOST_PLACES = 3
 """Largest number of places that are printed for one message; an archive may have one for each of its files."""
-MOST_SECONDS, MOST_MINUTES = 90, 90  # told as such
+MOST_SECONDS, MOST_MINUTES = 90, 90  # reported as such
 
 
 def print_problem(console: Console, problem: Document) -> None:
@@ -76,7 +76,7 @@ def job_table(jobs: Sequence[Document]) -> Sheet:
 
 def job_card(job: Document) -> RenderableType:
     """Return everything worth knowing of one job."""
-    told = [
+    reported = [
         ("name", escape(job["name"])),
         ("kind", job["kind"]),
         *((("part of", f"{job['parent']}, number {job['number']}"),) if job["parent"] else ()),
@@ -102,7 +102,7 @@ def job_card(job: Document) -> RenderableType:
     steps = [
         (step["name"], step["state"], moment(step["started_at"]), moment(step["ended_at"])) for step in job["steps"]
     ]
-    return Group(facts(f"Job {job['id']}", told), sheet("Steps", ("step", "state", "started", "ended"), steps))
+    return Group(facts(f"Job {job['id']}", reported), sheet("Steps", ("step", "state", "started", "ended"), steps))
 
 
 def duration(seconds: float) -> str:
@@ -165,18 +165,18 @@ def dataset_card(dataset: Document) -> Sheet:
 
 def words(title: str, document: Document) -> Sheet:
     """Return what is written about a thing: its name, description and tags."""
-    told = [("name", escape(document["name"]))] if "name" in document else []
-    told.append(("description", escape(document["description"] or NOTHING)))
-    told.append(("tags", escape(", ".join(document["tags"])) or NOTHING))
-    return facts(escape(title), told)
+    reported = [("name", escape(document["name"]))] if "name" in document else []
+    reported.append(("description", escape(document["description"] or NOTHING)))
+    reported.append(("tags", escape(", ".join(document["tags"])) or NOTHING))
+    return facts(escape(title), reported)
 
 
 def with_words(card: RenderableType, document: Document) -> RenderableType:
     """Return a card with the description and the tags below it, where there are any."""
     if not (document["description"] or document["tags"]):
         return card
-    told = {"description": document["description"], "tags": document["tags"]}
-    return Group(card, words("Description", told))
+    reported = {"description": document["description"], "tags": document["tags"]}
+    return Group(card, words("Description", reported))
 
 
 def dataset_report(report: Document) -> Group:

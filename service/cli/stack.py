@@ -215,7 +215,7 @@ def _lock(home: Path, *, tell: Tell) -> int:
     """Take the folder's lock; wait for the processes of a killed stack, and refuse if a stack is running."""
     lock = os.open(home / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + LEFTOVERS_S
-    told = False
+    reported = False
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -227,9 +227,9 @@ def _lock(home: Path, *, tell: Tell) -> int:
                 raise HomeInUse(
                     f"a stack already runs on {home}{where}: use it, stop it, or give another --home"
                 ) from None
-            if not told:
+            if not reported:
                 tell("an earlier stack on this folder was killed; waiting for its last processes to end")
-                told = True
+                reported = True
             time.sleep(0.1)
         else:
             write_holder(lock, {"pid": os.getpid()})

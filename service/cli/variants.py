@@ -12,7 +12,7 @@ from service.cli.tables import Sheet, facts, sheet
 
 Document = dict[str, Any]
 
-TELLING = ("ratio", "target_speedup", "n", "m", "calibration", "layers", "block_size", "epochs")
+DISTINGUISHING = ("ratio", "target_speedup", "n", "m", "calibration", "layers", "block_size", "epochs")
 """fields of a part of the spec that distinguish ways of making a variant"""
 ACCURACY = ("variant", "on", "made by", "val", "test", "drop", "95 % interval", "agrees", "accepted")
 FAST = ("ms p50", "p95", "speedup", "95 %", "img/s at 1", "at 8", "at 32")
@@ -27,13 +27,15 @@ def version_card(version: Document) -> RenderableType:
     heading = f"{version['model']}:{version['version']}"
     if version["compressed_from"] is not None:
         heading += f", compressed from {version['compressed_from']}"
-    where = f" on {_told_host(version, *providers)}" if len(providers) == 1 else ""
+    where = f" on {_measuring_host(version, *providers)}" if len(providers) == 1 else ""
     accuracy = [_accuracy(variant, provider, measured, version) for variant, provider, measured in lines]
     speed = [_speed(variant, provider, measured, version) for variant, provider, measured in lines]
-    is_telling = len(providers) > 1
+    is_distinguishing = len(providers) > 1
     parts: list[RenderableType] = [
-        _table(f"{heading} · accuracy of the exported files", ACCURACY, accuracy, left=3, tells_provider=is_telling),
-        _table(f"Speed of one thread{where}, and size", SPEED, speed, left=2, tells_provider=is_telling),
+        _table(
+            f"{heading} · accuracy of the exported files", ACCURACY, accuracy, left=3, tells_provider=is_distinguishing
+        ),
+        _table(f"Speed of one thread{where}, and size", SPEED, speed, left=2, tells_provider=is_distinguishing),
     ]
     return Group(*parts, *_refusals(lines, version["not_made"]))
 
@@ -71,7 +73,7 @@ def _lines(version: Document) -> Iterator[tuple[Document, str, Document]]:
             yield variant, NOTHING, {}
 
 
-def _told_host(version: Document, provider: str) -> str:
+def _measuring_host(version: Document, provider: str) -> str:
     hosts = [each["measured"][provider].get("host") for each in version["variants"] if provider in each["measured"]]
     device = next((host["device"] for host in hosts if host), None)
     return f"{provider} ({escape(device)})" if device else provider
@@ -130,17 +132,17 @@ def _verdict(variant: Document, provider: str, measured: Document, version: Docu
 def _refusals(lines: list[tuple[Document, str, Document]], not_made: Mapping[str, str]) -> list[RenderableType]:
     """Return why variants were not accepted, and why forms could not be made."""
     variants = {variant["name"]: variant for variant, _, _ in lines}.values()
-    told = [
+    reported = [
         (f"{variant['name']} on {provider}", reason)
         for variant, provider, measured in lines
         for reason in ([measured["unmeasurable"]] if measured.get("unmeasurable") else measured.get("reasons", []))
     ]
-    told += [
+    reported += [
         (f"{variant['name']}: size only", SIZE_ONLY)
         for variant in variants
         if variant.get("size_only") and not any(each.get("accepted") for each in variant["measured"].values())
     ]
-    parts = [("Not accepted, with reasons", told), ("Not made, with reasons", list(not_made.items()))]
+    parts = [("Not accepted, with reasons", reported), ("Not made, with reasons", list(not_made.items()))]
     return [facts(title, [(escape(name), escape(why)) for name, why in rows]) for title, rows in parts if rows]
 
 
@@ -150,7 +152,7 @@ def _made_by(variant: Document) -> str:
     if part is None:
         return "training" if parent is None else f"of {escape(parent)}"
     of = f" of {escape(parent)}" if parent not in {None, "fp32"} else ""
-    facts = [_told(name, part[name]) for name in TELLING if part.get(name) is not None]
+    facts = [_told(name, part[name]) for name in DISTINGUISHING if part.get(name) is not None]
     made = f"{part['kind']}{of}" if "kind" in part else variant["name"]  # the control is made by a recovery, of no kind
     return escape(", ".join([made, *facts]))
 

@@ -23,7 +23,13 @@ from service.inference import devices
 MOST_BYTES = 4 << 30
 """kept on this host; the least recently used leave first"""
 CHUNK_BYTES = 1 << 20
-TELLING = ("vendor_id", "model name", "flags", "cpu part", "features")  # of /proc/cpuinfo: x86 has three, ARM two
+DISTINGUISHING = (
+    "vendor_id",
+    "model name",
+    "flags",
+    "cpu part",
+    "features",
+)  # of /proc/cpuinfo: x86 has three, ARM two
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +95,7 @@ def _cpu() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return "unknown"
-    return "\n".join(sorted({line for line in lines if line.partition(":")[0].strip().lower() in TELLING}))
+    return "\n".join(sorted({line for line in lines if line.partition(":")[0].strip().lower() in DISTINGUISHING}))
 
 
 def _checksum(path: Path) -> str:

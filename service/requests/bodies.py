@@ -188,12 +188,12 @@ def check(model: type[Checked], given: Any) -> Checked:  # noqa: ANN401  any JSO
     Raises:
         InvalidBody: with one error for each fault, naming the nearest key of an unknown one.
     """
-    with faults_told(model, given):
+    with reporting_faults(model, given):
         return model.model_validate(given)
 
 
 @contextmanager
-def faults_told(model: type[BaseModel], given: Any, *, below: str = "") -> Iterator[None]:  # noqa: ANN401  any JSON
+def reporting_faults(model: type[BaseModel], given: Any, *, below: str = "") -> Iterator[None]:  # noqa: ANN401  any JSON
     """Turn pydantic's error about `given` into InvalidBody, with pointers into it and what `model` allows there.
 
     If the body is only a part of `given`, `below` is the pointer to it, and errors point into the body. Errors
@@ -202,13 +202,13 @@ def faults_told(model: type[BaseModel], given: Any, *, below: str = "") -> Itera
     try:
         yield
     except ValidationError as error:
-        errors = [_told_below(FieldError(**fault), below) for fault in explain(error, model, given)]
+        errors = [_pointing_below(FieldError(**fault), below) for fault in explain(error, model, given)]
         first = errors[0]
         others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise InvalidBody(f"{first.pointer or 'the body'}: {first.message}{others}", errors=errors) from error
 
 
-def _told_below(fault: FieldError, below: str) -> FieldError:
+def _pointing_below(fault: FieldError, below: str) -> FieldError:
     if f"{fault.pointer}/".startswith(f"{below}/"):
         return replace(fault, pointer=fault.pointer.removeprefix(below))
     return replace(fault, pointer="", message=f"{fault.pointer}: {fault.message}")

@@ -65,7 +65,7 @@ def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         where = taken_out.position(error.pos)
-        raise MalformedRequest(f"the body is not JSON: {where or error}{_no_numbers_told(body)}") from error
+        raise MalformedRequest(f"the body is not JSON: {where or error}{_hint_on_numbers(body)}") from error
     given, strings = _checked(given, taken_out)
     if _bounded_count(body, b'"', 2 * strings) > 2 * strings:  # a key that is lost, or only a quote inside of a string
         try:
@@ -210,12 +210,12 @@ def _bounded_count(body: bytes, sign: bytes, most: int) -> int:
     return count
 
 
-def _no_numbers_told(body: bytes) -> str:
+def _hint_on_numbers(body: bytes) -> str:
     """Return a hint that JSON has no NaN and no infinity, if that is the only error."""
     names: list[str] = []
     if b"NaN" not in body and b"Infinity" not in body:
         return ""  # reading a large body again takes a second
-    with suppress(ValueError, RecursionError):  # something else is wrong, and told already
+    with suppress(ValueError, RecursionError):  # something else is wrong, and reported already
         json.loads(body, parse_constant=names.append)
         return f"; JSON has no {names[0]} (RFC 8259, section 6): leave the field out, or give a number" if names else ""
     return ""

@@ -97,7 +97,7 @@ class Arriving:
         self.size_bytes += len(data)
         if self.size_bytes > self._max_bytes:
             raise bodies.too_large(self._max_bytes)
-        with disk_full_told():
+        with reporting_full_disk():
             self._file.write(data)
 
     def flush(self) -> None:
@@ -106,7 +106,7 @@ class Arriving:
         Raises:
             UploadStorageFull: if the disk is full.
         """
-        with disk_full_told():
+        with reporting_full_disk():
             self._file.flush()
 
 
@@ -118,7 +118,7 @@ def scratch_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
     try:
         yield path, file
     finally:
-        with suppress(OSError):  # a full disk was told before
+        with suppress(OSError):  # a full disk was reported before
             file.close()
         path.unlink(missing_ok=True)
 
@@ -193,7 +193,7 @@ async def _receive_form(request: Request, arriving: Arriving, *, max_bytes: int)
 
 
 @contextmanager
-def disk_full_told() -> Iterator[None]:
+def reporting_full_disk() -> Iterator[None]:
     """Raise `UploadStorageFull` for the system's errors of a full disk.
 
     Raises:

@@ -196,7 +196,7 @@ def _ingest(
     layout: LayoutChoice,
     names: NameEncoding,
 ) -> tuple[datasets.Dataset, bool]:
-    with uploads.disk_full_told():
+    with uploads.reporting_full_disk():
         return datasets.ingest(
             archive,
             owner=owner,

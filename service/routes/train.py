@@ -100,7 +100,7 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
     if earlier is not None:
         return accepted(here, earlier, replayed=True)
     spec, _, warnings = _resolved(here, body, owner=owner)
-    with _unknown_dataset_told(), references.pointed_out():
+    with _reporting_unknown_dataset(), references.pointed_out():
         job, replayed = submissions.submit(
             here.database,
             owner=owner,
@@ -116,10 +116,10 @@ def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, 
     given = parse(body)
     contract = _contract(here, given, owner=owner)
     spec = bodies.check(contract.Spec, given)
-    with _unknown_dataset_told():
+    with _reporting_unknown_dataset():
         dataset = datasets.find(here.database, spec.dataset, owner=owner)
     facts = datasets.facts(dataset)
-    with bodies.faults_told(contract.Spec, given):
+    with bodies.reporting_faults(contract.Spec, given):
         resolved, warnings = contract.resolve(spec, facts)
     classes = dataset.card["classes"]
     pinned = references.pin(resolved, here.database, owner=owner, classes=classes)
@@ -141,7 +141,7 @@ def _contract(here: Context, given: Any, *, owner: str) -> Contract:  # noqa: AN
 
 
 @contextmanager
-def _unknown_dataset_told() -> Iterator[None]:
+def _reporting_unknown_dataset() -> Iterator[None]:
     """Return the error of a missing or deleted dataset, with its place in the spec."""
     try:
         yield

@@ -159,7 +159,7 @@ def _compressed(
     given = parse(body)
     compression = bodies.check(Compression, given)
     taken = rework.take_up(here.database, model, number, owner=owner)
-    with bodies.faults_told(type(taken.spec), {"compression": given}, below="/compression"):
+    with bodies.reporting_faults(type(taken.spec), {"compression": given}, below="/compression"):
         spec, warnings = rework.compressed(taken, compression)
     return taken, spec, warnings
 

@@ -106,5 +106,5 @@ def delete(weights_id: WeightsId, here: Here, owner: Owner) -> None:
 
 
 def _add(here: Context, path: Path, *, owner: str, name: str) -> tuple[weights.WeightsFile, bool]:
-    with uploads.disk_full_told():
+    with uploads.reporting_full_disk():
         return weights.add(path, owner=owner, name=name, database=here.database, blobs=here.blobs)

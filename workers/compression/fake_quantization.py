@@ -118,7 +118,7 @@ def rounding_of(quantised: onnx.ModelProto, prepared: onnx.ModelProto, *, per_ch
             bounds = (-zero_point * scale, (LEVELS - zero_point) * scale)
             found.setdefault(tensors[node.input[0]], set()).add(bounds)
             counts[tensors[node.input[0]]] += 1
-    # what only moves a tensor has its range; with several ranges, tensors of one origin can't be told apart
+    # what only moves a tensor has its range; with several ranges, tensors of one origin can't be distinguished
     ranges = {origin: bounds.pop() for origin, bounds in found.items() if len(bounds) == 1}
     in_float = [names[node.name] for node in quantised.graph.node if node.name in names and node.input[1] in constants]
     layers = [name for name in names.values() if name not in in_float]
@@ -194,7 +194,7 @@ def _refuse_what_is_not_simulated(graph: fx.Graph, missing: Sequence[str]) -> No
 def _places(tensors: Mapping[fx.Node, Origin], rounding: Rounding) -> Iterator[tuple[fx.Node, Origin]]:
     """Yield after which nodes to round, each with its origin: where there first is a tensor of it.
 
-    Operators that are not told apart may make it together: there it is the last of them, which a layer or a sum takes.
+    Several operators may make it together; then it is the last of them, which a layer or a sum takes.
     """
     seen: set[Origin] = set()
     for node, origin in tensors.items():

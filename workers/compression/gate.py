@@ -57,7 +57,7 @@ class Candidate:
     parent: str | None = BASELINE
     """the variant this one was made from; None for fp32 itself"""
     stopped: str | None = None
-    """why it lost too much on the way; what its file loses is then not told again"""
+    """why it lost too much on the way; what its file loses is then not reported again"""
     batch_dependent: bool = False
     """an image's answer depends on the others of the call: two calls differ, and no figure here tells it"""
     sparse: bool = False
@@ -194,7 +194,7 @@ def _judge(
     return Verdict(accepted=not reasons, reasons=tuple(reasons))
 
 
-def told_loss(drop: Drop, *, accuracy: float, allowed: float) -> str | None:
+def loss_beyond_limit(drop: Drop, *, accuracy: float, allowed: float) -> str | None:
     """Return that a variant of this accuracy loses more than is allowed, and how much; None where it doesn't."""
     if drop.value <= allowed + ROUNDING:  # False for what is no number
         return None
@@ -206,7 +206,7 @@ def told_loss(drop: Drop, *, accuracy: float, allowed: float) -> str | None:
     )
 
 
-def can_not_tell(drop: Drop, *, accuracy: float, allowed: float, images: int | None) -> str | None:
+def too_few_images(drop: Drop, *, accuracy: float, allowed: float, images: int | None) -> str | None:
     """Return that the images are too few to exclude a larger loss than is allowed; None where they are enough.
 
     `images` is how many the interval is of; None leaves out how many would be needed.
@@ -237,10 +237,10 @@ def _needed(drop: Drop, *, allowed: float, images: int) -> str:
 def _too_wrong(figures: Figures, *, max_accuracy_drop: float) -> list[str]:
     assert figures.accuracy_drop_interval is not None, "only fp32 has none, and it is not judged"
     drop, accuracy = Drop(figures.accuracy_drop, *figures.accuracy_drop_interval), figures.accuracy["val"]
-    told = told_loss(drop, accuracy=accuracy, allowed=max_accuracy_drop) or can_not_tell(
+    reported = loss_beyond_limit(drop, accuracy=accuracy, allowed=max_accuracy_drop) or too_few_images(
         drop, accuracy=accuracy, allowed=max_accuracy_drop, images=figures.validation_images
     )
-    return [] if told is None else [told]
+    return [] if reported is None else [reported]
 
 
 def _too_slow(other: str, ratio: float, interval: tuple[float, float], *, least: float) -> list[str]:
@@ -259,11 +259,11 @@ def _too_slow(other: str, ratio: float, interval: tuple[float, float], *, least:
 def _too_large(candidate: Candidate, *, below_bytes: int) -> list[str]:
     if AS_SMALL * candidate.size_bytes < below_bytes:
         return []
-    told = (
+    reported = (
         f"is not smaller than {BASELINE} by more than {100 * (AS_SMALL - 1):.0f} %: its file has "
         f"{candidate.size_bytes:,} bytes, {BASELINE}'s {below_bytes:,}"
     )
-    return [f"{told}; its zeros save space only when the file is compressed" if candidate.sparse else told]
+    return [f"{reported}; its zeros save space only when the file is compressed" if candidate.sparse else reported]
 
 
 def _places(value: float, *, beside: float, least: int) -> int:

@@ -105,7 +105,7 @@ def study(
     """
     _refuse_what_can_not_be_ranked(parent, part)
     net = _trainable_copy(parent)
-    with told_in_our_words():
+    with explaining_errors():
         found = bundles.find(net, example)
         if part.importance == "taylor":
             assert backward is not None, "gradients come of a loss"
@@ -164,7 +164,7 @@ def remove(parent: Net, cut: Cut, *, example: Prepared) -> Net:
         PruningImpossible: if the net can't be traced, a layer has nothing left, or it does not run without them.
     """
     net = _trainable_copy(parent)
-    with told_in_our_words():
+    with explaining_errors():
         for bundle in bundles.find(net, example):
             if cut.get(bundle.name):
                 bundle.remove(cut[bundle.name])
@@ -189,7 +189,7 @@ def restructure(parent: Net, cuts: Cuts, *, example: Prepared) -> Net:
 
 def compare(parent: nn.Module, pruned: nn.Module, *, example: Prepared) -> PruningFacts:
     """Return what `pruned` saves against the net that it was cut from, in one cut or in several."""
-    with told_in_our_words():
+    with explaining_errors():
         (macs_before, parameters_before), (macs_after, parameters_after) = (
             _count(net, example) for net in (parent, pruned)
         )
@@ -224,7 +224,7 @@ def _refuse_what_can_not_be_ranked(net: nn.Module, part: StructuredPruning) -> N
 
 
 @contextmanager
-def told_in_our_words() -> Iterator[None]:
+def explaining_errors() -> Iterator[None]:
     """Turn what the libraries say of a net that they can't cut, or that does not run after it, into our error.
 
     What they say is of their own insides, and kept as the error's cause.

@@ -109,11 +109,11 @@ def _views(section: dict[str, Any]) -> str:
     averaged = section["test_time_augmentation"]
     if averaged is None:
         return ""
-    told = ", ".join(
+    reported = ", ".join(
         f"{name.replace('_', ' ')} {averaged['figures'][name]:.4g} ({gain:+.2g})"
         for name, gain in averaged["gain"].items()
     )
-    return f"<p>Averaged over {averaged['views']} changed copies of each image: {text(told)}.</p>"
+    return f"<p>Averaged over {averaged['views']} changed copies of each image: {text(reported)}.</p>"
 
 
 def _figures(pictures: Iterable[Picture]) -> str:

@@ -50,7 +50,7 @@ class Mistake:
     """One wrong answer: where in the split it is, what the report says of it, and the two lines below its thumbnail."""
 
     place: int
-    told: Section
+    reported: Section
     caption: tuple[str, str]
 
 
@@ -165,7 +165,7 @@ def _pictures_of_rows(section: Section, *, temperature: float, split: str) -> li
 def _with_mistakes(
     split: Split, section: Section, pictures: list[Picture | None], mistakes: list[Mistake]
 ) -> SplitReport:
-    section["mistakes"] = [mistake.told for mistake in mistakes]
+    section["mistakes"] = [mistake.reported for mistake in mistakes]
     shown = [(picture, each.caption) for each in mistakes if (picture := split.show(each.place)) is not None]
     sheet = contact_sheet.sheet([picture for picture, _ in shown], [caption for _, caption in shown], split=split.name)
     return SplitReport(section, [picture for picture in (*pictures, sheet) if picture is not None])
@@ -178,8 +178,8 @@ def _wrong_classes(split: Split, classes: list[str], *, most: int) -> list[Mista
     found = []
     for place in wrong[np.argsort(-sure_N[wrong], kind="stable")][:most].tolist():
         label, answer, confidence = classes[split.targets[place]], classes[answers_N[place]], float(sure_N[place])
-        told = {"file": split.files[place], "label": label, "answer": answer, "confidence": confidence}
-        found.append(Mistake(place, told, (f"{short(label)} →", f"{short(answer)} {confidence:.0%}")))
+        reported = {"file": split.files[place], "label": label, "answer": answer, "confidence": confidence}
+        found.append(Mistake(place, reported, (f"{short(label)} →", f"{short(answer)} {confidence:.0%}")))
     return found
 
 
@@ -193,9 +193,9 @@ def _wrong_labels(split: Split, members_NK: Members, labels: list[str], *, most:
     for place, number in zip(*(axis.tolist() for axis in np.unravel_index(order, wrong_NK.shape)), strict=True):
         is_there, confidence = bool(members_NK[place, number]), float(sure_NK[place, number])
         answer = "no" if is_there else "yes"
-        told = {"file": split.files[place], "label": labels[number], "answer": answer, "confidence": confidence}
+        reported = {"file": split.files[place], "label": labels[number], "answer": answer, "confidence": confidence}
         caption = (short(labels[number]), f"{'is there' if is_there else 'is not'}: {answer} {confidence:.0%}")
-        found.append(Mistake(place, told, caption))
+        found.append(Mistake(place, reported, caption))
     return found
 
 
@@ -208,6 +208,6 @@ def _far_off(
     found = []
     for place in finite[np.argsort(-np.abs(errors_N[finite]), kind="stable")][:most].tolist():
         true, answer, error = float(true_N[place]), float(answers_N[place]), float(errors_N[place])
-        told = {"file": split.files[place], "true": true, "answer": answer, "error": error}
-        found.append(Mistake(place, told, (f"{true:.4g} →", f"{answer:.4g} ({error:+.3g})")))
+        reported = {"file": split.files[place], "true": true, "answer": answer, "error": error}
+        found.append(Mistake(place, reported, (f"{true:.4g} →", f"{answer:.4g} ({error:+.3g})")))
     return found

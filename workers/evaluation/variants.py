@@ -158,11 +158,11 @@ def _sizes(card: Card) -> list[str]:
 def _number(value: float | None, pattern: str, *, within: Sequence[float | None] | None = None) -> str:
     if value is None:
         return ""
-    told = format(value, pattern)
+    reported = format(value, pattern)
     if within is None or None in within:
-        return told
+        return reported
     low, high = (format(end, pattern) for end in within)
-    return f"{told} <small>[{low}, {high}]</small>"
+    return f"{reported} <small>[{low}, {high}]</small>"
 
 
 def _beside_control(figures: Mapping[str, Figures]) -> str:
@@ -170,11 +170,11 @@ def _beside_control(figures: Mapping[str, Figures]) -> str:
     if not {"pruned", "control"} <= figures.keys():
         return ""
     splits = [split for split in ("val", "test") if figures["pruned"]["accuracy"].get(split) is not None]
-    told = ", ".join(
+    reported = ", ".join(
         f"{figures['pruned']['accuracy'][split]:.4f} against {figures['control']['accuracy'][split]:.4f} on {split}"
         for split in splits
     )
-    return f"The pruned net compared with the control, the unpruned net after the same further training: {told}."
+    return f"The pruned net compared with the control, the unpruned net after the same further training: {reported}."
 
 
 def _making(variants: Mapping[str, Card]) -> str:
@@ -200,10 +200,10 @@ def _facts_of_its_own(name: str, variants: Mapping[str, Card]) -> dict[str, Any]
 
 
 def _listed(facts: Mapping[str, Any]) -> str:
-    return "<br>".join(text(f"{name} {words}") for name, words in told(facts))
+    return "<br>".join(text(f"{name} {words}") for name, words in reported(facts))
 
 
-def told(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+def reported(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return facts in words: a line for each, what was before a change and after it in one."""
     lines: list[tuple[str, str]] = []
     for key, value in facts.items():
@@ -232,7 +232,7 @@ def _word(value: Any) -> str:  # noqa: ANN401  any JSON
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {words}" for name, words in told(value))
+        return ", ".join(f"{name} {words}" for name, words in reported(value))
     if isinstance(value, list):
         return ("; " if value and isinstance(value[0], Mapping) else ", ").join(map(_word, value)) or "none"
     return str(value)

@@ -1,7 +1,7 @@
 """Measures exported files as they will be served: each provider in a fresh process (`workers.export.measuring`).
 
 One thread, no spinning, a warm-up, and each variant beside fp32 and beside the variant that it was made from. A variant
-that can't be loaded or run on a provider is told as such; only fp32 has to run.
+that can't be loaded or run on a provider is reported as such; only fp32 has to run.
 """
 
 import json
@@ -57,7 +57,7 @@ def benchmark(
     share), accuracy as long as the examples take, on `threads` threads. After about `limit_s` of wall time for all of
     it, on a host that is busy or slow, fewer examples are answered and fewer rounds timed: at least what an interval
     needs, and the figures say how many. The CPU is always measured, CUDA where `device` allows it and a session really
-    runs on it. `report` is told the fraction done; when it raises, the process is killed.
+    runs on it. `report` receives the fraction done; when it raises, the process is killed.
 
     Raises:
         BenchmarkFailed: if a process ends without a result, or the baseline can't be measured.

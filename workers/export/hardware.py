@@ -9,7 +9,7 @@ import onnxruntime
 
 from models_store.models.providers import Provider
 
-TELLING = (
+DISTINGUISHING = (
     "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni", "avx_vnni_int8",
     "amx_tile", "amx_int8", "amx_bf16",  # x86
     "asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2",  # ARM
@@ -35,7 +35,7 @@ def cpu(cpuinfo: Path) -> tuple[str, list[str]]:
         known.setdefault(name.strip().lower(), value.strip())
     has = set((known.get("flags") or known.get("features") or "").split())  # x86 says flags, ARM says Features
     model = known.get("model name") or known.get("cpu model") or platform.processor() or platform.machine()
-    return model, [feature for feature in TELLING if feature in has]
+    return model, [feature for feature in DISTINGUISHING if feature in has]
 
 
 def _gpu() -> tuple[str, list[str]]:

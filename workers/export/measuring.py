@@ -1,7 +1,7 @@
 """The measuring process: `python -m workers.export.measuring`, a request on stdin; it has no torch and no pydantic.
 
 Each variant is tried first in a process of its own, forked before any session is made: what can't be loaded, or takes
-the process down with it, is told and left out, and its memory is what that one file needs. Then the images are
+the process down with it, is reported and left out, and its memory is what that one file needs. Then the images are
 answered, and the times are taken, each variant beside the baseline and the variant that it was made from. All of it has
 a limit in wall time: past that, on a host that is busy or slow, fewer images are answered and fewer rounds timed.
 """
@@ -109,7 +109,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
         limit_s=SPEED_TIME * request["limit_s"],
         tell=lambda done: tell(ANSWER_SHARE + (1 - ANSWER_SHARE) * done),
     )
-    told: dict[str, Measurement] = {}
+    reported: dict[str, Measurement] = {}
     shared: dict[str, Any] = {
         "threads": THREADS,
         "host": hardware.host(provider),
@@ -118,9 +118,9 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
     comparison = _Comparison(request, answers[baseline])
     for name, fate in tried.items():
         if isinstance(fate, Unmeasurable) or name in unusable:
-            told[name] = fate if isinstance(fate, Unmeasurable) else unusable[name]
+            reported[name] = fate if isinstance(fate, Unmeasurable) else unusable[name]
         else:
-            told[name] = Figures(
+            reported[name] = Figures(
                 **comparison.of(name, answers[name]),
                 **speeds[name],
                 load_ms=fate.load_ms,
@@ -128,7 +128,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
                 provider=fate.provider,
                 **shared,
             )
-    return {"figures": {name: each.as_card() for name, each in told.items()}}
+    return {"figures": {name: each.as_card() for name, each in reported.items()}}
 
 
 class _Comparison:
@@ -202,7 +202,7 @@ class _Measuring:
         unusable: dict[str, Unmeasurable] = {}
         for name, path in self.variants.items():
             session = self._open(path, threads=self.threads)
-            told: dict[str, Answered] = {}
+            reported: dict[str, Answered] = {}
             undefined = asked = 0
             for split, indexes in self.splits.items():
                 until_s = time.monotonic() + share_s
@@ -219,14 +219,14 @@ class _Measuring:
                         break
                 places = order_N[:answered]
                 ascending = np.argsort(places)
-                told[split] = Answered(places[ascending], np.concatenate(chunks)[ascending])
+                reported[split] = Answered(places[ascending], np.concatenate(chunks)[ascending])
                 asked += answered
             if undefined:
                 unusable[name] = Unmeasurable(
                     f"answers {undefined} of {asked} examples with a number that is not finite"
                 )
             else:
-                answers[name] = told
+                answers[name] = reported
         return answers, unusable
 
     def speeds(

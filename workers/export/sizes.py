@@ -3,7 +3,7 @@
 import zlib
 from pathlib import Path
 
-LEVEL = 6  # zlib's own default, and what gzip, zip and web servers take unless told otherwise
+LEVEL = 6  # zlib's own default, and what gzip, zip and web servers use by default
 CHUNK_BYTES = 1 << 20
 
 

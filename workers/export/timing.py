@@ -8,9 +8,8 @@ between two of them that holds it in 95 of 100 cases (order statistics: David an
 On the CPU a call is compared by the time that its thread has run: on one thread nothing else computes for it, and the
 time in which the system ran others is not the file's. On an idle machine both clocks tell the same.
 
-Files that ran at different moments are compared through the baseline, beside which each of them ran: what is told of a
-variant is the baseline's own time over the form's ratio (`pace`), so that figures and ratios never say different
-things.
+Files that ran at different moments are compared through the baseline, beside which each of them ran. The figure of a
+variant is the baseline's own time over the variant's ratio (`pace`), so that figures and ratios never disagree.
 """
 
 import math

@@ -1,6 +1,6 @@
 """One file alone in a process: whether it runs at all, how long loading takes, and how much memory it needs.
 
-What takes its process down with it (a kernel that fails, memory that is not there) is told as well as what is refused.
+A file that ends its process (a kernel that fails, a lack of memory) is reported like a refusal.
 """
 
 import multiprocessing
@@ -26,7 +26,7 @@ INSTEAD: dict[Provider, str] = {
 
 @dataclass(frozen=True)
 class Tried:
-    """What a form's own process told: how long loading took, and how much memory it had at most."""
+    """What a form's own process reported: how long loading took, and how much memory it had at most."""
 
     load_ms: float
     peak_memory_bytes: int
@@ -52,15 +52,15 @@ def alone(
             process.kill()
             process.join()
             return Unmeasurable(f"did not load and answer {_count(sample)} examples within {limit_s:g} s")
-        told: Tried | str = ours.recv()
+        reported: Tried | str = ours.recv()
     except EOFError:
         process.join()
         return Unmeasurable(f"the process that ran it alone ended with exit code {process.exitcode}")
     process.join()
-    return Unmeasurable(told) if isinstance(told, str) else told
+    return Unmeasurable(reported) if isinstance(reported, str) else reported
 
 
-def _tell_how_it_went(told: Connection, path: Path, sample: Inputs, provider: Provider, threads: int) -> None:
+def _tell_how_it_went(reported: Connection, path: Path, sample: Inputs, provider: Provider, threads: int) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None, "this runs in a fork"
     assert parent.pid is not None
@@ -71,9 +71,9 @@ def _tell_how_it_went(told: Connection, path: Path, sample: Inputs, provider: Pr
         load_ms = 1000 * (time.perf_counter() - start)
         session.run(None, sample)
     except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base
-        told.send(_reason(error, path, provider))
+        reported.send(_reason(error, path, provider))
     else:
-        told.send(Tried(load_ms, _peak_memory_bytes(), sessions.provider(session)))
+        reported.send(Tried(load_ms, _peak_memory_bytes(), sessions.provider(session)))
 
 
 def _count(sample: Inputs) -> int:

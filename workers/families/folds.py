@@ -101,7 +101,7 @@ def _parts(rows: Rows, count: int, *, seed: int, strata_N: Strata | None, groups
     else:
         splitter = (model_selection.KFold if groups is None else model_selection.GroupKFold)(**options)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")  # told when the spec was resolved
+        warnings.filterwarnings("ignore", message="The least populated class")  # reported when the spec was resolved
         for _, part in splitter.split(rows, strata, groups):
             yield rows[part]
 

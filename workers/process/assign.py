@@ -21,7 +21,7 @@ from workers.process.assignment import AssignedDataset, Assignment, Fold, Stored
 
 
 def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> Assignment:
-    """Return what the trainer of a claimed job is told; `staging` is the attempt's own folder.
+    """Return the assignment of a claimed job; `staging` is the attempt's own folder.
 
     Raises:
         NotFound: if something that the job builds on is gone.

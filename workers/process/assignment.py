@@ -89,7 +89,7 @@ class Assignment:
     measured_s: dict[str, float] = field(default_factory=dict)
     """stage → seconds that earlier jobs let expect of it"""
     progress: float = 0.0
-    """share of the job's time that earlier attempts have told as done"""
+    """share of the job's time that earlier attempts have reported as done"""
     initial_weights: str | None = None
     """what the backbone starts from (a blob), when that is a model of ours or a file of the user's"""
     teacher: TeacherNet | None = None

@@ -14,7 +14,7 @@ State = dict[str, Any]
 
 
 class JobCheckpoints:
-    """The checkpoints of one job. `names` are blobs, newest first; `keep` is told each new blob's digest.
+    """The checkpoints of one job. `names` are blobs, newest first; `keep` is informed each new blob's digest.
 
     A file that is missing, damaged or another job's is passed over for the next older one.
     """

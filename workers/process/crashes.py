@@ -52,7 +52,7 @@ class Progress:
 
     @property
     def stage(self) -> str:
-        """Return where the trainer is: its phase, and the step of it where it has told one."""
+        """Return where the trainer is: its phase, and the step of it where it has reported one."""
         return f"{self._phase} ({self._step})" if self._step else self._phase
 
     def crash(self) -> Crash | None:

@@ -31,15 +31,15 @@ class LogBook:
         self._kept: tuple[int, int] | None = None  # lines and characters in the store; None: not counted yet
 
     def take(self, data: dict[str, Any]) -> list[Report]:
-        """Return what is written of a line, or of several, that the trainer has told."""
+        """Return what is written of a line, or of several, that the trainer has reported."""
         stage, level = data.get("stage"), data.get("level", "info")
-        told: list[Report] = []
+        reported: list[Report] = []
         for text in logs.clean(self._without_places(str(data["text"]))):
             if not self._has_room():
                 self._left_out += 1
                 continue
-            told += [*self.rest(), self._line(text, level=level, stage=stage)]
-        return told
+            reported += [*self.rest(), self._line(text, level=level, stage=stage)]
+        return reported
 
     def printed(self, text: str, *, stage: str) -> list[Report]:
         """Return what is written of the last that a trainer printed before it died."""

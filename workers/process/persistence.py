@@ -17,7 +17,7 @@ from models_store.storage.database import UNAVAILABLE
 T = TypeVar("T")
 
 LAST_WRITES_S = 10.0
-"""How long a worker that is told to leave waits for a database that does not answer."""
+"""How long a worker that is asked to leave waits for a database that does not answer."""
 LONGEST_GAP_S = 3.0
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from workers.process.remaining import Remaining
 
 LEAST_S = 0.4  # between two progress reports of one phase
 TICK_S = 2.0
-"""after which a phase that has told nothing is moved on by the time that has passed"""
+"""after which a phase that has reported nothing is moved on by the time that has passed"""
 STARTING = "starting"
 """what a trainer is at before its first phase"""
 
@@ -39,7 +39,7 @@ class PipeReporter:
     ) -> None:
         self._descriptor, self._clock = descriptor, clock
         self._done, self._moved_at = done, self._clock()
-        self._told_at = 0.0
+        self._reported_at = 0.0
         self._phase, self._step = STARTING, ""
         self._stop = False
         self._memory = memory
@@ -47,7 +47,7 @@ class PipeReporter:
         self._epoch: int | None = None
         self._remaining = Remaining(plan, clock=clock)
         self._epochs = 0
-        self._fraction, self._facts = 0.0, dict[str, float | str]()  # of the phase, as it was told last
+        self._fraction, self._facts = 0.0, dict[str, float | str]()  # of the phase, as it was reported last
         self._writing, self._moving = threading.Lock(), threading.RLock()
 
     def listen(self) -> None:
@@ -61,7 +61,7 @@ class PipeReporter:
             self.tick()
 
     def tick(self) -> None:
-        """Tell how far the job is by the time that has passed, if nothing was told for a while."""
+        """Tell how far the job is by the time that has passed, if nothing was reported for a while."""
         with self._moving:
             if self._phase == STARTING or self._clock() - self._moved_at < TICK_S:
                 return
@@ -77,7 +77,7 @@ class PipeReporter:
             raise Drained
         self.end_phase()
         with self._moving:
-            self._told_at = 0.0
+            self._reported_at = 0.0
             self._remaining.enter(name)
             self._phase, self._step = name, ""
             self._entered_at, self._epoch = self._clock(), None
@@ -96,17 +96,17 @@ class PipeReporter:
         self._entered_at = None
 
     def progress(self, fraction: float, **facts: float | str) -> None:
-        """Tell how much of the phase is done; told at most every `LEAST_S`, at its end, and when a step begins.
+        """Tell how much of the phase is done; reported at most every `LEAST_S`, at its end, and when a step begins.
 
-        `eta_s` among the facts are the seconds left of the phase; those left of the job are told in their place.
+        `eta_s` among the facts are the seconds left of the phase; those left of the job are reported in their place.
         """
         moment = self._clock()
         self._epoch = int(facts["epoch"]) if "epoch" in facts else self._epoch
         step = str(facts.get("step", self._step))
-        if moment - self._told_at < LEAST_S and fraction < 1 and step == self._step:
+        if moment - self._reported_at < LEAST_S and fraction < 1 and step == self._step:
             return
         self._step = step
-        self._told_at = moment
+        self._reported_at = moment
         self._epochs = int(facts.get("epochs", self._epochs))
         own_s = float(facts.pop("eta_s")) if "eta_s" in facts else None
         with self._moving:
@@ -154,8 +154,8 @@ class PipeReporter:
     ) -> None:
         self._fraction, self._facts = fraction, facts
         left_s = self._remaining.left_s(fraction, own_s=own_s)
-        told = {"fraction": self._moved(fraction, own_s=own_s), "phase_fraction": round(fraction, 4), **facts}
-        self.say(kind, told if left_s is None else told | {"eta_s": round(left_s, 1)})
+        reported = {"fraction": self._moved(fraction, own_s=own_s), "phase_fraction": round(fraction, 4), **facts}
+        self.say(kind, reported if left_s is None else reported | {"eta_s": round(left_s, 1)})
 
     def _moved(self, fraction: float, *, own_s: float | None) -> float:
         """Return the share of the job's time that has passed, when so much of the phase is done."""

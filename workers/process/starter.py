@@ -8,7 +8,7 @@ somebody is killed:
     the supervisor dies  → its connection ends, and the starter kills the trainer's group
     the starter dies     → the kernel kills its trainers
     the worker dies      → the kernel kills the starter
-    a trainer dies       → its supervisor is told; the starter goes on
+    a trainer dies       → its supervisor is reported; the starter goes on
 """
 
 import contextlib

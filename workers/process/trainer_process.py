@@ -118,8 +118,8 @@ def environment(settings: Settings) -> dict[str, str]:
     """Return what trainers, and the starter that forks them, see: no secret, and every setting made explicit."""
     values = settings.model_dump(mode="json", exclude=SECRETS)
     inherited = {name: value for name, value in os.environ.items() if not _is_left_out(name)}
-    told = {name.upper(): str(value) for name, value in values.items() if value is not None}
-    return WAITING | inherited | told | FIXED | NO_BYTECODE | telemetry.OFF
+    reported = {name.upper(): str(value) for name, value in values.items() if value is not None}
+    return WAITING | inherited | reported | FIXED | NO_BYTECODE | telemetry.OFF
 
 
 def _is_left_out(name: str) -> bool:

@@ -26,7 +26,7 @@ from workers.stages.train import teacher_of
 from workers.training import targets
 from workers.training.allocator import give_back
 from workers.training.costs import Costs, Counts, Estimate
-from workers.training.failures import told_in_our_words
+from workers.training.failures import explaining_errors
 
 SHARE = 0.9
 """of the budget that estimates may fill; the rest is left to what they don't see, and to a host that gets busier"""
@@ -34,7 +34,7 @@ STAGE = "plan"
 PLANNED = ("input.size", "backbone.freeze", "transfer.probe_epochs", "training.epochs")
 """parts of a spec that its version's card shows as they were planned and as they were fitted"""
 MINUTE = 60.0
-TOLD_IN_SECONDS_S = 100.0
+SHOWN_IN_SECONDS_S = 100.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _fit(work: Work, counts: Counts, *, budget_s: float) -> Work:
     planned = work.spec
     work.reporter.progress(0.0, step="measuring")
     devices = [work.device] if work.device.type == "cuda" else []
-    with told_in_our_words(planned), torch.random.fork_rng(devices=devices):
+    with explaining_errors(planned), torch.random.fork_rng(devices=devices):
         fitted, card = _measured(work, counts, budget_s=budget_s)
     give_back()
     plan = Plan(card, fitted.estimate.before_s, fitted.estimate.epoch_s)
@@ -216,4 +216,4 @@ def _in_words(work: Work, spec: ResolvedSpec) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds < TOLD_IN_SECONDS_S else f"{seconds / MINUTE:.1f} min"
+    return f"{seconds:.3g} s" if seconds < SHOWN_IN_SECONDS_S else f"{seconds / MINUTE:.1f} min"

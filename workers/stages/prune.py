@@ -155,7 +155,7 @@ def _drop(trainer: RecoveryTrainer, before: Validated, after: Validated) -> Drop
 
 def _failure(trainer: RecoveryTrainer, before: Validated, after: Validated, *, allowed: float) -> str | None:
     """Return why nothing more is made of a variant: it loses too much; None where it does not, or can't be known."""
-    loss = gate.told_loss(_drop(trainer, before, after), accuracy=after.accuracy, allowed=allowed)
+    loss = gate.loss_beyond_limit(_drop(trainer, before, after), accuracy=after.accuracy, allowed=allowed)
     if loss is None:
         return None
     when = "after its recovery" if trainer.epochs else "without a recovery"

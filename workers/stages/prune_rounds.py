@@ -22,12 +22,12 @@ from workers.compression.prune import (
     PruningImpossible,
     at_ratio,
     compare,
+    explaining_errors,
     leaving,
     nothing_leaves,
     remove,
     restructure,
     study,
-    told_in_our_words,
 )
 from workers.compression.speed_search import TOLERANCE, Probe
 from workers.compression.widths import Studied, Widths
@@ -155,10 +155,10 @@ class _ChannelRounds:
 
             probes = speed_search.search(len(rungs), target=target, work=work, measure=measure, known=known)
         best = speed_search.best(probes, target=target)
-        told = [{"ratio": share(probe.count), "speedup": probe.speedup} for probe in probes]
+        reported = [{"ratio": share(probe.count), "speedup": probe.speedup} for probe in probes]
         if best.misses(target) > TOLERANCE:
             raise self._unreached(target, probes, share, is_all=lambda probe: probe.count == len(rungs))
-        return best.count, {"target_speedup": target, "speedup": best.speedup, "probes": told}
+        return best.count, {"target_speedup": target, "speedup": best.speedup, "probes": reported}
 
     def _unreached(
         self, target: float, probes: list[Probe], share: Callable[[int], float], *, is_all: Callable[[Probe], bool]
@@ -207,7 +207,7 @@ class _ChannelRounds:
 
     def _export(self, net: Learner, path: Path) -> None:
         spec = self.work.spec
-        with told_in_our_words():
+        with explaining_errors():
             export(
                 self.work.task.served(net, spec),
                 opset=spec.export.opset,

@@ -208,13 +208,13 @@ def _calibration_examples(part: asked.StaticInt8 | asked.QatInt8, step: Step) ->
 
 
 def _require_loadable(path: Path, part: asked.Quantization) -> None:
-    from workers.compression.quantization.failures import told_in_our_words  # noqa: PLC0415  as above
+    from workers.compression.quantization.failures import explaining_errors  # noqa: PLC0415  as above
     from workers.compression.quantization.loading import require_no_crash  # noqa: PLC0415  as above
 
-    if isinstance(part, asked.Fp16 | asked.Bf16):  # made for GPUs; whether it runs here is told by measuring
+    if isinstance(part, asked.Fp16 | asked.Bf16):  # made for GPUs; whether it runs here is reported by measuring
         require_no_crash(path)
         return
-    with told_in_our_words("load the finished file"):
+    with explaining_errors("load the finished file"):
         sessions.open_session(path, device="cpu", threads=1)
 
 

@@ -54,7 +54,7 @@ class BatchTooSmall(Invalid):
 
 
 @contextmanager
-def told_in_our_words(spec: ResolvedSpec) -> Iterator[None]:
+def explaining_errors(spec: ResolvedSpec) -> Iterator[None]:
     """Turn torch's complaints about memory and batch norm into errors that say what to change in the spec."""
     try:
         yield

@@ -35,7 +35,7 @@ from workers.training.allocator import keeping_freed_memory
 from workers.training.averaging import renew_statistics
 from workers.training.checkpoint import Position
 from workers.training.examples import Examples, Rows
-from workers.training.failures import NothingToTrainOn, TrainingDiverged, diverged, told_in_our_words
+from workers.training.failures import NothingToTrainOn, TrainingDiverged, diverged, explaining_errors
 from workers.training.feeds import infer
 from workers.training.learner import Learner
 from workers.training.optimizers import KeepsTwoWeights
@@ -89,7 +89,7 @@ def train(
     if len(examples.split("train")) == 0:
         raise NothingToTrainOn("the dataset's train split has no example; give a dataset with training examples")
     assert (teacher is None) == (spec.distillation is None), "a teacher comes with `distillation`"
-    with told_in_our_words(spec), keeping_freed_memory():
+    with explaining_errors(spec), keeping_freed_memory():
         run = _Run(
             learner,
             examples,

@@ -83,8 +83,8 @@ def prepare(
     if teacher is not None and spec.distillation is not None:
         tutor = Teacher(teacher, student=learner, precision=precision)
         if not learner.draws and not is_finished:
-            told = progress.a_pass("teacher", of=len(train_rows), share=0.0)
-            tutor.remember(raw, train_rows, batch_size=sizes.at_once, each=told)
+            reported = progress.a_pass("teacher", of=len(train_rows), share=0.0)
+            tutor.remember(raw, train_rows, batch_size=sizes.at_once, each=reported)
         distiller = _distiller(spec.distillation, targets, tutor, raw, train_rows, seed=spec.seed).to(device)
     feed: Feed = raw
     if uses_features and is_finished:
@@ -151,8 +151,8 @@ def _precision(
 
 
 def _features(raw: RawFeed, rows: Rows, sizes: Sizes, precision: Precision, *, progress: RunProgress) -> FeatureFeed:
-    told = progress.a_pass("features", of=len(rows), share=FEATURES_SHARE)
-    feed = compute_features(raw, rows, batch_size=sizes.at_once, precision=precision, each=told)
+    reported = progress.a_pass("features", of=len(rows), share=FEATURES_SHARE)
+    feed = compute_features(raw, rows, batch_size=sizes.at_once, precision=precision, each=reported)
     progress.share_before = FEATURES_SHARE
     return feed
 

@@ -29,7 +29,7 @@ class RunProgress:
         self.timed: tuple[float, float] | None = None  # when the pace was last looked at, and the epochs done then
         self.reported_at = clock()
         self.seen = 0
-        self.has_told = False
+        self.has_reported = False
         self.began = self.reported_at
 
     def begin(self) -> None:
@@ -58,12 +58,12 @@ class RunProgress:
     def is_due(self, *, images: int) -> bool:
         """Count the images of a step; return whether it is time to tell of the steps, as it is after the first."""
         self.seen += images
-        return not self.has_told or self.clock() - self.reported_at >= REPORT_S
+        return not self.has_reported or self.clock() - self.reported_at >= REPORT_S
 
     def of_steps(self, position: Position, *, steps: int) -> None:
         """Tell of the epoch under way, which has so many steps."""
         now = self.clock()
-        self.has_told = True
+        self.has_reported = True
         loss_sum, _, seen = position.sums.tolist()
         self.reporter.progress(
             self._fraction(position.epoch + position.step / steps),

@@ -222,11 +222,11 @@ def _decode_netpbm(data: bytes, *, max_pixels: int, budget: PixelBudget | None, 
         raise _cut_off("PNM", error) from error
     peak = None
     if values.dtype == np.uint16:
-        is_told = header.largest != LARGEST_VALUE
+        is_declared = header.largest != LARGEST_VALUE
         colours = header.channels - (header.channels + 1) % 2  # of two or four channels the last is alpha
-        peak = None if is_told else int(values[:, :, :colours].max())
+        peak = None if is_declared else int(values[:, :, :colours].max())
         deep = values.astype(np.uint16)
-        shown = _scaled(deep[:, :, :colours], header.largest if is_told else white_level)
+        shown = _scaled(deep[:, :, :colours], header.largest if is_declared else white_level)
         values = np.concatenate([shown, _scaled(deep[:, :, colours:], header.largest)], axis=2)
     pixels = values[:, :, 0] if header.channels == 1 else values
     return Decoded(Image.fromarray(pixels), "PNM", 1, header.channels < 3, peak)  # noqa: PLR2004  with alpha
@@ -236,11 +236,11 @@ def _to_8_bits(image: Image.Image, data: bytes, white_level: int | None) -> tupl
     """Return the image with 8 bits for each value, and the largest value of 16 bits."""
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint16)
-        told = _told_white(image, data)
-        shown = _scaled(values, white_level if told is None else told)
+        reported = _declared_white(image, data)
+        shown = _scaled(values, white_level if reported is None else reported)
         if image.format == "TIFF" and tiff_tags.is_white_at_zero(data):
             shown = 255 - shown
-        return Image.fromarray(shown), int(values.max()) if told is None else None
+        return Image.fromarray(shown), int(values.max()) if reported is None else None
     if image.mode in {"I", "F"}:
         kind = "integer" if image.mode == "I" else "floating-point"
         raise UndecodableImage(f"a 32-bit {kind} image has no agreed white; save it with 8 or 16 bits")
@@ -256,7 +256,7 @@ def _to_8_bits(image: Image.Image, data: bytes, white_level: int | None) -> tupl
     return image, 256 * highest + 255
 
 
-def _told_white(image: Image.Image, data: bytes) -> int | None:
+def _declared_white(image: Image.Image, data: bytes) -> int | None:
     """Return the white of 16-bit grey that the file itself defines."""
     if image.format == "TIFF" and (tiff_tags.first_directory(data).get(tiff_tags.BITS) or (1,))[0] == 12:  # noqa: PLR2004  bits
         return TWELVE_BITS

@@ -49,13 +49,13 @@ def _refuse_mixing_while_testing(spec: "ImageSpec") -> None:
 def doubts(spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
     """Return warnings about values that are allowed but probably not meant, each with whether it applies."""
     return [
-        *_doubts_of_input(spec, facts),
-        *_doubts_of_augmentation(spec),
-        *_doubts_of_the_backbone(spec, facts),
+        *_warnings_of_input(spec, facts),
+        *_warnings_of_augmentation(spec),
+        *_warnings_of_the_backbone(spec, facts),
     ]
 
 
-def _doubts_of_input(spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
+def _warnings_of_input(spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
     white, largest = spec.input.white_level, facts.largest_16_bit
     fitting = fitting_white(largest) if largest else None
     return [
@@ -74,7 +74,7 @@ def _doubts_of_input(spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
     ]
 
 
-def _doubts_of_augmentation(spec: "ResolvedImageSpec") -> Doubts:
+def _warnings_of_augmentation(spec: "ResolvedImageSpec") -> Doubts:
     kinds = {part.kind for part in spec.augmentation}
     idle = sorted(kinds & ONLY_ON_COLORS)
     mixing = sorted(kinds & MIXING)
@@ -90,7 +90,7 @@ def _doubts_of_augmentation(spec: "ResolvedImageSpec") -> Doubts:
     ]
 
 
-def _doubts_of_the_backbone(spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
+def _warnings_of_the_backbone(spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
     backbone, quantize = spec.backbone, spec.compression.quantize if spec.compression else []
     convolves = not any(name in backbone.kind for name in TRANSFORMERS)
     return [

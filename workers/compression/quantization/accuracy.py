@@ -17,7 +17,7 @@ from workers.training.examples import Examples
 BATCH = 64
 
 Accuracy = Callable[[Path, Callable[[float], None]], float]
-"""the accuracy of a file on the validation split, told as it goes"""
+"""the accuracy of a file on the validation split, reported as it goes"""
 
 
 def judge_of(target: Target, examples: Examples) -> Accuracy:

@@ -13,7 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, T
 
 from models_store.spec.quantization import StaticInt8
 from workers.compression.quantization import histograms
-from workers.compression.quantization.failures import QuantizationImpossible, told_in_our_words
+from workers.compression.quantization.failures import QuantizationImpossible, explaining_errors
 from workers.training.examples import Inputs, Rows, take
 
 CALIBRATION_BATCH = 8
@@ -88,7 +88,7 @@ def read_ranges(
     """
     assert len(examples), "ranges are read on at least one image"
     cutting = part.calibration != "minmax"
-    with told_in_our_words("read activation ranges"):
+    with explaining_errors("read activation ranges"):
         calibrator = create_calibrator(
             prepared,
             list(operators),

@@ -9,7 +9,7 @@ from onnxruntime import quantization
 from models_store.spec.quantization import DynamicInt8
 from workers.compression.facts import Quantized
 from workers.compression.quantization import graphs
-from workers.compression.quantization.failures import QuantizationImpossible, told_in_our_words
+from workers.compression.quantization.failures import QuantizationImpossible, explaining_errors
 
 if TYPE_CHECKING:  # torch is not needed here
     from models_store.targets import Activation
@@ -33,7 +33,7 @@ def quantize_dynamic(
         if not chosen:
             raise QuantizationImpossible(_nothing_to_quantise(layers, part))
         onnx.save_model(model, prepared)
-        with told_in_our_words("quantise the layers dynamically"):
+        with explaining_errors("quantise the layers dynamically"):
             quantization.quantize_dynamic(
                 prepared,
                 target,

@@ -34,7 +34,7 @@ class QuantizationImpossible(Invalid):
 
 
 @contextmanager
-def told_in_our_words(what: str) -> Iterator[None]:
+def explaining_errors(what: str) -> Iterator[None]:
     """Turn a library's complaint into an error that says what could not be done, such as "quantise the layers"."""
     try:
         yield

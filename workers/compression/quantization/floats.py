@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from workers.compression.facts import Quantized
 from workers.compression.quantization import graphs
-from workers.compression.quantization.failures import QuantizationImpossible, told_in_our_words
+from workers.compression.quantization.failures import QuantizationImpossible, explaining_errors
 
 Kind = Literal["fp16", "bf16"]
 
@@ -43,7 +43,7 @@ def halve(source: Path, target: Path, *, kind: Kind) -> Quantized:
         model = onnx.load(prepared)
     if kind == "fp16":
         _require_range(model)
-    with told_in_our_words(f"write the graph in {kind}"):
+    with explaining_errors(f"write the graph in {kind}"):
         if kind == "bf16" and model.opset_import[0].version < BF16_OPSET:
             model = onnx.version_converter.convert_version(model, BF16_OPSET)
         model = onnx.shape_inference.infer_shapes(model)

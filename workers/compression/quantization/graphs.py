@@ -10,7 +10,7 @@ import onnx
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from workers.compression.quantization.failures import QuantizationImpossible, require_finite_weights, told_in_our_words
+from workers.compression.quantization.failures import QuantizationImpossible, explaining_errors, require_finite_weights
 
 if TYPE_CHECKING:  # torch is not needed here
     from models_store.targets import Activation
@@ -26,7 +26,7 @@ def load(source: Path) -> onnx.ModelProto:
     Raises:
         QuantizationImpossible: if it can't be read, a weight is not a finite number, or no layer has weights.
     """
-    with told_in_our_words("read the file"):
+    with explaining_errors("read the file"):
         model = onnx.load(source)
     require_finite_weights(model)
     if not layers(model.graph):
@@ -44,7 +44,7 @@ def prepared(source: Path, *, beside: Path) -> Iterator[Path]:
     load(source)
     with tempfile.TemporaryDirectory(prefix="quantize-", dir=beside.parent) as folder:
         path = Path(folder) / "prepared.onnx"
-        with told_in_our_words("simplify the graph"):
+        with explaining_errors("simplify the graph"):
             # symbolic shape inference is for transformers (and needs sympy); the free batch size is no obstacle here
             quant_pre_process(source, path, skip_symbolic_shape=True)
         _forget_shapes_of_weights(path)

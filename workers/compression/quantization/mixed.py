@@ -18,7 +18,7 @@ from models_store.targets.activations import DISTANCES
 from workers.compression.facts import MixedLayers, Quantized
 from workers.compression.quantization import graphs
 from workers.compression.quantization.calibration import CalibrationExamples, read_ranges
-from workers.compression.quantization.failures import told_in_our_words
+from workers.compression.quantization.failures import explaining_errors
 from workers.compression.quantization.positions import QUANTISED, kept_in_float, left_in_float
 from workers.compression.quantization.static import ranges_of, rounded
 from workers.export.sessions import answer, open_session
@@ -39,7 +39,7 @@ class Judged:
 
 
 Judge = Callable[[Path, Report], Judged]
-"""judges a file, told as it goes"""
+"""judges a file, reported as it goes"""
 
 MOST_IMAGES, LEAST_IMAGES = 64, 4  # on which a layer's effect is measured
 RANKING_S = 60.0  # about what running the net may take for all layers' effects, beyond the rounding of each
@@ -86,7 +86,7 @@ def quantize_mixed(
             path = prepared.with_name(f"{count}.onnx")
             in_float = fixed | left_in_float(model.graph, set(ranked[:count]))
             graphs.save(rounded(model, ranges, in_float=in_float, part=part), path, source=source)
-            with told_in_our_words("run the quantised graph"):
+            with explaining_errors("run the quantised graph"):
                 tried[count] = judge(path, lambda done: report(begin + (end - begin) * done))
             return tried[count].passes
 
@@ -129,7 +129,7 @@ def _by_sensitivity(
 ) -> list[str]:
     """Return the layers' names, first the one whose rounding moves the answers most."""
     onnx.save_model(model, path)
-    with told_in_our_words("run the graph"):
+    with explaining_errors("run the graph"):
         session = open_session(path, device="cpu", threads=torch.get_num_threads())
     few = list(examples.first(LEAST_IMAGES).feeds(batch=LEAST_IMAGES))
     _answers(session, few)  # the first run is no measure of the others
@@ -142,7 +142,7 @@ def _by_sensitivity(
 
     def moved(in_float: set[str]) -> float:
         onnx.save_model(rounded(model, ranges, in_float=in_float, part=part), path)
-        with told_in_our_words("run the quantised graph"):
+        with explaining_errors("run the quantised graph"):
             quantised = open_session(path, device="cpu", threads=torch.get_num_threads())
         return DISTANCES[activation](exact_NK, _answers(quantised, feeds))
 
@@ -158,7 +158,7 @@ def _by_sensitivity(
 
 
 def _answers(session: onnxruntime.InferenceSession, feeds: list[Inputs]) -> NDArray[np.float32]:
-    with told_in_our_words("run the quantised graph"):
+    with explaining_errors("run the quantised graph"):
         return np.concatenate([answer(session, feed) for feed in feeds])
 
 

@@ -18,7 +18,7 @@ from models_store.spec.quantization import StaticInt8
 from workers.compression.facts import Quantized, Ranges
 from workers.compression.quantization import graphs
 from workers.compression.quantization.calibration import CalibrationExamples, read_ranges
-from workers.compression.quantization.failures import told_in_our_words
+from workers.compression.quantization.failures import explaining_errors
 from workers.compression.quantization.positions import QUANTISED, kept_in_float
 
 if TYPE_CHECKING:  # torch is not needed here
@@ -58,7 +58,7 @@ def rounded(
     model: onnx.ModelProto, ranges: TensorsData, *, in_float: Collection[str], part: StaticInt8
 ) -> onnx.ModelProto:
     """Return a copy of the prepared model in which all operators that can, but those `in_float`, work in 8 bits."""
-    with told_in_our_words("quantise the graph"):
+    with explaining_errors("quantise the graph"):
         quantizer = QDQQuantizer(
             copy.deepcopy(model),
             per_channel=part.per_channel,

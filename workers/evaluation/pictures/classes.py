@@ -68,7 +68,7 @@ def confusion(matrix_KK: Sequence[Sequence[int]], rows: Sequence[dict[str, Any]]
     bar.grid(visible=False)
     right = int(counts_KK.diagonal().sum())
     title = "Confusion matrix" if everyone else f"Confusion matrix of the {len(shown)} classes with the lowest F1"
-    text = f"{right} of {int(counts_KK.sum())} answers are right. {told_confusions(confusions(counts_KK, rows)[:3])}"
+    text = f"{right} of {int(counts_KK.sum())} answers are right. {list_of_confusions(confusions(counts_KK, rows)[:3])}"
     return drawing.svg(f"{split}-confusion", title=title, text=text)
 
 
@@ -85,7 +85,7 @@ def confusions(matrix_KK: Any, rows: Sequence[dict[str, Any]], *, most: int = 20
     ]
 
 
-def told_confusions(found: Sequence[dict[str, Any]]) -> str:
+def list_of_confusions(found: Sequence[dict[str, Any]]) -> str:
     """Return the confusions in words."""
     if not found:
         return "Nothing is confused."

@@ -44,10 +44,10 @@ def curves(
     drawing.panels[2].yaxis.set_major_formatter("{x:g}")
     last = history[-1]
     names = {"train_loss": "train loss", "val_loss": "validation loss", "val_accuracy": f"validation {metric}"}
-    told = ", ".join(f"{words} {last[name]:.4g}" for name, words in names.items() if name in last)
+    reported = ", ".join(f"{words} {last[name]:.4g}" for name, words in names.items() if name in last)
     why = f", the best by {monitor} ({history[best_epoch - 1][monitor]:.4g})" if best_epoch and monitor in last else ""
     best = f"; the weights of epoch {best_epoch} are kept (dotted line){why}" if best_epoch is not None else ""
-    text = f"After epoch {last['epoch']:g}: {told}{best}."
+    text = f"After epoch {last['epoch']:g}: {reported}{best}."
     return drawing.svg("curves", title=f"Loss, {metric} and learning rate", text=text)
 
 

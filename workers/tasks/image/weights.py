@@ -30,7 +30,7 @@ CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
 HUB_FILE = "model.safetensors"
 OURS = "backbone."
-FAULTS_TOLD = 3
+MOST_FAULTS_SHOWN = 3
 KERNEL_DIMENSIONS, POSITION_DIMENSIONS = 4, 3  # (O, C, H, W) of a convolution, (1, P, F) of positions
 
 State = Mapping[str, Tensor]
@@ -82,30 +82,30 @@ def load(net: nn.Module, kind: str, *, folder: Path, published: Published, class
     _fit(net, {key: value for key, value in state.items() if not key.startswith(classifier)}, source.name)
 
 
-def start_from(net: nn.Module, path: Path, *, classifier: str | None, told_as: str) -> None:
+def start_from(net: nn.Module, path: Path, *, classifier: str | None, explaining_as: str) -> None:
     """Fill `net`, a backbone, with weights of the user's: a model of ours, whatever its head, or another file.
 
     A file of ours names its tensors `backbone.…` and `head.…`; another one may have those of the backbone's classifier
-    besides. `told_as` is what the spec calls it.
+    besides. `explaining_as` is what the spec calls it.
 
     Raises:
         WeightsUnfit: if the tensors are not the backbone's; says the first differences.
     """
-    state = _read(path, told_as)
+    state = _read(path, explaining_as)
     if any(key.startswith(OURS) for key in state):
         own = {key.removeprefix(OURS): value for key, value in state.items() if key.startswith(OURS)}
     else:
         own = {key: value for key, value in state.items() if not (classifier and key.startswith(classifier))}
-    _fit(net, own, told_as)
+    _fit(net, own, explaining_as)
 
 
-def fill(net: nn.Module, path: Path, *, told_as: str) -> None:
+def fill(net: nn.Module, path: Path, *, explaining_as: str) -> None:
     """Fill a whole net with its own weights, written by it before.
 
     Raises:
         WeightsUnfit: if the tensors are not the net's.
     """
-    _fit(net, _read(path, told_as), told_as)
+    _fit(net, _read(path, explaining_as), explaining_as)
 
 
 def _placed(kind: str, folder: Path) -> Path | None:
@@ -120,14 +120,17 @@ def _placed(kind: str, folder: Path) -> Path | None:
     return None
 
 
-def _read(path: Path, told_as: str | None = None) -> State:
-    """Return the file's tensors; `told_as` is what its owner calls it, who knows nothing of the worker's folders."""
+def _read(path: Path, explaining_as: str | None = None) -> State:
+    """Return the file's tensors.
+
+    `explaining_as` is what its owner calls it, who knows nothing of the worker's folders.
+    """
     try:
         if path.suffix != ".pth":
             return load_file(path)
         state: State = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        name = told_as or path.name
+        name = explaining_as or path.name
         reason = str(error).replace(str(path), name)
         raise WeightsUnfit(f"{name} can't be read as a file of weights ({reason}); replace or remove it") from error
     return state
@@ -161,9 +164,9 @@ def _fit(net: nn.Module, state: State, source: str) -> None:
         if not value.float().isfinite().all()
     ]
     if faults:
-        others = f" (and {len(faults) - FAULTS_TOLD} more)" if len(faults) > FAULTS_TOLD else ""
-        told = ", ".join(faults[:FAULTS_TOLD])
-        raise WeightsUnfit(f"{source} {told}{others}; what is needed are weights of this very net")
+        others = f" (and {len(faults) - MOST_FAULTS_SHOWN} more)" if len(faults) > MOST_FAULTS_SHOWN else ""
+        reported = ", ".join(faults[:MOST_FAULTS_SHOWN])
+        raise WeightsUnfit(f"{source} {reported}{others}; what is needed are weights of this very net")
     net.load_state_dict(own | adapted)  # copies into the net's own tensors, so half precision is cast up
 
 
