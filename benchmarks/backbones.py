@@ -71,7 +71,7 @@ def main() -> None:
     sys.stdout.write(
         "| kind | px | parameters | export s | error | torch's | ms | MB | |\n|---|---|---|---|---|---|---|---|---|\n"
     )
-    rows = [_told(row) for row in _tried(options.kinds or KINDS, own_size=options.own_size)]
+    rows = [_described(row) for row in _tried(options.kinds or KINDS, own_size=options.own_size)]
     sys.exit(0 if all(row.is_good for row in rows) else 1)
 
 
@@ -81,7 +81,7 @@ def _tried(kinds: Iterable[str], *, own_size: bool) -> Iterable[Row]:
         yield try_one(part, size=part.input_size if own_size else SMALL)
 
 
-def _told(row: Row) -> Row:
+def _described(row: Row) -> Row:
     verdict = "ok" if row.is_good else f"{row.untrained} parameters without gradient" if row.untrained else "differs"
     sys.stdout.write(
         f"| {row.kind} | {row.size} | {row.parameters / 1e6:.2f} M | {row.export_s:.1f} | {row.file_error:.1e} "

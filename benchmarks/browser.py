@@ -42,7 +42,7 @@ PAGE = """<!doctype html>
   { "imports": { "onnxruntime-web": "/node_modules/onnxruntime-web/dist/ort.wasm.min.mjs" } }
 </script>
 <script>
-  const tell = (what) => fetch("/told", { method: "POST", body: JSON.stringify(what) });
+  const tell = (what) => fetch("/answered", { method: "POST", body: JSON.stringify(what) });
   addEventListener("error", (event) => tell({ error: event.message }));
   addEventListener("unhandledrejection", (event) => tell({ error: String(event.reason) }));
 </script>
@@ -94,12 +94,12 @@ def run(script: str, *, model: Path, images: Sequence[bytes], expecting: int, ti
     assert browser is not None, missing()
     files = {"/model.onnx": model.read_bytes(), "/run.html": PAGE.replace("SCRIPT", script).encode()}
     files |= {f"/images/{number}": data for number, data in enumerate(images)}
-    told: queue.Queue[dict[str, Any]] = queue.Queue()
+    answered: queue.Queue[dict[str, Any]] = queue.Queue()
     heard: list[Any] = []
-    with _serving(files, told) as url, _showing(browser, f"{url}/run.html"):
+    with _serving(files, answered) as url, _showing(browser, f"{url}/run.html"):
         while len(heard) < expecting:
             try:
-                what = told.get(timeout=timeout_s)
+                what = answered.get(timeout=timeout_s)
             except queue.Empty:
                 raise BrowserFailed(f"the page said {len(heard)} of {expecting} things, then nothing") from None
             if "said" not in what:
@@ -115,9 +115,9 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self,
         *args: Any,  # noqa: ANN401  the base class's
         files: dict[str, bytes],
-        told: "queue.Queue[dict[str, Any]]",
+        answered: "queue.Queue[dict[str, Any]]",
     ) -> None:
-        self._files, self._told = files, told
+        self._files, self._described = files, answered
         super().__init__(*args, directory=str(EXAMPLES))
 
     def do_GET(self) -> None:
@@ -132,7 +132,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_POST(self) -> None:
-        self._told.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self._described.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(HTTPStatus.NO_CONTENT)
         self.end_headers()
 
@@ -146,8 +146,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def _serving(files: dict[str, bytes], told: "queue.Queue[dict[str, Any]]") -> Iterator[str]:
-    handler = partial(_Handler, files=files, told=told)
+def _serving(files: dict[str, bytes], answered: "queue.Queue[dict[str, Any]]") -> Iterator[str]:
+    handler = partial(_Handler, files=files, answered=answered)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, daemon=True)

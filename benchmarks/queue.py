@@ -131,12 +131,12 @@ def _insert(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         connection.execute(insert(tables.attempt), attempts)
     events: list[dict[str, Any]] = []
     for row in rows:
-        told = [("state", {"state": "queued"})]
+        answered = [("state", {"state": "queued"})]
         if row["state"] == "succeeded":
-            told += [("phase", {"phase": step}) for step in STEPS]
+            answered += [("phase", {"phase": step}) for step in STEPS]
         events += [
             {"job_id": row["id"], "seq": seq, "kind": kind, "data": data, "created_at": row["created_at"] + seq}
-            for seq, (kind, data) in enumerate(told, 1)
+            for seq, (kind, data) in enumerate(answered, 1)
         ]
     connection.execute(insert(tables.job_event), events)
 

@@ -76,7 +76,7 @@ class Live:
         return PLAIN | {"dataset": self.dataset_id, "training": training} | parts
 
     def post_to_first_step_s(self) -> float:
-        """Return how long after its submission a job has told of its first step; it is canceled then."""
+        """Return how long after its submission a job has answered of its first step; it is canceled then."""
         began = time.time()
         job_id = self._submit(self.spec(epochs=200))
         stepped = self._wait(lambda: self._first_step(job_id))
@@ -109,8 +109,8 @@ class Live:
         return str(answer.json()["id"])
 
     def _first_step(self, job_id: str) -> float | None:
-        told = events.after(self.database, job_id, 0, kinds=("progress",))
-        return next((each.created_at for each in told if each.data.get("step") == "steps"), None)
+        answered = events.after(self.database, job_id, 0, kinds=("progress",))
+        return next((each.created_at for each in answered if each.data.get("step") == "steps"), None)
 
     def _end_of(self, job_id: str, *, trials: int) -> float | None:
         tried = [child for child in children.of(self.database, job_id) if child.kind == "trial"]

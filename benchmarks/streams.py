@@ -114,8 +114,8 @@ def _running_jobs(url: str, database: Database, settings: Settings) -> list[Clai
         dataset = client.post("/datasets", content=ARCHIVE.read_bytes(), headers=zipped).raise_for_status().json()
         for _ in range(JOBS):
             client.post("/train", json={"name": "followed", "dataset": dataset["id"]}).raise_for_status()
-    patient = settings.model_copy(update={"lease_s": 3600.0})
-    running = [claims.claim(database, settings=patient) for _ in range(JOBS)]
+    unhurried = settings.model_copy(update={"lease_s": 3600.0})
+    running = [claims.claim(database, settings=unhurried) for _ in range(JOBS)]
     return [claim for claim in running if claim is not None]
 
 

@@ -16,7 +16,7 @@ UNREACHABLE = 100.0
 
 
 def show(setup: Setup) -> Shown:
-    """Print what each piece of bad input is told, and count them; a fault that nobody foresaw ends the line."""
+    """Print what each piece of bad input is answered, and count them; a fault that nobody foresaw ends the line."""
     trained = setup.resnet
     before = trained.path("fp32").read_bytes(), trained.blobs.local(trained.result["weights_blob"]).read_bytes()
     cases = {
@@ -29,19 +29,19 @@ def show(setup: Setup) -> Shown:
         "weights that are not finite": lambda: _not_finite(setup),
         "a net without convolutions": _without_convolutions,
     }
-    told = {}
+    answered = {}
     for name, tried in cases.items():
-        told[name] = tried()
-        print(f"{name}: {told[name] or 'NOTHING WAS SAID'}", flush=True)
+        answered[name] = tried()
+        print(f"{name}: {answered[name] or 'NOTHING WAS SAID'}", flush=True)
     after = trained.path("fp32").read_bytes(), trained.blobs.local(trained.result["weights_blob"]).read_bytes()
     shown = Shown()
-    shown.at_least("bad input: told what is wrong", sum(map(bool, told.values())), goal=len(cases))
+    shown.at_least("bad input: answered what is wrong", sum(map(bool, answered.values())), goal=len(cases))
     shown.at_least("bad input: the trained net is as it was", before == after, goal=1)
     return shown
 
 
 def _refused(setup: Setup, compression: jobs.Document) -> str:
-    """Return what a spec is told that is refused before any job starts."""
+    """Return what a spec is answered that is refused before any job starts."""
     try:
         jobs.spec_of(setup.clothes, {"compression": compression})
     except ValidationError as error:
@@ -61,7 +61,7 @@ def _unreachable(setup: Setup) -> str:
 
 
 def _not_finite(setup: Setup) -> str:
-    """Return what a job is told that takes up a net with a NaN in it."""
+    """Return what a job is answered that takes up a net with a NaN in it."""
     trained = setup.resnet
     state = load_file(trained.blobs.local(trained.result["weights_blob"]))
     name = next(name for name, tensor in state.items() if tensor.is_floating_point() and tensor.ndim > 1)

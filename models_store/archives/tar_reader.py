@@ -65,7 +65,7 @@ def read_tar(path: Path, limits: Limits) -> Iterator[Member]:
     """
     with path.open("rb") as file:
         ledger = Ledger(limits)
-        header = _checking_header()
+        header = _header_class()
         source = _Metered(unpacked(file), compressed=file, limits=limits, ledger=ledger, header=header)
         try:
             with tarfile.TarFile(
@@ -160,7 +160,7 @@ def _readable(name: str) -> str:
     return name
 
 
-class _CheckingHeader(tarfile.TarInfo):
+class _CheckedHeader(tarfile.TarInfo):
     """A header that is checked before tarfile acts on it; `seen` and `ended` belong to one archive's subclass."""
 
     seen = 0
@@ -215,8 +215,8 @@ class _CheckingHeader(tarfile.TarInfo):
             cls.pax_bytes = header.size
 
 
-def _checking_header() -> type[_CheckingHeader]:
-    class OneArchivesHeader(_CheckingHeader):
+def _header_class() -> type[_CheckedHeader]:
+    class OneArchivesHeader(_CheckedHeader):
         pass
 
     return OneArchivesHeader
@@ -235,7 +235,7 @@ class _Metered:
         compressed: BinaryIO,
         limits: Limits,
         ledger: Ledger,
-        header: type[_CheckingHeader],
+        header: type[_CheckedHeader],
     ) -> None:
         self._stream = stream
         self._compressed = compressed

@@ -56,7 +56,7 @@ def celery_app(settings: Settings, *, socket_timeout_s: float = 10, connect_time
         worker_proc_alive_timeout=120,  # a child that imports on a busy machine is late, not dead
         worker_enable_remote_control=False,
         worker_send_task_events=False,
-        worker_soft_shutdown_timeout=0,  # a blind sleep: workers/process/wake_up.py waits for the processes that it asks to leave
+        worker_soft_shutdown_timeout=0,  # a blind sleep: wake_up.py waits for the processes that it asks to leave
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )

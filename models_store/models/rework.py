@@ -17,7 +17,7 @@ from models_store.jobs.submissions import Action
 from models_store.models import registry
 from models_store.models.registry import Version
 from models_store.spec.compression import Compression
-from models_store.spec.rules import doubts
+from models_store.spec.rules import warnings_about
 from models_store.spec.train import ResolvedSpec
 from models_store.storage.database import Database
 from models_store.tasks.rooms import read_resolved
@@ -123,5 +123,5 @@ def compressed(taken: TakenUp, compression: Compression) -> tuple[ResolvedSpec, 
     spec = type(taken.spec).model_validate(
         document | {"compression": compression.model_dump(mode="json")}, context=facts
     )
-    of_training = doubts(taken.spec.model_copy(update={"compression": None}), facts)
-    return spec, [*taken.warnings, *(doubt for doubt in doubts(spec, facts) if doubt not in of_training)]
+    of_training = warnings_about(taken.spec.model_copy(update={"compression": None}), facts)
+    return spec, [*taken.warnings, *(doubt for doubt in warnings_about(spec, facts) if doubt not in of_training)]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from models_store.spec.contradiction import contradiction
 from models_store.spec.pruning import NM, Recovery, StructuredPruning, UnstructuredL1
 from models_store.spec.quantization import Bf16, Fp16, QatInt8, StaticInt8
-from models_store.spec.recipe import Doubts
+from models_store.spec.recipe import Warnings
 from models_store.spec.sample_size import fewest_images, unseen_loss
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def refuse_what_the_network_can_not_lose(spec: "TrainSpec") -> None:
         )
 
 
-def warnings_of_compression(spec: "ResolvedSpec", facts: "DatasetFacts") -> Doubts:
+def warnings_of_compression(spec: "ResolvedSpec", facts: "DatasetFacts") -> Warnings:
     """Return warnings about values that are allowed but probably not meant, each with whether it applies."""
     compression = spec.compression
     if compression is None:
@@ -53,11 +53,11 @@ def warnings_of_compression(spec: "ResolvedSpec", facts: "DatasetFacts") -> Doub
     return [
         *_of_pruning(compression),
         *_of_quantization(compression, facts, example=spec.recipe.example),
-        *_of_judging(compression, facts, example=spec.recipe.example),
+        *_of_the_gate(compression, facts, example=spec.recipe.example),
     ]
 
 
-def _of_pruning(compression: "Compression") -> Doubts:
+def _of_pruning(compression: "Compression") -> Warnings:
     cut, recover = compression.prune, compression.recover
     if isinstance(cut, UnstructuredL1 | NM):
         zeros = (
@@ -89,7 +89,7 @@ def _of_pruning(compression: "Compression") -> Doubts:
     ]
 
 
-def _of_quantization(compression: "Compression", facts: "DatasetFacts", *, example: str) -> Doubts:
+def _of_quantization(compression: "Compression", facts: "DatasetFacts", *, example: str) -> Warnings:
     parts = compression.quantize
     halves = [part.kind for part in parts if isinstance(part, Fp16 | Bf16)]
     calibrated = [part for part in parts if isinstance(part, StaticInt8)]
@@ -115,10 +115,10 @@ def _of_quantization(compression: "Compression", facts: "DatasetFacts", *, examp
     ]
 
 
-def _of_judging(compression: "Compression", facts: "DatasetFacts", *, example: str) -> Doubts:
+def _of_the_gate(compression: "Compression", facts: "DatasetFacts", *, example: str) -> Warnings:
     count, most = facts.validation_count, compression.max_accuracy_drop
     is_judged = compression.prune is not None or bool(compression.quantize)
-    doubts = [
+    found = [
         (
             is_judged and most == 0,
             f"max_accuracy_drop 0: no number of {example}s can prove that nothing is lost; a variant passes only if it is significantly better",
@@ -135,5 +135,5 @@ def _of_judging(compression: "Compression", facts: "DatasetFacts", *, example: s
             f"variant loses more than {most:g}, so fp32 stays the default. Even if every answer is the same, a loss "
             f"of {unseen_loss(count):.2g} is still possible; at least {needed:,} validation {example}s are needed"
         )
-        doubts.append((is_judged and count < needed, few))
-    return doubts
+        found.append((is_judged and count < needed, few))
+    return found

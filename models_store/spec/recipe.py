@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 Way = Literal["head", "fine_tune", "scratch"]
-Doubts = list[tuple[bool, str]]
+Warnings = list[tuple[bool, str]]
 """warnings, each with whether it is so"""
 Facts_contra = TypeVar("Facts_contra", bound=DatasetFacts, contravariant=True)
 Spec_contra = TypeVar("Spec_contra", bound="ResolvedSpec", contravariant=True)
@@ -108,7 +108,7 @@ class Recipe(Protocol[Facts_contra, Spec_contra]):
         """Return what the time of a resolved spec's net depends on."""
         return NetCosts(kind=document["task"])
 
-    def doubts(self, spec: Spec_contra, facts: Facts_contra) -> Doubts:  # noqa: ARG002  of other recipes
+    def warnings_about(self, spec: Spec_contra, facts: Facts_contra) -> Warnings:  # noqa: ARG002  of other recipes
         """Return warnings about what the task alone knows of: allowed, and unlikely to be meant."""
         return []
 

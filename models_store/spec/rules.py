@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from models_store.spec.compression_rules import refuse_what_the_network_can_not_lose, warnings_of_compression
 from models_store.spec.contradiction import contradiction as _contradiction
 from models_store.spec.facts import DatasetFacts, Target
-from models_store.spec.recipe import Doubts
+from models_store.spec.recipe import Warnings
 from models_store.spec.training_rules import refuse_contradictions_of_training, warnings_of_training
 
 if TYPE_CHECKING:
@@ -111,22 +111,22 @@ def _refuse_weights_of_unknown_classes(spec: "ResolvedSpec", facts: DatasetFacts
         )
 
 
-def doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> list[str]:
+def warnings_about(spec: "ResolvedSpec", facts: DatasetFacts) -> list[str]:
     """Return warnings about values that are allowed but probably not meant."""
-    return [message for is_so, message in _doubts(spec, facts) if is_so]
+    return [message for is_so, message in _all_warnings(spec, facts) if is_so]
 
 
-def _doubts(spec: "ResolvedSpec", facts: DatasetFacts) -> Doubts:
+def _all_warnings(spec: "ResolvedSpec", facts: DatasetFacts) -> Warnings:
     return [
         *_warnings_of_learning(spec),
-        *spec.recipe.doubts(spec, facts),
+        *spec.recipe.warnings_about(spec, facts),
         *warnings_of_training(spec, facts),
         *_warnings_of_the_rest(spec, facts),
         *warnings_of_compression(spec, facts),
     ]
 
 
-def _warnings_of_learning(spec: "ResolvedSpec") -> Doubts:
+def _warnings_of_learning(spec: "ResolvedSpec") -> Warnings:
     schedule, training = spec.schedule, spec.training
     first_change = (
         schedule.every_epochs
@@ -166,7 +166,7 @@ def _warnings_of_learning(spec: "ResolvedSpec") -> Doubts:
     ]
 
 
-def _warnings_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> Doubts:
+def _warnings_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> Warnings:
     training, example = spec.training, spec.recipe.example
     patience = training.early_stopping.patience if training.early_stopping else 0
     return [

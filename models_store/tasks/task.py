@@ -12,7 +12,7 @@ from models_store.spec import train
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.part import Part
 from models_store.spec.recipe import filled
-from models_store.spec.rules import doubts
+from models_store.spec.rules import warnings_about
 from models_store.targets import Name
 from models_store.tasks.codec import Codec
 
@@ -49,7 +49,7 @@ class Contract(Protocol):
         """
         document = filled(self.Spec, spec.model_dump(), facts)
         resolved = self.ResolvedSpec.model_validate(document, context=facts)
-        return resolved, doubts(resolved, facts)
+        return resolved, warnings_about(resolved, facts)
 
     # ---- jobs
 

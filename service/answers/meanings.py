@@ -95,7 +95,7 @@ class Estimate(Answer):
             gpu_memory_bytes=ExpectedRange.of(stage_costs.most(on_gpu)),
             device=device,
             jobs=max((each.jobs for each in found.values()), default=0),
-            stages=[_told(each) for each in found.values()],
+            stages=[_described(each) for each in found.values()],
             unknown=[name for name in wanted if name not in found],
             summary=_in_words(total, stage_costs.most(memory), found, spec),
         )
@@ -118,7 +118,7 @@ class DryRun(Answer):
     )
 
 
-def _told(estimate: StageEstimate) -> StageCost:
+def _described(estimate: StageEstimate) -> StageCost:
     seconds = ExpectedRange.of(estimate.seconds)
     assert seconds is not None, "a range was given"
     return StageCost(stage=estimate.stage, seconds=seconds, jobs=estimate.jobs, likeness=estimate.likeness)

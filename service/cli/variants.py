@@ -152,12 +152,12 @@ def _made_by(variant: Document) -> str:
     if part is None:
         return "training" if parent is None else f"of {escape(parent)}"
     of = f" of {escape(parent)}" if parent not in {None, "fp32"} else ""
-    facts = [_told(name, part[name]) for name in DISTINGUISHING if part.get(name) is not None]
+    facts = [_described(name, part[name]) for name in DISTINGUISHING if part.get(name) is not None]
     made = f"{part['kind']}{of}" if "kind" in part else variant["name"]  # the control is made by a recovery, of no kind
     return escape(", ".join([made, *facts]))
 
 
-def _told(name: str, value: Any) -> str:  # noqa: ANN401  any JSON
+def _described(name: str, value: Any) -> str:  # noqa: ANN401  any JSON
     return f"{value} epoch{'s' if value != 1 else ''}" if name == "epochs" else f"{name} {value}"
 
 

@@ -1,4 +1,4 @@
-"""Facts of pruning and quantisation: what was done to a variant, as its card says it. No torch."""
+"""Facts of pruning and quantisation for a variant's card. No torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields

@@ -119,7 +119,7 @@ class PipeReporter:
     def metrics(self, **values: float) -> None:
         """Tell measured values that stay."""
         self.say("metrics", values)
-        self.log(_told(values, epochs=self._epochs))
+        self.log(_described(values, epochs=self._epochs))
 
     def log(self, text: str) -> None:
         """Log a line: what was decided, or done."""
@@ -172,7 +172,7 @@ class PipeReporter:
         self._stop = True
 
 
-def _told(values: Mapping[str, float], *, epochs: int) -> str:
+def _described(values: Mapping[str, float], *, epochs: int) -> str:
     """Return measured values in words, the epoch first."""
     epoch = next((name for name in values if name.endswith("epoch")), None)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if name != epoch)

@@ -1,4 +1,4 @@
-"""Last stage: what a job hands to its supervisor. Files become blobs, and cards say what is known of them."""
+"""Publication as the last stage: files become blobs, cards describe them, and the supervisor gets the result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Variants of one version on their way from net to file, and what their cards say of how they were made.
+"""Variants of one version on their way from net to file, with the facts of their making for their cards.
 
 All of it is values: a stage takes `Variants` and returns others.
 """

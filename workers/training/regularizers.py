@@ -3,7 +3,7 @@
 Penalty           adds a number of the weights to the loss
 AnswerPenalty     adds a number of the net's answers to the loss
 Noise, PathNoise  disturb the net while it trains
-Shrinking, Limit  change the weights at each step, beside the optimizer
+Shrinkage, Limit  change the weights at each step, beside the optimizer
 Averaging         lets an average of the weights stand for them (`averaging.py`)
 Sharpness         takes the gradient elsewhere (`sharpness.py`)
 """
@@ -69,7 +69,7 @@ class PathNoise:
 
 
 @dataclass(frozen=True)
-class Shrinking:
+class Shrinkage:
     """Weights lose this share, times the learning rate, at each step."""
 
     strength: float
@@ -96,7 +96,7 @@ class Limit:
                 weight.renorm_(p=2, dim=0, maxnorm=self.norm)
 
 
-Effect = Penalty | AnswerPenalty | Noise | PathNoise | Shrinking | Limit | Averaging | Sharpness
+Effect = Penalty | AnswerPenalty | Noise | PathNoise | Shrinkage | Limit | Averaging | Sharpness
 Kind = TypeVar("Kind", bound=Effect)
 
 
@@ -113,7 +113,7 @@ def _(part: L1) -> Effect:
 
 @build.register
 def _(part: L2) -> Effect:
-    return Shrinking(part.strength) if part.decoupled else _elastic(0.0, part.strength)
+    return Shrinkage(part.strength) if part.decoupled else _elastic(0.0, part.strength)
 
 
 @build.register

@@ -17,7 +17,7 @@ from workers.training.examples import Rows
 from workers.training.feeds import Feed
 from workers.training.learner import Learner
 from workers.training.precision import Precision
-from workers.training.regularizers import AnswerPenalty, Limit, Penalty, Shrinking
+from workers.training.regularizers import AnswerPenalty, Limit, Penalty, Shrinkage
 from workers.training.sharpness import Sharpness
 from workers.training.targets import Targets
 
@@ -65,7 +65,7 @@ class Stepper:
         parts = spec.regularizers
         self.penalties = [penalty.of(self.net) for penalty in regularizers.effects(parts, Penalty)]
         self.answer_penalties = regularizers.effects(parts, AnswerPenalty)
-        self.shrinking = regularizers.effects(parts, Shrinking)
+        self.shrinkage = regularizers.effects(parts, Shrinkage)
         self.limits = regularizers.effects(parts, Limit)
         self.sharpness = regularizers.effect(parts, Sharpness)
         averaging = regularizers.effect(parts, Averaging)
@@ -167,9 +167,9 @@ class Stepper:
                 nn.utils.clip_grad_norm_(self.weights, training.clip_grad_norm)
             if training.clip_grad_value is not None:
                 nn.utils.clip_grad_value_(self.weights, training.clip_grad_value)
-        for shrinking in self.shrinking:
+        for shrinkage in self.shrinkage:
             for group in self.optimizer.param_groups:
-                shrinking.apply(group["params"], rate=group["lr"])
+                shrinkage.apply(group["params"], rate=group["lr"])
         self.scaler.step(self.optimizer)
         self.scaler.update()
         for limit in self.limits:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from models_store.spec.facts import Target
 from models_store.spec.reasons import Case
-from models_store.spec.recipe import Document, Doubts, Misfit, NetCosts, Recipe
+from models_store.spec.recipe import Document, Misfit, NetCosts, Recipe, Warnings
 from models_store.tasks.image import defaults, plans, reasons, rules, sources
 from models_store.tasks.image.backbones.multiplications import giga_macs
 from models_store.tasks.image.facts import ImageFacts
@@ -38,9 +38,9 @@ class ImageRecipe(Recipe[ImageFacts, "ResolvedImageSpec"]):
             giga_macs=giga_macs(backbone, size),
         )
 
-    def doubts(self, spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
+    def warnings_about(self, spec: "ResolvedImageSpec", facts: ImageFacts) -> Warnings:
         """Return warnings about images, the backbone and augmentation."""
-        return rules.doubts(spec, facts)
+        return rules.warnings_about(spec, facts)
 
     def reason(self, steps: list[str], value: Any, case: Case[ImageFacts, "ResolvedImageSpec"]) -> str | None:  # noqa: ANN401  any JSON
         """Return why a value was chosen that has to do with images."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from models_store.spec.contradiction import contradiction
 from models_store.spec.quantization import DynamicInt8
-from models_store.spec.recipe import Doubts
+from models_store.spec.recipe import Warnings
 from models_store.tasks.image.defaults import OWN
 from models_store.tasks.image.facts import ImageFacts, fitting_white
 
@@ -46,7 +46,7 @@ def _refuse_mixing_while_testing(spec: "ImageSpec") -> None:
             )
 
 
-def doubts(spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
+def warnings_about(spec: "ResolvedImageSpec", facts: ImageFacts) -> Warnings:
     """Return warnings about values that are allowed but probably not meant, each with whether it applies."""
     return [
         *_warnings_of_input(spec, facts),
@@ -55,7 +55,7 @@ def doubts(spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
     ]
 
 
-def _warnings_of_input(spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
+def _warnings_of_input(spec: "ResolvedImageSpec", facts: ImageFacts) -> Warnings:
     white, largest = spec.input.white_level, facts.largest_16_bit
     fitting = fitting_white(largest) if largest else None
     return [
@@ -74,7 +74,7 @@ def _warnings_of_input(spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
     ]
 
 
-def _warnings_of_augmentation(spec: "ResolvedImageSpec") -> Doubts:
+def _warnings_of_augmentation(spec: "ResolvedImageSpec") -> Warnings:
     kinds = {part.kind for part in spec.augmentation}
     idle = sorted(kinds & ONLY_ON_COLORS)
     mixing = sorted(kinds & MIXING)
@@ -90,7 +90,7 @@ def _warnings_of_augmentation(spec: "ResolvedImageSpec") -> Doubts:
     ]
 
 
-def _warnings_of_the_backbone(spec: "ResolvedImageSpec", facts: ImageFacts) -> Doubts:
+def _warnings_of_the_backbone(spec: "ResolvedImageSpec", facts: ImageFacts) -> Warnings:
     backbone, quantize = spec.backbone, spec.compression.quantize if spec.compression else []
     convolves = not any(name in backbone.kind for name in TRANSFORMERS)
     return [

@@ -1,4 +1,4 @@
-"""What a model that a spec of images builds on must have in common with it: the backbone's structure, its channels."""
+"""Requirements of a spec of images on the model that it builds on: the backbone's structure, its channels."""
 
 from typing import TYPE_CHECKING
 

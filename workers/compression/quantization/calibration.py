@@ -87,7 +87,7 @@ def read_ranges(
         QuantizationImpossible: if a value is not finite.
     """
     assert len(examples), "ranges are read on at least one image"
-    cutting = part.calibration != "minmax"
+    clips = part.calibration != "minmax"
     with explaining_errors("read activation ranges"):
         calibrator = create_calibrator(
             prepared,
@@ -99,14 +99,14 @@ def read_ranges(
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # what numpy says of NaNs, which are refused below
-            calibrator.collect_data(_Reader(examples, report=lambda done: report(done / 2 if cutting else done)))
+            calibrator.collect_data(_Reader(examples, report=lambda done: report(done / 2 if clips else done)))
         ranges = calibrator.compute_data()
     unbounded = [name for name, each in ranges.items() if not np.isfinite(np.stack(each.range_value)).all()]
     if unbounded:
         raise QuantizationImpossible(
             f"the net's values at {unbounded[0]!r} are not finite on training images: no 8-bit range holds them"
         )
-    return _cut(prepared, ranges, examples, part=part, report=report) if cutting else ranges
+    return _cut(prepared, ranges, examples, part=part, report=report) if clips else ranges
 
 
 def _cut(

@@ -1,4 +1,4 @@
-"""8-bit weights, and activation ranges found at each call (onnxruntime's dynamic quantisation)."""
+"""Dynamic quantisation of onnxruntime: 8-bit weights, and activation ranges found at each call."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -78,7 +78,7 @@ def pareto(points: Sequence[Point], *, provider: str, split: str, metric: str = 
     axes.set_ylabel(f"{metric} on the {'validation' if split == 'val' else split} split")
     drawing.figure.legend(loc="upper center", ncols=4)
     title = f"{metric.capitalize()} against latency: {provider}"
-    text = _told(points, best)
+    text = _described(points, best)
     return [
         drawing.svg(f"forms-{provider}", title=title, text=text),
         drawing.png(f"forms-{provider}", title=title, text=text),
@@ -157,7 +157,7 @@ def _disc(axes: Any, point: Point, area: float, *, dpi: float) -> Disc:  # noqa:
     return Disc(float(x), float(y), radius=math.sqrt(area) / 2 * dpi / 72)
 
 
-def _told(points: Sequence[Point], best: Sequence[Point]) -> str:
+def _described(points: Sequence[Point], best: Sequence[Point]) -> str:
     lines = [f"The area of a mark is the size of the file. On the Pareto front, fastest first: {_listed(best)}."]
     defaults = [each for each in points if each.standing == "default"]
     if defaults:
