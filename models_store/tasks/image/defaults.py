@@ -1,4 +1,4 @@
-"""Defaults of a spec of images: what is trained when the spec leaves it out, for each kind of data and backbone.
+"""Defaults of a spec of images: the values that a spec leaves out, for each kind of data and backbone.
 
 There are three ways from images to a model; the dataset and the backbone decide which one is used:
 

@@ -131,7 +131,7 @@ def test_each_provider_has_a_default_of_its_own(database: Database, settings: Se
         ),
         ("leaves@quick", "cuda", "POST /models/leaves/versions/1:measure"),
         ("leaves/bf16", "cpu", "does not run on cpu here: no kernel for bfloat16; name one of int8, fp32"),
-        ("leaves/any-size", "cpu", "it is downloaded, not served; name one of int8, fp32"),
+        ("leaves/any-size", "cpu", "it can only be downloaded; name one of int8, fp32"),
     ],
 )
 def test_a_variant_that_is_not_served_here_is_refused_with_those_that_are(
