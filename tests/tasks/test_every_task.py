@@ -1,0 +1,141 @@
+"""Every task, from an upload to a prediction, through training, a search, compression and a report, in one stack.
+
+The stack runs from a copy of this project that has one task more, the toy: it stands for any that is yet to come.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models_store.tasks.rooms import TASKS
+from tests.tasks import house
+from tests.tasks.house import House
+from tests.tasks.image.samples import SAMPLES as OF_IMAGES
+from tests.tasks.samples import Sample
+from tests.tasks.toy.samples import SAMPLES as OF_THE_TOY
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+SAMPLES = OF_IMAGES | OF_THE_TOY
+ROOM_LINES = 150
+TRAINING = {"epochs": 2, "batch_size": 16, "precision": "fp32"}
+CUT = {
+    "prune": {"kind": "structured", "ratio": 0.5, "round_to": 4},
+    "recover": {"epochs": 1},
+    "quantize": [{"kind": "static_int8"}],
+    "max_accuracy_drop": 1.0,
+}
+SEARCH = {"kind": "random", "trials": 2, "space": {"optimizer.lr": {"log_uniform": [1e-3, 1e-2]}}}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = house.build(tmp_path_factory.mktemp("house") / "espalier")
+    with house.running(folder, home=tmp_path_factory.mktemp("house") / "home") as running:
+        yield running
+
+
+class Trained:
+    """A task's dataset, and the job that has trained on it."""
+
+    def __init__(self, stack: House, task: str, sample: Sample) -> None:
+        self.stack, self.task, self.sample = stack, task, sample
+        self.model = task.replace("_", "-")
+        self.dataset = stack.upload(sample.archive(), name=self.model)
+        self.job = stack.ended(self.train(compression=CUT))
+
+    def train(self, *, name: str = "", **spec: Any) -> Any:
+        asked = {"task": self.task, "name": name or self.model, "dataset": self.dataset["id"], "training": TRAINING}
+        return self.stack.http.post(
+            "/train", json=asked | {"evaluation": {"bootstrap_samples": 100}} | dict(self.sample.spec) | spec
+        )
+
+    @property
+    def version(self) -> dict[str, Any]:
+        return self.stack.version(self.model, 1)
+
+
+@pytest.fixture(scope="module", params=SAMPLES)
+def trained(request: pytest.FixtureRequest, stack: House) -> Trained:
+    return Trained(stack, request.param, SAMPLES[request.param])
+
+
+def test_there_is_a_sample_of_every_task() -> None:
+    assert {task for contract in TASKS for task in contract.targets} <= SAMPLES.keys()
+
+
+def test_the_toys_two_rooms_are_small() -> None:
+    lines = [line for path in house.TOY for line in path.read_text().splitlines()]
+
+    assert len(lines) < ROOM_LINES
+
+
+def test_training_makes_measured_variants(trained: Trained) -> None:
+    version = trained.version
+
+    variants = {each["name"]: each for each in version["variants"]}
+    assert (version["task"], version["not_made"]) == (trained.task, {})
+    assert {"fp32", "int8", "pruned", "pruned-int8"} <= variants.keys()
+    for name in ("fp32", "int8", "pruned", "pruned-int8"):
+        figures = variants[name]["measured"]["cpu"]
+        assert figures["accuracy"]["val"] is not None
+        assert figures["latency_ms"]["p50"] > 0
+
+
+def test_an_example_gets_the_same_answer_as_json_as_a_file_and_on_the_command_line(
+    trained: Trained, tmp_path: Path
+) -> None:
+    name, content = trained.sample.file
+    path, lines = tmp_path / name, tmp_path / "examples.jsonl"
+    path.write_bytes(content)
+    lines.write_text(json.dumps(trained.sample.value) + "\n")
+
+    value = trained.stack.http.post("/predict", json={"model": trained.model, "inputs": [trained.sample.value]})
+    file = trained.stack.http.post("/predict", data={"model": trained.model}, files={"files": (name, content)})
+    shown = trained.stack.command("predict", trained.model, path, lines, "--top-k", "5")
+
+    (answer,) = value.raise_for_status().json()["predictions"]
+    assert file.raise_for_status().json()["predictions"] == [answer]
+    assert shown["predictions"] == [answer, answer]
+
+
+def test_the_report_has_the_figures_and_a_page(trained: Trained, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+
+    report = trained.stack.command("jobs", "report", trained.job["id"], "--html", page)
+
+    assert (report["task"], report["dataset"]) == (trained.task, trained.dataset["id"])
+    assert report["splits"].keys() == {"val", "test"}
+    assert len(report["history"]) == TRAINING["epochs"]
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_version_is_measured_again(trained: Trained) -> None:
+    before = trained.version
+
+    job = trained.stack.ended(trained.stack.http.post(f"/models/{trained.model}/versions/1:measure"))
+
+    measured = {each["name"] for each in before["variants"] if not each["standalone"]}
+    assert {each["variant"] for each in job["result"]["measured"]} == measured
+    assert trained.version["metrics"] == before["metrics"]
+
+
+def test_a_version_is_compressed_without_training(trained: Trained) -> None:
+    asked = {"quantize": [{"kind": "fp16"}]}
+
+    job = trained.stack.ended(trained.stack.http.post(f"/models/{trained.model}/versions/1:compress", json=asked))
+
+    compressed = trained.stack.version(trained.model, job["result"]["version"])
+    assert compressed["compressed_from"] == f"{trained.model}:1"
+    assert compressed["metrics"] == trained.version["metrics"]
+    assert {"fp32", "fp16"} <= {each["name"] for each in compressed["variants"]}
+
+
+def test_a_search_trains_the_best_of_its_trials(trained: Trained) -> None:
+    job = trained.stack.ended(trained.train(name=f"{trained.model}-searched", compression=None, search=SEARCH))
+
+    assert [each["state"] for each in job["result"]["trials"]] == ["succeeded", "succeeded"]
+    assert trained.stack.version(f"{trained.model}-searched", job["result"]["version"])["task"] == trained.task
