@@ -16,6 +16,7 @@ from models_store.jobs import kinds
 from models_store.jobs.job import UNFINISHED
 from models_store.jobs.kinds import Kind
 from models_store.models import registry
+from models_store.spec.network import weights_of
 from models_store.storage import tables
 
 BUILT_ON = ("backbone", "distillation")
@@ -87,7 +88,7 @@ def _references(kind: Kind, parameters: Mapping[str, Any] | None, spec: Mapping[
 
 def _pinned(spec: Mapping[str, Any], *, kind: Kind) -> Iterator[tuple[str, str]]:
     """Yield the places in a resolved spec that name a version; only what trains starts from a backbone's weights."""
-    weights = spec["backbone"].get("weights")
+    weights = weights_of(spec)
     if kind.follows_its_spec and weights is not None:
         yield "/backbone/weights", weights
     if spec.get("distillation") is not None:

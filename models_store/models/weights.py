@@ -14,6 +14,7 @@ from models_store import names
 from models_store.errors import Conflict, Invalid, NotFound
 from models_store.jobs.job import UNFINISHED
 from models_store.models import safetensors_header
+from models_store.spec.network import weights_of
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database, now
@@ -158,7 +159,7 @@ def hold(connection: Connection, spec: dict[str, Any], *, owner: str) -> None:
     Raises:
         WeightsNotFound: if it is not there (any more).
     """
-    weights_id = spec["backbone"]["weights"] or ""
+    weights_id = weights_of(spec) or ""
     if not weights_id.startswith(PREFIX):
         return
     row = select(tables.weights.c.id).where(*_is(weights_id, owner)).with_for_update(read=True)

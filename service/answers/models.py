@@ -50,7 +50,9 @@ class Version(Answer):
     )
     task: TaskName
     labels: list[str] = Field(description="names of the classes or labels; empty for numbers")
-    input: Annotated[dict[str, Any], ShapeOf(InputTaken)] = Field(description="its image input")
+    input: Annotated[dict[str, Any] | None, ShapeOf(InputTaken | None)] = Field(
+        description="its image input; null: the task has no choice of inputs"
+    )
     metrics: Annotated[dict[str, Any], ShapeOf(dict[str, Figures])] = Field(description="split → measured figures")
     variants: list[Variant]
     description: str | None = Field(description="description by its owner")
@@ -74,7 +76,7 @@ class Version(Answer):
             weights=version.weights_blob,
             task=task_of(version.card),
             labels=version.card["labels"],
-            input=version.card["input"],
+            input=version.card.get("input"),
             metrics=version.card.get("metrics", {}),
             variants=[
                 Variant.model_validate(
