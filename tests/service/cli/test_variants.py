@@ -104,7 +104,7 @@ def test_the_default_the_refused_and_the_unmeasurable_are_told_apart() -> None:
     verdicts = {name: line_of(text, name)[-1] for name in ("pruned-mixed-int8", "fp32", "pruned")}
     assert verdicts == {"pruned-mixed-int8": "default", "fp32": "yes", "pruned": "no"}
     assert line_of(text, "bf16")[-1] == "missing"
-    assert line_of(text, "any-size")[-3:] == ["to", "take", "elsewhere"]
+    assert line_of(text, "any-size")[-3:] == ["for", "use", "elsewhere"]
 
 
 def test_reasons_stand_below_the_tables() -> None:
