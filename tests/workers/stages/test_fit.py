@@ -136,7 +136,7 @@ def test_on_a_host_that_is_quick_enough_the_recipes_plan_stays(job: JobFolder) -
     assert work.spec == spec.model_copy(update={"training": decided})
     assert [kind for kind, _ in told.said] == ["plan"]
     assert "within its budget" in told.lines[0]
-    assert re.match(r"a step takes [\d.]+ ms an image here and an answer [\d.]+ ms: ", told.lines[0])
+    assert re.match(r"a step takes [\d.]+ ms per image here and an answer [\d.]+ ms: ", told.lines[0])
     assert told.expected["training"] > 0
 
 
