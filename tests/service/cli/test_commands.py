@@ -246,7 +246,7 @@ def test_linked_folders_of_a_folder_are_uploaded_too(
 
 
 @pytest.mark.parametrize(
-    ("target", "reason"), [("nowhere.png", "not there"), ("../..", "leads back"), ("../red", "leads back")]
+    ("target", "reason"), [("nowhere.png", "missing file"), ("../..", "leads back"), ("../red", "leads back")]
 )
 def test_a_link_in_a_folder_that_can_not_be_followed_is_refused_by_its_name(
     espalier: Espalier, tmp_path: Path, target: str, reason: str
