@@ -1,0 +1,1 @@
+"""Lines of `benchmarks.compression`: a module for each claim that it tests and prints."""

@@ -1,7 +1,7 @@
 """Reading the members of a tar, plain or compressed, as one stream that never turns back.
 
 tarfile does the reading (POSIX.1-2001 pax, GNU, ustar, v7). `TarInfo.frombuf` sees every raw header before tarfile acts
-on it: that is where long headers, devices and sparse files end.
+on it, and refuses long headers, devices and sparse files.
 """
 
 import tarfile

@@ -1,7 +1,7 @@
 """Names under which data sets keep their splits: `training`, `Test_Set`, `val2017`, `dev`, `entrenamiento`, `测试集` ….
 
-A name is a split's when one of its words is, beside words that say nothing (`images`, `set`) and a prefix or suffix
-that all folders share (`fruits_train`, `fruits_test`). Case, accents and the way in which words are joined don't
+A folder's name means a split if one of its words does, and the others say nothing (`images`, `set`) or are a prefix or
+suffix that all folders share (`fruits_train`, `fruits_test`). Case, accents and the way in which words are joined don't
 matter.
 """
 

@@ -1,7 +1,7 @@
 """Examples of a stored dataset: one index for each dataset, pages and filters over it, and the bytes of each example.
 
-The manifest and the directory of the zip are read once; some 30 bytes for each example stay in memory. A page then
-reads its own lines of the manifest, and an example its own bytes of the zip, where all members are stored as they are.
+The manifest and the directory of the zip are read once; some 30 bytes for each example stay in memory. After that, a
+page takes only its own lines of the manifest, and an example only its own bytes of the zip, which is not compressed.
 
 ExampleNotFound 404 · ClassNotFound 422 · FindingNotFound 422
 """

@@ -1,7 +1,7 @@
 """Progress of jobs: append and follow.
 
 A job's events are numbered from 1, so a reader can go on where it stopped. There are gaps only where a long log has
-lost its middle (job_logs).
+lost its middle (`logs`).
 """
 
 from collections.abc import Mapping, Sequence

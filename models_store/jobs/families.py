@@ -1,7 +1,7 @@
 """A parent job and its children: each is informed of the other's end, in the transaction that ends it.
 
-A parent holds no worker while its children run: it is `waiting`, and whoever ends a child queues it again. Whoever
-changes rows of both locks the parent's first, so that two ends at once can't wait for each other.
+A parent holds no worker while its children run: it is `waiting`, and the transaction that ends a child queues the
+parent again. A transaction that changes rows of both locks the parent's first, so that no two block each other.
 """
 
 from collections.abc import Sequence

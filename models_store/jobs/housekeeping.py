@@ -1,4 +1,4 @@
-"""Housekeeping by every worker and API: take back abandoned jobs, announce waiting ones, sweep old blobs."""
+"""Housekeeping by every worker and API: take back abandoned jobs, announce waiting ones, delete unused files."""
 
 import logging
 import threading

@@ -5,6 +5,9 @@
     repeats  children `repeat`   another seed; a last child `train` publishes, when asked for
 
 A task whose jobs have other phases names them in its room (`Contract.phases`).
+
+A new kind is a row here, a module of `workers.stories` that `workers.process.trainer` lists, a route that submits it,
+and where they are new, its result in `results` and `service.answers.outcomes`, and its phases' seconds in `phases`.
 """
 
 from collections.abc import Callable, Collection, Mapping

@@ -1,4 +1,4 @@
-"""Results of jobs: one class for what each kind's job has found, as its row stores it.
+"""Results of jobs, as their rows store them: one class for each kind of result.
 
 Missing keys of rows that earlier releases wrote are read as None; keys that are not known here are passed over.
 """

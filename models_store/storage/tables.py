@@ -127,7 +127,7 @@ job_event = Table(
 _is_phase = job_event.c.kind == "phase"
 Index("ix_job_event_phase", job_event.c.job_id, job_event.c.seq, sqlite_where=_is_phase, postgresql_where=_is_phase)
 
-# Lines of its log are as rare (job_logs).
+# Lines of its log are as rare (`jobs.logs`).
 HAS_LINE = "kind IN ('log', 'state', 'child')"
 Index(
     "ix_job_event_line",

@@ -1,4 +1,4 @@
-"""All tasks: the only list of them on the shared ground."""
+"""List of all tasks, without torch: a new one is a room beside this file, and a name in `TASKS`."""
 
 from collections.abc import Mapping
 from typing import Any

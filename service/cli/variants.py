@@ -130,7 +130,7 @@ def _verdict(variant: Document, provider: str, measured: Document, version: Docu
 
 
 def _refusals(lines: list[tuple[Document, str, Document]], not_made: Mapping[str, str]) -> list[RenderableType]:
-    """Return why variants were not accepted, and why forms could not be made."""
+    """Return why variants were not accepted, and why others could not be made."""
     variants = {variant["name"]: variant for variant, _, _ in lines}.values()
     reported = [
         (f"{variant['name']} on {provider}", reason)

@@ -1,9 +1,10 @@
-"""Decides which of the measured variants are good enough to be served, and which one is served by default.
+"""The gate: which of the measured variants are accepted, which are refused and why, and which one is the default.
 
-A variant is accepted when it keeps its accuracy within the spec's limit and is faster than fp32 and than the variant it
-was made from, both by more than measuring can be wrong (where size or accuracy is wanted: when it is not slower; where
-size is wanted: and its file is smaller). One that isn't is published all the same, with the reasons: hiding it would
-hide what was measured. All of it is judged on one provider: a variant may be worth it on one and not on another.
+A variant is accepted if the interval of its loss of accuracy stays within the spec's limit, and if it is faster than
+fp32 and than the variant it was made from, by more than the noise of the measurement. Where the objective is size or
+accuracy, it need not be faster, only not slower; where it is size, its file must be smaller too. A refused variant is
+published all the same, with the reasons. Each provider is judged alone: a variant may be worth it on one and not on
+another.
 """
 
 import math
@@ -116,7 +117,7 @@ def choose(
     """Return which variants are accepted and why not the others; the default is the best accepted one by `objective`.
 
     `variants` holds `fp32`, measured, which is always accepted. Accuracy is compared with fp32, speed with fp32 and
-    with the form's parent: a variant that was quantised after pruning has to be worth its last step too. For size and
+    with the variant's parent: one that was quantised after pruning must be faster than the pruned one. For size and
     accuracy it is enough that a variant is not slower; for size its file has to be smaller than fp32's. The best is the
     fastest (latency), the smallest file (size), or the most accurate on the validation split (accuracy). Of those that
     are nearly as good in that, the next of speed, accuracy and size decides.
@@ -160,7 +161,7 @@ def _accurate(variants: "_Variants") -> "_Variants":
 
 
 _Variants = dict[str, tuple[Figures, int]]
-"""form → what was measured, and the bytes of its file"""
+"""variant → what was measured, and the bytes of its file"""
 _ORDER: dict["Objective", tuple[Callable[[_Variants], _Variants], ...]] = {
     "latency": (_fast, _accurate, _small),
     "size": (_small, _fast, _accurate),

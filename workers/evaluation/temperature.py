@@ -1,4 +1,4 @@
-"""The temperature of a trained net, fitted on what it answers to the validation split."""
+"""The temperature of a trained net, fitted to its answers on the validation split; `calibration` has the fit."""
 
 import torch
 

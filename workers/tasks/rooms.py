@@ -1,4 +1,4 @@
-"""The tasks that the hands know. A new task is a room beside this file, and a name in `TASKS`."""
+"""List of all tasks, with torch: a new one is a room beside this file, and a name in `TASKS`."""
 
 from workers.tasks.image.task import IMAGE
 from workers.tasks.task import Task

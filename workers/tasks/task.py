@@ -1,4 +1,4 @@
-"""Protocol of a task on the side of the hands: its examples, its nets, and how they are served.
+"""Protocol of a task in the workers: its examples, its nets, and how they are served.
 
 A room (`workers.tasks.image`, …) supplies one object that subclasses `Task`. What a task need not have has a default.
 """

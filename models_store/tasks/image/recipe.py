@@ -1,4 +1,4 @@
-"""Recipe of images: where its parts are."""
+"""Recipe of images: each method calls the module that has its part, such as `defaults`, `plans` or `reasons`."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
