@@ -1,6 +1,7 @@
 """Phases of a job: which it goes through, how long they take, and how far it has come."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from models_store.jobs import kinds
@@ -25,9 +26,13 @@ OTHERS_S = 10.0
 
 
 def of_kind(kind: str, spec: Mapping[str, Any]) -> tuple[Sequence[str], Collection[str]]:
-    """Return the phases of a kind of job, as its task has them, and those that the spec (a document) leaves out."""
-    row = kinds.of(kind)
-    own = rooms.contract_of(rooms.task_of(spec)).phases
+    """Return the phases of a kind of job, as its task has them, and those that the spec (a document) leaves out.
+
+    A job of a task that is not known here is shown with the phases that most tasks have.
+    """
+    row, own = kinds.of(kind), {}
+    with suppress(rooms.UnknownTask):
+        own = rooms.contract_of(rooms.task_of(spec)).phases
     return own.get(kind, row.phases), row.left_out(spec)
 
 

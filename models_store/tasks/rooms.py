@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from models_store.errors import Unavailable
 from models_store.spec.part import Part
 from models_store.spec.train import ResolvedSpec
 from models_store.spec.upgrade import upgraded
@@ -13,47 +14,62 @@ from models_store.tasks.task import Contract
 TASKS: tuple[Contract, ...] = (IMAGE,)
 
 
+class UnknownTask(Unavailable):
+    """What is stored is of a task that this installation doesn't have: another release has written it."""
+
+    code = "unknown_task"
+    title = "The task is not known here"
+
+
 def contract_of(task: str) -> Contract:
     """Return the contract of a spec's `task`.
 
     Raises:
-        KeyError: if there is no such task.
+        UnknownTask: if there is no such task.
     """
     for contract in TASKS:
         if task in contract.targets:
             return contract
-    raise KeyError(task)
+    known = ", ".join(name for contract in TASKS for name in contract.targets)
+    raise UnknownTask(f"the task {task!r} is not known here; this installation knows {known}")
 
 
 def target_of(task: str) -> Target:
     """Return the target of a spec's `task`.
 
     Raises:
-        KeyError: if there is no such task.
+        UnknownTask: if there is no such task.
     """
     return NAMED[contract_of(task).targets[task]]
 
 
 def task_of(card: Mapping[str, Any]) -> str:
-    """Return the task of a model's card; the first releases had one task, and their cards name none."""
+    """Return the task of a model's card, or of a spec; the first releases had one task, and their cards name none."""
     return str(card.get("task", next(iter(IMAGE.targets))))
 
 
 def of_dataset(card: Mapping[str, Any]) -> Contract:
-    """Return the contract of a dataset's card; the first releases had images alone, and their cards don't say so."""
+    """Return the contract of a dataset's card; the first releases had images alone, and their cards don't say so.
+
+    Raises:
+        UnknownTask: if no task has such examples.
+    """
     kind = card.get("examples", IMAGE.examples)
-    return next(contract for contract in TASKS if contract.examples == kind)
+    for contract in TASKS:
+        if contract.examples == kind:
+            return contract
+    known = ", ".join(contract.examples for contract in TASKS)
+    raise UnknownTask(f"the dataset holds {kind}, which no task here learns from; this installation knows {known}")
 
 
 def read_resolved(document: dict[str, Any]) -> ResolvedSpec:
     """Return a job's spec, resolved by any release. No recipe fills in absent values: the job would train differently.
 
     Raises:
+        UnknownTask: if there is no such task.
         pydantic.ValidationError: if the document was never a resolved spec.
     """
-    task = document.get("task")
-    contract = next((contract for contract in TASKS if task in contract.targets), TASKS[0])  # which refuses other tasks
-    return contract.ResolvedSpec.model_validate(upgraded(document))
+    return contract_of(task_of(document)).ResolvedSpec.model_validate(upgraded(document))
 
 
 def previews() -> tuple[type[Part], ...]:

@@ -132,7 +132,7 @@ def _contract(here: Context, given: Any, *, owner: str) -> Contract:  # noqa: AN
     fields = given if isinstance(given, dict) else {}
     task, dataset_id = fields.get("task"), fields.get("dataset")
     if isinstance(task, str):
-        with suppress(KeyError):
+        with suppress(rooms.UnknownTask):
             return rooms.contract_of(task)
     if isinstance(dataset_id, str):
         with suppress(datasets.DatasetNotFound):

@@ -17,6 +17,7 @@ from models_store.models import references, registry
 from models_store.models.variant_card import VariantCard
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
+from models_store.tasks import rooms
 from workers.process.assignment import AssignedDataset, Assignment, Fold, StoredVariant, TeacherNet, TrainedNet
 
 
@@ -24,9 +25,11 @@ def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> 
     """Return the assignment of a claimed job; `staging` is the attempt's own folder.
 
     Raises:
+        UnknownTask: if the job's spec is of a task that is not known here.
         NotFound: if something that the job builds on is gone.
     """
     job = claim.job
+    rooms.contract_of(rooms.task_of(job.spec))
     is_urgent = job.priority >= URGENT
     of_kind = _of_kind(database, blobs, job)
     beside, on_machine = cores.running_trainers(database)

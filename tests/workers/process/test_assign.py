@@ -17,6 +17,7 @@ from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
+from models_store.tasks.rooms import UnknownTask
 from tests import databases
 from tests.samples import a_train_spec, insert_dataset
 from workers.process.assign import assign
@@ -168,3 +169,14 @@ def test_an_assignment_is_read_as_it_was_written(tmp_path: Path) -> None:
     assignment.write(tmp_path / "assignment.json")
 
     assert Assignment.read(tmp_path / "assignment.json") == assignment
+
+
+@pytest.mark.parametrize("kind", ["train", "preview"])
+def test_a_job_of_an_unknown_task_is_refused_by_the_name_of_the_task(
+    store: Database, blobs: Blobs, settings: Settings, tmp_path: Path, kind: str
+) -> None:
+    claim = claimed(store, settings, action=None if kind == "train" else submissions.Action(kind, {}))
+    odd = replace(claim, job=replace(claim.job, spec=claim.job.spec | {"task": "smell_classification"}))
+
+    with pytest.raises(UnknownTask, match="'smell_classification' is not known here; .* image_classification"):
+        assign(store, blobs, odd, staging=tmp_path)
