@@ -30,7 +30,8 @@ def of_kind(kind: str, spec: Mapping[str, Any]) -> tuple[Sequence[str], Collecti
 
     A job of a task that is not known here is shown with the phases that most tasks have.
     """
-    row, own = kinds.of(kind), {}
+    row = kinds.of(kind)
+    own: Mapping[str, Sequence[str]] = {}
     with suppress(rooms.UnknownTask):
         own = rooms.contract_of(rooms.task_of(spec)).phases
     return own.get(kind, row.phases), row.left_out(spec)

@@ -139,6 +139,10 @@ class ResolvedSpec(TrainSpec):
             return self
         return self.model_copy(update={"backbone": self.network.model_copy(update={"freeze": freeze})})
 
+    def with_examples_as_they_are(self) -> Self:
+        """Return the spec with no random changes of examples; a task that has some overrides this."""
+        return self
+
     def from_random_weights(self) -> Self:
         """Return the spec with a network that starts from random weights."""
         if self.network is None:

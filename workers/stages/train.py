@@ -12,7 +12,7 @@ from workers.process.progress import Reporter, Stretch
 from workers.stages.context import Work
 from workers.tasks.rooms import task_of
 from workers.training import loop, selection, targets
-from workers.training.derived_specs import frozen, probing
+from workers.training.derived_specs import probing
 from workers.training.examples import Examples
 from workers.training.learner import Learner
 from workers.training.loop import Trained
@@ -51,7 +51,7 @@ def take_up(work: Work, examples: Examples, promoted: TrainedNet) -> Trained:
     learner = work.task.restore(
         work.spec, work.blobs.local(promoted.weights), class_count=aim.output_count, last_layer=aim.last_layer()
     )
-    learner.freeze(frozen(work.spec))
+    learner.freeze(work.spec.freeze)
     return Trained(
         learner,
         history=promoted.history,

@@ -16,7 +16,7 @@ import torch
 
 from models_store.spec.train import ResolvedSpec
 from workers.training import losses, targets
-from workers.training.derived_specs import frozen, probing
+from workers.training.derived_specs import probing
 from workers.training.examples import Examples, Rows
 from workers.training.feeds import FeatureFeed, Feed, RawFeed
 from workers.training.learner import Learner
@@ -98,9 +98,9 @@ class Costs:
         features_s = (train + val) * self.forward_s * work
         draws = self._learner.draws
         taught_s = train * self.teacher_s * work
-        if frozen(spec) == "backbone" and not draws:
+        if spec.freeze == "backbone" and not draws:
             return Estimate(features_s + taught_s, steps * self.head_step_s)
-        step_s = self.step_s(frozen(spec))
+        step_s = self.step_s(spec.freeze)
         passes = val + (train if self._renews_statistics else 0)
         epoch_s = (train * step_s + passes * self.forward_s) * work + (taught_s if draws else 0)
         before_s = 0.0 if draws else taught_s

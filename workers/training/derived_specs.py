@@ -1,22 +1,10 @@
-"""Specs of the runs that go with a main one: the head's before it, and a pruned net's after it.
-
-A task's spec need not have a `backbone` or an `augmentation`: its net then trains as a whole, and its examples as they
-are.
-"""
-
-from typing import Any
+"""Specs of the runs that go with a main one: the head's before it, and a pruned net's after it."""
 
 from models_store.spec.distillation import Distillation
 from models_store.spec.pruning import ParentDistillation
 from models_store.spec.regularizer import DropPath, L2Sp, Swa
 from models_store.spec.train import ResolvedSpec
 from models_store.spec.transfer import Transfer
-
-
-def frozen(spec: ResolvedSpec) -> str:
-    """Return what of the backbone stays as it is, as `Learner.freeze` takes it."""
-    backbone = getattr(spec, "backbone", None)
-    return "none" if backbone is None else backbone.freeze or "none"
 
 
 def recovery(
@@ -29,9 +17,8 @@ def recovery(
     """
     # the parent has no version yet: the name says which model it will be, and nobody looks it up
     taught = Distillation(teacher=spec.name, **distillation.model_dump()) if distillation else None
-    return spec.model_copy(
+    return spec.with_frozen("none").model_copy(
         update={
-            **_freezing(spec, "none"),
             "transfer": Transfer(),
             "distillation": taught,
             "regularizers": [part for part in spec.regularizers if not isinstance(part, L2Sp)],
@@ -48,20 +35,18 @@ def probing(spec: ResolvedSpec) -> ResolvedSpec:
     The backbone is frozen and no example changes, so that the head trains on features computed once.
     """
     soft = spec.distillation.model_copy(update={"features_weight": 0.0}) if spec.distillation else None
-    return spec.model_copy(
-        update={
-            **_freezing(spec, "backbone"),
-            "transfer": Transfer(head_lr_scale=spec.transfer.head_lr_scale),
-            "distillation": soft,
-            **({"augmentation": []} if hasattr(spec, "augmentation") else {}),
-            "regularizers": [part for part in spec.regularizers if not isinstance(part, L2Sp | DropPath | Swa)],
-            "schedule": spec.schedule.model_copy(update={"warmup_epochs": 0.0}),
-            "training": spec.training.model_copy(update={"epochs": spec.transfer.probe_epochs, "early_stopping": None}),
-        }
+    return (
+        spec.with_frozen("backbone")
+        .with_examples_as_they_are()
+        .model_copy(
+            update={
+                "transfer": Transfer(head_lr_scale=spec.transfer.head_lr_scale),
+                "distillation": soft,
+                "regularizers": [part for part in spec.regularizers if not isinstance(part, L2Sp | DropPath | Swa)],
+                "schedule": spec.schedule.model_copy(update={"warmup_epochs": 0.0}),
+                "training": spec.training.model_copy(
+                    update={"epochs": spec.transfer.probe_epochs, "early_stopping": None}
+                ),
+            }
+        )
     )
-
-
-def _freezing(spec: ResolvedSpec, policy: str) -> dict[str, Any]:
-    """Return the update of the spec that freezes so much of its backbone, where it has one."""
-    backbone = getattr(spec, "backbone", None)
-    return {} if backbone is None else {"backbone": backbone.model_copy(update={"freeze": policy})}

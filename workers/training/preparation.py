@@ -11,7 +11,6 @@ from workers.process.progress import Reporter
 from workers.training import losses, memory
 from workers.training.allocator import give_back
 from workers.training.checkpoint import State
-from workers.training.derived_specs import frozen
 from workers.training.distillation import Distiller, Teacher, widths
 from workers.training.examples import Examples, Rows
 from workers.training.feeds import FeatureFeed, Feed, RawFeed, batches, compute_features
@@ -63,11 +62,11 @@ def prepare(
     for net in (learner, teacher):
         if net is not None:
             net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks the pair of both
-    learner.freeze(frozen(spec))
+    learner.freeze(spec.freeze)
     raw = RawFeed(learner, examples, device=device)
     sizes = _sizes(spec, raw, train_rows, saved=saved, reporter=progress.reporter)
     bounds = batches(len(train_rows), sizes.batch)
-    uses_features = frozen(spec) == "backbone" and not learner.draws
+    uses_features = spec.freeze == "backbone" and not learner.draws
     is_finished = saved is not None and saved["position"]["finished"]
     passes = 1 if uses_features else spec.training.epochs
     precision = _precision(

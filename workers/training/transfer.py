@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from models_store.spec.train import ResolvedSpec
 from models_store.spec.transfer import Transfer
-from workers.training.derived_specs import frozen
 from workers.training.learner import Learner
 
 
@@ -27,4 +26,4 @@ def scale_of(part: Transfer, learner: Learner) -> Callable[[str], float]:
 def let_train(learner: Learner, spec: ResolvedSpec, *, epoch: int) -> None:
     """Freeze what the spec keeps in an epoch, counted from 0; unfreezing gradually, that is the backbone at first."""
     every = spec.transfer.unfreeze_every_epochs
-    learner.freeze(frozen(spec), last_stages=None if every is None else epoch // every)
+    learner.freeze(spec.freeze, last_stages=None if every is None else epoch // every)

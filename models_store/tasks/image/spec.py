@@ -76,6 +76,10 @@ class ResolvedImageSpec(ResolvedSpec, ImageSpec):
     evaluation: ImageEvaluation = Field(ImageEvaluation(), description="what the report holds")
     export: ImageExport = Field(ImageExport(), description="what file comes out")
 
+    def with_examples_as_they_are(self) -> Self:
+        """Return the spec without augmentation."""
+        return self.model_copy(update={"augmentation": []})
+
 
 def of_images(spec: ResolvedSpec) -> ResolvedImageSpec:
     """Return a spec that its task says is of images."""

@@ -21,7 +21,7 @@ def test_a_task_that_is_not_known_is_named_beside_those_that_are() -> None:
 
 
 def test_examples_of_no_known_task_are_named_beside_those_that_are() -> None:
-    with pytest.raises(UnknownTask, match="the dataset holds smells, .* this installation knows images"):
+    with pytest.raises(UnknownTask, match=r"the dataset holds smells, .* this installation knows images"):
         of_dataset({"examples": "smells"})
 
 

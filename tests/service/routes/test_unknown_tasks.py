@@ -1,7 +1,6 @@
 """A model, a job and a dataset of a task that is not known here: lists show them, and what needs the task says so."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -17,8 +16,7 @@ TASK = "smell_classification"
 
 @pytest.fixture(scope="module")
 def model(service: Service, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path: Path = write_colour_net(tmp_path_factory.mktemp("net") / "net.onnx")
-    service.publish("smells", path, task=TASK)
+    service.publish("smells", write_colour_net(tmp_path_factory.mktemp("net") / "net.onnx"), task=TASK)
     return "smells"
 
 

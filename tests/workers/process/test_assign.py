@@ -178,5 +178,5 @@ def test_a_job_of_an_unknown_task_is_refused_by_the_name_of_the_task(
     claim = claimed(store, settings, action=None if kind == "train" else submissions.Action(kind, {}))
     odd = replace(claim, job=replace(claim.job, spec=claim.job.spec | {"task": "smell_classification"}))
 
-    with pytest.raises(UnknownTask, match="'smell_classification' is not known here; .* image_classification"):
+    with pytest.raises(UnknownTask, match=r"'smell_classification' is not known here; .* image_classification"):
         assign(store, blobs, odd, staging=tmp_path)
