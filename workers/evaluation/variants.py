@@ -1,6 +1,6 @@
 """A report's part on the variants of the net: what was measured on each file, what the gate said, how each was made.
 
-A variant's figures are by provider: the same file is fast on one and slow on another, and is judged where it was measured.
+A figure is of a provider: the same file is fast on one and slow on another, and is judged where it was measured.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
