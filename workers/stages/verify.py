@@ -7,10 +7,13 @@ the net of the file that it was made from, and it is judged by its accuracy.
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import onnxruntime
 import torch
 
+from models_store.tasks.codec import Codec
+from models_store.tasks.rooms import contract_of
 from workers.compression.gate import BASELINE
 from workers.export.sessions import answer, open_session
 from workers.export.verify import Agreement, Family, VerificationFailed, compare, require
@@ -86,9 +89,16 @@ def _compare(work: Work, data: Data, variants: Variants) -> dict[str, Agreement]
         families,
         files=each_reported(data.files(rows), len(rows), work.reporter.progress),
         rows=rows,
-        codec=work.task.codec(work.spec, settings=work.settings),
+        codec=codec_of(work, data),
         target=aim.target,
     )
+
+
+def codec_of(work: Work, data: Data) -> Codec[Any]:
+    """Return the way from raw bytes to the files' inputs, as serving makes it of a card and a version's files."""
+    files = work.task.auxiliary_files(data.examples, work.staging)
+    card = work.identity | {"labels": data.examples.classes}
+    return contract_of(work.spec.task).codec(card, files=files, settings=work.settings)
 
 
 def _net_of(variant: Variant) -> Learner:

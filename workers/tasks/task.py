@@ -17,7 +17,6 @@ from torch import nn
 from models_store.datasets.store import ManifestEntry
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
-from models_store.tasks.codec import Codec
 from workers.export.served import Served
 from workers.training.examples import Examples, Inputs, Rows
 from workers.training.learner import Learner, Prepared
@@ -104,13 +103,8 @@ class Task(Protocol):
         ...
 
     @abstractmethod
-    def codec(self, spec: ResolvedSpec, *, settings: Settings) -> Codec[Any]:
-        """Return the way from raw bytes to the file's inputs, as serving goes it."""
-        ...
-
-    @abstractmethod
     def described(self, spec: ResolvedSpec) -> dict[str, Any]:
-        """Return what the cards of a version and of its files say of its net and of how their inputs are made."""
+        """Return what the cards of a version and of its files say of its net, and what the contract's codec reads."""
         ...
 
     def work(self, spec: ResolvedSpec) -> float:  # noqa: ARG002  see subclasses

@@ -60,9 +60,6 @@ class RowTask(Task):
         module = ServedRows(net, activation="softmax", temperature=temperature).eval()
         return Served(module, inputs={INPUT: torch.zeros(2, LENGTH)}, output="probabilities", free={INPUT: {0: "N"}})
 
-    def codec(self, spec, *, settings):
-        return RowCodec()
-
     def described(self, spec):
         return {"width": spec.width}
 

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from models_store.datasets.store import ManifestEntry
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
-from models_store.tasks.codec import Codec
-from models_store.tasks.image.codec import ImageCodec
 from models_store.tasks.image.contract import IMAGE as CONTRACT
 from models_store.tasks.image.preview import Preview
 from models_store.tasks.image.spec import of_images
@@ -117,10 +115,6 @@ class ImageTask(Task):
             activation=target_of(spec.task).activation,
             temperature=temperature,
         )
-
-    def codec(self, spec: ResolvedSpec, *, settings: Settings) -> Codec[Any]:
-        """Return what decodes and resizes images."""
-        return ImageCodec.of(of_images(spec).input.model_dump(mode="json"), settings)
 
     def described(self, spec: ResolvedSpec) -> dict[str, Any]:
         """Return the backbone's kind, and the size and channels that images are brought to."""
