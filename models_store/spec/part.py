@@ -1,5 +1,6 @@
 """Base of every object in a spec: frozen, and strict about keys."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -21,10 +22,24 @@ class Part(BaseModel):
 
     words: ClassVar[Words] = GENERAL
     """what other libraries call its fields, kinds and values"""
+    places: ClassVar[Mapping[str, str]] = {}
+    """a field of a task's own → the inherited field that it stands before; others come last"""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, json_schema_extra=_require_kind
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_options: Any) -> None:  # noqa: ANN401  as pydantic has it
+        """Put fields in their places: a run's checkpoint is recognised by its spec's JSON, with the keys in order."""
+        if not cls.places:
+            return
+        fields = cls.__pydantic_fields__
+        before = {name: [own for own, place in cls.places.items() if place == name] for name in fields}
+        ordered = [each for name in fields if name not in cls.places for each in [*before[name], name]]
+        assert len(ordered) == len(fields), "each place is an inherited field"
+        cls.__pydantic_fields__ = {name: fields[name] for name in ordered}
+        cls.model_rebuild(force=True)
 
 
 def words_of(model: type[BaseModel]) -> Words:

@@ -1,5 +1,8 @@
 """Evaluation of images: what any task calculates, and answers averaged over changed copies of an image."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field
 
 from models_store.spec.evaluation import Evaluation
@@ -8,7 +11,7 @@ from models_store.tasks.image.augmentation import Augmentation, RandomFlip
 
 
 class TestTimeAugmentation(Part):
-    """Average the answers to several number of changed copies of each image, and report the gain. The exported file still answers one image at a time."""
+    """Average the answers to several changed copies of each image, and report the gain. The exported file still answers one image at a time."""
 
     views: int = Field(8, ge=2, le=64, description="copies of each image; the first one is unchanged")
     augmentation: list[Augmentation] = Field(
@@ -18,6 +21,8 @@ class TestTimeAugmentation(Part):
 
 class ImageEvaluation(Evaluation):
     """Content of the report."""
+
+    places: ClassVar[Mapping[str, str]] = {"test_time_augmentation": "bootstrap_samples"}
 
     test_time_augmentation: TestTimeAugmentation | None = Field(None, description="null: none")
 

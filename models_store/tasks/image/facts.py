@@ -10,7 +10,7 @@ class ImageFacts(DatasetFacts):
     """What the recipe looks at beside the counts.
 
     `median_side` is the shorter side of the middle image, in pixels. `grey`: every image has a single channel.
-    `largest_16_bit` is the largest value in in images of 16 bits, 0 where there are none, null where that is not known.
+    `largest_16_bit` is the largest value in images of 16 bits, 0 where there are none, null where that is not known.
     """
 
     median_side: int = 224

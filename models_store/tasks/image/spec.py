@@ -32,6 +32,7 @@ class ImageSpec(TrainSpec):
     }
     recipe: ClassVar[Recipe[Any, Any]] = ImageRecipe()
     words: ClassVar[Words] = WORDS
+    places: ClassVar[Mapping[str, str]] = {"input": "head", "backbone": "head", "augmentation": "regularizers"}
 
     task: Task | None = Field(
         None,
