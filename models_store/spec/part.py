@@ -1,7 +1,7 @@
 """Base of every object in a spec: frozen, and strict about keys."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -45,3 +45,18 @@ class Part(BaseModel):
 def words_of(model: type[BaseModel]) -> Words:
     """Return what other libraries call the fields, kinds and values of a body."""
     return model.words if issubclass(model, Part) else GENERAL
+
+
+def has_path(model: type[BaseModel], path: str) -> bool:
+    """Return whether there is a field at a dotted path, in any kind of a part."""
+    name, _, below = path.partition(".")
+    if name not in model.model_fields:
+        return False
+    return not below or any(has_path(each, below) for each in _models_in(model.model_fields[name].annotation))
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401  any type
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)

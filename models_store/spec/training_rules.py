@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from models_store.spec.contradiction import contradiction
-from models_store.spec.training import BALANCED
+from models_store.spec.part import has_path
+from models_store.spec.training import BALANCED, Fitted
 from models_store.spec.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def refuse_contradictions_of_training(spec: "TrainSpec") -> None:
     """
     _refuse_regularizers_that_rule_each_other_out(spec)
     _refuse_a_run_that_can_not_be(spec)
+    _refuse_to_fit_what_is_not_there(spec)
     _refuse_what_numbers_have_not(spec)
     if spec.network is not None and spec.network.weights is None:
         _refuse_what_keeps_weights_that_are_random(spec)
@@ -50,6 +52,14 @@ def _refuse_regularizers_that_rule_each_other_out(spec: "TrainSpec") -> None:
         if kind in SINGLE and count > 1:
             last = max(number for number, each in enumerate(kinds) if each == kind)
             raise contradiction(f"regularizers/{last}", f"{kind} can be given once", None)
+
+
+def _refuse_to_fit_what_is_not_there(spec: "TrainSpec") -> None:
+    known = [path for path in get_args(Fitted) if has_path(type(spec), path)]
+    for number, path in enumerate(spec.training.fit_to_budget or []):
+        if path not in known:
+            message = f"a spec of this task has no `{path}` that could be changed; there are {', '.join(known)}"
+            raise contradiction(f"training/fit_to_budget/{number}", message, known)
 
 
 def _refuse_a_run_that_can_not_be(spec: "TrainSpec") -> None:

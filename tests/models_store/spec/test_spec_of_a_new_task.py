@@ -6,8 +6,10 @@ from typing import Any, ClassVar, Literal
 import pytest
 from pydantic import ValidationError
 
+from models_store.spec.explain import explain
 from models_store.spec.facts import DatasetFacts, Target
 from models_store.spec.ladder import rungs
+from models_store.spec.part import Part
 from models_store.spec.reasons import decisions
 from models_store.spec.space import applied
 from models_store.spec.train import ResolvedSpec, TrainSpec
@@ -73,3 +75,26 @@ def test_a_search_varies_what_it_has() -> None:
 def test_what_is_of_images_or_does_not_fit_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         resolved(**asked)
+
+
+def test_only_what_it_has_may_be_fitted_to_a_budget() -> None:
+    assert resolved(training={"fit_to_budget": ["training.epochs", "loss"]}).training.fit_to_budget
+
+    for path in ("input.size", "backbone.freeze", "augmentation"):
+        with pytest.raises(ValidationError) as raised:
+            resolved(training={"fit_to_budget": ["training.epochs", path]})
+        (fault,) = explain(raised.value, RowSpec, ASKED)
+        assert fault["pointer"] == "/training/fit_to_budget/1"
+        assert f"no `{path}`" in fault["message"]
+        assert fault["allowed"] == ["transfer", "regularizers", "loss", "optimizer", "schedule", "training.epochs"]
+
+
+def test_a_task_with_inputs_of_its_own_has_no_size_to_be_fitted() -> None:
+    class Input(Part):
+        length: int = 128
+
+    class TextSpec(RowSpec):
+        input: Input = Input()
+
+    with pytest.raises(ValidationError, match=r"no `input\.size`"):
+        TextSpec.model_validate(ASKED | {"training": {"fit_to_budget": ["input.size"]}})
