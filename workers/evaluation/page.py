@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from models_store.tasks.rooms import contract_of
 from workers.evaluation import variants
 from workers.evaluation.pictures.canvas import Picture, inline
 from workers.evaluation.tables import cell, table, text
@@ -72,11 +73,11 @@ def page(report: dict[str, Any], pictures: Sequence[Picture]) -> str:
 
 
 def _facts(report: dict[str, Any]) -> str:
-    images = ", ".join(f"{section['images']} in {split}" for split, section in report["splits"].items())
-    classes = f" · {len(report['classes'])} classes or labels" if report["classes"] else ""
-    return (
-        f"{report['job']} · {report['task']} · {report['backbone']} · {report['dataset']} · images: {images}{classes}"
-    )
+    examples = contract_of(report["task"]).examples
+    counts = ", ".join(f"{section['images']} in {split}" for split, section in report["splits"].items())
+    classes = f"{len(report['classes'])} classes or labels" if report["classes"] else None
+    origin = (report["job"], report["task"], report["backbone"], report["dataset"])
+    return " · ".join(each for each in (*origin, f"{examples}: {counts}", classes) if each is not None)
 
 
 def _headline(splits: dict[str, Any]) -> str:

@@ -6,11 +6,12 @@ A figure is of a provider: the same file is fast on one and slow on another, and
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from models_store.models.providers import Provider
+from models_store.models.variant_card import VariantCard
 from workers.evaluation.pictures.canvas import Picture
 from workers.evaluation.pictures.variants import Point, Standing, megabytes, pareto
 from workers.evaluation.tables import table, text
 
-Card = Mapping[str, Any]
 Figures = Mapping[str, Any]
 
 COLUMNS = (
@@ -18,19 +19,6 @@ COLUMNS = (
     "times fp32", "times its parent", "images/s, 1", "8", "32", "file", "compressed", "load ms", "peak memory",
 )  # fmt: skip
 FIGURES = 15  # of the columns are numbers
-ELSEWHERE = {
-    "kind",
-    "parent",
-    "made_by",
-    "size_bytes",
-    "compressed_bytes",
-    "size_only",
-    "measured",
-    "temperature",
-    "stopped",
-    "batch_dependent",
-}
-"""what a card says that stands in other columns, or in other parts of the report"""
 READING = (
     "Each file was measured by onnxruntime, in turns with fp32, after a warm-up. Accuracy is judged on the "
     "validation split, by which variants were chosen; the test split shows how good the choice is. In brackets: 95 % "
@@ -42,9 +30,9 @@ READING = (
 )
 
 
-def pictures(variants: Mapping[str, Card], *, defaults: Mapping[str, str], metric: str) -> list[Picture]:
-    """Return accuracy against latency for each provider, as SVG and as PNG."""
-    made: list[Picture] = []
+def pictures(cards: Mapping[str, Any], *, defaults: Mapping[str, str], metric: str) -> list[Picture]:
+    """Return accuracy against latency for each provider, as SVG and as PNG; `cards` are as rows store them."""
+    variants, made = _read(cards), list[Picture]()
     for provider in providers(variants):
         figures = measured_on(provider, variants)
         split = "test" if all(each["accuracy"].get("test") is not None for each in figures.values()) else "val"
@@ -53,7 +41,7 @@ def pictures(variants: Mapping[str, Card], *, defaults: Mapping[str, str], metri
                 name,
                 each["accuracy"][split],
                 each["latency_ms"]["p50"],
-                variants[name]["size_bytes"],
+                variants[name].size_bytes or 0,
                 _standing(name, each, default=defaults.get(provider)),
             )
             for name, each in figures.items()
@@ -65,7 +53,7 @@ def pictures(variants: Mapping[str, Card], *, defaults: Mapping[str, str], metri
 
 def section(report: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
     """Return the page's part on the variants; `drawn` has the elements of the pictures, by provider."""
-    variants, defaults = report["forms"], report["defaults"]
+    variants, defaults = _read(report["forms"]), report["defaults"]
     parts = [f'<p class="faint">{text(READING)}</p>']
     for provider in providers(variants):
         parts += [f"<h3>{text(provider)}</h3>", f'<p class="faint">{text(_host(measured_on(provider, variants)))}</p>']
@@ -79,15 +67,18 @@ def section(report: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
     return "\n".join(parts)
 
 
-def providers(variants: Mapping[str, Card]) -> list[str]:
+def _read(cards: Mapping[str, Any]) -> dict[str, VariantCard]:
+    return {name: VariantCard.of_document(card) for name, card in cards.items()}
+
+
+def providers(variants: Mapping[str, VariantCard]) -> list[Provider]:
     """Return the providers that any variant was measured on."""
-    return list(dict.fromkeys(name for card in variants.values() for name in card.get("measured", {})))
+    return list(dict.fromkeys(name for card in variants.values() for name in card.measured))
 
 
-def measured_on(provider: str, variants: Mapping[str, Card]) -> dict[str, Figures]:
+def measured_on(provider: Provider, variants: Mapping[str, VariantCard]) -> dict[str, Figures]:
     """Return variant → figures of those that ran on the provider."""
-    found = {name: card.get("measured", {}).get(provider) for name, card in variants.items()}
-    return {name: each for name, each in found.items() if each is not None and "unmeasurable" not in each}
+    return {name: card.measured[provider] for name, card in variants.items() if card.runs_on(provider)}
 
 
 def _standing(name: str, figures: Figures, *, default: str | None) -> Standing:
@@ -110,10 +101,10 @@ def _host(figures: Mapping[str, Figures]) -> str:
     )
 
 
-def _figures(variants: Mapping[str, Card], provider: str, *, default: str | None) -> str:
+def _figures(variants: Mapping[str, VariantCard], provider: Provider, *, default: str | None) -> str:
     rows = []
     for name, card in variants.items():
-        figures = card.get("measured", {}).get(provider)
+        figures = card.measured.get(provider)
         if figures is None:
             continue
         if "unmeasurable" in figures:
@@ -121,9 +112,9 @@ def _figures(variants: Mapping[str, Card], provider: str, *, default: str | None
             rows.append([text(name), verdict, *[""] * 11, *_sizes(card), "", ""])
             continue
         standing = _standing(name, figures, default=default)
-        size_only = ", size only" if card.get("size_only") else ""
+        size_only = ", size only" if card.size_only else ""
         throughput, accuracy = figures["throughput"], figures["accuracy"]
-        is_baseline = card.get("parent") is None
+        is_baseline = card.parent is None
         rows.append(
             [
                 text(name),
@@ -151,8 +142,8 @@ def _with_reasons(verdict: str, reasons: Iterable[str]) -> str:
     return text(verdict) + "".join(f"<br><small>{text(reason)}</small>" for reason in reasons)
 
 
-def _sizes(card: Card) -> list[str]:
-    return [text(megabytes(card[name])) if card.get(name) else "" for name in ("size_bytes", "compressed_bytes")]
+def _sizes(card: VariantCard) -> list[str]:
+    return [text(megabytes(size)) if size else "" for size in (card.size_bytes, card.compressed_bytes)]
 
 
 def _number(value: float | None, pattern: str, *, within: Sequence[float | None] | None = None) -> str:
@@ -177,12 +168,12 @@ def _beside_control(figures: Mapping[str, Figures]) -> str:
     return f"The pruned net compared with the control, the unpruned net after the same further training: {reported}."
 
 
-def _making(variants: Mapping[str, Card]) -> str:
+def _making(variants: Mapping[str, VariantCard]) -> str:
     rows = [
         [
             text(name),
-            text(card.get("parent") or "the trained net"),
-            _listed(card.get("made_by") or {}),
+            text(card.parent or "the trained net"),
+            _listed(card.made_by or {}),
             _listed(_facts_of_its_own(name, variants)),
         ]
         for name, card in variants.items()
@@ -190,12 +181,13 @@ def _making(variants: Mapping[str, Card]) -> str:
     return table(["variant", "made of", "by", "facts"], rows, numbers=0)
 
 
-def _facts_of_its_own(name: str, variants: Mapping[str, Card]) -> dict[str, Any]:
+def _facts_of_its_own(name: str, variants: Mapping[str, VariantCard]) -> dict[str, Any]:
     """Return what the card says beyond the figures, without what the variant has from its parent or from the spec."""
     card = variants[name]
-    known = {**variants.get(card.get("parent") or "", {}), **(card.get("made_by") or {})}
-    facts = {key: value for key, value in card.items() if key not in ELSEWHERE and known.get(key) != value}
-    temperature = card.get("temperature")
+    parent = variants.get(card.parent or "")
+    known = {**(parent.facts if parent else {}), **(card.made_by or {})}
+    temperature = card.facts.get("temperature")  # its other keys say how it was found
+    facts = {key: value for key, value in card.facts.items() if key != "temperature" and known.get(key) != value}
     return facts | ({"temperature": temperature["value"]} if temperature else {})
 
 

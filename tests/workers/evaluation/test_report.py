@@ -325,3 +325,13 @@ def test_names_of_classes_can_not_break_out_of_the_page(tmp_path: Path) -> None:
 
     assert "<img src=x" not in text
     assert CLASSES[2] not in text
+
+
+def test_the_page_of_a_task_without_backbones_or_a_dataset_names_none(tmp_path: Path) -> None:
+    document, pictures = a_report(tmp_path / "report.zip")
+    with_all = page(document, pictures)
+
+    without = page(document | {"backbone": None, "dataset": None}, pictures)
+
+    assert "image_classification · small_cnn · ds_0000000000 · images: 60 in val" in with_all
+    assert "image_classification · images: 60 in val, 60 in test · 3 classes or labels" in without
