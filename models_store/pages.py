@@ -9,6 +9,7 @@ from typing import Any
 
 from models_store.settings import Settings
 from models_store.tasks.rooms import TASKS
+from models_store.wording import inflected
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -33,8 +34,8 @@ RANGES = {
     "exclusiveMinimum": "> {}",
     "maximum": "≤ {}",
     "exclusiveMaximum": "< {}",
-    "minItems": "at least {} items",
-    "maxItems": "at most {} items",
+    "minItems": "at least {} {items}",
+    "maxItems": "at most {} {items}",
     "pattern": "`{}`",
 }
 
@@ -148,7 +149,11 @@ def _takes(field: Schema, root: Schema) -> str:
     if "enum" in field:
         return ", ".join(_code(choice) for choice in field["enum"])
     kind = f"list of {_takes(field['items'], root)}" if field.get("type") == "array" else str(field.get("type", "any"))
-    limits = [form.format(_number(field[key])) for key, form in RANGES.items() if key in field]
+    limits = [
+        form.format(_number(field[key]), items=inflected(field[key], "item"))
+        for key, form in RANGES.items()
+        if key in field
+    ]
     return ", ".join([kind, *limits])
 
 

@@ -27,6 +27,7 @@ from models_store.jobs import events
 from models_store.jobs.errors import JobNotFound
 from models_store.jobs.job import TERMINAL
 from models_store.storage.database import UNAVAILABLE, Database
+from models_store.wording import counted
 from service.problems import DatabaseUnavailable
 from service.threads import ThreadGroup
 
@@ -159,7 +160,7 @@ class Streams:
         """
         if self._open[owner] >= self._most_per_owner:
             raise TooManyStreams(
-                f"you already follow {self._open[owner]} streams of events, the limit for one owner "
+                f"you already follow {counted(self._open[owner], 'stream')} of events, the limit for one owner "
                 "(EVENT_STREAMS_PER_OWNER); close one, then try again"
             )
         if self._open.total() >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OTHER_FILES:

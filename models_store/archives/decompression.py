@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import IO, BinaryIO, Protocol, cast
 
 from models_store.archives import zstd
+from models_store.wording import counted
 
 CHUNK_BYTES = 1 << 16
 LZMA_MEMORY_BYTES = 192 << 20  # `xz -9` needs 65 MiB to unpack
@@ -165,5 +166,5 @@ class _Stepwise:
     def _next_stream(self) -> None:
         self._streams += 1
         if self._streams > FREE_STREAMS + self._unpacked_bytes // LEAST_STREAM_BYTES:
-            raise Fruitless(f"{self._streams} streams unpack to only {self._unpacked_bytes} bytes")
+            raise Fruitless(f"{self._streams} streams unpack to only {counted(self._unpacked_bytes, 'byte')}")
         self._decompressor = self._make()

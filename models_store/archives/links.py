@@ -20,6 +20,7 @@ from models_store.archives.rules import (
     too_many,
     too_much,
 )
+from models_store.wording import counted
 
 MOST_HOPS = 40  # from link to link, as in Linux
 FREE_COPIES = 100_000
@@ -56,7 +57,9 @@ def follow(links: Mapping[str, Link], sizes: Mapping[str, int], folders: set[str
             bytes_left -= sizes.get(real, 0)
             copies_left -= 1
             if copies_left < 0:
-                raise refused(link, links[link], f"and links make far more copies than the archive's {members} members")
+                raise refused(
+                    link, links[link], f"and links make far more copies than the archive's {counted(members, 'member')}"
+                )
             if files_left < 0:
                 raise too_many(limits)
             if bytes_left < 0:

@@ -6,6 +6,8 @@ record's end, keeps a key for each record, and compares runs of digits with all 
 
 import re
 
+from models_store.wording import counted
+
 MOST_RECORDS = 1000
 MOST_DIGITS = 512  # in a row: a file's name has 255 bytes
 LENGTH = re.compile(rb"(\d{1,20}) ")
@@ -20,7 +22,7 @@ def fault(header: bytes) -> str | None:
     while match := LENGTH.match(header, at):
         end = at + int(match[1])
         if end <= match.end() or end > len(header) or header[end - 1 : end] != b"\n":
-            return f"has a record of {int(match[1])} bytes that does not end there"
+            return f"has a record of {counted(int(match[1]), 'byte')} that does not end there"
         if header.find(b"=", match.end(), end) <= match.end():
             return "has a record without a key"
         at, count = end, count + 1

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from models_store.errors import FieldError, Invalid, TooLarge, UnsupportedType
+from models_store.wording import counted
 
 CHUNK_BYTES = 1 << 16
 LONGEST_NAME = 1024
@@ -154,16 +155,16 @@ class Limits:
 def too_many(limits: Limits) -> TooManyMembers:
     """Return the error for an archive with more members than `limits` allow."""
     return TooManyMembers(
-        f"the archive contains more than the allowed {limits.files} files and folders; split the dataset, or raise "
-        "DATASET_MAX_FILES"
+        "the archive contains more than the allowed "
+        f"{counted(limits.files, 'file or folder', 'files and folders')}; split the dataset, or raise DATASET_MAX_FILES"
     )
 
 
 def too_much(limits: Limits) -> UnpackedTooLarge:
     """Return the error for an archive that unpacks to more than `limits` allow."""
     return UnpackedTooLarge(
-        f"the archive unpacks to more than the allowed {limits.unpacked_bytes} bytes; make it smaller, or raise "
-        "UNPACKED_MAX_BYTES"
+        f"the archive unpacks to more than the allowed {counted(limits.unpacked_bytes, 'byte')}; make it smaller, "
+        "or raise UNPACKED_MAX_BYTES"
     )
 
 

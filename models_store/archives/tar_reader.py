@@ -31,6 +31,7 @@ from models_store.archives.rules import (
     shown_name,
     too_much,
 )
+from models_store.wording import counted, inflected
 
 LONGEST_EXTENSION_BYTES = 1 << 17  # a name has 1024 characters; extended attributes have 64 KiB, and more in base64
 LONGEST_GLOBAL_BYTES = 1 << 13  # together: tarfile copies what they say for every member
@@ -113,7 +114,8 @@ def _members(tar: tarfile.TarFile, source: "_Metered", ledger: Ledger) -> Iterat
             pass
         if member.read_bytes != entry.size:
             raise ArchiveTruncated(
-                f"{name}: {entry.size} bytes are announced, but {member.read_bytes} were found; send the archive again",
+                f"{name}: {counted(entry.size, 'byte is', 'bytes are')} announced, but "
+                f"{counted(member.read_bytes, 'was', 'were')} found; send the archive again",
                 member=name,
             )
 
@@ -121,7 +123,8 @@ def _members(tar: tarfile.TarFile, source: "_Metered", ledger: Ledger) -> Iterat
 def _link(entry: tarfile.TarInfo, name: str) -> Member:
     if entry.size:  # the file's bytes would follow, and tarfile takes them for the next header
         raise MemberKindRefused(
-            f"{shown_name(name)} is a link that brings {entry.size} bytes of its own; {PACK_ANEW} with `tar -h`",
+            f"{shown_name(name)} is a link that brings {counted(entry.size, 'byte')} of its own; "
+            f"{PACK_ANEW} with `tar -h`",
             member=shown_name(name),
         )
     target = _readable(entry.linkname).replace("\\", "/")
@@ -199,13 +202,14 @@ class _CheckedHeader(tarfile.TarInfo):
     def _count_extension(cls, header: tarfile.TarInfo) -> None:
         if cls.extensions > MOST_EXTENSIONS or header.size > LONGEST_EXTENSION_BYTES:
             raise ArchiveCorrupt(
-                f"the tar has {cls.extensions} extension headers in a row, the last of {header.size} bytes; "
+                f"the tar has {cls.extensions} extension headers in a row, the last of {counted(header.size, 'byte')}; "
                 f"at most {MOST_EXTENSIONS} of {LONGEST_EXTENSION_BYTES} are allowed"
             )
         cls.extension_bytes += header.size
         if cls.extension_bytes > FREE_EXTENSION_BYTES + EXTENSION_BYTES * cls.seen:
             raise ArchiveCorrupt(
-                f"the extension headers of the tar take {cls.extension_bytes} bytes for {cls.seen} headers; {PACK_ANEW}"
+                f"the extension headers of the tar take {cls.extension_bytes} bytes for "
+                f"{counted(cls.seen, 'header')}; {PACK_ANEW}"
             )
         if header.type == tarfile.XGLTYPE:
             cls.global_bytes += header.size
@@ -295,7 +299,7 @@ class _Metered:
         if self._given > max(limits.ratio_free_bytes, limits.ratio * taken):
             raise CompressionTooHigh(
                 f"the archive unpacks from {taken} to more than {self._given} bytes; "
-                f"at most {limits.ratio} for each byte are allowed"
+                f"at most {limits.ratio} for each byte {inflected(limits.ratio, 'is', 'are')} allowed"
             )
         if self._given > limits.unpacked_bytes + HEADER_ROOM_BYTES * self._ledger.files + limits.ratio_free_bytes:
             raise too_much(limits)

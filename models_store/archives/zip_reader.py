@@ -31,6 +31,7 @@ from models_store.archives.rules import (
     too_many,
 )
 from models_store.archives.zip_names import NameReading, names_of
+from models_store.wording import counted, inflected
 
 METHODS = {ZIP_STORED: "stored", ZIP_DEFLATED: "deflate", ZIP_BZIP2: "bzip2"}
 END = struct.Struct("<4s4H2LH")  # end of central directory
@@ -74,8 +75,8 @@ def read_zip(path: Path, limits: Limits, *, names: NameReading) -> Iterator[Memb
                 if member.read_bytes != entry.file_size:
                     raise ArchiveCorrupt(
                         (
-                            f"{name}: {entry.file_size} bytes are announced, but {member.read_bytes} were found; "
-                            f"{PACK_ANEW}"
+                            f"{name}: {counted(entry.file_size, 'byte is', 'bytes are')} announced, but "
+                            f"{counted(member.read_bytes, 'was', 'were')} found; {PACK_ANEW}"
                         ),
                         member=name,
                     )
@@ -113,7 +114,9 @@ def _check_directory(file: BinaryIO, limits: Limits) -> None:
         if count > limits.files:
             raise too_many(limits)
     if directory_bytes > AVERAGE_ENTRY_BYTES * count + CHUNK_BYTES:
-        raise ArchiveCorrupt(f"the zip's directory takes {directory_bytes} bytes for {count} entries; {PACK_ANEW}")
+        raise ArchiveCorrupt(
+            f"the zip's directory takes {directory_bytes} bytes for {counted(count, 'entry', 'entries')}; {PACK_ANEW}"
+        )
 
 
 def _admitted(
@@ -132,7 +135,7 @@ def _admitted(
         if entry.file_size > max(limits.ratio_free_member_bytes, limits.ratio * entry.compress_size):
             raise CompressionTooHigh(
                 f"{name} unpacks from {entry.compress_size} to {entry.file_size} bytes; "
-                f"at most {limits.ratio} for each byte are allowed",
+                f"at most {limits.ratio} for each byte {inflected(limits.ratio, 'is', 'are')} allowed",
                 member=name,
             )
     _check_apart(admitted, directory_at=archive.start_dir)
@@ -140,7 +143,7 @@ def _admitted(
     if total > max(limits.ratio_free_bytes, limits.ratio * archive_bytes):
         raise CompressionTooHigh(
             f"the archive unpacks from {archive_bytes} to {total} bytes; "
-            f"at most {limits.ratio} for each byte are allowed"
+            f"at most {limits.ratio} for each byte {inflected(limits.ratio, 'is', 'are')} allowed"
         )
     return admitted
 
@@ -165,11 +168,14 @@ def _check_kind(entry: ZipInfo, name: str, *, is_folder: bool) -> None:
         raise MemberKindRefused(f"{name} is {what}; only files, folders and links are allowed", member=name)
     if kind == stat.S_IFLNK and (is_folder or entry.file_size > LONGEST_NAME):
         raise MemberKindRefused(
-            f"{name} is a symbolic link of {entry.file_size} bytes that can't be read; {PACK_ANEW} without -y",
+            f"{name} is a symbolic link of {counted(entry.file_size, 'byte')} that can't be read; "
+            f"{PACK_ANEW} without -y",
             member=name,
         )
     if is_folder and entry.file_size:
-        raise ArchiveCorrupt(f"{name} is a folder that contains {entry.file_size} bytes; {PACK_ANEW}", member=name)
+        raise ArchiveCorrupt(
+            f"{name} is a folder that contains {counted(entry.file_size, 'byte')}; {PACK_ANEW}", member=name
+        )
     if kind == stat.S_IFDIR and not is_folder:
         raise ArchiveCorrupt(f"{name} is marked as a folder but named like a file; {PACK_ANEW}", member=name)
     if entry.flag_bits & ENCRYPTED_FLAGS:
@@ -182,8 +188,8 @@ def _check_kind(entry: ZipInfo, name: str, *, is_folder: bool) -> None:
         )
     if entry.compress_type == ZIP_STORED and entry.compress_size != entry.file_size:
         raise ArchiveCorrupt(
-            f"{name} is stored uncompressed in {entry.compress_size} bytes, but announced with {entry.file_size}; "
-            f"{PACK_ANEW}",
+            f"{name} is stored uncompressed in {counted(entry.compress_size, 'byte')}, but announced with "
+            f"{entry.file_size}; {PACK_ANEW}",
             member=name,
         )
 

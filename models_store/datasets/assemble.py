@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args
 
 from models_store.archives.zip_names import NameEncoding
 from models_store.datasets.checks import check_classes, check_entries, check_links
-from models_store.datasets.example import counted
 from models_store.datasets.folders import LayoutChoice
 from models_store.datasets.intake import Intake
 from models_store.datasets.layout import Layout, arrange
@@ -18,6 +17,7 @@ from models_store.datasets.report import Check, DatasetUnusable, report
 from models_store.datasets.splits import complete
 from models_store.spec.facts import Target
 from models_store.tasks.task import Contract
+from models_store.wording import counted, inflected
 
 Undecodable = Literal["refuse", "skip"]
 """what becomes of an archive with files that can't be decoded"""
@@ -72,10 +72,10 @@ def _check_undecodable(arranged: Layout, contract: Contract, undecodable: Undeco
     named = next(iter(arranged.undecodable)) + ("" if count == 1 else " …")
     files = sorted(arranged.undecodable)
     if undecodable == "refuse":
-        message = f"{what} ({named}); repair or remove {'it' if count == 1 else 'them'}, or ask for undecodable=skip"
+        message = f"{what} ({named}); repair or remove {inflected(count, 'it', 'them')}, or ask for undecodable=skip"
         yield Check("undecodable", "error", message, files, arranged.undecodable)
     else:
-        message = f"{what} ({named}); {'it was' if count == 1 else 'they were'} left out"
+        message = f"{what} ({named}); {inflected(count, 'it was', 'they were')} left out"
         yield Check("undecodable", "warning", message, files, arranged.undecodable)
 
 

@@ -4,11 +4,11 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from models_store.datasets.example import counted
 from models_store.datasets.manifest import SPLITS, ManifestEntry, counts
 from models_store.datasets.report import Check
 from models_store.spec.facts import Target
 from models_store.tasks.task import Contract
+from models_store.wording import counted
 
 IMBALANCE = 10
 FAR = 20  # interquartile ranges from the median

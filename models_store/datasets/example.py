@@ -1,4 +1,4 @@
-"""One example of a dataset on its way from an archive, and how many there are in words."""
+"""One example of a dataset on its way from an archive."""
 
 from dataclasses import dataclass, field
 
@@ -29,8 +29,3 @@ class Example:
     size_bytes: int
     facts: Facts
     passing: Facts
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """Return the count before its words: "1 file is", "2 files are"."""
-    return f"{count} {one if count == 1 else many}"

@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from models_store.datasets.example import counted
 from models_store.datasets.report import Check
 from models_store.datasets.split_names import CANONICAL, splits_of
+from models_store.wording import counted
 
 LayoutChoice = Literal["auto", "classes", "splits"]
 ROLES = ("train", "test", "val")

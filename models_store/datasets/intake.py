@@ -25,6 +25,7 @@ from models_store.host import cores
 from models_store.settings import Settings
 from models_store.tasks import rooms
 from models_store.tasks.task import Contract
+from models_store.wording import counted
 
 TABLE_DEPTH = 2  # at the top, or in the one folder at the top
 WORTH_A_THREAD_BYTES = 1 << 14
@@ -185,7 +186,8 @@ class _Inspection:
         for claims in claiming:
             most = claims.contract.most_bytes(self._settings)
             if member.size_bytes > most:
-                excess = f"{member.size_bytes} bytes; at most {most} are allowed for one {claims.contract.example}"
+                allowed = f"at most {counted(most, 'is', 'are')} allowed for one {claims.contract.example}"
+                excess = f"{member.size_bytes} bytes; {allowed}"
                 claims.undecodable[member.name] = excess
             else:
                 fitting.append(claims)

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from models_store import names
 from models_store.datasets import table as dataset_table
-from models_store.datasets.example import Example, counted
+from models_store.datasets.example import Example
 from models_store.datasets.folders import Folders, LayoutChoice, read_folders
 from models_store.datasets.intake import Intake
 from models_store.datasets.manifest import ManifestEntry
@@ -23,6 +23,7 @@ from models_store.datasets.split_names import CANONICAL
 from models_store.datasets.table import Row, label_of
 from models_store.spec.facts import Target
 from models_store.tasks.task import Contract
+from models_store.wording import counted, inflected
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def _by_table(intake: Intake, names: Sequence[str], *, layout: LayoutChoice) -> 
     examples = {unicodedata.normalize("NFC", example.file): example for example in intake.examples}
     undecodable = {unicodedata.normalize("NFC", file): file for file in intake.undecodable}
     if any(splits.values()):
-        message = f"{name} are read as tables of labels"
+        message = f"{name} {inflected(len(names), 'is read as a table', 'are read as tables')} of labels"
         checks.append(Check("labels_csv_names", "info", message, list(names)))
     missing = sorted(file for file in rows if file not in examples and file not in undecodable)
     unlisted = sorted(example.file for file, example in examples.items() if file not in rows)

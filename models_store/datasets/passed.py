@@ -8,6 +8,7 @@ from models_store.datasets.checks import IMBALANCE
 from models_store.datasets.manifest import SPLITS, ManifestEntry
 from models_store.spec.facts import Target
 from models_store.tasks.task import Contract, Passed
+from models_store.wording import inflected
 
 BALANCED = 1.5
 """examples of the largest class or label to those of the smallest, up to which they count as balanced"""
@@ -32,8 +33,9 @@ def passed(
 
 def _of_files(entries: Sequence[ManifestEntry], contract: Contract, found: Collection[str]) -> Passed:
     count, example = len(entries), contract.example
+    read = inflected(count, f"{example} was read, and it", f"{contract.examples} were read, and all of them")
     if "undecodable" not in found:
-        yield "undecodable", count, f"{count:,} {contract.examples} were read, and all of them can be decoded"
+        yield "undecodable", count, f"{count:,} {read} can be decoded"
     yield from contract.passed(entries, found)
     if "exact_duplicates" not in found:
         yield "exact_duplicates", count, f"no {example} is in one split more than once, byte for byte"
@@ -54,10 +56,11 @@ def _of_splits(
         yield "duplicates_across_splits", len(entries), f"no {contract.example} is in two splits ({counts})"
     groups = {entry.group for entry in entries if entry.group}
     if groups and "groups_across_splits" not in found:
-        yield "groups_across_splits", len(groups), f"each of {len(groups):,} groups is in one split"
+        yield "groups_across_splits", len(groups), f"{_each_of(len(groups), 'group', 'groups')} is in one split"
     if target != "number" and not any(name.startswith("class_missing_from_") for name in found):
         shown = [split for split in SPLITS if sizes[split]]
-        message = f"each of {len(classes):,} {_noun(target)} has {contract.examples} in {', '.join(shown)}"
+        nouns = ("label", "labels") if target == "labels" else ("class", "classes")
+        message = f"{_each_of(len(classes), *nouns)} has {contract.examples} in {', '.join(shown)}"
         yield "class_missing_from_split", len(classes), message
 
 
@@ -72,7 +75,11 @@ def _of_classes(
     counts = Counter(name for entry in entries for name in entry.names)
     if counts and "imbalance" not in found:
         most, least = max(counts.values()), min(counts.values())
-        each = f"{least:,} to {most:,} {examples} each" if most > least else f"{most:,} {examples} each"
+        each = (
+            f"{least:,} to {most:,} {examples} each"
+            if most > least
+            else f"{most:,} {inflected(most, contract.example, examples)} each"
+        )
         is_balanced = most <= BALANCED * least
         reported = (
             f"{_noun(target)} are balanced" if is_balanced else f"none of the {_noun(target)} has {IMBALANCE} times "
@@ -93,6 +100,10 @@ def _of_values(entries: Sequence[ManifestEntry], found: Collection[str]) -> Pass
     if values and "values_far_away" not in found:
         message = f"values lie between {min(values):g} and {max(values):g}, none far away from the others"
         yield "values_far_away", len(values), message
+
+
+def _each_of(count: int, one: str, many: str) -> str:
+    return inflected(count, f"the only {one}", f"each of {count:,} {many}")
 
 
 def _noun(target: Target) -> str:

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models_store.datasets.example import Example, counted
+from models_store.datasets.example import Example
 from models_store.datasets.report import Check, DatasetUnusable
 from models_store.tasks.task import Contract
+from models_store.wording import counted
 
 
 @dataclass

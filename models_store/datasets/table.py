@@ -18,11 +18,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from models_store.datasets.example import counted
 from models_store.datasets.report import Check
 from models_store.datasets.split_names import CANONICAL, split_of, splits_of
 from models_store.names import fault
 from models_store.spec.facts import Target
+from models_store.wording import counted
 
 TARGETS: dict[str, Target] = {"label": "class", "labels": "labels", "value": "number"}  # by column
 OPTIONAL = ("split", "group")
@@ -181,7 +181,7 @@ def _rows(lines: Iterator[tuple[int, list[str]]], columns: list[str], folder: st
         if not any(map(str.strip, cells)):
             continue
         if len(cells) != len(columns):
-            raise TableUnreadable(f"line {number} has {len(cells)} cells, the header {len(columns)}")
+            raise TableUnreadable(f"line {number} has {counted(len(cells), 'cell')}, the header {len(columns)}")
         given = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
         relative = "/".join(part for part in given["file"].replace("\\", "/").split("/") if part not in {"", "."})
         yield Row(
@@ -215,7 +215,7 @@ def _bounded(rows: Iterator[Row], *, files: int) -> list[Row]:
     taken = list(islice(rows, most + 1))
     if len(taken) > most:
         raise TableUnreadable(
-            f"it has more than {most} rows for {counted(files, 'file', 'files')}; one row each is enough"
+            f"it has more than {counted(most, 'row')} for {counted(files, 'file', 'files')}; one row each is enough"
         )
     return taken
 

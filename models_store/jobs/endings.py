@@ -14,6 +14,7 @@ from models_store.jobs.job import TERMINAL, Job
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.database import now
+from models_store.wording import counted
 
 LONGEST_BACKOFF_S = 360.0
 SEE_LOGS = "see its logs, then retry it"
@@ -39,7 +40,7 @@ def count_crash(
             "title": "The worker was lost",
             "status": 500,
             "code": "worker_lost",
-            "detail": f"the job crashed {crashes} times, the last time because {reason}; {advice}",
+            "detail": f"the job crashed {counted(crashes, 'time')}, the last time because {reason}; {advice}",
             "errors": [],
         }
         values, data = {**ended("failed"), "problem": problem}, {"state": "failed", "problem": problem}

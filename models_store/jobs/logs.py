@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, literal_column, select, update
 from models_store.jobs import events, families, kinds
 from models_store.storage import tables
 from models_store.storage.database import Database
+from models_store.wording import counted, inflected
 
 Level = Literal["info", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("info", "warning", "error")
@@ -64,7 +65,7 @@ def clean(text: str) -> list[str]:
         last = raw.rstrip("\r").rpartition("\r")[2].replace("\t", "    ")
         line = PASSWORD.sub(r"\g<scheme>…@", UNSHOWN.sub("", last)).rstrip()
         if len(line) > MOST_CHARACTERS:
-            line = f"{line[:MOST_CHARACTERS]} … ({len(line) - MOST_CHARACTERS} more characters)"
+            line = f"{line[:MOST_CHARACTERS]} … ({counted(len(line) - MOST_CHARACTERS, 'more character')})"
         if line:
             lines.append(line)
     return lines
@@ -155,7 +156,8 @@ def trim(database: Database, job_id: str) -> tuple[int, int]:
         if middle:
             left_out = sum(row.data.get("left_out", 1) for row in middle)
             last = middle[-1]
-            text = f"{left_out:,} lines are left out here: a job keeps its first and its newest lines"
+            lines = f"{left_out:,} {inflected(left_out, 'line is', 'lines are')}"
+            text = f"{lines} left out here: a job keeps its first and its newest lines"
             data = {**last.data, "text": text, "level": "warning", "left_out": left_out}
             mine = (event.c.job_id == job_id, event.c.kind == "log")
             between = event.c.seq.between(middle[0].seq, last.seq - 1)

@@ -17,6 +17,7 @@ from models_store.jobs.job import TERMINAL
 from models_store.models import registry, uses
 from models_store.storage import tables
 from models_store.storage.database import Database, now
+from models_store.wording import inflected
 
 ROWS_AT_ONCE = 5000
 JOBS_AT_ONCE = 200
@@ -71,7 +72,8 @@ def delete_job(database: Database, job_id: str, *, owner: str) -> None:
         members = connection.execute(select(job.c.id, job.c.state, job.c.files).where(family)).all()
         busy = [member.id for member in members if member.state not in TERMINAL]
         if busy:
-            raise JobNotFinished(f"{_some(busy)} of job {job_id} are still stopping; wait some seconds and try again")
+            are = inflected(len(busy), "is", "are")
+            raise JobNotFinished(f"{_some(busy)} of job {job_id} {are} still stopping; wait some seconds and try again")
         version = tables.version.c
         makers = set(
             connection.execute(select(version.job_id).join(job, job.c.id == version.job_id).where(family)).scalars()

@@ -17,6 +17,7 @@ from typing import Any
 
 from models_store.errors import Invalid
 from models_store.json_rules import no_constant, unique_keys
+from models_store.wording import counted
 
 LENGTH_BYTES = 8
 MOST_HEADER_BYTES = 16 << 20
@@ -71,11 +72,13 @@ def inspect(path: Path) -> Contents:
     with path.open("rb") as file:
         head = file.read(LENGTH_BYTES)
         if len(head) < LENGTH_BYTES:
-            raise NotSafetensors(f"the file has {size_bytes} bytes; a safetensors file begins with a length of 8 bytes")
+            raise NotSafetensors(
+                f"the file has {counted(size_bytes, 'byte')}; a safetensors file begins with a length of 8 bytes"
+            )
         (length,) = struct.unpack("<Q", head)
         if length > MOST_HEADER_BYTES or length > size_bytes - LENGTH_BYTES:
             raise NotSafetensors(
-                f"the first 8 bytes claim a header of {length} bytes, in a file of {size_bytes} (at most "
+                f"the first 8 bytes claim a header of {counted(length, 'byte')}, in a file of {size_bytes} (at most "
                 f"{MOST_HEADER_BYTES} are read); is it a safetensors file? Pickled ones (.pt, .pth, .bin) are not"
             )
         tensors = _parsed(file.read(length))
@@ -123,7 +126,9 @@ def _span(name: str, tensor: Any) -> tuple[int, int, str]:  # noqa: ANN401  any 
         raise NotSafetensors(f"{name[:100]!r} has no data_offsets of two whole numbers")
     begin, end = offsets
     if end - begin != math.prod(shape) * SIZE_BYTES[dtype]:
-        raise NotSafetensors(f"{name[:100]!r}, {dtype} of shape {shape}, does not fill its {end - begin} bytes")
+        raise NotSafetensors(
+            f"{name[:100]!r}, {dtype} of shape {shape}, does not fill its {counted(end - begin, 'byte')}"
+        )
     return begin, end, name
 
 

@@ -7,6 +7,7 @@ from models_store.spec.pruning import NM, Recovery, StructuredPruning, Unstructu
 from models_store.spec.quantization import Bf16, Fp16, QatInt8, StaticInt8
 from models_store.spec.recipe import Warnings
 from models_store.spec.sample_size import fewest_images, unseen_loss
+from models_store.wording import counted
 
 if TYPE_CHECKING:
     from models_store.spec.compression import Compression
@@ -76,7 +77,7 @@ def _of_pruning(compression: "Compression") -> Warnings:
     return [
         (
             recover is not None and cut.steps > recover.epochs,
-            f"prune.steps {cut.steps} share {recover.epochs if recover else 0} epochs of recovery: some steps have none",
+            f"prune.steps {cut.steps} share {counted(recover.epochs if recover else 0, 'epoch')} of recovery: some steps have none",
         ),
         (
             recover is None and cut.steps > 1,
@@ -106,7 +107,7 @@ def _of_quantization(compression: "Compression", facts: "DatasetFacts", *, examp
         ),
         (
             any(facts.train_count < count != StaticInt8().calibration_images for count in counts),  # not the default
-            f"calibration_images is reduced to the {facts.train_count} available training {example}s",
+            f"calibration_images is reduced to the {counted(facts.train_count, f'available training {example}')}",
         ),
         (
             bool(halves),
@@ -131,7 +132,7 @@ def _of_the_gate(compression: "Compression", facts: "DatasetFacts", *, example: 
     if count and most > 0:
         needed = fewest_images(most)
         few = (
-            f"the gate judges on only {count} validation {example}s: not enough {example}s to decide whether a smaller "
+            f"the gate judges on only {counted(count, f'validation {example}')}: not enough {example}s to decide whether a smaller "
             f"variant loses more than {most:g}, so fp32 stays the default. Even if every answer is the same, a loss "
             f"of {unseen_loss(count):.2g} is still possible; at least {needed:,} validation {example}s are needed"
         )

@@ -23,6 +23,7 @@ from models_store.spec.schema_walk import (
 )
 from models_store.spec.suggestions import LONGEST_NAME, advice_on_key, alike, home_of, kind_alike, plain, ranked
 from models_store.spec.wordings import not_matching
+from models_store.wording import inflected
 
 MOST_SHOWN = 80
 """Longest part of a given value that a message repeats, in characters."""
@@ -135,7 +136,11 @@ def _kind_meant(given: Any, node: Schema, root: Schema, model: type[BaseModel]) 
             return f": write {json.dumps({'kind': meant})} in place of {_name_shown(key)}"
     fields = set(given) - {"kind"}
     fitting = kinds_with(fields, node, root) if fields else []
-    return f"; {' and '.join(fitting)} have {', '.join(map(repr, sorted(fields)))}" if fitting else ""
+    return (
+        f"; {' and '.join(fitting)} {inflected(len(fitting), 'has', 'have')} {', '.join(map(repr, sorted(fields)))}"
+        if fitting
+        else ""
+    )
 
 
 def _value_meant(given: Any, node: Schema, model: type[BaseModel]) -> str:  # noqa: ANN401  any JSON

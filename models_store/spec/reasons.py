@@ -9,6 +9,7 @@ from models_store.spec.facts import DatasetFacts
 from models_store.spec.part import Part
 from models_store.spec.train import ResolvedSpec
 from models_store.spec.training import ResolvedTraining, Training
+from models_store.wording import inflected
 
 Document = dict[str, Any]
 
@@ -114,14 +115,14 @@ def _regularizers(steps: list[str], _value: Any, case: AnyCase) -> str:  # noqa:
     if kind == "l2":
         return f"a penalty on the head's weights keeps it from overfitting a few {case.example}s"
     if kind == "ema":
-        return f"the average over about the last tenth of {case.steps:,} steps is steadier than the last weights"
+        return f"the average over about the last tenth of {case.steps:,} {inflected(case.steps, 'step')} is steadier than the last weights"
     return "some features are left out at random, so that the net does not rely on single ones"
 
 
 def _loss(steps: list[str], value: Any, case: AnyCase) -> str:  # noqa: ANN401  any JSON
     if steps[-1] == "class_weights":
         counts = [count for count in case.facts.counts.values() if count]
-        return f"the rarest class has {min(counts):,} training {case.example}s and the most common {max(counts):,}: all classes should count equally"
+        return f"the rarest class has {min(counts):,} training {inflected(min(counts), case.example)} and the most common {max(counts):,}: all classes should count equally"
     if steps[-1] == "label_smoothing":
         return "targets a little below 1 keep a fully trained net from being overconfident"
     of_kind = {"mse": "numbers", "binary_cross_entropy": f"{case.example}s with any number of labels"}
@@ -168,7 +169,9 @@ def _epochs(value: int, case: AnyCase) -> str:
     epoch_steps = recipe.steps_per_epoch(case.spec.training.batch_size, case.facts)
     least_steps, (least, most) = recipe.LEAST_STEPS[case.way], recipe.EPOCHS[case.way]
     if value > least and value == recipe.epochs_for_steps(case.way, epoch_steps):
-        few = f"{case.facts.train_count:,} training {case.example}s make {epoch_steps:,} step{'s' if epoch_steps > 1 else ''} an epoch"
+        make = inflected(case.facts.train_count, f"{case.example} makes", f"{case.example}s make")
+        steps = inflected(epoch_steps, "step")
+        few = f"{case.facts.train_count:,} training {make} {epoch_steps:,} {steps} an epoch"
         if case.steps < least_steps:
             return f"{few}: {least_steps:,} steps would be usual, but the recipe never takes more than {value} epochs"
         return f"{few}, so {value} epochs are needed for the smallest useful number of steps ({least_steps:,})"
@@ -180,14 +183,19 @@ def _epochs(value: int, case: AnyCase) -> str:
 def _batch_size(value: Any, case: AnyCase) -> str:  # noqa: ANN401  any JSON
     parts, count = case.spec.training.accumulate_steps, case.facts.train_count
     if isinstance(value, int) and value >= count:
-        return f"all {count:,} training {case.example}s make one batch"
+        return inflected(
+            count,
+            f"the only training {case.example} makes one batch",
+            f"all {count:,} training {case.example}s make one batch",
+        )
     usual = "larger batches are faster from scratch" if value > 64 else "a usual size that fits into any memory"  # noqa: PLR2004  between 32 and 128
     return usual if parts == 1 else f"{usual}, in {parts} equal parts (`accumulate_steps`)"
 
 
 def _monitor(value: str, case: AnyCase) -> str:
     if value.endswith("loss"):
-        few = f"{case.facts.train_count:,} training {case.example}s" if case.facts.target == "class" else "such targets"
+        count = case.facts.train_count
+        few = f"{count:,} training {inflected(count, case.example)}" if case.facts.target == "class" else "such targets"
         reported = f"for {few} the loss separates epochs better than the accuracy does"
         return f"{reported}; all classes count equally in it, as in training" if "balanced" in value else reported
     return f"there are enough validation {case.example}s to measure accuracy well" + (
@@ -202,7 +210,9 @@ def _fit_to_budget(value: list[str], case: AnyCase) -> str:
     plans = ladder.rungs(case.spec, case.facts)
     if len(plans) == 1 and plans[0].least_epochs == case.spec.training.epochs:
         return "the spec leaves these to the recipe, but they are already at their minimum: nothing can be reduced"
-    return f"the spec leaves these to the recipe, so the trainer may reduce them to keep to {budget:g} minutes"
+    assert budget is not None, "nothing is reduced without a budget"
+    minutes = f"{budget:g} {inflected(budget, 'minute')}"
+    return f"the spec leaves these to the recipe, so the trainer may reduce them to keep to {minutes}"
 
 
 def _compression(steps: list[str], _value: Any, _case: AnyCase) -> str:  # noqa: ANN401  any JSON

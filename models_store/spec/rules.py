@@ -7,6 +7,7 @@ from models_store.spec.contradiction import contradiction as _contradiction
 from models_store.spec.facts import DatasetFacts, Target
 from models_store.spec.recipe import Warnings
 from models_store.spec.training_rules import refuse_contradictions_of_training, warnings_of_training
+from models_store.wording import counted, inflected
 
 if TYPE_CHECKING:
     from models_store.spec.network import Network
@@ -141,11 +142,11 @@ def _warnings_of_learning(spec: "ResolvedSpec") -> Warnings:
     return [
         (
             schedule.warmup_epochs >= training.epochs,
-            f"the warm-up takes all {training.epochs} epochs, so the learning rate never reaches its peak",
+            f"the warm-up takes {inflected(training.epochs, 'the only epoch', f'all {training.epochs} epochs')}, so the learning rate never reaches its peak",
         ),
         (
             first_change >= training.epochs,
-            f"`schedule: {schedule.kind}` changes nothing within {training.epochs} epochs",
+            f"`schedule: {schedule.kind}` changes nothing within {counted(training.epochs, 'epoch')}",
         ),
         (
             spec.optimizer.kind == "sgd" and spec.optimizer.nesterov and spec.optimizer.momentum == 0,
@@ -172,7 +173,7 @@ def _warnings_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> Warnings
     return [
         (
             isinstance(training.batch_size, int) and training.batch_size > facts.train_count,
-            f"batch_size {training.batch_size} is larger than the {facts.train_count} training {example}s: each epoch is one step",
+            f"batch_size {training.batch_size} is larger than the {counted(facts.train_count, f'training {example}')}: each epoch is one step",
         ),
         (
             training.batch_size == 1,
@@ -180,7 +181,7 @@ def _warnings_of_the_rest(spec: "ResolvedSpec", facts: DatasetFacts) -> Warnings
         ),
         (
             patience >= training.epochs,
-            f"early_stopping.patience {patience} has no effect within {training.epochs} epochs",
+            f"early_stopping.patience {patience} has no effect within {counted(training.epochs, 'epoch')}",
         ),
         (
             not spec.head.hidden_sizes and spec.head.dropout > 0,

@@ -8,6 +8,7 @@ from models_store.spec.contradiction import contradiction
 from models_store.spec.part import has_path
 from models_store.spec.training import BALANCED, Fitted
 from models_store.spec.transfer import Transfer
+from models_store.wording import counted
 
 if TYPE_CHECKING:
     from models_store.spec.facts import DatasetFacts
@@ -67,7 +68,7 @@ def _refuse_a_run_that_can_not_be(spec: "TrainSpec") -> None:
     if isinstance(size, int) and parts > size:
         raise contradiction(
             "training/accumulate_steps",
-            f"a batch of {size} {spec.recipe.example}s can't be split into {parts} parts",
+            f"a batch of {counted(size, spec.recipe.example)} can't be split into {parts} parts",
             {"minimum": 1, "maximum": size},
         )
     distillation = spec.distillation
@@ -156,7 +157,7 @@ def warnings_of_training(spec: "ResolvedSpec", facts: "DatasetFacts") -> Iterabl
         ),
         (
             every is not None and every * len(stages) >= training.epochs,
-            f"with one more stage every {every} epochs, the first of {len(stages)} stages does not train within {training.epochs} epochs",
+            f"with one more stage every {every} epochs, the first of {len(stages)} stages does not train within {counted(training.epochs, 'epoch')}",
         ),
         (
             "swa" in kinds and training.early_stopping is not None,

@@ -5,6 +5,7 @@ from typing import Any
 import pybase64
 
 from models_store.tasks.codec import bad_example
+from models_store.wording import counted
 
 
 def bytes_of(given: Any, *, example: str, known: str, max_bytes: int) -> bytes:  # noqa: ANN401  bytes or any JSON
@@ -17,7 +18,7 @@ def bytes_of(given: Any, *, example: str, known: str, max_bytes: int) -> bytes: 
     if not data:
         raise bad_example(f"empty_{example}", f"the file has no bytes; give a whole {known} file")
     if len(data) > max_bytes:
-        message = f"{len(data)} bytes is above {max_bytes}"
+        message = f"{counted(len(data), 'byte')} is above {max_bytes}"
         raise bad_example(f"{example}_too_large", message, allowed={"max_bytes": max_bytes})
     return data
 

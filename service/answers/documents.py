@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 from models_store.spec import ladder
 from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec
+from models_store.wording import inflected
 from service.answers.answer import Answer, ComponentOf
 from service.answers.outcomes import Children, Kind, Outcome, Parameters, State
 
@@ -138,21 +139,20 @@ class Budget(Answer):
     @classmethod
     def of(cls, spec: ResolvedSpec, facts: DatasetFacts) -> "Budget":
         """Return the answer for a resolved spec and its dataset."""
-        training = spec.training
+        training, minutes = spec.training, spec.training.budget_minutes
+        budget = "" if minutes is None else f"{minutes:g} {inflected(minutes, 'minute')}"
         plans = ladder.rungs(spec, facts)
-        if training.budget_minutes is None:
+        if not budget:
             summary = "no budget: the spec is trained unchanged, however long that takes"
         elif len(plans) == 1 and plans[0].least_epochs == training.epochs:
-            summary = (
-                f"the spec is trained unchanged; an estimate above {training.budget_minutes:g} minutes is only reported"
-            )
+            summary = f"the spec is trained unchanged; an estimate above {budget} is only reported"
         else:
             summary = (
-                f"at most about {training.budget_minutes:g} minutes of training: the trainer measures a step on its "
+                f"at most about {budget} of training: the trainer measures a step on its "
                 "host and takes the first of these plans that fits; the later phases of the job are added to that"
             )
         return cls(
-            minutes=training.budget_minutes,
+            minutes=minutes,
             may_change=list(training.fit_to_budget),
             plans=[
                 Plan(

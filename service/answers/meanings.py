@@ -11,6 +11,7 @@ from models_store.spec.reasons import Decision as Reasoned
 from models_store.spec.space import planned
 from models_store.spec.train import ResolvedSpec
 from models_store.storage.database import Database
+from models_store.wording import counted
 from service.answers.answer import Answer
 from service.answers.documents import Budget, Spec
 from service.answers.outcomes import Kind
@@ -128,7 +129,7 @@ def _in_words(total: Range | None, memory: Range | None, found: Mapping[str, Sta
     if total is None:
         return UNKNOWN
     training = found["training"]
-    count = f"{training.jobs} earlier job{'s' if training.jobs > 1 else ''}"
+    count = counted(training.jobs, "earlier job")
     children = f", for {planned(spec)} children one after the other" if planned(spec) else ""
     needed = f" and {_gib(memory.middle)} of memory ({_gib(memory.low)} to {_gib(memory.high)})" if memory else ""
     return (

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from models_store.errors import EspalierError
+from models_store.wording import counted
 
 MOST_RANGES = 100
 LARGEST = 10**18  # no file has so many bytes
@@ -108,7 +109,9 @@ def satisfiable(given: str, *, size_bytes: int) -> str | None:
         if first < size_bytes:
             there.append(f"{max(first, 0)}-{min(last, size_bytes - 1)}")
     if not there:
-        detail = f"Range is {given[:100]!r} and the file has {size_bytes} bytes; ask for less, or leave it out"
+        detail = (
+            f"Range is {given[:100]!r} and the file has {counted(size_bytes, 'byte')}; ask for less, or leave it out"
+        )
         raise RangeOutside(detail, size_bytes=size_bytes)
     return "bytes=" + ",".join(there)
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from models_store.settings import Settings
+from models_store.wording import counted
 from service.cli import output, variants
 from service.cli.client import Client, ClientError, Refused
 from service.cli.datasets import send
@@ -103,7 +104,8 @@ def _recipe(spec: Document) -> str:
     backbone, training = spec["backbone"], spec["training"]
     start = "from scratch" if backbone["weights"] is None else f"from {backbone['weights']} weights"
     kept = "only its head trained" if backbone["freeze"] == "backbone" else f"freeze: {backbone['freeze']}"
-    return f"{backbone['kind']} {start}, {kept}, at {spec['input']['size']} px, {training['epochs']} epochs"
+    epochs = counted(training["epochs"], "epoch")
+    return f"{backbone['kind']} {start}, {kept}, at {spec['input']['size']} px, {epochs}"
 
 
 def spec_for(dataset: Document, *, size: int | None, whose: Literal["ours", "theirs"]) -> Document:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models_store.wording import counted
 from service.cli.session import session_of
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ def findings(result: Document) -> "RenderableType":
     if result.get("gain"):
         gain = result["gain"]
         parts.append(
-            f"gain over trial 0 on {gain['images']} test images: {gain['metric']} {gain['baseline']:.4f} → "
-            f"{gain['best']:.4f}, by {gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f}), "
-            f"p = {gain['p_value']:.3g} ({gain['test'].replace('_', ' ')})"
+            f"gain over trial 0 on {counted(gain['images'], 'test image')}: {gain['metric']} "
+            f"{gain['baseline']:.4f} → {gain['best']:.4f}, by {gain['gain']:+.4f} "
+            f"({gain['low']:+.4f} to {gain['high']:+.4f}), p = {gain['p_value']:.3g} ({gain['test'].replace('_', ' ')})"
         )
     if result.get("summary"):
         parts.append(spread_table(result["summary"]))

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 
+from models_store.wording import counted
 from service.cli.tables import Sheet, facts, sheet
 
 Document = dict[str, Any]
@@ -126,7 +127,7 @@ def outcome(job: Document) -> str:
     if result and result.get("value") is not None:
         return f"{result['value']:.4f}" + (", stopped early" if result.get("pruned") else "")
     if result and result.get("runs"):
-        return f"{sum(run['state'] == 'succeeded' for run in result['runs'])} of {len(result['runs'])} runs"
+        return f"{sum(run['state'] == 'succeeded' for run in result['runs'])} of {counted(len(result['runs']), 'run')}"
     if job.get("problem"):
         return escape(str(job["problem"].get("code") or job["problem"].get("title")))
     return NOTHING

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models_store.wording import inflected
 from service.cli.session import Session, is_interactive, refuse, session_of
 
 if TYPE_CHECKING:
@@ -77,7 +78,13 @@ def predict(
     examples, others = _examples(files)
     if others:
         typer.secho(
-            f"{others} files in these folders are not {rooms.examples()} and are left out", fg="yellow", err=True
+            inflected(
+                others,
+                f"1 file in these folders is no {rooms.example()} and is left out",
+                f"{others} files in these folders are not {rooms.examples()} and are left out",
+            ),
+            fg="yellow",
+            err=True,
         )
     if not examples:
         raise refuse(f"there is no {rooms.example()} in {', '.join(map(str, files))}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models_store.wording import counted
 from service.cli.session import session_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def headline_table(document: dict[str, Any]) -> "Sheet":
         (name.replace("_", " "), *(escape(_with_interval(section, name)) for section in splits.values()))
         for name in names
     ]
-    counts = (f"{SPLITS.get(split, split)}, {section['images']} images" for split, section in splits.items())
+    counts = (f"{SPLITS.get(split, split)}, {counted(section['images'], 'image')}" for split, section in splits.items())
     title = f"{escape(document['model'])} · {document['job']} · the fp32 file · with 95 % intervals"
     return sheet(title, ("figure", *counts), rows)
 

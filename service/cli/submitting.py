@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models_store.wording import counted
 from service.cli.session import Session, own_name
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def show_meaning(session: Session, answer: Document) -> None:
         for plan in answer["budget"]["plans"]:
             least = "" if plan["least_epochs"] == plan["epochs"] else f"{plan['least_epochs']} to "
             frozen = f"backbone frozen: {plan['freeze']}"
-            typer.secho(f"  {plan['size']} px, {frozen}, {least}{plan['epochs']} epochs", fg="cyan", err=True)
+            typer.secho(
+                f"  {plan['size']} px, {frozen}, {least}{counted(plan['epochs'], 'epoch')}", fg="cyan", err=True
+            )
     _warn(answer)
 
 

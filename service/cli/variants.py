@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.markup import escape
 
+from models_store.wording import counted
 from service.cli.output import NOTHING
 from service.cli.tables import Sheet, facts, sheet
 
@@ -158,7 +159,7 @@ def _made_by(variant: Document) -> str:
 
 
 def _described(name: str, value: Any) -> str:  # noqa: ANN401  any JSON
-    return f"{value} epoch{'s' if value != 1 else ''}" if name == "epochs" else f"{name} {value}"
+    return counted(value, "epoch") if name == "epochs" else f"{name} {value}"
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:

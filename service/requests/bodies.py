@@ -22,6 +22,7 @@ from starlette.types import Message
 
 from models_store.errors import EspalierError, FieldError, Invalid, TooLarge, UnsupportedType
 from models_store.spec.explain import explain
+from models_store.wording import counted
 from service.context import context_of
 from service.requests.strict_json import parse
 
@@ -133,8 +134,8 @@ async def _received_in_time(request: Request, size_bytes: int, *, started_s: flo
             return await request.receive()
     except TimeoutError as error:
         raise BodyTooSlow(
-            f"after {size_bytes} bytes the rest of the body arrived at less than {LEAST_BYTES_PER_S} bytes per "
-            "second; send it faster, or send less at once"
+            f"after {counted(size_bytes, 'byte')} the rest of the body arrived at less than {LEAST_BYTES_PER_S} bytes "
+            "per second; send it faster, or send less at once"
         ) from error
 
 
@@ -151,7 +152,7 @@ def check_length(request: Request, *, max_bytes: int) -> int:
 
 def too_large(max_bytes: int) -> BodyTooLarge:
     """Return the error for a body over its limit."""
-    return BodyTooLarge(f"the body is larger than the allowed {max_bytes} bytes; send less")
+    return BodyTooLarge(f"the body is larger than the allowed {counted(max_bytes, 'byte')}; send less")
 
 
 async def read_json(request: Request, *, max_bytes: int, types: Sequence[str] = ("application/json",)) -> bytes:

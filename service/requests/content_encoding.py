@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models_store.archives import decompression
 from models_store.archives.decompression import Decompressor, Inflator, zstd_decompressor
 from models_store.errors import FieldError, TooLarge, UnsupportedType
+from models_store.wording import counted
 from service.problems import MalformedRequest
 
 WITH_BODY = {"POST", "PUT", "PATCH", "DELETE"}
@@ -208,7 +209,7 @@ class _Unpacking:
         if self._streams > 1 and coding not in IN_SERIES:
             raise BrokenCoding(f"the body continues after the end of its {coding} stream")
         if self._streams > FREE_STREAMS + self._unpacked_bytes // LEAST_STREAM_BYTES:
-            raise BrokenCoding(f"{self._streams} streams unpack to only {self._unpacked_bytes} bytes")
+            raise BrokenCoding(f"{self._streams} streams unpack to only {counted(self._unpacked_bytes, 'byte')}")
         return MAKERS[coding](self._waiting)
 
     def _refuse_half(self) -> None:

@@ -18,6 +18,7 @@ from models_store.errors import FieldError
 from models_store.models.registry import Served
 from models_store.settings import Settings
 from models_store.tasks import rooms
+from models_store.wording import counted
 from service.answers.predictions import PredictRequest
 from service.inference.decode import Example
 from service.inference.references import References
@@ -195,5 +196,6 @@ class _File:
 
 
 def _refuse_count(pointer: str, most: int) -> NoReturn:
-    message = f"at most {most} {rooms.examples()} may come at once; send the others in another request"
+    allowed = counted(most, rooms.example(), rooms.examples())
+    message = f"at most {allowed} may come at once; send the others in another request"
     raise bodies.InvalidBody(message, errors=[FieldError(pointer, "too_many_inputs", message, {"maxItems": most})])

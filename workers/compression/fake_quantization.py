@@ -17,6 +17,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, fx, nn
 
+from models_store.wording import counted
 from workers.compression import origins
 from workers.compression.folding import LAYERS, traced
 from workers.compression.origins import Origin
@@ -155,7 +156,7 @@ def simulate(folded: nn.Module, example: Prepared, rounding: Rounding, *, kept: 
     total, places = sum(rounding.tensors.values()), simulated.places_of(rounding)
     if places < LEAST_SIMULATED * total:
         raise QuantizationImpossible(
-            f"the int8 file of this net rounds {total} tensors, and training can simulate {places} of them "
+            f"the int8 file of this net rounds {counted(total, 'tensor')}, and training can simulate {places} of them "
             f"({places / total:.0%}; at least {LEAST_SIMULATED:.0%} are needed): it would train for another file. Take "
             "`mixed_int8` or `static_int8`, or a backbone that does not split and shuffle its channels"
         )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models_store.spec import sample_size
 from models_store.targets import Answers, Target
+from models_store.wording import inflected
 from workers.export.figures import Figures, Measurement, Unmeasurable
 
 if TYPE_CHECKING:  # the measuring process is spared pydantic
@@ -215,9 +216,9 @@ def too_few_images(drop: Drop, *, accuracy: float, allowed: float, images: int |
     if drop.high <= allowed + ROUNDING:  # False for what is no number
         return None
     places = _places(drop.high, beside=allowed, least=4)
-    counted = "the" if images is None else f"{images:,}"
+    on = "the validation images" if images is None else f"{images:,} validation {inflected(images, 'image')}"
     return (
-        f"not enough images to decide: on {counted} validation images its loss of accuracy is {drop.value:.4f} "
+        f"not enough images to decide: on {on} its loss of accuracy is {drop.value:.4f} "
         f"({accuracy:.4f} against {accuracy + drop.value:.4f}), and its 95 % interval, {drop.low:.4f} to "
         f"{drop.high:.{places}f}, reaches beyond the allowed "
         f"{allowed:g}{'' if images is None else _needed(drop, allowed=allowed, images=images)}"

@@ -21,6 +21,7 @@ from torch import nn
 
 from models_store.errors import Invalid
 from models_store.spec.pruning import StructuredPruning
+from models_store.wording import inflected
 from workers.compression import bundles, importance, widths
 from workers.compression.facts import PruningFacts
 from workers.compression.importance import Backward
@@ -209,8 +210,9 @@ def _refuse_what_can_not_be_ranked(net: nn.Module, part: StructuredPruning) -> N
     broken = [name for name, tensor in net.state_dict().items() if not torch.isfinite(tensor).all()]
     if broken:
         raise PruningImpossible(
-            f"{len(broken)} of the net's tensors hold values that are not finite ({broken[0]} is the first): such a "
-            "net can't be ranked; train it again, with a lower `optimizer.lr` or with `training.clip_grad_norm`"
+            f"{len(broken)} of the net's tensors {inflected(len(broken), 'holds', 'hold')} values that are not finite "
+            f"({broken[0]} is the first): such a net can't be ranked; train it again, "
+            "with a lower `optimizer.lr` or with `training.clip_grad_norm`"
         )
     if not any(isinstance(module, nn.Linear) for module in net.modules()):
         raise PruningImpossible(

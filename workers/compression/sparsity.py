@@ -25,6 +25,7 @@ from torch.nn.utils import parametrize
 
 from models_store.spec.part import Part
 from models_store.spec.pruning import NM, UnstructuredL1
+from models_store.wording import inflected
 from workers.compression.facts import Sparsity
 from workers.compression.prune import PruningImpossible
 
@@ -64,9 +65,9 @@ def masks_of(net: nn.Module, part: UnstructuredL1 | NM) -> Masks:
             )
     masks = _masks(part, weights)
     if all(bool(kept.all()) for kept in masks.values()):
+        count = sum(map(torch.numel, weights.values()))
         raise PruningImpossible(
-            f"nothing can be removed: of the net's {sum(map(torch.numel, weights.values())):,} weights, "
-            f"{_shortage(part)}"
+            f"nothing can be removed: of the net's {count:,} {inflected(count, 'weight')}, {_shortage(part)}"
         )
     return masks
 

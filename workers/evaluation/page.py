@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from models_store.tasks.rooms import contract_of
+from models_store.wording import counted
 from workers.evaluation import variants
 from workers.evaluation.pictures.canvas import Picture, inline
 from workers.evaluation.tables import cell, table, text
@@ -75,7 +76,7 @@ def page(report: dict[str, Any], pictures: Sequence[Picture]) -> str:
 def _facts(report: dict[str, Any]) -> str:
     examples = contract_of(report["task"]).examples
     counts = ", ".join(f"{section['images']} in {split}" for split, section in report["splits"].items())
-    classes = f"{len(report['classes'])} classes or labels" if report["classes"] else None
+    classes = counted(len(report["classes"]), "class or label", "classes or labels") if report["classes"] else None
     origin = (report["job"], report["task"], report["backbone"], report["dataset"])
     return " · ".join(each for each in (*origin, f"{examples}: {counts}", classes) if each is not None)
 

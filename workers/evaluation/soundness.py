@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models_store.targets import NUMBER, ONE_CLASS, Target
+from models_store.wording import counted, inflected
 
 Section = Mapping[str, Any]
 
@@ -32,18 +33,21 @@ def _of_answers(section: Section, *, target: Target, name: str) -> list[str]:
         r2 = section.get("r2")
         if r2 is None or r2 > 0:
             return []
-        return [f"on the {images} {name} images the model is no better than their mean (R² {r2:.3g}). {LOOK}"]
+        return [
+            f"on the {counted(images, f'{name} image')} the model is no better than their mean (R² {r2:.3g}). {LOOK}"
+        ]
     rows = [row for row in section["per_class"] or () if row["support"]]
     recalls = [row["recall"] for row in rows if row["recall"] is not None]
     if len(recalls) > 1 and all(recall in {0, 1} for recall in recalls):
         constant = _constant(rows, target=target)
         if constant is not None:
-            return [f"the model answers {constant} to all {images} {name} images. {LOOK}"]
+            whole = inflected(images, f"the only {name} image", f"all {images} {name} images")
+            return [f"the model answers {constant} to {whole}. {LOOK}"]
     chance, reached, figure = _against_chance(section, rows, target=target)
     if reached is None or reached > chance + math.sqrt(chance * (1 - chance) / images):
         return []
     compared = f"{figure} {reached:.3g}, guessing {chance:.3g}"
-    return [f"on the {images} {name} images the model is no better than guessing ({compared}). {LOOK}"]
+    return [f"on the {counted(images, f'{name} image')} the model is no better than guessing ({compared}). {LOOK}"]
 
 
 def _constant(rows: list[dict[str, Any]], *, target: Target) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from models_store.models.providers import Provider
 from models_store.models.variant_card import VariantCard
+from models_store.wording import counted
 from workers.evaluation.pictures.canvas import Picture
 from workers.evaluation.pictures.variants import Point, Standing, megabytes, pareto
 from workers.evaluation.tables import table, text
@@ -94,7 +95,7 @@ def _host(figures: Mapping[str, Figures]) -> str:
         return "No variant could be measured here."
     host = first["host"]
     features = f" ({', '.join(host['features'])})" if host["features"] else ""
-    threads = "1 thread" if first["threads"] == 1 else f"{first['threads']} threads"
+    threads = counted(first["threads"], "thread")
     return (
         f"{host['device']}{features}, onnxruntime {host['onnxruntime']}, {first['provider']}, {threads}, "
         f"{first['measured_at']}"

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from models_store.models.providers import Provider
 from models_store.targets import NAMED, Answers, Target
+from models_store.wording import counted
 from workers.compression import gate
 from workers.export import hardware, sessions, timing
 from workers.export.figures import Figures, Measurement, Unmeasurable
@@ -223,7 +224,7 @@ class _Measuring:
                 asked += answered
             if undefined:
                 unusable[name] = Unmeasurable(
-                    f"answers {undefined} of {asked} examples with a number that is not finite"
+                    f"answers {undefined} of {counted(asked, 'example')} with a number that is not finite"
                 )
             else:
                 answers[name] = reported

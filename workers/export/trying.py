@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from models_store.models.providers import Provider
+from models_store.wording import counted
 from workers.export import sessions
 from workers.export.figures import Unmeasurable
 from workers.process import parent_death
@@ -51,7 +52,7 @@ def alone(
         if not ours.poll(limit_s):
             process.kill()
             process.join()
-            return Unmeasurable(f"did not load and answer {_count(sample)} examples within {limit_s:g} s")
+            return Unmeasurable(f"did not load and answer {counted(_count(sample), 'example')} within {limit_s:g} s")
         reported: Tried | str = ours.recv()
     except EOFError:
         process.join()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from models_store.errors import EspalierError
 from models_store.targets import ONE_CLASS, TIE, Target
 from models_store.tasks.codec import Codec
+from models_store.wording import counted, inflected
 from workers.export.sessions import answer, open_session
 from workers.training.examples import Rows
 
@@ -143,8 +144,9 @@ def require(agreement: Agreement) -> None:
     """
     if not agreement.enough:
         raise VerificationFailed(
-            f"{agreement.agreeing} of {agreement.images} validation files get the same answer from the exported file "
-            f"as from the trained net (largest difference of an output: {agreement.max_difference:.3g}); "
+            f"{agreement.agreeing} of {counted(agreement.images, 'validation file')} "
+            f"{inflected(agreement.agreeing, 'gets', 'get')} the same answer from the exported file as from the "
+            f"trained net (largest difference of an output: {agreement.max_difference:.3g}); "
             f"{LEAST_AGREEMENT:.1%} are needed, so it was not published"
         )
 

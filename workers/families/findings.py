@@ -12,6 +12,7 @@ from models_store.spec.train import ResolvedSpec
 from models_store.spec.validation import KFold
 from models_store.storage.blobs import Blobs
 from models_store.tasks.rooms import target_of
+from models_store.wording import counted, inflected
 from workers.families import comparison, folds, search
 
 FEW_IMAGES = 500
@@ -96,10 +97,10 @@ def _gain(blobs: Blobs, spec: ResolvedSpec, own: Job, best: Job) -> tuple[dict[s
     if gain["p_value"] >= SIGNIFICANT:
         notes.append(f"the paired test's p is {gain['p_value']:.2g}: such a difference comes by chance often enough")
     if gain["images"] < LEAST_DISCORDANT and target.right_or_wrong:
-        notes.append(f"with {gain['images']} test images every gain is within sampling noise")
+        notes.append(f"with {counted(gain['images'], 'test image')} every gain is within sampling noise")
     elif gain["images"] < FEW_IMAGES and target.right_or_wrong:
         least = LEAST_DISCORDANT / gain["images"]
-        notes.append(f"with {gain['images']} test images a gain below {least:.1%} is within sampling noise")
+        notes.append(f"with {counted(gain['images'], 'test image')} a gain below {least:.1%} is within sampling noise")
     return gain, notes
 
 
@@ -108,7 +109,9 @@ def _of_runs(spec: ResolvedSpec, tried: Sequence[Job], made: Published) -> tuple
     figures = [_found(child).metrics or {} for child in done]
     notes = [SHARED if isinstance(spec.validation, KFold) else SEEDS]
     if len(done) < len(tried):
-        notes.append(f"{len(tried) - len(done)} of {len(tried)} runs came to no result and are left out of the figures")
+        lost = len(tried) - len(done)
+        left_out = f"came to no result and {inflected(lost, 'is', 'are')} left out of the figures"
+        notes.append(f"{lost} of {counted(len(tried), 'run')} {left_out}")
     if 1 < len(done) < FEW_RUNS:
         notes.append(f"an interval of {len(done)} runs is wide and rests on the figures being normally distributed")
     result = Repeated(

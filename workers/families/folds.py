@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models_store.errors import Invalid
+from models_store.wording import counted
 
 Rows = npt.NDArray[np.int64]
 Strata = npt.NDArray[Any]
@@ -91,7 +92,8 @@ def _parts(rows: Rows, count: int, *, seed: int, strata_N: Strata | None, groups
     groups = None if groups_N is None else groups_N[rows]
     if groups is not None and len(np.unique(groups)) < count:
         raise TooFewGroups(
-            f"{len(np.unique(groups))} groups can't fill {count} parts; lower `validation.folds`, or set `group: false`"
+            f"{counted(len(np.unique(groups)), 'group')} can't fill {count} parts; lower `validation.folds`, "
+            "or set `group: false`"
         )
     options = {"n_splits": count, "shuffle": True, "random_state": seed}
     if strata is not None and np.unique(strata, return_counts=True)[1].max() >= count:

@@ -32,6 +32,7 @@ from models_store.spec.validation import KFold
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from models_store.tasks.rooms import read_resolved
+from models_store.wording import counted
 from workers.families import family_progress, findings, search
 from workers.families.search import Trial
 
@@ -83,7 +84,7 @@ def step(database: Database, blobs: Blobs, claim: Claim, *, settings: Settings) 
         raise
     for child_id in queued[1:]:  # this worker is about to take the first
         housekeeping.wake(database, child_id, settings=settings)
-    return f"waiting for {len(family.children) - family.ended + len(queued)} children"
+    return f"waiting for {counted(len(family.children) - family.ended + len(queued), 'child', 'children')}"
 
 
 def trials_of(database: Database, parent_id: str, *, monitor: str) -> list[Trial]:

@@ -12,6 +12,7 @@ from models_store.jobs.claims import Claim
 from models_store.jobs.logs import Level
 from models_store.settings import Settings
 from models_store.storage.database import Database
+from models_store.wording import inflected
 
 LINES_A_SECOND, AT_ONCE = 20, 500
 """lines that a trainer may write for long, and in a burst"""
@@ -50,7 +51,8 @@ class LogBook:
         """Return the line that says how many were left out, if any were."""
         if not self._left_out:
             return []
-        text = f"{self._left_out:,} lines are left out here: there were more than {LINES_A_SECOND} per second"
+        lines = f"{self._left_out:,} {inflected(self._left_out, 'line is', 'lines are')}"
+        text = f"{lines} left out here: there were more than {LINES_A_SECOND} per second"
         self._left_out = 0
         return [self._line(text, level="warning", stage=None)]
 

@@ -32,6 +32,7 @@ import torch
 
 from models_store.host.processes import WORKER_IS_WARM
 from models_store.settings import Settings
+from models_store.wording import counted
 from workers.process import parent_death, trainer, trainer_start
 from workers.process.trainer_start import Descriptors, Request
 
@@ -150,7 +151,7 @@ class Starter:
     def _why_not(self, request: Request) -> str:
         """Return what speaks against a fork now; empty: nothing."""
         if threads := len([*Path("/proc/self/task").iterdir()]) - 1:
-            return f"it has {threads} threads besides its main one, which a fork would lose"
+            return f"it has {counted(threads, 'thread')} besides its main one, which a fork would lose"
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own
             return "it has a CUDA context, which a fork can't use"
         if self._wanted_environment is not self._environment:

@@ -21,6 +21,7 @@ from models_store.settings import Settings
 from models_store.storage import disk
 from models_store.storage.blobs import Blobs
 from models_store.tasks.rooms import read_resolved
+from models_store.wording import counted
 from workers.export import sessions
 from workers.process import liveness, parent_death
 from workers.process.assignment import EXIT_DRAINED, EXIT_PROBLEM, EXIT_TROUBLE, Assignment
@@ -94,10 +95,10 @@ def share_cores(assignment: Assignment, *, tell: Callable[[str], None]) -> None:
     usable = cores.usable()
     threads = assignment.threads or usable
     torch.set_num_threads(threads)
-    trainers = "1 trainer runs" if assignment.trainers == 1 else f"{assignment.trainers} trainers run"
+    trainers = counted(assignment.trainers, "trainer runs", "trainers run")
     if assignment.gives_way:
         trainers = "an urgent job gives way to the trainers"
-    tell(f"{threads} of {usable} cores: {trainers} on this host")
+    tell(f"{threads} of {counted(usable, 'core')}: {trainers} on this host")
 
 
 def memory_needed() -> dict[str, int | str]:

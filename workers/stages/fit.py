@@ -21,6 +21,7 @@ from models_store.spec.ladder import Rung, rungs
 from models_store.spec.space import value_at
 from models_store.spec.train import ResolvedSpec
 from models_store.tasks.rooms import contract_of, read_resolved
+from models_store.wording import counted
 from workers.stages.context import Plan, Work
 from workers.stages.train import teacher_of
 from workers.training import targets
@@ -208,7 +209,7 @@ def _log(work: Work, planned: ResolvedSpec, fitted: Fitted, card: dict[str, Any]
 
 
 def _in_words(work: Work, spec: ResolvedSpec) -> str:
-    epochs = f"{spec.training.epochs} epoch{'s' if spec.training.epochs > 1 else ''}"
+    epochs = counted(spec.training.epochs, "epoch")
     if spec.freeze == "backbone":
         return f"a head alone on the backbone's features{work.task.in_words(spec)} for {epochs}"
     frozen = "" if spec.freeze == "none" else f" with the backbone frozen ({spec.freeze})"

@@ -14,6 +14,7 @@ import torch
 
 from models_store.errors import Invalid
 from models_store.spec.train import ResolvedSpec
+from models_store.wording import counted
 
 
 class NothingToTrainOn(Invalid):
@@ -77,8 +78,8 @@ def _out_of_memory(spec: ResolvedSpec) -> OutOfMemory:
     wanted = spec.training.batch_size
     if isinstance(wanted, int):
         return OutOfMemory(
-            f"a batch of {wanted} examples does not fit into memory; lower `training.batch_size` or the size of the "
-            "input, raise `training.accumulate_steps`, or take a smaller net"
+            f"a batch of {counted(wanted, 'example')} does not fit into memory; lower `training.batch_size` or the "
+            "size of the input, raise `training.accumulate_steps`, or take a smaller net"
         )
     return OutOfMemory(
         f"the batches that a probe found for `batch_size: {wanted}` do not fit into memory after all; "

@@ -7,6 +7,7 @@ import torch
 
 from models_store.spec.distillation import Distillation
 from models_store.spec.train import ResolvedSpec
+from models_store.wording import counted
 from workers.process.progress import Reporter
 from workers.training import losses, memory
 from workers.training.allocator import give_back
@@ -122,7 +123,10 @@ def _sizes(spec: ResolvedSpec, raw: RawFeed, rows: Rows, *, saved: State | None,
         device=raw.device,
         tell=lambda: reporter.progress(0.0, step="batch size"),
     )
-    reporter.log(f"{fitting} examples at once fit into the memory of this {raw.device.type} device")
+    reporter.log(
+        f"{counted(fitting, 'example at once fits', 'examples at once fit')} into the memory of this "
+        f"{raw.device.type} device"
+    )
     return Sizes(len(rows) if wanted == "full" else fitting, fitting)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from models_store.tasks.image.limits import MOST_PARTS
+from models_store.wording import counted
 
 MOST_WORK = 16  # pixels decoded for each pixel of the image: alpha, tiles over the edge, layers
 FREE_WORK = 1 << 22
@@ -45,7 +46,7 @@ def excess(data: bytes, pixels: int) -> str | None:
         for sample in _samples(data, boxes):
             work += _work(sample)
             if work > MOST_WORK * pixels + FREE_WORK:
-                return f"the AVIF holds frames of more than {MOST_WORK} times its {pixels} pixels"
+                return f"the AVIF holds frames of more than {MOST_WORK} times its {counted(pixels, 'pixel')}"
     except (_Damaged, struct.error, IndexError) as error:
         return f"the AVIF's structure is damaged ({error or 'cut off'})"
     return None
@@ -82,7 +83,7 @@ def _boxes(data: bytes, start: int, end: int, *, depth: int) -> Iterator[_Box]:
             if depth == 0 and kind == b"mdat":
                 stop = end  # cut off; the decoder says so
             else:
-                raise _Damaged(f"box {ascii(kind)[2:-1]} of {size} bytes")
+                raise _Damaged(f"box {ascii(kind)[2:-1]} of {counted(size, 'byte')}")
         yield _Box(kind, at + header, stop)
         if kind in CONTAINERS and depth < DEEPEST:
             yield from _boxes(data, at + header + CONTAINERS[kind], stop, depth=depth + 1)

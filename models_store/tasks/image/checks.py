@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from models_store.datasets.example import Example, counted
+from models_store.datasets.example import Example
 from models_store.datasets.manifest import ManifestEntry
 from models_store.datasets.report import Check
 from models_store.tasks.image.facts import fitting_white
 from models_store.tasks.task import Passed
+from models_store.wording import counted, inflected
 
 TINY_SIDE = 16
 
@@ -23,7 +24,7 @@ def check_depth(examples: Iterable[Example]) -> list[Check]:
     one, many = "image of 16 bits uses", "images of 16 bits use"
     message = (
         f"{counted(len(peaks), one, many)} only 0 to {largest} of 65535, and would be shown nearly black; if "
-        f"{'its' if len(peaks) == 1 else 'their'} values have {white.bit_length()} bits, train with "
+        f"{inflected(len(peaks), 'its', 'their')} values have {white.bit_length()} bits, train with "
         f"`input.white_level` {white}"
     )
     reasons = {file: f"0 to {peak}" for file, peak in peaks.items()}
@@ -37,7 +38,7 @@ def check_sizes(entries: Sequence[ManifestEntry]) -> list[Check]:
     if tiny:
         message = (
             f"{counted(len(tiny), 'image has', 'images have')} a side below {TINY_SIDE} pixels; "
-            f"{'it is' if len(tiny) == 1 else 'they are'} enlarged"
+            f"{inflected(len(tiny), 'it is', 'they are')} enlarged"
         )
         checks.append(Check("tiny_images", "info", message, tiny))
     sizes = Counter(_size(entry) for entry in entries)

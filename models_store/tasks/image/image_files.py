@@ -25,6 +25,7 @@ from models_store.tasks.image import (
 )
 from models_store.tasks.image.formats import format_of, what_it_is
 from models_store.tasks.image.pixel_budget import PixelBudget
+from models_store.wording import counted
 
 MOST_JPEG_SCANS = 200
 MOST_PASSES = 16
@@ -131,7 +132,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise UndecodableImage(f"the image is {width} x {height}: it has no pixels")
     if width * height > max_pixels:
         raise UndecodableImage(
-            f"the image is {width} x {height}; at most {max_pixels} pixels are allowed: make it smaller"
+            f"the image is {width} x {height}; at most {counted(max_pixels, 'pixel is', 'pixels are')} allowed: make it smaller"
         )
 
 
@@ -144,7 +145,8 @@ def check_scans(scans: int, pixels: int, max_pixels: int) -> None:
     most = min(MOST_JPEG_SCANS, max(1, MOST_PASSES * max_pixels // pixels))
     if scans > most:
         raise UndecodableImage(
-            f"the image has more than {most} JPEG scans, the most that are allowed for {pixels} pixels; save it again"
+            f"the image has more than {most} JPEG scans, the most that are allowed for {counted(pixels, 'pixel')}; "
+            "save it again"
         )
 
 

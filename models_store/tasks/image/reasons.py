@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from models_store.spec.recipe import EPOCHS, MANY, epochs_for_steps, steps_per_epoch
 from models_store.spec.training import BUDGET_MINUTES
 from models_store.tasks.image import defaults
+from models_store.wording import counted, inflected
 
 if TYPE_CHECKING:
     from models_store.spec.reasons import Case
@@ -35,7 +36,7 @@ def _backbone(steps: list[str], value: Any, case: "ImageCase") -> str:  # noqa: 
     if steps[-1] == "freeze":
         return _freeze(value, case)
     if case.spec.backbone.kind == "small_cnn":
-        why = f"the images are small and grey ({side} pixels), and weights learned on photographs do not help with them"
+        why = f"the images are small and grey ({counted(side, 'pixel')}), and weights learned on photographs do not help with them"
         wider = (
             f"; it is wide, because there are many training images ({facts.train_count:,})"
             if steps[-1] == "widths"
@@ -44,9 +45,7 @@ def _backbone(steps: list[str], value: Any, case: "ImageCase") -> str:  # noqa: 
         return f"{why}: a small net learns from the start" + (wider if facts.train_count >= MANY else "")
     if side >= defaults.PHOTOGRAPH_SIDE:
         return f"the images are photographs ({side} pixels, {defaults.PHOTOGRAPH_SIDE} or more): this backbone is pretrained on photographs, and accurate for its speed"
-    return (
-        f"the images are small ({side} pixels) and are enlarged: this backbone is pretrained, and fast on many pixels"
-    )
+    return f"the images are small ({counted(side, 'pixel')}) and are enlarged: this backbone is pretrained, and fast on many pixels"
 
 
 def _freeze(value: str, case: "ImageCase") -> str:
@@ -65,7 +64,9 @@ def _input(_steps: list[str], _value: Any, case: "ImageCase") -> str:  # noqa: A
     if backbone.kind in defaults.OWN:
         return f"the images' own size ({side} pixels), within the range of {backbone.kind} ({backbone.smallest_size} to {backbone.input_size})"
     if case.left_out("backbone") and side < defaults.PHOTOGRAPH_SIDE:
-        return f"images of {side} pixels are enlarged at least twice, to a size that suits pretrained filters"
+        return (
+            f"images of {counted(side, 'pixel')} are enlarged at least twice, to a size that suits pretrained filters"
+        )
     return f"the size that {backbone.kind} is made for"
 
 
@@ -86,7 +87,7 @@ def _epochs(value: int, case: "ImageCase") -> str | None:
     if is_for_steps or case.way == "head":
         return None
     minutes = max(training.budget_minutes or BUDGET_MINUTES, BUDGET_MINUTES)
-    return f"as many as two fast cores can do in {minutes:g} minutes at {case.spec.input.size} pixels, from {least} to {most}"
+    return f"as many as two fast cores can do in {minutes:g} {inflected(minutes, 'minute')} at {case.spec.input.size} pixels, from {least} to {most}"
 
 
 _OF_SECTION = {"backbone": _backbone, "input": _input, "augmentation": _augmentation}

@@ -7,6 +7,7 @@ from models_store.spec.quantization import DynamicInt8
 from models_store.spec.recipe import Warnings
 from models_store.tasks.image.defaults import OWN
 from models_store.tasks.image.facts import ImageFacts, fitting_white
+from models_store.wording import counted
 
 if TYPE_CHECKING:
     from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
@@ -100,7 +101,7 @@ def _warnings_of_the_backbone(spec: "ResolvedImageSpec", facts: ImageFacts) -> W
         ),
         (
             backbone.weights is None and backbone.kind not in OWN and facts.train_count < 100 * facts.class_count,
-            f"{backbone.kind} from scratch on {facts.train_count} images will probably overfit; consider `weights: imagenet`",
+            f"{backbone.kind} from scratch on {counted(facts.train_count, 'image')} will probably overfit; consider `weights: imagenet`",
         ),
         (
             convolves and any(isinstance(part, DynamicInt8) and part.layers == "all" for part in quantize),

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from models_store.spec.recipe import Document, Misfit
+from models_store.wording import counted
 
 if TYPE_CHECKING:
     from models_store.tasks.image.spec import ResolvedImageSpec
@@ -24,5 +25,5 @@ def teacher_misfit(spec: "ResolvedImageSpec", source: Document, *, reference: st
     channels = source["input"]["channels"]
     if channels == spec.input.channels:
         return None
-    detail = f"{reference} takes {channels} channels; a student must take the same channels as its teacher"
+    detail = f"{reference} takes {counted(channels, 'channel')}; a student must take the same channels as its teacher"
     return Misfit("/input/channels", detail, allowed=[channels])

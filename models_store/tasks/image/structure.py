@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from models_store.tasks.image import avif_structure, jpeg2000_structure
 from models_store.tasks.image.limits import MOST_PARTS
+from models_store.wording import counted
 
 MOST_STRAY_BYTES = 1 << 16
 """Largest number of bytes between a JPEG's segments that belong to none of them."""
@@ -118,7 +119,7 @@ def _bmp_excess(data: bytes) -> str | None:
     if pixels > MOST_RUN_LENGTH_PIXELS:
         return f"a run-length encoded BMP of {pixels} pixels is not read; at most {MOST_RUN_LENGTH_PIXELS} are allowed"
     if len(data) > 3 * pixels + MOST_PARTS:  # two bytes for a run, and every run is of a pixel at least
-        return f"the BMP has {len(data)} bytes of run lengths for {pixels} pixels"
+        return f"the BMP has {len(data)} bytes of run lengths for {counted(pixels, 'pixel')}"
     return None
 
 

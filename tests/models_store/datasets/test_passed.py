@@ -81,3 +81,23 @@ def test_groups_labels_and_values_have_checks_of_their_own() -> None:
     assert labels["imbalance"][1].startswith("labels are balanced")
     assert values["values_far_away"] == (24, "values lie between 0 and 3, none far away from the others")
     assert "imbalance" not in values
+
+
+def test_a_single_image_with_a_single_label_is_told_in_the_singular() -> None:
+    image = ManifestEntry(
+        file="a.png",
+        member="a.png",
+        split="train",
+        label="",
+        labels=("bag",),
+        group="patient",
+        sha256="a",
+        facts={"width": 28, "height": 28},
+    )
+
+    found = {each["check"]: each["message"] for each in passed([image], ["bag"], "labels", IMAGE, found=set())}
+
+    assert found["undecodable"] == "1 image was read, and it can be decoded"
+    assert found["groups_across_splits"] == "the only group is in one split"
+    assert found["class_missing_from_split"] == "the only label has images in train"
+    assert found["imbalance"].endswith(": 1 image each")

@@ -41,7 +41,7 @@ def test_labels_in_a_semicolon_table_are_separated_by_bars(store: Store) -> None
     ("table", "check", "said"),
     [
         ("file,label\n" + ROWS + "images/3.png,even\n", "labels_csv_contradicts_itself", "line 5 and line 12"),
-        ("file,label\n" + ROWS + "images/9.png\n", "labels_csv_unreadable", "line 12"),
+        ("file,label\n" + ROWS + "images/9.png\n", "labels_csv_unreadable", "line 12 has 1 cell, the header 2"),
         ("file,label\n" + ROWS + '"images/9.png\n', "labels_csv_unreadable", "line 12"),
         ("sep=,\nfile,label\n" + ROWS.replace("3.png,odd", "3.png,"), "labels_csv_label_unfit", "line 6"),
         ("file;value\n" + VALUES.replace(";7,5", ";1.234,5"), "labels_csv_value_unfit", "line 9"),

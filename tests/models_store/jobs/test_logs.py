@@ -36,6 +36,7 @@ def kept(database: Database, claim: Claim) -> list[str]:
         ("10 %\r 50 %\r100 %\n", ["100 %"]),
         ("one\r\n\r\n  two\x00\x07\x1b\n", ["one", "  two"]),
         ("a\tb\u202egnp.exe\u2028c", ["a    bgnp.exec"]),
+        ("x" * 2001, ["x" * 2000 + " … (1 more character)"]),
         ("x" * 2500, ["x" * 2000 + " … (500 more characters)"]),
         ("to postgresql://me:secret@db/x and s3://k@b", ["to postgresql://…@db/x and s3://…@b"]),
         ("über 日本 😀", ["über 日本 😀"]),

@@ -47,6 +47,15 @@ def test_what_is_hardly_meant_is_warned_of(compression: dict[str, Any], beginnin
     assert warning.startswith(beginning)
 
 
+def test_a_single_epoch_and_a_single_image_are_counted_in_the_singular() -> None:
+    asked: dict[str, Any] = {"prune": {**CUT, "steps": 2}, "recover": {"epochs": 1}}
+
+    found = "; ".join(warnings(asked, replace(FACTS, validation_count=1)))
+
+    assert "prune.steps 2 share 1 epoch of recovery: " in found
+    assert "on only 1 validation image: " in found
+
+
 def test_steps_that_nothing_recovers_between_are_warned_of() -> None:
     asked: dict[str, Any] = {"prune": {**CUT, "steps": 2}, "recover": None, "quantize": []}
     spec = {"name": "a", "dataset": DATASET_ID, "backbone": {"kind": "small_cnn"}, "compression": asked}

@@ -80,6 +80,14 @@ def test_what_needs_classes_is_refused_for_numbers(asked: dict[str, Any], pointe
             "does not train within 8",
         ),
         (
+            {"training": {"epochs": 1}, "schedule": {"kind": "cosine", "warmup_epochs": 1}},
+            "the warm-up takes the only epoch, so",
+        ),
+        (
+            {"training": {"epochs": 1, "early_stopping": {"patience": 1}}},
+            "early_stopping.patience 1 has no effect within 1 epoch",
+        ),
+        (
             {"regularizers": [{"kind": "swa"}], "training": {"early_stopping": {}}},
             "before swa begins",
         ),

@@ -462,3 +462,9 @@ def test_a_drop_of_what_is_no_number_is_none() -> None:
     drop = paired_drop(NUMBER, np.full(4, np.nan), true_N1[:, 0], true_N1)
 
     assert not drop.value <= 1
+
+
+def test_a_single_image_is_counted_in_the_singular() -> None:
+    (reason,) = verdict_on(lost_and_won(1), images=1).reasons
+
+    assert "on 1 validation image its loss of accuracy is" in reason

@@ -104,3 +104,8 @@ def test_a_single_run_has_no_spread_and_a_figure_that_one_run_lacks_is_left_out(
     assert cross_validation.summary([{"accuracy": 0.5, "auc": 0.6}, {"accuracy": 0.5, "auc": None}]).keys() == {
         "accuracy"
     }
+
+
+def test_a_single_group_is_counted_in_the_singular() -> None:
+    with pytest.raises(TooFewGroups, match="1 group can't fill 5 parts"):
+        folds_of(5, groups_N=np.array(["patient"] * 120))

@@ -132,3 +132,9 @@ def test_a_class_without_validation_images_is_named() -> None:
     (message,) = warned("image_classification", [[0.9, 0.1]] * 8, [0] * 8)
 
     assert message.startswith("no validation image has 'bee'")
+
+
+def test_a_single_image_is_counted_in_the_singular() -> None:
+    (message,) = warned("multilabel_classification", [[0.1, 0.1]], [[1, 1]])
+
+    assert message.startswith("the model answers no label to the only validation image. ")

@@ -7,6 +7,7 @@ import onnx
 from onnxruntime import quantization
 
 from models_store.spec.quantization import DynamicInt8
+from models_store.wording import counted, inflected
 from workers.compression.facts import Quantized
 from workers.compression.quantization import graphs
 from workers.compression.quantization.failures import QuantizationImpossible, explaining_errors
@@ -56,11 +57,14 @@ def quantize_dynamic(
 def _nothing_to_quantise(layers: list[onnx.NodeProto], part: DynamicInt8) -> str:
     convolutions = sum(node.op_type in graphs.CONVOLUTIONS for node in layers)
     if part.layers == "linear":
+        are_convolutions = inflected(convolutions, "is a convolution", "are convolutions")
         return (
-            f"the net has no linear layer to quantise ({convolutions} of its {len(layers)} layers with weights are "
-            "convolutions; one that gives numbers stays in float); take `static_int8`, or `layers: all`"
+            f"the net has no linear layer to quantise ({convolutions} of its {counted(len(layers), 'layer')} with "
+            f"weights {are_convolutions}; one that gives numbers stays in float); take `static_int8`, or `layers: all`"
         )
+    none = inflected(len(layers), "the net's only layer", f"none of the net's {len(layers)} layers")
+    can = inflected(len(layers), "can't", "can")
     return (
-        f"none of the net's {len(layers)} layers with weights can be quantised dynamically: transposed convolutions "
+        f"{none} with weights {can} be quantised dynamically: transposed convolutions "
         "have no such kernel, and a layer that gives numbers stays in float; take `static_int8`"
     )

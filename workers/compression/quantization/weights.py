@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from models_store.spec.quantization import WeightsInt4
+from models_store.wording import counted
 from workers.compression.facts import Quantized
 from workers.compression.quantization import graphs
 from workers.compression.quantization.failures import QuantizationImpossible
@@ -82,8 +83,8 @@ def round_weights_to_4_bits(
     if share < LEAST_SHARE:
         raise QuantizationImpossible(
             f"4-bit weights are for linear layers with at least {part.block_size} inputs (`block_size`), and those "
-            f"hold {100 * share:.1f} % of this net's weights ({len(fitting)} of {len(layers)} layers); at least "
-            f"{100 * LEAST_SHARE:g} % makes sense: take `weights_int8`, or a backbone of linear layers"
+            f"hold {100 * share:.1f} % of this net's weights ({len(fitting)} of {counted(len(layers), 'layer')}); at "
+            f"least {100 * LEAST_SHARE:g} % makes sense: take `weights_int8`, or a backbone of linear layers"
         )
     chosen = {node.name for node in fitting}
     matrices = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from models_store.wording import counted, inflected
 from workers.evaluation.pictures.canvas import (
     COLOURS,
     FAINT,
@@ -66,9 +67,10 @@ def confusion(matrix_KK: Sequence[Sequence[int]], rows: Sequence[dict[str, Any]]
     )
     drawing.figure.colorbar(mesh, cax=bar, label="share of the true class")
     bar.grid(visible=False)
-    right = int(counts_KK.diagonal().sum())
+    right, total = int(counts_KK.diagonal().sum()), int(counts_KK.sum())
     title = "Confusion matrix" if everyone else f"Confusion matrix of the {len(shown)} classes with the lowest F1"
-    text = f"{right} of {int(counts_KK.sum())} answers are right. {list_of_confusions(confusions(counts_KK, rows)[:3])}"
+    are_right = f"{right} of {counted(total, 'answer')} {inflected(right, 'is', 'are')} right"
+    text = f"{are_right}. {list_of_confusions(confusions(counts_KK, rows)[:3])}"
     return drawing.svg(f"{split}-confusion", title=title, text=text)
 
 

@@ -25,6 +25,7 @@ from models_store.errors import Invalid, Unavailable
 from models_store.storage import disk
 from models_store.tasks.image.backbones.backbone import KINDS
 from models_store.tasks.image.codec import GREY, RGB, RGBA
+from models_store.wording import counted
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
@@ -140,7 +141,7 @@ def _renamed(state: State, net: nn.Module, path: Path) -> State:
     """Give the tensors the net's own names, in order; those left over belong to the classifier."""
     names = list(net.state_dict())
     if len(state) < len(names):
-        raise WeightsUnfit(f"{path.name} holds {len(state)} tensors, and the backbone has {len(names)}")
+        raise WeightsUnfit(f"{path.name} holds {counted(len(state), 'tensor')}, and the backbone has {len(names)}")
     return dict(zip(names, state.values(), strict=False))
 
 
