@@ -17,7 +17,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise DuplicateKey(f"the key {twice!r} is twice in one object; keep one")
+        raise DuplicateKey(f"the key {twice!r} is given twice in one object; keep one")
     return found
 
 

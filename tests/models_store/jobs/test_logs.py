@@ -124,6 +124,6 @@ def test_a_familys_log_tells_of_its_children_and_not_of_its_steps() -> None:
         ("info", "queued"),
         ("info", "trial 0 succeeded: 0.9123, stopped early"),
         ("warning", "trial 1 failed: it diverged"),
-        ("warning", "attempt 2 ended: its worker process is gone; it is tried again in 10 s"),
+        ("warning", "attempt 2 ended: its worker process is gone; it will be tried again in 10 s"),
         ("info", "succeeded: leaves:3"),
     ]

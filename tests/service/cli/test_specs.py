@@ -37,9 +37,9 @@ def test_a_list_begins_with_the_kinds_of_the_specs_default() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"name": "a", "name": "b"}', "'name' stands twice"),
-        ('{"optimizer": {"lr": 1, "lr": 2}}', "'lr' stands twice"),
-        ('{"lr": NaN}', "NaN is no JSON"),
+        ('{"name": "a", "name": "b"}', "'name' is given twice"),
+        ('{"optimizer": {"lr": 1, "lr": 2}}', "'lr' is given twice"),
+        ('{"lr": NaN}', "NaN is not JSON"),
         ("[" * 100_000, "not JSON"),
     ],
 )

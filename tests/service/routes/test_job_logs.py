@@ -71,7 +71,7 @@ def test_a_log_goes_through_all_attempts_and_says_how_each_ended(service: Servic
         (None, "info", None, "queued"),
         (1, "info", None, "attempt 1 begins"),
         (1, "info", "training", "epoch 1 of 5: train_loss 0.4"),
-        (1, "warning", None, "attempt 1 ended: it was hit; it is tried again in 0.001 s"),
+        (1, "warning", None, "attempt 1 ended: it was hit; it will be tried again in 0.001 s"),
         (2, "info", None, "attempt 2 begins"),
         (2, "warning", "verifying", "int8 is left out"),
         (2, "error", None, "failed: y"),
@@ -99,7 +99,7 @@ def test_pages_hold_every_line_once_and_the_last_has_no_next(service: Service, j
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ({"level": "warning"}, ["careful", "attempt 1 ended: it was hit; it is tried again in 0.001 s", "broken"]),
+        ({"level": "warning"}, ["careful", "attempt 1 ended: it was hit; it will be tried again in 0.001 s", "broken"]),
         ({"level": "error"}, ["broken"]),
         ({"attempt": 2}, ["attempt 2 begins", "broken", "fine"]),
         ({"attempt": 2, "level": "error"}, ["broken"]),
