@@ -124,4 +124,4 @@ def compressed(taken: TakenUp, compression: Compression) -> tuple[ResolvedSpec, 
         document | {"compression": compression.model_dump(mode="json")}, context=facts
     )
     of_training = warnings_about(taken.spec.model_copy(update={"compression": None}), facts)
-    return spec, [*taken.warnings, *(doubt for doubt in warnings_about(spec, facts) if doubt not in of_training)]
+    return spec, [*taken.warnings, *(text for text in warnings_about(spec, facts) if text not in of_training)]

@@ -38,7 +38,7 @@ class Temperature:
     """why it is 1 although it was to be fitted; None: it was fitted"""
 
     def as_card(self) -> dict[str, Any]:
-        """Return what a form's card says."""
+        """Return what a variant's card says."""
         return asdict(self)
 
 

@@ -38,7 +38,7 @@ FEW_ROUNDS = 6  # of the larger batches, on which no verdict depends; if time is
 EVALUATION_BATCH = 64
 TRY_SHARE, ANSWER_SHARE = 0.1, 0.5  # of the progress
 ANSWER_TIME, SPEED_TIME = 0.5, 0.4  # of the limit, which leaves the rest to loading and trying
-SIZE_TIME = {1: 0.4, 8: 0.2, 32: 0.4}  # of that for a form's speeds
+SIZE_TIME = {1: 0.4, 8: 0.2, 32: 0.4}  # of that for a variant's speeds
 LEAST_IMAGES = {"val": 256, "test": 128}  # answered whatever time it takes: by fewer nothing could be judged
 
 Tell = Callable[[float], None]
@@ -241,7 +241,7 @@ class _Measuring:
         limit_s: float,
         tell: Tell,
     ) -> dict[str, dict[str, Any]]:
-        """Return each form's speeds: beside the baseline and its parent, three sessions in memory at most.
+        """Return each variant's speeds: beside the baseline and its parent, three sessions in memory at most.
 
         The whole budget is for one variant beside the baseline; each more adds half of it, and all have the same share.
         Where calls are slow, rounds end after `limit_s` for all variants together.

@@ -74,7 +74,7 @@ class Pace:
     speedup: Ratio
     """at batch 1"""
     latency_ms: dict[str, float]
-    """p50: the baseline's over the speedup; p95: as far above it as in the form's own calls"""
+    """p50: the baseline's over the speedup; p95: as far above it as in the variant's own calls"""
     throughput: dict[str, float]
     """batch size → images per second: the baseline's times the ratio at that size"""
 
@@ -135,7 +135,7 @@ def times_s(rounds: Rounds, *, by: Clock) -> NDArray[np.float64]:
 
 
 def pace(pairs: Mapping[int, Pair], baseline: Mapping[int, Rounds], *, by: Clock) -> Pace:
-    """Return a form's speeds, from its rounds beside the baseline's and from all of the baseline's, by batch size.
+    """Return a variant's speeds, from its rounds beside the baseline's and from all of the baseline's, by batch size.
 
     The baseline itself is a pair of the same rounds.
     """

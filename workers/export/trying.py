@@ -27,7 +27,7 @@ INSTEAD: dict[Provider, str] = {
 
 @dataclass(frozen=True)
 class Tried:
-    """What a form's own process reported: how long loading took, and how much memory it had at most."""
+    """What a variant's own process reported: how long loading took, and how much memory it had at most."""
 
     load_ms: float
     peak_memory_bytes: int

@@ -46,7 +46,9 @@ def test_a_prediction_names_the_models_task_and_the_known_ones(service: Service,
         detail = problem_of(answer, 503, "unknown_task")["detail"]
         assert TASK in detail
         assert "image_classification" in detail
-    assert service.http.get(f"/models/{model}").status_code == 200
+    with httpx.Client(base_url=service.url) as other:  # one that does not hold answers to the tasks documented here
+        assert other.get(f"/models/{model}").status_code == 200
+        assert other.get(f"/models/{model}/versions/1").json()["task"] == TASK
 
 
 def test_a_dataset_is_shown_and_its_examples_are_refused(service: Service, dataset: str) -> None:

@@ -121,7 +121,7 @@ def _mark(axes: Any, point: Point, area: float, *, label: str | None = None) -> 
 
 
 def _write_names(drawing: Drawing, points: Sequence[Point]) -> None:
-    """Write each form's name and size beside its point, joined by a line where the place there was taken."""
+    """Write each variant's name and size beside its point, joined by a line where the place there was taken."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  as above
 
     figure, axes = drawing.figure, drawing.panels[0]
