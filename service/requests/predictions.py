@@ -5,8 +5,10 @@ raw body or a form, from a field before the files of a form, from the first key 
 """
 
 import functools
+import operator
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -15,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.concurrency import run_in_threadpool
 
 from models_store.errors import FieldError
+from models_store.models import registry
 from models_store.models.registry import Served
 from models_store.settings import Settings
 from models_store.tasks import rooms
@@ -126,17 +129,25 @@ async def _from_json(request: Request, resolver: Resolver, *, settings: Settings
     inputs = given.get("inputs") if isinstance(given, dict) else None
     if isinstance(inputs, list) and len(inputs) > most_examples:  # before each of many is looked at
         _refuse_count("/inputs", most_examples)
-    wanted = bodies.check(PredictRequest, given)
+    wanted = bodies.check(_request_with(await _kind_of(given, resolver)), given)
     served = await resolver.served(wanted.model)
-    kind = rooms.contract_of(rooms.task_of(served.card)).json_example
-    bodies.check(_inputs_of(kind), {"inputs": wanted.inputs})
     return Asked(served, wanted.top_k, wanted.inputs, [f"/inputs/{index}" for index in range(len(wanted.inputs))])
 
 
+async def _kind_of(given: Any, resolver: Resolver) -> Any:  # noqa: ANN401  any JSON; any of pydantic's types
+    """Return what an example is for the model of a request; where there is no such model, for any task."""
+    model = given.get("model") if isinstance(given, dict) else None
+    if isinstance(model, str):
+        with suppress(registry.ModelNotFound, registry.NotServedHere):  # told once the rest of the request is right
+            return rooms.contract_of(rooms.task_of((await resolver.served(model)).card)).json_example
+    return functools.reduce(operator.or_, (contract.json_example for contract in rooms.TASKS))
+
+
 @functools.cache
-def _inputs_of(kind: Any) -> type[BaseModel]:  # noqa: ANN401  any of pydantic's types
-    """Return the shape of the inputs of a JSON body, each of one kind."""
-    return create_model("Inputs", __config__=ConfigDict(strict=True), inputs=list[kind])
+def _request_with(kind: Any) -> type[PredictRequest]:  # noqa: ANN401  any of pydantic's types
+    """Return the shape of a JSON body whose examples are of one kind."""
+    field = PredictRequest.model_fields["inputs"]
+    return create_model("PredictRequest", __base__=PredictRequest, inputs=(list[kind], field))
 
 
 async def _from_form(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:

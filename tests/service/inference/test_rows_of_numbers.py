@@ -172,6 +172,25 @@ def test_json_of_another_kind_than_the_models_task_takes_is_refused(
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
+@pytest.mark.parametrize(
+    ("model", "inputs", "pointers"),
+    [
+        ("sums", ["aGk="], ["/inputs/0", "/top_k"]),
+        ("colours", [1], ["/inputs/0", "/top_k"]),
+        ("nobody", [True], ["/inputs/0", "/top_k"]),
+        ("nobody", ["aGk=", [1.0]], ["/top_k"]),
+    ],
+)
+def test_all_faults_of_a_body_are_told_at_once_before_its_model_is_missed(
+    service: Service, model: str, inputs: list[Any], pointers: list[str]
+) -> None:
+    body = {"model": model, "inputs": inputs, "top_k": "three"}
+
+    problem = problem_of(service.http.post("/predict", json=body), 422, "invalid_body")
+
+    assert [error["pointer"] for error in problem["errors"]] == pointers
+
+
 def test_a_file_is_refused_where_an_example_is_none(service: Service) -> None:
     form = service.http.post("/predict?model=sums", files={"files": b"1,2"})
     raw = service.http.post("/predict?model=sums", content=b"1,2", headers={"Content-Type": "text/csv"})

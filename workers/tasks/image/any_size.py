@@ -120,7 +120,7 @@ class AnySizeAgreement:
         return 1 - self.differing / self.images
 
     def as_card(self) -> dict[str, Any]:
-        """Return what the variant's card says: no accuracy, as that of a few images compares with no other variant's."""
+        """Return what the variant's card says: no accuracy, as that of a few images compares with no other file's."""
         return {"compared_images": self.images, "agreement_with_serving": self.agreement}
 
 
