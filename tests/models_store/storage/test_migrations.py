@@ -1,6 +1,8 @@
 """What earlier releases wrote, in the tables of this one; on SQLite and on PostgreSQL."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +179,26 @@ def test_jobs_without_a_dataset_survive_when_the_change_is_taken_back(database: 
     with database.read() as connection:
         found = connection.execute(sqlalchemy.text("SELECT id, dataset_id FROM job ORDER BY id")).all()
     assert found == [(with_data.id, spec.dataset), (without.id, "")]
+
+
+MIGRATE = """
+import sys
+from models_store.storage.database import Database
+Database(sys.argv[1]).migrate()
+"""
+
+
+def test_processes_that_migrate_rows_at_the_same_time_do_it_once(database: Database) -> None:
+    to_revision(database, "0008")
+    write_older_version(database, {"fp32": {"kind": "fp32"}}, default="fp32")
+    url = database.engine.url.render_as_string(hide_password=False)
+
+    processes = [subprocess.Popen([sys.executable, "-c", MIGRATE, url]) for _ in range(2)]
+
+    assert [process.wait(120) for process in processes] == [0, 0]
+    version = registry.version(database, "leaves", 1, owner="ada")
+    assert (version.dataset_id, version.auxiliary_blobs) == ("ds_1", {})
+    assert jobs.find(database, "job_1", owner="ada").dataset_id == "ds_1"
 
 
 def test_numbers_of_earlier_versions_are_counted_on(database: Database) -> None:
