@@ -184,8 +184,7 @@ def _figures_of(spec: ResolvedSpec) -> dict[str, Any]:
 def _log(work: Work, planned: ResolvedSpec, fitted: Fitted, card: dict[str, Any], *, budget_s: float) -> None:
     step_ms = card["step_ms_per_image"]
     answer = f"{card['forward_ms_per_image']:.3g} ms"
-    example = contract_of(planned.task).example
-    each = f"{'an' if example[0] in 'aeiou' else 'a'} {example}"
+    each = f"per {contract_of(planned.task).example}"
     measured = (
         f"an answer takes {answer} {each} here"
         if step_ms is None
