@@ -90,7 +90,7 @@ def test_each_step_is_printed_as_it_begins_and_then_what_to_do_next(home: Path) 
     steps = [line.split(":")[0].strip() for line in lines]
     begun = ["queue", "database", "API", "worker"]
     assert [step for step in steps if step in begun] == begun
-    assert "making it" in "\n".join(lines)
+    assert "creating it" in "\n".join(lines)
     assert "on the CPU" in next(line for line in lines if line.startswith("Espalier is up after "))
     assert any(line.endswith(f"{url}/docs") for line in lines)
     assert any(f" ESPALIER_HOME={home} espalier datasets upload" in line for line in lines)  # it is not the usual one

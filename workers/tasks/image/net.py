@@ -128,7 +128,7 @@ def build(
                 backbone.net,
                 initial_weights,
                 classifier=backbone.classifier,
-                explaining_as=f"backbone.weights {spec.backbone.weights}",
+                shown_name=f"backbone.weights {spec.backbone.weights}",
             )
         head = _head(
             spec.head, backbone.feature_count, class_count=class_count, noise=regularizers.noise(spec.regularizers)
@@ -160,7 +160,7 @@ def restore(spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.
         weights_dir=path.parent,
         last_layer=last_layer,
     )
-    weights.fill(net, path, explaining_as=f"{spec.name}'s weights")
+    weights.fill(net, path, shown_name=f"{spec.name}'s weights")
     return net
 
 

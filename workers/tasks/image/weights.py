@@ -83,30 +83,30 @@ def load(net: nn.Module, kind: str, *, folder: Path, published: Published, class
     _fit(net, {key: value for key, value in state.items() if not key.startswith(classifier)}, source.name)
 
 
-def start_from(net: nn.Module, path: Path, *, classifier: str | None, explaining_as: str) -> None:
+def start_from(net: nn.Module, path: Path, *, classifier: str | None, shown_name: str) -> None:
     """Fill `net`, a backbone, with weights of the user's: a model of ours, whatever its head, or another file.
 
     A file of ours names its tensors `backbone.…` and `head.…`; another one may have those of the backbone's classifier
-    besides. `explaining_as` is what the spec calls it.
+    besides. `shown_name` is what the spec calls it.
 
     Raises:
         WeightsUnfit: if the tensors are not the backbone's; says the first differences.
     """
-    state = _read(path, explaining_as)
+    state = _read(path, shown_name)
     if any(key.startswith(OURS) for key in state):
         own = {key.removeprefix(OURS): value for key, value in state.items() if key.startswith(OURS)}
     else:
         own = {key: value for key, value in state.items() if not (classifier and key.startswith(classifier))}
-    _fit(net, own, explaining_as)
+    _fit(net, own, shown_name)
 
 
-def fill(net: nn.Module, path: Path, *, explaining_as: str) -> None:
+def fill(net: nn.Module, path: Path, *, shown_name: str) -> None:
     """Fill a whole net with its own weights, written by it before.
 
     Raises:
         WeightsUnfit: if the tensors are not the net's.
     """
-    _fit(net, _read(path, explaining_as), explaining_as)
+    _fit(net, _read(path, shown_name), shown_name)
 
 
 def _placed(kind: str, folder: Path) -> Path | None:
@@ -121,17 +121,17 @@ def _placed(kind: str, folder: Path) -> Path | None:
     return None
 
 
-def _read(path: Path, explaining_as: str | None = None) -> State:
+def _read(path: Path, shown_name: str | None = None) -> State:
     """Return the file's tensors.
 
-    `explaining_as` is what its owner calls it, who knows nothing of the worker's folders.
+    `shown_name` is what its owner calls it, who knows nothing of the worker's folders.
     """
     try:
         if path.suffix != ".pth":
             return load_file(path)
         state: State = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        name = explaining_as or path.name
+        name = shown_name or path.name
         reason = str(error).replace(str(path), name)
         raise WeightsUnfit(f"{name} can't be read as a file of weights ({reason}); replace or remove it") from error
     return state

@@ -8,6 +8,7 @@ from torch import Tensor
 from models_store.tasks.image.spec import ResolvedImageSpec
 from tests.samples import a_train_spec
 from workers.tasks.image import net as task
+from workers.tasks.image.examples import INPUT
 from workers.tasks.image.net import Classifier
 from workers.tasks.image.weights import WeightsUnfit
 from workers.training.learner import save
@@ -72,7 +73,7 @@ def test_raw_images_of_any_channels_become_its_input(channels: int) -> None:
     net = build(a_spec(input={"size": 32, "channels": channels}))
     raw_BHWC = torch.randint(0, 256, (2, 32, 32, channels), dtype=torch.uint8)
 
-    inputs_BCHW = net.prepare(raw_BHWC, None)
+    inputs_BCHW = net.prepare({INPUT: raw_BHWC}, None)
 
     assert net(inputs_BCHW).shape == (2, 3)
     assert len(net.mean) == len(net.std) == channels
