@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models_store.errors import EspalierError, FieldError, Invalid, NotFound, Unavailable
 from models_store.spec import synonyms
+from models_store.spec.patterns import not_matching
 from models_store.spec.suggestions import alike
-from models_store.spec.wordings import not_matching
 from models_store.storage import disk
 from models_store.storage.database import UNAVAILABLE
 from models_store.storage.ids import new_id

@@ -8,6 +8,7 @@ from pydantic_core.core_schema import ErrorType
 
 from models_store.spec import synonyms
 from models_store.spec.part import words_of
+from models_store.spec.patterns import not_matching
 from models_store.spec.schema_walk import (
     Place,
     Schema,
@@ -22,7 +23,6 @@ from models_store.spec.schema_walk import (
     walk,
 )
 from models_store.spec.suggestions import LONGEST_NAME, advice_on_key, alike, home_of, kind_alike, plain, ranked
-from models_store.spec.wordings import not_matching
 from models_store.wording import inflected
 
 MOST_SHOWN = 80

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from models_store.spec import wordings
+from models_store.spec import patterns
 from models_store.spec.part import Part
 
-OwnWeights = Annotated[str, Field(pattern=wordings.OWN_WEIGHTS, max_length=130)] | None
-Freeze = Annotated[str, Field(pattern=wordings.FREEZE, max_length=60)] | None
+OwnWeights = Annotated[str, Field(pattern=patterns.OWN_WEIGHTS, max_length=130)] | None
+Freeze = Annotated[str, Field(pattern=patterns.FREEZE, max_length=60)] | None
 
 OWN_WEIGHTS = (
     "`name@alias` or `name:version`: start from a model of yours with this backbone, whatever its head; `wt_…`: from a "

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, get_args
 from pydantic import BaseModel, ConfigDict
 
 from models_store.spec.synonyms import GENERAL
-from models_store.spec.words import Words
+from models_store.spec.vocabulary import Words
 
 
 def _require_kind(schema: dict[str, Any]) -> None:

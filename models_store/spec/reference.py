@@ -4,6 +4,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from models_store.spec import wordings
+from models_store.spec import patterns
 
-ModelReference = Annotated[str, Field(pattern=wordings.REFERENCE, max_length=130)]
+ModelReference = Annotated[str, Field(pattern=patterns.REFERENCE, max_length=130)]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from models_store.spec import wordings
+from models_store.spec import patterns
 from models_store.spec.part import Part
 
 Bound = Annotated[float, Field(ge=-1e9, le=1e9)]
@@ -41,7 +41,7 @@ class Distribution(Part):
         return self
 
 
-Path = Annotated[str, Field(pattern=wordings.PATH, max_length=200)]
+Path = Annotated[str, Field(pattern=patterns.PATH, max_length=200)]
 
 
 class _Search(Part):

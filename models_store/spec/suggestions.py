@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from models_store.spec.part import words_of
 from models_store.spec.schema_walk import Schema, kinds_with, paths, places, schema_of
-from models_store.spec.words import Words
+from models_store.spec.vocabulary import Words
 
 LONGEST_NAME = 100
 """Longest name for which similar names are searched; a name of a megabyte would take seconds."""

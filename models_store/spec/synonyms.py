@@ -1,6 +1,6 @@
 """Words that other libraries use for the fields, kinds and values of any spec. They are compared in small letters, without signs."""
 
-from models_store.spec.words import Words, spread
+from models_store.spec.vocabulary import Words, spread
 
 GENERAL = Words(
     fields=spread(

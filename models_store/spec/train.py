@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from models_store.spec import wordings
+from models_store.spec import patterns
 from models_store.spec.compression import Compression
 from models_store.spec.contradiction import contradiction
 from models_store.spec.distillation import Distillation
@@ -27,7 +27,7 @@ from models_store.spec.training import ResolvedTraining, Training
 from models_store.spec.transfer import Transfer
 from models_store.spec.validation import Validation
 
-ModelName = Annotated[str, Field(pattern=wordings.NAME, description="letters, digits, `.`, `_`, `-`; at most 63")]
+ModelName = Annotated[str, Field(pattern=patterns.NAME, description="letters, digits, `.`, `_`, `-`; at most 63")]
 CHOSEN = "; null: chosen by the recipe: "
 """`dry_run` shows the choice and the reason"""
 
@@ -41,7 +41,7 @@ class TrainSpec(Part):
 
     task: str | None = Field(None, description="what is learned; null: chosen by the recipe: what the dataset holds")
     name: ModelName = Field(description="name of the model; a finished job adds a version to it")
-    dataset: str = Field(pattern=wordings.DATASET_ID, description="id of the dataset, as returned by POST /datasets")
+    dataset: str = Field(pattern=patterns.DATASET_ID, description="id of the dataset, as returned by POST /datasets")
     seed: int = Field(
         0,
         ge=0,

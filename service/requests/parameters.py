@@ -7,28 +7,28 @@ from pydantic import AfterValidator, BaseModel
 from pydantic_core import PydanticCustomError
 
 from models_store import names
-from models_store.spec import wordings
+from models_store.spec import patterns
 from models_store.tags import LONGEST_TAG
 from service.answers.documents import Problem
 from service.problems import MEDIA_TYPE, UnknownQuery, nearest
 
-DatasetId = Annotated[str, Path(pattern=wordings.DATASET_ID, description="id of the dataset")]
-WeightsId = Annotated[str, Path(pattern=wordings.WEIGHTS_ID, description="id of the file of weights")]
-JobId = Annotated[str, Path(pattern=wordings.JOB_ID, description="id of the job")]
-ModelName = Annotated[str, Path(pattern=wordings.NAME, description="name of the model")]
+DatasetId = Annotated[str, Path(pattern=patterns.DATASET_ID, description="id of the dataset")]
+WeightsId = Annotated[str, Path(pattern=patterns.WEIGHTS_ID, description="id of the file of weights")]
+JobId = Annotated[str, Path(pattern=patterns.JOB_ID, description="id of the job")]
+ModelName = Annotated[str, Path(pattern=patterns.NAME, description="name of the model")]
 VersionNumber = Annotated[int, Path(ge=1, le=999_999_999, description="number of the version")]
-VariantName = Annotated[str, Path(pattern=wordings.VARIANT, description="name of the variant")]
+VariantName = Annotated[str, Path(pattern=patterns.VARIANT, description="name of the variant")]
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        pattern=wordings.KEY,
+        pattern=patterns.KEY,
         description="a repeated request with the same key and body makes no second job",
     ),
 ]
-AliasName = Annotated[str, Path(pattern=wordings.ALIAS, description="name of the alias")]
+AliasName = Annotated[str, Path(pattern=patterns.ALIAS, description="name of the alias")]
 
 
 def _given_name(name: str) -> str:
@@ -50,7 +50,7 @@ TagFilter = Annotated[
 Limit = Annotated[int, Query(ge=1, le=100, description="largest number of items on the page")]
 Cursor = Annotated[
     str | None,
-    Query(pattern=wordings.CURSOR, description="`next` of the previous page; left out: the first page"),
+    Query(pattern=patterns.CURSOR, description="`next` of the previous page; left out: the first page"),
 ]
 
 PROBLEMS: dict[int, str] = {

@@ -11,7 +11,7 @@ from models_store.datasets import export as dataset_export
 from models_store.datasets import store as datasets
 from models_store.datasets.stored_examples import StoredExample
 from models_store.errors import NotFound, Unavailable
-from models_store.spec import wordings
+from models_store.spec import patterns
 from models_store.storage.blobs import BlobMissing
 from models_store.tasks.rooms import TASKS
 from service.answers.images import OTHERWISE, DatasetImage, DatasetImageList, media_type_of
@@ -21,7 +21,7 @@ from service.context import Context, Here
 from service.requests.parameters import KNOWN_QUERY, DatasetId, Limit, problems
 
 R = TypeVar("R")
-ImageId = Annotated[str, Path(pattern=wordings.IMAGE_ID, description="id of the image")]
+ImageId = Annotated[str, Path(pattern=patterns.IMAGE_ID, description="id of the image")]
 HEADERS = {
     "Cache-Control": "private, max-age=31536000, immutable",
     "X-Content-Type-Options": "nosniff",
@@ -75,7 +75,7 @@ async def listing(
     limit: Limit = 20,
     cursor: Annotated[
         str | None,
-        Query(pattern=wordings.IMAGE_CURSOR, description="`next` of the previous page; left out: the first page"),
+        Query(pattern=patterns.IMAGE_CURSOR, description="`next` of the previous page; left out: the first page"),
     ] = None,
 ) -> DatasetImageList:
     """Return the dataset's images with their labels or numbers, sizes, and the checks that found them.

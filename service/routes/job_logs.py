@@ -14,7 +14,7 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from models_store.jobs import logs as job_logs
 from models_store.jobs import store as jobs
 from models_store.jobs.logs import Level, Line, Lines
-from models_store.spec import wordings
+from models_store.spec import patterns
 from models_store.storage.database import Database
 from service.answers.events import LogPage
 from service.auth import Owner
@@ -74,7 +74,7 @@ async def logs(
     cursor: Annotated[
         str | None,
         Query(
-            pattern=wordings.LINE_CURSOR,
+            pattern=patterns.LINE_CURSOR,
             description="`next` of the previous page, or the `seq` of a line: continue after it",
         ),
     ] = None,
@@ -85,7 +85,7 @@ async def logs(
     last_event_id: Annotated[
         str | None,
         Header(
-            alias="Last-Event-ID", pattern=wordings.LAST_EVENT, description="with `follow`: continue after this line"
+            alias="Last-Event-ID", pattern=patterns.LAST_EVENT, description="with `follow`: continue after this line"
         ),
     ] = None,
 ) -> Response:

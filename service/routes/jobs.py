@@ -11,7 +11,7 @@ from starlette.background import BackgroundTask
 from models_store.jobs import housekeeping, submissions
 from models_store.jobs import store as jobs
 from models_store.models import removals
-from models_store.spec import wordings
+from models_store.spec import patterns
 from service.answers.documents import Job, JobList
 from service.answers.jobs import all_described, described, respond
 from service.answers.outcomes import ListedKind, State
@@ -68,7 +68,7 @@ def listing(
     parent: Annotated[
         str | None,
         Query(
-            pattern=wordings.JOB_ID,
+            pattern=patterns.JOB_ID,
             description="only the children of this job; left out: only jobs without a parent",
         ),
     ] = None,
@@ -164,7 +164,7 @@ async def follow(
         str | None,
         Header(
             alias="Last-Event-ID",
-            pattern=wordings.LAST_EVENT,
+            pattern=patterns.LAST_EVENT,
             description="continue after this event; left out: from the first event",
         ),
     ] = None,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 from models_store.errors import Unavailable
 from models_store.jobs import reports
 from models_store.jobs import store as jobs
-from models_store.spec import wordings
+from models_store.spec import patterns
 from models_store.storage.blobs import BlobMissing
 from service.answers.reports import JobReport
 from service.answers.stored_files import is_named, unchanged
@@ -17,7 +17,7 @@ from service.requests.parameters import KNOWN_QUERY, JobId, problems
 
 PictureName = Annotated[
     str,
-    Path(pattern=wordings.PICTURE, description="name of the picture, as the report lists it"),
+    Path(pattern=patterns.PICTURE, description="name of the picture, as the report lists it"),
 ]
 HEADERS = {
     "Cache-Control": "private, max-age=31536000, immutable",

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 
 from models_store.jobs import children
 from models_store.jobs import store as jobs
-from models_store.spec import wordings
+from models_store.spec import patterns
 from service.answers.outcomes import Trial, TrialList
 from service.auth import Owner
 from service.context import Here
@@ -16,7 +16,7 @@ router = APIRouter(tags=["jobs"], dependencies=[KNOWN_QUERY])
 
 AfterNumber = Annotated[
     str | None,
-    Query(pattern=wordings.NUMBER_CURSOR, description="`next` of the previous page; left out: the first page"),
+    Query(pattern=patterns.NUMBER_CURSOR, description="`next` of the previous page; left out: the first page"),
 ]
 
 

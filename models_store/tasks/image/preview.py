@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from models_store.spec.part import Part
-from models_store.spec.words import Words
+from models_store.spec.vocabulary import Words
 from models_store.tasks.image.augmentation import Augmentation
 from models_store.tasks.image.input import Input
 from models_store.tasks.image.synonyms import WORDS

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from models_store.spec.facts import Target
 from models_store.spec.recipe import Recipe
 from models_store.spec.train import CHOSEN, ResolvedSpec, TrainSpec
-from models_store.spec.words import Words
+from models_store.spec.vocabulary import Words
 from models_store.tasks.image.augmentation import Augmentation
 from models_store.tasks.image.backbones.backbone import Backbone
 from models_store.tasks.image.backbones.network import Network

@@ -1,8 +1,8 @@
 """Words that other libraries use for what a spec asks of images."""
 
-from models_store.spec import wordings
+from models_store.spec import patterns
 from models_store.spec.synonyms import GENERAL
-from models_store.spec.words import Words, spread
+from models_store.spec.vocabulary import Words, spread
 from models_store.tasks.image.backbones.network import ANY_WEIGHTS
 
 WORDS = GENERAL | Words(
@@ -98,5 +98,5 @@ WORDS = GENERAL | Words(
         "multilabel": ("multilabel_classification",),
         "regression": ("image_regression",),
     },
-    patterns={ANY_WEIGHTS: f"weights to start from: `imagenet`, {wordings.OWN}; null starts from random weights"},
+    patterns={ANY_WEIGHTS: f"weights to start from: `imagenet`, {patterns.OWN}; null starts from random weights"},
 )

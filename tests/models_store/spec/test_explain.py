@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from models_store.spec import synonyms
 from models_store.spec.explain import explain
+from models_store.spec.patterns import WORDS
 from models_store.spec.schema_walk import paths
 from models_store.spec.suggestions import plain
-from models_store.spec.wordings import WORDS
 from models_store.tasks.image.contract import IMAGE
 from models_store.tasks.image.facts import ImageFacts
 from models_store.tasks.image.spec import ImageSpec

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from models_store.spec import network, wordings
+from models_store.spec import network, patterns
 
 Colours = tuple[float, float, float]
 
@@ -13,7 +13,7 @@ IMAGENET_MEAN: Colours = (0.485, 0.456, 0.406)
 IMAGENET_STD: Colours = (0.229, 0.224, 0.225)
 HALF: Colours = (0.5, 0.5, 0.5)
 
-ANY_WEIGHTS = f"^(imagenet|{wordings.OWN_PART})$"
+ANY_WEIGHTS = f"^(imagenet|{patterns.OWN_PART})$"
 AnyWeights = Annotated[str, Field(pattern=ANY_WEIGHTS, max_length=130)] | None
 
 

@@ -21,7 +21,7 @@ class Words:
     values: Mapping[str, tuple[str, ...]]
     """to values that it may mean; the first that is allowed is meant"""
     patterns: Mapping[str, str] = field(default_factory=dict)
-    """of texts, as a JSON Schema has them, to what they allow; `wordings` has those of any spec"""
+    """of texts, as a JSON Schema has them, to what they allow; `patterns` has those of any spec"""
 
     def __or__(self, others: "Words") -> "Words":
         return Words(**{each.name: {**getattr(self, each.name), **getattr(others, each.name)} for each in fields(self)})
