@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its stubs are a package of their own
+from google.protobuf.message import DecodeError  # its stubs are a package of their own
 from onnx import numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
