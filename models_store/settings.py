@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     bodies_max_bytes: int = Field(
         256 << 20, gt=0, description="bytes of request bodies that one process keeps in memory at once before 503"
     )
-    predict_queue: int = Field(1024, gt=0, description="images that may wait for one model before 503")
+    predict_queue: int = Field(1024, gt=0, description="images that may wait for one model before 429")
     inference_lanes: int = Field(
         0, ge=0, description="threads that run one model; 0: one per CPU core that may be used (one on CUDA)"
     )

@@ -144,6 +144,7 @@ def _context(settings: "Settings") -> "Context":
         database,
         blobs,
         sessions,
+        sessions,
         references,
         metrics,
         grouped,

@@ -9,6 +9,7 @@ from models_store.datasets.stored_examples import StoredExamples
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
+from service.inference.engine import Engine
 from service.inference.references import References
 from service.inference.sessions import Sessions
 from service.metrics import Metrics
@@ -26,6 +27,8 @@ class Context:
     database: Database
     blobs: Blobs
     sessions: Sessions
+    engine: Engine
+    """answers for every protocol: the sessions of this process, or those of another"""
     references: References
     metrics: Metrics
     threads: Threads

@@ -18,50 +18,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import structlog
 
-from models_store.errors import EspalierError, Unavailable
-from models_store.tasks import rooms
+from models_store.errors import EspalierError
 from models_store.tasks.codec import Codec, Inputs, OverBudget
 from service.inference.decode import BadInput, Example, decode
-
-# B batch, K class or label (1 for a number)
-Outputs = npt.NDArray[np.float32]
+from service.inference.engine import Answer, InferenceFailed, Outputs, Overloaded, Work
 
 MOST_ERRORS = 20
 
 log = structlog.get_logger(__name__)
 
 
-class Overloaded(Unavailable):
-    """More examples wait for this model than may wait."""
-
-    code = "overloaded"
-    title = f"Too many {rooms.examples()} are waiting"
-
-
-class InferenceFailed(EspalierError):
-    """The model failed while it ran."""
-
-    code = "inference_failed"
-    title = "The model failed"
-
-
 class Closed(Exception):
     """The batcher takes nothing any more: its model was unloaded. Ask for the model again."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Outputs for a request; times are of its own examples, the longest of each where several lanes shared them."""
-
-    outputs: list[Outputs]
-    """float32 (K,) of each example"""
-    queue_s: float
-    decode_s: float
-    run_s: float
 
 
 @dataclass(eq=False)
@@ -81,6 +51,8 @@ class Ticket:
     queue_s: float = 0.0
     decode_s: float = 0.0
     run_s: float = 0.0
+    batch_size: int = 0
+    provider: str = ""
 
 
 Queued = tuple[Ticket, int]
@@ -95,9 +67,17 @@ class Batcher:
     """
 
     def __init__(
-        self, run: Callable[[Inputs], Outputs], *, codec: Codec[Any], examples: str, lanes: int, most_waiting: int
+        self,
+        run: Callable[[Inputs], Outputs],
+        *,
+        codec: Codec[Any],
+        provider: str,
+        examples: str,
+        lanes: int,
+        most_waiting: int,
     ) -> None:
         self._run = run
+        self._provider = provider
         self._codec = codec
         self._examples = examples
         self._most = codec.most_per_batch
@@ -119,7 +99,7 @@ class Batcher:
         """Return whether some of so many examples would wait: for those of others, or for a second batch."""
         return bool(self._queue) or count > self._most
 
-    async def predict(self, examples: Sequence[Example], *, pointers: Sequence[str]) -> Answer:
+    async def infer(self, work: Work) -> Answer:
         """Return the outputs for every example, in order. Cancelling it withdraws what still waits.
 
         Raises:
@@ -130,9 +110,11 @@ class Batcher:
             Closed: if the model was unloaded.
         """
         loop = asyncio.get_running_loop()
-        ticket = Ticket(examples, pointers, loop, loop.create_future(), time.perf_counter(), self._codec.budget())
-        ticket.outputs = [None] * len(examples)
-        ticket.left = len(examples)
+        future: asyncio.Future[Answer] = loop.create_future()
+        ticket = Ticket(work.examples, work.pointers, loop, future, time.perf_counter(), self._codec.budget())
+        ticket.outputs = [None] * len(work.examples)
+        ticket.left = len(work.examples)
+        ticket.provider = self._provider
         self._submit(ticket)
         try:
             return await ticket.future
@@ -153,11 +135,12 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise Closed
+            if count > self._most_waiting:
+                raise OverBudget(f"{count} {word} in one request, and {self._most_waiting} may wait; send fewer")
             if len(self._queue) + count > self._most_waiting:
                 raise Overloaded(
-                    f"{len(self._queue)} {word} wait for this model and {self._most_waiting} may; try again in a moment"
-                    if self._queue
-                    else f"{count} {word} in one request, and {self._most_waiting} may wait; send fewer at once"
+                    f"{len(self._queue)} {word} wait for this model, and {self._most_waiting} may; try again soon",
+                    retry_after_s=1,
                 )
             self._queue.extend((ticket, index) for index in range(count))
             self._changed.notify(min(count, len(self._threads)))
@@ -218,6 +201,7 @@ class Batcher:
                 ticket.queue_s = max(ticket.queue_s, taken_s - ticket.submitted_s)
                 ticket.decode_s = max(ticket.decode_s, spent_s)
                 ticket.run_s = max(ticket.run_s, run_s)
+                ticket.batch_size = max(ticket.batch_size, len(running))
         self._settle(outcomes)
 
     def _settle(self, outcomes: Mapping[Queued, Outputs | EspalierError]) -> None:
@@ -243,7 +227,9 @@ def _deliver(ticket: Ticket) -> None:
         ticket.future.set_exception(_error_of([ticket.faults[index] for index in sorted(ticket.faults)]))
         return
     outputs = [row_K for row_K in ticket.outputs if row_K is not None]
-    ticket.future.set_result(Answer(outputs, ticket.queue_s, ticket.decode_s, ticket.run_s))
+    ticket.future.set_result(
+        Answer(outputs, ticket.queue_s, ticket.decode_s, ticket.run_s, ticket.batch_size, ticket.provider)
+    )
 
 
 def _failure(cause: Exception) -> InferenceFailed:

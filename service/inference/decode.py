@@ -1,13 +1,21 @@
 """Decoding of one example of a request: a fault gets the example's place in the request."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models_store.errors import EspalierError, FieldError, Invalid
 from models_store.tasks.codec import Codec, OverBudget
 
 Example = Any
-"""One example of a request: a file's bytes, or a JSON value that the task takes."""
+"""One example of a request: a file's bytes, a JSON value that the task takes, or `Ready`."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An example that is decoded already, as a row of a tensor is."""
+
+    decoded: Any
+    """what the codec's `decode` returns"""
 
 
 class BadInput(Invalid):
@@ -24,6 +32,8 @@ def decode(example: Example, codec: Codec[Any], *, pointer: str, budget: Any) ->
         BadInput: with pointers below `pointer`, if it can't be decoded.
         OverBudget: if the request's examples are too much together.
     """
+    if isinstance(example, Ready):
+        return example.decoded
     try:
         return codec.decode(example, budget=budget)
     except OverBudget:

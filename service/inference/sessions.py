@@ -1,6 +1,7 @@
 """Loaded models: each once, however many ask at the same time; the least recently used leaves first."""
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,18 +10,17 @@ from typing import Any
 
 import structlog
 
-from models_store.errors import EspalierError, Unavailable
+from models_store.errors import EspalierError
 from models_store.host import cores
 from models_store.models.registry import Served
 from models_store.settings import Settings
 from models_store.storage import disk
 from models_store.storage.blobs import BlobMissing, Blobs, sha256_of
-from models_store.targets import Target
 from models_store.tasks import rooms
 from models_store.tasks.codec import Inputs, Tensor
 from service.inference import devices, optimized
-from service.inference.batcher import Answer, Batcher, Closed, Outputs
-from service.inference.decode import Example
+from service.inference.batcher import Batcher, Closed
+from service.inference.engine import Answer, ModelUnusable, Outputs, PredictTimeout, Work
 
 TYPES = {"float": "float32", "double": "float64"}
 """onnxruntime's names of types that are not numpy's"""
@@ -28,21 +28,11 @@ TYPES = {"float": "float32", "double": "float64"}
 log = structlog.get_logger(__name__)
 
 
-class ModelUnusable(Unavailable):
-    """The model is registered, and its file is missing, damaged, or not what its card says."""
-
-    code = "model_unusable"
-    title = "The model's file can't be used"
-
-
 @dataclass(frozen=True)
 class Loaded:
     """A model ready to answer."""
 
     batcher: Batcher
-    provider: str
-    labels: tuple[str, ...]
-    target: Target
     examples: str
     """the word for what it takes"""
 
@@ -73,17 +63,26 @@ class Sessions:
             return True
         return task.result().batcher.would_wait(count)
 
-    async def predict(self, served: Served, examples: list[Example], *, pointers: list[str]) -> tuple[Answer, Loaded]:
-        """Load the model when it is not, and return its outputs for the examples.
+    async def infer(self, served: Served, work: Work) -> Answer:
+        """Load the model when it is not, and return its outputs for the examples: see `Engine`."""
+        limit_s = self._settings.predict_timeout_s
+        deadline_s = time.monotonic() + limit_s if work.deadline_s is None else work.deadline_s
+        try:
+            async with asyncio.timeout(deadline_s - time.monotonic()) as deadline:
+                return await self._infer(served, work)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise PredictTimeout(
+                f"the {rooms.examples()} were not answered within {limit_s:g} s; "
+                "send fewer or smaller ones, or try again later"
+            ) from error
 
-        Raises:
-            ModelUnusable: if its file can't be used.
-            BadInput, OverBudget, Overloaded, InferenceFailed: as `Batcher.predict` does.
-        """
+    async def _infer(self, served: Served, work: Work) -> Answer:
         while True:
             loaded = await self.get(served)
             try:
-                return await loaded.batcher.predict(examples, pointers=pointers), loaded
+                return await loaded.batcher.infer(work)
             except Closed:  # it was unloaded between the two lines above
                 continue
 
@@ -161,12 +160,13 @@ class Sessions:
         batcher = Batcher(
             _runner(session),
             codec=codec,
+            provider=provider,
             examples=contract.examples,
             lanes=lanes,
             most_waiting=self._settings.predict_queue,
         )
         log.info("model loaded", model=name, provider=provider, lanes=lanes)
-        return Loaded(batcher, provider, labels, target, contract.examples)
+        return Loaded(batcher, contract.examples)
 
     def _file(self, sha256: str) -> Path:
         path = self._blobs.local(sha256)

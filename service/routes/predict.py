@@ -14,14 +14,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from models_store.errors import EspalierError
 from models_store.models.registry import Served
 from models_store.tasks import rooms
 from service.answers.predictions import Predictions
 from service.auth import owner_of
 from service.context import context_of
-from service.inference.batcher import Answer
-from service.inference.sessions import Loaded
+from service.inference.engine import Answer, Work
 from service.requests import predictions
 from service.requests.parameters import problems
 from service.requests.predictions import Resolver
@@ -102,14 +100,6 @@ on it is refused. The answer names the version and variant that answered and the
 """
 
 
-class PredictTimeout(EspalierError):
-    """The examples were not answered in time."""
-
-    status = 504
-    code = "predict_timeout"
-    title = "The prediction took too long"
-
-
 @router.post(
     "/predict",
     operation_id="predict_create",
@@ -125,7 +115,7 @@ class PredictTimeout(EspalierError):
                 }
             }
         },
-        **problems(400, 404, 408, 409, 413, 415, 503, 504, 507),
+        **problems(400, 404, 408, 409, 413, 415, 429, 503, 504, 507),
     },
     openapi_extra=DOCUMENTED,
 )
@@ -135,35 +125,18 @@ async def create(request: Request) -> Response:
     owner = owner_of(request)
     asked = await predictions.read(request, Resolver(here.references, owner=owner), settings=here.settings)
     served = asked.served
-    predicting = here.sessions.predict(served, asked.examples, pointers=asked.pointers)
+    inferring = here.engine.infer(served, Work(asked.examples, asked.pointers))
     if here.sessions.would_wait(served, len(asked.examples)):  # else the next batch takes it: too soon to withdraw
-        predicting = _unless_left(request, predicting)
-    answer, loaded = await _in_time(predicting, timeout_s=here.settings.predict_timeout_s)
-    here.metrics.predicted[loaded.examples].labels(loaded.provider).inc(len(asked.examples))
-    return _answer(served, answer, loaded, top_k=asked.top_k)
+        inferring = _unless_left(request, inferring)
+    answer = await inferring
+    examples = rooms.contract_of(rooms.task_of(served.card)).examples
+    here.metrics.predicted[examples].labels(answer.provider).inc(len(asked.examples))
+    return _answer(served, answer, top_k=asked.top_k)
 
 
-async def _in_time(
-    predicting: Coroutine[Any, Any, tuple[Answer, Loaded]], *, timeout_s: float
-) -> tuple[Answer, Loaded]:
-    """Withdraw the examples when their time is over; examples that already run are finished and dropped."""
-    try:
-        async with asyncio.timeout(timeout_s) as deadline:
-            return await predicting
-    except TimeoutError as error:
-        if not deadline.expired():
-            raise
-        raise PredictTimeout(
-            f"the {rooms.examples()} were not answered within {timeout_s:g} s; "
-            "send fewer or smaller ones, or try again later"
-        ) from error
-
-
-async def _unless_left(
-    request: Request, predicting: Coroutine[Any, Any, tuple[Answer, Loaded]]
-) -> tuple[Answer, Loaded]:
+async def _unless_left(request: Request, inferring: Coroutine[Any, Any, Answer]) -> Answer:
     """Withdraw the examples if the client disconnects before they run."""
-    work = asyncio.create_task(predicting)
+    work = asyncio.create_task(inferring)
     leaving = asyncio.create_task(_left(request))
     try:
         await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -180,13 +153,14 @@ async def _left(request: Request) -> None:
         pass
 
 
-def _answer(served: Served, answer: Answer, loaded: Loaded, *, top_k: int | None) -> Response:
+def _answer(served: Served, answer: Answer, *, top_k: int | None) -> Response:
+    target, labels = rooms.target_of(rooms.task_of(served.card)), served.card["labels"]
     body = {
         "model": served.model,
         "version": served.version,
         "variant": served.variant,
-        "provider": loaded.provider,
-        "predictions": [loaded.target.prediction(row_K, loaded.labels, top_k=top_k) for row_K in answer.outputs],
+        "provider": answer.provider,
+        "predictions": [target.prediction(row_K, labels, top_k=top_k) for row_K in answer.outputs],
     }
     timing = (
         f"decode;dur={answer.decode_s * 1000:.2f}, queue;dur={answer.queue_s * 1000:.2f}, "

@@ -14,8 +14,9 @@ import pytest
 
 from models_store.tasks.codec import Inputs
 from models_store.tasks.image.codec import ImageCodec
-from service.inference.batcher import Answer, Batcher, Closed, InferenceFailed, Outputs, Overloaded
+from service.inference.batcher import Batcher, Closed
 from service.inference.decode import BadInput
+from service.inference.engine import Answer, InferenceFailed, Outputs, Overloaded, Work
 from tests.service.live_service import a_plain_image
 
 CODEC = ImageCodec(
@@ -58,11 +59,13 @@ class Gate:
 
 
 def a_batcher(run: Callable[[Inputs], Outputs], *, lanes: int = 2, most_waiting: int = 1000) -> Batcher:
-    return Batcher(run, codec=CODEC, examples="images", lanes=lanes, most_waiting=most_waiting)
+    return Batcher(
+        run, codec=CODEC, provider="CPUExecutionProvider", examples="images", lanes=lanes, most_waiting=most_waiting
+    )
 
 
 async def ask(batcher: Batcher, *images: bytes | str) -> Answer:
-    return await batcher.predict(images, pointers=[f"/inputs/{index}" for index in range(len(images))])
+    return await batcher.infer(Work(images, [f"/inputs/{index}" for index in range(len(images))]))
 
 
 def answers_of(answer: Answer) -> list[list[float]]:
@@ -227,7 +230,7 @@ def test_a_lane_that_waits_keeps_no_images(colour: tuple[int, int, int] | None) 
     def asked() -> weakref.ref[Kept]:
         images = Kept([b"broken" if colour is None else a_plain_image(colour)])
         with contextlib.suppress(BadInput):
-            asyncio.run(batcher.predict(images, pointers=["/inputs/0"]))
+            asyncio.run(batcher.infer(Work(images, ["/inputs/0"])))
         return weakref.ref(images)
 
     kept = asked()

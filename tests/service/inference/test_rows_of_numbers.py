@@ -20,7 +20,8 @@ from models_store.tasks import rooms
 from models_store.tasks.codec import Codec, Inputs, OverBudget, Tensor, bad_example
 from models_store.tasks.task import Contract
 from service.inference import devices
-from service.inference.batcher import Batcher, Outputs
+from service.inference.batcher import Batcher
+from service.inference.engine import Outputs, Work
 from tests import samples
 from tests.service.live_service import Service, a_plain_image, problem_of, running
 from tests.service.onnx_files import write_colour_net
@@ -248,11 +249,11 @@ def test_among_a_hundred_concurrent_requests_every_answer_belongs_to_its_row(tmp
         outputs: Outputs = session.run(None, inputs)[0]
         return outputs
 
-    batcher = Batcher(run, codec=RowCodec(scale=1.0), examples="rows", lanes=2, most_waiting=1000)
+    batcher = Batcher(run, codec=RowCodec(scale=1.0), provider="CPU", examples="rows", lanes=2, most_waiting=1000)
 
     async def one() -> None:
         rows = [[chance.uniform(-1, 1) for _ in range(chance.randint(1, 9))] for _ in range(chance.randint(1, 5))]
-        answer = await batcher.predict(rows, pointers=[""] * len(rows))
+        answer = await batcher.infer(Work(rows, [""] * len(rows)))
         found = [float(row_K[0]) for row_K in answer.outputs]
         assert found == pytest.approx([expected(row) for row in rows], abs=1e-5)
 

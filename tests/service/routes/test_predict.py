@@ -371,14 +371,13 @@ def test_a_model_is_loaded_once_however_many_ask_at_the_same_time(service: Servi
     assert len(service.context.sessions.loaded) == min(before + 1, service.context.settings.loaded_models)
 
 
-def test_a_full_queue_asks_to_come_again(tmp_path: Path) -> None:
+def test_a_request_that_fits_into_no_queue_is_too_large(tmp_path: Path) -> None:
     with running(samples.quick_settings(tmp_path / "home", predict_queue=2)) as service:
         service.publish("colours", write_colour_net(tmp_path / "net.onnx"))
 
         answer = ask(service, inputs=[as_text(a_plain_image(RED))] * 3)
 
-        problem_of(answer, 503, "overloaded")
-        assert answer.headers["retry-after"] == "1"
+        assert "2 may wait" in problem_of(answer, 413, "over_budget")["detail"]
         assert ask(service, inputs=[as_text(a_plain_image(RED))]).status_code == 200
 
 

@@ -15,8 +15,10 @@ from models_store.datasets.store import Dataset
 from models_store.models.registry import Served
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
+from models_store.tasks import rooms
 from models_store.tasks.image.contract import IMAGE
 from models_store.tasks.image.spec import ImageSpec
+from service.inference.engine import Work
 from service.inference.sessions import Sessions
 from tests.models_store.datasets.dataset_stores import Files, a_store
 from tests.workers.job_folders import JobFolder, assigned
@@ -58,9 +60,10 @@ class FinishedJob:
 
         async def ask() -> list[dict[str, Any]]:
             sessions = Sessions(self.blobs, settings=self.settings)
-            answer, loaded = await sessions.predict(served, list(images), pointers=["body"] * len(images))
+            answer = await sessions.infer(served, Work(images, ["body"] * len(images)))
             await sessions.close()
-            return [loaded.target.prediction(row, loaded.labels, top_k=None) for row in answer.outputs]
+            target = rooms.target_of(rooms.task_of(card))
+            return [target.prediction(row, card["labels"], top_k=None) for row in answer.outputs]
 
         return asyncio.run(ask())
 
