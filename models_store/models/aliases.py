@@ -6,7 +6,7 @@ ModelNotFound 404
 from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from models_store.models import registry
+from models_store.models import changes, registry
 from models_store.models.registry import ModelNotFound, of_model, version_of
 from models_store.storage import tables
 from models_store.storage.database import Database, now
@@ -30,6 +30,7 @@ def set_alias(
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         statement = dialect.insert(tables.alias).values(owner=owner, model=name, name=alias, **values)
         connection.execute(statement.on_conflict_do_update(index_elements=["owner", "model", "name"], set_=values))
+        changes.add(connection)
 
 
 def remove_alias(database: Database, name: str, alias: str, *, owner: str) -> None:
@@ -42,5 +43,6 @@ def remove_alias(database: Database, name: str, alias: str, *, owner: str) -> No
         gone = connection.execute(
             delete(tables.alias).where(of_model(tables.alias, owner, name), tables.alias.c.name == alias)
         ).rowcount
+        changes.add(connection)
     if not gone:
         raise ModelNotFound(f"{name!r} has no alias {alias!r}; GET /models/{name} lists its aliases")

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select, update
 from models_store.jobs import claims
 from models_store.jobs.claims import Claim
 from models_store.jobs.results import Change, DefaultsChange, Remeasured
+from models_store.models import changes as registry_changes
 from models_store.models.providers import Provider
 from models_store.models.variant_card import VariantCard
 from models_store.storage import tables
@@ -65,6 +66,7 @@ def record(database: Database, claim: Claim, made: Remeasurement) -> Remeasured:
             defaults=DefaultsChange(before=row.defaults, after=after),
         )
         claims.succeed(connection, claim, result.as_document())
+        registry_changes.add(connection)
     return result
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from models_store.jobs import claims
 from models_store.jobs.results import Published
+from models_store.models import changes
 from models_store.models.providers import Provider
 from models_store.models.registry import Variant
 from models_store.storage import tables
@@ -90,6 +91,7 @@ def publish(database: Database, claim: claims.Claim, publication: Publication) -
             }
             connection.execute(insert(tables.variant).values(version_id=version_id, **row))
         claims.succeed(connection, claim, Published(job.name, number).as_document(), files=publication.files)
+        changes.add(connection)
     return number
 
 

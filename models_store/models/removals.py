@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, exists, or_, select, update
 from models_store.errors import Conflict
 from models_store.jobs.errors import JobNotFinished, JobNotFound
 from models_store.jobs.job import TERMINAL
-from models_store.models import registry, uses
+from models_store.models import changes, registry, uses
 from models_store.storage import tables
 from models_store.storage.database import Database, now
 from models_store.wording import inflected
@@ -115,6 +115,7 @@ def delete_version(database: Database, model: str, number: int, *, owner: str) -
                 f"version {number} of {model!r} is used by {_some(users)}; wait until they end, or cancel them"
             )
         _delete_versions(connection, [found.id])
+        changes.add(connection)
     purge(database, [found.job_id])
 
 
@@ -140,6 +141,7 @@ def delete_model(database: Database, name: str, *, owner: str) -> None:
         connection.execute(delete(tables.alias).where(tables.alias.c.owner == owner, tables.alias.c.model == name))
         _delete_versions(connection, [each.id for each in versions])
         connection.execute(delete(tables.model).where(model.owner == owner, model.name == name))
+        changes.add(connection)
     purge(database, [each.job_id for each in versions])
 
 

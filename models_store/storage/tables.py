@@ -186,6 +186,13 @@ version_counter = Table(
     PrimaryKeyConstraint("owner", "model"),
 )
 
+registry_change = Table(
+    "registry_change",
+    metadata,
+    Column("count", BigInteger, nullable=False),
+)
+"""one row: how many times the meaning of references may have changed"""
+
 version = Table(
     "version",
     metadata,

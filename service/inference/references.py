@@ -1,21 +1,42 @@
-"""Cache of resolved model references: reading one from the database takes longer than a small net."""
+"""Cache of resolved model references: reading one from the database takes longer than a small net.
 
+What is remembered is right until the registry's count of changes moves. While there is traffic the count is read twice
+a second, beside the requests; when it has moved, the references in use are read anew before they are replaced. Without
+traffic nothing is read; the first request after a pause waits for one reading of the count, and so do all requests when
+a reading takes long. Of requests that need the same reference, one reads it for all.
+"""
+
+import asyncio
+import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
-from models_store.models import registry
+import anyio
+import anyio.to_thread
+from starlette.concurrency import run_in_threadpool
+
+from models_store.models import changes, registry
 from models_store.models.providers import Provider
 from models_store.models.registry import Served
 from models_store.storage.database import Database
 
-FRESH_S = 0.5
+CHECKED_EVERY_S = 0.5
+LONGEST_UNCHECKED_S = 1.0
 """An alias moved by another process is seen within this time, in seconds; one moved by this process, at once."""
 MOST = 1024
+MOST_READ_AHEAD = 64
+"""References that are read again at a change; others are read when they are asked for."""
+
+Key = tuple[str, str]
+"""an owner and a reference"""
 
 
 class References:
-    """References as they were resolved a moment ago, for the provider that serves here. Safe between threads."""
+    """References as they were resolved last, for the provider that serves here.
+
+    `known` and `served` belong to the event loop; the others are safe between threads.
+    """
 
     def __init__(
         self, database: Database, *, provider: Callable[[], Provider], clock: Callable[[], float] = time.monotonic
@@ -23,13 +44,52 @@ class References:
         self._database = database
         self._provider = provider
         self._clock = clock
-        self._known: OrderedDict[tuple[str, str], tuple[float, Served]] = OrderedDict()
-        self._moves = 0
+        self._known: dict[Key, Served] = {}
+        self._used: set[Key] = set()  # since the last check
+        self._lock = threading.Lock()
+        self._moves = 0  # times that everything was replaced
+        self._count = -1
+        self._checked_at = -LONGEST_UNCHECKED_S
+        self._checking: asyncio.Task[None] | None = None
+        self._checkers = anyio.CapacityLimiter(1)  # a thread that never waits behind other work
+        self._resolving: dict[Key, asyncio.Task[Served]] = {}
 
     def known(self, reference: str, *, owner: str) -> Served | None:
-        """Return what the reference was resolved to; None when that is too long ago."""
-        found = self._known.get((owner, reference))
-        return found[1] if found and self._clock() - found[0] < FRESH_S else None
+        """Return what the reference means; None when it has to be read, which `served` does."""
+        unchecked_s = self._clock() - self._checked_at
+        if unchecked_s >= CHECKED_EVERY_S:
+            self._check()
+            if unchecked_s >= LONGEST_UNCHECKED_S:
+                return None
+        key = owner, reference
+        found = self._known.get(key)
+        if found is not None:
+            self._used.add(key)
+        return found
+
+    async def served(self, reference: str, *, owner: str) -> Served:
+        """Return what the reference means, read from the database when it is not known.
+
+        Raises:
+            ModelNotFound, NotServedHere: as registry.resolve does.
+        """
+        found = self.known(reference, owner=owner)
+        if found is not None:
+            return found
+        if self._clock() - self._checked_at >= LONGEST_UNCHECKED_S:
+            await asyncio.shield(self._check())
+            found = self._known.get((owner, reference))
+        return await asyncio.shield(self._read(owner, reference)) if found is None else found
+
+    def recent(self, reference: str, *, owner: str) -> Served:
+        """Return what the reference means, for a caller in a thread; this may read the database.
+
+        Raises:
+            ModelNotFound, NotServedHere: as registry.resolve does.
+        """
+        is_checked = self._clock() - self._checked_at < LONGEST_UNCHECKED_S
+        found = self._known.get((owner, reference)) if is_checked else None
+        return found or self.resolve(reference, owner=owner)
 
     def resolve(self, reference: str, *, owner: str) -> Served:
         """Return what the reference means now, read from the database.
@@ -37,16 +97,72 @@ class References:
         Raises:
             ModelNotFound, NotServedHere: as registry.resolve does.
         """
-        provider = self._provider()
-        read_at, moves = self._clock(), self._moves
-        served = registry.resolve(self._database, reference, owner=owner, provider=provider)
-        if moves == self._moves:  # else an alias moved while we read
-            self._known[owner, reference] = (read_at, served)
-        while len(self._known) > MOST:
-            self._known.popitem(last=False)
+        moves = self._moves
+        served = registry.resolve(self._database, reference, owner=owner, provider=self._provider())
+        with self._lock:
+            if moves == self._moves:  # else something moved while we read
+                self._known[owner, reference] = served
+                if len(self._known) > MOST:
+                    self._known = {(owner, reference): served}
         return served
 
     def forget(self) -> None:
         """Forget everything: an alias has moved."""
-        self._moves += 1
-        self._known.clear()
+        self._replace({})
+
+    def _replace(self, known: dict[Key, Served]) -> None:
+        with self._lock:
+            self._moves += 1
+            self._known = known
+            self._resolving = {}  # what is being read now may be old: later requests read anew
+
+    def _read(self, owner: str, reference: str) -> "asyncio.Task[Served]":
+        """Return the reading of a reference, which all that ask for it now share."""
+        key = owner, reference
+        reading = self._resolving.get(key)
+        if reading is None:
+            reading = asyncio.ensure_future(run_in_threadpool(self.resolve, reference, owner=owner))
+            self._resolving[key] = reading
+            reading.add_done_callback(lambda done: self._has_read(key, done))
+        return reading
+
+    def _has_read(self, key: Key, reading: "asyncio.Task[Served]") -> None:
+        if self._resolving.get(key) is reading:
+            del self._resolving[key]
+        _take_note_of_failure(reading)
+
+    def _check(self) -> "asyncio.Task[None]":
+        """Return the check that runs now; one begins when there is none."""
+        if self._checking is None:
+            self._checking = asyncio.ensure_future(self._follow_changes())
+            self._checking.add_done_callback(_take_note_of_failure)
+        return self._checking
+
+    async def _follow_changes(self) -> None:
+        began_at, used = self._clock(), list(self._used)[:MOST_READ_AHEAD]
+        self._used.clear()
+        moves = self._moves
+        try:
+            count, fresh = await anyio.to_thread.run_sync(self._read_changes, used, limiter=self._checkers)
+            if count != self._count and moves == self._moves:
+                self._replace(fresh)
+            self._count, self._checked_at = count, began_at
+        finally:
+            self._checking = None
+
+    def _read_changes(self, used: Iterable[Key]) -> tuple[int, dict[Key, Served]]:
+        """Return the count of changes, and if it has moved, what the references mean now."""
+        count = changes.count(self._database)
+        fresh: dict[Key, Served] = {}
+        if count != self._count:
+            for owner, reference in used:
+                with suppress(registry.ModelNotFound, registry.NotServedHere):
+                    served = registry.resolve(self._database, reference, owner=owner, provider=self._provider())
+                    fresh[owner, reference] = served
+        return count, fresh
+
+
+def _take_note_of_failure(task: "asyncio.Task[Served] | asyncio.Task[None]") -> None:
+    """Read the error of a task for which nobody may be waiting any more; those who wait get it."""
+    if not task.cancelled():
+        task.exception()

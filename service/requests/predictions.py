@@ -67,13 +67,11 @@ class Resolver:
         Raises:
             ModelNotFound, NotServedHere: as registry.resolve does.
         """
-        known = self._references.known(reference, owner=self._owner)
-        return known if known is not None else await run_in_threadpool(self.served_now, reference)
+        return await self._references.served(reference, owner=self._owner)
 
     def served_now(self, reference: str) -> Served:
         """Return the variant of a reference; this may read the database, so it does not run in the event loop."""
-        known = self._references.known(reference, owner=self._owner)
-        return known if known is not None else self._references.resolve(reference, owner=self._owner)
+        return self._references.recent(reference, owner=self._owner)
 
 
 async def read(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:

@@ -8,9 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models_store.models.registry import ModelNotFound
 from service.inference import devices
-from service.inference.references import FRESH_S, References
 from tests import samples
 from tests.service.live_service import a_plain_image, running
 from tests.service.onnx_files import write_colour_net
@@ -33,35 +31,6 @@ def test_models_that_push_each_other_out_answer_everybody_rightly(tmp_path: Path
         assert [answer["model"] for answer in answers] == [names[turn % 3] for turn in range(60)]
         assert {answer["predictions"][0]["label"] for answer in answers} == {"green"}
         assert len(service.context.sessions.loaded) == 1
-
-
-def test_a_reference_is_remembered_for_a_moment_and_forgotten_at_once_when_told(tmp_path: Path) -> None:
-    now_s = 100.0
-    with running(samples.quick_settings(tmp_path / "home")) as service:
-        service.publish("leaves", write_colour_net(tmp_path / "net.onnx"))
-        references = References(service.context.database, provider=lambda: "cpu", clock=lambda: now_s)
-
-        first = references.resolve("leaves", owner="local")
-        at_once = references.known("leaves", owner="local")
-        somebody_else = references.known("leaves", owner="ada")
-        now_s += FRESH_S
-        later = references.known("leaves", owner="local")
-        references.resolve("leaves", owner="local")
-        references.forget()
-        told = references.known("leaves", owner="local")
-
-        assert at_once == first
-        assert (somebody_else, later, told) == (None, None, None)
-
-
-def test_an_unknown_reference_is_not_remembered(tmp_path: Path) -> None:
-    with running(samples.quick_settings(tmp_path / "home")) as service:
-        with pytest.raises(ModelNotFound):
-            service.context.references.resolve("leaves", owner="local")
-
-        service.publish("leaves", write_colour_net(tmp_path / "net.onnx"))
-
-        assert service.context.references.resolve("leaves", owner="local").version == 1
 
 
 def test_the_cpu_is_used_when_it_is_asked_for_and_telemetry_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
