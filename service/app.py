@@ -14,6 +14,7 @@ from fastapi import FastAPI
 if TYPE_CHECKING:
     from models_store.settings import Settings
     from service.context import Context
+    from service.processes.place import Place
 
 DESCRIPTION = """
 Espalier trains, shrinks and serves deep-learning models. Upload labelled images (`POST /datasets`), post a spec
@@ -33,8 +34,10 @@ head over 64 KB or 100 headers. 500 is an error of the service itself.
 """
 
 
-def create_app(settings: "Settings | None" = None) -> FastAPI:
+def create_app(settings: "Settings | None" = None, place: "Place | None" = None) -> FastAPI:
     """Return the application; `settings` are read from the environment when left out.
+
+    `place` is this process's among the API processes of the host; left out, it is alone.
 
     Raises:
         DeviceUnavailable: at start-up, if DEVICE=cuda and there is no CUDA device.
@@ -45,6 +48,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     from service.methods import HeadAndOptions  # noqa: PLC0415  the same
     from service.metrics import CountRequests  # noqa: PLC0415  the same
     from service.paths import Paths  # noqa: PLC0415  the same
+    from service.processes.place import Place  # noqa: PLC0415  the same
     from service.requests.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
     from service.requests.content_encoding import UnpackBodies  # noqa: PLC0415  the same
     from service.routes import (  # noqa: PLC0415  the same
@@ -66,7 +70,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     )
 
     logs.configure()
-    context = _context(settings or FromEnvironment())
+    context = _context(settings or FromEnvironment(), place or Place())
     app = FastAPI(
         title="Espalier",
         version=openapi.VERSION,
@@ -113,7 +117,7 @@ def create_app(settings: "Settings | None" = None) -> FastAPI:
     return app
 
 
-def _context(settings: "Settings") -> "Context":
+def _context(settings: "Settings", place: "Place") -> "Context":
     from models_store.datasets.stored_examples import StoredExamples  # noqa: PLC0415  the same
     from models_store.storage.blobs import Blobs  # noqa: PLC0415  see the module's docstring
     from models_store.storage.database import Database  # noqa: PLC0415  the same
@@ -129,7 +133,7 @@ def _context(settings: "Settings") -> "Context":
     database = Database(settings.database_url, patience_s=settings.database_wait_s)
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
     sessions = Sessions(blobs, settings=settings)
-    metrics = Metrics()
+    metrics = Metrics(place)
     metrics.watch(
         waiting=sessions.waiting,
         loaded=lambda: len(sessions.loaded),
@@ -151,6 +155,7 @@ def _context(settings: "Settings") -> "Context":
         streams,
         bodies,
         StoredExamples(blobs),
+        place,
     )
 
 

@@ -13,6 +13,7 @@ from service.inference.engine import Engine
 from service.inference.references import References
 from service.inference.sessions import Sessions
 from service.metrics import Metrics
+from service.processes.place import Place
 from service.requests.bodies_in_flight import BodiesInFlight
 from service.streams import Streams
 from service.threads import Threads
@@ -35,6 +36,7 @@ class Context:
     streams: Streams
     bodies: BodiesInFlight
     examples: StoredExamples
+    place: Place
 
 
 def context_of(request: Request) -> Context:

@@ -1,7 +1,7 @@
 """Health of the service: alive, ready, and counters, for its operators and load balancers."""
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -69,8 +69,8 @@ def ready(here: Here) -> Response:
     openapi_extra=NEEDS_NO_KEY,
 )
 def metrics(here: Here) -> Response:
-    """Return the counters and timings of this process."""
-    return Response(generate_latest(here.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    """Return the counters and timings of all API processes on this host."""
+    return Response(here.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _database_answers(database: Database) -> bool:

@@ -1,0 +1,53 @@
+"""Inboxes of the API processes: each takes file descriptors (connections, links) and short notices from the others.
+
+Every process holds both ends of every inbox. What a process that dies has not read stays in its inbox.
+"""
+
+import socket
+from enum import Enum
+
+
+class Kind(Enum):
+    """Meaning of a message."""
+
+    CONNECTION = b"c"
+    """a client's connection"""
+    LINK = b"l"
+    """one end of a link over which another process forwards predictions"""
+    REFRESH = b"r"
+    """bring your gauges up to date"""
+
+
+class Inbox:
+    """A queue of messages to one process; any process may send."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when there is a message."""
+        return self._reader.fileno()
+
+    def send(self, kind: Kind, sent: socket.socket | None = None) -> bool:
+        """Send a message, with a copy of a socket; return whether there was room for it."""
+        try:
+            if sent is None:
+                self._writer.send(kind.value)
+            else:
+                socket.send_fds(self._writer, [kind.value], [sent.fileno()])
+        except OSError:  # it is full (EAGAIN), or too many descriptors are under way (ETOOMANYREFS)
+            return False
+        return True
+
+    def receive(self) -> tuple[Kind, socket.socket | None] | None:
+        """Return the next message; None if there is none.
+
+        The socket is missing if this process has no file descriptor to spare.
+        """
+        try:
+            value, descriptors, _, _ = socket.recv_fds(self._reader, 1, 1)
+        except OSError:
+            return None
+        return Kind(value), socket.socket(fileno=descriptors[0]) if descriptors else None
