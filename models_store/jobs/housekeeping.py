@@ -69,7 +69,8 @@ def named_blobs(database: Database) -> set[str]:
         named |= set(connection.execute(select(tables.dataset.c.content_blob)).scalars())
         named |= set(connection.execute(select(tables.dataset.c.manifest_blob)).scalars())
         named |= set(connection.execute(select(tables.weights.c.blob)).scalars())
-        named |= {name for name in connection.execute(select(tables.version.c.weights_blob)).scalars() if name}
+        for optional in (tables.version.c.weights_blob, tables.version.c.golden_blob):
+            named |= {name for name in connection.execute(select(optional)).scalars() if name}
         for auxiliary in connection.execute(select(tables.version.c.auxiliary_blobs)).scalars():
             named |= set(auxiliary.values())
         for files in connection.execute(select(tables.job.c.files).where(tables.job.c.files.is_not(None))).scalars():

@@ -29,6 +29,8 @@ class Publication:
     """the trained net as safetensors"""
     auxiliary_blobs: dict[str, str] = field(default_factory=dict)
     """what examples are decoded with besides the card, as a vocabulary: name → blob"""
+    golden_blob: str | None = None
+    """a few validation examples with every variant's outputs, see `golden`"""
     files: dict[str, str] | None = None
     """made besides the model: `report`, `answers` … → blob; the job's row names them"""
     defaults: dict[Provider, str] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class Publication:
             [Variant(**variant) for variant in document["variants"]],
             weights_blob=document.get("weights_blob"),
             auxiliary_blobs=document.get("auxiliary_blobs", {}),
+            golden_blob=document.get("golden_blob"),
             files=document.get("files"),
             defaults=document["defaults"],
         )
@@ -77,6 +80,7 @@ def publish(database: Database, claim: claims.Claim, publication: Publication) -
                 defaults=publication.defaults,
                 weights_blob=publication.weights_blob,
                 auxiliary_blobs=publication.auxiliary_blobs,
+                golden_blob=publication.golden_blob,
                 card=publication.card,
                 created_at=now(),
             )

@@ -16,7 +16,11 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from models_store.errors import Conflict, NotFound
+from models_store.models import alias_rows
+from models_store.models.alias_rows import Alias
 from models_store.models.providers import Provider
+from models_store.models.served import Served as Served  # noqa: PLC0414  exported: whoever resolves one names it
+from models_store.models.served import Shadowed, weighted
 from models_store.models.variant_card import VariantCard
 from models_store.storage import tables
 from models_store.storage.database import Database
@@ -43,6 +47,8 @@ class NotServedHere(Conflict):
     title = "The variant is not served here"
 
 
+DEFAULT = "default"
+"""the alias of a bare name"""
 FALLBACK = "fp32"
 """the variant that every version has, and that every provider runs"""
 
@@ -87,6 +93,8 @@ class Version:
     """provider → variant that answers there when none is named; of a provider that is not here: fp32"""
     description: str | None
     tags: list[str]
+    golden_blob: str | None
+    """a few validation examples with every variant's outputs; None: published by an earlier release"""
     variants: tuple[Variant, ...] = ()
 
     def default_on(self, provider: Provider) -> str:
@@ -101,23 +109,9 @@ class Model:
     name: str
     created_at: float
     versions: tuple[Version, ...]
-    aliases: dict[str, dict[str, Any]]
+    aliases: dict[str, Alias]
     description: str | None = None
     tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Served:
-    """What a reference means at this moment: one file, and what is known of it."""
-
-    owner: str
-    model: str
-    version: int
-    variant: str
-    blob: str
-    card: dict[str, Any]
-    variant_card: dict[str, Any]
-    auxiliary_blobs: dict[str, str]
 
 
 def models(
@@ -156,18 +150,12 @@ def model(database: Database, name: str, *, owner: str) -> Model:
         versions = connection.execute(
             _versions().where(of_model(tables.version, owner, name)).order_by(tables.version.c.number.desc())
         ).all()
-        alias, version = tables.alias, tables.version
-        aliases = connection.execute(
-            select(alias.c.name, version.c.number, alias.c.variant)
-            .join(version, version.c.id == alias.c.version_id)
-            .where(of_model(alias, owner, name))
-            .order_by(alias.c.name)
-        ).all()
+        aliases = alias_rows.read(connection, owner, name)
     return Model(
         name,
         row.created_at,
         tuple(Version(*version) for version in versions),
-        {alias.name: {"version": alias.number, "variant": alias.variant} for alias in aliases},
+        aliases,
         row.description,
         tuple(row.tags),
     )
@@ -184,26 +172,35 @@ def version(database: Database, name: str, number: int, *, owner: str) -> Versio
 
 
 def resolve(database: Database, reference: str, *, owner: str, provider: Provider) -> Served:
-    """Return the file that a reference means now, where `provider` serves.
+    """Return the file that a reference means now, where `provider` serves; of a weighted alias, all of its files.
+
+    A shadow that can't run on the provider is left out.
 
     Raises:
         ModelNotFound: if nothing answers to it; says what there is.
         NotServedHere: if the variant that it names is not served on this provider; says which are.
     """
-    found, variant = find(database, reference, owner=owner)
-    chosen = _variant(found, variant or found.default_on(provider))
-    if not chosen.is_served_on(provider):
-        raise _not_served(found, chosen, provider)
-    return Served(
-        owner,
-        found.model,
-        found.number,
-        chosen.name,
-        chosen.blob,
-        found.card,
-        chosen.card,
-        auxiliary_blobs=found.auxiliary_blobs,
-    )
+    name, alias, number, variant = _parts(reference)
+    shadow = None
+    with database.read() as connection:
+        if number is not None:
+            targets = [(1.0, version_of(connection, name, number, owner=owner), variant)]
+        else:
+            pointed = _aliased(connection, name, alias, owner=owner)
+            targets = [
+                (each.weight, version_of(connection, name, each.version, owner=owner), variant or each.variant)
+                for each in pointed.targets
+            ]
+            if pointed.shadow is not None:
+                shadow = pointed.shadow, version_of(connection, name, pointed.shadow.version, owner=owner)
+    files = [(weight, _served(found, variant, provider=provider)) for weight, found, variant in targets]
+    shadowed = None
+    if shadow is not None:
+        asked, found = shadow
+        with suppress(NotServedHere):
+            served = _served(found, asked.variant, provider=provider)
+            shadowed = Shadowed(alias or DEFAULT, served, asked.share)
+    return weighted(files, shadow=shadowed)
 
 
 def find(database: Database, reference: str, *, owner: str) -> tuple[Version, str | None]:
@@ -212,44 +209,62 @@ def find(database: Database, reference: str, *, owner: str) -> tuple[Version, st
     Raises:
         ModelNotFound: if nothing answers to it; says what there is.
     """
+    name, alias, number, variant = _parts(reference)
+    with database.read() as connection:
+        if number is None:
+            first = _aliased(connection, name, alias, owner=owner).targets[0]
+            number, variant = first.version, variant or first.variant
+        found = version_of(connection, name, number, owner=owner)
+    if variant is not None:
+        _variant(found, variant)
+    return found, variant
+
+
+def _parts(reference: str) -> tuple[str, str | None, int | None, str | None]:
+    """Return the name, alias, version and variant of a reference."""
     match = REFERENCE.fullmatch(reference)
     if match is None:
         raise ModelNotFound(
             f"{reference!r} is not a reference to a model; write `name`, `name@alias` or `name:version`, each with an "
             "optional `/variant`"
         )
-    name, alias, number, variant = match["name"], match["alias"], match["version"], match["variant"]
-    with database.read() as connection:
-        if number is None:
-            number, alias_variant = _aliased(connection, name, alias, owner=owner)
-            variant = variant or alias_variant
-        found = version_of(connection, name, int(number), owner=owner)
-    if variant is not None:
-        _variant(found, variant)
-    return found, variant
+    number = match["version"]
+    return match["name"], match["alias"], None if number is None else int(number), match["variant"]
 
 
-def _aliased(connection: Connection, name: str, alias: str | None, *, owner: str) -> tuple[int, str | None]:
-    version = tables.version
-    query = select(version.c.number, tables.alias.c.variant).join(
-        tables.alias, tables.alias.c.version_id == version.c.id
+def _served(version: Version, variant: str | None, *, provider: Provider) -> Served:
+    chosen = _variant(version, variant or version.default_on(provider))
+    if not chosen.is_served_on(provider):
+        raise _not_served(version, chosen, provider)
+    return Served(
+        version.owner,
+        version.model,
+        version.number,
+        chosen.name,
+        chosen.blob,
+        version.card,
+        chosen.card,
+        version.auxiliary_blobs,
+        chosen.size_bytes,
+        version.golden_blob,
     )
-    row = connection.execute(
-        query.where(of_model(tables.alias, owner, name), tables.alias.c.name == (alias or "default"))
-    ).first()
-    if row is not None:
-        return row.number, row.variant
+
+
+def _aliased(connection: Connection, name: str, alias: str | None, *, owner: str) -> Alias:
+    """Return what an alias points to; without a name `default`, or the newest version where there is none."""
+    found = alias_rows.read(connection, owner, name, name=alias or DEFAULT)
+    if found:
+        return found[alias or DEFAULT]
     if alias is not None:
-        names = (
-            connection.execute(select(tables.alias.c.name).where(of_model(tables.alias, owner, name))).scalars().all()
-        )
+        names = alias_rows.read(connection, owner, name)
         raise ModelNotFound(
             f"{name!r} has no alias {alias!r}; it has {', '.join(names) or 'none: PUT one, or name a version'}"
         )
-    newest = connection.execute(select(func.max(version.c.number)).where(of_model(version, owner, name))).scalar_one()
+    number = tables.version.c.number
+    newest = connection.execute(select(func.max(number)).where(of_model(tables.version, owner, name))).scalar_one()
     if newest is None:
         raise _no_version(connection, name, owner)
-    return newest, None
+    return Alias((alias_rows.Target(newest),))
 
 
 def version_of(connection: Connection, name: str, number: int, *, owner: str) -> Version:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, exists, or_, select, update
 from models_store.errors import Conflict
 from models_store.jobs.errors import JobNotFinished, JobNotFound
 from models_store.jobs.job import TERMINAL
-from models_store.models import changes, registry, uses
+from models_store.models import alias_rows, changes, registry, uses
 from models_store.storage import tables
 from models_store.storage.database import Database, now
 from models_store.wording import inflected
@@ -98,13 +98,7 @@ def delete_version(database: Database, model: str, number: int, *, owner: str) -
         mine = (version.owner == owner, version.model == model, version.number == number)
         connection.execute(select(version.id).where(*mine).with_for_update())
         found = registry.version_of(connection, model, number, owner=owner)
-        alias = tables.alias.c
-        aliases = (
-            connection.execute(select(alias.name).where(alias.version_id == found.id).order_by(alias.name))
-            .scalars()
-            .all()
-        )
-        if aliases:
+        if aliases := alias_rows.names_of(connection, found.id):
             path = f"/models/{model}/aliases/{aliases[0]}"
             raise VersionInUse(
                 f"version {number} of {model!r} has the alias {' and '.join(map(repr, aliases))}; point it at another "
@@ -138,7 +132,7 @@ def delete_model(database: Database, name: str, *, owner: str) -> None:
         versions = connection.execute(mine.with_for_update()).all()
         if users := uses.jobs_on(connection, name, {each.number for each in versions}, owner=owner):
             raise ModelInUse(f"model {name!r} is used by {_some(users)}; wait until they end, or cancel them")
-        connection.execute(delete(tables.alias).where(tables.alias.c.owner == owner, tables.alias.c.model == name))
+        alias_rows.remove(connection, owner, name)
         _delete_versions(connection, [each.id for each in versions])
         connection.execute(delete(tables.model).where(model.owner == owner, model.name == name))
         changes.add(connection)

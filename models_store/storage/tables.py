@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    false,
     literal_column,
     text,
 )
@@ -208,6 +209,7 @@ version = Table(
     Column("defaults", JSON, nullable=False, server_default="{}"),  # provider → variant that answers there
     Column("weights_blob", String(64)),  # the trained net as safetensors: what other jobs start from, or learn from
     Column("auxiliary_blobs", JSON, nullable=False, default=dict, server_default="{}"),  # a vocabulary …: name → file
+    Column("golden_blob", String(64)),  # a few validation examples and what each file answers, see models.golden
     Column("card", JSON, nullable=False),  # labels, input, metrics, spec digest, dataset digest
     Column("description", Text),
     Column("tags", JSON, nullable=False, default=list, server_default="[]"),
@@ -248,6 +250,29 @@ alias = Table(
     Column("name", String(60), nullable=False),
     Column("version_id", String(40), ForeignKey("version.id"), nullable=False),
     Column("variant", String(60)),  # empty: the version's default
+    Column("weight", Double, nullable=False, server_default="1"),  # among its targets
+    Column("pinned", Boolean, nullable=False, server_default=false()),
     Column("updated_at", Double, nullable=False),
     PrimaryKeyConstraint("owner", "model", "name"),
+)
+
+# What an alias names besides its first target: more targets, and a shadow with what was counted of it.
+alias_target = Table(
+    "alias_target",
+    metadata,
+    Column("owner", String(100), nullable=False),
+    Column("model", String(100), nullable=False),
+    Column("alias", String(60), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("role", String(10), nullable=False),  # live, shadow
+    Column("version_id", String(40), ForeignKey("version.id"), nullable=False),
+    Column("variant", String(60)),  # empty: the version's default
+    Column("weight", Double, nullable=False),  # among the targets; of a shadow its share of the requests
+    Column("compared", BigInteger, nullable=False, server_default="0"),  # examples
+    Column("agreed", BigInteger, nullable=False, server_default="0"),
+    Column("failed", BigInteger, nullable=False, server_default="0"),
+    Column("dropped", BigInteger, nullable=False, server_default="0"),
+    Column("live_s", Double, nullable=False, server_default="0"),
+    Column("shadow_s", Double, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("owner", "model", "alias", "position"),
 )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_store.models import registry
+from models_store.models import alias_rows, registry
 from models_store.tasks.rooms import task_of
 from service.answers.answer import Answer, ShapeOf, TaskName
 from service.answers.reports import Figures
@@ -124,6 +124,12 @@ class Alias(Answer):
     version: int
     variant: str | None
 
+    @classmethod
+    def of(cls, alias: alias_rows.Alias) -> "Alias":
+        """Return the answer for a stored alias."""
+        first = alias.targets[0]
+        return cls(version=first.version, variant=first.variant)
+
 
 class Model(Answer):
     """A model with its versions and aliases."""
@@ -152,7 +158,7 @@ class Model(Answer):
                 )
                 for version in model.versions
             ],
-            aliases={name: Alias.model_validate(target) for name, target in model.aliases.items()},
+            aliases={name: Alias.of(alias) for name, alias in model.aliases.items()},
             description=model.description,
             tags=[*model.tags],
         )

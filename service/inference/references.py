@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from random import random
 
 import anyio
 import anyio.to_thread
@@ -63,9 +64,10 @@ class References:
                 return None
         key = owner, reference
         found = self._known.get(key)
-        if found is not None:
-            self._used.add(key)
-        return found
+        if found is None:
+            return None
+        self._used.add(key)
+        return _drawn(found)
 
     async def served(self, reference: str, *, owner: str) -> Served:
         """Return what the reference means, read from the database when it is not known.
@@ -79,7 +81,7 @@ class References:
         if self._clock() - self._checked_at >= LONGEST_UNCHECKED_S:
             await asyncio.shield(self._check())
             found = self._known.get((owner, reference))
-        return await asyncio.shield(self._read(owner, reference)) if found is None else found
+        return _drawn(await asyncio.shield(self._read(owner, reference)) if found is None else found)
 
     def recent(self, reference: str, *, owner: str) -> Served:
         """Return what the reference means, for a caller in a thread; this may read the database.
@@ -89,10 +91,10 @@ class References:
         """
         is_checked = self._clock() - self._checked_at < LONGEST_UNCHECKED_S
         found = self._known.get((owner, reference)) if is_checked else None
-        return found or self.resolve(reference, owner=owner)
+        return _drawn(found or self.resolve(reference, owner=owner))
 
     def resolve(self, reference: str, *, owner: str) -> Served:
-        """Return what the reference means now, read from the database.
+        """Return what the reference means now, read from the database; of a weighted alias, all of its targets.
 
         Raises:
             ModelNotFound, NotServedHere: as registry.resolve does.
@@ -160,6 +162,11 @@ class References:
                     served = registry.resolve(self._database, reference, owner=owner, provider=self._provider())
                     fresh[owner, reference] = served
         return count, fresh
+
+
+def _drawn(served: Served) -> Served:
+    """Return the target of a weighted alias that answers this request."""
+    return served.drawn(random()) if served.split else served
 
 
 def _take_note_of_failure(task: "asyncio.Task[Served] | asyncio.Task[None]") -> None:

@@ -197,8 +197,7 @@ async def set_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner,
         name,
         alias,
         owner=owner,
-        number=target.version,
-        variant=target.variant,
+        to=aliases.Alias((aliases.Target(target.version, target.variant),)),
     )
     here.references.forget()
     return Alias(version=target.version, variant=target.variant)

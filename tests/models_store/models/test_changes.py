@@ -34,7 +34,7 @@ def measure_again(database: Database, settings: Settings) -> None:
 
 
 def set_alias(database: Database, _settings: Settings) -> None:
-    aliases.set_alias(database, "leaves", "best", owner=OWNER, number=1)
+    aliases.set_alias(database, "leaves", "best", owner=OWNER, to=aliases.Alias((aliases.Target(1),)))
 
 
 def remove_alias(database: Database, settings: Settings) -> None:

@@ -5,6 +5,7 @@ import pytest
 from models_store.jobs import claims, submissions
 from models_store.models import aliases, references, registry
 from models_store.models import publish as publications
+from models_store.models.aliases import Alias, Target
 from models_store.models.references import SourceNotFound, SourceUnfit
 from models_store.settings import Settings
 from models_store.storage.database import Database
@@ -38,11 +39,11 @@ def pin(database: Database, *, classes: list[str] = CLASSES, **spec: Any) -> Res
 
 def test_an_alias_becomes_the_version_that_it_means_now(database: Database, settings: Settings) -> None:
     publish(database, settings)
-    aliases.set_alias(database, "leaves", "best", owner=OWNER, number=1)
+    aliases.set_alias(database, "leaves", "best", owner=OWNER, to=Alias((Target(1),)))
 
     pinned = pin(database, backbone=SMALL | {"weights": "leaves@best"}, distillation={"teacher": "leaves"})
     publish(database, settings)
-    aliases.set_alias(database, "leaves", "best", owner=OWNER, number=2)
+    aliases.set_alias(database, "leaves", "best", owner=OWNER, to=Alias((Target(2),)))
 
     assert pinned.backbone.weights == "leaves:1"
     assert pinned.distillation is not None

@@ -5,6 +5,7 @@ import pytest
 from models_store.jobs import claims, housekeeping, submissions
 from models_store.jobs import store as jobs
 from models_store.models import aliases, publish, registry
+from models_store.models.aliases import Alias, Comparison, Shadow, Target
 from models_store.models.providers import Provider
 from models_store.settings import Settings
 from models_store.storage.database import Database
@@ -94,7 +95,7 @@ def test_a_reference_means_one_file(
 ) -> None:
     for _ in range(2):
         publish.publish(database, a_claim(database, settings), a_publication())
-    aliases.set_alias(database, "leaves", "live", owner=OWNER, number=1, variant="fp32")
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, to=Alias((Target(1, "fp32"),)))
 
     served = registry.resolve(database, reference, owner=OWNER, provider="cpu")
 
@@ -106,7 +107,7 @@ def test_where_nothing_was_measured_for_the_provider_fp32_answers_a_bare_name(
     database: Database, settings: Settings, reference: str
 ) -> None:
     publish.publish(database, a_claim(database, settings), a_publication())
-    aliases.set_alias(database, "leaves", "live", owner=OWNER, number=1)
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, to=Alias((Target(1),)))
 
     assert registry.resolve(database, reference, owner=OWNER, provider="cuda").variant == "fp32"
 
@@ -138,7 +139,7 @@ def test_a_variant_that_is_not_served_here_is_refused_with_those_that_are(
     database: Database, settings: Settings, reference: str, provider: Provider, why: str
 ) -> None:
     publish.publish(database, a_claim(database, settings), a_publication())
-    aliases.set_alias(database, "leaves", "quick", owner=OWNER, number=1, variant="int8")
+    aliases.set_alias(database, "leaves", "quick", owner=OWNER, to=Alias((Target(1, "int8"),)))
 
     with pytest.raises(registry.NotServedHere) as caught:
         registry.resolve(database, reference, owner=OWNER, provider=provider)
@@ -151,7 +152,7 @@ def test_a_bare_name_follows_the_alias_default_when_it_is_set(database: Database
     for _ in range(2):
         publish.publish(database, a_claim(database, settings), a_publication())
 
-    aliases.set_alias(database, "leaves", "default", owner=OWNER, number=1)
+    aliases.set_alias(database, "leaves", "default", owner=OWNER, to=Alias((Target(1),)))
 
     assert registry.resolve(database, "leaves", owner=OWNER, provider="cpu").version == 1
 
@@ -169,14 +170,66 @@ def test_an_unknown_reference_says_what_there_is(database: Database, settings: S
 def test_an_alias_is_moved_and_removed(database: Database, settings: Settings) -> None:
     for _ in range(2):
         publish.publish(database, a_claim(database, settings), a_publication())
-    aliases.set_alias(database, "leaves", "live", owner=OWNER, number=1)
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, to=Alias((Target(1),)))
 
-    aliases.set_alias(database, "leaves", "live", owner=OWNER, number=2)
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, to=Alias((Target(2),)))
     moved = registry.model(database, "leaves", owner=OWNER).aliases
     aliases.remove_alias(database, "leaves", "live", owner=OWNER)
 
-    assert moved == {"live": {"version": 2, "variant": None}}
+    assert moved == {"live": Alias((Target(2),))}
     assert registry.model(database, "leaves", owner=OWNER).aliases == {}
+
+
+def a_weighted_alias(database: Database, settings: Settings) -> Alias:
+    for _ in range(3):
+        publish.publish(database, a_claim(database, settings), a_publication())
+    alias = Alias((Target(1, "fp32", 3.0), Target(2, None, 1.0)), Shadow(3, "fp32", 0.25), pinned=True)
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, to=alias)
+    return alias
+
+
+def test_an_alias_has_its_targets_by_weight_and_a_shadow(database: Database, settings: Settings) -> None:
+    alias = a_weighted_alias(database, settings)
+
+    served = registry.resolve(database, "leaves@live", owner=OWNER, provider="cpu")
+
+    assert aliases.alias_of(database, "leaves", "live", owner=OWNER) == alias
+    assert registry.find(database, "leaves@live", owner=OWNER)[0].number == 1
+    drawn = [served.drawn(at) for at in (0.0, 0.74, 0.76, 0.99)]
+    assert [(each.version, each.variant) for each in drawn] == [(1, "fp32"), (1, "fp32"), (2, "int8"), (2, "int8")]
+    shadows = [each.shadow for each in drawn if each.shadow is not None]
+    assert [(each.alias, each.served.version, each.served.variant, each.share) for each in shadows] == [
+        ("live", 3, "fp32", 0.25)
+    ] * 4
+    assert aliases.pinned(database) == [(OWNER, "leaves@live")]
+
+
+def test_a_shadow_that_can_not_run_here_is_left_out_and_the_alias_answers(
+    database: Database, settings: Settings
+) -> None:
+    publish.publish(database, a_claim(database, settings), a_publication())
+    alias = Alias((Target(1),), Shadow(1, "bf16", 1.0))
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, to=alias)
+
+    served = registry.resolve(database, "leaves@live", owner=OWNER, provider="cpu")
+
+    assert (served.version, served.shadow) == (1, None)
+
+
+def test_what_is_counted_of_a_shadow_adds_up_until_its_alias_is_set_again(
+    database: Database, settings: Settings
+) -> None:
+    alias = a_weighted_alias(database, settings)
+    more = Comparison(compared=10, agreed=9, dropped=2, live_s=0.5, shadow_s=0.25)
+
+    for version in (3, 3, 2):  # the last is no shadow
+        aliases.count(database, "leaves", "live", owner=OWNER, version=version, more=more)
+    counted = aliases.alias_of(database, "leaves", "live", owner=OWNER).shadow
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, to=alias)
+
+    assert counted is not None
+    assert counted.comparison == Comparison(20, 18, 0, 4, 1.0, 0.5)
+    assert aliases.alias_of(database, "leaves", "live", owner=OWNER) == alias
 
 
 def test_what_a_row_names_is_not_swept(database: Database, settings: Settings) -> None:

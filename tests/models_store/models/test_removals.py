@@ -15,6 +15,7 @@ from models_store.jobs import store as jobs
 from models_store.jobs.submissions import Action
 from models_store.models import aliases, registry, removals, rework
 from models_store.models import publish as publications
+from models_store.models.aliases import Alias, Shadow, Target
 from models_store.settings import Settings
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
@@ -267,7 +268,7 @@ def test_a_model_without_versions_is_still_there(database: Database, settings: S
 
 def test_a_version_with_an_alias_stays(database: Database, settings: Settings) -> None:
     publish(database, settings)
-    aliases.set_alias(database, "leaves", "live", owner=OWNER, number=1)
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, to=Alias((Target(1),)))
 
     with pytest.raises(removals.VersionInUse) as caught:
         removals.delete_version(database, "leaves", 1, owner=OWNER)
@@ -277,9 +278,21 @@ def test_a_version_with_an_alias_stays(database: Database, settings: Settings) -
     assert numbers(database) == [1]
 
 
+def test_a_version_that_an_alias_has_as_its_shadow_stays(database: Database, settings: Settings) -> None:
+    for _ in range(2):
+        publish(database, settings)
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, to=Alias((Target(1),), Shadow(2, None, 0.5)))
+
+    with pytest.raises(removals.VersionInUse, match="'live'"):
+        removals.delete_version(database, "leaves", 2, owner=OWNER)
+    removals.delete_model(database, "leaves", owner=OWNER)
+
+    assert rows_of(database, tables.alias_target) == 0
+
+
 def test_a_models_aliases_go_with_it(database: Database, settings: Settings) -> None:
     publish(database, settings)
-    aliases.set_alias(database, "leaves", "live", owner=OWNER, number=1)
+    aliases.set_alias(database, "leaves", "live", owner=OWNER, to=Alias((Target(1),)))
 
     removals.delete_model(database, "leaves", owner=OWNER)
 
@@ -388,7 +401,7 @@ def test_whoever_comes_first_wins_between_a_deletion_and_a_use(database: Databas
         publish(database, settings)
         action = Action("measure", {"model": "leaves", "version": number})
         uses: list[Callable[[], object]] = [
-            partial(aliases.set_alias, database, "leaves", "live", owner=OWNER, number=number),
+            partial(aliases.set_alias, database, "leaves", "live", owner=OWNER, to=Alias((Target(number),))),
             partial(submissions.submit, database, owner=OWNER, spec=a_train_spec(), settings=settings, action=action),
         ]
         deletion = partial(removals.delete_version, database, "leaves", number, owner=OWNER)

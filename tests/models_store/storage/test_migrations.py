@@ -14,7 +14,7 @@ from alembic.config import Config
 from models_store.datasets import store as datasets
 from models_store.jobs import claims, housekeeping, submissions
 from models_store.jobs import store as jobs
-from models_store.models import registry
+from models_store.models import aliases, registry
 from models_store.settings import Settings
 from models_store.storage import database as database_module
 from models_store.storage import tables
@@ -179,6 +179,24 @@ def test_jobs_without_a_dataset_survive_when_the_change_is_taken_back(database: 
     with database.read() as connection:
         found = connection.execute(sqlalchemy.text("SELECT id, dataset_id FROM job ORDER BY id")).all()
     assert found == [(with_data.id, spec.dataset), (without.id, "")]
+
+
+def test_an_alias_of_an_earlier_release_has_one_target_and_can_be_taken_back(database: Database) -> None:
+    to_revision(database, "0009")
+    write_older_version(database, {"fp32": {"kind": "fp32"}}, default="fp32")
+    row = {"owner": "ada", "model": "leaves", "name": "live", "version_id": "ver_1", "updated_at": 0.0}
+    with database.write() as connection:
+        connection.execute(sqlalchemy.table("alias", *map(sqlalchemy.column, row)).insert().values(row))
+
+    to_revision(database, "head")
+
+    only = aliases.Alias((aliases.Target(1),))
+    assert aliases.alias_of(database, "leaves", "live", owner="ada") == only
+    shadowed = aliases.Alias((aliases.Target(1), aliases.Target(1, "fp32")), aliases.Shadow(1, "fp32", 0.5))
+    aliases.set_alias(database, "leaves", "live", owner="ada", to=shadowed)
+    to_revision(database, "0009")
+    to_revision(database, "head")
+    assert aliases.alias_of(database, "leaves", "live", owner="ada") == only
 
 
 MIGRATE = """

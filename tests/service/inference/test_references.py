@@ -116,7 +116,9 @@ def test_an_alias_moved_elsewhere_is_seen_beside_the_traffic(service: Service) -
 
     async def ask() -> None:
         await references.served("leaves", owner="local")
-        aliases.set_alias(service.context.database, "leaves", "default", owner="local", number=1)
+        aliases.set_alias(
+            service.context.database, "leaves", "default", owner="local", to=aliases.Alias((aliases.Target(1),))
+        )
         clock.now_s += CHECKED_EVERY_S
 
         old = references.known("leaves", owner="local")
@@ -134,7 +136,9 @@ def test_after_a_pause_the_first_request_sees_what_was_moved_elsewhere(service: 
 
     async def ask() -> None:
         await references.served("leaves", owner="local")
-        aliases.set_alias(service.context.database, "leaves", "default", owner="local", number=1)
+        aliases.set_alias(
+            service.context.database, "leaves", "default", owner="local", to=aliases.Alias((aliases.Target(1),))
+        )
         clock.now_s += LONGEST_UNCHECKED_S
 
         assert (await references.served("leaves", owner="local")).version == 1
@@ -162,7 +166,9 @@ def test_what_this_process_moved_is_forgotten_at_once(service: Service) -> None:
 
     async def ask() -> None:
         await references.served("leaves", owner="local")
-        aliases.set_alias(service.context.database, "leaves", "default", owner="local", number=1)
+        aliases.set_alias(
+            service.context.database, "leaves", "default", owner="local", to=aliases.Alias((aliases.Target(1),))
+        )
         references.forget()
 
         assert references.known("leaves", owner="local") is None
