@@ -34,6 +34,12 @@ class Settings(BaseSettings):
         description="`owner:key,owner:key`, each key different and of 16 to 512 characters; empty: no keys, one "
         "owner, and connections from this machine only",
     )
+    metrics_key: str = Field(
+        "",
+        repr=False,
+        description="key that GET /metrics asks for as a bearer token; with API_KEYS, only this key's holder sees the "
+        "names of owners and models there; empty: no key, and with API_KEYS no names",
+    )
     allowed_hosts: str = Field(
         "",
         description="host names and addresses by which clients reach the API, `name,name`, beside localhost, "

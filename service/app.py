@@ -5,8 +5,10 @@ the first model imports onnxruntime; torch is never imported.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -45,8 +47,8 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
     from service import docs_page, logs, openapi, origins, problems  # noqa: PLC0415  the same
     from service.answers.compressed import CompressAnswers  # noqa: PLC0415  the same
+    from service.counting import CountRequests  # noqa: PLC0415  the same
     from service.methods import HeadAndOptions  # noqa: PLC0415  the same
-    from service.metrics import CountRequests  # noqa: PLC0415  the same
     from service.paths import Paths  # noqa: PLC0415  the same
     from service.processes.place import Place  # noqa: PLC0415  the same
     from service.requests.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
@@ -123,6 +125,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from models_store.storage.database import Database  # noqa: PLC0415  the same
     from service.context import Context  # noqa: PLC0415  the same
     from service.inference import devices  # noqa: PLC0415  the same
+    from service.inference.counted import CountedEngine  # noqa: PLC0415  the same
     from service.inference.references import References  # noqa: PLC0415  the same
     from service.inference.sessions import Sessions  # noqa: PLC0415  the same
     from service.metrics import Metrics  # noqa: PLC0415  the same
@@ -133,10 +136,15 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     database = Database(settings.database_url, patience_s=settings.database_wait_s)
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
     sessions = Sessions(blobs, settings=settings)
-    metrics = Metrics(place)
-    metrics.watch(
-        waiting=sessions.waiting,
-        loaded=lambda: len(sessions.loaded),
+    metrics = Metrics(settings, place)
+    for examples in metrics.predicted:
+        meaning = f"{examples.capitalize()} that wait for a lane"
+        metrics.watch_gauge(f"espalier_waiting_{examples}", meaning, partial(sessions.waiting, examples))
+    metrics.watch_gauges(
+        "espalier_loaded_models",
+        "Models in memory, by the execution provider that runs them",
+        "provider",
+        lambda: Counter(loaded.provider for loaded in sessions.loaded),
     )
     references = References(database, provider=lambda: devices.serving(settings.device))
     grouped = threads(wait_s=settings.database_wait_s)
@@ -148,7 +156,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         database,
         blobs,
         sessions,
-        sessions,
+        CountedEngine(sessions, metrics),
         references,
         metrics,
         grouped,

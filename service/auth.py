@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from fastapi import Depends, Request
 
 from models_store.errors import EspalierError
+from models_store.settings import Settings
 
 LOCAL_OWNER = "local"
 
@@ -47,6 +48,17 @@ def owner_of(request: Request) -> str:
     if found is None:
         raise Unauthorized("this API key is not known here; check it, or ask the operator of the service for one")
     return found
+
+
+def require_metrics_key(request: Request, settings: Settings) -> None:
+    """Refuse a reader of the counters who has not the key for them, if there is one.
+
+    Raises:
+        Unauthorized: without that key.
+    """
+    given = _key_in(request).encode("latin-1", "replace")
+    if settings.metrics_key and not hmac.compare_digest(settings.metrics_key.encode(), given):
+        raise Unauthorized("send METRICS_KEY, as `Authorization: Bearer KEY`")
 
 
 async def _owner(request: Request) -> str:

@@ -1,125 +1,282 @@
-"""Counters that /metrics shows; their labels name routes and providers, never owners or models.
+"""Counters that /metrics shows: requests, predictions of each model, and the models in memory.
+
+The event loop adds numbers up, a microsecond a request; `refresh` hands them to prometheus_client, at most once a
+second. That costs the same whether one process counts or several do.
 
 Where several API processes share a port, each counts in files of a folder that they share, under its number: a process
 that replaces a dead one counts on. Whichever answers /metrics adds them up. A gauge therefore needs a
 `multiprocess_mode`, and a function can't be attached to it: pass the function to `Metrics.watch_gauge`.
+
+Series are bounded: routes are templates, models those that were found in the registry, and at most MOST_VARIANTS of
+those have series of their own. With API_KEYS, names of models are shown only to whoever has METRICS_KEY.
 """
 
+import asyncio
 import os
-import time
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from models_store.models.registry import Served
+from models_store.settings import Settings
 from models_store.tasks import rooms
 from service.processes.place import Place
 
+if TYPE_CHECKING:
+    from service.inference.engine import Answer
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+RUN_SECONDS = (0.0001, 0.00025, 0.0005, *SECONDS[:-1])
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
-
-
+MOST_VARIANTS = 200
+"""variants that have series of their own"""
+REFRESH_S = 1.0
+MODEL = ["owner", "model", "version", "variant"]
+Name = tuple[str, str, str, str]
 ALONE = Place()
+UNNAMED: Name = ("", "", "", "")
+OTHER: Name = ("", "other", "", "")
+
+
+class Histograms(Histogram):
+    """A histogram to which many observations are added at once."""
+
+    def add(self, counts: Sequence[int], total: float) -> None:
+        """Add so many observations to each bucket, which are `total` together."""
+        self._sum.inc(total)
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+
+
+class Tally:
+    """Observations of one series since the last flush."""
+
+    __slots__ = ("_bounds", "_child", "_counts", "_total")
+
+    def __init__(self, child: Histograms, bounds: Sequence[float]) -> None:
+        self._child = child
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Add an observation."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._total += value
+
+    def flush(self) -> None:
+        """Hand them over."""
+        self._child.add(self._counts, self._total)
+        self._counts = [0] * len(self._counts)
+        self._total = 0.0
+
+
+class _Variant:
+    """Figures of one variant since the last flush."""
+
+    __slots__ = ("batch", "codes", "decode_s", "is_used", "name", "predicted", "queue", "run", "word")
+
+    def __init__(self, name: Name, word: str, metrics: "Metrics") -> None:
+        self.name = name
+        self.word = word
+        self.is_used = True
+        self.codes: dict[int, int] = {}
+        self.predicted: dict[str, int] = {}
+        self.decode_s = 0.0
+        self.queue = Tally(metrics.queue_seconds.labels(*name), SECONDS)
+        self.run = Tally(metrics.run_seconds.labels(*name), RUN_SECONDS)
+        self.batch = Tally(metrics.batch_size.labels(*name), BATCH_SIZES)
 
 
 class Metrics:
-    """Counters of one app, in a registry of their own, and how those of the other API processes are added."""
+    """One app's counters."""
 
-    def __init__(self, place: Place = ALONE) -> None:
-        self._place = place
-        self._watched: list[tuple[Gauge, Callable[[], float]]] = []
-        self._read: list[Collector] = [_Processes(place)]
+    def __init__(self, settings: Settings, place: Place = ALONE) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "espalier_requests_total", "Answered requests", ["method", "route", "status"], registry=self.registry
-        )
-        self.seconds = Histogram(
+        self._place = place
+        self._shows_names = not settings.owners or bool(settings.metrics_key)
+        self._read = CollectorRegistry()
+        self._read.register(_Processes(place))
+        self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
+        self._labelled_gauges: list[tuple[Gauge, set[str], Callable[[], Mapping[str, float]]]] = []
+        self._variants: dict[object, _Variant] = {}
+        self._answered: dict[tuple[str, str, int], int] = {}
+        self._seconds: dict[tuple[str, str], Tally] = {}
+        self._refreshing: asyncio.TimerHandle | None = None
+        self._make()
+
+    def _make(self) -> None:
+        counter = partial(Counter, registry=self.registry)
+        histogram = partial(Histograms, registry=self.registry)
+        self.requests = counter("espalier_requests_total", "Answered requests", ["method", "route", "status"])
+        self.seconds = histogram(
             "espalier_request_seconds",
             "Time from the request's head to the answer's end, in seconds",
             ["method", "route"],
             buckets=SECONDS,
-            registry=self.registry,
+        )
+        self.predictions = counter(
+            "espalier_predictions_total",
+            "Prediction requests, by the model that was asked and the HTTP status (499: the client left)",
+            [*MODEL, "code"],
+        )
+        self.queue_seconds = histogram(
+            "espalier_prediction_queue_seconds",
+            "Time for which the examples of a request waited to be run, in seconds",
+            MODEL,
+            buckets=SECONDS,
+        )
+        self.run_seconds = histogram(
+            "espalier_prediction_run_seconds",
+            "Time for which the model ran the batch of a request, in seconds",
+            MODEL,
+            buckets=RUN_SECONDS,
+        )
+        self.batch_size = histogram(
+            "espalier_prediction_batch_size", "Examples in the batch of a request", MODEL, buckets=BATCH_SIZES
+        )
+        self.decode_seconds = counter(
+            "espalier_prediction_decode_seconds_total", "Time for which examples were decoded, in seconds", MODEL
         )
         self.predicted = {
-            examples: Counter(
+            examples: counter(
                 f"espalier_predicted_{examples}_total",
-                f"{examples.capitalize()} that were predicted",
+                f"{examples.capitalize()} that were predicted, by the execution provider that ran the model",
                 ["provider"],
-                registry=self.registry,
             )
             for examples in dict.fromkeys(contract.examples for contract in rooms.TASKS)
         }
         """plural of an example → its counter"""
-
-    def watch(self, *, waiting: Callable[[str], float], loaded: Callable[[], float]) -> None:
-        """Show figures that are read when somebody asks: examples that wait for a lane, and loaded models."""
-        for examples in self.predicted:
-            meaning = f"{examples.capitalize()} that wait for a lane"
-            self.watch_gauge(f"espalier_waiting_{examples}", meaning, partial(waiting, examples))
-        self.watch_gauge("espalier_loaded_models", "Models in memory, in all API processes", loaded)
+        self.loads = counter("espalier_model_loads_total", "Loads of models, by outcome: loaded or failed", ["outcome"])
+        self.evictions = counter("espalier_model_evictions_total", "Models that were unloaded to make room for others")
+        self.fallbacks = counter(
+            "espalier_provider_fallbacks_total",
+            "Models that run on another execution provider than the one tried first",
+            ["wanted", "used"],
+        )
 
     def watch_gauge(self, name: str, meaning: str, figure: Callable[[], float]) -> None:
-        """Show a figure of this process, which is read when somebody asks; those of all processes are added up."""
-        gauge = Gauge(name, meaning, registry=self.registry, multiprocess_mode="livesum")
-        self._watched.append((gauge, figure))
+        """Show a figure of this process, which `refresh` reads; those of all processes are added up."""
+        self._gauges.append((Gauge(name, meaning, registry=self.registry, multiprocess_mode="livesum"), figure))
+
+    def watch_gauges(self, name: str, meaning: str, label: str, figures: Callable[[], Mapping[str, float]]) -> None:
+        """Show figures as `watch_gauge` does, one for each value of a label."""
+        gauge = Gauge(name, meaning, [label], registry=self.registry, multiprocess_mode="livesum")
+        self._labelled_gauges.append((gauge, set(), figures))
 
     def read_when_asked(self, collector: Collector) -> None:
         """Show what a collector finds when somebody asks: figures that are the same in every process."""
-        self._read.append(collector)
+        self._read.register(collector)
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request; `route` is a template, so that ids make no new series."""
+        key = (method, route, status)
+        self._answered[key] = self._answered.get(key, 0) + 1
+        tally = self._seconds.get((method, route))
+        if tally is None:
+            tally = self._seconds[method, route] = Tally(self.seconds.labels(method, route), SECONDS)
+        tally.observe(seconds)
+        if self._refreshing is None:
+            self._refresh_soon()
+
+    def predicted_by(self, served: Served, status: int, answer: "Answer | None" = None) -> None:
+        """Count a prediction request for which a model was found, beside `answered`; without an answer it was refused.
+
+        `status` is HTTP's, also for gRPC: 200, 400, 429, 499 when the client left, 503, 504.
+        """
+        if self._shows_names:
+            key: object = (served.owner, served.model, served.version, served.variant)
+        else:
+            key = served.card.get("task")
+        variant = self._variants.get(key)
+        if variant is None:
+            variant = self._new(served, key)
+        variant.is_used = True
+        variant.codes[status] = variant.codes.get(status, 0) + 1
+        if answer is not None:
+            variant.queue.observe(answer.queue_s)
+            variant.run.observe(answer.run_s)
+            variant.batch.observe(answer.batch_size)
+            variant.decode_s += answer.decode_s
+            variant.predicted[answer.provider] = variant.predicted.get(answer.provider, 0) + len(answer.outputs)
+        if self._refreshing is None:
+            self._refresh_soon()
 
     def refresh(self) -> None:
-        """Bring the watched gauges of this process up to date."""
-        for gauge, figure in self._watched:
+        """Hand over what was added up, and bring the watched gauges up to date; in the event loop."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            self._refreshing = None
+        for (method, route, status), count in self._answered.items():
+            self.requests.labels(method, route, str(status)).inc(count)
+        self._answered.clear()
+        for tally in self._seconds.values():
+            tally.flush()
+        for key, variant in [*self._variants.items()]:
+            if variant.is_used:
+                self._hand_over(variant)
+                self._variants[key] = self._variants.pop(key)  # the one that was used last is the last to go
+        for gauge, figure in self._gauges:
             gauge.set(figure())
+        for gauge, known, read in self._labelled_gauges:
+            figures = read()
+            known.update(figures)
+            for label in known:
+                gauge.labels(label).set(figures.get(label, 0))
 
     def exposition(self) -> bytes:
-        """Return the counters of all API processes in Prometheus's text format. Use in a thread."""
-        self.refresh()
+        """Return the counters of all API processes in Prometheus's text format. Use in a thread, after `refresh`."""
         registry = self.registry
         if self._place.metrics_folder is not None:
             self._place.refresh_others()
             registry = CollectorRegistry()
             MultiProcessCollector(registry, path=str(self._place.metrics_folder))  # type: ignore[no-untyped-call]
-        read = CollectorRegistry()
-        for collector in self._read:
-            read.register(collector)
-        return generate_latest(read) + generate_latest(registry)
+        return generate_latest(self._read) + generate_latest(registry)
 
+    def _refresh_soon(self) -> None:
+        self._refreshing = asyncio.get_running_loop().call_later(REFRESH_S, self.refresh)
 
-class CountRequests:
-    """Count every request by its route's template, so that ids make no new series."""
+    def _new(self, served: Served, key: object) -> _Variant:
+        word = rooms.contract_of(rooms.task_of(served.card)).examples
+        name = (served.owner, served.model, str(served.version), served.variant) if self._shows_names else UNNAMED
+        if len(self._variants) >= MOST_VARIANTS:
+            if self._place.metrics_folder is None:
+                self._remove(next(iter(self._variants)))
+            elif (key := (OTHER, word)) in self._variants:
+                return self._variants[key]
+            else:
+                name = OTHER  # prometheus_client can't remove series there
+        variant = self._variants[key] = _Variant(name, word, self)
+        return variant
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
+    def _remove(self, key: object) -> None:
+        variant = self._variants.pop(key)
+        labels = dict(zip(MODEL, variant.name, strict=True))
+        for metric in (self.predictions, self.queue_seconds, self.run_seconds, self.batch_size, self.decode_seconds):
+            metric.remove_by_labels(labels)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the request that `scope` describes."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started_s = time.perf_counter()
-        status = 500
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        finally:
-            route = getattr(scope.get("route"), "path", "unknown")
-            method = scope["method"] if scope["method"] in METHODS else "other"
-            self._metrics.requests.labels(method, route, str(status)).inc()
-            self._metrics.seconds.labels(method, route).observe(time.perf_counter() - started_s)
+    def _hand_over(self, variant: _Variant) -> None:
+        for status, count in variant.codes.items():
+            self.predictions.labels(*variant.name, str(status)).inc(count)
+        for provider, count in variant.predicted.items():
+            self.predicted[variant.word].labels(provider).inc(count)
+        self.decode_seconds.labels(*variant.name).inc(variant.decode_s)
+        for tally in (variant.queue, variant.run, variant.batch):
+            tally.flush()
+        variant.codes.clear()
+        variant.predicted.clear()
+        variant.decode_s = 0.0
+        variant.is_used = False
 
 
 class _Processes(Collector):

@@ -35,6 +35,7 @@ class Loaded:
     batcher: Batcher
     examples: str
     """the word for what it takes"""
+    provider: str
 
 
 class Sessions:
@@ -166,7 +167,7 @@ class Sessions:
             most_waiting=self._settings.predict_queue,
         )
         log.info("model loaded", model=name, provider=provider, lanes=lanes)
-        return Loaded(batcher, contract.examples)
+        return Loaded(batcher, contract.examples, provider)
 
     def _file(self, sha256: str) -> Path:
         path = self._blobs.local(sha256)

@@ -80,9 +80,9 @@ NEEDS_NO_KEY: dict[str, Any] = {"security": []}
 """For `openapi_extra` of calls that everybody may use; their answers contain nothing of an owner."""
 
 
-def public_problems() -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI responses for the errors of a call that needs no key."""
-    return _documented({422})
+def public_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses for the errors of a call that needs no API key."""
+    return _documented({422, *statuses})
 
 
 def _documented(statuses: set[int]) -> dict[int | str, dict[str, Any]]:

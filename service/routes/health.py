@@ -1,13 +1,15 @@
 """Health of the service: alive, ready, and counters, for its operators and load balancers."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 
 from models_store.jobs import queue
 from models_store.storage.database import Database, now
 from service.answers.documents import Alive, Readiness
+from service.auth import require_metrics_key
 from service.context import Here
 from service.inference import devices
 from service.requests.parameters import KNOWN_QUERY, NEEDS_NO_KEY, answer, public_problems
@@ -64,13 +66,19 @@ def ready(here: Here) -> Response:
     response_class=Response,
     responses={
         200: {"description": "Prometheus's text format", "content": {"text/plain": {"schema": {"type": "string"}}}},
-        **public_problems(),
+        **public_problems(401),
     },
-    openapi_extra=NEEDS_NO_KEY,
 )
-def metrics(here: Here) -> Response:
-    """Return the counters and timings of all API processes on this host."""
-    return Response(here.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+async def metrics(here: Here, request: Request) -> Response:
+    """Return the counters and timings of all API processes on this host, in Prometheus's text format.
+
+    With METRICS_KEY it asks for that key as a bearer token. With API_KEYS and without METRICS_KEY, series have no
+    names of owners and models.
+    """
+    require_metrics_key(request, here.settings)
+    here.metrics.refresh()
+    text = await run_in_threadpool(here.metrics.exposition)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _database_answers(database: Database) -> bool:

@@ -129,8 +129,6 @@ async def create(request: Request) -> Response:
     if here.sessions.would_wait(served, len(asked.examples)):  # else the next batch takes it: too soon to withdraw
         inferring = _unless_left(request, inferring)
     answer = await inferring
-    examples = rooms.contract_of(rooms.task_of(served.card)).examples
-    here.metrics.predicted[examples].labels(answer.provider).inc(len(asked.examples))
     return _answer(served, answer, top_k=asked.top_k)
 
 

@@ -19,7 +19,12 @@ from workers.process import trainer_start
 from workers.process.assignment import Assignment
 from workers.process.trainer_start import Request
 
-SECRETS = {"database_url", "broker_url", "api_keys"}  # the trainer reads files, and talks to its supervisor alone
+SECRETS = {
+    "database_url",
+    "broker_url",
+    "api_keys",
+    "metrics_key",
+}  # the trainer reads files, and talks to its supervisor alone
 OTHERS_SECRETS = {"pgpassword", "pgpassfile", "pgservicefile", "postgres_password", "valkey_password"}
 """variables that libpq and docker-compose.yml know the passwords of the database and the broker by"""
 NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
