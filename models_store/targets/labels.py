@@ -9,7 +9,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from models_store.targets.activations import Activation
-from models_store.targets.target import TIE, Answers, Array, Figure, Flags, Floats, Name, Target, as_many, ranked
+from models_store.targets.target import (
+    TIE,
+    Answers,
+    Array,
+    Figure,
+    Flags,
+    Floats,
+    Name,
+    Target,
+    as_many,
+    fitting,
+    ranked,
+)
 
 THRESHOLD = 0.5  # a label at least this likely is answered
 
@@ -106,6 +118,34 @@ class Labels:
         are_numbers_NK = np.isfinite(outputs_NK) & np.isfinite(expected_NK)
         alike_N: Flags = ((equal_NK | is_tie_NK) & are_numbers_NK).all(axis=1)
         return alike_N
+
+    def nonconformity(self, outputs_NK: Array, truths: Array) -> Floats:
+        """Return 1 - the probability of the least likely true label; 0 for an example without labels."""
+        least_N = np.where(self.as_answers(truths), outputs_NK, 1.0).min(axis=1)
+        scores_N: Floats = 1.0 - least_N.astype(np.float64)
+        return scores_N
+
+    def covered(self, outputs_NK: Array, truths: Array, *, threshold: float) -> Flags:
+        """Return where all true labels are likely enough."""
+        held_N: Flags = self.nonconformity(outputs_NK, truths) <= threshold
+        return held_N
+
+    def set_sizes(self, outputs_NK: Array, *, threshold: float) -> Floats:
+        """Return the number of labels in each set; it may be none."""
+        sizes_N: Floats = (1.0 - outputs_NK.astype(np.float64) <= threshold).sum(axis=1).astype(np.float64)
+        return sizes_N
+
+    def conformal_set(self, row_K: Array, names: Sequence[str], *, threshold: float) -> dict[str, Any]:
+        """Return the labels that are likely enough, likeliest first: all true ones are among them."""
+        return {"set": fitting(row_K, names, threshold=threshold)}
+
+    def abstained(self, row_K: Array, names: Sequence[str], *, min_confidence: float) -> dict[str, Any] | None:
+        """Return the labels that are likely enough, and those whose presence and absence are both too unlikely."""
+        likeliest = np.argsort(-row_K, kind="stable")
+        least = max(min_confidence, THRESHOLD)
+        present = [names[place] for place in likeliest if row_K[place] >= least]
+        undecided = [names[place] for place in likeliest if 1.0 - least < row_K[place] < least]
+        return {"labels": present, "undecided": undecided, "abstained": bool(undecided)}
 
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
         """Return the labels answered, and the `top_k` likeliest (None: all), both likeliest first."""

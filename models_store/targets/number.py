@@ -100,6 +100,29 @@ class Number:
         alike_N: Flags = (np.abs(outputs_NK - expected_NK) <= tolerance).all(axis=1)
         return alike_N
 
+    def nonconformity(self, outputs_NK: Array, truths: Array) -> Floats:
+        """Return how far the number is off (Lei et al. 2018, arXiv:1604.04173)."""
+        scores_N: Floats = np.abs(self.answers(outputs_NK) - self.as_answers(truths))
+        return scores_N
+
+    def covered(self, outputs_NK: Array, truths: Array, *, threshold: float) -> Flags:
+        """Return where the true number is within the interval."""
+        held_N: Flags = self.nonconformity(outputs_NK, truths) <= threshold
+        return held_N
+
+    def set_sizes(self, outputs_NK: Array, *, threshold: float) -> Floats:
+        """Return the width of the interval, the same for all."""
+        return np.full(len(outputs_NK), 2.0 * threshold)
+
+    def conformal_set(self, row_K: Array, names: Sequence[str], *, threshold: float) -> dict[str, Any]:  # noqa: ARG002  see Target
+        """Return the interval around the number."""
+        value = float(row_K[0])
+        return {"interval": [value - threshold, value + threshold]}
+
+    def abstained(self, row_K: Array, names: Sequence[str], *, min_confidence: float) -> dict[str, Any] | None:  # noqa: ARG002  see Target
+        """Return None: a number has no probability."""
+        return None
+
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:  # noqa: ARG002  see Target
         """Return the number."""
         return {"value": row_K[0]}

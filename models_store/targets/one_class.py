@@ -9,7 +9,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from models_store.targets.activations import Activation
-from models_store.targets.target import TIE, Answers, Array, Figure, Flags, Floats, Name, Target, as_many, ranked
+from models_store.targets.target import (
+    TIE,
+    Answers,
+    Array,
+    Figure,
+    Flags,
+    Floats,
+    Name,
+    Target,
+    as_many,
+    fitting,
+    ranked,
+)
 
 CLASSES_NAMED = 5
 
@@ -102,6 +114,29 @@ class OneClass:
         lost_N = expected_NK.max(axis=1) - np.take_along_axis(expected_NK, answers_N[:, None], axis=1)[:, 0]
         alike_N: Flags = (lost_N <= tolerance) & np.isfinite(outputs_NK).all(axis=1)  # False for a NaN in either
         return alike_N
+
+    def nonconformity(self, outputs_NK: Array, truths: Array) -> Floats:
+        """Return 1 - the probability of the true class (Sadinle et al. 2019, arXiv:1609.00451)."""
+        scores_N: Floats = 1.0 - np.take_along_axis(outputs_NK, truths[:, None], axis=1)[:, 0].astype(np.float64)
+        return scores_N
+
+    def covered(self, outputs_NK: Array, truths: Array, *, threshold: float) -> Flags:
+        """Return where the true class is likely enough, or the likeliest, which is always in the set."""
+        held_N: Flags = (self.nonconformity(outputs_NK, truths) <= threshold) | (self.answers(outputs_NK) == truths)
+        return held_N
+
+    def set_sizes(self, outputs_NK: Array, *, threshold: float) -> Floats:
+        """Return the number of classes in each set; the likeliest one is always in it."""
+        sizes_N: Floats = np.maximum((1.0 - outputs_NK.astype(np.float64) <= threshold).sum(axis=1), 1.0)
+        return sizes_N
+
+    def conformal_set(self, row_K: Array, names: Sequence[str], *, threshold: float) -> dict[str, Any]:
+        """Return the classes that are likely enough, likeliest first."""
+        return {"set": fitting(row_K, names, threshold=threshold) or [names[int(row_K.argmax())]]}
+
+    def abstained(self, row_K: Array, names: Sequence[str], *, min_confidence: float) -> dict[str, Any] | None:  # noqa: ARG002  see Target
+        """Return no class where the likeliest is less likely."""
+        return {"label": None, "abstained": True} if row_K.max() < min_confidence else {"abstained": False}
 
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
         """Return the likeliest class, and the `top_k` likeliest (None: five), likeliest first."""

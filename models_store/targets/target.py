@@ -117,6 +117,29 @@ class Target(Protocol):
         """
         ...
 
+    def nonconformity(self, outputs_NK: Array, truths: Array) -> Floats:
+        """Return how badly each example's outputs fit its truth (N,), for `conformal`; 0 is the best fit."""
+        ...
+
+    def covered(self, outputs_NK: Array, truths: Array, *, threshold: float) -> Flags:
+        """Return where an example's conformal set holds its truth."""
+        ...
+
+    def set_sizes(self, outputs_NK: Array, *, threshold: float) -> Floats:
+        """Return the size of each example's conformal set: its number of members, or the width of its interval."""
+        ...
+
+    def conformal_set(self, row_K: Array, names: Sequence[str], *, threshold: float) -> dict[str, Any]:
+        """Return what a prediction has beside its answer: `set`, classes or labels, or `interval`, low and high."""
+        ...
+
+    def abstained(self, row_K: Array, names: Sequence[str], *, min_confidence: float) -> dict[str, Any] | None:
+        """Return what a prediction has in place of its answer, or beside it, where that is less likely, or is not.
+
+        None if the target's answers have no probability.
+        """
+        ...
+
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
         """Return one row of outputs as a prediction for clients of `/predict`; numbers stay numpy's.
 
@@ -128,6 +151,12 @@ class Target(Protocol):
 def ranked(row_K: Array, names: Sequence[str], places: Array) -> list[dict[str, Any]]:
     """Return the classes or labels at `places`, each with its probability."""
     return [{"label": names[place], "probability": row_K[place]} for place in places]
+
+
+def fitting(row_K: Array, names: Sequence[str], *, threshold: float) -> list[str]:
+    """Return the classes or labels whose improbability is `threshold` at most, likeliest first."""
+    are_in_K = 1.0 - row_K.astype(np.float64) <= threshold
+    return [names[place] for place in np.argsort(-row_K, kind="stable") if are_in_K[place]]
 
 
 def as_many(answers: Answers, truths: Array) -> None:

@@ -23,6 +23,33 @@ class Host(Answer):
     onnxruntime: str = Field(description="version of the runtime")
 
 
+class ConformalLevel(Answer):
+    """Coverage that sets or intervals of a file are calibrated for, and what the test split shows of it."""
+
+    coverage: float = Field(description="share of new examples whose set holds the truth, at least")
+    threshold: float | None = Field(
+        description="largest nonconformity in a set: 1 - the probability of a class or label, or the distance from a "
+        "number; null: the validation split has too few examples for this coverage"
+    )
+    test_coverage: float | None = Field(
+        description="share of the test split's sets that hold the truth; null without a test split"
+    )
+    mean_size: float | None = Field(
+        description="mean number of classes or labels in the test split's sets, or the width of the interval"
+    )
+
+
+class Conformal(Answer):
+    """Split conformal prediction with one file: `coverage` of `POST /predict` takes its thresholds from here.
+
+    Lei et al. 2018, arXiv:1604.04173; Sadinle et al. 2019, arXiv:1609.00451.
+    """
+
+    calibrated_on: int = Field(description="number of validation examples behind the thresholds")
+    tested_on: int = Field(description="number of test examples behind `test_coverage` and `mean_size`")
+    levels: list[ConformalLevel]
+
+
 class Measured(Answer):
     """Figures of a variant's file on one provider; figures that an earlier release did not measure are null."""
 
@@ -87,6 +114,9 @@ class Measured(Answer):
     measured_at: datetime | None = Field(None, description="when")
     images: dict[str, int] | None = Field(
         None, description="split → number of images behind the accuracies: all, or a random part on a slow host"
+    )
+    conformal: Conformal | None = Field(
+        None, description="calibrated coverage; null in figures of older versions, which `:measure` renews"
     )
     rounds: dict[str, int] | None = Field(
         None, description="batch size → number of rounds behind the speeds; fewer on a slow host"

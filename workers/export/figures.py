@@ -45,6 +45,9 @@ class Figures:
     rounds: dict[str, int] = field(default_factory=dict)
     """rounds that speeds are of, by batch size; fewer where the time for more was not there"""
 
+    conformal: dict[str, Any] | None = None
+    """`calibrated_on` examples of the validation split, and `levels` (see `conformal`); None where none were made"""
+
     def as_card(self) -> dict[str, Any]:
         """Return what a variant's card says."""
         card = asdict(self)

@@ -24,6 +24,7 @@ from models_store.targets import NAMED, Answers, Target
 from models_store.wording import counted
 from workers.compression import gate
 from workers.export import hardware, sessions, timing
+from workers.export.conformal import Calibration
 from workers.export.figures import Figures, Measurement, Unmeasurable
 from workers.export.trying import Tried, alone
 from workers.process import parent_death
@@ -94,8 +95,9 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
         splits=splits,
         threads=request["threads"],
     )
-    answers, unusable = work.answers(
+    answers, conformal, unusable = work.answers(
         NAMED[request["target"]],
+        truths={name: np.asarray(values) for name, values in request["truths"].items()},
         limit_s=ANSWER_TIME * request["limit_s"],
         tell=lambda done: tell(TRY_SHARE + (ANSWER_SHARE - TRY_SHARE) * done),
     )
@@ -124,6 +126,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
             reported[name] = Figures(
                 **comparison.of(name, answers[name]),
                 **speeds[name],
+                conformal=conformal[name],
                 load_ms=fate.load_ms,
                 peak_memory_bytes=fate.peak_memory_bytes,
                 provider=fate.provider,
@@ -188,10 +191,11 @@ class _Measuring:
         self,
         target: Target,
         *,
+        truths: Mapping[str, NDArray[Any]],
         limit_s: float,
         tell: Tell,
-    ) -> tuple[dict[str, dict[str, Answered]], dict[str, Unmeasurable]]:
-        """Return variant → split → what it says of each image, and the variants that say nothing of use.
+    ) -> tuple[dict[str, dict[str, Answered]], dict[str, dict[str, Any]], dict[str, Unmeasurable]]:
+        """Return variant → split → what it says of each image, variant → conformal levels, and the unusable variants.
 
         Images are answered in a random order, the same for all variants; after `limit_s` for all of them together,
         those that are left are left out.
@@ -200,10 +204,12 @@ class _Measuring:
         batches = sum(-(-len(indexes) // EVALUATION_BATCH) for indexes in self.splits.values()) * len(self.variants)
         done = 0
         answers: dict[str, dict[str, Answered]] = {}
+        levels: dict[str, dict[str, Any]] = {}
         unusable: dict[str, Unmeasurable] = {}
         for name, path in self.variants.items():
             session = self._open(path, threads=self.threads)
             reported: dict[str, Answered] = {}
+            calibration = Calibration(target)
             undefined = asked = 0
             for split, indexes in self.splits.items():
                 until_s = time.monotonic() + share_s
@@ -213,6 +219,8 @@ class _Measuring:
                 for outputs_NK in sessions.answers(session, self.inputs, indexes[order_N], batch_size=EVALUATION_BATCH):
                     undefined += int((~np.isfinite(outputs_NK)).any(axis=1).sum())
                     chunks.append(target.answers(outputs_NK))
+                    places = order_N[answered : answered + len(outputs_NK)]
+                    calibration.add(split, outputs_NK, truths[split][places])
                     answered += len(outputs_NK)
                     done += 1
                     tell(done / batches)
@@ -228,7 +236,8 @@ class _Measuring:
                 )
             else:
                 answers[name] = reported
-        return answers, unusable
+                levels[name] = calibration.as_card()
+        return answers, levels, unusable
 
     def speeds(
         self,

@@ -119,6 +119,32 @@ def test_accuracy_is_counted_against_the_labels_of_each_split(
     assert figures_of(mislabelled["fp32"]).accuracy == {"val": 1.0, "test": 0.75}
 
 
+def test_conformal_levels_are_calibrated_on_validation_and_tested_on_test_examples(
+    exported: Path, images: Path
+) -> None:
+    labels_N = DATA.labels_N.copy()
+    labels_N[SPLITS["test"][:4]] = (labels_N[SPLITS["test"][:4]] + 1) % 3
+
+    found = figures_of(measured({"fp32": exported}, images, truths=labels_N)["fp32"]).conformal
+
+    assert found is not None
+    levels = {level["coverage"]: level for level in found["levels"]}
+    assert (found["calibrated_on"], found["tested_on"]) == (20, len(SPLITS["test"]))
+    assert levels[0.9]["threshold"] < 0.5
+    assert levels[0.9]["test_coverage"] <= 1 - 4 / len(SPLITS["test"])  # the changed labels are in no set
+    assert levels[0.9]["mean_size"] >= 1
+    assert levels[0.975] == {"coverage": 0.975, "threshold": None, "test_coverage": None, "mean_size": None}
+
+
+def test_conformal_levels_without_a_test_split_have_thresholds_alone(exported: Path, images: Path) -> None:
+    found = figures_of(measured({"fp32": exported}, images, splits={"val": DATA.val})["fp32"]).conformal
+
+    assert found is not None
+    assert found["tested_on"] == 0
+    assert found["levels"][0]["threshold"] is not None
+    assert found["levels"][0]["test_coverage"] is None
+
+
 def test_what_a_variant_loses_is_counted_on_the_same_images(images: Path, tmp_path: Path, exported: Path) -> None:
     of_one_answer = onnx.load(write_colour_net(tmp_path / "net.onnx", size=SIZE))
     shift = next(tensor for tensor in of_one_answer.graph.initializer if tensor.name == "shift")
