@@ -18,6 +18,7 @@ from models_store.spec.train import ResolvedSpec
 from models_store.storage.blobs import Blobs
 from models_store.tasks.image.contract import IMAGE
 from models_store.tasks.image.spec import ImageSpec
+from models_store.tasks.rooms import read_resolved
 from workers.process.assignment import AssignedDataset, Assignment, TrainedNet
 from workers.process.trainer_process import TrainerProcess
 
@@ -26,6 +27,10 @@ Document = Mapping[str, Any]
 
 class JobFailed(Exception):
     """The job ended without a result; the message is the problem's detail, or the end of the trainer's log."""
+
+
+class NotMade(JobFailed):
+    """The job ended without a variant that was asked for; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,13 @@ class Made:
         return dict(self.result["card"]["not_made"])
 
     def on_cpu(self, variant: str) -> dict[str, Any]:
-        """Return what was measured of a variant on the CPU."""
+        """Return what was measured of a variant on the CPU.
+
+        Raises:
+            NotMade: if the job has not made it.
+        """
+        if variant in self.not_made:
+            raise NotMade(f"{variant} was not made: {self.not_made[variant]}")
         figures: dict[str, Any] = self.cards[variant]["measured"]["cpu"]
         return figures
 
@@ -76,7 +87,7 @@ def train(opened: Opened, document: Document) -> Made:
     kept = opened.home.settings.scratch / "trained" / f"{opened.dataset.digest[:16]}-{sha256[:16]}.json"
     if kept.exists():
         known = json.loads(kept.read_text(encoding="utf-8"))
-        return Made(ResolvedSpec.model_validate(known["spec"]), known["result"], opened.home.blobs)
+        return Made(read_resolved(known["spec"]), known["result"], opened.home.blobs)
     made = run(opened, spec)
     kept.parent.mkdir(exist_ok=True)
     known = {"spec": made.spec.model_dump(mode="json"), "result": made.result}
@@ -87,7 +98,7 @@ def train(opened: Opened, document: Document) -> Made:
 def compress(opened: Opened, trained: Made, compression: Document, *, weights: str | None = None) -> Made:
     """Make smaller variants of a trained net; `weights` names others (a blob) of the same net."""
     document = trained.spec.model_dump(mode="json") | {"compression": dict(compression)}
-    return run(opened, ResolvedSpec.model_validate(document), promoted=trained.taken_up(weights=weights))
+    return run(opened, read_resolved(document), promoted=trained.taken_up(weights=weights))
 
 
 def spec_of(opened: Opened, document: Document) -> ResolvedSpec:
@@ -141,7 +152,7 @@ def _result_of(trainer: TrainerProcess) -> tuple[ResolvedSpec | None, dict[str, 
                 if kind == "result":
                     result = data
                 elif kind == "plan":
-                    fitted = ResolvedSpec.model_validate(data["spec"])
+                    fitted = read_resolved(data["spec"])
                 elif kind in {"problem", "trouble"}:
                     problem = data["detail"]
                 elif kind == "metrics":
