@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -31,7 +31,7 @@ from benchmarks import browser, jobs
 from benchmarks.home import Opened, home
 from benchmarks.verdict import Goal, conclude
 from models_store.jobs import claims, submissions
-from models_store.models import publish, registry
+from models_store.models import publish
 from models_store.storage import tables
 from service.app import create_app
 from service.server import listen, server_of
@@ -142,16 +142,11 @@ def _serving(opened: Opened, made: jobs.Made) -> Iterator[httpx.Client]:
 
 
 def _publish(opened: Opened, made: jobs.Made) -> None:
-    store, result = opened.home, made.result
+    store = opened.home
     job, _ = submissions.submit(store.database, owner=OWNER, spec=made.spec, settings=store.settings)
     with store.database.write() as connection:
         connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(state="running"))
-    publish.publish(store.database, claims.Claim(job, job.fence), _publication(result))
-
-
-def _publication(result: Mapping[str, Any]) -> publish.Publication:
-    variants = [registry.Variant(**variant) for variant in result["variants"]]
-    return publish.Publication(result["card"], result["default_variant"], variants, defaults=result["defaults"])
+    publish.publish(store.database, claims.Claim(job, job.fence), publish.Publication.of_document(made.result))
 
 
 if __name__ == "__main__":
