@@ -57,6 +57,8 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
         datasets,
         health,
         images,
+        inference_models,
+        inference_protocol,
         job_logs,
         jobs,
         models,
@@ -88,6 +90,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
     # predict first: FastAPI tries routes in their order, at 5 µs each, and this one is asked most
     routers = [
         predict.router,
+        inference_models.inferring,
         images.router,  # before datasets: `GET /datasets/{id}` would match `GET /datasets/{id}:export`
         datasets.router,
         previews.router,
@@ -101,6 +104,8 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
         weights.router,
         schema.router,
         health.router,
+        inference_protocol.router,
+        inference_models.described,  # after it: its paths take any model, `stats` too
         root.router,
     ]
     for router in routers:
@@ -129,6 +134,9 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from service.inference.references import References  # noqa: PLC0415  the same
     from service.inference.sessions import Sessions  # noqa: PLC0415  the same
     from service.metrics import Metrics  # noqa: PLC0415  the same
+    from service.protocol.served_models import ServedModels  # noqa: PLC0415  the same
+    from service.protocol.signatures import Signatures  # noqa: PLC0415  the same
+    from service.protocol.statistics import CountingEngine  # noqa: PLC0415  the same
     from service.requests.bodies_in_flight import BodiesInFlight  # noqa: PLC0415  the same
     from service.streams import Streams  # noqa: PLC0415  the same
     from service.threads import threads  # noqa: PLC0415  the same
@@ -147,6 +155,15 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         lambda: Counter(loaded.provider for loaded in sessions.loaded),
     )
     references = References(database, provider=lambda: devices.serving(settings.device))
+    engine = CountingEngine(CountedEngine(sessions, metrics))
+    models = ServedModels(
+        engine,
+        references=references,
+        signatures=Signatures(blobs, settings=settings),
+        sessions=sessions,
+        database=database,
+        settings=settings,
+    )
     grouped = threads(wait_s=settings.database_wait_s)
     streams = Streams(database, grouped.stream_readers, most_per_owner=settings.event_streams_per_owner)
     bodies = BodiesInFlight(settings.bodies_max_bytes)
@@ -156,7 +173,8 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         database,
         blobs,
         sessions,
-        CountedEngine(sessions, metrics),
+        engine,
+        models,
         references,
         metrics,
         grouped,

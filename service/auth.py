@@ -4,6 +4,7 @@ Without keys there is one owner.
 """
 
 import hmac
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from fastapi import Depends, Request
@@ -35,10 +36,23 @@ def owner_of(request: Request) -> str:
     Raises:
         Unauthorized: if a key is needed and none came, or an unknown one.
     """
-    owners: dict[str, str] = request.app.state.context.owners
+    headers = request.headers
+    return owner_of_key(
+        request.app.state.context.owners,
+        authorization=headers.get("authorization", ""),
+        api_key=headers.get("x-api-key", ""),
+    )
+
+
+def owner_of_key(owners: Mapping[str, str], *, authorization: str, api_key: str) -> str:
+    """Return the owner of the key in one of two headers, of HTTP or gRPC; `local` if the service needs no key.
+
+    Raises:
+        Unauthorized: if a key is needed and none came, or an unknown one.
+    """
     if not owners:
         return LOCAL_OWNER
-    given = _key_in(request)
+    given = _key_in(authorization, api_key)
     if not given:
         raise Unauthorized("send an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
     found = None
@@ -56,7 +70,8 @@ def require_metrics_key(request: Request, settings: Settings) -> None:
     Raises:
         Unauthorized: without that key.
     """
-    given = _key_in(request).encode("latin-1", "replace")
+    headers = request.headers
+    given = _key_in(headers.get("authorization", ""), headers.get("x-api-key", "")).encode("latin-1", "replace")
     if settings.metrics_key and not hmac.compare_digest(settings.metrics_key.encode(), given):
         raise Unauthorized("send METRICS_KEY, as `Authorization: Bearer KEY`")
 
@@ -69,6 +84,6 @@ Owner = Annotated[str, Depends(_owner)]
 """Asynchronous, as every dependency that only looks at the request: a plain function would wait for a free thread."""
 
 
-def _key_in(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "").strip()
+def _key_in(authorization: str, api_key: str) -> str:
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else api_key.strip()

@@ -14,6 +14,7 @@ from service.inference.references import References
 from service.inference.sessions import Sessions
 from service.metrics import Metrics
 from service.processes.place import Place
+from service.protocol.served_models import ServedModels
 from service.requests.bodies_in_flight import BodiesInFlight
 from service.streams import Streams
 from service.threads import Threads
@@ -30,6 +31,8 @@ class Context:
     sessions: Sessions
     engine: Engine
     """answers for every protocol: the sessions of this process, or those of another"""
+    models: ServedModels
+    """those of the engine, as the Open Inference Protocol has them"""
     references: References
     metrics: Metrics
     threads: Threads

@@ -23,6 +23,7 @@ from models_store.tasks.rooms import TASKS
 from service import openapi_examples
 from service.answers.answer import ComponentOf
 from service.answers.events import JobEvent, LogStreamEvent
+from service.answers.inference_protocol import IndexRequest, InferenceRequest, RepositoryRequest
 from service.answers.models import AliasTarget
 from service.answers.predictions import PredictRequest
 from service.auth import SECURITY_SCHEMES
@@ -38,6 +39,10 @@ TAGS = [
     {"name": "models", "description": "Models: versions, measured variants, files and aliases"},
     {"name": "weights", "description": "Your own files of initial weights"},
     {"name": "predict", "description": "Predictions of a model"},
+    {
+        "name": "inference protocol",
+        "description": "The Open Inference Protocol, which clients of Triton and KServe speak",
+    },
     {"name": "health", "description": "State of the service, for its operators"},
 ]
 LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
@@ -59,6 +64,9 @@ SHAPES: tuple[type[BaseModel], ...] = (
     Compression,
     *rooms.previews(),
     PredictRequest,
+    InferenceRequest,
+    IndexRequest,
+    RepositoryRequest,
     AliasTarget,
     DatasetPatch,
     DescriptionPatch,
@@ -98,6 +106,7 @@ def build(app: FastAPI) -> dict[str, Any]:
     _, bodies = models_json_schema(
         [(model, "validation") for model in SHAPES], ref_template="#/components/schemas/{model}"
     )
+    _drop_validation_errors(document)
     schemas = document["components"]["schemas"]
     for name, schema in bodies["$defs"].items():
         assert _keys(schemas.get(name, schema)) == _keys(schema), f"two shapes are named {name}"
@@ -154,6 +163,14 @@ def _refer(node: Any) -> None:  # noqa: ANN401  any JSON
         _refer(child)
     if isinstance(node, dict) and ComponentOf.KEY in node:
         node["$ref"] = f"#/components/schemas/{node.pop(ComponentOf.KEY)}"
+
+
+def _drop_validation_errors(document: dict[str, Any]) -> None:
+    """Leave out FastAPI's own 422, which it documents where a call has parameters and no 422 of its own."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "HTTPValidationError" in _references(operation["responses"].get("422")):
+                del operation["responses"]["422"]
 
 
 def _drop_unused(document: dict[str, Any]) -> None:

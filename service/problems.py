@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models_store.errors import EspalierError, FieldError, Invalid, NotFound, Unavailable
@@ -26,6 +27,7 @@ from models_store.storage import disk
 from models_store.storage.database import UNAVAILABLE
 from models_store.storage.ids import new_id
 from service.paths import Paths
+from service.protocol.errors import is_protocol, status_of
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = {"overloaded": 1, "bodies_overloaded": 1}
@@ -92,7 +94,7 @@ class DatabaseUnavailable(Unavailable):
 
 
 def respond(error: EspalierError, *, instance: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the problem document of an error; `instance` is the request's path."""
+    """Return the answer of an error; `instance` is the request's path."""
     headers = dict(headers or {}) | dict(getattr(error, "headers", {}))
     if error.status == Unavailable.status:
         headers.setdefault("Retry-After", str(RETRY_AFTER_S.get(error.code, RETRY_AFTER_OTHERWISE_S)))
@@ -100,7 +102,10 @@ def respond(error: EspalierError, *, instance: str, headers: Mapping[str, str] |
 
 
 def document(problem: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a problem document as a response."""
+    """Return a problem document as a response; where the Open Inference Protocol rules, its message in that form."""
+    if is_protocol(problem["instance"]):
+        status = status_of(problem["status"])
+        return JSONResponse({"error": problem["detail"]}, status_code=status, headers=headers)
     body = orjson.dumps(problem, default=str)
     return Response(body, status_code=problem["status"], headers=headers, media_type=MEDIA_TYPE)
 

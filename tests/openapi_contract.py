@@ -11,6 +11,8 @@ import jsonschema_rs
 import orjson
 
 from service import openapi
+from service.problems import MEDIA_TYPE as PROBLEM
+from service.protocol.errors import is_protocol
 
 REFUSED_ANYWHERE = {400, 403, 405, 406, 408, 414, 415, 422, 431, 500}
 """Statuses of any call, as the document's own description says; those that concern a call are documented with it."""
@@ -67,14 +69,15 @@ def check(answer: httpx.Response) -> None:
     documented = operation["responses"].get(status)
     if documented is None:
         assert answer.status_code in REFUSED_ANYWHERE, f"{called}, which is not documented"
-        assert media == "application/problem+json", called
-        place = ("components", "schemas", "Problem")
+        media_type, shape = ("application/json", "ProtocolFault") if is_protocol(path) else (PROBLEM, "Problem")
+        assert media == media_type, called
+        place = ("components", "schemas", shape)
     else:
         content = documented.get("content", {})
         assert media in content or not (content or answer.headers.get("content-length", "0") != "0"), (
             f"{called}; documented are {list(content)}"
         )
         place = ("paths", template or "", method, "responses", status, "content", media, "schema")
-    if media in {"application/json", "application/problem+json"} and method != "head" and answer.read():
+    if media in {"application/json", PROBLEM} and method != "head" and answer.read():
         found = faults(place, orjson.loads(answer.content))
         assert not found, f"{called} against its schema: {found[:5]}"

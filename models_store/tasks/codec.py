@@ -1,6 +1,7 @@
 """Protocol of a task's codec: from the data of a client or a dataset to a file's named inputs, in training and serving.
 
     given (bytes | JSON) ─► decode ─► one decoded example ─► collate, with others ─► {name of an input: array}
+                                                        ◄─ examples_of ─────────────
 
 A decoded example is the codec's own: an array, or a tuple of them; only `collate` and its own room look into it.
 """
@@ -91,6 +92,17 @@ class Codec(Protocol[Decoded]):
     def collate(self, examples: Sequence[Decoded]) -> Inputs:
         """Return one or more decoded examples as a file's inputs."""
         ...
+
+    def examples_of(self, inputs: Inputs) -> list[Decoded]:
+        """Return the decoded examples that `collate` would make these inputs of: the rows of each, not copied.
+
+        The inputs have the names, types and shapes that `describe` says, and as many rows each. A codec whose examples
+        are neither an array nor a tuple of arrays in the order of `describe` has its own.
+        """
+        arrays = [inputs[tensor.name] for tensor in self.describe()]
+        examples: Any = list(arrays[0]) if len(arrays) == 1 else list(zip(*arrays, strict=True))
+        rows: list[Decoded] = examples
+        return rows
 
     def batch(self, most: int) -> Batch[Decoded]:  # noqa: ARG002  for codecs that take the room at once
         """Return an empty batch for up to `most` examples, to be filled as they are decoded."""

@@ -1,4 +1,4 @@
-"""Compression of text answers above 1 KB, if the client asks for it: JSON, pages, CSV, SVG.
+"""Compression of text answers above 1 KB, if the client asks for it: JSON, pages, CSV, SVG; and of binary tensors.
 
 Not compressed are files that are already packed (PNG, archives), ONNX files (fp32 weights shrink by only 8 %, and
 clients request parts of them by `Range`), events, which must not wait, and every answer to a `Range`. A compressed
@@ -179,7 +179,7 @@ class _Answer:
             self._repeat_weak_tag(start)
             return False
         media_type = length = b""
-        is_fixed = False
+        is_fixed = has_tensors = False
         for name, value in start["headers"]:
             if name == b"content-length":
                 if len(value) < LEAST_DIGITS and self._takes_plain:
@@ -189,7 +189,9 @@ class _Answer:
                 media_type = value
             elif name in {b"content-encoding", b"content-range"}:
                 is_fixed = True
-        if is_fixed or not _is_text(media_type):
+            elif name == b"inference-header-content-length":
+                has_tensors = True
+        if is_fixed or not (has_tensors or _is_text(media_type)):
             return False
         MutableHeaders(raw=start["headers"]).add_vary_header("Accept-Encoding")
         if self._coding is None or (length and int(length) == 0):

@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from models_store.jobs import queue
+from models_store.settings import Settings
 from models_store.storage.database import Database, now
 from service.answers.documents import Alive, Readiness
 from service.auth import require_metrics_key
@@ -79,6 +80,15 @@ async def metrics(here: Here, request: Request) -> Response:
     here.metrics.refresh()
     text = await run_in_threadpool(here.metrics.exposition)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def is_usable(database: Database, settings: Settings) -> bool:
+    """Return whether models can be found and run."""
+    try:
+        devices.provider(settings.device)
+    except devices.DeviceUnavailable:
+        return False
+    return _database_answers(database)
 
 
 def _database_answers(database: Database) -> bool:

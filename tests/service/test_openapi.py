@@ -66,6 +66,23 @@ def test_every_operation_has_a_stable_id_a_summary_and_a_tag(document: dict[str,
         "root",
         "schema_train",
         "train_create",
+        "v2_health_live",
+        "v2_health_ready",
+        "v2_model_config",
+        "v2_model_infer",
+        "v2_model_metadata",
+        "v2_model_ready",
+        "v2_model_statistics",
+        "v2_repository_index",
+        "v2_repository_load",
+        "v2_repository_unload",
+        "v2_server_metadata",
+        "v2_statistics",
+        "v2_version_config",
+        "v2_version_infer",
+        "v2_version_metadata",
+        "v2_version_ready",
+        "v2_version_statistics",
         "variant_download",
         "version_compress",
         "version_delete",
@@ -83,13 +100,14 @@ def test_every_operation_has_a_stable_id_a_summary_and_a_tag(document: dict[str,
     )
 
 
-def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> None:
+def test_every_error_is_documented_as_a_problem_or_as_the_inference_protocol_has_it(document: dict[str, Any]) -> None:
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    fault = {"application/json": {"schema": {"$ref": "#/components/schemas/ProtocolFault"}}}
     for operation in operations(document):
+        name = operation["operationId"]
         for status, response in operation["responses"].items():
-            if int(status) >= 400 and operation["operationId"] != "health_ready" and "content" in response:
-                assert response["content"] == {
-                    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-                }
+            if int(status) >= 400 and name not in {"health_ready", "v2_health_ready"} and "content" in response:
+                assert response["content"] == (fault if name.startswith("v2_") else problem)
 
 
 def test_a_call_asks_for_a_key_exactly_where_it_is_documented(
@@ -98,6 +116,7 @@ def test_a_call_asks_for_a_key_exactly_where_it_is_documented(
     keys = {"api_keys": "ada:key-of-ada-0123456789", "metrics_key": "key-of-the-counters"}
     settings = samples.quick_settings(tmp_path_factory.mktemp("keys") / "home", **keys)
     names = {"name": "a", "number": 1, "variant": "fp32", "alias": "live", "picture": "a.svg"}
+    names |= {"model": "a", "version": "1"}
     ids = {
         "job_id": "job_0123456789",
         "dataset_id": "ds_0123456789",

@@ -1,0 +1,117 @@
+"""Counts of what each version has answered in this process, as the protocol's statistics extension has them."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from models_store.models.registry import Served
+from service.inference.engine import Answer, Engine, Work
+
+NS = 1_000_000_000
+
+
+@dataclass
+class Duration:
+    """How often, and how long together."""
+
+    count: float = 0
+    seconds: float = 0.0
+
+    def add(self, seconds: float, count: float = 1) -> None:
+        """Count one more."""
+        self.count += count
+        self.seconds += seconds
+
+    def as_document(self) -> dict[str, int]:
+        """Return both as the protocol has them."""
+        return {"count": round(self.count), "ns": round(self.seconds * NS)}
+
+
+@dataclass
+class Counts:
+    """Counts of one version; `batches` has the decoding and the running of each size of a batch."""
+
+    last_s: float = 0.0
+    examples: int = 0
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    queue: Duration = field(default_factory=Duration)
+    decode: Duration = field(default_factory=Duration)
+    run: Duration = field(default_factory=Duration)
+    rest: Duration = field(default_factory=Duration)
+    batches: dict[int, tuple[Duration, Duration]] = field(default_factory=dict)
+
+    def answered(self, examples: int, answer: Answer, *, took_s: float) -> None:
+        """Count a request; its share of a batch is that of its examples."""
+        self.last_s = time.time()
+        self.examples += examples
+        self.success.add(took_s)
+        self.queue.add(answer.queue_s)
+        self.decode.add(answer.decode_s)
+        self.run.add(answer.run_s)
+        self.rest.add(max(0.0, took_s - answer.queue_s - answer.decode_s - answer.run_s))
+        share = examples / max(1, answer.batch_size)
+        decode, run = self.batches.setdefault(answer.batch_size, (Duration(), Duration()))
+        decode.add(answer.decode_s, share)
+        run.add(answer.run_s * share, share)
+
+    def as_document(self, model: str, version: int) -> dict[str, Any]:
+        """Return the statistics of a version; durations are nanoseconds, and the time of the last request, ms."""
+        nothing = Duration().as_document()
+        batches = [
+            {
+                "batch_size": size,
+                "compute_input": decode.as_document(),
+                "compute_infer": run.as_document(),
+                "compute_output": nothing,
+            }
+            for size, (decode, run) in sorted(self.batches.items())
+        ]
+        return {
+            "name": model,
+            "version": str(version),
+            "last_inference": round(self.last_s * 1000),
+            "inference_count": self.examples,
+            "execution_count": round(sum(run.count for _, run in self.batches.values())),
+            "inference_stats": {
+                "success": self.success.as_document(),
+                "fail": self.fail.as_document(),
+                "queue": self.queue.as_document(),
+                "compute_input": self.decode.as_document(),
+                "compute_infer": self.run.as_document(),
+                "compute_output": self.rest.as_document(),
+                "cache_hit": nothing,
+                "cache_miss": nothing,
+            },
+            "batch_stats": batches,
+        }
+
+
+class CountingEngine:
+    """An engine that counts what another one answers, by owner, model and version."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._counts: dict[tuple[str, str, int], Counts] = {}
+
+    async def infer(self, served: Served, work: Work) -> Answer:
+        """Return the outputs of the other engine: see `Engine`."""
+        key = (served.owner, served.model, served.version)
+        counts = self._counts.get(key) or self._counts.setdefault(key, Counts())
+        started_s = time.perf_counter()
+        try:
+            answer = await self._engine.infer(served, work)
+        except Exception:
+            counts.fail.add(time.perf_counter() - started_s)
+            raise
+        counts.answered(len(work.examples), answer, took_s=time.perf_counter() - started_s)
+        return answer
+
+    def of_version(self, owner: str, model: str, version: int) -> dict[str, Any]:
+        """Return the statistics of a version, zeros where nothing was asked of it."""
+        return self._counts.get((owner, model, version), Counts()).as_document(model, version)
+
+    def of_owner(self, owner: str) -> list[dict[str, Any]]:
+        """Return the statistics of every version that was asked, by name."""
+        mine = sorted(key for key in self._counts if key[0] == owner)
+        return [self._counts[key].as_document(key[1], key[2]) for key in mine]
