@@ -46,6 +46,10 @@ class EspalierError(Exception):
         self.detail = detail
         self.errors = tuple(errors)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it be pickled, whatever its class takes: it may be raised in one process and answered by another."""
+        return _restored, (type(self), self.args, vars(self))
+
     def as_problem(self) -> dict[str, Any]:
         """Return the problem document (RFC 9457) without `instance`."""
         return {
@@ -56,6 +60,12 @@ class EspalierError(Exception):
             "code": self.code,
             "errors": [error.as_json() for error in self.errors],
         }
+
+
+def _restored(kind: type[EspalierError], arguments: tuple[Any, ...], state: dict[str, Any]) -> EspalierError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
 
 
 class NotFound(EspalierError):

@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     inference_lanes: int = Field(
         0, ge=0, description="threads that run one model; 0: one per CPU core that may be used (one on CUDA)"
     )
+    api_processes: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="processes that share the API's port; 0: one per CPU core that may be used, 4 at most",
+    )
     loaded_models: int = Field(
         8, gt=0, description="models kept loaded; the least recently used model is unloaded first"
     )

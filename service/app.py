@@ -131,6 +131,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from service.context import Context  # noqa: PLC0415  the same
     from service.inference import devices  # noqa: PLC0415  the same
     from service.inference.counted import CountedEngine  # noqa: PLC0415  the same
+    from service.inference.forwarding import Forwarding, Links  # noqa: PLC0415  the same
     from service.inference.references import References  # noqa: PLC0415  the same
     from service.inference.sessions import Sessions  # noqa: PLC0415  the same
     from service.metrics import Metrics  # noqa: PLC0415  the same
@@ -154,8 +155,13 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         "provider",
         lambda: Counter(loaded.provider for loaded in sessions.loaded),
     )
-    references = References(database, provider=lambda: devices.serving(settings.device))
-    engine = CountingEngine(CountedEngine(sessions, metrics))
+    forwarding = (
+        None
+        if place.is_owner
+        else Forwarding(place, here=sessions, prepare=sessions.get, timeout_s=settings.predict_timeout_s)
+    )
+    references = References(database, provider=lambda: devices.serving(settings.device), place=place)
+    engine = CountingEngine(CountedEngine(forwarding or sessions, metrics))
     models = ServedModels(
         engine,
         references=references,
@@ -166,7 +172,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     )
     grouped = threads(wait_s=settings.database_wait_s)
     streams = Streams(database, grouped.stream_readers, most_per_owner=settings.event_streams_per_owner)
-    bodies = BodiesInFlight(settings.bodies_max_bytes)
+    bodies = BodiesInFlight(settings.bodies_max_bytes // place.board.processes)
     return Context(
         settings,
         settings.owners,
@@ -175,6 +181,8 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         sessions,
         engine,
         models,
+        forwarding,
+        Links(sessions, is_small=lambda _served: False),
         references,
         metrics,
         grouped,
@@ -194,11 +202,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     from service.inference.releasing import keep_releasing  # noqa: PLC0415  the same
 
     context: Context = app.state.context
-    if context.settings.device == "cuda":
-        await run_in_threadpool(devices.provider, "cuda")  # refuses to start rather than to fall back
-    await run_in_threadpool(context.database.migrate)
     housekeeper = Housekeeper(context.database, context.blobs, settings=context.settings, is_idle=lambda: False)
-    housekeeper.start()
+    if context.place.is_owner:
+        if context.settings.device == "cuda":
+            await run_in_threadpool(devices.provider, "cuda")  # refuses to start rather than to fall back
+        await run_in_threadpool(context.database.migrate)
+        housekeeper.start()
+    if context.forwarding is not None:
+        await context.forwarding.open()
     watched = keep_releasing(context.sessions, context.references, context.database, every_s=context.settings.poll_s)
     releasing = asyncio.create_task(watched)
     try:
@@ -207,5 +218,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         releasing.cancel()
         await context.streams.close()
         await run_in_threadpool(housekeeper.stop)
+        await context.links.close()
+        if context.forwarding is not None:
+            context.forwarding.close()
         await context.sessions.close()
         context.database.close()

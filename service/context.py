@@ -10,6 +10,7 @@ from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from service.inference.engine import Engine
+from service.inference.forwarding import Forwarding, Links
 from service.inference.references import References
 from service.inference.sessions import Sessions
 from service.metrics import Metrics
@@ -33,6 +34,10 @@ class Context:
     """answers for every protocol: the sessions of this process, or those of another"""
     models: ServedModels
     """those of the engine, as the Open Inference Protocol has them"""
+    forwarding: Forwarding | None
+    """the engine of a process that forwards what it does not run itself to the owner of large models"""
+    links: Links
+    """of the owner of large models, to the other API processes of the host"""
     references: References
     metrics: Metrics
     threads: Threads

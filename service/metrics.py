@@ -280,7 +280,7 @@ class Metrics:
 
 
 class _Processes(Collector):
-    """CPU time, memory and open files of every API process, by its number where there are several."""
+    """CPU time, memory and open files of every API process; where there are several, by number, with connections."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -290,8 +290,10 @@ class _Processes(Collector):
         if self._place.metrics_folder is None:
             yield from ProcessCollector(registry=None).collect()
             return
-        families: dict[str, Metric] = {}
+        connections = Metric("espalier_connections", "Open connections", "gauge")
+        families = {connections.name: connections}
         for process, pid in self._place.board.pids():
+            connections.add_sample(connections.name, {"process": str(process)}, self._place.board.connections(process))
             for metric in ProcessCollector(pid=partial(int, pid), registry=None).collect():
                 family = families.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
                 for sample in metric.samples:

@@ -1,6 +1,7 @@
 """Server process of the API. `python -m service.server` is the only way to start it.
 
-`espalier up` hands it a listening socket (`--fd`), a container an address (`--host`, `--port`).
+`espalier up` hands it a listening socket (`--fd`), a container an address (`--host`, `--port`). API_PROCESSES says how
+many processes share it; with more than one, this one is their parent (`service.processes.group`).
 
 ServerError
 ├── OpenToStrangers      the address is reachable from other machines, and there are no API keys
@@ -9,18 +10,37 @@ ServerError
 
 import argparse
 import contextlib
+import gc
+import importlib
+import os
+import pkgutil
 import resource
+import shutil
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
 from models_store import access
+from models_store.host import cores
 from models_store.settings import Settings
+from models_store.storage import scratch
+from service import logs, metrics, routes
 from service.app import create_app
 from service.connection import Patience, protocol
+from service.processes.board import Board
+from service.processes.group import Group
+from service.processes.inbox import Inbox
+from service.processes.place import Place
+from service.serving import Server
+
+if TYPE_CHECKING:
+    from service.context import Context
 
 BACKLOG = 2048
 GRACE_S = 5
@@ -28,6 +48,8 @@ KEEP_ALIVE_S = (
     30  # longer than the pools of usual clients keep a connection: they close it, and no request meets an end
 )
 MOST_OPEN_FILES = 65_536
+MOST_AUTOMATIC = 4
+MEMORY = Path("/dev/shm")  # noqa: S108  files there are memory: counting never waits for a disk, full or not
 
 
 class ServerError(Exception):
@@ -42,8 +64,9 @@ class AddressUnavailable(ServerError):
     """The address can't be used."""
 
 
-def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
+def server_of(app: FastAPI, settings: Settings, *, on_ready: Callable[[], None] = lambda: None) -> Server:
     """Return a server of the app; give its `run` or `serve` the listening sockets."""
+    context: Context = app.state.context
     patience = Patience(settings.header_timeout_s, settings.body_idle_s)
     config = uvicorn.Config(
         app,
@@ -56,7 +79,13 @@ def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
-    return uvicorn.Server(config)
+    return Server(
+        config,
+        context.place,
+        on_link=context.links.serve,
+        on_refresh=context.metrics.refresh,
+        on_ready=on_ready,
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -98,11 +127,10 @@ def main() -> int:
         with listen(arguments.host, arguments.port) if arguments.fd is None else _inherited(arguments.fd) as listening:
             refuse_strangers(listening, settings)
             _raise_open_files()
-            _serve(settings, listening)
+            return _serve(settings, listening)
     except (ServerError, ValidationError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    return 0
 
 
 def _inherited(descriptor: int) -> socket.socket:
@@ -117,9 +145,44 @@ def _inherited(descriptor: int) -> socket.socket:
     return listening
 
 
-def _serve(settings: Settings, listening: socket.socket) -> None:
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises SIGINT again when it has ended
-        server_of(create_app(settings), settings).run(sockets=[listening])
+def _serve(settings: Settings, listening: socket.socket) -> int:
+    processes = settings.api_processes or min(MOST_AUTOMATIC, cores.usable())
+    if processes == 1:
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises SIGINT again when it has ended
+            server_of(create_app(settings), settings).run(sockets=[listening])
+        return 0
+
+    def serve_at(place: Place, say_ready: Callable[[], None]) -> int:
+        metrics.count_together(place)
+        server_of(create_app(settings, place), settings, on_ready=say_ready).run()
+        return 0
+
+    logs.configure()
+    _load_modules()
+    with _metrics_folder(settings) as folder:
+        place = Place(0, Board(processes), [Inbox() for _ in range(processes)], folder)
+        return Group(listening, place, serve=serve_at).run()
+
+
+def _load_modules() -> None:
+    """Import what the app needs, so that the processes which are forked share it."""
+    for module in pkgutil.iter_modules(routes.__path__, f"{routes.__name__}."):
+        importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()  # the collector would write to these objects, and a page that is written to is not shared any more
+
+
+@contextlib.contextmanager
+def _metrics_folder(settings: Settings) -> Iterator[Path]:
+    """Make the folder of the counters of all processes, and remove those that killed parents have left."""
+    memory = MEMORY if os.access(MEMORY, os.W_OK) else settings.scratch
+    with contextlib.suppress(OSError):  # another user's, there
+        scratch.sweep_dead(memory)
+    folder = scratch.new_folder(memory, "espalier-metrics", pid=os.getpid())
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _raise_open_files() -> None:

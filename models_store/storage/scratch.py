@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models_store.host.processes import is_running, started
 
-NAME = re.compile(r"(?:upload|dataset)-(?P<pid>\d+)\.(?P<started>\d+)-")
+NAME = re.compile(r"(?:upload|dataset|espalier-metrics)-(?P<pid>\d+)\.(?P<started>\d+)-")
 
 
 def new_file(folder: Path, purpose: str, *, pid: int) -> tuple[int, Path]:
@@ -27,6 +27,11 @@ def sweep(folder: Path) -> int:
     The bytecode that earlier releases kept here goes too: a full disk may have left half a file in it.
     """
     shutil.rmtree(folder / "bytecode", ignore_errors=True)
+    return sweep_dead(folder)
+
+
+def sweep_dead(folder: Path) -> int:
+    """Remove what dead processes left in a folder that others use too; return how many files and folders that was."""
     swept = 0
     for path in folder.iterdir():
         match = NAME.match(path.name)

@@ -21,10 +21,12 @@ from models_store.models import changes, registry
 from models_store.models.providers import Provider
 from models_store.models.registry import Served
 from models_store.storage.database import Database
+from service.processes.place import Place
 
 CHECKED_EVERY_S = 0.5
 LONGEST_UNCHECKED_S = 1.0
-"""An alias moved by another process is seen within this time, in seconds; one moved by this process, at once."""
+"""An alias moved on another host or by a worker is seen within this time, in seconds; one moved by an API process of
+this host, at once."""
 MOST = 1024
 MOST_READ_AHEAD = 64
 """References that are read again at a change; others are read when they are asked for."""
@@ -40,9 +42,16 @@ class References:
     """
 
     def __init__(
-        self, database: Database, *, provider: Callable[[], Provider], clock: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        *,
+        provider: Callable[[], Provider],
+        clock: Callable[[], float] = time.monotonic,
+        place: Place | None = None,
     ) -> None:
         self._database = database
+        self._place = place or Place()
+        self._changes_seen = self._place.changes()
         self._provider = provider
         self._clock = clock
         self._known: dict[Key, Served] = {}
@@ -57,6 +66,7 @@ class References:
 
     def known(self, reference: str, *, owner: str) -> Served | None:
         """Return what the reference means; None when it has to be read, which `served` does."""
+        self._notice_changes()
         unchecked_s = self._clock() - self._checked_at
         if unchecked_s >= CHECKED_EVERY_S:
             self._check()
@@ -89,6 +99,7 @@ class References:
         Raises:
             ModelNotFound, NotServedHere: as registry.resolve does.
         """
+        self._notice_changes()
         is_checked = self._clock() - self._checked_at < LONGEST_UNCHECKED_S
         found = self._known.get((owner, reference)) if is_checked else None
         return _drawn(found or self.resolve(reference, owner=owner))
@@ -99,6 +110,7 @@ class References:
         Raises:
             ModelNotFound, NotServedHere: as registry.resolve does.
         """
+        self._notice_changes()
         moves = self._moves
         served = registry.resolve(self._database, reference, owner=owner, provider=self._provider())
         with self._lock:
@@ -109,8 +121,16 @@ class References:
         return served
 
     def forget(self) -> None:
-        """Forget everything: an alias has moved."""
-        self._replace({})
+        """Forget everything, here and in the other API processes of this host: an alias has moved."""
+        self._place.note_change()
+        self._notice_changes()
+
+    def _notice_changes(self) -> None:
+        """Forget everything if a process of this host has moved an alias; memory that they share has the count."""
+        changes = self._place.changes()
+        if changes != self._changes_seen:
+            self._replace({})
+            self._changes_seen = changes
 
     def _replace(self, known: dict[Key, Served]) -> None:
         with self._lock:

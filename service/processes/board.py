@@ -7,7 +7,7 @@ ROW_BYTES = 64  # one line of the processors' caches: processes that count do no
 
 
 class Column(IntEnum):
-    """Number of a process that only this process writes."""
+    """Number of a process, written by this process alone."""
 
     PID = 0
     """its pid while it can take connections, else 0"""
@@ -17,6 +17,8 @@ class Column(IntEnum):
     """changes that it made to what references mean"""
     REFRESHED = 3
     """how often it has brought its gauges up to date"""
+    HANDED = 4
+    """connections that were handed to it; the parent writes this"""
 
 
 class Board:
@@ -42,6 +44,10 @@ class Board:
     def total(self, column: Column) -> int:
         """Return the sum of a column."""
         return sum(self._numbers[column :: self._row])
+
+    def connections(self, process: int) -> int:
+        """Return how many connections a process has."""
+        return self.read(process, Column.HANDED) - self.read(process, Column.CLOSED)
 
     def pids(self) -> list[tuple[int, int]]:
         """Return the number and the pid of every process that can take connections."""

@@ -32,6 +32,11 @@ class Place:
         """Return whether this process runs what exists once per host."""
         return self.number == OWNER
 
+    @property
+    def inbox(self) -> Inbox:
+        """Return the inbox of this process, which is not alone."""
+        return self.inboxes[self.number]
+
     def changes(self) -> int:
         """Return a number that grows whenever a process of this host changes what references mean."""
         return self.board.total(Column.CHANGES)

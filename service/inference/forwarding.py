@@ -1,0 +1,293 @@
+"""Predictions forwarded between API processes: fronts ask, the owner of large models answers.
+
+    front: Forwarding.infer ─► Asked ─► link ─► owner: Links ─► Engine.infer ─► Answered ─► front
+
+What a reference means is sent once over each link, and named by a number after that.
+
+OwnerAway  503  the process that runs the models has died or does not run yet; it is being replaced
+"""
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import structlog
+
+from models_store.errors import EspalierError, Unavailable
+from models_store.models.registry import Served
+from models_store.tasks import rooms
+from service.inference.engine import Answer, Engine, InferenceFailed, PredictTimeout, Work
+from service.processes.board import Column
+from service.processes.inbox import Kind
+from service.processes.link import Link, open_link
+from service.processes.place import OWNER, Place
+
+MOST_NAMED = 256
+"""references that have a number on a link; the least recently used loses its own"""
+DRAIN_S = 4.0
+"""time that the owner, when it ends, leaves the fronts for what they still forward"""
+LATE_S = 1.0
+"""time that the owner has, after a request's deadline, to say so itself"""
+
+log = structlog.get_logger(__name__)
+
+
+class OwnerAway(Unavailable):
+    """The process that runs the models is being replaced."""
+
+    code = "models_restarting"
+    title = "The models are being restarted"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "2"}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A front's request; `served` comes with the first that bears its number."""
+
+    request: int
+    number: int
+    served: Served | None
+    work: Work
+
+
+@dataclass(frozen=True)
+class _Withdrawn:
+    """A request whose client has gone."""
+
+    request: int
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """The owner's answer to a request, and whether the model is so small that the front had better run it itself."""
+
+    request: int
+    outcome: Answer | EspalierError
+    is_small: bool
+
+
+class Forwarding:
+    """Engine of a front: small models run here, all others in the owner."""
+
+    def __init__(
+        self, place: Place, *, here: Engine, prepare: Callable[[Served], Awaitable[object]], timeout_s: float
+    ) -> None:
+        self._place = place
+        self._here = here
+        self._prepare = prepare
+        self._timeout_s = timeout_s
+        self._link: Link | None = None
+        self._linking = asyncio.Lock()
+        self._requests = itertools.count()
+        self._waiting: dict[int, asyncio.Future[_Answered]] = {}
+        self._named: OrderedDict[int, tuple[Served, int]] = OrderedDict()  # id(served) → itself, its number
+        self._small: set[str] = set()
+        self._taking_over: dict[str, asyncio.Task[None]] = {}
+
+    async def open(self) -> None:
+        """Open the link, so that the first request finds it; one that is lost is opened again when it is needed."""
+        with contextlib.suppress(OwnerAway):
+            await self._linked()
+
+    async def infer(self, served: Served, work: Work) -> Answer:
+        """Return the model's outputs: see `Engine`.
+
+        Raises:
+            OwnerAway: if the process that has the model is being replaced.
+        """
+        if served.blob in self._small:
+            return await self._here.infer(served, work)
+        limit_s = self._timeout_s if work.deadline_s is None else work.deadline_s - time.monotonic()
+        try:
+            async with asyncio.timeout(limit_s + LATE_S) as deadline:
+                answered = await self._forward(served, work)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise PredictTimeout(f"the {rooms.examples()} were not answered within {limit_s:g} s") from error
+        if answered.is_small:
+            self._take_over(served)
+        if isinstance(answered.outcome, EspalierError):
+            raise answered.outcome
+        return answered.outcome
+
+    def _take_over(self, served: Served) -> None:
+        """Load a copy of a small model, and answer from it as soon as it is there."""
+        if served.blob not in self._taking_over and served.blob not in self._small:
+            self._taking_over[served.blob] = asyncio.ensure_future(self._load(served))
+
+    async def _load(self, served: Served) -> None:
+        try:
+            await self._prepare(served)
+            self._small.add(served.blob)
+        except EspalierError as error:  # the owner goes on answering
+            log.warning("a small model did not load beside the owner's", model=served.model, error=error.detail)
+        finally:
+            del self._taking_over[served.blob]
+
+    def forget(self, files: set[str]) -> None:
+        """Let the owner answer again for models whose copies have left this process."""
+        self._small -= files
+
+    def close(self) -> None:
+        """End the link."""
+        if self._link is not None:
+            self._link.close()
+
+    async def _forward(self, served: Served, work: Work) -> _Answered:
+        link = await self._linked()
+        await link.room()
+        number, first = self._number(served)
+        request = next(self._requests)
+        future: asyncio.Future[_Answered] = asyncio.get_running_loop().create_future()
+        self._waiting[request] = future
+        link.send(_Asked(request, number, served if first else None, work))
+        if link.is_lost:
+            self._fail(request)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            link.send(_Withdrawn(request))
+            raise
+        finally:
+            self._waiting.pop(request, None)
+
+    def _number(self, served: Served) -> tuple[int, bool]:
+        """Return the number of what a reference means, and whether the owner does not know it yet."""
+        known = self._named.get(id(served))
+        if known is not None:
+            self._named.move_to_end(id(served))
+            return known[1], False
+        number = len(self._named) if len(self._named) < MOST_NAMED else self._named.popitem(last=False)[1][1]
+        self._named[id(served)] = served, number
+        return number, True
+
+    async def _linked(self) -> Link:
+        async with self._linking:
+            if self._link is not None and not self._link.is_lost:
+                return self._link
+            if not self._place.board.read(OWNER, Column.PID):
+                raise _away()
+            self._named.clear()
+            ours, theirs = socket.socketpair()
+            with theirs:
+                if not self._place.inboxes[OWNER].send(Kind.LINK, theirs):
+                    ours.close()
+                    raise _away()
+            self._link = await open_link(ours, on_message=self._on_answer, on_lost=self._on_lost)
+            return self._link
+
+    def _on_answer(self, answered: _Answered) -> None:
+        future = self._waiting.get(answered.request)
+        if future is not None and not future.done():
+            future.set_result(answered)
+
+    def _on_lost(self) -> None:
+        for request in list(self._waiting):
+            self._fail(request)
+
+    def _fail(self, request: int) -> None:
+        future = self._waiting[request]
+        if not future.done():
+            future.set_exception(_away())
+
+
+class Links:
+    """Links of the owner to the fronts."""
+
+    def __init__(self, engine: Engine, *, is_small: Callable[[Served], bool]) -> None:
+        self._engine = engine
+        self._is_small = is_small
+        self._open: set[_OwnersEnd] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._last_has_left = asyncio.Event()
+        self._last_has_left.set()
+
+    def serve(self, end: socket.socket) -> None:
+        """Answer what comes over a link."""
+        opening = asyncio.ensure_future(self._open_link(end))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+
+    async def close(self) -> None:
+        """Answer the fronts until they have ended too, but not for long."""
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self._last_has_left.wait()
+        except TimeoutError:
+            for each in list(self._open):
+                each.close()
+
+    async def _open_link(self, end: socket.socket) -> None:
+        owners_end = _OwnersEnd(self._engine, is_small=self._is_small, on_lost=self._on_lost)
+        self._open.add(owners_end)
+        self._last_has_left.clear()
+        await owners_end.open(end)
+
+    def _on_lost(self, lost: "_OwnersEnd") -> None:
+        self._open.discard(lost)
+        if not self._open:
+            self._last_has_left.set()
+
+
+class _OwnersEnd:
+    """The owner's end of a link to one front."""
+
+    def __init__(
+        self, engine: Engine, *, is_small: Callable[[Served], bool], on_lost: Callable[["_OwnersEnd"], None]
+    ) -> None:
+        self._engine = engine
+        self._is_small = is_small
+        self._on_lost = on_lost
+        self._named: dict[int, Served] = {}
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._link: Link | None = None
+
+    async def open(self, end: socket.socket) -> None:
+        """Begin to answer."""
+        self._link = await open_link(end, on_message=self._on_message, on_lost=self._end)
+
+    def close(self) -> None:
+        """End the link."""
+        if self._link is not None:
+            self._link.close()
+
+    def _on_message(self, message: _Asked | _Withdrawn) -> None:
+        if isinstance(message, _Withdrawn):
+            if (task := self._running.get(message.request)) is not None:
+                task.cancel()
+            return
+        if message.served is not None:
+            self._named[message.number] = message.served
+        answering = self._answer(message.request, self._named[message.number], message.work)
+        self._running[message.request] = asyncio.ensure_future(answering)
+
+    async def _answer(self, request: int, served: Served, work: Work) -> None:
+        outcome: Answer | EspalierError
+        try:
+            outcome = await self._engine.infer(served, work)
+        except EspalierError as error:
+            outcome = error
+        except Exception as error:  # whatever happens in this process, the other one has to answer its client
+            log.exception("a forwarded prediction failed")
+            outcome = InferenceFailed("the model failed on this input; the service's log has the reason")
+            outcome.__cause__ = error
+        finally:
+            del self._running[request]
+        if self._link is not None:
+            self._link.send(_Answered(request, outcome, self._is_small(served)))
+
+    def _end(self) -> None:
+        for task in list(self._running.values()):
+            task.cancel()
+        self._on_lost(self)
+
+
+def _away() -> OwnerAway:
+    return OwnerAway("the process that runs the models has ended and is being replaced; try again in a moment")

@@ -1,0 +1,199 @@
+"""Several real API processes behind one port: balanced, replaced, counted together, and ended together."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import samples
+from tests.processes import is_alive
+from tests.service import onnx_files
+from tests.service.live_service import a_plain_image
+from tests.service.prediction_requests import GREEN
+from tests.service.processes.live_group import PATIENCE_S, Group, predict, running
+
+PROCESSES = 3
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
+    with running(tmp_path_factory.mktemp("group") / "home", processes=PROCESSES) as live:
+        yield live
+
+
+@pytest.mark.parametrize("count", [8, 32, 64])
+def test_no_process_has_more_connections_than_another(group: Group, count: int) -> None:
+    with group.clients(count):
+        connections = group.figures("espalier_connections")
+
+    assert sum(connections) == count + 1  # the group's own client
+    assert max(connections) - min(connections) <= 1
+
+
+def test_a_killed_front_is_replaced_and_no_connection_of_another_process_fails(group: Group) -> None:
+    with group.clients(9) as clients:
+        before = group.pids
+
+        group.kill("api-front-1")
+        failed = 0
+        for client in clients:
+            try:
+                client.get("/health/live").raise_for_status()
+            except httpx.HTTPError:
+                failed += 1
+
+        assert failed <= 9 / PROCESSES + 2  # those of the killed process
+        group.wait_for(PROCESSES)
+        after = group.pids
+        assert after.keys() == before.keys()
+        assert [name for name in after if after[name] != before[name]] == ["api-front-1"]
+        with group.clients(9):
+            pass
+
+
+def test_new_connections_work_while_a_front_is_replaced(group: Group) -> None:
+    group.kill("api-front-2")
+
+    with group.clients(6) as clients:
+        assert {client.get("/health/live").status_code for client in clients} == {200}
+    group.wait_for(PROCESSES)
+
+
+def test_counters_add_up_over_processes_and_outlive_them(group: Group) -> None:
+    name = 'espalier_requests_total{method="GET",route="/schema/train",status="200"}'
+
+    def count() -> float:
+        text = group.http.get("/metrics").text
+        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+
+    with group.clients(9) as clients:
+        before = count()
+        for client in clients:
+            client.get("/schema/train").raise_for_status()
+        assert count() == before + 9
+    group.kill("api-front-1")
+    group.wait_for(PROCESSES)
+
+    assert count() == before + 9
+
+
+def test_a_model_is_loaded_once_and_answers_the_same_from_every_process(group: Group, tmp_path: Path) -> None:
+    group.service.publish("colours", onnx_files.write_colour_net(tmp_path / "net.onnx"))
+    image = a_plain_image(GREEN)
+
+    with group.clients(9) as clients:
+        answers = [predict(client, image, "colours") for client in clients]
+
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0]["predictions"][0]["label"] == "green"
+
+
+def test_a_bad_input_is_refused_alike_by_every_process(group: Group, tmp_path: Path) -> None:
+    group.service.publish("refusing", onnx_files.write_colour_net(tmp_path / "net.onnx"))
+
+    with group.clients(6) as clients:
+        answers = [
+            client.post("/predict?model=refusing", content=b"no image", headers={"Content-Type": "image/png"})
+            for client in clients
+        ]
+
+    assert {answer.status_code for answer in answers} == {422}
+    assert all(answer.json()["errors"] == answers[0].json()["errors"] for answer in answers)
+
+
+def test_no_process_answers_with_the_old_version_after_a_flip(group: Group, tmp_path: Path) -> None:
+    for shift in (0.0, 1.0):
+        group.service.publish("flipped", onnx_files.write_colour_net(tmp_path / "net.onnx", shift=shift))
+    image = a_plain_image(GREEN)
+
+    with group.clients(9) as clients:
+        for version in (1, 2, 1, 2, 1):
+            flipping = clients[version]
+            flipping.put("/models/flipped/aliases/live", json={"version": version}).raise_for_status()
+            versions = {predict(client, image, "flipped@live")["version"] for client in clients}
+            assert versions == {version}
+
+
+def test_a_killed_owner_is_replaced_and_its_models_answer_again(group: Group, tmp_path: Path) -> None:
+    group.service.publish("returning", onnx_files.write_colour_net(tmp_path / "net.onnx"))
+    image = a_plain_image(GREEN)
+    with group.clients(6) as clients:
+        for client in clients:
+            predict(client, image, "returning")
+
+        group.kill("api-owner")
+        statuses = set()
+        for client in clients:
+            try:
+                answer = client.post("/predict?model=returning", content=image, headers={"Content-Type": "image/png"})
+            except httpx.HTTPError:  # the owner's own connections end with it
+                continue
+            statuses.add(answer.status_code)
+
+        assert statuses <= {200, 503}
+        assert statuses
+    group.wait_for(PROCESSES)
+    with group.clients(6) as clients:
+        assert {predict(client, image, "returning")["version"] for client in clients} == {1}
+
+
+def test_a_request_that_has_begun_is_answered_before_the_end(tmp_path: Path) -> None:
+    with running(tmp_path / "home", processes=2) as group:
+        group.service.publish("draining", onnx_files.write_colour_net(tmp_path / "net.onnx"))
+        image = a_plain_image(GREEN)
+        host, port = group.url.removeprefix("http://").split(":")
+        opened = []
+        for _ in range(2):  # one for each process
+            client = socket.create_connection((host, int(port)), PATIENCE_S)
+            head = f"POST /predict?model=draining HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\n"
+            client.sendall(f"{head}Content-Length: {len(image)}\r\n\r\n".encode() + image[:10])
+            opened.append(client)
+        with group.clients(2):
+            pass  # both processes have read the heads by now
+        pids = list(group.pids.values())
+
+        group.process.terminate()
+        for client in opened:
+            client.sendall(image[10:])
+        answers = [client.recv(65536) for client in opened]
+
+        assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
+        assert group.process.wait(PATIENCE_S) == 0
+        assert not [pid for pid in pids if is_alive(pid)]
+        for client in opened:
+            client.close()
+
+
+def test_no_process_outlives_a_killed_parent(tmp_path: Path) -> None:
+    with running(tmp_path / "home", processes=2) as group:
+        pids = list(group.pids.values())
+
+        group.process.kill()
+        group.process.wait(PATIENCE_S)
+
+        deadline_rounds = 2000
+        while any(is_alive(pid) for pid in pids) and deadline_rounds:
+            deadline_rounds -= 1
+            signal.sigtimedwait([], 0.02)
+        assert not [pid for pid in pids if is_alive(pid)]
+
+
+def test_a_group_whose_owner_can_not_start_ends(tmp_path: Path) -> None:
+    settings = samples.quick_settings(tmp_path / "home")
+    ended = subprocess.run(
+        [sys.executable, "-m", "service.server", "--port", "0"],
+        env=os.environ | {"ESPALIER_HOME": str(settings.espalier_home), "DEVICE": "cuda", "API_PROCESSES": "2"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+    assert ended.returncode not in {0, None}
+    assert "DEVICE=cuda" in ended.stderr
