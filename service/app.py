@@ -48,6 +48,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
     from service import docs_page, logs, openapi, origins, problems  # noqa: PLC0415  the same
     from service.answers.compressed import CompressAnswers  # noqa: PLC0415  the same
     from service.counting import CountRequests  # noqa: PLC0415  the same
+    from service.hot.lane import HotLane  # noqa: PLC0415  the same
     from service.methods import HeadAndOptions  # noqa: PLC0415  the same
     from service.paths import Paths  # noqa: PLC0415  the same
     from service.processes.place import Place  # noqa: PLC0415  the same
@@ -121,6 +122,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
     app.add_middleware(HeadAndOptions, paths=app.state.paths)
     origins.install(app, context.settings)
     app.add_middleware(CountRequests, metrics=context.metrics)  # outermost: it sees every answer
+    app.state.hot_lane = HotLane(app, context, [predict.HOT])
     return app
 
 

@@ -6,8 +6,6 @@ key, a request that follows another waits unparsed for its turn, and an alarm en
 """
 
 import asyncio
-import re
-import socket
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
@@ -29,7 +27,7 @@ from service.answers.refusals import (
     UnknownTransferCoding,
     UrlTooLong,
 )
-from service.transport import Answering, Flow, without_chunks
+from service.transport import Answering, Flow, end_when_unread, with_path, without_chunks
 
 SLICE_BYTES = 4 << 10
 FRAMING_PER_BYTE = 8
@@ -41,18 +39,6 @@ answer if the connection were reset."""
 MOST_DROPPED_BYTES = 1 << 20
 """Largest rest of a body that is read after its answer is sent, to keep the connection; a longer rest ends the
 connection."""
-WITHOUT_PATH = re.compile(rb"^(https?://[^/?#]+)(?=[?#]|$)", re.IGNORECASE)
-"""A target in absolute form without a path, which means `/` (RFC 9112, section 3.2.2); uvicorn would fail on it."""
-STALLED_READER_S = 300.0
-"""Time for which a client may leave an answer unread before the system ends the connection."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """Time limits for a client: for a whole head, and between two packets of a body."""
-
-    head_s: float = 10.0
-    body_idle_s: float = 60.0
 
 
 class Reading(Enum):
@@ -62,8 +48,24 @@ class Reading(Enum):
     BODY = "body"
 
 
+@dataclass(frozen=True)
+class Patience:
+    """Time limits for a client: for a whole head, and between two packets of a body."""
+
+    head_s: float = 10.0
+    body_idle_s: float = 60.0
+
+    def overdue(self, reading: Reading) -> RequestTimeout:
+        """Return the error for a client that was too slow."""
+        if reading is Reading.BODY:
+            late = f"no byte of the body arrived for {self.body_idle_s:g} s; send the request again"
+        else:
+            late = f"the request's head did not arrive within {self.head_s:g} s; send it without pauses"
+        return RequestTimeout(late)
+
+
 class Connection(HttpToolsProtocol):
-    """One client's connection; `protocol` makes the class for a server."""
+    """One client's connection."""
 
     patience: ClassVar[Patience] = Patience()
 
@@ -80,13 +82,15 @@ class Connection(HttpToolsProtocol):
         self.flow: Flow
         self._answering: Answering
         self._reading = Reading.HEAD
-        self._unread = b""  # came while an earlier request waits for its answer
+        self.unread = b""  # came while an earlier request waits for its answer
         self._fault: ConnectionRefusal | None = None
         self._lingers = False
         self._alarm: asyncio.TimerHandle | None = None
         self._head_began_at: float | None = None
         self._heard_at = 0.0
-        self._messages = 0
+        self.status = 0  # of the last answer that the app began
+        self._is_amid_message = False
+        self.messages = 0
         self._raw_bytes = 0  # of the head or the body that is being read, without the slice it began in
         self._field_bytes = 0
         self._fields = 0
@@ -98,26 +102,29 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = Flow(transport)
         self._answering = Answering(transport, end=self.end)
-        opened: socket.socket | None = transport.get_extra_info("socket")
-        if opened is not None and opened.family in {socket.AF_INET, socket.AF_INET6}:
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_READER_S * 1000))
+        end_when_unread(transport)
         self._head_began_at = self.loop.time()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
         super().connection_lost(exc)
-        self._unread = b""
+        self.unread = b""
         self._silence_alarm()
 
     def data_received(self, data: bytes) -> None:
         """Parse the input, as far as it is its turn."""
-        if self._fault is not None or self._lingers:
+        if self.is_refused:
             return  # it is answered, or will be; this is the rest of it
         self._unset_keepalive_if_required()
         self._heard_at = self.loop.time()
-        self._unread += data
-        self._parse()
+        self.unread += data
+        self.parse()
+
+    @property
+    def is_refused(self) -> bool:
+        """Return whether the request that came last is refused, and the connection with it."""
+        return self._fault is not None or self._lingers
 
     def end(self) -> None:
         """End the connection; a client that still sends an answered body gets time to notice."""
@@ -128,7 +135,7 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """End the connection as soon as its request is answered."""
-        if self._fault is not None or self._lingers:
+        if self.is_refused:
             self.transport.close()
         else:
             super().shutdown()
@@ -136,7 +143,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
-        self._messages += 1
+        self._is_amid_message = True
+        self.messages += 1
         self._raw_bytes = self._field_bytes = self._fields = 0
         if self._head_began_at is None:
             self._head_began_at = self.loop.time()
@@ -155,7 +163,10 @@ class Connection(HttpToolsProtocol):
         if self._fields > MOST_HEADERS or self._field_bytes > MOST_HEAD_BYTES:
             self._fault = self._fault or HeadersTooLarge()
         elif self._reading is Reading.HEAD:
-            super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Start the request, unless it is refused."""
@@ -171,7 +182,7 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade() and (chunked or length):
             self._fault = MalformedHttp("a request with a body can't ask for another protocol; leave `Upgrade` out")
             return
-        self.url = WITHOUT_PATH.sub(rb"\1/", self.url, count=1)
+        self.url = with_path(self.url)
         super().on_headers_complete()
         self.cycle.transport = self._answering
         self._reading = Reading.BODY
@@ -190,6 +201,7 @@ class Connection(HttpToolsProtocol):
         """End the request; what comes now belongs to the next."""
         if self._fault is None:
             super().on_message_complete()
+            self._is_amid_message = False
             self._reading = Reading.HEAD
             self._raw_bytes = 0
 
@@ -203,16 +215,17 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self._reading is Reading.BODY and self.cycle.response_complete and not self._will_end_soon():
             self._linger()
-        elif self._unread:
+        elif self.unread:
             self._unset_keepalive_if_required()
-            self._parse()
+            self.parse()
 
-    def _parse(self) -> None:
-        data, position = memoryview(self._unread), 0
+    def parse(self) -> None:
+        """Parse what waits, as far as it is its turn."""
+        data, position = memoryview(self.unread), 0
         while position < len(data) and self._fault is None and not self.pipeline and not self.transport.is_closing():
             position += self._parse_slice(data[position : position + max(SLICE_BYTES, self._content_left)])
-        self._unread = bytes(data[position:])
-        self.flow.let_wait(len(self._unread))
+        self.unread = bytes(data[position:])
+        self.flow.let_wait(len(self.unread))
         if self._fault is not None:
             self._refuse()
         else:
@@ -220,14 +233,14 @@ class Connection(HttpToolsProtocol):
 
     def _parse_slice(self, piece: memoryview) -> int:
         """Parse a slice and return how many bytes of it were taken."""
-        reading, message, taken = self._reading, self._messages, len(piece)
+        reading, message, taken = self._reading, self.messages, len(piece)
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
             taken = upgrade.args[0]  # we speak nothing else: what follows is HTTP/1.1
         except httptools.HttpParserError:
             self._fault = self._fault or MalformedHttp("this is not an HTTP/1.1 request (RFC 9112)")
-        if (reading, message) == (self._reading, self._messages):
+        if (reading, message) == (self._reading, self.messages):
             self._raw_bytes += taken
             content_bytes = 0 if reading is Reading.HEAD else self._content_bytes
             if self._raw_bytes - content_bytes > MOST_HEAD_BYTES + FRAMING_PER_BYTE * content_bytes:
@@ -236,7 +249,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self) -> None:
         """Answer with the error as soon as the requests before it are answered."""
-        self._unread = b""
+        self.unread = b""
         self._silence_alarm()
         if self._reading is Reading.BODY and self.pipeline:
             self.pipeline.popleft()  # this is the one that is refused
@@ -264,7 +277,7 @@ class Connection(HttpToolsProtocol):
     def _linger(self) -> None:
         """End the connection, and drop what the client still sends for a while: it may not have seen its answer yet."""
         self._lingers = True
-        self._unread = b""
+        self.unread = b""
         self._unset_keepalive_if_required()
         self._silence_alarm()
         if not self.transport.is_closing():
@@ -277,9 +290,11 @@ class Connection(HttpToolsProtocol):
         """Run the app; a header announces an answer that ends the connection, so that no client reuses it."""
 
         async def send_announced(message: Message) -> None:
-            is_read = self.cycle.scope is scope and self._reading is Reading.BODY
-            if message["type"] == "http.response.start" and is_read and not self._will_end_soon():
-                self.cycle.keep_alive = False  # uvicorn adds `Connection: close`
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                is_read = self.cycle.scope is scope and self._reading is Reading.BODY
+                if is_read and not self._will_end_soon():
+                    self.cycle.keep_alive = False  # uvicorn adds `Connection: close`
             await send(message)
 
         is_old = scope["http_version"] == "1.0" and self.cycle.scope is scope
@@ -315,32 +330,18 @@ class Connection(HttpToolsProtocol):
         due = self._due_at()
         if due is None or due > self.loop.time():
             self._watch()
-        elif self._reading is Reading.HEAD and not self._messages and not self._raw_bytes:
+        elif self._reading is Reading.HEAD and not self.messages and not self._raw_bytes:
             self.transport.close()  # nothing was asked, so nothing is answered
         else:
-            self._fault = self._overdue()
+            self._fault = self.patience.overdue(self._reading)
             self._refuse()
 
     def _is_our_turn(self) -> bool:
         """Return whether the client may be waiting for us, or may not know that it may continue."""
         asked_to_wait = self._reading is Reading.BODY and self.cycle.waiting_for_100_continue
-        return asked_to_wait or self.flow.read_paused or bool(self._unread)
-
-    def _overdue(self) -> RequestTimeout:
-        if self._reading is Reading.BODY:
-            return RequestTimeout(
-                f"no byte of the body arrived for {self.patience.body_idle_s:g} s; send the request again"
-            )
-        return RequestTimeout(
-            f"the request's head did not arrive within {self.patience.head_s:g} s; send it without pauses"
-        )
+        return asked_to_wait or self.flow.read_paused or bool(self.unread)
 
     def _silence_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-
-
-def protocol(patience: Patience) -> type[Connection]:
-    """Return the class of connections with these time limits."""
-    return type("PatientConnection", (Connection,), {"patience": patience})

@@ -168,19 +168,34 @@ class LastResort:
         except Exception as cause:
             if scope["type"] != "http":
                 raise
-            error_id = new_id("err")
-            log.exception("unforeseen error", error_id=error_id, method=scope["method"], path=scope["path"])
+            answer = _last_resort(cause, method=scope["method"], path=scope["path"])
             if finished:
                 return  # the answer was whole; what failed came after it, and the client's connection stays usable
             if started:
                 raise  # the server cuts the connection: the client must not take a half answer for a whole one
-            if disk.is_full(cause):
-                await respond(disk.no_room_for("this call"), instance=scope["path"])(scope, receive, send)
-                return
-            error = EspalierError(
-                f"this is an error of the service; it is logged as {error_id}, please quote this id when you report it"
-            )
-            await document(error.as_problem() | {"instance": scope["path"], "error_id": error_id})(scope, receive, send)
+            await answer(scope, receive, send)
+
+
+async def response_to(error: Exception, request: Request) -> Response:
+    """Return what the app answers for an error of a route."""
+    for kind in type(error).__mro__:
+        handler = request.app.exception_handlers.get(kind)
+        if handler is not None:
+            response: Response = await handler(request, error)
+            return response
+    return _last_resort(error, method=request.method, path=request.url.path)
+
+
+def _last_resort(cause: Exception, *, method: str, path: str) -> Response:
+    """Log an unforeseen error under an id, and return the answer that has only that id."""
+    error_id = new_id("err")
+    log.error("unforeseen error", error_id=error_id, method=method, path=path, exc_info=cause)
+    if disk.is_full(cause):
+        return respond(disk.no_room_for("this call"), instance=path)
+    error = EspalierError(
+        f"this is an error of the service; it is logged as {error_id}, please quote this id when you report it"
+    )
+    return document(error.as_problem() | {"instance": path, "error_id": error_id})
 
 
 async def _espalier_error(request: Request, error: Exception) -> Response:

@@ -32,7 +32,8 @@ from models_store.settings import Settings
 from models_store.storage import scratch
 from service import logs, metrics, routes
 from service.app import create_app
-from service.connection import Patience, protocol
+from service.connection import Patience
+from service.hot.connection import protocol
 from service.processes.board import Board
 from service.processes.group import Group
 from service.processes.inbox import Inbox
@@ -70,7 +71,7 @@ def server_of(app: FastAPI, settings: Settings, *, on_ready: Callable[[], None] 
     patience = Patience(settings.header_timeout_s, settings.body_idle_s)
     config = uvicorn.Config(
         app,
-        http=protocol(patience),
+        http=protocol(patience, app.state.hot_lane),
         ws="none",
         lifespan="on",
         log_level="warning",

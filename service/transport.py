@@ -1,6 +1,8 @@
 """Transport between uvicorn and the system's transport: decides when to read on, and how to end."""
 
 import asyncio
+import re
+import socket
 from collections.abc import Callable
 
 from starlette.types import Message, Send
@@ -9,6 +11,22 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 MOST_WAITING_BYTES = 64 << 10
 """Requests that came before their turn; more of them are left to the system's buffers, or a client could fill ours."""
+WITHOUT_PATH = re.compile(rb"^(https?://[^/?#]+)(?=[?#]|$)", re.IGNORECASE)
+"""A target in absolute form without a path, which means `/` (RFC 9112, section 3.2.2)."""
+STALLED_READER_S = 300.0
+"""Time for which a client may leave an answer unread before the system ends the connection."""
+
+
+def end_when_unread(transport: asyncio.Transport) -> None:
+    """Let the system end a connection whose client reads nothing for too long."""
+    opened: socket.socket | None = transport.get_extra_info("socket")
+    if opened is not None and opened.family in {socket.AF_INET, socket.AF_INET6}:
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_READER_S * 1000))
+
+
+def with_path(url: bytes) -> bytes:
+    """Return a request's target, with `/` where one in absolute form has no path; uvicorn would fail on it."""
+    return url if url.startswith(b"/") else WITHOUT_PATH.sub(rb"\1/", url, count=1)
 
 
 def without_chunks(send: Send, cycle: RequestResponseCycle) -> Send:

@@ -21,7 +21,8 @@ from service import problems
 from service.negotiation import qualities
 
 LEAST_DIGITS = 4
-"""Number of digits of a length from which an answer is compressed: 1,000 bytes and more."""
+LEAST_COMPRESSED_BYTES = 10 ** (LEAST_DIGITS - 1)
+"""Number of bytes from which an answer is compressed, and its number of digits, which costs less to look at."""
 LONG_BYTES = 32 << 10
 """Number of bytes from which an answer is compressed in a thread, so that it does not delay other requests."""
 ZSTD_LEVEL, BROTLI_QUALITY, ZLIB_LEVEL = 3, 4, 4

@@ -7,7 +7,7 @@ raw body or a form, from a field before the files of a form, from the first key 
 import functools
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -24,6 +24,7 @@ from models_store.tasks import rooms
 from models_store.wording import counted
 from service.answers.predictions import PredictRequest
 from service.inference.decode import Example
+from service.inference.engine import Work
 from service.inference.references import References
 from service.problems import nearest
 from service.requests import bodies, multipart
@@ -33,6 +34,8 @@ from service.requests.strict_json import TooManyValues
 OCTETS = "application/octet-stream"
 FIRST_KEY = re.compile(rb'\s*\{\s*"model"\s*:\s*"([ !#-\[\]-~]{1,200})"')
 TARGET = {"model", "top_k"}
+BODY = "body"
+"""pointer to an example that is the whole body"""
 
 
 class Target(BaseModel):
@@ -46,12 +49,11 @@ class Target(BaseModel):
 
 @dataclass(frozen=True)
 class Asked:
-    """A prediction request in any of its formats; `pointers` name its examples."""
+    """A prediction request in any of its formats."""
 
     served: Served
     top_k: int | None
-    examples: list[Example]
-    pointers: list[str]
+    work: Work
 
 
 class Resolver:
@@ -94,9 +96,36 @@ async def read(request: Request, resolver: Resolver, *, settings: Settings) -> A
         target = bodies.check(Target, dict(request.query_params))
         served = await resolver.served(target.model)
         body = await bodies.read(request, max_bytes=settings.predict_max_bytes)
-        return Asked(served, target.top_k, [body], ["body"])
+        return Asked(served, target.top_k, _work([body], BODY))
     kinds = ["application/json", "multipart/form-data", *media_types()]
     raise bodies.WrongContentType(f"{bodies.what_came(given)}; send {', '.join(kinds)} or {OCTETS}")
+
+
+def prepare(
+    request: Request, resolver: Resolver, *, settings: Settings
+) -> Callable[[bytes], Coroutine[Any, Any, Asked]] | None:
+    """Return what reads the whole bodies behind a request's head; None: a form, whose head is never the same twice.
+
+    Raises:
+        InvalidBody, UnknownQuery: as `read` does.
+    """
+    given = bodies.content_type(request)
+    if given == "application/json":
+        refuse_query_besides(request, set())
+
+        async def from_json(body: bytes) -> Asked:
+            return await _from_document(request, body, resolver, settings=settings)
+
+        return from_json
+    if not is_one_example(given):
+        return None
+    refuse_query_besides(request, TARGET)
+    target = bodies.check(Target, dict(request.query_params))
+
+    async def from_raw(body: bytes) -> Asked:
+        return Asked(await resolver.served(target.model), target.top_k, _work([body], BODY))
+
+    return from_raw
 
 
 def media_types() -> list[str]:
@@ -112,7 +141,7 @@ def is_one_example(content_type: str) -> bool:
 
 
 async def _from_json(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:
-    most_bytes, most_examples = settings.predict_max_bytes, settings.predict_max_inputs
+    most_bytes = settings.predict_max_bytes
     parts: list[bytes] = []
     async for part in bodies.chunks(request, max_bytes=most_bytes):
         if not parts and len(part) != bodies.check_length(request, max_bytes=most_bytes):
@@ -120,8 +149,13 @@ async def _from_json(request: Request, resolver: Resolver, *, settings: Settings
             if first:  # more is to come: not for a model that is not there
                 await resolver.served(first[1].decode())
         parts.append(part)
+    return await _from_document(request, await bodies.joined(parts), resolver, settings=settings)
+
+
+async def _from_document(request: Request, body: bytes, resolver: Resolver, *, settings: Settings) -> Asked:
+    most_examples = settings.predict_max_inputs
     try:
-        given = await bodies.parsed(request, await bodies.joined(parts))
+        given = await bodies.parsed(request, body)
     except TooManyValues:
         _refuse_count("/inputs", most_examples)
     inputs = given.get("inputs") if isinstance(given, dict) else None
@@ -129,7 +163,7 @@ async def _from_json(request: Request, resolver: Resolver, *, settings: Settings
         _refuse_count("/inputs", most_examples)
     wanted = bodies.check(_request_with(await _kind_of(given, resolver)), given)
     served = await resolver.served(wanted.model)
-    return Asked(served, wanted.top_k, wanted.inputs, [f"/inputs/{index}" for index in range(len(wanted.inputs))])
+    return Asked(served, wanted.top_k, _work(wanted.inputs, "/inputs"))
 
 
 async def _kind_of(given: Any, resolver: Resolver) -> Any:  # noqa: ANN401  any JSON; any of pydantic's types
@@ -162,7 +196,13 @@ async def _from_form(request: Request, resolver: Resolver, *, settings: Settings
     served = await resolver.served(target.model)
     is_large = sum(map(len, form.files)) > bodies.LARGE_BYTES
     examples = await run_in_threadpool(form.examples) if is_large else form.examples()
-    return Asked(served, target.top_k, examples, [f"/files/{index}" for index in range(len(examples))])
+    return Asked(served, target.top_k, _work(examples, "/files"))
+
+
+def _work(examples: list[Example], place: str) -> Work:
+    """Return the work of one request; `place` is a pointer to its examples, or BODY."""
+    pointers = [BODY] if place == BODY else [f"{place}/{index}" for index in range(len(examples))]
+    return Work(examples, pointers)
 
 
 class _Form:

@@ -6,7 +6,9 @@ This route is called most often, so it takes the bare request and bypasses FastA
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -14,15 +16,15 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from models_store.models.registry import Served
 from models_store.tasks import rooms
 from service.answers.predictions import Predictions
 from service.auth import owner_of
 from service.context import context_of
-from service.inference.engine import Answer, Work
+from service.hot.routes import Answering, HotRoute, Reply
+from service.inference.engine import Answer
 from service.requests import predictions
 from service.requests.parameters import problems
-from service.requests.predictions import Resolver
+from service.requests.predictions import Asked, Resolver
 
 
 class BareRoute(APIRoute):
@@ -35,6 +37,8 @@ class BareRoute(APIRoute):
 
 
 router = APIRouter(tags=["predict"], route_class=BareRoute)
+
+JSON = (b"content-type", b"application/json")
 
 EXAMPLE = rooms.example()
 FILES = ", ".join(f"{contract.example} files" for contract in rooms.TASKS if contract.formats)
@@ -124,12 +128,28 @@ async def create(request: Request) -> Response:
     here = context_of(request)
     owner = owner_of(request)
     asked = await predictions.read(request, Resolver(here.references, owner=owner), settings=here.settings)
-    served = asked.served
-    inferring = here.engine.infer(served, Work(asked.examples, asked.pointers))
-    if here.sessions.would_wait(served, len(asked.examples)):  # else the next batch takes it: too soon to withdraw
+    inferring = here.engine.infer(asked.served, asked.work)
+    if here.sessions.would_wait(asked.served, len(asked.work.examples)):  # else it runs: too soon to withdraw
         inferring = _unless_left(request, inferring)
-    answer = await inferring
-    return _answer(served, answer, top_k=asked.top_k)
+    return _reply(asked, await inferring).as_response()
+
+
+def prepare(request: Request) -> Answering | None:
+    """Return what answers the bodies behind a request's head; a form's head is never the same twice."""
+    here, owner = context_of(request), owner_of(request)
+    resolver = Resolver(here.references, owner=owner)
+    asking = predictions.prepare(request, resolver, settings=here.settings)
+    if asking is None:
+        return None
+
+    async def answer(body: bytes) -> Reply:
+        asked = await asking(body)
+        return _reply(asked, await here.engine.infer(asked.served, asked.work))
+
+    return answer
+
+
+HOT = HotRoute(re.compile("/predict"), "/predict", prepare)
 
 
 async def _unless_left(request: Request, inferring: Coroutine[Any, Any, Answer]) -> Answer:
@@ -151,21 +171,20 @@ async def _left(request: Request) -> None:
         pass
 
 
-def _answer(served: Served, answer: Answer, *, top_k: int | None) -> Response:
-    target, labels = rooms.target_of(rooms.task_of(served.card)), served.card["labels"]
+def _reply(asked: Asked, answer: Answer) -> Reply:
+    served = asked.served
+    task = rooms.task_of(served.card)
+    target, labels = rooms.target_of(task), served.card["labels"]
     body = {
         "model": served.model,
         "version": served.version,
         "variant": served.variant,
         "provider": answer.provider,
-        "predictions": [target.prediction(row_K, labels, top_k=top_k) for row_K in answer.outputs],
+        "predictions": [target.prediction(row_K, labels, top_k=asked.top_k) for row_K in answer.outputs],
     }
     timing = (
         f"decode;dur={answer.decode_s * 1000:.2f}, queue;dur={answer.queue_s * 1000:.2f}, "
         f"run;dur={answer.run_s * 1000:.2f}"
     )
-    return Response(
-        orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
-        headers={"Server-Timing": timing},
-        media_type="application/json",
-    )
+    headers = [JSON, (b"server-timing", timing.encode())]
+    return Reply(HTTPStatus.OK, headers, orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY))

@@ -196,6 +196,7 @@ def decode(
         TooManyPixels: if it has more pixels than the rest of the `budget`.
     """
     assert channels in {GREY, RGB, RGBA}, channels
+    image: Image.Image | Pixels
     if _is_jpeg(data):
         colours = min(channels, RGB)
         image, turn = _decode_jpeg(
@@ -262,7 +263,11 @@ def _box(stored: tuple[int, int], fit: Literal["crop", "stretch"]) -> Box:
     return (left, top, left + side, top + side)
 
 
-def _scaled(image: Image.Image, *, size: int, fit: Literal["crop", "stretch"]) -> Pixels:
+def _scaled(image: Image.Image | Pixels, *, size: int, fit: Literal["crop", "stretch"]) -> Pixels:
+    if isinstance(image, np.ndarray):
+        if image.shape[:2] == (size, size):
+            return image
+        image = Image.fromarray(image if image.shape[2] == RGB else image[:, :, 0])
     if image.mode == "RGBA":  # Pillow would weigh the colours by the alpha, and they lie on white already
         planes = [image.convert("RGB"), image.getchannel("A")]
         return np.concatenate([_scaled(plane, size=size, fit=fit) for plane in planes], axis=2)
@@ -282,7 +287,7 @@ def _upright(pixels: Pixels, turn: int) -> Pixels:
 
 def _decode_jpeg(
     data: bytes, *, smallest_side: int, channels: int, max_pixels: int, budget: PixelBudget | None
-) -> tuple[Image.Image, int]:
+) -> tuple[Image.Image | Pixels, int]:
     """Return the image, scaled by n/8 where that leaves both sides at `smallest_side` or more; and its orientation."""
     if (size := _jpeg_size(data, max_pixels)) is not None:
         spend(budget, size)
@@ -296,8 +301,7 @@ def _decode_jpeg(
         except (ValueError, MemoryError):
             budget = None  # it was counted; Pillow tolerates more, and says what is wrong
         else:
-            image = Image.fromarray(pixels if channels == RGB else pixels[:, :, 0])
-            return image, orientation.of_jpeg(data)
+            return pixels, orientation.of_jpeg(data)
     return _decode_other(data, channels=channels, white_level=None, max_pixels=max_pixels, budget=budget)
 
 

@@ -22,6 +22,8 @@ NUMBERS = {1: "B", 3: "H", 4: "I"}  # types of a TIFF entry that may hold an ori
 
 def of_jpeg(data: bytes) -> int:
     """Return the orientation, 1 to 8; 1 if there is none, or if it is damaged."""
+    if EXIF not in data and XMP not in data:  # nearly all small images: their segments need not be walked through
+        return UPRIGHT
     described = 0
     for segment in _app1_segments(data):
         if segment.startswith(EXIF):
