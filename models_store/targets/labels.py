@@ -20,6 +20,7 @@ from models_store.targets.target import (
     Target,
     as_many,
     fitting,
+    likeliest,
     ranked,
 )
 
@@ -149,10 +150,10 @@ class Labels:
 
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
         """Return the labels answered, and the `top_k` likeliest (None: all), both likeliest first."""
-        likeliest = np.argsort(-row_K, kind="stable")
+        places = likeliest(row_K, None)
         return {
-            "labels": [names[place] for place in likeliest if row_K[place] >= THRESHOLD],
-            "top": ranked(row_K, names, likeliest[:top_k]),
+            "labels": [names[place] for place in places if row_K[place] >= THRESHOLD],
+            "top": ranked(row_K, names, places[:top_k]),
         }
 
 

@@ -20,6 +20,7 @@ from models_store.targets.target import (
     Target,
     as_many,
     fitting,
+    likeliest,
     ranked,
 )
 
@@ -140,8 +141,7 @@ class OneClass:
 
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
         """Return the likeliest class, and the `top_k` likeliest (None: five), likeliest first."""
-        likeliest = np.argsort(-row_K, kind="stable")
-        top = ranked(row_K, names, likeliest[: top_k or CLASSES_NAMED])
+        top = ranked(row_K, names, likeliest(row_K, top_k or CLASSES_NAMED))
         return {**top[0], "top": top}
 
 

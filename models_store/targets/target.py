@@ -10,6 +10,7 @@ The same score judges an epoch, a variant in its card, and a variant at the gate
 
 # N examples, K class or label (1 for a number)
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
@@ -148,7 +149,28 @@ class Target(Protocol):
         ...
 
 
-def ranked(row_K: Array, names: Sequence[str], places: Array) -> list[dict[str, Any]]:
+FEW = 64
+"""Number of outputs up to which Python sorts them faster than numpy."""
+
+
+def likeliest(row_K: Array, count: int | None) -> list[int]:
+    """Return the places of the `count` largest values (None: of all), largest first.
+
+    Of equal values, the first comes first; NaN comes last.
+    """
+    if len(row_K) <= FEW:
+        values = row_K.tolist()
+        if not math.isnan(sum(values)):
+            return sorted(range(len(values)), key=values.__getitem__, reverse=True)[:count]
+    elif count is not None and count < len(row_K):
+        least = np.partition(-row_K, count - 1)[count - 1]
+        places = np.flatnonzero(-row_K <= least)  # all that are equal to the last of them, too
+        if len(places) >= count:
+            return [int(place) for place in places[np.argsort(-row_K[places], kind="stable")[:count]]]
+    return [int(place) for place in np.argsort(-row_K, kind="stable")[:count]]
+
+
+def ranked(row_K: Array, names: Sequence[str], places: Sequence[int]) -> list[dict[str, Any]]:
     """Return the classes or labels at `places`, each with its probability."""
     return [{"label": names[place], "probability": row_K[place]} for place in places]
 

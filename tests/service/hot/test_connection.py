@@ -71,7 +71,7 @@ class Client:
         host, _, port = service.url.removeprefix("http://").partition(":")
         self.opened = socket.create_connection((host, int(port)), timeout=30)
         self._answers = Unclosed(socket.SocketIO(self.opened, "r"))
-        given = {"Host": f"{host}:{port}", "Content-Type": kind, "X-API-Key": KEYS["local"]} | headers
+        given = {"Host": f"{host}:{port}", "Content_Type": kind, "X_API_Key": KEYS["local"]} | headers
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in given.items() if value)
         self._start = f"POST {path} HTTP/1.1\r\n{lines}".encode()
 
