@@ -33,6 +33,7 @@ check: $(DEV) $(CLIENTS) ## lint, types, import rules, and that nothing generate
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/locks.py --check
 	@$(BIN)/python -m service.openapi --check
+	@$(BIN)/python -m service.protocol.messages --check
 	@tools/lint_openapi
 	@$(BIN)/python -m models_store.pages --check
 	@$(BIN)/python samples/cut_demo.py --check
@@ -41,7 +42,8 @@ format: $(DEV) ## rewrite the code as `make check` wants it
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-generated: $(DEV) ## write again what is generated: the OpenAPI document, docs/spec.md, docs/settings.md
+generated: $(DEV) ## write again what is generated: the OpenAPI document, gRPC descriptors, docs/spec.md, docs/settings.md
+	@$(BIN)/python -m service.protocol.messages --write
 	@$(BIN)/python -m service.openapi --write
 	@$(BIN)/python -m models_store.pages --write
 

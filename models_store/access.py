@@ -87,6 +87,20 @@ def is_reachable(address: str) -> bool:
         return False
 
 
+def address_of(setting: str) -> str:
+    """Return the IP address that a setting is.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        return str(ipaddress.ip_address(setting))
+    except ValueError as error:
+        raise ValueError(
+            f"GRPC_HOST is {setting!r}, and must be an IP address, such as 127.0.0.1 or 0.0.0.0"
+        ) from error
+
+
 def is_same_origin(origin: str, authority: str) -> bool:
     """Return whether a page of this origin comes from the service that is addressed as `authority`.
 

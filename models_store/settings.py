@@ -51,6 +51,13 @@ class Settings(BaseSettings):
         "empty: the API's own pages only",
     )
 
+    grpc_port: int = Field(
+        0, ge=0, le=65_535, description="port of the Open Inference Protocol over gRPC, without TLS; 0: none"
+    )
+    grpc_host: str = Field(
+        "127.0.0.1", description="IP address of that port; one that other machines reach needs API_KEYS"
+    )
+
     upload_max_bytes: int = Field(4 << 30, gt=0, description="largest archive, in bytes")
     weights_max_bytes: int = Field(4 << 30, gt=0, description="largest file of weights, in bytes")
     unpacked_max_bytes: int = Field(32 << 30, gt=0, description="largest sum of an archive's unpacked files, in bytes")
@@ -143,6 +150,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 "ALLOWED_HOSTS=* needs API_KEYS: without keys, any web page could control the service through a host "
                 "name of its own; name the hosts, or set API_KEYS"
+            )
+        if access.is_reachable(access.address_of(self.grpc_host)) and self.grpc_port and not owners:
+            raise ValueError(
+                f"GRPC_HOST={self.grpc_host} would give everybody access, because API_KEYS is empty; set API_KEYS, or "
+                "GRPC_HOST=127.0.0.1"
             )
         self.espalier_home = home
         self.database_url = self.database_url or f"sqlite:///{home / 'espalier.db'}"

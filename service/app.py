@@ -215,7 +215,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     watched = keep_releasing(context.sessions, context.references, context.database, every_s=context.settings.poll_s)
     releasing = asyncio.create_task(watched)
     try:
-        yield
+        async with _grpc(context):
+            yield
     finally:
         releasing.cancel()
         await context.streams.close()
@@ -225,3 +226,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             context.forwarding.close()
         await context.sessions.close()
         context.database.close()
+
+
+@asynccontextmanager
+async def _grpc(context: "Context") -> AsyncIterator[None]:
+    """Serve gRPC too, if it has a port; of several API processes, the owner does."""
+    if not context.settings.grpc_port or not context.place.is_owner:
+        yield
+        return
+    from service.protocol.grpc_server import GrpcServer  # noqa: PLC0415  grpc takes a while to import
+
+    server = GrpcServer(context)
+    await server.start(context.settings.grpc_host, context.settings.grpc_port)
+    try:
+        yield
+    finally:
+        await server.stop()

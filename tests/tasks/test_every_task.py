@@ -102,6 +102,23 @@ def test_an_example_gets_the_same_answer_as_json_as_a_file_and_on_the_command_li
     assert shown["predictions"] == [answer, answer]
 
 
+def test_an_example_gets_the_same_answer_by_the_inference_protocol(trained: Trained) -> None:
+    value = trained.sample.value
+    text = value if isinstance(value, str) else json.dumps(value)
+    inputs = [{"name": "examples", "datatype": "BYTES", "shape": [1], "data": [text]}]
+
+    metadata = trained.stack.http.get(f"/v2/models/{trained.model}").raise_for_status().json()
+    answer = trained.stack.http.post(f"/v2/models/{trained.model}/infer", json={"inputs": inputs})
+    plain = trained.stack.http.post("/predict", json={"model": trained.model, "inputs": [value]})
+
+    (output,) = answer.raise_for_status().json()["outputs"]
+    (prediction,) = plain.raise_for_status().json()["predictions"]
+    (described,) = metadata["outputs"]
+    assert (output["name"], output["shape"]) == (described["name"], [1, *described["shape"][1:]])
+    best = prediction["top"][0]["probability"] if "top" in prediction else prediction["value"]
+    assert max(output["data"]) == pytest.approx(best, rel=1e-5)
+
+
 def test_the_report_has_the_figures_and_a_page(trained: Trained, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
 

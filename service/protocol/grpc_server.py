@@ -1,0 +1,245 @@
+"""Server of the protocol over gRPC, in the event loop of the API, on a port of its own.
+
+An error is a gRPC status with the same message as over HTTP. Keys come as metadata, `authorization` or `x-api-key`. A
+call's deadline is that of its request, and a canceled call withdraws its examples. grpc is imported if the port is on.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.json_format import ParseDict
+from starlette.concurrency import run_in_threadpool
+
+from models_store.errors import EspalierError
+from models_store.storage.database import UNAVAILABLE
+from models_store.storage.ids import new_id
+from service.auth import owner_of_key
+from service.context import Context
+from service.protocol import documents, messages
+from service.protocol.grpc_requests import request_from, response_of
+from service.protocol.served_models import within
+from service.routes.health import is_usable
+
+MESSAGE_OVERHEAD_BYTES = 1 << 20
+GRACE_S = 5.0
+MOST_CALLS = 4096
+MOST_STREAMED = 64
+"""requests of one stream that run at once; it is read on when one is answered"""
+CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    409: grpc.StatusCode.FAILED_PRECONDITION,
+    413: grpc.StatusCode.INVALID_ARGUMENT,
+    415: grpc.StatusCode.INVALID_ARGUMENT,
+    422: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+"""HTTP status of an error → gRPC's"""
+
+log = structlog.get_logger(__name__)
+
+
+class PortUnavailable(Exception):
+    """The port of gRPC can't be used."""
+
+
+Call = Callable[[str, Any], Awaitable[Any]]
+
+
+class GrpcServer:
+    """The server; `start` and `stop` belong to the lifespan of the API."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._models = context.models
+        most_bytes = context.settings.predict_max_bytes
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", most_bytes + MESSAGE_OVERHEAD_BYTES),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+            ],
+            maximum_concurrent_rpcs=MOST_CALLS,
+        )
+        self._server.add_generic_rpc_handlers((self._handlers(),))
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen on an address, and return the port.
+
+        Raises:
+            PortUnavailable: if it can't be used.
+        """
+        shown = f"[{host}]" if ":" in host else host
+        try:
+            bound: int = self._server.add_insecure_port(f"{shown}:{port}")
+        except RuntimeError as error:
+            raise PortUnavailable(f"gRPC can't listen on {shown}:{port}; set GRPC_PORT to a free port, or 0") from error
+        await self._server.start()
+        log.info("gRPC listens", port=bound)
+        return bound
+
+    async def stop(self) -> None:
+        """Finish what runs, within a grace, and end."""
+        await self._server.stop(GRACE_S)
+
+    def _handlers(self) -> grpc.GenericRpcHandler:
+        unary: dict[str, tuple[Call, bool]] = {
+            "ServerLive": (self._server_live, False),
+            "ServerReady": (self._server_ready, False),
+            "ServerMetadata": (self._server_metadata, False),
+            "ModelReady": (self._model_ready, True),
+            "ModelMetadata": (self._model_metadata, True),
+            "ModelConfig": (self._model_config, True),
+            "ModelStatistics": (self._model_statistics, True),
+            "RepositoryIndex": (self._repository_index, True),
+            "RepositoryModelLoad": (self._load, True),
+            "RepositoryModelUnload": (self._unload, True),
+        }
+        methods = {
+            name: grpc.unary_unary_rpc_method_handler(
+                self._answering(name, call, needs_key=needs_key), *_coders(f"{name}Request")
+            )
+            for name, (call, needs_key) in unary.items()
+        }
+        methods["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._infer, *_coders("ModelInferRequest"))
+        methods["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
+            self._infer_stream, *_coders("ModelInferRequest")
+        )
+        return grpc.method_handlers_generic_handler(messages.SERVICE, methods)
+
+    def _answering(self, name: str, call: Call, *, needs_key: bool) -> Callable[..., Awaitable[Any]]:
+        response = messages.message(f"{name}Response")
+
+        async def answer(request: Any, context: Any) -> Any:  # noqa: ANN401  messages
+            try:
+                owner = self._owner(context) if needs_key else ""
+                return ParseDict(await call(owner, request), response())
+            except Exception as error:  # noqa: BLE001  the last resort of a call, as `problems.LastResort` over HTTP
+                return await _abort(context, error, call=name)
+
+        return answer
+
+    async def _infer(self, request: Any, context: Any) -> Any:  # noqa: ANN401  messages
+        try:
+            return await self._inferred(self._owner(context), request, deadline_s=_deadline(context))
+        except Exception as error:  # noqa: BLE001  the same
+            return await _abort(context, error, call="ModelInfer")
+
+    async def _infer_stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:  # noqa: ANN401  messages
+        """Answer requests as they come, in their order, up to MOST_STREAMED at once; a fault ends its own alone."""
+        response = messages.message("ModelStreamInferResponse")
+        answers: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue(MOST_STREAMED)
+        try:
+            owner = self._owner(context)
+        except EspalierError as error:
+            await _abort(context, error, call="ModelStreamInfer")
+            return
+
+        async def read() -> None:
+            async for request in requests:
+                answer = self._inferred(owner, request, deadline_s=_deadline(context))
+                await answers.put(asyncio.create_task(answer))
+            await answers.put(None)
+
+        reading = asyncio.create_task(read())
+        running: asyncio.Task[Any] | None = None
+        try:
+            while (running := await answers.get()) is not None:
+                try:
+                    yield response(infer_response=await running)
+                except Exception as error:  # noqa: BLE001  the same: it belongs to one request of the stream
+                    yield response(error_message=_status_of(error, call="ModelStreamInfer")[1])
+        finally:
+            reading.cancel()
+            for task in (running, *_drained(answers)):
+                if task is not None:
+                    task.cancel()
+
+    async def _inferred(self, owner: str, request: Any, *, deadline_s: float | None) -> Any:  # noqa: ANN401  messages
+        served, signature = await self._models.find(owner, request.model_name, request.model_version)
+        asked = within(request_from(request), deadline_s)
+        answer = await self._models.infer(served, signature, asked)
+        return response_of(asked, served, signature, answer)
+
+    async def _server_live(self, _owner: str, _request: Any) -> dict[str, Any]:  # noqa: ANN401  a message
+        return {"live": True}
+
+    async def _server_ready(self, _owner: str, _request: Any) -> dict[str, Any]:  # noqa: ANN401  a message
+        here = self._context
+        return {"ready": await run_in_threadpool(is_usable, here.database, here.settings)}
+
+    async def _server_metadata(self, _owner: str, _request: Any) -> dict[str, Any]:  # noqa: ANN401  a message
+        return documents.server()
+
+    async def _model_ready(self, owner: str, request: Any) -> dict[str, Any]:  # noqa: ANN401  a message
+        return {"ready": await self._models.is_ready(owner, request.name, request.version)}
+
+    async def _model_metadata(self, owner: str, request: Any) -> dict[str, Any]:  # noqa: ANN401  a message
+        return await self._models.metadata(owner, request.name, request.version)
+
+    async def _model_config(self, owner: str, request: Any) -> dict[str, Any]:  # noqa: ANN401  a message
+        return {"config": await self._models.config(owner, request.name, request.version)}
+
+    async def _model_statistics(self, owner: str, request: Any) -> dict[str, Any]:  # noqa: ANN401  a message
+        return await self._models.statistics(owner, request.name, request.version)
+
+    async def _repository_index(self, owner: str, _request: Any) -> dict[str, Any]:  # noqa: ANN401  a message
+        return {"models": await self._models.index(owner)}
+
+    async def _load(self, owner: str, request: Any) -> dict[str, Any]:  # noqa: ANN401  a message
+        name = _loaded_name(request)
+        await self._models.load(owner, name, request.parameters)
+        return {"modelName": name, "isLoaded": True}
+
+    async def _unload(self, owner: str, request: Any) -> dict[str, Any]:  # noqa: ANN401  a message
+        name = _loaded_name(request)
+        await self._models.unload(owner, name, request.parameters)
+        return {"modelName": name, "isUnloaded": True}
+
+    def _owner(self, context: Any) -> str:  # noqa: ANN401  grpc's
+        given = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+        return owner_of_key(
+            self._context.owners, authorization=given.get("authorization", ""), api_key=given.get("x-api-key", "")
+        )
+
+
+def _coders(request: str) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:
+    return messages.message(request).FromString, lambda response: bytes(response.SerializeToString())
+
+
+def _loaded_name(request: Any) -> str:  # noqa: ANN401  a message
+    """Return the model of a call to load or unload; a client of KServe has it in the field of the repository."""
+    return str(request.model_name or request.repository_name)
+
+
+def _deadline(context: Any) -> float | None:  # noqa: ANN401  grpc's
+    left_s = context.time_remaining()
+    return None if left_s is None else time.monotonic() + left_s
+
+
+def _drained(queue: "asyncio.Queue[asyncio.Task[Any] | None]") -> list["asyncio.Task[Any] | None"]:
+    return [queue.get_nowait() for _ in range(queue.qsize())]
+
+
+async def _abort(context: Any, error: Exception, *, call: str) -> Any:  # noqa: ANN401  grpc's; it never returns
+    code, text = _status_of(error, call=call)
+    await context.abort(code, text)
+
+
+def _status_of(error: Exception, *, call: str) -> tuple[grpc.StatusCode, str]:
+    if isinstance(error, EspalierError):
+        return CODES.get(error.status, grpc.StatusCode.INTERNAL), error.detail
+    if isinstance(error, UNAVAILABLE):
+        return grpc.StatusCode.UNAVAILABLE, "the database does not answer, or is too busy; try again"
+    error_id = new_id("err")
+    log.error("unforeseen error", error_id=error_id, call=call, exc_info=error)
+    return grpc.StatusCode.INTERNAL, f"this is an error of the service; it is logged as {error_id}"

@@ -1,0 +1,285 @@
+"""The public client of the protocol, over gRPC, against a real service."""
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tritonclient.grpc as client
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import InferenceServerException
+
+from tests import samples
+from tests.service import onnx_files
+from tests.service.live_service import Service, a_plain_image, running
+from tests.service.prediction_requests import BLUE, GREEN, RED
+
+COLOURS = (RED, GREEN, BLUE)
+KEY = "key-of-ada-0123456789"
+HEADERS = {"authorization": f"Bearer {KEY}"}
+
+
+def a_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def grpc_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    home = tmp_path_factory.mktemp("service") / "home"
+    settings = samples.quick_settings(home, grpc_port=a_free_port(), predict_max_bytes=4 << 20)
+    with running(settings) as live:
+        net = onnx_files.write_colour_net(tmp_path_factory.mktemp("nets") / "colours.onnx")
+        live.publish("colours", net, variants=("fp32", "int8"))
+        slow = onnx_files.write_colour_net(tmp_path_factory.mktemp("nets") / "slow.onnx", size=256, rounds=40)
+        live.publish("slow", slow, input={"size": 256, "channels": 3, "fit": "crop"})
+        yield live
+
+
+@pytest.fixture(scope="module")
+def address(grpc_service: Service) -> str:
+    return f"127.0.0.1:{grpc_service.context.settings.grpc_port}"
+
+
+@pytest.fixture(scope="module")
+def triton(address: str) -> Iterator[client.InferenceServerClient]:
+    with client.InferenceServerClient(address) as connected:
+        yield connected
+
+
+def pixels(*colours: tuple[int, int, int]) -> np.ndarray:
+    return np.stack([np.full((16, 16, 3), colour, np.uint8) for colour in colours])
+
+
+def tensor(values: np.ndarray, datatype: str = "UINT8", *, name: str = "images") -> client.InferInput:
+    made = client.InferInput(name, list(values.shape), datatype)
+    made.set_data_from_numpy(values)
+    return made
+
+
+def expected(*colours: tuple[int, int, int]) -> list[list[float]]:
+    return [onnx_files.expected_probabilities(colour) for colour in colours]
+
+
+def test_the_server_and_its_models_are_described(triton: client.InferenceServerClient) -> None:
+    metadata = triton.get_model_metadata("colours")
+
+    assert triton.is_server_live()
+    assert triton.is_server_ready()
+    assert triton.get_server_metadata().name == "espalier"
+    assert (list(metadata.versions), metadata.inputs[0].datatype) == (["1"], "UINT8")
+    assert list(metadata.inputs[0].shape) == [-1, 16, 16, 3]
+    assert list(metadata.outputs[0].shape) == [-1, 3]
+    assert triton.is_model_ready("colours:1/int8")
+    assert not triton.is_model_ready("unknown")
+
+
+def test_the_configuration_names_datatypes(triton: client.InferenceServerClient) -> None:
+    config = triton.get_model_config("colours", "1", as_json=True)["config"]
+
+    assert config["input"][0] == {"name": "images", "data_type": "TYPE_UINT8", "dims": ["16", "16", "3"]}
+    assert config["max_batch_size"] > 1
+
+
+def test_tensors_and_encoded_examples_are_answered(triton: client.InferenceServerClient) -> None:
+    files = np.array([a_plain_image(colour) for colour in COLOURS], object)
+
+    of_tensor = triton.infer("colours", [tensor(pixels(*COLOURS))], request_id="mine", model_version="1")
+    of_files = triton.infer("colours", [tensor(files, "BYTES", name="files")])
+
+    assert np.allclose(of_tensor.as_numpy("probabilities"), expected(*COLOURS), atol=1e-5)
+    assert np.allclose(of_files.as_numpy("probabilities"), expected(*COLOURS), atol=1e-4)
+    response = of_tensor.get_response()
+    assert (response.id, response.model_version) == ("mine", "1")
+    assert response.parameters["variant"].string_param == "fp32"
+
+
+def test_classification_names_the_likeliest(triton: client.InferenceServerClient) -> None:
+    wanted = client.InferRequestedOutput("probabilities", class_count=1)
+
+    result = triton.infer("colours", [tensor(pixels(GREEN, BLUE))], outputs=[wanted])
+
+    assert [row[0].split(b":")[1:] for row in result.as_numpy("probabilities")] == [[b"1", b"green"], [b"2", b"blue"]]
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_messages_may_be_compressed(triton: client.InferenceServerClient, algorithm: str) -> None:
+    result = triton.infer("colours", [tensor(pixels(RED))], compression_algorithm=algorithm)
+
+    assert np.allclose(result.as_numpy("probabilities"), expected(RED), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "field", "values"),
+    [
+        ("UINT8", "uint_contents", pixels(RED).ravel().tolist()),
+        ("BYTES", "bytes_contents", [a_plain_image(RED)]),
+    ],
+)
+def test_values_may_come_one_by_one_and_are_answered_so(
+    address: str, datatype: str, field: str, values: list[Any]
+) -> None:
+    request = a_request()
+    given = request.inputs.add(name="images", datatype=datatype, shape=[1, 16, 16, 3] if datatype != "BYTES" else [1])
+    getattr(given.contents, field).extend(values)
+
+    response = sent(address, request)
+
+    assert np.allclose(response.outputs[0].contents.fp32_contents, expected(RED)[0], atol=1e-4)
+    assert not response.raw_output_contents
+
+
+def test_a_stream_answers_each_request_in_order_and_goes_on_after_a_fault(
+    triton: client.InferenceServerClient,
+) -> None:
+    answers: queue.Queue[tuple[Any, Any]] = queue.Queue()
+    triton.start_stream(lambda result, error: answers.put((result, error)))
+
+    for name in ("colours", "unknown", "colours"):
+        triton.async_stream_infer(name, [tensor(pixels(RED))], request_id=name)
+    got = [answers.get(timeout=60) for _ in range(3)]
+    triton.stop_stream()
+
+    assert [None if result is None else result.get_response().id for result, _ in got] == ["colours", None, "colours"]
+    assert "there is no model 'unknown'" in str(got[1][1])
+
+
+def test_the_repository_lists_loads_and_unloads(triton: client.InferenceServerClient, grpc_service: Service) -> None:
+    listed = triton.get_model_repository_index().models
+
+    triton.load_model("colours")
+    loaded = grpc_service.context.sessions.files
+    triton.unload_model("colours")
+
+    assert {(each.name, each.version, each.state) for each in listed} == {
+        ("colours", "1", "READY"),
+        ("slow", "1", "READY"),
+    }
+    assert (len(loaded), len(grpc_service.context.sessions.files)) == (1, 0)
+
+
+def test_statistics_are_counted(triton: client.InferenceServerClient) -> None:
+    before = triton.get_inference_statistics("colours").model_stats[0].inference_count
+
+    triton.infer("colours", [tensor(pixels(RED, GREEN))])
+
+    assert triton.get_inference_statistics("colours").model_stats[0].inference_count - before == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "options", "code", "message"),
+    [
+        ("unknown", tensor(pixels(RED)), {}, "NOT_FOUND", "there is no model 'unknown'"),
+        ("colours", tensor(pixels(RED), name="a"), {}, "INVALID_ARGUMENT", "this model takes 'images'"),
+        ("colours", tensor(pixels(RED)), {"priority": 10}, "INVALID_ARGUMENT", "`priority` is 10"),
+        ("colours", tensor(pixels(RED)), {"sequence_id": 7}, "INVALID_ARGUMENT", "no state between requests"),
+        ("colours", tensor(np.array([b"no image"], object), "BYTES"), {}, "INVALID_ARGUMENT", "element 0"),
+        ("colours:1", tensor(pixels(RED)), {"model_version": "1"}, "INVALID_ARGUMENT", "give one"),
+        ("colours", tensor(np.zeros((9000, 16, 16, 3), np.uint8)), {}, "RESOURCE_EXHAUSTED", "larger than max"),
+    ],
+)
+def test_errors_have_their_codes(
+    triton: client.InferenceServerClient,
+    *,
+    name: str,
+    given: client.InferInput,
+    options: dict[str, Any],
+    code: str,
+    message: str,
+) -> None:
+    with pytest.raises(InferenceServerException, match=message) as refused:
+        triton.infer(name, [given], **options)
+
+    assert refused.value.status() == f"StatusCode.{code}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"raw": [b"\0" * 768, b""]}, "1 input and raw data for 2"),
+        ({"raw": [b"\0" * 767]}, "767 bytes of binary data"),
+        ({"shape": [1 << 62, 1 << 62]}, "more elements"),
+        ({"shape": [-1, 16, 16, 3]}, "a dimension -1"),
+        ({"datatype": "FP16"}, "comes as raw data alone"),
+        ({"field": "fp32_contents", "values": [0.0] * 768}, "its values come in uint_contents"),
+        ({"field": "uint_contents", "values": [1] * 767}, "767 values"),
+        ({"field": "uint_contents", "values": [300] * 768}, "not from 0 to 255"),
+    ],
+)
+def test_malformed_tensors_are_refused(address: str, changes: dict[str, Any], message: str) -> None:
+    request = a_request()
+    given = request.inputs.add(
+        name="images", datatype=changes.get("datatype", "UINT8"), shape=changes.get("shape", [1, 16, 16, 3])
+    )
+    if "field" in changes:
+        getattr(given.contents, changes["field"]).extend(changes["values"])
+    request.raw_input_contents.extend(changes.get("raw", []))
+
+    with pytest.raises(grpc.RpcError, match=message) as refused:
+        sent(address, request)
+
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_canceled_call_withdraws_its_examples(grpc_service: Service, address: str) -> None:
+    request = a_request("slow")
+    request.inputs.add(name="files", datatype="BYTES", shape=[200]).contents.bytes_contents.extend(
+        [a_plain_image(RED)] * 200
+    )
+    gone = threading.Event()
+
+    with grpc.insecure_channel(address) as channel:
+        call = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer.future(request)
+        call.add_done_callback(lambda _: gone.set())
+        waited(lambda: grpc_service.context.sessions.waiting("images") > 0)
+        call.cancel()
+
+        assert gone.wait(30)
+        waited(lambda: grpc_service.context.sessions.waiting("images") == 0)
+
+
+def test_a_deadline_ends_a_call(address: str) -> None:
+    request = a_request("slow")
+    request.inputs.add(name="files", datatype="BYTES", shape=[200]).contents.bytes_contents.extend(
+        [a_plain_image(RED)] * 200
+    )
+
+    with pytest.raises(grpc.RpcError) as ended, grpc.insecure_channel(address) as channel:
+        service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=0.2)
+
+    assert ended.value.code() in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+def test_keys_come_as_metadata(tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = tmp_path_factory.mktemp("keys") / "home"
+    settings = samples.quick_settings(home, grpc_port=a_free_port(), api_keys=f"ada:{KEY}")
+    with running(settings), client.InferenceServerClient(f"127.0.0.1:{settings.grpc_port}") as triton:
+        assert triton.is_server_live()
+        assert len(triton.get_model_repository_index(headers=HEADERS).models) == 0
+        assert len(triton.get_model_repository_index(headers={"x-api-key": KEY}).models) == 0
+        for headers in ({}, {"authorization": "Bearer nonsense"}):
+            with pytest.raises(InferenceServerException, match="API key") as refused:
+                triton.get_model_repository_index(headers=headers)
+            assert refused.value.status() == "StatusCode.UNAUTHENTICATED"
+
+
+def a_request(name: str = "colours") -> Any:
+    return service_pb2.ModelInferRequest(model_name=name)
+
+
+def sent(address: str, request: Any) -> Any:
+    with grpc.insecure_channel(address) as channel:
+        return service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=60)
+
+
+def waited(met: Any, *, patience_s: float = 60) -> None:
+    deadline = time.monotonic() + patience_s
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
