@@ -78,6 +78,15 @@ class Settings(BaseSettings):
         256 << 20, gt=0, description="bytes of request bodies that one process keeps in memory at once before 503"
     )
     predict_queue: int = Field(1024, gt=0, description="images that may wait for one model before 429")
+    predict_queue_bytes: int = Field(
+        256 << 20, gt=0, description="bytes of examples that may wait for one model before 429"
+    )
+    predict_wait_s: float = Field(
+        0,
+        ge=0,
+        description="longest time that a prediction without a deadline may have to wait, by what was measured last, "
+        "before 429, in seconds; a burst may exceed it by a second; 0: as long as 128 requests take, 0.1 s at least",
+    )
     inference_lanes: int = Field(
         0, ge=0, description="threads that run one model; 0: one per CPU core that may be used (one on CUDA)"
     )

@@ -72,6 +72,15 @@ class Codec(Protocol[Decoded]):
         """Largest number of examples that run together: more would gain nothing, and delay the next request."""
         return MOST_PER_BATCH
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Lengths to which examples of any length are padded with zeros, ascending; none: batches have any length.
+
+        Only examples of the same padded length run together, so padding costs little. Zeros after an example's end must
+        not change its outputs.
+        """
+        return ()
+
     def describe(self) -> tuple[Tensor, ...]:
         """Return the inputs that a file must have."""
         ...
@@ -88,6 +97,14 @@ class Codec(Protocol[Decoded]):
             OverBudget: if the rest of the request's budget is too small.
         """
         ...
+
+    def decodes_quickly(self, given: Any) -> bool:  # noqa: ANN401, ARG002  any JSON, or a file's bytes
+        """Return whether decoding surely takes far less than a millisecond, as its size and its head show."""
+        return False
+
+    def length(self, example: Decoded) -> int:  # noqa: ARG002  for codecs with `lengths`
+        """Return the length of a decoded example along the axes of any length, where the codec has `lengths`."""
+        return 1
 
     def collate(self, examples: Sequence[Decoded]) -> Inputs:
         """Return one or more decoded examples as a file's inputs."""

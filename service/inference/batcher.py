@@ -1,247 +1,209 @@
-"""Queue of examples before a model, and its lanes: threads that take a share of the queue, decode it and run it.
+"""Batcher of one model: admits requests, and lets the event loop or lanes run their rows together.
 
-Nothing waits on a timer: a lone example runs at once, and batches grow only from what queued while all lanes were busy.
-The share is queue ÷ free lanes, so that no lane is left idle beside a greedy one. Decoding and running stay in one
-thread: no hand-over between threads, which costs more than a small model.
+    infer ─► admit ─┬─ quick net, small body ─► Inline: the event loop runs it in its next turn
+                    └─ anything else ─────────► Lanes: threads
+                                                    both: Batches, decode and run ─► the ticket settles
 
-    submit ─► queue of (ticket, index) ─► lane: decode, run ─► ticket settles, once, in its event loop
-
-A fault in an example fails its own request; a fault in a run fails the requests of that batch; the lane lives on.
+A request is refused at once where it would wait too long by what was measured last, see `admission`.
 """
 
 import asyncio
-import contextlib
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
-import structlog
-
-from models_store.errors import EspalierError
-from models_store.tasks.codec import Codec, Inputs, OverBudget
-from service.inference.decode import BadInput, Example, decode
-from service.inference.engine import Answer, InferenceFailed, Outputs, Overloaded, Work
-
-MOST_ERRORS = 20
-
-log = structlog.get_logger(__name__)
+from models_store.tasks.codec import Codec
+from service.inference.admission import Admission, Backlog, Limits
+from service.inference.batches import Batches, Outcome
+from service.inference.decode import Example, Ready
+from service.inference.engine import FIRST, LAST, Answer, Work
+from service.inference.estimates import ServiceTime
+from service.inference.inline import TURN_S, Inline, Turns
+from service.inference.lanes import Lanes
+from service.inference.nets import LoneNet, Net, RunOptions
+from service.inference.tickets import Row, Ticket, size_of
 
 
 class Closed(Exception):
     """The batcher takes nothing any more: its model was unloaded. Ask for the model again."""
 
 
-@dataclass(eq=False)
-class Ticket:
-    """One request's examples on their way. Lanes fill it under the batcher's lock; it settles once."""
-
-    examples: Sequence[Example]
-    pointers: Sequence[str]
-    loop: asyncio.AbstractEventLoop
-    future: "asyncio.Future[Answer]"
-    submitted_s: float
-    budget: Any
-    outputs: list[Outputs | None] = field(default_factory=list)
-    faults: dict[int, EspalierError] = field(default_factory=dict)
-    left: int = 0
-    gone: bool = False
-    queue_s: float = 0.0
-    decode_s: float = 0.0
-    run_s: float = 0.0
-    batch_size: int = 0
-    provider: str = ""
-
-
-Queued = tuple[Ticket, int]
-"""one example: its request, and its index there"""
-
-
 class Batcher:
-    """Lanes before one session.
-
-    `run` takes what the codec collates and gives float32 (B, K), probabilities or numbers; all lanes may call it at
-    the same time. `examples` is the word for them in messages.
-    """
+    """Inline turns and lanes before one net. `examples` is the word for them in messages."""
 
     def __init__(
         self,
-        run: Callable[[Inputs], Outputs],
+        net: Net,
         *,
         codec: Codec[Any],
         provider: str,
         examples: str,
         lanes: int,
-        most_waiting: int,
+        limits: Limits,
+        batches: Batches | None = None,
+        lone: LoneNet | None = None,
+        run_s: float = 0.0,
+        turns: Turns | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._run = run
-        self._provider = provider
+        self._net = net
         self._codec = codec
-        self._examples = examples
-        self._most = codec.most_per_batch
-        self._most_waiting = most_waiting
-        self._queue: deque[Queued] = deque()
-        self._changed = threading.Condition()
-        self._idle = 0
+        self._provider = provider
+        self._count = lanes
+        self._timeout_s = limits.timeout_s
+        self._admission = Admission(limits, examples=examples)
+        self._batches = batches or Batches(codec, clock=clock)
+        self._lone = lone
+        self._clock = clock
         self._closed = False
-        self._threads = [threading.Thread(target=self._lane, name=f"lane-{n}", daemon=True) for n in range(lanes)]
-        for thread in self._threads:
-            thread.start()
+        self._time = ServiceTime(run_s)
+        self._inline = Inline(
+            self._serve_inline,
+            turns=turns or Turns(clock),
+            time_of=self._time,
+            most_per_batch=codec.most_per_batch,
+            clock=clock,
+        )
+        self._lanes = Lanes(
+            self._serve_in_lane,
+            options=net.options,
+            count=lanes,
+            most_per_batch=codec.most_per_batch,
+            clock=clock,
+        )
 
     @property
     def waiting(self) -> int:
-        """Return how many examples wait for a lane."""
-        return len(self._queue)
+        """Return how many examples wait."""
+        return self._inline.waiting.rows + self._lanes.waiting.rows
 
-    def would_wait(self, count: int) -> bool:
-        """Return whether some of so many examples would wait: for those of others, or for a second batch."""
-        return bool(self._queue) or count > self._most
+    @property
+    def waiting_bytes(self) -> int:
+        """Return how many bytes the examples have that wait."""
+        return self._inline.waiting.size_bytes + self._lanes.waiting.size_bytes
+
+    @property
+    def running(self) -> int:
+        """Return how many examples the lanes decode and run now."""
+        return self._lanes.running
+
+    @property
+    def row_s(self) -> float:
+        """Return how long one example takes to decode and run, by what was measured last."""
+        return self._time.row_s
+
+    @property
+    def is_inline(self) -> bool:
+        """Return whether small requests run in the event loop itself: over before their client could leave."""
+        return self._time.is_quick
 
     async def infer(self, work: Work) -> Answer:
-        """Return the outputs for every example, in order. Cancelling it withdraws what still waits.
+        """Return the outputs for every example, in order. Cancelling it withdraws them, see `Engine`.
 
         Raises:
-            BadInput: naming every example of this request that can't be used (the first 20).
-            OverBudget: if they are too much together.
-            Overloaded: if the queue has no room for all of them.
-            InferenceFailed: if the model failed on the batch.
             Closed: if the model was unloaded.
+            BadInput, OverBudget, Overloaded, DeadlineTooShort, PredictTimeout, InferenceFailed: as `Engine.infer`.
         """
+        assert FIRST <= work.priority <= LAST, work.priority
+        assert work.examples
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
-        ticket = Ticket(work.examples, work.pointers, loop, future, time.perf_counter(), self._codec.budget())
-        ticket.outputs = [None] * len(work.examples)
-        ticket.left = len(work.examples)
-        ticket.provider = self._provider
-        self._submit(ticket)
+        now_s = self._clock()
+        ticket = Ticket(
+            examples=work.examples,
+            pointers=work.pointers,
+            future=loop.create_future(),
+            loop=loop,
+            budget=self._codec.budget(),
+            provider=self._provider,
+            submitted_s=now_s,
+            deadline_s=now_s + self._timeout_s if work.deadline_s is None else work.deadline_s,
+            priority=work.priority,
+            size_bytes=sum(map(size_of, work.examples)),
+            left=len(work.examples),
+            is_inline=self._runs_inline(work),
+        )
+        self._admit(ticket, states_deadline=work.deadline_s is not None)
+        if ticket.is_inline:
+            self._inline.add(ticket)
+        else:
+            ticket.timer = loop.call_later(ticket.deadline_s - now_s, self._expire, ticket)
+            self._lanes.add(ticket)
         try:
             return await ticket.future
         except asyncio.CancelledError:
             self._withdraw(ticket)
             raise
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Take nothing new, finish what waits, and join the lanes."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        self._closed = True
+        self._leave_loop()
+        await asyncio.to_thread(self._lanes.close)
 
-    def _submit(self, ticket: Ticket) -> None:
-        count, word = len(ticket.examples), self._examples
-        with self._changed:
-            if self._closed:
-                raise Closed
-            if count > self._most_waiting:
-                raise OverBudget(f"{count} {word} in one request, and {self._most_waiting} may wait; send fewer")
-            if len(self._queue) + count > self._most_waiting:
-                raise Overloaded(
-                    f"{len(self._queue)} {word} wait for this model, and {self._most_waiting} may; try again soon",
-                    retry_after_s=1,
-                )
-            self._queue.extend((ticket, index) for index in range(count))
-            self._changed.notify(min(count, len(self._threads)))
+    def _runs_inline(self, work: Work) -> bool:
+        count = len(work.examples)
+        return (
+            self._time.is_quick
+            and count * self._time.effort_s <= TURN_S
+            and all(map(self._decodes_quickly, work.examples))
+        )
+
+    def _decodes_quickly(self, example: Example) -> bool:
+        return isinstance(example, Ready) or self._codec.decodes_quickly(example)
+
+    def _admit(self, ticket: Ticket, *, states_deadline: bool) -> None:
+        if self._closed:
+            raise Closed
+        one_s = self._time.row_s
+        backlog = Backlog(
+            requests=self._inline.waiting.requests + self._lanes.waiting.requests,
+            rows=self.waiting,
+            size_bytes=self.waiting_bytes,
+            running=self._lanes.running,
+            row_s=one_s if ticket.is_inline else one_s / self._count,
+            one_s=one_s,
+        )
+        self._admission.check(ticket, backlog, ahead=self._ahead_of, states_deadline=states_deadline)
+
+    def _ahead_of(self, priority: int) -> int:
+        return self._inline.waiting.ahead_of(priority) + self._lanes.waiting.ahead_of(priority)
 
     def _withdraw(self, ticket: Ticket) -> None:
-        with self._changed:
-            ticket.gone = True
-            self._queue = deque(queued for queued in self._queue if queued[0] is not ticket)
+        (self._inline if ticket.is_inline else self._lanes).withdraw(ticket)
 
-    def _lane(self) -> None:
-        while taken := self._take():
-            try:
-                self._serve(taken)
-            except Exception as error:  # a lane outlives whatever one batch does to it
-                log.exception("a batch failed", examples=len(taken))
-                self._settle({queued: _failure(error) for queued in taken})
-            taken.clear()  # a lane that waits keeps nobody's examples in memory
+    def _expire(self, ticket: Ticket) -> None:
+        ticket.timer = None
+        self._withdraw(ticket)
+        ticket.fail(ticket.too_late())
 
-    def _take(self) -> list[Queued]:
-        """Wait for work and return this lane's fair share of it; nothing when the batcher is closed and empty."""
-        with self._changed:
-            self._idle += 1
-            while not self._queue and not self._closed:
-                self._changed.wait()
-            share = min(self._most, -(-len(self._queue) // self._idle))
-            self._idle -= 1
-            return [self._queue.popleft() for _ in range(share)]
+    def _serve_inline(self, rows: list[Row]) -> Outcome:
+        outcome = self._batches.serve(rows, self._net)
+        self._learn(outcome)
+        if not self._time.is_quick:
+            self._leave_loop()
+        return outcome
 
-    def _serve(self, taken: list[Queued]) -> None:
-        taken_s = time.perf_counter()
-        batch = self._codec.batch(len(taken))
-        running: list[Queued] = []
-        outcomes: dict[Queued, Outputs | EspalierError] = {}
-        decode_s: dict[Ticket, float] = {}
-        run_s = 0.0
-        for queued in taken:
-            ticket, index = queued
-            started_s = time.perf_counter()
-            if ticket.gone:
-                continue
-            pointer = ticket.pointers[index]
-            try:
-                batch.add(decode(ticket.examples[index], self._codec, pointer=pointer, budget=ticket.budget))
-                running.append(queued)
-            except (BadInput, OverBudget) as error:
-                outcomes[queued] = error
-            except Exception as error:  # whatever one example does stays with its request
-                log.exception("an example failed", pointer=pointer)
-                outcomes[queued] = _failure(error)
-            decode_s[ticket] = decode_s.get(ticket, 0.0) + time.perf_counter() - started_s
-        if running:
-            started_s = time.perf_counter()
-            outputs_BK = self._run(batch.inputs())
-            run_s = time.perf_counter() - started_s
-            outcomes |= zip(running, outputs_BK, strict=True)
-        with self._changed:
-            for ticket, spent_s in decode_s.items():
-                ticket.queue_s = max(ticket.queue_s, taken_s - ticket.submitted_s)
-                ticket.decode_s = max(ticket.decode_s, spent_s)
-                ticket.run_s = max(ticket.run_s, run_s)
-                ticket.batch_size = max(ticket.batch_size, len(running))
-        self._settle(outcomes)
+    def _serve_in_lane(self, rows: list[Row], options: RunOptions, *, alone: bool) -> Outcome:
+        net = self._lone.choose() if alone and self._lone is not None else self._net
+        outcome = self._batches.serve(rows, net, options)
+        if alone and self._lone is not None and outcome.ran:
+            self._lone.measured(net, outcome.run_s)
+        if net is self._net:
+            self._learn(outcome)
+        return outcome
 
-    def _settle(self, outcomes: Mapping[Queued, Outputs | EspalierError]) -> None:
-        finished = []
-        with self._changed:
-            for (ticket, index), outcome in outcomes.items():
-                if isinstance(outcome, EspalierError):
-                    ticket.faults[index] = outcome
-                else:
-                    ticket.outputs[index] = outcome
-                ticket.left -= 1
-                if ticket.left == 0:
-                    finished.append(ticket)
-        for ticket in finished:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                ticket.loop.call_soon_threadsafe(_deliver, ticket)
+    def _learn(self, outcome: Outcome) -> None:
+        self._time.add(
+            decoded=outcome.decoded,
+            decode_s=sum(outcome.decode_s.values()),
+            ran=outcome.rows,
+            run_s=outcome.run_s,
+            effort_s=outcome.effort_s,
+        )
 
-
-def _deliver(ticket: Ticket) -> None:
-    if ticket.future.done():  # the request was cancelled meanwhile
-        return
-    if ticket.faults:
-        ticket.future.set_exception(_error_of([ticket.faults[index] for index in sorted(ticket.faults)]))
-        return
-    outputs = [row_K for row_K in ticket.outputs if row_K is not None]
-    ticket.future.set_result(
-        Answer(outputs, ticket.queue_s, ticket.decode_s, ticket.run_s, ticket.batch_size, ticket.provider)
-    )
-
-
-def _failure(cause: Exception) -> InferenceFailed:
-    failure = InferenceFailed("the model failed on this input; the service's log has the reason")
-    failure.__cause__ = cause
-    return failure
-
-
-def _error_of(faults: list[EspalierError]) -> EspalierError:
-    """Return one error for a request: what concerns all of it as it is, or every example's fault together."""
-    of_all = next((fault for fault in faults if not isinstance(fault, BadInput)), None)
-    if of_all is not None or len(faults) == 1:
-        return of_all or faults[0]
-    errors = [error for fault in faults for error in fault.errors][:MOST_ERRORS]
-    return BadInput(f"{len(faults)} of the inputs can't be used; the first: {faults[0].detail}", errors=errors)
+    def _leave_loop(self) -> None:
+        """Let lanes run what waits for the event loop."""
+        for ticket in self._inline.waiting.everything():
+            ticket.is_inline = False
+            ticket.timer = ticket.loop.call_later(max(0.0, ticket.deadline_s - self._clock()), self._expire, ticket)
+            self._lanes.add(ticket)

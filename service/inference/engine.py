@@ -82,7 +82,7 @@ class Overloaded(EspalierError):
     code = "overloaded"
     title = f"Too many {rooms.examples()} are waiting"
 
-    def __init__(self, detail: str, *, retry_after_s: float) -> None:
+    def __init__(self, detail: str, *, retry_after_s: float = 1) -> None:
         super().__init__(detail)
         self.headers = {"Retry-After": str(max(1, math.ceil(retry_after_s)))}
 

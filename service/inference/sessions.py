@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from models_store.settings import Settings
 from models_store.storage import disk
 from models_store.storage.blobs import BlobMissing, Blobs, sha256_of
 from models_store.tasks import rooms
-from models_store.tasks.codec import Inputs, Tensor
-from service.inference import devices, optimized
+from models_store.tasks.codec import Tensor
+from service.inference import devices, optimized, warm_up
 from service.inference.batcher import Batcher, Closed
-from service.inference.engine import Answer, ModelUnusable, Outputs, PredictTimeout, Work
+from service.inference.engine import Answer, ModelUnusable, PredictTimeout, Work
+from service.inference.inline import Turns
+from service.inference.nets import SessionNet
 
 TYPES = {"float": "float32", "double": "float64"}
 """onnxruntime's names of types that are not numpy's"""
@@ -44,6 +46,7 @@ class Sessions:
     def __init__(self, blobs: Blobs, *, settings: Settings) -> None:
         self._blobs = blobs
         self._settings = settings
+        self._turns = Turns()
         self._loading: OrderedDict[str, asyncio.Task[Loaded]] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -57,35 +60,38 @@ class Sessions:
         """Return how many examples of one kind wait for a lane."""
         return sum(loaded.batcher.waiting for loaded in self.loaded if loaded.examples == examples)
 
-    def would_wait(self, served: Served, count: int) -> bool:
-        """Return whether so many examples would have to wait now: for the model, or for several batches."""
-        task = self._loading.get(served.blob)
-        if task is None or not task.done() or task.exception() is not None:
-            return True
-        return task.result().batcher.would_wait(count)
+    def may_leave(self, served: Served) -> bool:
+        """Return whether a client may leave before its answer: small requests of quick models are over before that."""
+        loaded = self._loaded_now(served)
+        return loaded is None or not loaded.batcher.is_inline
 
     async def infer(self, served: Served, work: Work) -> Answer:
         """Load the model when it is not, and return its outputs for the examples: see `Engine`."""
-        limit_s = self._settings.predict_timeout_s
-        deadline_s = time.monotonic() + limit_s if work.deadline_s is None else work.deadline_s
-        try:
-            async with asyncio.timeout(deadline_s - time.monotonic()) as deadline:
-                return await self._infer(served, work)
-        except TimeoutError as error:
-            if not deadline.expired():
-                raise
-            raise PredictTimeout(
-                f"the {rooms.examples()} were not answered within {limit_s:g} s; "
-                "send fewer or smaller ones, or try again later"
-            ) from error
-
-    async def _infer(self, served: Served, work: Work) -> Answer:
         while True:
-            loaded = await self.get(served)
+            loaded = self._loaded_now(served) or await self._in_time(served, work)
             try:
                 return await loaded.batcher.infer(work)
             except Closed:  # it was unloaded between the two lines above
                 continue
+
+    def _loaded_now(self, served: Served) -> Loaded | None:
+        task = self._loading.get(served.blob)
+        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+            return None
+        self._loading.move_to_end(served.blob)
+        return task.result()
+
+    async def _in_time(self, served: Served, work: Work) -> Loaded:
+        """Load the model, as long as the request may wait."""
+        now_s = time.monotonic()
+        wait_s = self._settings.predict_timeout_s if work.deadline_s is None else work.deadline_s - now_s
+        try:
+            async with asyncio.timeout(wait_s) as deadline:
+                return await self.get(served)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise PredictTimeout(f"the model was not loaded within {wait_s:.3g} s; try again") from error
 
     async def get(self, served: Served) -> Loaded:
         """Return the model, loaded now or before. A load that failed is tried again by the next request.
@@ -140,14 +146,17 @@ class Sessions:
             contract, target = rooms.contract_of(task), rooms.target_of(task)
             files = {name: self._file(sha256) for name, sha256 in served.auxiliary_blobs.items()}
             codec = contract.codec(served.card, files=files, settings=self._settings)
-            session = optimized.open_model(
-                served.blob,
-                lambda: self._file(served.blob),
-                folder=self._settings.scratch / "optimized",
-                provider=provider,
-                threads=1,
-            )
+            session = self._open(served.blob, provider=provider, threads=1)
             _check_shape(session, codec.describe(), outputs=target.output_count(len(labels)))
+            batcher = warm_up.batcher_of(
+                SessionNet(session),
+                open_wide=lambda: SessionNet(self._open(served.blob, provider=provider, threads=cores.usable())),
+                codec=codec,
+                provider=provider,
+                examples=contract.examples,
+                settings=self._settings,
+                turns=self._turns,
+            )
         except EspalierError as error:
             if isinstance(error, BlobMissing):
                 raise unusable(name, "is missing or damaged") from error
@@ -157,17 +166,17 @@ class Sessions:
                 raise disk.no_room_for("the model's file") from error
             log.exception("a model did not load", model=name)
             raise unusable(name, "did not load") from error
-        lanes = self._settings.inference_lanes or (1 if provider == devices.CUDA else cores.usable())
-        batcher = Batcher(
-            _runner(session),
-            codec=codec,
-            provider=provider,
-            examples=contract.examples,
-            lanes=lanes,
-            most_waiting=self._settings.predict_queue,
-        )
-        log.info("model loaded", model=name, provider=provider, lanes=lanes)
+        log.info("model loaded", model=name, provider=provider)
         return Loaded(batcher, contract.examples, provider)
+
+    def _open(self, blob: str, *, provider: str, threads: int) -> Any:  # noqa: ANN401  onnxruntime has no types
+        return optimized.open_model(
+            blob,
+            lambda: self._file(blob),
+            folder=self._settings.scratch / "optimized",
+            provider=provider,
+            threads=threads,
+        )
 
     def _file(self, sha256: str) -> Path:
         path = self._blobs.local(sha256)
@@ -178,17 +187,7 @@ class Sessions:
 async def _close(task: asyncio.Task[Loaded]) -> None:
     await asyncio.wait([task])
     if not task.cancelled() and task.exception() is None:
-        await asyncio.to_thread(task.result().batcher.close)
-
-
-def _runner(session: Any) -> Callable[[Inputs], Outputs]:  # noqa: ANN401  onnxruntime has no types
-    names = [session.get_outputs()[0].name]
-
-    def run(inputs: Inputs) -> Outputs:
-        outputs_BK: Outputs = session.run(names, inputs)[0]
-        return outputs_BK
-
-    return run
+        await task.result().batcher.close()
 
 
 def _check_bytes(path: Path, sha256: str) -> None:

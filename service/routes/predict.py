@@ -129,7 +129,7 @@ async def create(request: Request) -> Response:
     owner = owner_of(request)
     asked = await predictions.read(request, Resolver(here.references, owner=owner), settings=here.settings)
     inferring = here.engine.infer(asked.served, asked.work)
-    if here.sessions.would_wait(asked.served, len(asked.work.examples)):  # else it runs: too soon to withdraw
+    if here.sessions.may_leave(asked.served):
         inferring = _unless_left(request, inferring)
     return _reply(asked, await inferring).as_response()
 
@@ -153,7 +153,7 @@ HOT = HotRoute(re.compile("/predict"), "/predict", prepare)
 
 
 async def _unless_left(request: Request, inferring: Coroutine[Any, Any, Answer]) -> Answer:
-    """Withdraw the examples if the client disconnects before they run."""
+    """Withdraw the examples if the client disconnects."""
     work = asyncio.create_task(inferring)
     leaving = asyncio.create_task(_left(request))
     try:

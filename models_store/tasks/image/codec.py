@@ -30,7 +30,7 @@ from PIL import Image
 from models_store.settings import Settings
 from models_store.tasks.codec import Batch, Codec, Inputs, Tensor
 from models_store.tasks.file_examples import bytes_of
-from models_store.tasks.image import orientation, structure
+from models_store.tasks.image import orientation, small_files, structure
 from models_store.tasks.image.formats import FORMATS
 from models_store.tasks.image.image_files import (
     EXIF_ORIENTATION,
@@ -136,6 +136,10 @@ class ImageCodec(Codec[Pixels]):
             max_pixels=self.max_pixels,
             budget=budget,
         )
+
+    def decodes_quickly(self, given: bytes | str) -> bool:
+        """Return whether it is a small JPEG or PNG, see `small_files`."""
+        return small_files.is_small(given)
 
     def collate(self, examples: Sequence[Pixels]) -> Inputs:
         """Return the images as uint8 (B, H, W, C); a lone one is not copied."""

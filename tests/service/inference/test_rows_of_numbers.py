@@ -20,9 +20,10 @@ from models_store.tasks import rooms
 from models_store.tasks.codec import Codec, Inputs, OverBudget, Tensor, bad_example
 from models_store.tasks.task import Contract
 from service.inference import devices
-from service.inference.batcher import Batcher
-from service.inference.engine import Outputs, Work
+from service.inference.engine import Work
+from service.inference.nets import SessionNet
 from tests import samples
+from tests.service.inference.batchers import a_batcher, close
 from tests.service.live_service import Service, a_plain_image, problem_of, running
 from tests.service.onnx_files import write_colour_net
 from tests.service.prediction_requests import as_text, metric_of
@@ -245,11 +246,7 @@ def test_among_a_hundred_concurrent_requests_every_answer_belongs_to_its_row(tmp
     session = devices.open_session(write_sum_net(tmp_path / "net.onnx"), provider=devices.CPU, threads=1)
     chance = random.Random(5)
 
-    def run(inputs: Inputs) -> Outputs:
-        outputs: Outputs = session.run(None, inputs)[0]
-        return outputs
-
-    batcher = Batcher(run, codec=RowCodec(scale=1.0), provider="CPU", examples="rows", lanes=2, most_waiting=1000)
+    batcher = a_batcher(SessionNet(session), codec=RowCodec(scale=1.0))
 
     async def one() -> None:
         rows = [[chance.uniform(-1, 1) for _ in range(chance.randint(1, 9))] for _ in range(chance.randint(1, 5))]
@@ -261,4 +258,4 @@ def test_among_a_hundred_concurrent_requests_every_answer_belongs_to_its_row(tmp
         await asyncio.gather(*(one() for _ in range(100)))
 
     asyncio.run(all_at_once())
-    batcher.close()
+    close(batcher)

@@ -1,0 +1,56 @@
+"""Running estimates of how long an example takes to decode and to run, from what was measured last."""
+
+QUICK_S, SLOW_S = 0.0003, 0.0006
+"""A model becomes quick below the first, and slow above the second, so that it does not change to and fro."""
+WEIGHT = 0.25
+"""of the newest measurement"""
+MOST_TIMES = 8
+"""A measurement counts at most this many times the mean: one pause of a busy host must not look like a slow net."""
+
+
+class RunningMean:
+    """Mean of measurements, the newest weighing most; 0 before the first."""
+
+    def __init__(self, value: float = 0.0) -> None:
+        self.value = value
+
+    def add(self, measured: float) -> None:
+        """Follow a measurement."""
+        if self.value == 0:
+            self.value = measured
+        else:
+            self.value += WEIGHT * (min(measured, MOST_TIMES * self.value) - self.value)
+
+
+class ServiceTime:
+    """What one example takes: `row_s` of wall time, decoding and running, and `effort_s` of the thread's own time.
+
+    A model is quick if a thread of its own would cost about as much as it does. Others may take the core away from a
+    thread for long, so that is decided by effort. Without any measurement, no model is quick.
+    """
+
+    def __init__(self, run_s: float = 0.0) -> None:
+        """Take `run_s` as measured at load; what decoding takes, requests show."""
+        self._decode = RunningMean()
+        self._run = RunningMean(run_s)
+        self._effort = RunningMean()
+        self.is_quick = 0 < run_s < QUICK_S
+
+    @property
+    def row_s(self) -> float:
+        """Return the wall time of one example, in seconds."""
+        return self._decode.value + self._run.value
+
+    @property
+    def effort_s(self) -> float:
+        """Return the time that a thread works for one example, in seconds."""
+        return self._effort.value or self._run.value
+
+    def add(self, *, decoded: int, decode_s: float, ran: int, run_s: float, effort_s: float) -> None:
+        """Follow a batch, of which so many examples were decoded and ran."""
+        if decoded:
+            self._decode.add(decode_s / decoded)
+        if ran:
+            self._run.add(run_s / ran)
+            self._effort.add(effort_s / ran)
+            self.is_quick = self.effort_s < (SLOW_S if self.is_quick else QUICK_S)

@@ -1,0 +1,83 @@
+"""Warm-up of a net at load: every shape runs once, and what one example takes is measured."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from models_store.host import cores
+from models_store.settings import Settings
+from models_store.tasks.codec import Codec
+from service.inference import devices
+from service.inference.admission import Limits
+from service.inference.batcher import Batcher
+from service.inference.batches import Batches
+from service.inference.inline import Turns
+from service.inference.nets import LoneNet, Net
+
+ROUNDS = 5
+MEASURE_S = 0.1
+WORTH = 0.85
+"""A second session must take at most this share of the first one's time."""
+SLOW_S = 0.002
+"""A net that takes less gains nothing from more cores: waking them takes as long."""
+
+log = structlog.get_logger(__name__)
+
+
+def batcher_of(
+    net: Net,
+    *,
+    open_wide: Callable[[], Net],
+    codec: Codec[Any],
+    provider: str,
+    examples: str,
+    settings: Settings,
+    turns: Turns,
+) -> Batcher:
+    """Return a batcher of a net that is warm. `open_wide` opens the same file with a thread for each core."""
+    on_cpu = provider == devices.CPU
+    batches = Batches(codec, effort=time.thread_time if on_cpu else time.monotonic)
+    narrow_s = run_s(net, batches)
+    several = on_cpu and cores.usable() > 1 and narrow_s > SLOW_S
+    return Batcher(
+        net,
+        codec=codec,
+        provider=provider,
+        examples=examples,
+        lanes=settings.inference_lanes or (cores.usable() if on_cpu else 1),
+        limits=Limits(
+            settings.predict_queue,
+            settings.predict_queue_bytes,
+            timeout_s=settings.predict_timeout_s,
+            wait_s=settings.predict_wait_s,
+        ),
+        batches=batches,
+        lone=lone_net(net, open_wide(), batches, narrow_s=narrow_s) if several else None,
+        run_s=narrow_s,
+        turns=turns,
+    )
+
+
+def run_s(net: Net, batches: Batches) -> float:
+    """Run a net once in every shape, and return how long one example takes, in seconds, at its best."""
+    shapes = batches.shapes()
+    for inputs in shapes:
+        net.run(inputs)
+    best_s, started_s = float("inf"), time.perf_counter()
+    for _ in range(ROUNDS):
+        before_s = time.perf_counter()
+        net.run(shapes[0])
+        now_s = time.perf_counter()
+        best_s = min(best_s, now_s - before_s)
+        if now_s - started_s > MEASURE_S:
+            break
+    return best_s
+
+
+def lone_net(narrow: Net, wide: Net, batches: Batches, *, narrow_s: float) -> LoneNet | None:
+    """Return both sessions for lone requests, if the wide one is clearly faster."""
+    wide_s = run_s(wide, batches)
+    log.info("lone requests", narrow_ms=round(1000 * narrow_s, 2), wide_ms=round(1000 * wide_s, 2))
+    return LoneNet(narrow, wide, narrow_s=narrow_s, wide_s=wide_s) if wide_s < WORTH * narrow_s else None

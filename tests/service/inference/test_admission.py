@@ -1,0 +1,182 @@
+"""Admission: what would come too late is refused at once, the urgent is served first, and no more waits than may."""
+
+import asyncio
+import pickle
+import time
+
+import pytest
+
+from service.inference.admission import BURST_S, SHORT_WAIT_S, USUAL_REQUESTS, Admission, Backlog, Limits
+from service.inference.engine import Answer, DeadlineTooShort, Overloaded, PredictTimeout
+from service.inference.tickets import Ticket
+from tests.service.inference.batchers import Gate, a_batcher, answers_of, ask, close
+from tests.service.live_service import a_plain_image
+
+LIMITS = Limits(rows=1000, size_bytes=10_000, timeout_s=30)
+ROW_S = 0.01
+NOW_S = 50.0
+
+
+def a_ticket(*, rows: int = 1, at_s: float = NOW_S, within_s: float = 30, size_bytes: int = 1) -> Ticket:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    return Ticket(
+        examples=[b"x"] * rows,
+        pointers=[""] * rows,
+        future=asyncio.Future(loop=loop),
+        loop=loop,
+        budget=None,
+        provider="",
+        submitted_s=at_s,
+        deadline_s=at_s + within_s,
+        priority=5,
+        size_bytes=size_bytes,
+        left=rows,
+        is_inline=False,
+    )
+
+
+def a_backlog(rows: int, *, requests: int | None = None, running: int = 1, size_bytes: int = 0) -> Backlog:
+    return Backlog(
+        requests=rows if requests is None else requests,
+        rows=rows,
+        size_bytes=size_bytes,
+        running=running,
+        row_s=ROW_S,
+        one_s=ROW_S,
+    )
+
+
+def is_admitted(
+    ticket: Ticket, backlog: Backlog, *, admission: Admission | None = None, states_deadline: bool = False
+) -> bool:
+    try:
+        (admission or Admission(LIMITS, examples="images")).check(
+            ticket, backlog, ahead=lambda _: backlog.rows, states_deadline=states_deadline
+        )
+    except Overloaded:
+        return False
+    return True
+
+
+def test_a_deadline_that_can_be_met_is_admitted_and_one_that_cannot_is_refused() -> None:
+    assert is_admitted(a_ticket(within_s=1.03), a_backlog(100), states_deadline=True)
+    with pytest.raises(DeadlineTooShort) as caught:
+        Admission(LIMITS, examples="images").check(
+            a_ticket(within_s=3), a_backlog(500), ahead=lambda _: 500, states_deadline=True
+        )
+
+    assert caught.value.headers == {"Retry-After": "6"}
+    assert (caught.value.status, caught.value.code) == (429, "deadline_too_short")
+
+
+def test_a_deadline_that_has_passed_is_refused_even_with_nothing_ahead() -> None:
+    assert not is_admitted(a_ticket(within_s=0), a_backlog(0, running=0), states_deadline=True)
+
+
+def test_with_nothing_ahead_an_estimate_refuses_nobody() -> None:
+    assert is_admitted(a_ticket(within_s=ROW_S / 2), a_backlog(0, running=0), states_deadline=True)
+
+
+def test_a_request_that_states_a_deadline_may_wait_longer_than_others() -> None:
+    backlog = a_backlog(900)
+
+    assert is_admitted(a_ticket(), backlog, states_deadline=True)
+    assert not is_admitted(a_ticket(), backlog)
+
+
+def test_more_rows_or_bytes_than_may_wait_are_refused_whatever_the_deadline() -> None:
+    assert not is_admitted(a_ticket(rows=2), a_backlog(999), states_deadline=True)
+    assert not is_admitted(a_ticket(size_bytes=2), a_backlog(1, size_bytes=9_999), states_deadline=True)
+    assert is_admitted(a_ticket(size_bytes=20_000), a_backlog(0, running=0))
+
+
+def test_a_burst_may_wait_and_a_queue_that_stands_is_cut_until_it_is_half_gone() -> None:
+    admission = Admission(LIMITS, examples="images")
+    over, under = a_backlog(USUAL_REQUESTS + 20), a_backlog(USUAL_REQUESTS // 2 + 20)
+
+    def admitted(backlog: Backlog, at_s: float) -> bool:
+        return is_admitted(a_ticket(at_s=at_s), backlog, admission=admission)
+
+    assert admitted(over, NOW_S)
+    assert admitted(over, NOW_S + BURST_S / 2)
+    assert not admitted(over, NOW_S + 1.1 * BURST_S)
+    assert admitted(under, NOW_S + 1.2 * BURST_S)
+    assert not admitted(over, NOW_S + 1.3 * BURST_S)
+    assert admitted(a_backlog(2), NOW_S + 2 * BURST_S)
+    assert admitted(over, NOW_S + 2.1 * BURST_S)
+
+
+def test_a_few_large_requests_are_no_queue_that_stands() -> None:
+    admission = Admission(LIMITS, examples="images")
+
+    assert is_admitted(a_ticket(), a_backlog(512, requests=2), admission=admission)
+    assert is_admitted(a_ticket(at_s=NOW_S + 3 * BURST_S), a_backlog(512, requests=2), admission=admission)
+
+
+def test_the_wait_may_be_bounded_by_a_setting() -> None:
+    admission = Admission(Limits(rows=1000, size_bytes=1000, timeout_s=30, wait_s=0.2), examples="images")
+
+    assert is_admitted(a_ticket(), a_backlog(15), admission=admission)
+    is_admitted(a_ticket(), a_backlog(25), admission=admission)
+    assert not is_admitted(a_ticket(at_s=NOW_S + 2 * BURST_S), a_backlog(25), admission=admission)
+
+
+def test_a_short_wait_is_no_reason_to_refuse() -> None:
+    quick = Backlog(
+        requests=900, rows=900, size_bytes=0, running=1, row_s=SHORT_WAIT_S / 1000, one_s=SHORT_WAIT_S / 1000
+    )
+
+    assert is_admitted(a_ticket(), quick)
+
+
+def test_the_urgent_is_served_first_and_equals_in_their_order() -> None:
+    gate = Gate()
+    batcher = a_batcher(gate, lanes=1)
+    order: list[int] = []
+
+    async def one(number: int, priority: int) -> None:
+        await ask(batcher, a_plain_image((number, 0, 0)), priority=priority)
+        order.append(number)
+
+    async def story() -> None:
+        running = asyncio.create_task(ask(batcher, a_plain_image((9, 9, 9))))
+        await gate.wait_until_entered()
+        waiting = [asyncio.create_task(one(number, priority)) for number, priority in enumerate((9, 5, 5, 1))]
+        await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(running, *waiting)
+
+    asyncio.run(story())
+
+    assert order == [3, 1, 2, 0]
+    close(batcher)
+
+
+def test_a_row_whose_deadline_has_passed_is_never_decoded() -> None:
+    gate = Gate()
+    batcher = a_batcher(gate, lanes=1)
+
+    async def story() -> Answer:
+        running = asyncio.create_task(ask(batcher, a_plain_image((1, 0, 0))))
+        await gate.wait_until_entered()
+        late = asyncio.create_task(ask(batcher, b"would be a fault", deadline_s=time.monotonic() + 0.1))
+        with pytest.raises(PredictTimeout):
+            await late
+        assert batcher.waiting == 0
+        gate.open.set()
+        return await running
+
+    answer = asyncio.run(story())
+
+    assert answers_of(answer) == [[1, 0, 0]]
+    assert gate.sizes == [1]
+    close(batcher)
+
+
+def test_a_refusal_survives_the_way_to_another_process() -> None:
+    refused = DeadlineTooShort("too late", retry_after_s=6.2)
+
+    arrived = pickle.loads(pickle.dumps(refused))  # noqa: S301  our own
+
+    assert (arrived.detail, arrived.headers) == ("too late", {"Retry-After": "7"})
