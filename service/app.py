@@ -122,7 +122,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
     app.add_middleware(HeadAndOptions, paths=app.state.paths)
     origins.install(app, context.settings)
     app.add_middleware(CountRequests, metrics=context.metrics)  # outermost: it sees every answer
-    app.state.hot_lane = HotLane(app, context, [predict.HOT])
+    app.state.hot_lane = HotLane(app, context, [predict.HOT, *inference_models.HOT])
     return app
 
 

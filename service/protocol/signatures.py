@@ -144,21 +144,32 @@ def shape_of(tensor: Tensor) -> list[int]:
 
 def _converted(given: InputTensor, wanted: Tensor) -> Any:  # noqa: ANN401  numpy's
     """Return a tensor as the model takes it: of its shape, and of its datatype or one whose every value it holds."""
-    expected = f"{datatypes.name_of(wanted.dtype)} of shape {shape_of(wanted)}"
     shape = given.shape
     if len(shape) != len(wanted.shape) + 1 or any(
         length not in {None, size} for size, length in zip(shape[1:], wanted.shape, strict=True)
     ):
-        raise ProtocolError(f"input {given.name!r} has the shape {list(shape)}; the model takes {expected}")
+        raise ProtocolError(f"input {given.name!r} has the shape {list(shape)}; the model takes {_shown(wanted)}")
     if given.datatype == BYTES:
-        raise ProtocolError(f"input {given.name!r} is BYTES; the model takes {expected}")
+        raise ProtocolError(f"input {given.name!r} is BYTES; the model takes {_shown(wanted)}")
     values = np.asarray(given.values)
-    if not np.can_cast(values.dtype, wanted.dtype, "safe"):
-        exact = ", ".join(name for name, dtype in NUMPY.items() if np.can_cast(dtype, wanted.dtype, "safe"))
-        raise ProtocolError(f"input {given.name!r} is {given.datatype}; the model takes {expected} (exact: {exact})")
+    if values.dtype != wanted.dtype:
+        values = _widened(given, values, wanted)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ProtocolError(f"input {given.name!r} has a value that is no finite number")
-    return values.astype(wanted.dtype, copy=False)
+    return values
+
+
+def _widened(given: InputTensor, values: Any, wanted: Tensor) -> Any:  # noqa: ANN401  numpy's
+    if not np.can_cast(values.dtype, wanted.dtype, "safe"):
+        exact = ", ".join(name for name, dtype in NUMPY.items() if np.can_cast(dtype, wanted.dtype, "safe"))
+        raise ProtocolError(
+            f"input {given.name!r} is {given.datatype}; the model takes {_shown(wanted)} (exact: {exact})"
+        )
+    return values.astype(wanted.dtype)
+
+
+def _shown(wanted: Tensor) -> str:
+    return f"{datatypes.name_of(wanted.dtype)} of shape {shape_of(wanted)}"
 
 
 def _takes_text(json_example: Any, text: str) -> bool:  # noqa: ANN401  any of pydantic's types

@@ -3,11 +3,15 @@
 Each has two paths, without and with a version. Inference takes the bare request, as `/predict` does.
 """
 
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from models_store.models.registry import Served
 from models_store.tasks import rooms
 from service.answers.inference_protocol import (
     InferenceAnswer,
@@ -18,16 +22,21 @@ from service.answers.inference_protocol import (
 )
 from service.auth import Owner, owner_of
 from service.context import Here, context_of
+from service.hot.routes import Answering, HotRoute, Reply
+from service.inference.engine import Answer
 from service.protocol import rest
 from service.protocol.inference import InferRequest
 from service.protocol.signatures import Signature
 from service.requests import bodies, predictions
 from service.requests.parameters import KNOWN_QUERY, refuse_query_besides
 from service.routes.inference_protocol import REFERENCE, ModelReference, faults
-from service.routes.predict import BareRoute
+from service.routes.predict import JSON, BareRoute, unless_left
 
 VERSION = "number of the version; the model is then a name, with an optional `/variant`"
 VersionText = Annotated[str, Path(description=VERSION)]
+OCTETS = (b"content-type", predictions.OCTETS.encode())
+TENSORS = {"", "application/json", predictions.OCTETS}
+"""content types of a body with tensors; public clients send none"""
 BINARY: dict[str, Any] = {
     "type": "string",
     "format": "binary",
@@ -187,7 +196,7 @@ async def model_metadata(model: ModelReference, here: Here, owner: Owner) -> Mod
 )
 async def version_infer(request: Request) -> Response:
     """Answer an inference request."""
-    return await _infer(request, request.path_params["model"], request.path_params["version"])
+    return await _infer(request)
 
 
 @inferring.post(
@@ -199,37 +208,82 @@ async def version_infer(request: Request) -> Response:
 )
 async def model_infer(request: Request) -> Response:
     """Answer an inference request."""
-    return await _infer(request, request.path_params["model"], None)
+    return await _infer(request)
 
 
-async def _infer(request: Request, model: str, version: str | None) -> Response:
-    here = context_of(request)
+@dataclass(frozen=True)
+class _Head:
+    """What the head of a request says."""
+
+    owner: str
+    model: str
+    version: str | None
+    length: bytes | None
+    is_file: bool
+
+
+def prepare(request: Request) -> Answering:
+    """Return what answers the bodies behind a request's head."""
+    here, head = context_of(request), _head_of(request)
+
+    async def answer(body: bytes) -> Reply:
+        served, signature = await here.models.find(head.owner, head.model, head.version)
+        asked = await _read(body, head, signature)
+        return _reply(asked, served, signature, await here.models.infer(served, signature, asked))
+
+    return answer
+
+
+HOT = (
+    HotRoute(re.compile("/v2/models/(?P<model>[^/]+(/[^/]+)?)/infer"), "/v2/models/{model:path}/infer", prepare),
+    HotRoute(
+        re.compile("/v2/models/(?P<model>[^/]+(/[^/]+)?)/versions/(?P<version>[^/]+)/infer"),
+        "/v2/models/{model:path}/versions/{version}/infer",
+        prepare,
+    ),
+)
+
+
+async def _infer(request: Request) -> Response:
+    here, head = context_of(request), _head_of(request)
+    served, signature = await here.models.find(head.owner, head.model, head.version)  # before a large body is read
+    body = await bodies.read(request, max_bytes=here.settings.predict_max_bytes)
+    asked = await _read(body, head, signature)
+    inferring = here.models.infer(served, signature, asked)
+    if here.sessions.may_leave(served):
+        inferring = unless_left(request, inferring)
+    return _reply(asked, served, signature, await inferring).as_response()
+
+
+def _head_of(request: Request) -> _Head:
     owner = owner_of(request)
     refuse_query_besides(request, set())
     kind = bodies.content_type(request)
-    is_file = kind not in {"", "application/json", predictions.OCTETS} and predictions.is_one_example(kind)
-    if not is_file and kind not in {"", "application/json", predictions.OCTETS}:
+    is_file = kind not in TENSORS and predictions.is_one_example(kind)
+    if not is_file and kind not in TENSORS:
         raise bodies.WrongContentType(f"{bodies.what_came(kind)}; send application/json or {predictions.OCTETS}")
-    served, signature = await here.models.find(owner, model, version)  # before a large body is read
-    body = await bodies.read(request, max_bytes=here.settings.predict_max_bytes)
-    given = request.headers.get("inference-header-content-length")
-    asked = await _read(body, None if given is None else given.encode("latin-1"), signature, is_file=is_file)
-    answer = await here.models.infer(served, signature, asked)
-    text, length = rest.write(asked, served, signature, answer)
-    headers = {
-        "Server-Timing": f"decode;dur={answer.decode_s * 1000:.2f}, queue;dur={answer.queue_s * 1000:.2f}, "
-        f"run;dur={answer.run_s * 1000:.2f}"
-    }
-    if length is not None:
-        headers["Inference-Header-Content-Length"] = str(length)
-    return Response(text, headers=headers, media_type="application/json" if length is None else predictions.OCTETS)
+    length = request.headers.get("inference-header-content-length")
+    model, version = request.path_params["model"], request.path_params.get("version")
+    return _Head(owner, model, version, None if length is None else length.encode("latin-1"), is_file)
 
 
-async def _read(body: bytes, given: bytes | None, signature: Signature, *, is_file: bool) -> InferRequest:
+async def _read(body: bytes, head: _Head, signature: Signature) -> InferRequest:
     """Return the request of a body; much JSON is parsed in a thread."""
-    length = rest.header_length(given, len(body))
-    if length == 0 or is_file:
-        return rest.read_raw(body, signature, is_file=is_file)
+    length = rest.header_length(head.length, len(body))
+    if length == 0 or head.is_file:
+        return rest.read_raw(body, signature, is_file=head.is_file)
     if (len(body) if length is None else length) > bodies.LARGE_BYTES:
         return await run_in_threadpool(rest.read, body, length)
     return rest.read(body, length)
+
+
+def _reply(asked: InferRequest, served: Served, signature: Signature, answer: Answer) -> Reply:
+    body, length = rest.write(asked, served, signature, answer)
+    timing = (
+        f"decode;dur={answer.decode_s * 1000:.2f}, queue;dur={answer.queue_s * 1000:.2f}, "
+        f"run;dur={answer.run_s * 1000:.2f}"
+    )
+    headers = [JSON if length is None else OCTETS, (b"server-timing", timing.encode())]
+    if length is not None:
+        headers.append((rest.LENGTH_HEADER, str(length).encode()))
+    return Reply(HTTPStatus.OK, headers, body)

@@ -130,7 +130,7 @@ async def create(request: Request) -> Response:
     asked = await predictions.read(request, Resolver(here.references, owner=owner), settings=here.settings)
     inferring = here.engine.infer(asked.served, asked.work)
     if here.sessions.may_leave(asked.served):
-        inferring = _unless_left(request, inferring)
+        inferring = unless_left(request, inferring)
     return _reply(asked, await inferring).as_response()
 
 
@@ -152,7 +152,7 @@ def prepare(request: Request) -> Answering | None:
 HOT = HotRoute(re.compile("/predict"), "/predict", prepare)
 
 
-async def _unless_left(request: Request, inferring: Coroutine[Any, Any, Answer]) -> Answer:
+async def unless_left(request: Request, inferring: Coroutine[Any, Any, Answer]) -> Answer:
     """Withdraw the examples if the client disconnects."""
     work = asyncio.create_task(inferring)
     leaving = asyncio.create_task(_left(request))

@@ -199,3 +199,19 @@ def test_a_body_of_another_type_is_refused_in_the_form_of_the_protocol(service: 
     answer = service.http.post(INFER, content=b"{}", headers={"Content-Type": "application/xml"})
 
     assert "application/xml" in error_of(answer, 415)
+
+
+def test_requests_behind_a_known_head_are_answered_as_the_first_one(service: Service) -> None:
+    body, headers = a_binary_body(
+        {"inputs": [an_input(data=None, parameters={"binary_data_size": 768})]}, IMAGE.tobytes()
+    )
+    bad = body.replace(b'"images"', b'"pixels"')
+
+    first, known, refused, after = (
+        service.http.post(INFER, content=each, headers=headers) for each in (body, body, bad, body)
+    )
+
+    assert outputs_of(first) == outputs_of(known) == outputs_of(after)
+    assert "this model takes 'images'" in error_of(refused)
+    shown = service.http.get("/metrics").text
+    assert 'route="/v2/models/{model:path}/infer",status="400"' in shown
