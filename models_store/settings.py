@@ -24,9 +24,10 @@ class Settings(BaseSettings):
         None, description="folder of pretrained weights; empty: `weights` in ESPALIER_HOME"
     )
     work_dir: Path | None = Field(None, description="scratch of this host; empty: `work` in ESPALIER_HOME")
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: Literal["auto", "cpu", "cuda", "tensorrt", "openvino"] = Field(
         "auto",
-        description="auto: CUDA if a device is really there; cuda: never fall back to the CPU; cpu: never use a GPU",
+        description="auto: CUDA if a device is really there; cuda: never fall back to the CPU; cpu: never use a GPU; "
+        "tensorrt, openvino: serve by that provider of onnxruntime or refuse to start, train on CUDA or the CPU",
     )
     api_keys: str = Field(
         "",
@@ -96,8 +97,12 @@ class Settings(BaseSettings):
         le=64,
         description="processes that share the API's port; 0: one per CPU core that may be used, 4 at most",
     )
-    loaded_models: int = Field(
-        8, gt=0, description="models kept loaded; the least recently used model is unloaded first"
+    loaded_models_max_bytes: int = Field(
+        0,
+        ge=0,
+        description="bytes that loaded models may take in all API processes together, as measured when each was "
+        "loaded; the least recently used model is unloaded first. 0: half of the memory that is free at the first "
+        "load (on CUDA 0.8 of the GPU's)",
     )
 
     database_wait_s: float = Field(
@@ -179,6 +184,11 @@ class Settings(BaseSettings):
         assert self.work_dir is not None
         self.work_dir.mkdir(parents=True, exist_ok=True)
         return self.work_dir
+
+    @property
+    def training_device(self) -> Literal["auto", "cpu", "cuda"]:
+        """Return where workers train and measure: providers that compile are for serving alone."""
+        return {"tensorrt": "cuda", "openvino": "cpu"}.get(self.device, self.device)  # type: ignore[return-value]
 
     @property
     def owners(self) -> dict[str, str]:

@@ -146,7 +146,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
 
     database = Database(settings.database_url, patience_s=settings.database_wait_s)
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
-    sessions = Sessions(blobs, settings=settings)
+    sessions = Sessions(blobs, settings=settings, processes=max(1, len(place.inboxes)))
     metrics = Metrics(settings, place)
     for examples in metrics.predicted:
         meaning = f"{examples.capitalize()} that wait for a lane"
@@ -206,8 +206,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     housekeeper = Housekeeper(context.database, context.blobs, settings=context.settings, is_idle=lambda: False)
     if context.place.is_owner:
-        if context.settings.device == "cuda":
-            await run_in_threadpool(devices.provider, "cuda")  # refuses to start rather than to fall back
+        if context.settings.device not in {"auto", "cpu"}:  # refuses to start rather than to fall back
+            await run_in_threadpool(devices.provider, context.settings.device)
         await run_in_threadpool(context.database.migrate)
         housekeeper.start()
     if context.forwarding is not None:

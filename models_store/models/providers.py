@@ -4,5 +4,10 @@ from typing import Literal
 
 Provider = Literal["cpu", "cuda"]
 
-EXECUTION_PROVIDERS: dict[str, Provider] = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "cuda"}
-"""onnxruntime's name → ours"""
+EXECUTION_PROVIDERS: dict[str, Provider] = {
+    "CPUExecutionProvider": "cpu",
+    "OpenVINOExecutionProvider": "cpu",
+    "CUDAExecutionProvider": "cuda",
+    "TensorrtExecutionProvider": "cuda",
+}
+"""onnxruntime's name → the one of ours whose figures choose what is served: they are measured on the plain ones"""

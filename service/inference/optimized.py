@@ -43,6 +43,8 @@ def open_model(sha256: str, fetch: Callable[[], Path], *, folder: Path, provider
         DeviceUnavailable: if the session came up on another provider.
         Exception: what `fetch` raises, and onnxruntime's own errors for a file that is no model.
     """
+    if provider in devices.COMPILING:
+        return devices.open_session(fetch(), provider=provider, threads=threads)
     name = _name(sha256, provider)
     for kept in folder.glob(f"{name}-*.onnx"):
         try:

@@ -1,33 +1,42 @@
-"""Loaded models: each once, however many ask at the same time; the least recently used leaves first."""
+"""Loaded models: each once, however many ask at the same time; `residents` decides which leave."""
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from models_store.errors import EspalierError
+from models_store.errors import Conflict, EspalierError
 from models_store.host import cores
 from models_store.models.registry import Served
 from models_store.settings import Settings
 from models_store.storage import disk
 from models_store.storage.blobs import BlobMissing, Blobs, sha256_of
 from models_store.tasks import rooms
-from models_store.tasks.codec import Tensor
-from service.inference import devices, optimized, warm_up
-from service.inference.batcher import Batcher, Closed
+from models_store.tasks.codec import Codec, Tensor
+from service.inference import devices, memory, optimized, warm_up
+from service.inference.batcher import Batcher
 from service.inference.engine import Answer, ModelUnusable, PredictTimeout, Work
 from service.inference.inline import Turns
-from service.inference.nets import SessionNet
+from service.inference.nets import Net, SessionNet
+from service.inference.residents import Resident, Residents
 
 TYPES = {"float": "float32", "double": "float64"}
 """onnxruntime's names of types that are not numpy's"""
 
 log = structlog.get_logger(__name__)
+
+
+class ModelPinned(Conflict):
+    """The model is kept in memory by a pinned alias."""
+
+    code = "model_pinned"
+    title = "The model is pinned"
 
 
 @dataclass(frozen=True)
@@ -38,23 +47,33 @@ class Loaded:
     examples: str
     """the word for what it takes"""
     provider: str
+    codec: Codec[Any]
+    net: Net
+    """for runs beside the batcher"""
+
+    async def close(self) -> None:
+        """Finish what waits."""
+        await self.batcher.close()
 
 
 class Sessions:
     """The models in memory, named by the SHA-256 of their file. All of it runs in one event loop."""
 
-    def __init__(self, blobs: Blobs, *, settings: Settings) -> None:
+    def __init__(self, blobs: Blobs, *, settings: Settings, processes: int = 1) -> None:
         self._blobs = blobs
         self._settings = settings
         self._turns = Turns()
-        self._loading: OrderedDict[str, asyncio.Task[Loaded]] = OrderedDict()
-        self._closing: set[asyncio.Task[None]] = set()
+        self.residents: Residents[Loaded] = Residents(
+            budget_bytes=lambda: memory.budget(
+                settings.loaded_models_max_bytes, provider=self._provider(), processes=processes
+            ),
+            in_use=lambda: memory.in_use(self._provider()),
+        )
 
     @property
     def loaded(self) -> list[Loaded]:
         """Return the models that are loaded now."""
-        done = (task for task in self._loading.values() if task.done() and not task.cancelled())
-        return [task.result() for task in done if task.exception() is None]
+        return [each.kept for each in self.residents.all if each.kept is not None]
 
     def waiting(self, examples: str) -> int:
         """Return how many examples of one kind wait for a lane."""
@@ -62,32 +81,25 @@ class Sessions:
 
     def may_leave(self, served: Served) -> bool:
         """Return whether a client may leave before its answer: small requests of quick models are over before that."""
-        loaded = self._loaded_now(served)
-        return loaded is None or not loaded.batcher.is_inline
+        resident = self.residents.find(served.blob)
+        return resident is None or resident.kept is None or not resident.kept.batcher.is_inline
 
     async def infer(self, served: Served, work: Work) -> Answer:
         """Load the model when it is not, and return its outputs for the examples: see `Engine`."""
-        while True:
-            loaded = self._loaded_now(served) or await self._in_time(served, work)
-            try:
-                return await loaded.batcher.infer(work)
-            except Closed:  # it was unloaded between the two lines above
-                continue
+        resident = self._use(served)
+        try:
+            loaded = resident.kept or await self._in_time(resident, work)
+            return await loaded.batcher.infer(work)
+        finally:
+            self.residents.done(resident)
 
-    def _loaded_now(self, served: Served) -> Loaded | None:
-        task = self._loading.get(served.blob)
-        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
-            return None
-        self._loading.move_to_end(served.blob)
-        return task.result()
-
-    async def _in_time(self, served: Served, work: Work) -> Loaded:
+    async def _in_time(self, resident: Resident[Loaded], work: Work) -> Loaded:
         """Load the model, as long as the request may wait."""
         now_s = time.monotonic()
         wait_s = self._settings.predict_timeout_s if work.deadline_s is None else work.deadline_s - now_s
         try:
             async with asyncio.timeout(wait_s) as deadline:
-                return await self.get(served)
+                return await self.residents.ready(resident)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
@@ -98,49 +110,60 @@ class Sessions:
 
         Raises:
             ModelUnusable: if its file can't be used.
+            NoRoom: if it is larger than the memory that is left for models.
         """
-        task = self._loading.get(served.blob)
-        if task is None:
-            task = asyncio.create_task(asyncio.to_thread(self._load, served))
-            self._loading[served.blob] = task
-            task.add_done_callback(lambda done: self._forget_failed(served.blob, done))
-        self._loading.move_to_end(served.blob)
-        self._evict()
-        return await asyncio.shield(task)  # whoever leaves first does not stop it for the others
+        resident = self._use(served)
+        try:
+            return await self.residents.ready(resident)
+        finally:
+            self.residents.done(resident)
+
+    @asynccontextmanager
+    async def held(self, served: Served) -> AsyncIterator[Loaded]:
+        """Return the model, which does not leave meanwhile; raises what `get` raises."""
+        resident = self._use(served)
+        try:
+            yield await self.residents.ready(resident)
+        finally:
+            self.residents.done(resident)
+
+    async def unload(self, served: Served) -> bool:
+        """Unload the model when its last request is answered; return whether it was loaded.
+
+        Raises:
+            ModelPinned: if an alias keeps it in memory.
+        """
+        if served.blob in self.residents.pinned:
+            raise ModelPinned(
+                f"{served.name} is kept in memory by a pinned alias; set the alias without `pinned` first"
+            )
+        leaving = self.residents.release([served.blob])
+        if leaving:
+            await asyncio.wait(leaving)
+        return bool(leaving)
 
     @property
     def files(self) -> set[str]:
         """Return the digests of the models that are loaded, or on their way in."""
-        return set(self._loading)
+        return {each.key for each in self.residents.all}
 
     def release(self, files: Iterable[str]) -> None:
         """Unload models; what waits for them is answered first."""
-        for blob in self.files.intersection(files):
-            self._unload(self._loading.pop(blob))
+        self.residents.release(files)
 
     async def close(self) -> None:
         """Finish what waits, then unload everything."""
-        while self._loading:
-            self._unload(self._loading.popitem(last=False)[1])
-        while self._closing:
-            await asyncio.gather(*self._closing)
+        await self.residents.close()
 
-    def _evict(self) -> None:
-        while len(self._loading) > self._settings.loaded_models:
-            self._unload(self._loading.popitem(last=False)[1])
+    def _use(self, served: Served) -> Resident[Loaded]:
+        return self.residents.use(served.blob, partial(self._load, served), least_bytes=served.size_bytes)
 
-    def _unload(self, task: asyncio.Task[Loaded]) -> None:
-        closing = asyncio.create_task(_close(task))
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
-
-    def _forget_failed(self, blob: str, task: asyncio.Task[Loaded]) -> None:
-        if (task.cancelled() or task.exception() is not None) and self._loading.get(blob) is task:
-            del self._loading[blob]
+    def _provider(self) -> str:
+        return devices.provider(self._settings.device)
 
     def _load(self, served: Served) -> Loaded:
-        provider = devices.provider(self._settings.device)
-        name = f"{served.model}:{served.version}/{served.variant}"
+        provider = self._provider()
+        name = served.name
         try:
             task, labels = rooms.task_of(served.card), tuple(served.card["labels"])
             contract, target = rooms.contract_of(task), rooms.target_of(task)
@@ -148,8 +171,9 @@ class Sessions:
             codec = contract.codec(served.card, files=files, settings=self._settings)
             session = self._open(served.blob, provider=provider, threads=1)
             _check_shape(session, codec.describe(), outputs=target.output_count(len(labels)))
+            net = SessionNet(session)
             batcher = warm_up.batcher_of(
-                SessionNet(session),
+                net,
                 open_wide=lambda: SessionNet(self._open(served.blob, provider=provider, threads=cores.usable())),
                 codec=codec,
                 provider=provider,
@@ -167,7 +191,7 @@ class Sessions:
             log.exception("a model did not load", model=name)
             raise unusable(name, "did not load") from error
         log.info("model loaded", model=name, provider=provider)
-        return Loaded(batcher, contract.examples, provider)
+        return Loaded(batcher, contract.examples, provider, codec, net)
 
     def _open(self, blob: str, *, provider: str, threads: int) -> Any:  # noqa: ANN401  onnxruntime has no types
         return optimized.open_model(
@@ -182,12 +206,6 @@ class Sessions:
         path = self._blobs.local(sha256)
         _check_bytes(path, sha256)
         return path
-
-
-async def _close(task: asyncio.Task[Loaded]) -> None:
-    await asyncio.wait([task])
-    if not task.cancelled() and task.exception() is None:
-        await task.result().batcher.close()
 
 
 def _check_bytes(path: Path, sha256: str) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from models_store.jobs import queue
+from models_store.models.providers import EXECUTION_PROVIDERS
 from models_store.settings import Settings
 from models_store.storage.database import Database, now
 from service.answers.documents import Alive, Readiness
@@ -54,8 +55,8 @@ def ready(here: Here) -> Response:
         status="unavailable" if not usable else "ok" if broker else "degraded",
         database="ok" if database else "unavailable",
         broker="ok" if broker else "unavailable",
-        providers=[] if provider is None else list(dict.fromkeys([provider, devices.CPU])),
-        device={devices.CUDA: "cuda", devices.CPU: "cpu"}.get(provider or "", "unavailable"),
+        providers=[] if provider is None else [provider, *devices.BEHIND[provider]],
+        device="unavailable" if provider is None else EXECUTION_PROVIDERS[provider],
     )
     return answer(readiness, status=200 if usable else 503)
 

@@ -126,7 +126,7 @@ def device_of(assignment: Assignment, settings: Settings) -> torch.device:
     Raises:
         DeviceUnavailable: as `choose_device` does.
     """
-    return torch.device("cpu") if assignment.gives_way else choose_device(settings.device)
+    return torch.device("cpu") if assignment.gives_way else choose_device(settings.training_device)
 
 
 def _fault(error: Exception, settings: Settings) -> EspalierError | None:

@@ -45,7 +45,7 @@ class Answered:
 def evaluate(work: Work, data: Data, variant: Variant) -> dict[str, SplitReport]:
     """Return every figure of the file's answers to the val and test splits, by split."""
     work.reporter.phase("evaluating")
-    session = sessions.open_session(variant.path, device=work.settings.device, threads=torch.get_num_threads())
+    session = sessions.open_session(variant.path, device=work.settings.training_device, threads=torch.get_num_threads())
     present = [split for split in SPLITS if len(data.examples.split(split))]
     examined = {}
     for done, split in enumerate(present):

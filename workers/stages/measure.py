@@ -42,7 +42,7 @@ def measure_files(work: Work, data: Data, variants: Variants) -> Measured:
         truths=data.examples.targets,
         target=target_of(work.spec.task),
         splits={split: data.examples.split(split) for split in ("val", "test")},
-        device=work.settings.device,
+        device=work.settings.training_device,
         budget_s=work.settings.measure_s,
         threads=torch.get_num_threads(),
         limit_s=work.settings.measure_limit_s,

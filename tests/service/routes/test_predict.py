@@ -231,7 +231,12 @@ def test_a_raw_body_needs_a_model(service: Service) -> None:
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with tight limits."""
     home = tmp_path_factory.mktemp("narrow") / "home"
-    limits = {"predict_max_bytes": 20_000, "predict_max_inputs": 3, "image_max_bytes": 5_000, "loaded_models": 1}
+    limits = {
+        "predict_max_bytes": 20_000,
+        "predict_max_inputs": 3,
+        "image_max_bytes": 5_000,
+        "loaded_models_max_bytes": 100_000,
+    }
     with running(samples.quick_settings(home, **limits)) as live:
         live.publish("colours", write_colour_net(tmp_path_factory.mktemp("onnx") / "net.onnx"))
         yield live
@@ -357,7 +362,7 @@ def test_among_a_hundred_concurrent_mixed_requests_every_answer_belongs_to_its_i
 
 def test_a_model_is_loaded_once_however_many_ask_at_the_same_time(service: Service, tmp_path: Path) -> None:
     service.publish("popular", write_colour_net(tmp_path / "net.onnx", name="popular"))
-    before = len(service.context.sessions.loaded)
+    before = service.context.sessions.files
     image = as_text(a_plain_image(RED))
 
     async def crowd() -> list[httpx.Response]:
@@ -368,7 +373,7 @@ def test_a_model_is_loaded_once_however_many_ask_at_the_same_time(service: Servi
     answers = asyncio.run(crowd())
 
     assert [answer.status_code for answer in answers] == [200] * 20
-    assert len(service.context.sessions.loaded) == min(before + 1, service.context.settings.loaded_models)
+    assert len(service.context.sessions.files - before) == 1
 
 
 def test_a_request_that_fits_into_no_queue_is_too_large(tmp_path: Path) -> None:
