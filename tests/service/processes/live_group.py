@@ -30,7 +30,6 @@ class Group:
         self.process = process
         self.url = url
         self.service = Service(url, create_app(settings).state.context)
-        self.http = httpx.Client(base_url=url, timeout=PATIENCE_S)
 
     @property
     def pids(self) -> dict[str, int]:
@@ -54,9 +53,13 @@ class Group:
         os.kill(pid, signal.SIGKILL)
         self.wait_until(lambda: not is_alive(pid))
 
+    def metrics(self) -> str:
+        """Return the text of /metrics, over a connection that no killed process has had."""
+        return httpx.get(f"{self.url}/metrics", timeout=PATIENCE_S).raise_for_status().text
+
     def figures(self, name: str) -> list[float]:
         """Return a metric's figures, in the order of their labels."""
-        text = self.http.get("/metrics").raise_for_status().text
+        text = self.metrics()
         return [float(figure) for figure in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)]
 
     @contextmanager
@@ -100,7 +103,6 @@ def running(home: Path, *, processes: int, **settings: Any) -> Iterator[Group]:
         group = Group(process, url, known)
         group.wait_for(processes)
         yield group
-        group.http.close()
     finally:
         process.terminate()
         process.wait(60)
