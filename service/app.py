@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 if TYPE_CHECKING:
+    from models_store.models.registry import Served
     from models_store.settings import Settings
     from service.context import Context
     from service.processes.place import Place
@@ -133,10 +134,11 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from service.context import Context  # noqa: PLC0415  the same
     from service.inference import devices  # noqa: PLC0415  the same
     from service.inference.counted import CountedEngine  # noqa: PLC0415  the same
-    from service.inference.forwarding import Forwarding, Links  # noqa: PLC0415  the same
+    from service.inference.forwarding import Forwarding, Links, Order  # noqa: PLC0415  the same
     from service.inference.references import References  # noqa: PLC0415  the same
     from service.inference.sessions import Sessions  # noqa: PLC0415  the same
     from service.metrics import Metrics  # noqa: PLC0415  the same
+    from service.processes.inbox import Kind  # noqa: PLC0415  the same
     from service.protocol.served_models import ServedModels  # noqa: PLC0415  the same
     from service.protocol.signatures import Signatures  # noqa: PLC0415  the same
     from service.protocol.statistics import CountingEngine  # noqa: PLC0415  the same
@@ -163,12 +165,23 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         else Forwarding(place, here=sessions, prepare=sessions.get, timeout_s=settings.predict_timeout_s)
     )
     references = References(database, provider=lambda: devices.serving(settings.device), place=place)
+
+    async def unload(served: "Served") -> None:
+        sessions.release([served.blob])
+        place.tell_others(Kind.RELEASE, served.blob)
+
+    links = Links(
+        sessions,
+        is_small=lambda served: not sessions.may_leave(served),
+        orders={Order.LOAD: sessions.get, Order.UNLOAD: unload},
+    )
     engine = CountingEngine(CountedEngine(forwarding or sessions, metrics))
     models = ServedModels(
         engine,
         references=references,
         signatures=Signatures(blobs, settings=settings),
-        sessions=sessions,
+        load=partial(forwarding.order, Order.LOAD) if forwarding else sessions.get,
+        unload=partial(forwarding.order, Order.UNLOAD) if forwarding else unload,
         database=database,
         settings=settings,
     )
@@ -184,7 +197,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         engine,
         models,
         forwarding,
-        Links(sessions, is_small=lambda _served: False),
+        links,
         references,
         metrics,
         grouped,
@@ -212,8 +225,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         housekeeper.start()
     if context.forwarding is not None:
         await context.forwarding.open()
-    watched = keep_releasing(context.sessions, context.references, context.database, every_s=context.settings.poll_s)
-    releasing = asyncio.create_task(watched)
+    releasing = asyncio.create_task(keep_releasing(context))
     try:
         async with _grpc(context):
             yield

@@ -37,6 +37,7 @@ from service.hot.connection import protocol
 from service.processes.board import Board
 from service.processes.group import Group
 from service.processes.inbox import Inbox
+from service.processes.messages import take
 from service.processes.place import Place
 from service.serving import Server
 
@@ -80,13 +81,7 @@ def server_of(app: FastAPI, settings: Settings, *, on_ready: Callable[[], None] 
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
-    return Server(
-        config,
-        context.place,
-        on_link=context.links.serve,
-        on_refresh=context.metrics.refresh,
-        on_ready=on_ready,
-    )
+    return Server(config, context.place, on_message=lambda message: take(message, context), on_ready=on_ready)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from service.processes.board import Column
-from service.processes.inbox import Kind
+from service.processes.inbox import Kind, Message
 from service.processes.place import Place
 
 MESSAGES_AT_ONCE = 64
@@ -52,8 +52,7 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         place: Place,
         *,
-        on_link: Callable[[socket.socket], None],
-        on_refresh: Callable[[], None],
+        on_message: Callable[[Message], None],
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._ends = asyncio.Event()
@@ -62,8 +61,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.server_state = State()
         self._place = place
-        self._on_link = on_link
-        self._on_refresh = on_refresh
+        self._on_message = on_message
         self._on_ready = on_ready
         self._adopting: set[asyncio.Task[None]] = set()
 
@@ -110,14 +108,10 @@ class Server(uvicorn.Server):
             message = self._place.inbox.receive()
             if message is None:
                 return
-            kind, sent = message
-            if kind is Kind.REFRESH:
-                self._on_refresh()
-                self._place.have_refreshed()
-            elif kind is Kind.LINK and sent is not None:
-                self._on_link(sent)
-            elif kind is Kind.CONNECTION:
-                self._adopt(sent)
+            if message.kind is Kind.CONNECTION:
+                self._adopt(message.sent)
+            else:
+                self._on_message(message)
 
     def _adopt(self, connection: socket.socket | None) -> None:
         """Serve a connection that the parent has accepted."""

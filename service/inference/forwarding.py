@@ -13,8 +13,9 @@ import itertools
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import ClassVar
 
 import structlog
@@ -56,6 +57,25 @@ class _Asked:
     work: Work
 
 
+class Order(Enum):
+    """What the owner is asked to do with a model."""
+
+    LOAD = "load"
+    UNLOAD = "unload"
+
+
+Orders = Mapping[Order, Callable[[Served], Awaitable[object]]]
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    """A front's order; its answer has no outcome, unless the owner refuses it."""
+
+    request: int
+    order: Order
+    served: Served
+
+
 @dataclass(frozen=True)
 class _Withdrawn:
     """A request whose client has gone."""
@@ -68,8 +88,8 @@ class _Answered:
     """The owner's answer to a request, and whether the model is so small that the front had better run it itself."""
 
     request: int
-    outcome: Answer | EspalierError
-    is_small: bool
+    outcome: Answer | EspalierError | None
+    is_small: bool = False
 
 
 class Forwarding:
@@ -115,7 +135,15 @@ class Forwarding:
             self._take_over(served)
         if isinstance(answered.outcome, EspalierError):
             raise answered.outcome
+        assert answered.outcome is not None
         return answered.outcome
+
+    async def order(self, order: Order, served: Served) -> None:
+        """Let the owner load or unload a model; raises what that raises, and OwnerAway."""
+        link = await self._linked()
+        answered = await self._asked(link, lambda request: _Ordered(request, order, served))
+        if isinstance(answered.outcome, EspalierError):
+            raise answered.outcome
 
     def _take_over(self, served: Served) -> None:
         """Load a copy of a small model, and answer from it as soon as it is there."""
@@ -144,10 +172,14 @@ class Forwarding:
         link = await self._linked()
         await link.room()
         number, first = self._number(served)
+        return await self._asked(link, lambda request: _Asked(request, number, served if first else None, work))
+
+    async def _asked(self, link: Link, message: Callable[[int], object]) -> _Answered:
+        """Send a request, and return its answer."""
         request = next(self._requests)
         future: asyncio.Future[_Answered] = asyncio.get_running_loop().create_future()
         self._waiting[request] = future
-        link.send(_Asked(request, number, served if first else None, work))
+        link.send(message(request))
         if link.is_lost:
             self._fail(request)
         try:
@@ -201,9 +233,10 @@ class Forwarding:
 class Links:
     """Links of the owner to the fronts."""
 
-    def __init__(self, engine: Engine, *, is_small: Callable[[Served], bool]) -> None:
+    def __init__(self, engine: Engine, *, is_small: Callable[[Served], bool], orders: Orders) -> None:
         self._engine = engine
         self._is_small = is_small
+        self._orders = orders
         self._open: set[_OwnersEnd] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._last_has_left = asyncio.Event()
@@ -225,7 +258,7 @@ class Links:
                 each.close()
 
     async def _open_link(self, end: socket.socket) -> None:
-        owners_end = _OwnersEnd(self._engine, is_small=self._is_small, on_lost=self._on_lost)
+        owners_end = _OwnersEnd(self._engine, is_small=self._is_small, orders=self._orders, on_lost=self._on_lost)
         self._open.add(owners_end)
         self._last_has_left.clear()
         await owners_end.open(end)
@@ -240,9 +273,15 @@ class _OwnersEnd:
     """The owner's end of a link to one front."""
 
     def __init__(
-        self, engine: Engine, *, is_small: Callable[[Served], bool], on_lost: Callable[["_OwnersEnd"], None]
+        self,
+        engine: Engine,
+        *,
+        is_small: Callable[[Served], bool],
+        orders: Orders,
+        on_lost: Callable[["_OwnersEnd"], None],
     ) -> None:
         self._engine = engine
+        self._orders = orders
         self._is_small = is_small
         self._on_lost = on_lost
         self._named: dict[int, Served] = {}
@@ -258,30 +297,41 @@ class _OwnersEnd:
         if self._link is not None:
             self._link.close()
 
-    def _on_message(self, message: _Asked | _Withdrawn) -> None:
+    def _on_message(self, message: _Asked | _Ordered | _Withdrawn) -> None:
         if isinstance(message, _Withdrawn):
             if (task := self._running.get(message.request)) is not None:
                 task.cancel()
             return
-        if message.served is not None:
-            self._named[message.number] = message.served
-        answering = self._answer(message.request, self._named[message.number], message.work)
-        self._running[message.request] = asyncio.ensure_future(answering)
+        if isinstance(message, _Ordered):
+            answering = self._obey(message)
+        else:
+            if message.served is not None:
+                self._named[message.number] = message.served
+            answering = self._infer(message, self._named[message.number])
+        self._running[message.request] = asyncio.ensure_future(self._answer(message.request, answering))
 
-    async def _answer(self, request: int, served: Served, work: Work) -> None:
-        outcome: Answer | EspalierError
+    async def _answer(self, request: int, answering: Awaitable[_Answered]) -> None:
         try:
-            outcome = await self._engine.infer(served, work)
+            answered = await answering
         except EspalierError as error:
-            outcome = error
+            answered = _Answered(request, error)
         except Exception as error:  # whatever happens in this process, the other one has to answer its client
-            log.exception("a forwarded prediction failed")
-            outcome = InferenceFailed("the model failed on this input; the service's log has the reason")
-            outcome.__cause__ = error
+            log.exception("what another API process asked for failed")
+            failure = InferenceFailed("the model failed on this input; the service's log has the reason")
+            failure.__cause__ = error
+            answered = _Answered(request, failure)
         finally:
             del self._running[request]
         if self._link is not None:
-            self._link.send(_Answered(request, outcome, self._is_small(served)))
+            self._link.send(answered)
+
+    async def _infer(self, message: _Asked, served: Served) -> _Answered:
+        answer = await self._engine.infer(served, message.work)
+        return _Answered(message.request, answer, self._is_small(served))
+
+    async def _obey(self, message: _Ordered) -> _Answered:
+        await self._orders[message.order](message.served)
+        return _Answered(message.request, None)
 
     def _end(self) -> None:
         for task in list(self._running.values()):

@@ -1,26 +1,40 @@
-"""Deleted models leave memory: at once in the process that deleted them, within seconds in every other."""
+"""Deleted models leave memory: at once in all API processes of the host that deletes them, elsewhere within seconds."""
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from models_store.models import removals
-from models_store.storage.database import UNAVAILABLE, Database
-from service.inference.references import References
-from service.inference.sessions import Sessions
+from models_store.storage.database import UNAVAILABLE
+from service.processes.inbox import Kind
+
+if TYPE_CHECKING:
+    from service.context import Context
 
 
-async def release_deleted(sessions: Sessions, references: References, database: Database) -> None:
+def release(here: "Context", files: Iterable[str]) -> None:
+    """Unload models in every API process of this host; what waits for them is answered first."""
+    files = list(files)
+    here.sessions.release(files)
+    if here.forwarding is not None:
+        here.forwarding.forget(set(files))
+    for blob in files:
+        here.place.tell_others(Kind.RELEASE, blob)
+
+
+async def release_deleted(here: "Context") -> None:
     """Unload the models whose files no variant has any more, and forget what referred to them."""
-    loaded = sessions.files
-    gone = loaded - await asyncio.to_thread(removals.named, database, loaded)
+    loaded = here.sessions.files
+    gone = loaded - await asyncio.to_thread(removals.named, here.database, loaded)
     if gone:
-        references.forget()
-        sessions.release(gone)
+        here.references.forget()
+        release(here, gone)
 
 
-async def keep_releasing(sessions: Sessions, references: References, database: Database, *, every_s: float) -> None:
-    """Release what other processes delete, until it is canceled."""
+async def keep_releasing(here: "Context") -> None:
+    """Release what others delete, until it is canceled."""
     while True:
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(here.settings.poll_s)
         with contextlib.suppress(*UNAVAILABLE):  # the next round may do
-            await release_deleted(sessions, references, database)
+            await release_deleted(here)

@@ -226,15 +226,14 @@ class Group:
         inbox: Inbox = self._place.inboxes[number]
         links = []
         while (message := inbox.receive()) is not None:
-            kind, sent = message
-            if sent is None:
+            if message.sent is None:
                 continue
-            if kind is Kind.LINK:
-                links.append(sent)
+            if message.kind is Kind.LINK:
+                links.append(message.sent)
                 continue
             if not self._stopping and self._is_ready():
-                self._give(sent)
-            sent.close()
+                self._give(message.sent)
+            message.sent.close()
         for link in links:
             inbox.send(Kind.LINK, link)
             link.close()

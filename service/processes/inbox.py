@@ -4,6 +4,7 @@ Every process holds both ends of every inbox. What a process that dies has not r
 """
 
 import socket
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -16,6 +17,21 @@ class Kind(Enum):
     """one end of a link over which another process forwards predictions"""
     REFRESH = b"r"
     """bring your gauges up to date"""
+    RELEASE = b"u"
+    """take a model out of memory; its digest follows"""
+
+
+LONGEST = 256
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message that came."""
+
+    kind: Kind
+    text: str
+    sent: socket.socket | None
+    """missing where it belongs to the kind if the process has no file descriptor to spare"""
 
 
 class Inbox:
@@ -30,24 +46,23 @@ class Inbox:
         """Return the descriptor that becomes readable when there is a message."""
         return self._reader.fileno()
 
-    def send(self, kind: Kind, sent: socket.socket | None = None) -> bool:
+    def send(self, kind: Kind, sent: socket.socket | None = None, *, text: str = "") -> bool:
         """Send a message, with a copy of a socket; return whether there was room for it."""
+        message = kind.value + text.encode()
         try:
             if sent is None:
-                self._writer.send(kind.value)
+                self._writer.send(message)
             else:
-                socket.send_fds(self._writer, [kind.value], [sent.fileno()])
+                socket.send_fds(self._writer, [message], [sent.fileno()])
         except OSError:  # it is full (EAGAIN), or too many descriptors are under way (ETOOMANYREFS)
             return False
         return True
 
-    def receive(self) -> tuple[Kind, socket.socket | None] | None:
-        """Return the next message; None if there is none.
-
-        The socket is missing if this process has no file descriptor to spare.
-        """
+    def receive(self) -> Message | None:
+        """Return the next message; None if there is none."""
         try:
-            value, descriptors, _, _ = socket.recv_fds(self._reader, 1, 1)
+            message, descriptors, _, _ = socket.recv_fds(self._reader, LONGEST, 1)
         except OSError:
             return None
-        return Kind(value), socket.socket(fileno=descriptors[0]) if descriptors else None
+        sent = socket.socket(fileno=descriptors[0]) if descriptors else None
+        return Message(Kind(message[:1]), message[1:].decode(), sent)

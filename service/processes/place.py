@@ -37,6 +37,17 @@ class Place:
         """Return the inbox of this process, which is not alone."""
         return self.inboxes[self.number]
 
+    @property
+    def owner_is_there(self) -> bool:
+        """Return whether the owner of large models takes requests; a process that is alone is its own."""
+        return self.is_owner or bool(self.board.read(OWNER, Column.PID))
+
+    def tell_others(self, kind: Kind, text: str) -> None:
+        """Send a message to every other process; one whose inbox is full does not get it."""
+        for number, inbox in enumerate(self.inboxes):
+            if number != self.number:
+                inbox.send(kind, text=text)
+
     def changes(self) -> int:
         """Return a number that grows whenever a process of this host changes what references mean."""
         return self.board.total(Column.CHANGES)

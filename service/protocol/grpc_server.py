@@ -175,7 +175,7 @@ class GrpcServer:
 
     async def _server_ready(self, _owner: str, _request: Any) -> dict[str, Any]:  # noqa: ANN401  a message
         here = self._context
-        return {"ready": await run_in_threadpool(is_usable, here.database, here.settings)}
+        return {"ready": await run_in_threadpool(is_usable, here)}
 
     async def _server_metadata(self, _owner: str, _request: Any) -> dict[str, Any]:  # noqa: ANN401  a message
         return documents.server()

@@ -1,6 +1,6 @@
 """Models as the protocol serves them, whatever carries it: described, asked, listed, loaded and unloaded."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,6 @@ from models_store.settings import Settings
 from models_store.storage.database import Database
 from service.inference.engine import Answer, Work
 from service.inference.references import References
-from service.inference.sessions import Sessions
 from service.protocol import documents
 from service.protocol.errors import ProtocolError
 from service.protocol.inference import InferRequest
@@ -36,14 +35,16 @@ class ServedModels:
         *,
         references: References,
         signatures: Signatures,
-        sessions: Sessions,
+        load: Callable[[Served], Awaitable[object]],
+        unload: Callable[[Served], Awaitable[object]],
         database: Database,
         settings: Settings,
     ) -> None:
         self._engine = engine
         self._references = references
         self._signatures = signatures
-        self._sessions = sessions
+        self._load = load
+        self._unload = unload
         self._database = database
         self._settings = settings
 
@@ -106,7 +107,7 @@ class ServedModels:
         """
         _refuse_parameters(parameters, set())
         served, _ = await self.find(owner, model)
-        await self._sessions.get(served)
+        await self._load(served)
 
     async def unload(self, owner: str, model: str, parameters: Collection[str] = ()) -> None:
         """Take a model out of memory; what waits for it is answered first, and the next request loads it again.
@@ -117,7 +118,7 @@ class ServedModels:
         """
         _refuse_parameters(parameters, OF_UNLOAD)
         served, _ = await self.find(owner, model)
-        self._sessions.release([served.blob])
+        await self._unload(served)
 
     async def statistics(self, owner: str, model: str | None = None, version: str | None = None) -> dict[str, Any]:
         """Return the statistics of one version, or of all that were asked."""

@@ -8,11 +8,10 @@ from starlette.concurrency import run_in_threadpool
 
 from models_store.jobs import queue
 from models_store.models.providers import EXECUTION_PROVIDERS
-from models_store.settings import Settings
 from models_store.storage.database import Database, now
 from service.answers.documents import Alive, Readiness
 from service.auth import require_metrics_key
-from service.context import Here
+from service.context import Context, Here
 from service.inference import devices
 from service.requests.parameters import KNOWN_QUERY, NEEDS_NO_KEY, answer, public_problems
 
@@ -50,7 +49,7 @@ def ready(here: Here) -> Response:
         provider = devices.provider(here.settings.device)
     except devices.DeviceUnavailable:
         provider = None
-    usable = database and provider is not None
+    usable = database and provider is not None and here.place.owner_is_there
     readiness = Readiness(
         status="unavailable" if not usable else "ok" if broker else "degraded",
         database="ok" if database else "unavailable",
@@ -83,13 +82,13 @@ async def metrics(here: Here, request: Request) -> Response:
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def is_usable(database: Database, settings: Settings) -> bool:
+def is_usable(here: Context) -> bool:
     """Return whether models can be found and run."""
     try:
-        devices.provider(settings.device)
+        devices.provider(here.settings.device)
     except devices.DeviceUnavailable:
         return False
-    return _database_answers(database)
+    return here.place.owner_is_there and _database_answers(here.database)
 
 
 def _database_answers(database: Database) -> bool:

@@ -87,7 +87,7 @@ async def live() -> ServerLive:
 )
 async def ready(here: Here) -> Response:
     """Report whether models can be found and run."""
-    usable = await run_in_threadpool(is_usable, here.database, here.settings)
+    usable = await run_in_threadpool(is_usable, here)
     return Response(ServerReady(ready=usable).model_dump_json(), 200 if usable else 503, media_type="application/json")
 
 

@@ -220,4 +220,4 @@ def delete_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner) ->
 async def _release(here: Context) -> None:
     """Unload deleted models; other processes of the service do so within seconds."""
     here.references.forget()
-    await release_deleted(here.sessions, here.references, here.database)
+    await release_deleted(here)

@@ -19,6 +19,7 @@ from tests.service.prediction_requests import GREEN
 from tests.service.processes.live_group import PATIENCE_S, Group, predict, running
 
 PROCESSES = 3
+LARGE = {"input": {"size": 256, "channels": 3, "fit": "crop"}}
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +83,81 @@ def test_counters_add_up_over_processes_and_outlive_them(group: Group) -> None:
     assert count() == before + 9
 
 
-def test_a_model_is_loaded_once_and_answers_the_same_from_every_process(group: Group, tmp_path: Path) -> None:
-    group.service.publish("colours", onnx_files.write_colour_net(tmp_path / "net.onnx"))
+def loaded(group: Group) -> float:
+    return sum(group.figures("espalier_loaded_models"))
+
+
+def test_a_large_model_is_loaded_once_and_answers_the_same_from_every_process(group: Group, tmp_path: Path) -> None:
+    group.service.publish("large", onnx_files.write_colour_net(tmp_path / "net.onnx", size=256, rounds=30), **LARGE)
     image = a_plain_image(GREEN)
+    before = loaded(group)
 
     with group.clients(9) as clients:
-        answers = [predict(client, image, "colours") for client in clients]
+        answers = [predict(client, image, "large") for client in clients for _ in range(3)]
 
     assert all(answer == answers[0] for answer in answers)
     assert answers[0]["predictions"][0]["label"] == "green"
+    assert loaded(group) == before + 1
+
+
+def test_every_process_has_a_copy_of_a_small_model_and_answers_the_same(group: Group, tmp_path: Path) -> None:
+    group.service.publish("small", onnx_files.write_colour_net(tmp_path / "net.onnx"))
+    image = a_plain_image(GREEN)
+    before = loaded(group)
+
+    with group.clients(9) as clients:
+        first = predict(clients[0], image, "small")
+        group.wait_until(
+            lambda: (
+                [predict(client, image, "small") == first for client in clients] == [True] * 9
+                and loaded(group) == before + PROCESSES
+            )
+        )
+
+
+def test_a_model_is_loaded_and_unloaded_through_any_process(group: Group, tmp_path: Path) -> None:
+    group.service.publish("ordered", onnx_files.write_colour_net(tmp_path / "net.onnx", size=256, rounds=29), **LARGE)
+    before = loaded(group)
+
+    with group.clients(3) as clients:
+        for client in clients:
+            client.post("/v2/repository/models/ordered/load").raise_for_status()
+            assert loaded(group) == before + 1
+            clients[0].post("/v2/repository/models/ordered/unload").raise_for_status()
+            group.wait_until(lambda: loaded(group) == before)
+
+
+def test_an_order_for_a_model_that_does_not_load_is_refused_by_every_process(group: Group, tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(b"no net")
+    group.service.publish("broken", file)
+
+    with group.clients(3) as clients:
+        refused = [client.post("/v2/repository/models/broken/load") for client in clients]
+
+    assert {answer.status_code for answer in refused} == {503}
+    assert all(answer.json() == refused[0].json() for answer in refused)
+
+
+def test_a_deleted_model_leaves_every_process(group: Group, tmp_path: Path) -> None:
+    group.service.publish("leaving", onnx_files.write_colour_net(tmp_path / "net.onnx", shift=0.5))
+    image = a_plain_image(GREEN)
+    before = loaded(group)
+    with group.clients(9) as clients:
+        group.wait_until(
+            lambda: (
+                bool([predict(client, image, "leaving") for client in clients]) and loaded(group) == before + PROCESSES
+            )
+        )
+
+        clients[1].delete("/models/leaving").raise_for_status()
+
+        group.wait_until(lambda: loaded(group) <= before)
+        answers = [
+            client.post("/predict?model=leaving", content=image, headers={"Content-Type": "image/png"})
+            for client in clients
+        ]
+        assert {answer.status_code for answer in answers} == {404}
 
 
 def test_a_bad_input_is_refused_alike_by_every_process(group: Group, tmp_path: Path) -> None:
