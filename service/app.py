@@ -167,7 +167,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     references = References(database, provider=lambda: devices.serving(settings.device), place=place)
 
     async def unload(served: "Served") -> None:
-        sessions.release([served.blob])
+        await sessions.unload(served)
         place.tell_others(Kind.RELEASE, served.blob)
 
     links = Links(
