@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         description="longest time that a prediction without a deadline may have to wait, by what was measured last, "
-        "before 429, in seconds; a burst may exceed it by a second; 0: as long as 128 requests take, 0.1 s at least",
+        "before 429, in seconds; a burst may exceed it by 0.5 s; 0: as long as 128 requests take, 0.1 s at least",
     )
     inference_lanes: int = Field(
         0, ge=0, description="threads that run one model; 0: one per CPU core that may be used (one on CUDA)"

@@ -1,10 +1,11 @@
 """Admission: a request is refused at once where its answer would come too late, by what was measured last.
 
 A request that states its deadline is admitted if it can be met, however long that is. The others share one bound on the
-wait: a burst may exceed it for a second and by a second, a queue that stands longer may not (as in CoDel, RFC 8289).
+wait. A burst may exceed it for a moment, a queue that stands may not (the idea of CoDel, RFC 8289).
 With nothing ahead, no request is refused: an estimate that is too high would never be corrected.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +17,10 @@ USUAL_REQUESTS = 128
 """So many requests may wait where no bound is set: two for each of 64 clients that ask in turn."""
 SHORT_WAIT_S = 0.1
 """Nobody is refused for a shorter wait, unless its deadline is shorter."""
-BURST_S = 1.0
+BURST_S = 0.5
+"""So long, and by so much, a burst may exceed the bound."""
+REST_S = 10.0
+"""The next burst may come after so long without an excess."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,13 @@ class Backlog:
 
 
 class Admission:
-    """Decisions of one model, and whether its queue has stood for long."""
+    """Decisions of one model, and when its bound was exceeded."""
 
     def __init__(self, limits: Limits, *, examples: str) -> None:
         self._limits = limits
         self._examples = examples
-        self._long_since_s: float | None = None
-        self._is_congested = False
+        self._last_exceeded_s = -math.inf
+        self._burst_ends_s = -math.inf
 
     def check(self, ticket: Ticket, backlog: Backlog, *, ahead: Callable[[int], int], states_deadline: bool) -> None:
         """Refuse a request that there is no room for, or that would wait too long.
@@ -81,8 +85,7 @@ class Admission:
             )
         own_s = max(count * backlog.row_s, backlog.one_s)
         wait_s = (backlog.rows + backlog.running) * backlog.row_s
-        if not self._is_congested and wait_s + own_s <= min(left_s, limits.wait_s or SHORT_WAIT_S):
-            self._long_since_s = None
+        if wait_s + own_s <= min(left_s, limits.wait_s or SHORT_WAIT_S):
             return
         first = ahead(ticket.priority)
         wait_s = (first + backlog.running) * backlog.row_s
@@ -104,10 +107,8 @@ class Admission:
         a_request_s = backlog.rows * backlog.row_s / max(1, backlog.requests)
         usual_s = self._limits.wait_s or max(USUAL_REQUESTS * a_request_s, SHORT_WAIT_S)
         if wait_s <= usual_s:
-            self._long_since_s = None
-            self._is_congested = self._is_congested and wait_s > usual_s / 2
-        elif self._long_since_s is None:
-            self._long_since_s = now_s
-        elif now_s - self._long_since_s > BURST_S:
-            self._is_congested = True
-        return usual_s if self._is_congested else usual_s + BURST_S
+            return usual_s
+        if now_s - self._last_exceeded_s > REST_S:
+            self._burst_ends_s = now_s + BURST_S
+        self._last_exceeded_s = now_s
+        return usual_s + BURST_S if now_s < self._burst_ends_s else usual_s

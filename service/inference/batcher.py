@@ -160,7 +160,7 @@ class Batcher:
             rows=self.waiting,
             size_bytes=self.waiting_bytes,
             running=self._lanes.running,
-            row_s=one_s if ticket.is_inline else one_s / self._count,
+            row_s=one_s if ticket.is_inline else self._lanes.throughput.row_s or one_s / self._count,
             one_s=one_s,
         )
         self._admission.check(ticket, backlog, ahead=self._ahead_of, states_deadline=states_deadline)

@@ -2,6 +2,8 @@
 
 QUICK_S, SLOW_S = 0.0003, 0.0006
 """A model becomes quick below the first, and slow above the second, so that it does not change to and fro."""
+WINDOW_S = 0.05
+"""Throughput is measured over so long, as lanes end in any order."""
 WEIGHT = 0.25
 """of the newest measurement"""
 MOST_TIMES = 8
@@ -20,6 +22,33 @@ class RunningMean:
             self.value = measured
         else:
             self.value += WEIGHT * (min(measured, MOST_TIMES * self.value) - self.value)
+
+
+class Throughput:
+    """How often rows are answered while others wait: what lanes reach together, with all that they have to share."""
+
+    def __init__(self) -> None:
+        self._interval = RunningMean()
+        self._since_s: float | None = None
+        self._rows = 0
+
+    @property
+    def row_s(self) -> float:
+        """Return the time from one answered row to the next, in seconds; 0 before the first measurement."""
+        return self._interval.value
+
+    def answered(self, rows: int, *, now_s: float, others_wait: bool) -> None:
+        """Count rows that were answered now."""
+        if self._since_s is None:
+            self._since_s = now_s if others_wait else None
+            self._rows = 0
+            return
+        self._rows += rows
+        if self._rows and now_s - self._since_s >= WINDOW_S:
+            self._interval.add((now_s - self._since_s) / self._rows)
+            self._since_s, self._rows = now_s, 0
+        if not others_wait:
+            self._since_s = None
 
 
 class ServiceTime:

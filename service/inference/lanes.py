@@ -19,6 +19,7 @@ from typing import Protocol
 import structlog
 
 from service.inference.batches import Outcome
+from service.inference.estimates import Throughput
 from service.inference.nets import RunOptions
 from service.inference.tickets import Row, Ticket, failure
 from service.inference.waiting import Waiting
@@ -63,6 +64,7 @@ class Lanes:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.waiting = Waiting()
+        self.throughput = Throughput()
         self._serve = serve
         self._options = options
         self._count = count
@@ -135,6 +137,8 @@ class Lanes:
                 lane.rows = []
                 lane.options.terminate = False
                 finished = outcome.record(taken_s)
+                answered = outcome.rows + len(outcome.faults)
+                self.throughput.answered(answered, now_s=self._clock(), others_wait=bool(self.waiting))
             _settle(finished, [])
             del outcome, finished
 
