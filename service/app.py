@@ -56,6 +56,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
     from service.requests.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
     from service.requests.content_encoding import UnpackBodies  # noqa: PLC0415  the same
     from service.routes import (  # noqa: PLC0415  the same
+        dataset_predictions,
         datasets,
         health,
         images,
@@ -103,6 +104,8 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
         reports.router,
         models.router,
         versions.router,
+        dataset_predictions.router,
+        dataset_predictions.of_jobs,
         weights.router,
         schema.router,
         health.router,

@@ -17,6 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from models_store.models.dataset_predictions import DatasetPrediction
 from models_store.spec.compression import Compression
 from models_store.tasks import rooms
 from models_store.tasks.rooms import TASKS
@@ -62,6 +63,7 @@ SHAPES: tuple[type[BaseModel], ...] = (
     *(task.Spec for task in TASKS),
     *(task.ResolvedSpec for task in TASKS),
     Compression,
+    DatasetPrediction,
     *rooms.previews(),
     PredictRequest,
     InferenceRequest,

@@ -6,9 +6,12 @@ Memory: at most a few files at a time, and about half a kilobyte for each file's
 """
 
 import hashlib
+import os
+import shutil
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -23,6 +26,7 @@ from models_store.datasets.recognise import Claims, recognise
 from models_store.datasets.table import split_of_table
 from models_store.host import cores
 from models_store.settings import Settings
+from models_store.storage import disk, scratch
 from models_store.tasks import rooms
 from models_store.tasks.task import Contract
 from models_store.wording import counted
@@ -50,6 +54,23 @@ class Intake:
     folders: set[str] = field(default_factory=set)  # of any file, and those without one
     tables: dict[str, Path] = field(default_factory=dict)  # files named like tables of labels → a copy
     links: Followed = field(default_factory=Followed)
+
+
+@contextmanager
+def staging_folder(root: Path) -> Iterator[Path]:
+    """Make a folder below `root` to unpack an archive in, and remove it at the end.
+
+    Raises:
+        StorageFull: if there is no room.
+    """
+    folder = None
+    try:
+        with disk.reported_full("the unpacked archive"):
+            folder = scratch.new_folder(root, "dataset", pid=os.getpid())
+            yield folder
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def take_in(archive: Path, staging: Path, settings: Settings, *, names: NameEncoding = "auto") -> Intake:

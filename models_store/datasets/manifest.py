@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,15 @@ class ManifestEntry:
 
 def read_manifest(path: Path) -> list[ManifestEntry]:
     """Return the examples of a dataset from its manifest's file, sorted by split, target and content."""
+    return list(entries_of(path))
+
+
+def entries_of(path: Path) -> Iterator[ManifestEntry]:
+    """Yield what `read_manifest` returns, one at a time."""
     shared: dict[tuple[Any, ...], Facts] = {}  # a million images have some thousand sizes
     with path.open(encoding="utf-8") as file:
-        return [entry_of(json.loads(line), shared) for line in file]
+        for line in file:
+            yield entry_of(json.loads(line), shared)
 
 
 def write_manifest(path: Path, entries: Iterable[ManifestEntry]) -> None:

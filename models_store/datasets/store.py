@@ -6,10 +6,6 @@ the order of its files and their names don't enter, so the same content is the s
 each owner.
 """
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -22,14 +18,14 @@ from models_store import names
 from models_store.archives.zip_names import NameEncoding
 from models_store.datasets.assemble import Undecodable, assemble, card_of
 from models_store.datasets.folders import LayoutChoice
-from models_store.datasets.intake import take_in, without_leftovers
+from models_store.datasets.intake import staging_folder, take_in, without_leftovers
 from models_store.datasets.manifest import ManifestEntry, digest_of, read_manifest, write_manifest
 from models_store.datasets.report import DatasetUnusable
 from models_store.errors import Conflict, Invalid, NotFound
 from models_store.jobs.job import UNFINISHED
 from models_store.settings import Settings
 from models_store.spec.facts import DatasetFacts
-from models_store.storage import disk, scratch, tables
+from models_store.storage import tables
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database, now
 from models_store.storage.ids import new_id
@@ -119,7 +115,7 @@ def ingest(
         StorageFull: if there is no room.
     """
     name = checked_name(name)
-    with _staging(settings.scratch) as staging:
+    with staging_folder(settings.scratch) as staging:
         intake = take_in(archive, staging, settings, names=names)
         assembled = assemble(intake, undecodable=undecodable, layout=layout)
         entries = assembled.entries
@@ -204,18 +200,6 @@ def delete(database: Database, dataset_id: str, *, owner: str) -> None:
                 f"dataset {dataset_id} is used by {', '.join(jobs)}; wait until they end, or cancel them"
             )
         connection.execute(delete_from(tables.dataset).where(_is(dataset_id, owner)))
-
-
-@contextmanager
-def _staging(root: Path) -> Iterator[Path]:
-    folder = None
-    try:
-        with disk.reported_full("the unpacked archive"):
-            folder = scratch.new_folder(root, "dataset", pid=os.getpid())
-            yield folder
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def checked_name(name: str) -> str:

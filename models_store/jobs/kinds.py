@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from models_store.jobs import results
 
-Story = Literal["supervised", "trial", "measure", "preview"]
+Story = Literal["supervised", "trial", "measure", "preview", "predict_dataset"]
 """module of `workers.stories` that a trainer follows"""
 STAGES = (
     "validating",
@@ -66,6 +66,8 @@ class Kind:
     """whether it ends with a version of a model, and a report"""
     takes_up_a_version: bool = False
     """whether its parameters name a version that it works on"""
+    remeasures: bool = False
+    """whether it replaces the figures of that version"""
     is_tried: bool = False
     """whether it is a child that is compared with its siblings, and publishes nothing"""
     stops_early: bool = False
@@ -155,6 +157,15 @@ KINDS: Mapping[str, Kind] = {
             results.Remeasured,
             "POST {version}:measure measures again",
             story="measure",
+            takes_up_a_version=True,
+            remeasures=True,
+        ),
+        Kind(
+            "predict_dataset",
+            ("predicting",),
+            results.Predicted,
+            "POST {version}:predict_dataset predicts again",
+            story="predict_dataset",
             takes_up_a_version=True,
         ),
     )

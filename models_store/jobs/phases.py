@@ -19,6 +19,7 @@ USUAL_S = {
     "measuring": 14.0,
     "publishing": 2.0,
     "drawing": 1.0,
+    "predicting": 20.0,
 }
 """seconds that each phase takes, where nothing was measured yet"""
 OTHERS_S = 10.0

@@ -99,6 +99,26 @@ class Remeasured(_Stored):
 
 
 @dataclass(frozen=True)
+class Predicted(_Stored):
+    """Predictions for the examples of a dataset or an archive, and the file that has answered."""
+
+    model: str
+    version: int
+    variant: str
+    provider: str
+    format: str
+    size_bytes: int
+    """of the table"""
+    rows: int
+    failed: int
+    """rows whose example can't be decoded"""
+    compared: int
+    """rows with an answer, and a truth that the model can give"""
+    metrics: Metrics
+    """of the compared rows"""
+
+
+@dataclass(frozen=True)
 class Tried:
     """Figures of a child that trained and published nothing; of one that was stopped early, `value` and `epochs`."""
 

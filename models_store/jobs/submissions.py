@@ -27,11 +27,14 @@ from models_store.tasks.rooms import read_resolved
 class Action:
     """What a job does that trains nothing from the start: its kind, and that kind's parameters.
 
-    A `preview` shows augmentations (its document); `compress` and `measure` work on a version: its model and version.
+    A `preview` shows augmentations (its document); `compress`, `measure` and `predict_dataset` work on a version: its
+    model and version, and what else is asked for.
     """
 
     kind: str
     parameters: dict[str, Any]
+    files: dict[str, str] | None = None
+    """examples of its own, name → blob, in place of its spec's dataset"""
 
 
 def submit(
@@ -59,6 +62,8 @@ def submit(
     job_id = new_id("job")
     parameters = action.parameters if action else None
     kind = kinds.of(kind_of(spec) if action is None else action.kind)
+    files = action.files if action else None
+    dataset_id = None if files else spec.dataset
     row = {
         "id": job_id,
         "owner": owner,
@@ -66,7 +71,7 @@ def submit(
         "parameters": parameters,
         "priority": kind.priority,
         "name": spec.name,
-        "dataset_id": spec.dataset,
+        "dataset_id": dataset_id,
         "spec": document,
         "spec_sha256": digest_of(document),
         "warnings": list(warnings),
@@ -75,12 +80,13 @@ def submit(
         "max_crashes": settings.max_crashes,
         "progress": {"fraction": 0.0} | ({"children": children_of(spec), "ended": 0} if children_of(spec) else {}),
         "checkpoints": [],
+        "files": files,
         "created_at": now(),
     }
     with database.write() as connection:
         earlier = idempotency.begin(connection, key) if key else None
         if earlier is None:
-            _hold_dataset(connection, spec.dataset, owner=owner)
+            _hold_dataset(connection, dataset_id, owner=owner)
             if kind.follows_its_spec:  # others start from no file
                 weights.hold(connection, document, owner=owner)
             uses.hold(connection, document, kind=kind, parameters=parameters, owner=owner)
@@ -173,7 +179,7 @@ def action_of(job: Job) -> Action | None:
     """Return what a job does that trains nothing from the start; None: it trains, or its children do."""
     if kinds.of(job.kind).follows_its_spec:
         return None
-    return Action(job.kind, job.parameters or {})
+    return Action(job.kind, job.parameters or {}, job.files if job.dataset_id is None else None)
 
 
 def _again(job: Job) -> str:

@@ -3,7 +3,7 @@
 # N examples, K labels
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,6 +57,14 @@ class Labels:
         """Return every other label, and then the others."""
         members_NK: Array = np.arange(count)[:, None] % 2 == np.arange(names) % 2
         return members_NK.astype(np.float32)
+
+    def truth(self, known: str | float | list[str], places: Mapping[str, int]) -> Array | None:
+        """Return 1 for each of the labels, float32 (K,); None if the model does not know one of them."""
+        if not isinstance(known, list) or not places.keys() >= set(known):
+            return None
+        truth_K = np.zeros(len(places), np.float32)
+        truth_K[[places[label] for label in known]] = 1
+        return truth_K
 
     def answers(self, outputs_NK: Array) -> Answers:
         """Return whether each label is at least as likely as the threshold, bool (N, K)."""

@@ -2,7 +2,7 @@
 
 # N examples, K = 1
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +32,10 @@ class Number:
     def placeholders(self, count: int, *, names: int) -> Array:  # noqa: ARG002  see Target
         """Return numbers that are not all the same."""
         return (np.arange(count)[:, None] % 7).astype(np.float32)
+
+    def truth(self, known: str | float | list[str], places: Mapping[str, int]) -> Array | None:  # noqa: ARG002  see Target
+        """Return the number, float64 (1,)."""
+        return np.array([known], np.float64) if isinstance(known, float | int) else None
 
     def answers(self, outputs_NK: Array) -> Answers:
         """Return the numbers, float64 (N,)."""

@@ -3,7 +3,7 @@
 # N examples, K classes
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -59,6 +59,10 @@ class OneClass:
     def placeholders(self, count: int, *, names: int) -> Array:
         """Return each class in turn."""
         return np.arange(count) % names
+
+    def truth(self, known: str | float | list[str], places: Mapping[str, int]) -> Array | None:
+        """Return the place of the class, int64 (); None if the model does not know it."""
+        return np.array(places[known]) if isinstance(known, str) and known in places else None
 
     def answers(self, outputs_NK: Array) -> Answers:
         """Return the likeliest class, int64 (N,)."""

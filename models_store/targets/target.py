@@ -11,7 +11,7 @@ The same score judges an epoch, a variant in its card, and a variant at the gate
 # N examples, K class or label (1 for a number)
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -61,6 +61,13 @@ class Target(Protocol):
 
     def placeholders(self, count: int, *, names: int) -> Array:
         """Return made-up truths of `count` examples, to measure a net by before there are data."""
+        ...
+
+    def truth(self, known: str | float | list[str], places: Mapping[str, int]) -> Array | None:
+        """Return what is known of one example as one row of truths; None if no answer of the model can be equal to it.
+
+        `known` is a class, a number or labels, as a manifest has them; `places` are the outputs of the model's names.
+        """
         ...
 
     def answers(self, outputs_NK: Array) -> Answers:

@@ -9,6 +9,8 @@ from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_ser
 from models_store.jobs import kinds
 from models_store.jobs.job import Job
 from models_store.jobs.results import Tried
+from models_store.models import dataset_predictions
+from models_store.models.providers import Provider
 from models_store.tasks import rooms
 from service.answers.answer import Answer, ShapeOf
 
@@ -34,7 +36,19 @@ class TakenUp(Answer):
     version: int
 
 
-Parameters = Annotated[dict[str, Any], ShapeOf(reduce(operator.or_, (TakenUp, *rooms.previews(), Changes)))]
+class DatasetTakenUp(TakenUp):
+    """The version that a job predicts with, and what was asked for."""
+
+    dataset: str | None = Field(None, description="left out: the files of an archive")
+    split: Literal["train", "val", "test", "all"] | None = Field(None, description="left out: the files of an archive")
+    variant: str | None = Field(description="null: the default of the provider")
+    provider: Provider | None = Field(description="null: chosen by the worker")
+    format: dataset_predictions.Format
+    top_k: int | None
+
+
+TAKEN_UP = (DatasetTakenUp, TakenUp)
+Parameters = Annotated[dict[str, Any], ShapeOf(reduce(operator.or_, (*TAKEN_UP, *rooms.previews(), Changes)))]
 
 
 class Best(Answer):
@@ -122,14 +136,26 @@ class Outcome(Answer):
     model: str | None = Field(
         None,
         description=(
-            "model to which a version was added, or whose version was measured again; null: the job publishes nothing"
+            "model to which a version was added, or whose version was measured again or has predicted; null: the job "
+            "publishes nothing"
         ),
     )
     version: int | None = None
     measured: list[Remeasured] | None = Field(None, description="for a measuring job: the figures that it replaced")
     defaults: Defaults | None = Field(None, description="for a measuring job: the variants that answer by default")
     value: float | None = Field(None, description="for a child: the monitored figure at its best epoch")
-    metrics: Metrics | None = Field(None, description="for a child: split → figures")
+    metrics: Metrics | None = Field(
+        None, description="for a child: split → figures; for predictions: the same, of the compared rows"
+    )
+    variant: str | None = Field(None, description="for predictions: the variant that has answered")
+    provider: Provider | None = Field(None, description="for predictions: where its file ran")
+    format: dataset_predictions.Format | None = Field(None, description="for predictions: format of the table")
+    size_bytes: int | None = Field(None, description="for predictions: size of the table")
+    rows: int | None = Field(None, description="for predictions: number of rows of the table")
+    failed: int | None = Field(None, description="for predictions: rows whose example can't be decoded")
+    compared: int | None = Field(
+        None, description="for predictions: rows with a truth that is among the answers of the model"
+    )
     pruned: bool = Field(default=False, description="for a trial: whether it was stopped early")
     epochs: int | None = Field(None, description="for a child: number of trained epochs")
     best_epoch: int | None = Field(None, description="for a child: the epoch whose weights were kept, from 1")

@@ -100,8 +100,13 @@ class Client:
                 break
         return found
 
-    def upload(self, path: str, file_path: Path, *, sent: Callable[[int], None], **params: str) -> Document:
-        """Upload a file to the path in constant memory; `sent` is called with the number of sent bytes."""
+    def upload(
+        self, path: str, file_path: Path, *, sent: Callable[[int], None], key: str | None = None, **params: str
+    ) -> Document:
+        """Upload a file to the path in constant memory; `sent` is called with the number of sent bytes.
+
+        `key` makes a repeated call answer as the first did.
+        """
 
         def body() -> Iterator[bytes]:
             with file_path.open("rb") as file:
@@ -110,6 +115,7 @@ class Client:
                     sent(len(chunk))
 
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file_path.stat().st_size)}
+        headers |= {"Idempotency-Key": key} if key else {}
         return self._document("POST", path, content=body(), params=params, headers=headers)
 
     def predict(self, model: str, contents: Sequence[tuple[str, bytes]], *, top_k: int) -> Document:
@@ -127,7 +133,8 @@ class Client:
         partial = target.with_name(f".{target.name}.partial")
         digest = hashlib.sha256()
         try:
-            with self._http.stream("GET", path) as answer, partial.open("wb") as file:
+            as_stored = {"Accept-Encoding": "identity"}  # the ETag of compressed bytes is no digest
+            with self._http.stream("GET", path, headers=as_stored) as answer, partial.open("wb") as file:
                 if not answer.is_success:
                     answer.read()
                     raise Refused(_problem(answer))

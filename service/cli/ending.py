@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.markup import escape
 
 from models_store.jobs import kinds
+from models_store.wording import counted
 from service.cli import output, variants
 from service.cli.families import findings
 from service.cli.session import Session
@@ -57,7 +58,8 @@ def next_commands(job: Document) -> list[str]:
     reference = f"{result['model']}:{result['version']}"
     predict = [f"predict {reference} IMAGE_OR_FOLDER"] if kind.publishes or kind.is_parent else []
     report = [f"jobs report {job_id}"] if kind.publishes else []
-    return [*predict, f"models show {reference}", *report, *trials]
+    table = [f"jobs predictions {job_id}"] if result.get("rows") is not None else []
+    return [*predict, *table, f"models show {reference}", *report, *trials]
 
 
 def summary(version: Document) -> list[str]:
@@ -83,6 +85,15 @@ def summary(version: Document) -> list[str]:
     return lines
 
 
+def predicted(result: Document) -> str:
+    """Return a line about a table of predictions."""
+    metrics = result["metrics"].items()
+    figures = [f"{name} {value:.4f} on {split}" for split, values in metrics for name, value in values.items()]
+    failed = [f"{result['failed']} can't be decoded"] if result["failed"] else []
+    facts = [counted(result["rows"], "row"), *failed, *figures, output.size(result["size_bytes"])]
+    return f"[bold]{escape(result['model'])}:{result['version']}/{result['variant']}[/] · {' · '.join(facts)}"
+
+
 def _came_of(session: Session, job: Document) -> "list[RenderableType]":
     result = job["result"]
     if not result:
@@ -90,7 +101,9 @@ def _came_of(session: Session, job: Document) -> "list[RenderableType]":
     shown: list[RenderableType] = [findings(result)] if job["children"] else []
     if result.get("measured"):
         shown.append(variants.change_table(result))
-    if result.get("model"):
+    if result.get("rows") is not None:
+        shown.append(predicted(result))
+    elif result.get("model"):
         version = session.client.get(f"/models/{result['model']}/versions/{result['version']}")
         shown += [variants.version_card(version), Group(*summary(version))]
     elif result.get("value") is not None:

@@ -1,12 +1,13 @@
-"""`espalier jobs`: list, show, trials, cancel, retry, delete, logs, watch, report."""
+"""`espalier jobs`: list, show, trials, cancel, retry, delete, logs, watch, report, predictions."""
 
 import json
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from service.cli import editing, families, reports
+from service.cli import editing, families, predicting_datasets, reports
 from service.cli.session import session_of
 
 app = typer.Typer(no_args_is_help=True)
@@ -122,6 +123,21 @@ def watch(context: typer.Context, job: JobId) -> None:
 
 
 app.command()(reports.report)
+
+
+@app.command()
+def predictions(
+    context: typer.Context,
+    job: JobId,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="file to write; left out: MODEL-VERSION-DATASET.FORMAT")
+    ] = None,
+) -> None:
+    """Download the table that a job of `espalier predict-dataset` has made."""
+    session = session_of(context)
+    predicting_datasets.download(session, session.client.get(f"/jobs/{job}"), output)
+
+
 app.command()(families.trials)
 
 

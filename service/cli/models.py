@@ -170,8 +170,8 @@ def delete(context: typer.Context, model: ModelOrVersion, *, yes: editing.Yes = 
 
 def _path_of_either(client: "Client", reference: str) -> str:
     """Return the path of a model, where its bare name is given, or of a version."""
-    named = REFERENCE.fullmatch(reference)
-    if named is not None and named["name"] == reference:
+    match = REFERENCE.fullmatch(reference)
+    if match is not None and match["name"] == reference:
         return f"/models/{reference}"
     return _path(client, reference)
 
@@ -186,6 +186,12 @@ def _path(client: "Client", reference: str) -> str:
 
 def _find(client: "Client", reference: str) -> tuple[dict[str, Any], str]:
     """Return the version that a reference means, and the variant: the one named, the alias's, else the default."""
+    version, variant = named(client, reference)
+    return version, variant or _default(version)
+
+
+def named(client: "Client", reference: str) -> tuple[dict[str, Any], str | None]:
+    """Return the version that a reference means, and the variant that it or its alias names."""
     match = REFERENCE.fullmatch(reference)
     if match is None:
         raise refuse(f"{reference!r} is not a reference: give NAME, NAME@ALIAS or NAME:VERSION, each with /VARIANT")
@@ -195,11 +201,10 @@ def _find(client: "Client", reference: str) -> tuple[dict[str, Any], str]:
         aliases = model["aliases"]
         if alias is not None and alias not in aliases:
             raise refuse(f"{name!r} has no alias {alias!r}; it has {', '.join(sorted(aliases)) or 'none'}")
-        named = aliases.get(alias or "default")
-        number = named["version"] if named else max(version["version"] for version in model["versions"])
-        variant = variant or (named["variant"] if named else None)
-    version = client.get(f"/models/{name}/versions/{number}")
-    return version, variant or _default(version)
+        aliased = aliases.get(alias or "default")
+        number = aliased["version"] if aliased else max(version["version"] for version in model["versions"])
+        variant = variant or (aliased["variant"] if aliased else None)
+    return client.get(f"/models/{name}/versions/{number}"), variant
 
 
 def _default(version: dict[str, Any]) -> str:

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from service.cli.client import Client
 
 
-def send(client: "Client", path: str, file: Path, *, session: Session, **params: str) -> dict[str, Any]:
+def send(
+    client: "Client", path: str, file: Path, *, session: Session, key: str | None = None, **params: str
+) -> dict[str, Any]:
     """Upload the file to the path and return the answer; `params` are the call's query."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn  # noqa: PLC0415  slow to import
 
@@ -17,4 +19,4 @@ def send(client: "Client", path: str, file: Path, *, session: Session, **params:
     shown = is_interactive() and not session.as_json
     with Progress(*columns, console=session.console, disable=not shown, transient=True) as progress:
         bar = progress.add_task("upload", total=file.stat().st_size, file=file.name)
-        return client.upload(path, file, sent=lambda n: progress.advance(bar, n), **params)
+        return client.upload(path, file, sent=lambda n: progress.advance(bar, n), key=key, **params)

@@ -51,6 +51,7 @@ def test_every_operation_has_a_stable_id_a_summary_and_a_tag(document: dict[str,
         "job_get",
         "job_list",
         "job_logs",
+        "job_predictions",
         "job_preview",
         "job_report",
         "job_report_page",
@@ -88,6 +89,7 @@ def test_every_operation_has_a_stable_id_a_summary_and_a_tag(document: dict[str,
         "version_delete",
         "version_get",
         "version_measure",
+        "version_predict_dataset",
         "version_update",
         "weights_create",
         "weights_delete",
@@ -245,7 +247,7 @@ def test_a_job_has_its_spec_its_problem_and_its_result_typed(document: dict[str,
     assert references("spec") == {"ResolvedSpec"}
     assert references("problem") == {"Problem"}
     assert references("result") == {"Outcome"}
-    assert references("parameters") == {"TakenUp", "Preview"}
+    assert references("parameters") == {"TakenUp", "DatasetTakenUp", "Preview"}
 
 
 def test_it_says_where_it_is_served_and_under_which_licence_and_names_no_machine(document: dict[str, Any]) -> None:

@@ -119,6 +119,43 @@ def test_an_example_gets_the_same_answer_by_the_inference_protocol(trained: Trai
     assert max(output["data"]) == pytest.approx(best, rel=1e-5)
 
 
+def test_a_dataset_and_a_folder_are_predicted_as_single_examples_are(trained: Trained, tmp_path: Path) -> None:
+    name, content = trained.sample.file
+    folder, ours, theirs = tmp_path / "folder", tmp_path / "dataset.jsonl", tmp_path / "folder.jsonl"
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    (folder / f"broken-{name}").write_bytes(content[: len(content) // 2])
+    data = {"model": trained.model, "top_k": 5}
+    single = trained.stack.http.post("/predict", data=data, files={"files": (name, content)})
+    (answer,) = single.raise_for_status().json()["predictions"]
+
+    of_dataset = trained.stack.command(
+        "predict-dataset", trained.model, trained.dataset["id"], "--format", "jsonl", "--top-k", "5", "-o", ours
+    )
+    trained.stack.command("predict-dataset", trained.model, folder, "--format", "jsonl", "--top-k", "5", "-o", theirs)
+
+    rows = [json.loads(line) for line in ours.read_text().splitlines()]
+    broken, whole = sorted(map(json.loads, theirs.read_text().splitlines()), key=lambda row: row["file"])
+    assert of_dataset["file"] == str(ours)
+    assert len(rows) == sum(trained.dataset["splits"].values())
+    assert all(row["truth"] is not None and row["error"] is None for row in rows)
+    assert rows[0].keys() == whole.keys() >= answer.keys()
+    assert [*_values({key: whole[key] for key in answer})] == [
+        pytest.approx(each, abs=1e-5) for each in _values(answer)
+    ]
+    assert broken["error"]
+    assert {broken[key] for key in answer} == {None}
+
+
+def _values(document: Any) -> Iterator[Any]:
+    """Yield the names and numbers of a prediction, in order."""
+    if isinstance(document, dict | list):
+        for child in document.values() if isinstance(document, dict) else document:
+            yield from _values(child)
+    else:
+        yield document
+
+
 def test_the_report_has_the_figures_and_a_page(trained: Trained, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
 

@@ -13,12 +13,20 @@ from models_store.jobs.claims import Claim
 from models_store.jobs.job import Job
 from models_store.jobs.kinds import URGENT
 from models_store.jobs.results import Tried
-from models_store.models import references, registry
+from models_store.models import dataset_predictions, references, registry
 from models_store.models.variant_card import VariantCard
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from models_store.tasks import rooms
-from workers.process.assignment import AssignedDataset, Assignment, Fold, StoredVariant, TeacherNet, TrainedNet
+from workers.process.assignment import (
+    AssignedDataset,
+    Assignment,
+    Fold,
+    Prediction,
+    StoredVariant,
+    TeacherNet,
+    TrainedNet,
+)
 
 
 def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> Assignment:
@@ -34,11 +42,11 @@ def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> 
     of_kind = _of_kind(database, blobs, job)
     beside, on_machine = cores.running_trainers(database)
     dataset = None if job.dataset_id is None else datasets.find(database, job.dataset_id, owner=job.owner)
+    given = {"dataset": None if dataset is None else _assigned(dataset)} | of_kind
     return Assignment(
         job_id=job.id,
         spec=job.spec,
         spec_sha256=job.spec_sha256,
-        dataset=None if dataset is None else _assigned(dataset),
         checkpoints=job.checkpoints,
         staging=str(staging),
         kind=job.kind,
@@ -48,7 +56,7 @@ def assign(database: Database, blobs: Blobs, claim: Claim, *, staging: Path) -> 
         facts=asdict(datasets.facts(dataset)) if job.spec["training"].get("fit_to_budget") else {},
         measured_s=_measured_s(database, job, dataset, is_trained=of_kind.get("promoted") is not None),
         progress=float(job.progress.get("fraction", 0.0)),
-        **of_kind,
+        **given,
     )
 
 
@@ -77,8 +85,10 @@ def _of_kind(database: Database, blobs: Blobs, job: Job) -> dict[str, Any]:
     kind = kinds.of(job.kind)
     if kind.takes_up_a_version and kind.publishes:
         return _teacher(database, job) | {"promoted": _trained(database, blobs, job), "compressed_from": _taken_up(job)}
-    if kind.takes_up_a_version:
+    if kind.remeasures:
         return {"variants": _variants(database, job)}
+    if kind.takes_up_a_version:
+        return _predicting(database, job)
     if not kind.trains:
         return {"preview": job.parameters}
     start = references.initial_weights(database, job.spec, owner=job.owner)
@@ -140,6 +150,17 @@ def _variants(database: Database, job: Job) -> tuple[StoredVariant, ...]:
         for variant in _version(database, job).variants
         if not VariantCard.of_document(variant.card).standalone
     )
+
+
+def _predicting(database: Database, job: Job) -> dict[str, Any]:
+    """Return what a job predicts with; where it has no dataset, it brings its examples."""
+    version, files = _version(database, job), job.files or {}
+    prediction = Prediction(job.parameters or {}, version.card, version.auxiliary_blobs, dict(version.defaults.items()))
+    own = {}
+    if job.dataset_id is None:
+        content, manifest = files[dataset_predictions.CONTENT], files[dataset_predictions.MANIFEST]
+        own = {"dataset": AssignedDataset("", "", [], content, manifest)}
+    return {"variants": _variants(database, job), "prediction": prediction} | own
 
 
 def _version(database: Database, job: Job) -> registry.Version:

@@ -67,6 +67,16 @@ class StoredVariant:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """What a job predicts with: its parameters, its version's card and codec's files; provider → default variant."""
+
+    parameters: dict[str, Any]
+    card: dict[str, Any]
+    auxiliary_blobs: dict[str, str]
+    defaults: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Assignment:
     """One attempt at one job. Blobs are named by their digest; `staging` is a folder of this host."""
 
@@ -103,7 +113,8 @@ class Assignment:
     compressed_from: str | None = None
     """of a compression: the version that it takes up, as `name:version`"""
     variants: tuple[StoredVariant, ...] = ()
-    """of a measuring job: what it measures"""
+    """of a measuring or predicting job: the version's files"""
+    prediction: Prediction | None = None
 
     def write(self, path: Path) -> None:
         """Write the assignment as JSON."""
@@ -113,7 +124,13 @@ class Assignment:
     def read(cls, path: Path) -> "Assignment":
         """Return the assignment that `write` wrote."""
         document = json.loads(path.read_text(encoding="utf-8"))
-        parts = {"dataset": AssignedDataset, "teacher": TeacherNet, "fold": Fold, "promoted": TrainedNet}
+        parts = {
+            "dataset": AssignedDataset,
+            "teacher": TeacherNet,
+            "fold": Fold,
+            "promoted": TrainedNet,
+            "prediction": Prediction,
+        }
         given = {name: part(**document[name]) for name, part in parts.items() if document[name] is not None}
         variants = tuple(StoredVariant(**variant) for variant in document["variants"])
         return cls(**document | given | {"variants": variants})

@@ -186,7 +186,7 @@ class _Watch:
             if kind.publishes:
                 number = publish.publish(self._database, self._claim, Publication.of_document(result))
                 outcome = f"succeeded: {self._claim.job.name}:{number}"
-            elif kind.takes_up_a_version:
+            elif kind.remeasures:
                 measure.record(self._database, self._claim, Remeasurement.of_document(result))
                 outcome = "succeeded"
             else:

@@ -29,13 +29,14 @@ from workers.process.checkpoints import JobCheckpoints
 from workers.process.progress import Drained
 from workers.process.reporting import PipeReporter
 from workers.stages.context import Story, Work
-from workers.stories import measure, preview, supervised, trial
+from workers.stories import measure, predict_dataset, preview, supervised, trial
 
 STORIES: dict[kinds.Story, Story] = {
     "supervised": supervised.run,
     "trial": trial.run,
     "measure": measure.run,
     "preview": preview.run,
+    "predict_dataset": predict_dataset.run,
 }
 URGENT_NICE = 5  # a third of a training's share of a core that both want
 FIRST_TO_BE_KILLED = 1000  # proc(5), oom_score_adj

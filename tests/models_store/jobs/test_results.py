@@ -23,6 +23,19 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
     "train": [MADE],
     "compress": [MADE],
     "preview": [{}],
+    "predict_dataset": [
+        MADE
+        | {
+            "variant": "int8",
+            "provider": "cpu",
+            "format": "csv",
+            "size_bytes": 1000,
+            "rows": 10,
+            "failed": 1,
+            "compared": 8,
+            "metrics": {"test": {"accuracy": 0.875}},
+        }
+    ],
     "trial": [TRIED, {"pruned": True, "value": 0.5, "epochs": 1}],
     "fold": [TRIED],
     "repeat": [TRIED],

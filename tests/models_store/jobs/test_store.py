@@ -182,6 +182,19 @@ def test_a_retried_preview_is_a_preview(database: Database, settings: Settings) 
     assert (again.kind, again.parameters, again.priority) == ("preview", {"images": 4}, job.priority)
 
 
+def test_a_job_that_brings_its_examples_has_no_dataset_and_takes_them_along_when_it_is_retried(
+    database: Database, settings: Settings
+) -> None:
+    files = {"examples": "e" * 64, "manifest": "f" * 64}
+    job = submit(database, settings, action=submissions.Action("preview", {"images": 4}, files))
+    jobs.cancel(database, job.id, owner=OWNER)
+
+    again = submissions.retry(database, job.id, owner=OWNER, settings=settings)
+
+    assert (job.dataset_id, again.dataset_id, again.files) == (None, None, files)
+    assert set(files.values()) <= housekeeping.named_blobs(database)
+
+
 def test_a_job_from_before_the_vocabulary_grew_is_retried_as_what_it_meant(
     database: Database, settings: Settings
 ) -> None:

@@ -13,14 +13,14 @@ def test_help_names_every_command() -> None:
     shown = CliRunner().invoke(app, ["--help"])
 
     assert shown.exit_code == 0
-    for command in ("up", "demo", "train", "predict", "jobs", "models", "datasets"):
+    for command in ("up", "demo", "train", "predict", "predict-dataset", "jobs", "models", "datasets"):
         assert f" {command} " in shown.output
 
 
 @pytest.mark.parametrize(
     ("group", "commands"),
     [
-        ("jobs", ["list", "show", "cancel", "retry", "logs", "watch", "report"]),
+        ("jobs", ["list", "show", "cancel", "retry", "logs", "watch", "report", "predictions"]),
         ("models", ["list", "show", "compress", "measure", "download", "alias"]),
         ("datasets", ["list", "show", "report", "images", "upload", "export", "rename", "edit", "delete"]),
     ],

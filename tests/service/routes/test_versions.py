@@ -206,7 +206,7 @@ def test_a_verb_that_there_is_not_is_told_those_that_there_are(service: Service,
         service.http.request(method, f"/models/colours/versions/1:{verb}") for verb in ("zzz", "mesure")
     )
 
-    assert problem_of(shrink, 404, "route_not_found")["detail"].endswith("there are compress, measure")
+    assert problem_of(shrink, 404, "route_not_found")["detail"].endswith("there are compress, measure, predict_dataset")
     assert problem_of(misspelt, 404, "route_not_found")["detail"].endswith("did you mean 'measure'?")
 
 

@@ -128,6 +128,29 @@ def test_a_measuring_is_told_the_files_that_are_served(
     assert (told.promoted, told.initial_weights) == (None, None)
 
 
+def test_a_prediction_is_told_the_files_of_the_version_and_the_examples(
+    store: Database, blobs: Blobs, settings: Settings, publication: publish.Publication, tmp_path: Path
+) -> None:
+    publish.publish(store, claimed(store, settings), publication)
+    asked = {"model": "leaves", "version": 1, "format": "csv"}
+    of_dataset = claimed(store, settings, action=submissions.Action("predict_dataset", asked))
+    files = {"examples": "e" * 64, "manifest": "f" * 64}
+    of_archive = claimed(store, settings, action=submissions.Action("predict_dataset", asked, files))
+
+    stored, sent = (assign(store, blobs, claim, staging=tmp_path / claim.job.id) for claim in (of_dataset, of_archive))
+
+    assert stored.dataset is not None
+    assert sent.dataset is not None
+    assert stored.prediction is not None
+    assert stored.prediction.parameters == asked
+    assert stored.prediction.defaults == publication.defaults
+    assert [each.name for each in stored.variants] == ["fp32"]
+    assert stored.dataset.id == of_dataset.job.dataset_id
+    assert (sent.dataset.content_blob, sent.dataset.manifest_blob) == ("e" * 64, "f" * 64)
+    sent.write(tmp_path / "assignment.json")
+    assert Assignment.read(tmp_path / "assignment.json") == sent
+
+
 def test_what_a_version_once_started_from_may_be_gone_when_it_is_compressed(
     store: Database, blobs: Blobs, settings: Settings, publication: publish.Publication, tmp_path: Path
 ) -> None:

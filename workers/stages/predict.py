@@ -1,0 +1,169 @@
+"""Stage that predicts many examples: the file of a version → each example decoded and run → a table of the answers.
+
+Nothing of it is kept when it stops early: another attempt starts over.
+"""
+
+import functools
+import itertools
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from models_store.models.providers import EXECUTION_PROVIDERS, Provider
+from models_store.models.registry import FALLBACK, NotServedHere
+from models_store.models.variant_card import VariantCard
+from models_store.targets import Target
+from models_store.tasks import rooms
+from models_store.tasks.codec import Codec, Inputs
+from workers.export import sessions
+from workers.prediction import predictor, rows, tables
+from workers.prediction.comparison import Comparison
+from workers.prediction.predictor import Answered
+from workers.process.assignment import Prediction, StoredVariant
+from workers.process.progress import Drained
+from workers.stages.context import Work
+
+# K class or label (1 for a number)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished table: its file, the number of its rows, of those without an answer, and figures by split."""
+
+    path: Path
+    rows: int
+    failed: int
+    comparison: Comparison
+
+
+def predict(work: Work, model: "Model") -> Table:
+    """Predict every example that is asked for, and return the table.
+
+    Raises:
+        Drained: if the job has to be left.
+    """
+    asked, path = model.asked, work.staging / "predictions"
+    split = None if asked.get("split", "all") == "all" else asked["split"]
+    manifest, content = (work.blobs.local(each) for each in (work.dataset.manifest_blob, work.dataset.content_blob))
+    count, done, failed = rows.count(manifest, split=split), 0, 0
+    comparison = Comparison(model.target, model.labels)
+    batches = rows.read(manifest, content, split=split, size=model.codec.most_per_batch)
+    predicting = predictor.predict(batches, codec=model.codec, run=model.run, threads=torch.get_num_threads())
+    with ExitStack() as stack:
+        answers = stack.enter_context(closing(predicting))
+        first = next(answers, [])
+        add = stack.enter_context(tables.opened(asked["format"], path, sample=model.sample(first)))
+        for batch in itertools.chain([first], answers):
+            if work.reporter.stop_requested():
+                raise Drained
+            add([model.document(each) for each in batch])
+            comparison.add(batch)
+            done += len(batch)
+            failed += sum(each.output is None for each in batch)
+            work.reporter.progress(done / max(count, 1), rows=done)
+    return Table(path, done, failed, comparison)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A version ready to predict, and how its answers become rows."""
+
+    prediction: Prediction
+    variant: str
+    provider: Provider
+    session: onnxruntime.InferenceSession
+    codec: Codec[Any]
+    target: Target
+    labels: tuple[str, ...]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Return the job's parameters."""
+        return self.prediction.parameters
+
+    def run(self, inputs: Inputs) -> predictor.Outputs:
+        """Return the file's output (N, K)."""
+        return sessions.answer(self.session, inputs)
+
+    def document(self, answered: Answered) -> tables.Document:
+        """Return a row of the table."""
+        row = answered.row
+        known = {"row": row.number, "file": row.file, "split": row.split, "truth": row.truth}
+        return known | self._predicted(answered.output) | {"error": answered.fault}
+
+    def sample(self, batch: Sequence[Answered]) -> tables.Document:
+        """Return a row with all that rows like those of `batch` may have."""
+        truth = next((each.row.truth for each in batch if each.row.truth is not None), "")
+        known = {"row": 0, "file": "", "split": "", "truth": [""] if isinstance(truth, list) else truth}
+        return known | self._whole | {"error": ""}
+
+    def _predicted(self, output_K: predictor.Outputs | None) -> dict[str, Any]:
+        if output_K is None:
+            return dict.fromkeys(self._whole)
+        return self.target.prediction(output_K, self.labels, top_k=self.asked["top_k"])
+
+    @functools.cached_property
+    def _whole(self) -> dict[str, Any]:
+        """Return a prediction in which no list is empty: of an example that is everything at once."""
+        ones_K = np.ones(self.target.output_count(len(self.labels)), np.float32)
+        return self.target.prediction(ones_K, self.labels, top_k=self.asked["top_k"])
+
+
+def open_model(work: Work) -> Model:
+    """Return the version with the file that predicts: the variant that is named, or the provider's default.
+
+    Raises:
+        NotServedHere: if no provider that may be used runs it.
+        DeviceUnavailable: if the provider that is asked for is not here.
+    """
+    prediction = work.assignment.prediction
+    assert prediction is not None, "a prediction is asked for"
+    asked, device = prediction.parameters, work.settings.device
+    providers: tuple[Provider, ...]
+    if asked["provider"] is not None:
+        providers = (asked["provider"],)
+    elif device != "auto":
+        providers = (device,)
+    elif sessions.cuda_may_be_there():
+        providers = ("cuda", "cpu")
+    else:
+        providers = ("cpu",)
+    for provider in providers:
+        variant = _variant(work, asked["variant"] or prediction.defaults.get(provider, FALLBACK))
+        if not _runs_on(variant, provider):
+            continue
+        path = work.blobs.local(variant.blob)
+        try:
+            session = sessions.open_session(path, device=provider, threads=1)
+        except sessions.DeviceUnavailable:
+            if provider == providers[-1]:
+                raise
+            continue
+        used = EXECUTION_PROVIDERS[sessions.provider(session)]
+        files = {name: work.blobs.local(blob) for name, blob in prediction.auxiliary_blobs.items()}
+        task = rooms.task_of(prediction.card)
+        work.reporter.log(f"{variant.name} predicts on {used}")
+        return Model(
+            prediction,
+            variant.name,
+            used,
+            session=session,
+            codec=rooms.contract_of(task).codec(prediction.card, files=files, settings=work.settings),
+            target=rooms.target_of(task),
+            labels=tuple(prediction.card["labels"]),
+        )
+    raise NotServedHere(f"variant {asked['variant']!r} was not measured on {' or '.join(providers)}, and so not served")
+
+
+def _variant(work: Work, name: str) -> StoredVariant:
+    return next(each for each in work.assignment.variants if each.name == name)
+
+
+def _runs_on(variant: StoredVariant, provider: Provider) -> bool:
+    return variant.name == FALLBACK or VariantCard.of_document(variant.card).runs_on(provider)
