@@ -7,7 +7,7 @@ OtherExamples  422  the dataset holds examples of another task
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,7 +16,7 @@ from models_store.errors import FieldError, Invalid
 from models_store.jobs import store as jobs
 from models_store.jobs.submissions import Action
 from models_store.models import registry
-from models_store.models.providers import EXECUTION_PROVIDERS, Provider
+from models_store.models.providers import Provider
 from models_store.models.registry import Version
 from models_store.spec import patterns
 from models_store.spec.train import ResolvedSpec
@@ -110,7 +110,7 @@ def action(version: Version, wanted: Wanted, *, files: dict[str, str] | None = N
 
 def _check_variant(database: Database, reference: str, provider: Provider | None, *, owner: str) -> None:
     refusals = []
-    for each in EXECUTION_PROVIDERS.values() if provider is None else (provider,):
+    for each in get_args(Provider) if provider is None else (provider,):
         try:
             registry.resolve(database, reference, owner=owner, provider=each)
         except registry.NotServedHere as error:

@@ -124,7 +124,7 @@ def open_model(work: Work) -> Model:
     """
     prediction = work.assignment.prediction
     assert prediction is not None, "a prediction is asked for"
-    asked, device = prediction.parameters, work.settings.device
+    asked, device = prediction.parameters, work.settings.training_device
     providers: tuple[Provider, ...]
     if asked["provider"] is not None:
         providers = (asked["provider"],)
