@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models_store.tasks import rooms
 from service.answers.answer import Answer, ShapeOf
+from service.inference.engine import FIRST, LAST
+from service.requests.urgency import LONGEST_S, PRIORITY_MEANING, TIMEOUT_MEANING
 
 JSON_EXAMPLES: Any = reduce(operator.or_, (contract.json_example for contract in rooms.TASKS))
 
@@ -34,6 +36,8 @@ class PredictRequest(BaseModel):
         description=f"number of classes or labels to list per {rooms.example()}, at most as many as there are; null: "
         "5 classes, or all labels. A model of numbers ignores it",
     )
+    timeout: float | None = Field(None, gt=0, le=LONGEST_S, description=TIMEOUT_MEANING)
+    priority: int | None = Field(None, ge=FIRST, le=LAST, description=PRIORITY_MEANING)
 
 
 class Ranked(Answer):

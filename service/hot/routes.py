@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from fastapi import Request, Response
 
+from service.inference.engine import Answer
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -23,6 +25,18 @@ class Reply:
         """Return the same for the documented route."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
         return Response(self.body, self.status, headers)
+
+
+JSON = (b"content-type", b"application/json")
+
+
+def server_timing(answer: Answer) -> bytes:
+    """Return the value of Server-Timing: milliseconds of an answer's parts."""
+    return b"decode;dur=%.2f, queue;dur=%.2f, run;dur=%.2f" % (
+        answer.decode_s * 1000,
+        answer.queue_s * 1000,
+        answer.run_s * 1000,
+    )
 
 
 Answering = Callable[[bytes], Awaitable[Reply]]

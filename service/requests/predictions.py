@@ -7,6 +7,7 @@ raw body or a form, from a field before the files of a form, from the first key 
 import functools
 import operator
 import re
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,16 +25,17 @@ from models_store.tasks import rooms
 from models_store.wording import counted
 from service.answers.predictions import PredictRequest
 from service.inference.decode import Example
-from service.inference.engine import Work
+from service.inference.engine import DEFAULT, FIRST, LAST, Work
 from service.inference.references import References
 from service.problems import nearest
 from service.requests import bodies, multipart
 from service.requests.parameters import refuse_query_besides
 from service.requests.strict_json import TooManyValues
+from service.requests.urgency import LONGEST_S, Arrival, arrival_of, limit_in
 
 OCTETS = "application/octet-stream"
 FIRST_KEY = re.compile(rb'\s*\{\s*"model"\s*:\s*"([ !#-\[\]-~]{1,200})"')
-TARGET = {"model", "top_k"}
+TARGET = {"model", "top_k", "timeout", "priority"}
 BODY = "body"
 """pointer to an example that is the whole body"""
 
@@ -45,6 +47,8 @@ class Target(BaseModel):
 
     model: str = Field(max_length=200)
     top_k: int | None = Field(None, ge=1, le=10_000)
+    timeout: float | None = Field(None, gt=0, le=LONGEST_S, allow_inf_nan=False)
+    priority: int | None = Field(None, ge=FIRST, le=LAST)
 
 
 @dataclass(frozen=True)
@@ -81,22 +85,23 @@ async def read(request: Request, resolver: Resolver, *, settings: Settings) -> A
 
     Raises:
         InvalidBody, MalformedRequest, WrongContentType, UnknownQuery: if it has none of the three formats.
+        InvalidRequest: if X-Request-Deadline can't be used.
         ModelNotFound, NotServedHere: as early as the model is known.
         BodyTooLarge, BodyTooSlow, TooManyBodies: as `bodies.chunks` does.
     """
-    given = bodies.content_type(request)
+    given, arrival = bodies.content_type(request), arrival_of(request)
     if given == "application/json":
         refuse_query_besides(request, set())
-        return await _from_json(request, resolver, settings=settings)
+        return await _from_json(request, resolver, arrival, settings=settings)
     if given == "multipart/form-data":
         refuse_query_besides(request, TARGET)
-        return await _from_form(request, resolver, settings=settings)
+        return await _from_form(request, resolver, arrival, settings=settings)
     if is_one_example(given):
         refuse_query_besides(request, TARGET)
         target = bodies.check(Target, dict(request.query_params))
         served = await resolver.served(target.model)
         body = await bodies.read(request, max_bytes=settings.predict_max_bytes)
-        return Asked(served, target.top_k, _work([body], BODY))
+        return Asked(served, target.top_k, _work([body], [BODY], target, arrival))
     kinds = ["application/json", "multipart/form-data", *media_types()]
     raise bodies.WrongContentType(f"{bodies.what_came(given)}; send {', '.join(kinds)} or {OCTETS}")
 
@@ -107,14 +112,15 @@ def prepare(
     """Return what reads the whole bodies behind a request's head; None: a form, whose head is never the same twice.
 
     Raises:
-        InvalidBody, UnknownQuery: as `read` does.
+        InvalidBody, UnknownQuery, InvalidRequest: as `read` does.
     """
-    given = bodies.content_type(request)
+    given, limit_s = bodies.content_type(request), limit_in(request)
     if given == "application/json":
         refuse_query_besides(request, set())
 
         async def from_json(body: bytes) -> Asked:
-            return await _from_document(request, body, resolver, settings=settings)
+            arrival = Arrival(time.monotonic(), limit_s)
+            return await _from_document(request, body, resolver, arrival, settings=settings)
 
         return from_json
     if not is_one_example(given):
@@ -123,7 +129,8 @@ def prepare(
     target = bodies.check(Target, dict(request.query_params))
 
     async def from_raw(body: bytes) -> Asked:
-        return Asked(await resolver.served(target.model), target.top_k, _work([body], BODY))
+        work = _work([body], [BODY], target, Arrival(time.monotonic(), limit_s))
+        return Asked(await resolver.served(target.model), target.top_k, work)
 
     return from_raw
 
@@ -140,7 +147,7 @@ def is_one_example(content_type: str) -> bool:
     return content_type == OCTETS or any(content_type in each or kind in each for each in types)
 
 
-async def _from_json(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:
+async def _from_json(request: Request, resolver: Resolver, arrival: Arrival, *, settings: Settings) -> Asked:
     most_bytes = settings.predict_max_bytes
     parts: list[bytes] = []
     async for part in bodies.chunks(request, max_bytes=most_bytes):
@@ -149,10 +156,12 @@ async def _from_json(request: Request, resolver: Resolver, *, settings: Settings
             if first:  # more is to come: not for a model that is not there
                 await resolver.served(first[1].decode())
         parts.append(part)
-    return await _from_document(request, await bodies.joined(parts), resolver, settings=settings)
+    return await _from_document(request, await bodies.joined(parts), resolver, arrival, settings=settings)
 
 
-async def _from_document(request: Request, body: bytes, resolver: Resolver, *, settings: Settings) -> Asked:
+async def _from_document(
+    request: Request, body: bytes, resolver: Resolver, arrival: Arrival, *, settings: Settings
+) -> Asked:
     most_examples = settings.predict_max_inputs
     try:
         given = await bodies.parsed(request, body)
@@ -163,7 +172,8 @@ async def _from_document(request: Request, body: bytes, resolver: Resolver, *, s
         _refuse_count("/inputs", most_examples)
     wanted = bodies.check(_request_with(await _kind_of(given, resolver)), given)
     served = await resolver.served(wanted.model)
-    return Asked(served, wanted.top_k, _work(wanted.inputs, "/inputs"))
+    pointers = [f"/inputs/{index}" for index in range(len(wanted.inputs))]
+    return Asked(served, wanted.top_k, _work(wanted.inputs, pointers, wanted, arrival))
 
 
 async def _kind_of(given: Any, resolver: Resolver) -> Any:  # noqa: ANN401  any JSON; any of pydantic's types
@@ -182,7 +192,7 @@ def _request_with(kind: Any) -> type[PredictRequest]:  # noqa: ANN401  any of py
     return create_model("PredictRequest", __base__=PredictRequest, inputs=(list[kind], field))
 
 
-async def _from_form(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:
+async def _from_form(request: Request, resolver: Resolver, arrival: Arrival, *, settings: Settings) -> Asked:
     query: dict[str, Any] = dict(request.query_params)
     if "model" in query:
         await resolver.served(query["model"])
@@ -196,13 +206,12 @@ async def _from_form(request: Request, resolver: Resolver, *, settings: Settings
     served = await resolver.served(target.model)
     is_large = sum(map(len, form.files)) > bodies.LARGE_BYTES
     examples = await run_in_threadpool(form.examples) if is_large else form.examples()
-    return Asked(served, target.top_k, _work(examples, "/files"))
+    pointers = [f"/files/{index}" for index in range(len(examples))]
+    return Asked(served, target.top_k, _work(examples, pointers, target, arrival))
 
 
-def _work(examples: list[Example], place: str) -> Work:
-    """Return the work of one request; `place` is a pointer to its examples, or BODY."""
-    pointers = [BODY] if place == BODY else [f"{place}/{index}" for index in range(len(examples))]
-    return Work(examples, pointers)
+def _work(examples: list[Example], pointers: list[str], wanted: Target | PredictRequest, arrival: Arrival) -> Work:
+    return Work(examples, pointers, arrival.deadline_s(wanted.timeout), wanted.priority or DEFAULT)
 
 
 class _Form:

@@ -4,6 +4,7 @@ Each has two paths, without and with a version. Inference takes the bare request
 """
 
 import re
+import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -22,15 +23,17 @@ from service.answers.inference_protocol import (
 )
 from service.auth import Owner, owner_of
 from service.context import Here, context_of
-from service.hot.routes import Answering, HotRoute, Reply
+from service.hot.routes import JSON, Answering, HotRoute, Reply, server_timing
 from service.inference.engine import Answer
 from service.protocol import rest
 from service.protocol.inference import InferRequest
+from service.protocol.served_models import within
 from service.protocol.signatures import Signature
-from service.requests import bodies, predictions
+from service.requests import bodies, predictions, urgency
 from service.requests.parameters import KNOWN_QUERY, refuse_query_besides
+from service.requests.urgency import Arrival, limit_in
 from service.routes.inference_protocol import REFERENCE, ModelReference, faults
-from service.routes.predict import JSON, BareRoute, unless_left
+from service.routes.predict import BareRoute, unless_left
 
 VERSION = "number of the version; the model is then a name, with an optional `/variant`"
 VersionText = Annotated[str, Path(description=VERSION)]
@@ -59,6 +62,7 @@ LENGTH_IN_HEADER: dict[str, Any] = {
     "the content type of a file, one file",
     "schema": LENGTH,
 }
+IN_HEADERS = [LENGTH_IN_HEADER, urgency.PARAMETER]
 BODY: dict[str, Any] = {
     "required": True,
     "content": {
@@ -191,7 +195,7 @@ async def model_metadata(model: ModelReference, here: Here, owner: Owner) -> Mod
     "/{model:path}/versions/{version}/infer",  # noqa: FAST003  it takes the bare request
     operation_id="v2_version_infer",
     summary="Ask a version",
-    openapi_extra={"parameters": [MODEL_IN_PATH, VERSION_IN_PATH, LENGTH_IN_HEADER], "requestBody": BODY},
+    openapi_extra={"parameters": [MODEL_IN_PATH, VERSION_IN_PATH, *IN_HEADERS], "requestBody": BODY},
     **INFER,
 )
 async def version_infer(request: Request) -> Response:
@@ -203,7 +207,7 @@ async def version_infer(request: Request) -> Response:
     "/{model:path}/infer",  # noqa: FAST003  the same
     operation_id="v2_model_infer",
     summary="Ask a model",
-    openapi_extra={"parameters": [MODEL_IN_PATH, LENGTH_IN_HEADER], "requestBody": BODY},
+    openapi_extra={"parameters": [MODEL_IN_PATH, *IN_HEADERS], "requestBody": BODY},
     **INFER,
 )
 async def model_infer(request: Request) -> Response:
@@ -220,6 +224,7 @@ class _Head:
     version: str | None
     length: bytes | None
     is_file: bool
+    limit_s: float | None
 
 
 def prepare(request: Request) -> Answering:
@@ -227,8 +232,9 @@ def prepare(request: Request) -> Answering:
     here, head = context_of(request), _head_of(request)
 
     async def answer(body: bytes) -> Reply:
+        arrival = Arrival(time.monotonic(), head.limit_s)
         served, signature = await here.models.find(head.owner, head.model, head.version)
-        asked = await _read(body, head, signature)
+        asked = within(await _read(body, head, signature), arrival.deadline_s())
         return _reply(asked, served, signature, await here.models.infer(served, signature, asked))
 
     return answer
@@ -246,9 +252,10 @@ HOT = (
 
 async def _infer(request: Request) -> Response:
     here, head = context_of(request), _head_of(request)
+    arrival = Arrival(time.monotonic(), head.limit_s)
     served, signature = await here.models.find(head.owner, head.model, head.version)  # before a large body is read
     body = await bodies.read(request, max_bytes=here.settings.predict_max_bytes)
-    asked = await _read(body, head, signature)
+    asked = within(await _read(body, head, signature), arrival.deadline_s())
     inferring = here.models.infer(served, signature, asked)
     if here.sessions.may_leave(served):
         inferring = unless_left(request, inferring)
@@ -264,7 +271,8 @@ def _head_of(request: Request) -> _Head:
         raise bodies.WrongContentType(f"{bodies.what_came(kind)}; send application/json or {predictions.OCTETS}")
     length = request.headers.get("inference-header-content-length")
     model, version = request.path_params["model"], request.path_params.get("version")
-    return _Head(owner, model, version, None if length is None else length.encode("latin-1"), is_file)
+    given = None if length is None else length.encode("latin-1")
+    return _Head(owner, model, version, given, is_file, limit_in(request))
 
 
 async def _read(body: bytes, head: _Head, signature: Signature) -> InferRequest:
@@ -279,11 +287,7 @@ async def _read(body: bytes, head: _Head, signature: Signature) -> InferRequest:
 
 def _reply(asked: InferRequest, served: Served, signature: Signature, answer: Answer) -> Reply:
     body, length = rest.write(asked, served, signature, answer)
-    timing = (
-        f"decode;dur={answer.decode_s * 1000:.2f}, queue;dur={answer.queue_s * 1000:.2f}, "
-        f"run;dur={answer.run_s * 1000:.2f}"
-    )
-    headers = [JSON if length is None else OCTETS, (b"server-timing", timing.encode())]
+    headers = [JSON if length is None else OCTETS, (b"server-timing", server_timing(answer))]
     if length is not None:
         headers.append((rest.LENGTH_HEADER, str(length).encode()))
     return Reply(HTTPStatus.OK, headers, body)

@@ -20,9 +20,9 @@ from models_store.tasks import rooms
 from service.answers.predictions import Predictions
 from service.auth import owner_of
 from service.context import context_of
-from service.hot.routes import Answering, HotRoute, Reply
+from service.hot.routes import JSON, Answering, HotRoute, Reply, server_timing
 from service.inference.engine import Answer
-from service.requests import predictions
+from service.requests import predictions, urgency
 from service.requests.parameters import problems
 from service.requests.predictions import Asked, Resolver
 
@@ -37,8 +37,6 @@ class BareRoute(APIRoute):
 
 
 router = APIRouter(tags=["predict"], route_class=BareRoute)
-
-JSON = (b"content-type", b"application/json")
 
 EXAMPLE = rooms.example()
 FILES = ", ".join(f"{contract.example} files" for contract in rooms.TASKS if contract.formats)
@@ -58,11 +56,15 @@ TOP_K_FIELD: dict[str, Any] = {
         "number of classes or labels to list, at most as many as there are; left out: 5 classes, or all labels"
     ),
 }
+TIMEOUT_FIELD: dict[str, Any] = urgency.TIMEOUT | {"description": urgency.TIMEOUT_MEANING}
+PRIORITY_FIELD: dict[str, Any] = urgency.PRIORITY | {"description": urgency.PRIORITY_MEANING}
 FORM: dict[str, Any] = {
     "type": "object",
     "properties": {
         "model": MODEL_FIELD,
         "top_k": TOP_K_FIELD,
+        "timeout": TIMEOUT_FIELD,
+        "priority": PRIORITY_FIELD,
         "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": FILES},
     },
     "required": ["model", "files"],
@@ -85,6 +87,21 @@ DOCUMENTED: dict[str, Any] = {
             "description": RAW + TOP_K_FIELD["description"],
             "schema": {"type": "integer", "minimum": 1, "maximum": 10_000},
         },
+        {
+            "name": "timeout",
+            "in": "query",
+            "required": False,
+            "description": RAW + urgency.TIMEOUT_MEANING,
+            "schema": urgency.TIMEOUT,
+        },
+        {
+            "name": "priority",
+            "in": "query",
+            "required": False,
+            "description": RAW + urgency.PRIORITY_MEANING,
+            "schema": urgency.PRIORITY,
+        },
+        urgency.PARAMETER,
     ],
     "requestBody": {
         "required": True,
@@ -182,9 +199,5 @@ def _reply(asked: Asked, answer: Answer) -> Reply:
         "provider": answer.provider,
         "predictions": [target.prediction(row_K, labels, top_k=asked.top_k) for row_K in answer.outputs],
     }
-    timing = (
-        f"decode;dur={answer.decode_s * 1000:.2f}, queue;dur={answer.queue_s * 1000:.2f}, "
-        f"run;dur={answer.run_s * 1000:.2f}"
-    )
-    headers = [JSON, (b"server-timing", timing.encode())]
+    headers = [JSON, (b"server-timing", server_timing(answer))]
     return Reply(HTTPStatus.OK, headers, orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY))
