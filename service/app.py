@@ -74,6 +74,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
         trials,
         versions,
         weights,
+        workers,
     )
 
     logs.configure()
@@ -107,6 +108,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
         dataset_predictions.router,
         dataset_predictions.of_jobs,
         weights.router,
+        workers.router,
         schema.router,
         health.router,
         inference_protocol.router,
@@ -146,6 +148,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from service.protocol.signatures import Signatures  # noqa: PLC0415  the same
     from service.protocol.statistics import CountingEngine  # noqa: PLC0415  the same
     from service.requests.bodies_in_flight import BodiesInFlight  # noqa: PLC0415  the same
+    from service.stored_figures import StoredFigures  # noqa: PLC0415  the same
     from service.streams import Streams  # noqa: PLC0415  the same
     from service.threads import threads  # noqa: PLC0415  the same
 
@@ -162,6 +165,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         "provider",
         lambda: Counter(loaded.provider for loaded in sessions.loaded),
     )
+    metrics.read_when_asked(StoredFigures(database, beat_s=settings.beat_s))
     forwarding = (
         None
         if place.is_owner

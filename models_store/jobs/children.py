@@ -169,6 +169,7 @@ def _insert(connection: Connection, parent: Job, child: NewChild, *, at_s: float
             problem=child.problem,
             created_at=now(),
             finished_at=None if child.problem is None else now(),
+            traceparent=parent.traceparent,
         )
     )
     data = {"state": state} if child.problem is None else {"state": state, "problem": child.problem}

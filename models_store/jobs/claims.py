@@ -42,8 +42,13 @@ class Orders:
     cancel: bool
 
 
-def claim(database: Database, *, settings: Settings, least_priority: int | None = None) -> Claim | None:
-    """Take the next due job, highest priority first, oldest first; None when nothing waits that is so urgent."""
+def claim(
+    database: Database, *, settings: Settings, least_priority: int | None = None, worker_id: str | None = None
+) -> Claim | None:
+    """Take the next due job, highest priority first, oldest first; None when nothing waits that is so urgent.
+
+    `worker_id` is the worker that this process belongs to (`jobs.workers`).
+    """
     job, worker = tables.job, this_process()
     waiting = job.alias("waiting")
     wanted = select(waiting.c.id).where(*schedule.is_due(waiting)).order_by(*schedule.claim_order(waiting)).limit(1)
@@ -76,6 +81,7 @@ def claim(database: Database, *, settings: Settings, least_priority: int | None 
                 pid=worker.pid,
                 pid_started=worker.pid_started,
                 started_at=now(),
+                worker_id=worker_id,
             )
         )
         started = {"state": "running", "attempt": taken.earlier + 1}

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, update
 
-from models_store.jobs import events, families
+from models_store.jobs import events, families, tallies
 from models_store.jobs.job import TERMINAL, Job
 from models_store.settings import Settings
 from models_store.storage import tables
@@ -86,6 +86,7 @@ def _end(connection: Connection, job: Job, values: dict[str, Any], data: dict[st
         update(tables.job).where(tables.job.c.id == job.id, tables.job.c.fence == job.fence).values(**values)
     )
     end_attempt(connection, job.id, job.fence, outcome)
+    tallies.count(connection, "crashes" if outcome == "crashed" else "lease_expiries")
     events.append(connection, job.id, "state", data)
     if values["state"] in TERMINAL:
         families.ended(connection, job.id)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models_store.jobs import kinds, leases, queue, schedule, urgent
+from models_store.jobs import kinds, leases, queue, schedule, urgent, workers
 from models_store.models import removals
 from models_store.settings import Settings
 from models_store.storage import scratch, tables
@@ -54,6 +54,7 @@ def sweep(database: Database, blobs: Blobs, *, settings: Settings) -> int:
     """
     removals.delete_previews(database, ended_before_s=settings.preview_keep_s)
     removals.purge(database)
+    workers.forget_lost(database)
     candidates = set(blobs.older_than(settings.blob_grace_s))
     unnamed = candidates - named_blobs(database)  # in this order: what is named meanwhile stays
     still_old = unnamed & set(blobs.older_than(settings.blob_grace_s))  # whoever stores a blob again makes it young

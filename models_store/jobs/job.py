@@ -59,6 +59,7 @@ class Job:
     created_at: float
     started_at: float | None
     finished_at: float | None
+    traceparent: str | None = None
 
 
 COLUMNS = [tables.job.c[field.name] for field in fields(Job)]

@@ -82,6 +82,7 @@ job = Table(
     Column("started_at", Double),
     Column("finished_at", Double),
     Column("deleted_at", Double),  # hidden since then; the row stays while the version that it made is there
+    Column("traceparent", String(55)),  # of the request that made it (W3C Trace Context), where there are traces
     Index(None, "parent_id", "number", unique=True),  # no child is submitted twice, whoever does it
     Index(None, "parent_id", "id"),
     Index(None, "dataset_id", "state"),
@@ -110,6 +111,7 @@ attempt = Table(
     Column("started_at", Double, nullable=False),
     Column("ended_at", Double),
     Column("outcome", String(40)),
+    Column("worker_id", String(40)),  # none: of an earlier release
     PrimaryKeyConstraint("job_id", "fence"),
 )
 
@@ -136,6 +138,28 @@ Index(
     job_event.c.seq,
     sqlite_where=text(HAS_LINE),
     postgresql_where=text(HAS_LINE),
+)
+
+# A worker's main process; it takes its row away when it ends.
+worker = Table(
+    "worker",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("host", String(200), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("devices", JSON, nullable=False),
+    Column("slots", Integer, nullable=False),  # jobs at the same time
+    Column("started_at", Double, nullable=False),
+    Column("beat_at", Double, nullable=False),
+)
+
+# Rare events that no row remembers for good; a row for each name is there from the start.
+tally = Table(
+    "tally",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("count", BigInteger, nullable=False),
 )
 
 # What finished stages took, for estimates: outlives its job, and is no part of it.

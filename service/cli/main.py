@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from service.cli import datasets, jobs, local, models, predicting, predicting_datasets, train, weights
+from service.cli import datasets, jobs, local, models, predicting, predicting_datasets, train, weights, workers
 from service.cli.session import Session
 
 
@@ -77,6 +77,8 @@ app.command("demo")(local.demo)
 app.command("train")(train.train)
 app.command("predict")(predicting.predict)
 app.command("predict-dataset")(predicting_datasets.predict_dataset)
+app.command("workers")(workers.workers)
+app.command("queue")(workers.queue)
 app.add_typer(jobs.app, name="jobs", help="List, show, follow, cancel and delete jobs.")
 app.add_typer(models.app, name="models", help="List, show, compress, measure, download and delete models.")
 app.add_typer(datasets.app, name="datasets", help="Upload, list, show, preview and delete datasets.")

@@ -64,6 +64,7 @@ def test_every_operation_has_a_stable_id_a_summary_and_a_tag(document: dict[str,
         "model_list",
         "model_update",
         "predict_create",
+        "queue_list",
         "root",
         "schema_train",
         "train_create",
@@ -96,6 +97,7 @@ def test_every_operation_has_a_stable_id_a_summary_and_a_tag(document: dict[str,
         "weights_get",
         "weights_list",
         "weights_update",
+        "worker_list",
     ]
     assert all(
         operation["summary"] and operation["description"] and operation["tags"] for operation in operations(document)

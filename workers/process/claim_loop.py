@@ -7,7 +7,7 @@ from models_store.jobs import claims
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
-from workers.process import giving_up, staging
+from workers.process import giving_up, presence, staging
 from workers.process.persistence import StopFlag
 from workers.process.supervisor import supervise
 
@@ -49,7 +49,7 @@ def work_on(
     staging.sweep(database, settings)
     done, lingers_until = 0, 0.0
     while not stop.is_set:
-        claim = claims.claim(database, settings=settings, least_priority=least_priority)
+        claim = claims.claim(database, settings=settings, least_priority=least_priority, worker_id=presence.worker_id())
         if claim is None:
             if time.monotonic() >= lingers_until:
                 break

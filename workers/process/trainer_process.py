@@ -15,7 +15,7 @@ from typing import Any
 
 from models_store.host import telemetry
 from models_store.settings import Settings
-from workers.process import trainer_start
+from workers.process import presence, trainer_start
 from workers.process.assignment import Assignment
 from workers.process.trainer_start import Request
 
@@ -31,7 +31,7 @@ NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 """a full disk would leave half a file, which no later trainer could import; `make setup` has compiled what they need"""
 WORKERS_OWN = (
     "CELERY_", "celery_", "FORKED_BY_MULTIPROCESSING", "MULTIPROCESSING_FORKING_DISABLE", "MP_MAIN_FILE", "_MP_FORK_",
-    trainer_start.VARIABLE,
+    trainer_start.VARIABLE, presence.VARIABLE,
 )  # fmt: skip
 """how the variables begin that Celery, billiard and we set while a worker starts: its processes do not agree in them"""
 FIXED = {"OPENBLAS_NUM_THREADS": "1"}

@@ -19,8 +19,9 @@ from models_store.jobs.queue import WAKE_UP, celery_app
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
-from workers.process import claim_loop, parent_death
+from workers.process import claim_loop, parent_death, presence
 from workers.process.persistence import LAST_WRITES_S, StopFlag
+from workers.process.presence import Presence
 from workers.process.starter_keeper import StarterKeeper
 from workers.process.urgent_jobs import UrgentJobs
 
@@ -43,12 +44,13 @@ def wake_up(job_id: str) -> None:
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def _keep_starter(**_: Any) -> None:  # noqa: ANN401  Celery's signature
+    presence.take_id()
     if settings.warm_starter:
         StarterKeeper(settings).start()
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # Celery has no types
-def _start_housekeeping(**_: Any) -> None:  # noqa: ANN401  Celery's signature
+def _start_housekeeping(sender: Any, **_: Any) -> None:  # noqa: ANN401  Celery's signature
     database = Database(settings.database_url)
     database.migrate()
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
@@ -56,8 +58,10 @@ def _start_housekeeping(**_: Any) -> None:  # noqa: ANN401  Celery's signature
     housekeeper.start()
     urgent_jobs = UrgentJobs(settings)
     urgent_jobs.start()
+    present = Presence(settings, slots=sender.controller.concurrency)
+    present.start()
     for number in (signal.SIGTERM, signal.SIGQUIT):
-        _tell_children_first(number, housekeeper, urgent_jobs)
+        _tell_children_first(number, housekeeper, urgent_jobs, present)
 
 
 def at_work(children: list[int]) -> list[int]:
@@ -67,7 +71,9 @@ def at_work(children: list[int]) -> list[int]:
     return [pid for pid in children if is_one_beginning or pid in begun]
 
 
-def _tell_children_first(number: signal.Signals, housekeeper: Housekeeper, urgent_jobs: UrgentJobs) -> None:
+def _tell_children_first(
+    number: signal.Signals, housekeeper: Housekeeper, urgent_jobs: UrgentJobs, present: Presence
+) -> None:
     """Have each supervisor at work save its job and give it back, and then let Celery end as it does at this signal.
 
     Celery's own soft shutdown sleeps for its whole time-out and tells its children nothing.
@@ -84,6 +90,7 @@ def _tell_children_first(number: signal.Signals, housekeeper: Housekeeper, urgen
         deadline = time.monotonic() + settings.stop_grace_s + LAST_WRITES_S
         while (urgent_jobs.is_at_work or any(map(is_running, children))) and time.monotonic() < deadline:
             time.sleep(0.05)
+        present.leave()
         shut_down(received, frame)
 
     signal.signal(number, leave)
