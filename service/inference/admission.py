@@ -104,8 +104,9 @@ class Admission:
 
     def _longest_s(self, wait_s: float, backlog: Backlog, *, now_s: float) -> float:
         """Return how long a request may wait now."""
-        a_request_s = backlog.rows * backlog.row_s / max(1, backlog.requests)
-        usual_s = self._limits.wait_s or max(USUAL_REQUESTS * a_request_s, SHORT_WAIT_S)
+        usual_s = self._limits.wait_s or math.inf
+        if not self._limits.wait_s and backlog.requests >= USUAL_REQUESTS:
+            usual_s = max(USUAL_REQUESTS * backlog.rows * backlog.row_s / backlog.requests, SHORT_WAIT_S)
         if wait_s <= usual_s:
             return usual_s
         if now_s - self._last_exceeded_s > REST_S:

@@ -1,6 +1,6 @@
 """Running estimates of how long an example takes to decode and to run, from what was measured last."""
 
-QUICK_S, SLOW_S = 0.0003, 0.0006
+QUICK_S, SLOW_S = 0.0002, 0.0004
 """A model becomes quick below the first, and slow above the second, so that it does not change to and fro."""
 WINDOW_S = 0.05
 """Throughput is measured over so long, as lanes end in any order."""

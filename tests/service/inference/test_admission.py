@@ -114,6 +114,10 @@ def test_a_few_large_requests_are_no_queue_that_stands() -> None:
     assert is_admitted(a_ticket(at_s=NOW_S + REST_S), a_backlog(512, requests=2), admission=admission)
 
 
+def test_a_large_batch_that_runs_is_no_queue() -> None:
+    assert is_admitted(a_ticket(), a_backlog(0, running=500))
+
+
 def test_the_wait_may_be_bounded_by_a_setting() -> None:
     admission = Admission(Limits(rows=1000, size_bytes=1000, timeout_s=30, wait_s=0.2), examples="images")
 

@@ -75,7 +75,7 @@ def test_an_example_that_is_decoded_already_runs_in_the_loop() -> None:
 def test_a_turn_takes_no_more_than_its_time_and_models_take_turns() -> None:
     clock = Clock()
     turns = Turns(clock)
-    row_s = TURN_S / 7.5
+    row_s = TURN_S / 15.5
     nets = [Threads(clock, row_s), Threads(clock, row_s)]
     batchers = [
         a_batcher(
@@ -90,15 +90,15 @@ def test_a_turn_takes_no_more_than_its_time_and_models_take_turns() -> None:
     ]
 
     async def story() -> None:
-        images = [a_plain_image((n, 0, 0)) for n in range(10)]
+        images = [a_plain_image((n, 0, 0)) for n in range(20)]
         await asyncio.gather(*(ask(batcher, image) for batcher in batchers for image in images))
 
     asyncio.run(story())
 
     first, second = [net.sizes for net in nets]
-    assert first == [7, 3]  # the second model has had its row in the first turn, and shares the second one
-    assert second[:2] == [1, 4]
-    assert sum(second) == 10
+    assert first == [15, 5]  # the second model has had its row in the first turn, and shares the second one
+    assert second[:2] == [1, 10]
+    assert sum(second) == 20
     for batcher in batchers:
         close(batcher)
 
