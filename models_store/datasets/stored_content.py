@@ -51,7 +51,7 @@ class StoredContent:
         Raises:
             BlobMissing: if they are not there, or have another digest.
         """
-        key = np.bytes_(bytes.fromhex(member[: 2 * KEY_BYTES]))
+        key = bytes.fromhex(member[: 2 * KEY_BYTES]).rstrip(b"\0")  # as numpy gives them back
         place = int(np.searchsorted(self._keys, key))
         if place < len(self._keys) and self._keys[place] == key:
             _, offset, size_bytes = self._places[place]

@@ -48,6 +48,17 @@ def test_offsets_may_be_larger_than_the_first_format_has(tmp_path: Path, monkeyp
         assert [content.read(named(data), sha256=sha256(data)) for data in SOME] == SOME
 
 
+def test_digests_may_have_zeros_anywhere(tmp_path: Path) -> None:
+    contents = [str(number).encode() for number in range(2000)]
+    with_zero = [data for data in contents if sha256(data)[30:32] == "00"]
+
+    with StoredContent(written(tmp_path / "content.zip", contents)) as content:
+        found = [content.read(named(data), sha256=sha256(data)) for data in contents]
+
+    assert with_zero
+    assert found == contents
+
+
 def test_what_is_not_there_or_damaged_is_missing(tmp_path: Path) -> None:
     path = written(tmp_path / "content.zip", SOME)
     path.write_bytes(path.read_bytes().replace(b"one", b"ONE"))
