@@ -154,7 +154,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
 
     database = Database(settings.database_url, patience_s=settings.database_wait_s)
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
-    sessions = Sessions(blobs, settings=settings, processes=max(1, len(place.inboxes)))
+    sessions = Sessions(blobs, settings=settings, share=place.share_of_models)
     metrics = Metrics(settings, place)
     for examples in metrics.predicted:
         meaning = f"{examples.capitalize()} that wait for a lane"
@@ -166,11 +166,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         lambda: Counter(loaded.provider for loaded in sessions.loaded),
     )
     metrics.read_when_asked(StoredFigures(database, beat_s=settings.beat_s))
-    forwarding = (
-        None
-        if place.is_owner
-        else Forwarding(place, here=sessions, prepare=sessions.get, timeout_s=settings.predict_timeout_s)
-    )
+    forwarding = None if place.is_owner else Forwarding(place, here=sessions, timeout_s=settings.predict_timeout_s)
     references = References(database, provider=lambda: devices.serving(settings.device), place=place)
 
     async def unload(served: "Served") -> None:
@@ -179,7 +175,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
 
     links = Links(
         sessions,
-        is_small=lambda served: not sessions.may_leave(served),
+        is_small=lambda served: devices.provider(settings.device) == devices.CPU and not sessions.may_leave(served),
         orders={Order.LOAD: sessions.get, Order.UNLOAD: unload},
     )
     engine = CountingEngine(CountedEngine(forwarding or sessions, metrics))
@@ -226,11 +222,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     housekeeper = Housekeeper(context.database, context.blobs, settings=context.settings, is_idle=lambda: False)
     if context.place.is_owner:
-        if context.settings.device not in {"auto", "cpu"}:  # refuses to start rather than to fall back
-            await run_in_threadpool(devices.provider, context.settings.device)
+        if context.place.inboxes or context.settings.device not in {"auto", "cpu"}:
+            # the other processes want to know; and a device that is not there is refused now, not at the first request
+            found = await run_in_threadpool(devices.provider, context.settings.device)
+            context.place.tell_provider(devices.NUMBERED.index(found))
         await run_in_threadpool(context.database.migrate)
         housekeeper.start()
     if context.forwarding is not None:
+        devices.adopt(context.settings.device, context.place.owners_provider)
         await context.forwarding.open()
     releasing = asyncio.create_task(keep_releasing(context))
     try:

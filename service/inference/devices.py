@@ -28,6 +28,8 @@ CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 OPENVINO = "OpenVINOExecutionProvider"
 
+NUMBERED = (CPU, CUDA, TENSORRT, OPENVINO)
+"""providers by the number under which API processes tell them to one another"""
 ON_GPU = frozenset({CUDA, TENSORRT})
 COMPILING = frozenset({TENSORRT, OPENVINO})
 """They make code of a graph that is in no file of onnxruntime's."""
@@ -67,13 +69,25 @@ def runtime() -> Any:  # noqa: ANN401  onnxruntime has no types
     return onnxruntime
 
 
-@cache
+_found_by_owner: dict[Wanted, str] = {}
+
+
+def adopt(wanted: Wanted, number: int) -> None:
+    """Take over what the owner of the GPU has found: a probe of one's own would take memory there."""
+    _found_by_owner[wanted] = NUMBERED[number]
+
+
 def provider(wanted: Wanted) -> str:
     """Return the execution provider to use: the one that DEVICE names; of `auto`, CUDA where a session runs on it.
 
     Raises:
         DeviceUnavailable: if `wanted` names a provider on which nothing runs; there is no silent fall-back.
     """
+    return _found_by_owner.get(wanted) or _found(wanted)
+
+
+@cache
+def _found(wanted: Wanted) -> str:
     if wanted == "cpu":
         return CPU
     asked = ASKED.get(wanted, CUDA)

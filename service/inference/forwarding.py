@@ -24,6 +24,7 @@ from models_store.errors import EspalierError, Unavailable
 from models_store.models.registry import Served
 from models_store.tasks import rooms
 from service.inference.engine import Answer, Engine, InferenceFailed, PredictTimeout, Work
+from service.inference.sessions import Sessions
 from service.processes.board import Column
 from service.processes.inbox import Kind
 from service.processes.link import Link, open_link
@@ -33,6 +34,8 @@ MOST_NAMED = 256
 """references that have a number on a link; the least recently used loses its own"""
 DRAIN_S = 4.0
 """time that the owner, when it ends, leaves the fronts for what they still forward"""
+CALM_S = 10.0
+"""least time between two copies of small models that push out others"""
 LATE_S = 1.0
 """time that the owner has, after a request's deadline, to say so itself"""
 
@@ -96,19 +99,19 @@ class Forwarding:
     """Engine of a front: small models run here, all others in the owner."""
 
     def __init__(
-        self, place: Place, *, here: Engine, prepare: Callable[[Served], Awaitable[object]], timeout_s: float
+        self, place: Place, *, here: Sessions, timeout_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._place = place
         self._here = here
-        self._prepare = prepare
+        self._clock = clock
         self._timeout_s = timeout_s
         self._link: Link | None = None
         self._linking = asyncio.Lock()
         self._requests = itertools.count()
         self._waiting: dict[int, asyncio.Future[_Answered]] = {}
         self._named: OrderedDict[int, tuple[Served, int]] = OrderedDict()  # id(served) → itself, its number
-        self._small: set[str] = set()
         self._taking_over: dict[str, asyncio.Task[None]] = {}
+        self._calm_until = 0.0
 
     async def open(self) -> None:
         """Open the link, so that the first request finds it; one that is lost is opened again when it is needed."""
@@ -121,7 +124,7 @@ class Forwarding:
         Raises:
             OwnerAway: if the process that has the model is being replaced.
         """
-        if served.blob in self._small:
+        if self._here.is_loaded(served):
             return await self._here.infer(served, work)
         limit_s = self._timeout_s if work.deadline_s is None else work.deadline_s - time.monotonic()
         try:
@@ -146,22 +149,22 @@ class Forwarding:
             raise answered.outcome
 
     def _take_over(self, served: Served) -> None:
-        """Load a copy of a small model, and answer from it as soon as it is there."""
-        if served.blob not in self._taking_over and served.blob not in self._small:
-            self._taking_over[served.blob] = asyncio.ensure_future(self._load(served))
+        """Load a copy of a small model, which answers as soon as it is there."""
+        if served.blob not in self._taking_over:
+            self._taking_over[served.blob] = asyncio.ensure_future(self._copy(served))
 
-    async def _load(self, served: Served) -> None:
+    async def _copy(self, served: Served) -> None:
         try:
-            await self._prepare(served)
-            self._small.add(served.blob)
+            if not await self._here.has_room(served):  # it would push out another copy, which may be needed as much
+                if self._clock() < self._calm_until:
+                    return
+                self._calm_until = self._clock() + CALM_S
+            await self._here.get(served)
         except EspalierError as error:  # the owner goes on answering
-            log.warning("a small model did not load beside the owner's", model=served.model, error=error.detail)
+            self._calm_until = self._clock() + CALM_S
+            log.warning("a small model did not load beside the owner's", model=served.name, error=error.detail)
         finally:
             del self._taking_over[served.blob]
-
-    def forget(self, files: set[str]) -> None:
-        """Let the owner answer again for models whose copies have left this process."""
-        self._small -= files
 
     def close(self) -> None:
         """End the link."""

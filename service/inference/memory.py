@@ -46,15 +46,15 @@ def trim() -> None:
         malloc_trim(0)
 
 
-def budget(asked_bytes: int, *, provider: str, processes: int = 1) -> int:
-    """Return the bytes that models may take in one of several processes; 0 asks for a share of what there is."""
+def budget(asked_bytes: int, *, provider: str, share: float = 1.0) -> int:
+    """Return the bytes that models may take in a process with this share; 0 asks for a part of what there is."""
     if asked_bytes:
-        return asked_bytes // processes
+        return int(asked_bytes * share)
     if provider in devices.ON_GPU and (of_gpu := _gpu()) is not None:
-        return int(of_gpu[1] * SHARE_OF_GPU) // processes
+        return int(of_gpu[1] * SHARE_OF_GPU * share)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     left = cgroups.memory_left()
-    return int(min(there, there if left is None else left) * SHARE_OF_HOST) // processes
+    return int(min(there, there if left is None else left) * SHARE_OF_HOST * share)
 
 
 @cache

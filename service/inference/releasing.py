@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from models_store.models import removals
@@ -13,12 +13,9 @@ if TYPE_CHECKING:
     from service.context import Context
 
 
-def release(here: "Context", files: Iterable[str]) -> None:
+def release(here: "Context", files: Collection[str]) -> None:
     """Unload models in every API process of this host; what waits for them is answered first."""
-    files = list(files)
     here.sessions.release(files)
-    if here.forwarding is not None:
-        here.forwarding.forget(set(files))
     for blob in files:
         here.place.tell_others(Kind.RELEASE, blob)
 

@@ -59,13 +59,13 @@ class Loaded:
 class Sessions:
     """The models in memory, named by the SHA-256 of their file. All of it runs in one event loop."""
 
-    def __init__(self, blobs: Blobs, *, settings: Settings, processes: int = 1) -> None:
+    def __init__(self, blobs: Blobs, *, settings: Settings, share: float = 1.0) -> None:
         self._blobs = blobs
         self._settings = settings
         self._turns = Turns()
         self.residents: Residents[Loaded] = Residents(
             budget_bytes=lambda: memory.budget(
-                settings.loaded_models_max_bytes, provider=self._provider(), processes=processes
+                settings.loaded_models_max_bytes, provider=self._provider(), share=share
             ),
             in_use=lambda: memory.in_use(self._provider()),
         )
@@ -78,6 +78,15 @@ class Sessions:
     def waiting(self, examples: str) -> int:
         """Return how many examples of one kind wait for a lane."""
         return sum(loaded.batcher.waiting for loaded in self.loaded if loaded.examples == examples)
+
+    def is_loaded(self, served: Served) -> bool:
+        """Return whether the model is in memory."""
+        resident = self.residents.find(served.blob)
+        return resident is not None and resident.kept is not None
+
+    async def has_room(self, served: Served) -> bool:
+        """Return whether the model's file fits beside those that are in memory."""
+        return self.residents.size_bytes + served.size_bytes <= await self.residents.budget_bytes()
 
     def may_leave(self, served: Served) -> bool:
         """Return whether a client may leave before its answer: small requests of quick models are over before that."""

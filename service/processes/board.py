@@ -19,6 +19,8 @@ class Column(IntEnum):
     """how often it has brought its gauges up to date"""
     HANDED = 4
     """connections that were handed to it; the parent writes this"""
+    PROVIDER = 5
+    """number of the execution provider that the owner has found"""
 
 
 class Board:

@@ -13,5 +13,3 @@ def take(message: Message, here: Context) -> None:
         here.links.serve(message.sent)
     elif message.kind is Kind.RELEASE:
         here.sessions.release([message.text])
-        if here.forwarding is not None:
-            here.forwarding.forget({message.text})

@@ -9,6 +9,8 @@ from service.processes.board import Board, Column
 from service.processes.inbox import Inbox, Kind
 
 OWNER = 0
+LARGEST_SHARE_OF_FRONTS, FRONTS_OF_LARGEST = 0.25, 4
+"""Share of the memory for models that all fronts have together, if they are at least so many; fewer have less."""
 REFRESH_S = 0.1
 """Longest wait for the gauges of the other processes; those of a process that is busy for longer are older."""
 
@@ -38,6 +40,13 @@ class Place:
         return self.inboxes[self.number]
 
     @property
+    def share_of_models(self) -> float:
+        """Return this process's share of the memory for models: the fronts have copies of small ones alone."""
+        fronts = self.board.processes - 1
+        of_a_front = LARGEST_SHARE_OF_FRONTS / max(fronts, FRONTS_OF_LARGEST)
+        return 1.0 - fronts * of_a_front if self.is_owner else of_a_front
+
+    @property
     def owner_is_there(self) -> bool:
         """Return whether the owner of large models takes requests; a process that is alone is its own."""
         return self.is_owner or bool(self.board.read(OWNER, Column.PID))
@@ -47,6 +56,15 @@ class Place:
         for number, inbox in enumerate(self.inboxes):
             if number != self.number:
                 inbox.send(kind, text=text)
+
+    @property
+    def owners_provider(self) -> int:
+        """Return the number of the execution provider that the owner has found."""
+        return self.board.read(OWNER, Column.PROVIDER)
+
+    def tell_provider(self, number: int) -> None:
+        """Let the fronts know which execution provider the owner has found."""
+        self.board.write(OWNER, Column.PROVIDER, number)
 
     def changes(self) -> int:
         """Return a number that grows whenever a process of this host changes what references mean."""

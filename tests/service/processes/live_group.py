@@ -101,7 +101,8 @@ def running(home: Path, *, processes: int, **settings: Any) -> Iterator[Group]:
     try:
         httpx.get(f"{url}/health/ready", timeout=PATIENCE_S)
         group = Group(process, url, known)
-        group.wait_for(processes)
+        if processes > 1:
+            group.wait_for(processes)
         yield group
     finally:
         process.terminate()
