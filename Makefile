@@ -11,6 +11,7 @@ RUN := .venv/.made-run
 DEV := .venv/.made-dev
 EXAMPLES := docs/examples/node_modules/.made
 CLIENTS := docs/clients/node_modules/.made
+KSERVE := .venv-kserve/.made
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -23,7 +24,7 @@ demo: $(RUN) ## upload, train, shrink and serve a real image set; DATA=images.zi
 up: $(RUN) ## start the local stack and leave it running; Ctrl-C stops all of it
 	@$(BIN)/espalier up $(ARGS)
 
-test: $(DEV) $(EXAMPLES) $(CLIENTS) ## run every test; ARGS="-k name" runs some
+test: $(DEV) $(EXAMPLES) $(CLIENTS) $(KSERVE) ## run every test; ARGS="-k name" runs some
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV) $(CLIENTS) ## lint, types, import rules, and that nothing generated is stale
@@ -55,10 +56,10 @@ gpu-check: $(DEV) ## the GPU tests and every benchmark, on the machine at hand
 
 clean: ## remove what tools leave behind; keeps .venv and the data in .espalier
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info
-	@find . -name __pycache__ -type d -not -path './.venv/*' -not -path './.uv/*' -prune -exec rm -rf {} +
+	@find . -name __pycache__ -type d -not -path './.venv*/*' -not -path './.uv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove the environment too
-	@rm -rf .venv .uv docs/examples/node_modules docs/clients/node_modules
+	@rm -rf .venv .venv-kserve .uv docs/examples/node_modules docs/clients/node_modules
 
 $(RUN): requirements.lock pyproject.toml tools/uv
 	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' .venv
@@ -79,5 +80,10 @@ $(EXAMPLES): docs/examples/package-lock.json
 $(CLIENTS): docs/clients/package-lock.json
 	@if (cd docs/clients && npm ci --silent) && touch $@; then :; \
 	else echo "npm could not install docs/clients: its linters and the tests of TypeScript clients will be skipped"; fi
+
+$(KSERVE): tests/kserve/requirements.lock tools/uv
+	@if $(UV) venv --quiet --clear --python '>=3.11' .venv-kserve && $(UV) pip install --quiet --python .venv-kserve/bin/python \
+		--require-hashes -r tests/kserve/requirements.lock && touch $@; then :; \
+	else echo "KServe's client could not be installed: its tests will be skipped"; fi
 
 .PHONY: help setup demo up test check format generated lock gpu-check clean distclean

@@ -23,7 +23,8 @@ class Lock:
     """One lock file and the options that make it, besides those that all share."""
 
     name: str
-    options: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    source: str = "pyproject.toml"
 
 
 # in this order: the development lock decides the versions, the others are cut out of it
@@ -31,6 +32,7 @@ LOCKS = (
     Lock("requirements-dev.lock", ("--extra", "dev")),
     Lock("requirements.lock", ("-c", "requirements-dev.lock")),
     Lock("requirements-api.lock", ("-c", "requirements.lock", "--excludes", "docker/api-excludes.txt")),
+    Lock("tests/kserve/requirements.lock", source="tests/kserve/requirements.in"),  # an environment of its own
 )
 
 
@@ -39,12 +41,12 @@ class LockFailed(Exception):
 
 
 def compile_lock(lock: Lock, *, output: Path, upgrade: bool) -> None:
-    """Resolve pyproject.toml into `output`, which keeps the versions it has unless `upgrade`.
+    """Resolve the lock's source into `output`, which keeps the versions it has unless `upgrade`.
 
     Raises:
         LockFailed: if uv fails each time (a slow registry gets three tries).
     """
-    command = [str(ROOT / "tools/uv"), *COMPILE, "pyproject.toml", *lock.options, "-o", str(output)]
+    command = [str(ROOT / "tools/uv"), *COMPILE, lock.source, *lock.options, "-o", str(output)]
     command += ["--upgrade"] if upgrade else []
     for attempt in range(1, TRIES + 1):
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -63,11 +65,11 @@ def write(*, upgrade: bool) -> int:
 
 
 def check() -> int:
-    """Return 0 when every lock is what pyproject.toml asks for and names no address."""
+    """Return 0 when every lock is what its source asks for and names no address."""
     faults = []
     with tempfile.TemporaryDirectory() as folder:
         for lock in LOCKS:
-            committed, fresh = ROOT / lock.name, Path(folder) / lock.name
+            committed, fresh = ROOT / lock.name, Path(folder) / lock.name.replace("/", "-")
             if not committed.exists():
                 faults.append(f"{lock.name} is missing")
                 continue

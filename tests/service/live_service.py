@@ -1,6 +1,7 @@
 """A service with a store of its own, over real HTTP: real SQLite, real ONNX files, the server in a thread."""
 
 import io
+import socket
 import threading
 import time
 import zipfile
@@ -139,6 +140,13 @@ def running(settings: Settings) -> Iterator[Service]:
         server.should_exit = True
         thread.join(timeout=20)
         assert not thread.is_alive(), "the service did not stop"
+
+
+def a_free_port() -> int:
+    """Return a port of the loopback interface that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def problem_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:

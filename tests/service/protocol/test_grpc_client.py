@@ -1,7 +1,6 @@
 """The public client of the protocol, over gRPC, against a real service."""
 
 import queue
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,18 +15,12 @@ from tritonclient.utils import InferenceServerException
 
 from tests import samples
 from tests.service import onnx_files
-from tests.service.live_service import Service, a_plain_image, running
+from tests.service.live_service import Service, a_free_port, a_plain_image, running
 from tests.service.prediction_requests import BLUE, GREEN, RED
 
 COLOURS = (RED, GREEN, BLUE)
 KEY = "key-of-ada-0123456789"
 HEADERS = {"authorization": f"Bearer {KEY}"}
-
-
-def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
