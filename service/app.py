@@ -166,7 +166,11 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         lambda: Counter(loaded.provider for loaded in sessions.loaded),
     )
     metrics.read_when_asked(StoredFigures(database, beat_s=settings.beat_s))
-    forwarding = None if place.is_owner else Forwarding(place, here=sessions, timeout_s=settings.predict_timeout_s)
+    forwarding = (
+        None
+        if place.is_owner
+        else Forwarding(place, here=sessions, copies=sessions, timeout_s=settings.predict_timeout_s)
+    )
     references = References(database, provider=lambda: devices.serving(settings.device), place=place)
 
     async def unload(served: "Served") -> None:

@@ -96,13 +96,23 @@ class _Answered:
 
 
 class Forwarding:
-    """Engine of a front: small models run here, all others in the owner."""
+    """Engine of a front: small models run here, all others in the owner.
+
+    `here` runs the copies.
+    """
 
     def __init__(
-        self, place: Place, *, here: Sessions, timeout_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        place: Place,
+        *,
+        here: Engine,
+        copies: Sessions,
+        timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place = place
         self._here = here
+        self._copies = copies
         self._clock = clock
         self._timeout_s = timeout_s
         self._link: Link | None = None
@@ -124,7 +134,7 @@ class Forwarding:
         Raises:
             OwnerAway: if the process that has the model is being replaced.
         """
-        if self._here.is_loaded(served):
+        if self._copies.is_loaded(served):
             return await self._here.infer(served, work)
         limit_s = self._timeout_s if work.deadline_s is None else work.deadline_s - time.monotonic()
         try:
@@ -155,11 +165,11 @@ class Forwarding:
 
     async def _copy(self, served: Served) -> None:
         try:
-            if not await self._here.has_room(served):  # it would push out another copy, which may be needed as much
+            if not await self._copies.has_room(served):  # it would push out another copy, which may be needed as much
                 if self._clock() < self._calm_until:
                     return
                 self._calm_until = self._clock() + CALM_S
-            await self._here.get(served)
+            await self._copies.get(served)
         except EspalierError as error:  # the owner goes on answering
             self._calm_until = self._clock() + CALM_S
             log.warning("a small model did not load beside the owner's", model=served.name, error=error.detail)
