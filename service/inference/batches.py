@@ -100,12 +100,12 @@ class Batches:
         self._clock = clock
         self._effort = effort
 
-    def shapes(self) -> list[Inputs]:
-        """Return inputs of zeros in every shape that batches will have, where their shapes are bounded; else in one."""
+    def shapes(self, sizes: Sequence[int] = ()) -> list[Inputs]:
+        """Return inputs of zeros in every padded shape, or of the given sizes; of one example if there are none."""
         return [
             {tensor.name: tensor.zeros(size, free=length) for tensor in self._tensors}
             for length in self._lengths or (1,)
-            for size in self._sizes or (1,)
+            for size in sizes or self._sizes or (1,)
         ]
 
     def serve(self, rows: Sequence[Row], net: Net, options: RunOptions | None = None) -> Outcome:

@@ -1,14 +1,14 @@
 """Warm-up of a net at load: every shape runs once, and what one example takes is measured."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 
 from models_store.host import cores
 from models_store.settings import Settings
-from models_store.tasks.codec import Codec
+from models_store.tasks.codec import Codec, Inputs
 from service.inference import devices
 from service.inference.admission import Limits
 from service.inference.batcher import Batcher
@@ -38,8 +38,13 @@ def batcher_of(
 ) -> Batcher:
     """Return a batcher of a net that is warm. `open_wide` opens the same file with a thread for each core."""
     on_cpu = provider == devices.CPU
-    batches = Batches(codec, effort=time.thread_time if on_cpu else time.monotonic)
-    narrow_s = run_s(net, batches)
+    sizes = () if on_cpu else sizes_up_to(codec.most_per_batch)
+    batches = Batches(
+        codec,
+        sizes=sizes if provider in devices.COMPILING else (),
+        effort=time.thread_time if on_cpu else time.monotonic,
+    )
+    narrow_s = run_s(net, batches.shapes(sizes))
     several = on_cpu and cores.usable() > 1 and narrow_s > SLOW_S
     return Batcher(
         net,
@@ -54,15 +59,19 @@ def batcher_of(
             wait_s=settings.predict_wait_s,
         ),
         batches=batches,
-        lone=lone_net(net, open_wide(), batches, narrow_s=narrow_s) if several else None,
+        lone=lone_net(net, open_wide(), batches.shapes(), narrow_s=narrow_s) if several else None,
         run_s=narrow_s,
         turns=turns,
     )
 
 
-def run_s(net: Net, batches: Batches) -> float:
-    """Run a net once in every shape, and return how long one example takes, in seconds, at its best."""
-    shapes = batches.shapes()
+def sizes_up_to(most: int) -> tuple[int, ...]:
+    """Return the sizes of batches that run at load on a device: what it prepares for one helps those below."""
+    return (*(1 << power for power in range(most.bit_length()) if 1 << power < most), most)
+
+
+def run_s(net: Net, shapes: Sequence[Inputs]) -> float:
+    """Run a net once in every shape, and return how long the first one takes, in seconds, at its best."""
     for inputs in shapes:
         net.run(inputs)
     best_s, started_s = float("inf"), time.perf_counter()
@@ -76,8 +85,8 @@ def run_s(net: Net, batches: Batches) -> float:
     return best_s
 
 
-def lone_net(narrow: Net, wide: Net, batches: Batches, *, narrow_s: float) -> LoneNet | None:
+def lone_net(narrow: Net, wide: Net, shapes: Sequence[Inputs], *, narrow_s: float) -> LoneNet | None:
     """Return both sessions for lone requests, if the wide one is clearly faster."""
-    wide_s = run_s(wide, batches)
+    wide_s = run_s(wide, shapes)
     log.info("lone requests", narrow_ms=round(1000 * narrow_s, 2), wide_ms=round(1000 * wide_s, 2))
     return LoneNet(narrow, wide, narrow_s=narrow_s, wide_s=wide_s) if wide_s < WORTH * narrow_s else None

@@ -91,7 +91,7 @@ def test_every_shape_runs_once_before_the_first_request() -> None:
     net = Sums()
     batches = Batches(Words(), sizes=(1, 4))
 
-    seconds = run_s(net, batches)
+    seconds = run_s(net, batches.shapes())
 
     assert net.shapes[:4] == [(1, 4), (4, 4), (1, 16), (4, 16)]
     assert seconds > 0
