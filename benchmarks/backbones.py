@@ -99,7 +99,7 @@ def try_one(part: Network, *, size: int) -> Row:
     images_NCHW = (torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
     backbone = backbones.build(part, size=size, channels=3, weights_dir=Path("unused"))
     head = nn.Linear(backbone.feature_count, CLASSES)
-    _settle(backbone.net, head, images_NCHW)
+    settle(backbone.net, head, images_NCHW)
     net = nn.Sequential(backbone.net, head)
     untrained = _step(net, images_NCHW)
     with TemporaryDirectory() as folder:
@@ -133,7 +133,7 @@ def try_one(part: Network, *, size: int) -> Row:
         )
 
 
-def _settle(net: nn.Module, head: nn.Linear, images_NCHW: torch.Tensor) -> None:
+def settle(net: nn.Module, head: nn.Linear, images_NCHW: torch.Tensor) -> None:
     """Let batch norms take the images' statistics for their own, and spread the logits to about one."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -47,11 +47,11 @@ class Home:
     database: Database
     blobs: Blobs
 
-    def open(self, archive: Path) -> Opened:
+    def open(self, archive: Path, *, owner: str = "benchmark") -> Opened:
         """Take an archive in."""
         dataset, _ = datasets.ingest(
             archive,
-            owner="benchmark",
+            owner=owner,
             name=archive.stem,
             undecodable="skip",
             database=self.database,
