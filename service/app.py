@@ -56,6 +56,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
     from service.requests.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
     from service.requests.content_encoding import UnpackBodies  # noqa: PLC0415  the same
     from service.routes import (  # noqa: PLC0415  the same
+        aliases,
         dataset_predictions,
         datasets,
         health,
@@ -104,6 +105,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
         trials.router,
         reports.router,
         models.router,
+        aliases.router,
         versions.router,
         dataset_predictions.router,
         dataset_predictions.of_jobs,
@@ -142,6 +144,8 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from service.inference.forwarding import Forwarding, Links, Order  # noqa: PLC0415  the same
     from service.inference.references import References  # noqa: PLC0415  the same
     from service.inference.sessions import Sessions  # noqa: PLC0415  the same
+    from service.inference.shadows import Shadows  # noqa: PLC0415  the same
+    from service.inference.swaps import Swaps  # noqa: PLC0415  the same
     from service.metrics import Metrics  # noqa: PLC0415  the same
     from service.processes.inbox import Kind  # noqa: PLC0415  the same
     from service.protocol.served_models import ServedModels  # noqa: PLC0415  the same
@@ -166,10 +170,19 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         lambda: Counter(loaded.provider for loaded in sessions.loaded),
     )
     metrics.read_when_asked(StoredFigures(database, beat_s=settings.beat_s))
+    metrics.watch_gauge(
+        "espalier_loaded_models_bytes",
+        "Memory of the loaded models, as measured",
+        lambda: sessions.residents.size_bytes,
+    )
+    metrics.watch_gauge(
+        "espalier_evicted_models", "Models that were unloaded to make room", lambda: sessions.residents.evictions
+    )
+    shadows = Shadows(sessions, database)
     forwarding = (
         None
         if place.is_owner
-        else Forwarding(place, here=sessions, copies=sessions, timeout_s=settings.predict_timeout_s)
+        else Forwarding(place, here=shadows, copies=sessions, timeout_s=settings.predict_timeout_s)
     )
     references = References(database, provider=lambda: devices.serving(settings.device), place=place)
 
@@ -178,11 +191,11 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         place.tell_others(Kind.RELEASE, served.blob)
 
     links = Links(
-        sessions,
+        shadows,
         is_small=lambda served: devices.provider(settings.device) == devices.CPU and not sessions.may_leave(served),
         orders={Order.LOAD: sessions.get, Order.UNLOAD: unload},
     )
-    engine = CountingEngine(CountedEngine(forwarding or sessions, metrics))
+    engine = CountingEngine(CountedEngine(forwarding or shadows, metrics))
     models = ServedModels(
         engine,
         references=references,
@@ -201,6 +214,15 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         database,
         blobs,
         sessions,
+        shadows,
+        Swaps(
+            database,
+            blobs,
+            settings=settings,
+            engine=forwarding or shadows,
+            references=references,
+            threads=grouped,
+        ),
         engine,
         models,
         forwarding,
@@ -246,6 +268,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await context.links.close()
         if context.forwarding is not None:
             context.forwarding.close()
+        await context.shadows.close()
         await context.sessions.close()
         context.database.close()
 

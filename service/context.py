@@ -13,6 +13,8 @@ from service.inference.engine import Engine
 from service.inference.forwarding import Forwarding, Links
 from service.inference.references import References
 from service.inference.sessions import Sessions
+from service.inference.shadows import Shadows
+from service.inference.swaps import Swaps
 from service.metrics import Metrics
 from service.processes.place import Place
 from service.protocol.served_models import ServedModels
@@ -30,6 +32,8 @@ class Context:
     database: Database
     blobs: Blobs
     sessions: Sessions
+    shadows: Shadows
+    swaps: Swaps
     engine: Engine
     """answers for every protocol: the sessions of this process, or those of another"""
     models: ServedModels

@@ -22,10 +22,10 @@ from models_store.spec.compression import Compression
 from models_store.tasks import rooms
 from models_store.tasks.rooms import TASKS
 from service import openapi_examples
+from service.answers.aliases import AliasTarget
 from service.answers.answer import ComponentOf
 from service.answers.events import JobEvent, LogStreamEvent
 from service.answers.inference_protocol import IndexRequest, InferenceRequest, RepositoryRequest
-from service.answers.models import AliasTarget
 from service.answers.predictions import PredictRequest
 from service.auth import SECURITY_SCHEMES
 from service.problems import MEDIA_TYPE

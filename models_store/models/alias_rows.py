@@ -4,7 +4,7 @@ The first target is in the alias's own row, every other one in `alias_target`, a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
@@ -37,8 +37,12 @@ class Comparison:
     dropped: int = 0
     """examples that the shadow was not sent because the host was busy"""
     live_s: float = 0.0
-    """time that runs of the compared examples took, in all"""
+    """time of the runs that the compared examples were in, added up"""
     shadow_s: float = 0.0
+
+    def plus(self, more: "Comparison") -> "Comparison":
+        """Return both together."""
+        return Comparison(*(one + other for one, other in zip(astuple(self), astuple(more), strict=True)))
 
 
 @dataclass(frozen=True)

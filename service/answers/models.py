@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from models_store.models import alias_rows, registry
+from models_store.models import registry
 from models_store.tasks.rooms import task_of
+from service.answers.aliases import Alias
 from service.answers.answer import Answer, ShapeOf, TaskName
 from service.answers.reports import Figures
 from service.answers.variants import Variant
@@ -105,30 +106,6 @@ class VersionSummary(Answer):
     default_variant: str
     description: str | None = Field(description="description by its owner")
     tags: list[str]
-
-
-class AliasTarget(BaseModel):
-    """Target of an alias."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": {"version": 3}})
-
-    version: int = Field(ge=1, le=999_999_999, description="number of the version")
-    variant: str | None = Field(
-        None, max_length=60, description="name of one of its variants; null: the version's default"
-    )
-
-
-class Alias(Answer):
-    """A name for a version, or for one of its variants."""
-
-    version: int
-    variant: str | None
-
-    @classmethod
-    def of(cls, alias: alias_rows.Alias) -> "Alias":
-        """Return the answer for a stored alias."""
-        first = alias.targets[0]
-        return cls(version=first.version, variant=first.variant)
 
 
 class Model(Answer):

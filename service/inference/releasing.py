@@ -1,16 +1,26 @@
-"""Deleted models leave memory: at once in all API processes of the host that deletes them, elsewhere within seconds."""
+"""Upkeep of the models in memory: deleted ones leave all API processes of this host at once, pinned ones stay.
+
+Other hosts follow within seconds.
+"""
 
 import asyncio
 import contextlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from models_store.models import removals
+import structlog
+
+from models_store.errors import EspalierError
+from models_store.models import aliases, removals
+from models_store.models.registry import ModelNotFound, NotServedHere
 from models_store.storage.database import UNAVAILABLE
 from service.processes.inbox import Kind
 
 if TYPE_CHECKING:
+    from models_store.models.served import Served
     from service.context import Context
+
+log = structlog.get_logger(__name__)
 
 
 def release(here: "Context", files: Collection[str]) -> None:
@@ -29,9 +39,30 @@ async def release_deleted(here: "Context") -> None:
         release(here, gone)
 
 
+async def keep_pinned(here: "Context") -> None:
+    """Load what pinned aliases mean, and keep it in memory from now on; let others be evicted again."""
+    wanted: dict[str, Served] = {}
+    for owner, reference in await asyncio.to_thread(aliases.pinned, here.database):
+        with contextlib.suppress(ModelNotFound, NotServedHere):
+            served = await asyncio.to_thread(here.references.resolve, reference, owner=owner)
+            shadow = [] if served.shadow is None else [served.shadow.served]
+            wanted |= {each.blob: each for each in (served, *(target for _, target in served.split), *shadow)}
+    here.sessions.residents.pinned = frozenset(wanted)
+    for blob, served in wanted.items():
+        if blob not in here.sessions.files:
+            try:
+                await here.sessions.get(served)
+            except EspalierError as error:
+                log.warning("a pinned model did not load", model=served.name, error=error.detail)
+
+
 async def keep_releasing(here: "Context") -> None:
-    """Release what others delete, until it is canceled."""
+    """Keep up with what others delete and pin, and store what shadows have counted, until it is canceled."""
     while True:
-        await asyncio.sleep(here.settings.poll_s)
         with contextlib.suppress(*UNAVAILABLE):  # the next round may do
+            if here.place.is_owner:
+                await keep_pinned(here)
+        await asyncio.sleep(here.settings.poll_s)
+        with contextlib.suppress(*UNAVAILABLE):
             await release_deleted(here)
+            await here.shadows.flush()

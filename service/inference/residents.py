@@ -46,8 +46,6 @@ class Resident(Generic[Kept]):
         self.size_bytes = size_bytes
         """measured; until it is loaded, what it took before, or its least"""
         self.users = 0
-        self.used = 0
-        """times that it was taken into use"""
         self.kept: Kept | None = None
         """None: it is not loaded yet"""
         self.loading: asyncio.Task[Kept] | None = None
@@ -97,7 +95,6 @@ class Residents(Generic[Kept]):
         else:
             self._residents.move_to_end(key)
         resident.users += 1
-        resident.used += 1
         return resident
 
     async def ready(self, resident: Resident[Kept]) -> Kept:

@@ -88,6 +88,11 @@ class Sessions:
         """Return whether the model's file fits beside those that are in memory."""
         return self.residents.size_bytes + served.size_bytes <= await self.residents.budget_bytes()
 
+    @property
+    def is_busy(self) -> bool:
+        """Return whether any example waits."""
+        return any(loaded.batcher.waiting for loaded in self.loaded)
+
     def may_leave(self, served: Served) -> bool:
         """Return whether a client may leave before its answer: small requests of quick models are over before that."""
         resident = self.residents.find(served.blob)

@@ -1,24 +1,22 @@
-"""Calls about models, their versions and measured variants, the files, and the aliases."""
+"""Calls about models, their versions and measured variants, and the files."""
 
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from models_store import descriptions
-from models_store.models import aliases, registry, removals
+from models_store.models import registry, removals
 from models_store.models.registry import ModelNotFound
 from models_store.storage.blobs import BlobMissing
-from service.answers.models import Alias, AliasTarget, Model, ModelList, Version
+from service.answers.models import Model, ModelList, Version
 from service.answers.stored_files import StoredFile, is_named, unchanged
 from service.auth import Owner
 from service.context import Context, Here
 from service.inference.releasing import release_deleted
 from service.inference.sessions import unusable
-from service.requests import bodies, changes
+from service.requests import changes
 from service.requests.parameters import (
     KNOWN_QUERY,
-    AliasName,
     Cursor,
     Limit,
     ModelName,
@@ -27,9 +25,7 @@ from service.requests.parameters import (
     VersionNumber,
     problems,
 )
-from service.threads import writes
 
-MOST_ALIAS_BYTES = 10_000
 FILE: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 router = APIRouter(tags=["models"], dependencies=[KNOWN_QUERY])
@@ -167,54 +163,6 @@ def download(  # noqa: PLR0917  FastAPI passes them all by name
         raise unusable(f"{name}:{number}/{variant}", "is missing or damaged") from error
     file_name = f"{name}-{number}-{variant}.onnx"
     return StoredFile(path, headers=headers, media_type="application/octet-stream", filename=file_name)
-
-
-@router.put(
-    "/models/{name}/aliases/{alias}",
-    operation_id="alias_set",
-    summary="Point an alias at a version",
-    responses=problems(400, 404, 409, 413, 415, 507),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AliasTarget"}}},
-        }
-    },
-)
-async def set_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner, request: Request) -> Alias:
-    """Point an alias at a version, or at one of its variants. A name without an alias means `default`.
-
-    The file is loaded before the alias moves, so that the first prediction is fast; running predictions finish with the
-    old file.
-    """
-    body = await bodies.read_json(request, max_bytes=MOST_ALIAS_BYTES)
-    target = bodies.check(AliasTarget, await bodies.parsed(request, body))
-    reference = f"{name}:{target.version}" + (f"/{target.variant}" if target.variant else "")
-    await here.sessions.get(await run_in_threadpool(here.references.resolve, reference, owner=owner))
-    await here.threads.writers.run(
-        aliases.set_alias,
-        here.database,
-        name,
-        alias,
-        owner=owner,
-        to=aliases.Alias((aliases.Target(target.version, target.variant),)),
-    )
-    here.references.forget()
-    return Alias(version=target.version, variant=target.variant)
-
-
-@router.delete(
-    "/models/{name}/aliases/{alias}",
-    operation_id="alias_delete",
-    summary="Remove an alias",
-    status_code=204,
-    responses=problems(404, 507),
-)
-@writes
-def delete_alias(name: ModelName, alias: AliasName, here: Here, owner: Owner) -> None:
-    """Remove an alias; the version stays."""
-    aliases.remove_alias(here.database, name, alias, owner=owner)
-    here.references.forget()
 
 
 async def _release(here: Context) -> None:

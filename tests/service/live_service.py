@@ -45,12 +45,13 @@ class Service:
         variants: tuple[str, ...] = ("fp32",),
         variant_cards: Mapping[str, dict[str, Any]] | None = None,
         auxiliary: Mapping[str, Path] | None = None,
+        golden: Path | None = None,
         **card: Any,
     ) -> int:
         """Publish a file as a model's next version, as a finished job does.
 
         Its variants were measured on the CPU, and the first is the default there; those of `variant_cards` have the
-        cards given. `auxiliary` are more files of the version, by name.
+        cards given. `auxiliary` are more files of the version, by name; `golden` has its golden inputs.
         """
         here = self.context
         blob = here.blobs.put(path)
@@ -79,6 +80,7 @@ class Service:
             variants[0],
             made,
             defaults={"cpu": variants[0]},
+            golden_blob=here.blobs.put(golden).sha256 if golden is not None else None,
             auxiliary_blobs={name: here.blobs.put(file).sha256 for name, file in (auxiliary or {}).items()},
         )
         return publications.publish(here.database, claim, publication)

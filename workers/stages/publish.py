@@ -17,6 +17,7 @@ from workers.stages.accept import Verdicts
 from workers.stages.context import Work
 from workers.stages.data import Data
 from workers.stages.evaluate import Answered
+from workers.stages.golden import store_golden
 from workers.stages.variant import Variant, Variants
 from workers.training.examples import Examples
 from workers.training.learner import save
@@ -41,6 +42,7 @@ def publish(work: Work, data: Data, trained: Trained, variants: Variants, findin
     Standalone variants are files to take elsewhere: nothing judges them.
     """
     verdicts = findings.verdicts
+    golden = store_golden(work, data, variants)  # before the files are taken away
     weights = work.blobs.put(save(trained.learner, work.staging / "weights.safetensors"))
     stored = []
     for done, (name, variant) in enumerate(variants.made.items(), 1):
@@ -56,6 +58,7 @@ def publish(work: Work, data: Data, trained: Trained, variants: Variants, findin
         stored,
         weights_blob=weights.sha256,
         auxiliary_blobs=stored_auxiliary_files(work, data.examples),
+        golden_blob=golden,
         files={"report": written},
         defaults=verdicts.defaults,
     )

@@ -179,7 +179,7 @@ def test_an_alias_moves_at_once(service: Service) -> None:
     after = version_that_answers(service, "colours@live")
 
     assert (before, after) == ((1, "fp32"), (2, "fp32"))
-    assert service.http.get("/models/colours").json()["aliases"]["live"] == {"version": 2, "variant": None}
+    assert service.http.get("/models/colours").json()["aliases"]["live"]["version"] == 2
 
 
 def test_an_alias_may_name_a_variant_and_default_answers_the_bare_name(service: Service) -> None:
@@ -208,7 +208,12 @@ def test_an_alias_does_not_move_to_a_file_that_can_not_be_loaded(service: Servic
 @pytest.mark.parametrize(
     ("body", "status", "pointer"),
     [
-        ({}, 422, "/version"),
+        ({}, 422, ""),
+        ({"version": 1, "targets": [{"version": 2, "weight": 1}]}, 422, ""),
+        ({"variant": "int8", "targets": [{"version": 2, "weight": 1}]}, 422, ""),
+        ({"targets": [{"version": 2, "weight": 0}]}, 422, "/targets/0/weight"),
+        ({"version": 1, "shadow": {"version": 2, "share": 1.5}}, 422, "/shadow/share"),
+        ({"version": 1, "shadow": {"version": 9, "share": 1.0}}, 404, None),
         ({"version": 0}, 422, "/version"),
         ({"version": "1"}, 422, "/version"),
         ({"version": 10**12}, 422, "/version"),
@@ -225,7 +230,7 @@ def test_an_alias_to_nowhere_is_refused(
 
     assert (problem["status"], [error["pointer"] for error in problem["errors"]]) == (
         status,
-        [pointer] if pointer else [],
+        [pointer] if pointer is not None else [],
     )
     assert "lost" not in service.http.get("/models/colours").json()["aliases"]
 
