@@ -16,7 +16,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models_store.errors import EspalierError, FieldError, Invalid, NotFound, Unavailable
@@ -102,12 +101,16 @@ def respond(error: EspalierError, *, instance: str, headers: Mapping[str, str] |
 
 
 def document(problem: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a problem document as a response; where the Open Inference Protocol rules, its message in that form."""
+    """Return a problem document as a response."""
+    status, body, media_type = written(problem)
+    return Response(body, status_code=status, headers=headers, media_type=media_type)
+
+
+def written(problem: dict[str, Any]) -> tuple[int, bytes, str]:
+    """Return status, body and media type of a problem; under `/v2`, its message in the form of that protocol."""
     if is_protocol(problem["instance"]):
-        status = status_of(problem["status"])
-        return JSONResponse({"error": problem["detail"]}, status_code=status, headers=headers)
-    body = orjson.dumps(problem, default=str)
-    return Response(body, status_code=problem["status"], headers=headers, media_type=MEDIA_TYPE)
+        return status_of(problem["status"]), orjson.dumps({"error": problem["detail"]}), "application/json"
+    return problem["status"], orjson.dumps(problem, default=str), MEDIA_TYPE
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -10,11 +10,10 @@ ConnectionRefusal
 
 from collections.abc import Iterable
 
-import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from models_store.errors import EspalierError
-from service.problems import MEDIA_TYPE
+from service.problems import written
 
 MOST_HEAD_BYTES = 64 << 10
 MOST_HEADERS = 100
@@ -29,16 +28,16 @@ class ConnectionRefusal(EspalierError):
     title = "The request can't be read"
 
     def as_response(self, path: str, *, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """Return the whole answer, its problem document included; `headers` come first in it."""
-        body = orjson.dumps(self.as_problem() | {"instance": path[:MOST_URL_BYTES] or "/"})
+        """Return the whole answer, its problem included; `headers` come first in it."""
+        status, body, media_type = written(self.as_problem() | {"instance": path[:MOST_URL_BYTES] or "/"})
         fields = [
             *headers,
-            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-type", media_type.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
         ]
         lines = [name + b": " + value + b"\r\n" for name, value in fields]
-        return b"".join([STATUS_LINE[self.status], *lines, b"\r\n", body])
+        return b"".join([STATUS_LINE[status], *lines, b"\r\n", body])
 
 
 class MalformedHttp(ConnectionRefusal):

@@ -116,3 +116,16 @@ def test_every_host_is_for_services_with_keys_alone() -> None:
 def test_what_is_no_origin_is_refused(origins: str) -> None:
     with pytest.raises(ValidationError, match="CORS_ORIGINS"):
         Settings(cors_origins=origins)
+
+
+def test_a_grpc_port_that_other_machines_reach_needs_keys() -> None:
+    with pytest.raises(ValidationError, match=r"GRPC_HOST=192\.0\.2\.7 would give everybody access"):
+        Settings(grpc_port=8001, grpc_host="192.0.2.7")
+
+    assert Settings(grpc_port=8001, grpc_host="127.0.0.1").grpc_port == 8001
+    assert Settings(grpc_port=8001, grpc_host="192.0.2.7", api_keys=f"ada:{ADA}").grpc_host == "192.0.2.7"
+
+
+def test_the_host_of_grpc_is_an_address() -> None:
+    with pytest.raises(ValidationError, match="must be an IP address"):
+        Settings(grpc_host="example.org")

@@ -1,9 +1,12 @@
 """The public client of the protocol, over gRPC, against a real service."""
 
+import asyncio
 import queue
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,7 +16,10 @@ import tritonclient.grpc as client
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from tests import samples
+from models_store.settings import Settings
+from service.app import create_app
+from service.protocol.grpc_server import PortUnavailable
+from tests import databases, samples
 from tests.service import onnx_files
 from tests.service.live_service import Service, a_free_port, a_plain_image, running
 from tests.service.prediction_requests import BLUE, GREEN, RED
@@ -276,3 +282,19 @@ def waited(met: Any, *, patience_s: float = 60) -> None:
     while not met():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_a_port_that_is_taken_stops_the_start(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = samples.quick_settings(tmp_path / "home", grpc_port=port)
+        databases.place(settings.database_url)
+
+        with pytest.raises(PortUnavailable, match=f"127.0.0.1:{port}; set GRPC_PORT"):
+            asyncio.run(started(settings))
+
+
+async def started(settings: Settings) -> None:
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        pass

@@ -215,3 +215,9 @@ def test_requests_behind_a_known_head_are_answered_as_the_first_one(service: Ser
     assert "this model takes 'images'" in error_of(refused)
     shown = service.http.get("/metrics").text
     assert 'route="/v2/models/{model:path}/infer",status="400"' in shown
+
+
+def test_a_refusal_by_the_connection_has_the_form_of_the_protocol(service: Service) -> None:
+    answer = service.http.get("/v2/models/colours", headers={"X-Long": "a" * 70_000})
+
+    assert "headers" in error_of(answer, 431)
