@@ -145,9 +145,7 @@ def shape_of(tensor: Tensor) -> list[int]:
 def _converted(given: InputTensor, wanted: Tensor) -> Any:  # noqa: ANN401  numpy's
     """Return a tensor as the model takes it: of its shape, and of its datatype or one whose every value it holds."""
     shape = given.shape
-    if len(shape) != len(wanted.shape) + 1 or any(
-        length not in {None, size} for size, length in zip(shape[1:], wanted.shape, strict=True)
-    ):
+    if len(shape) != len(wanted.shape) + 1 or not _fits(shape[1:], wanted.shape):
         raise ProtocolError(f"input {given.name!r} has the shape {list(shape)}; the model takes {_shown(wanted)}")
     if given.datatype == BYTES:
         raise ProtocolError(f"input {given.name!r} is BYTES; the model takes {_shown(wanted)}")
@@ -157,6 +155,10 @@ def _converted(given: InputTensor, wanted: Tensor) -> Any:  # noqa: ANN401  nump
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ProtocolError(f"input {given.name!r} has a value that is no finite number")
     return values
+
+
+def _fits(sizes: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return sizes == wanted or all(length in {None, size} for size, length in zip(sizes, wanted, strict=True))
 
 
 def _widened(given: InputTensor, values: Any, wanted: Tensor) -> Any:  # noqa: ANN401  numpy's

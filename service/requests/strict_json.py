@@ -80,7 +80,7 @@ class _TakenOut:
     """The long strings of a body by their marks."""
 
     strings: dict[str, str] = field(default_factory=dict)
-    _prefix: str = field(default_factory=lambda: secrets.token_hex(8))
+    _prefix: str = ""
     _cuts: list[tuple[int, int]] = field(default_factory=list)  # where in the rest a mark ends, what it made shorter
 
     def rest_of(self, body: bytes) -> bytes:
@@ -119,6 +119,7 @@ class _TakenOut:
         return f"byte {position + sum(shorter for end, shorter in self._cuts if end <= position)} is wrong"
 
     def _take(self, body: bytes, begin: int, end: int) -> bytes:
+        self._prefix = self._prefix or secrets.token_hex(8)  # small bodies, which have no marks, are spared the call
         mark = f"{self._prefix}:{len(self.strings)}"
         self.strings[mark] = _string(body, begin, end)
         return f'"{mark}"'.encode()
