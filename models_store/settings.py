@@ -35,6 +35,9 @@ class Settings(BaseSettings):
         description="`owner:key,owner:key`, each key different and of 16 to 512 characters; empty: no keys, one "
         "owner, and connections from this machine only",
     )
+    access_log: bool = Field(
+        default=False, description="whether the API logs a line of JSON for each request: no query, key or body"
+    )
     metrics_key: str = Field(
         "",
         repr=False,

@@ -48,9 +48,9 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
     from models_store.settings import Settings as FromEnvironment  # noqa: PLC0415  see the module's docstring
     from service import docs_page, logs, openapi, origins, problems  # noqa: PLC0415  the same
     from service.answers.compressed import CompressAnswers  # noqa: PLC0415  the same
-    from service.counting import CountRequests  # noqa: PLC0415  the same
     from service.hot.lane import HotLane  # noqa: PLC0415  the same
     from service.methods import HeadAndOptions  # noqa: PLC0415  the same
+    from service.observing import ObserveRequests  # noqa: PLC0415  the same
     from service.paths import Paths  # noqa: PLC0415  the same
     from service.processes.place import Place  # noqa: PLC0415  the same
     from service.requests.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
@@ -78,8 +78,9 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
         workers,
     )
 
-    logs.configure()
-    context = _context(settings or FromEnvironment(), place or Place())
+    settings = settings or FromEnvironment()
+    logs.configure(settings)
+    context = _context(settings, place or Place())
     app = FastAPI(
         title="Espalier",
         version=openapi.VERSION,
@@ -129,7 +130,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
     app.add_middleware(ReleaseBodies, bodies=context.bodies)
     app.add_middleware(HeadAndOptions, paths=app.state.paths)
     origins.install(app, context.settings)
-    app.add_middleware(CountRequests, metrics=context.metrics)  # outermost: it sees every answer
+    app.add_middleware(ObserveRequests, observer=context.observer)  # outermost: it sees every answer
     app.state.hot_lane = HotLane(app, context, [predict.HOT, *inference_models.HOT])
     return app
 
@@ -138,6 +139,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from models_store.datasets.stored_examples import StoredExamples  # noqa: PLC0415  the same
     from models_store.storage.blobs import Blobs  # noqa: PLC0415  see the module's docstring
     from models_store.storage.database import Database  # noqa: PLC0415  the same
+    from models_store.traces import tracer  # noqa: PLC0415  the same
     from service.context import Context  # noqa: PLC0415  the same
     from service.inference import devices  # noqa: PLC0415  the same
     from service.inference.counted import CountedEngine  # noqa: PLC0415  the same
@@ -146,7 +148,9 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from service.inference.sessions import Sessions  # noqa: PLC0415  the same
     from service.inference.shadows import Shadows  # noqa: PLC0415  the same
     from service.inference.swaps import Swaps  # noqa: PLC0415  the same
+    from service.logs import AccessLog  # noqa: PLC0415  the same
     from service.metrics import Metrics  # noqa: PLC0415  the same
+    from service.observer import Observer  # noqa: PLC0415  the same
     from service.processes.inbox import Kind  # noqa: PLC0415  the same
     from service.protocol.served_models import ServedModels  # noqa: PLC0415  the same
     from service.protocol.signatures import Signatures  # noqa: PLC0415  the same
@@ -234,6 +238,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         bodies,
         StoredExamples(blobs),
         place,
+        Observer(metrics, access_log=AccessLog() if settings.access_log else None, tracer=tracer("espalier-api")),
     )
 
 
@@ -271,6 +276,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await context.shadows.close()
         await context.sessions.close()
         context.database.close()
+        await run_in_threadpool(context.observer.close)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from service.inference.sessions import Sessions
 from service.inference.shadows import Shadows
 from service.inference.swaps import Swaps
 from service.metrics import Metrics
+from service.observer import Observer
 from service.processes.place import Place
 from service.protocol.served_models import ServedModels
 from service.requests.bodies_in_flight import BodiesInFlight
@@ -49,6 +50,7 @@ class Context:
     bodies: BodiesInFlight
     examples: StoredExamples
     place: Place
+    observer: Observer
 
 
 def context_of(request: Request) -> Context:

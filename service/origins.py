@@ -33,6 +33,7 @@ EXPOSED_HEADERS = (
     "Retry-After",
     "Server-Timing",
     "WWW-Authenticate",
+    "X-Request-ID",
 )
 
 

@@ -75,6 +75,7 @@ def server_of(app: FastAPI, settings: Settings, *, on_ready: Callable[[], None] 
         http=protocol(patience, app.state.hot_lane),
         ws="none",
         lifespan="on",
+        log_config=None,  # service.logs has the loggers
         log_level="warning",
         access_log=False,
         backlog=BACKLOG,
@@ -153,7 +154,7 @@ def _serve(settings: Settings, listening: socket.socket) -> int:
         server_of(create_app(settings, place), settings, on_ready=say_ready).run()
         return 0
 
-    logs.configure()
+    logs.configure(settings)
     _load_modules()
     with _metrics_folder(settings) as folder:
         place = Place(0, Board(processes), [Inbox() for _ in range(processes)], folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from models_store import traces
 from models_store.jobs import events, idempotency, kinds
 from models_store.jobs.errors import ChildNotRetried, DatasetGone, JobDeleted, JobFinished, JobNotFinished, JobNotFound
 from models_store.jobs.job import COLUMNS, FOUND, TERMINAL, Job, digest_of, job_of
@@ -82,6 +83,7 @@ def submit(
         "checkpoints": [],
         "files": files,
         "created_at": now(),
+        "traceparent": traces.traceparent.get(),
     }
     with database.write() as connection:
         earlier = idempotency.begin(connection, key) if key else None

@@ -5,10 +5,9 @@ learned for the connection's local address, and the next request with the same h
 limits on bodies, the same counters, the same problem documents, and compression as for every other answer.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -21,6 +20,7 @@ from service.answers.compressed import LEAST_COMPRESSED_BYTES, CompressAnswers, 
 from service.context import Context
 from service.hot.heads import Heads
 from service.hot.routes import Answering, HotRoute, Reply
+from service.observer import REQUEST_ID
 
 ELSEWHERE = {b"content-encoding", b"expect", b"origin", b"range", b"transfer-encoding", b"upgrade"}
 """headers of requests that take the documented way"""
@@ -80,10 +80,11 @@ class HotLane:
 
     async def answer(self, known: KnownHead, body: bytes) -> Reply:
         """Return the answer to a body behind a known head."""
-        started_s = time.perf_counter()
         held: Scope = {}
         here = self._context
+        observed = here.observer.begin(METHOD, known.scope["headers"])
         status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+        reply: Reply | None = None
         try:
             here.bodies.hold(held, len(body))
             reply = await known.answering(body)
@@ -93,7 +94,9 @@ class HotLane:
             status = reply.status
         finally:
             here.bodies.release(held)
-            here.metrics.answered(METHOD, known.route.template, status, time.perf_counter() - started_s)
+            sent_bytes = 0 if reply is None else len(reply.body)
+            here.observer.end(observed, METHOD, known.route.template, status, sent_bytes=sent_bytes)
+        reply = replace(reply, headers=[*reply.headers, (REQUEST_ID, observed.request_id)])
         if len(reply.body) >= LEAST_COMPRESSED_BYTES or not known.takes_plain:
             reply = await _compressed(reply, known.scope)
         return reply

@@ -4,6 +4,7 @@ import asyncio
 
 from models_store.errors import EspalierError
 from models_store.models.registry import Served
+from service import observer
 from service.inference.engine import Answer, Engine, Work
 from service.metrics import Metrics
 
@@ -20,6 +21,9 @@ class CountedEngine:
 
     async def infer(self, served: Served, work: Work) -> Answer:
         """Return the model's outputs; raises what the engine raises."""
+        observed = observer.current.get()
+        if observed is not None:
+            observed.served = served
         try:
             answer = await self._engine.infer(served, work)
         except EspalierError as error:
@@ -29,4 +33,6 @@ class CountedEngine:
             self._metrics.predicted_by(served, CLIENT_LEFT)
             raise
         self._metrics.predicted_by(served, 200, answer)
+        if observed is not None:
+            observed.answer = answer
         return answer

@@ -11,7 +11,7 @@ from tests import samples
 from tests.service.live_service import Service, problem_of, running
 from tests.service.onnx_files import write_colour_net
 
-VARYING = {"date", "server-timing"}
+VARYING = {"date", "server-timing", "x-request-id"}
 
 
 @pytest.fixture(scope="module")

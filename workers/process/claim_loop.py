@@ -3,11 +3,12 @@
 import logging
 import time
 
+from models_store import log_lines, traces
 from models_store.jobs import claims
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
-from workers.process import giving_up, presence, staging
+from workers.process import attempt_trace, giving_up, presence, staging
 from workers.process.persistence import StopFlag
 from workers.process.supervisor import supervise
 
@@ -24,6 +25,8 @@ def work(settings: Settings, *, stop: StopFlag, linger_s: float = 0.0) -> int:
         return work_on(database, blobs, settings=settings, stop=stop, linger_s=linger_s)
     finally:
         database.close()
+        if (tracer := traces.tracer(attempt_trace.SERVICE)) is not None:
+            tracer.close()
 
 
 def open_stores(settings: Settings) -> tuple[Database, Blobs]:
@@ -56,9 +59,10 @@ def work_on(
             time.sleep(LOOK_S)
             continue
         done += 1
-        log.info("%s: attempt %d", claim.job.id, claim.fence)
-        outcome = supervise(database, blobs, claim, settings=settings, stop=stop)
-        log.info("%s: %s", claim.job.id, outcome)
+        with log_lines.of(job_id=claim.job.id, attempt=claim.attempt):
+            log.info("%s: attempt %d", claim.job.id, claim.fence)
+            outcome = supervise(database, blobs, claim, settings=settings, stop=stop)
+            log.info("%s: %s", claim.job.id, outcome)
         if outcome.startswith(giving_up.PUT_OFF):
             break  # the next job would find no room either; the next wake-up comes soon
         if giving_up.has_claim(database):

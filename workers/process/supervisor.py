@@ -31,6 +31,7 @@ from workers.families import orchestrator
 from workers.process import crashes, giving_up, staging
 from workers.process.assign import assign
 from workers.process.assignment import EXIT_DRAINED
+from workers.process.attempt_trace import AttemptTrace
 from workers.process.crashes import Crash
 from workers.process.delivery import TOGETHER_S, Delivery
 from workers.process.persistence import AwakeClock, StopFlag, persist
@@ -68,9 +69,13 @@ def supervise(
         if claim.job.crashes:  # whatever was wrong with it, it can't be how its trainer was forked
             command = command or list(FRESH)
         trainer = TrainerProcess(assignment, settings=settings, command=command)
+        trace, outcome = AttemptTrace(claim), "failed"
         try:
-            return _Watch(database, blobs, claim, trainer, settings=settings, stop=stop).until_the_end()
+            watch = _Watch(database, blobs, claim, trainer, trace, settings=settings, stop=stop)
+            outcome = watch.until_the_end()
+            return outcome
         finally:
+            trace.end(outcome)
             trainer.close()
     except Stale:
         persist(lambda: leases.disprove_loss(database, claim), settings=settings, stop=stop)
@@ -91,6 +96,7 @@ class _Watch:
         blobs: Blobs,
         claim: Claim,
         trainer: TrainerProcess,
+        trace: AttemptTrace,
         *,
         settings: Settings,
         stop: StopFlag,
@@ -99,6 +105,7 @@ class _Watch:
         self._blobs = blobs
         self._claim = claim
         self._trainer = trainer
+        self._trace = trace
         self._settings = settings
         self._stop = stop
         self._result: dict[str, Any] | None = None
@@ -260,6 +267,8 @@ class _Watch:
                 self._trouble = data
             elif kind != "alive":
                 self._delivery.add(kind, data)
+            if kind == "phase":
+                self._trace.phase(data["phase"])
         try:
             self._delivery.write_when_due()
         except SQLAlchemyError as error:

@@ -31,9 +31,10 @@ NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 """a full disk would leave half a file, which no later trainer could import; `make setup` has compiled what they need"""
 WORKERS_OWN = (
     "CELERY_", "celery_", "FORKED_BY_MULTIPROCESSING", "MULTIPROCESSING_FORKING_DISABLE", "MP_MAIN_FILE", "_MP_FORK_",
-    trainer_start.VARIABLE, presence.VARIABLE,
+    trainer_start.VARIABLE, presence.VARIABLE, "OTEL_",
 )  # fmt: skip
-"""how the variables begin that Celery, billiard and we set while a worker starts: its processes do not agree in them"""
+"""how the variables begin that Celery, billiard and we set while a worker starts, in which its processes do not agree;
+and those of a collector of traces, which may be secret: the supervisor sends the spans"""
 FIXED = {"OPENBLAS_NUM_THREADS": "1"}
 """numpy's own pool: torch does the work, and a starter with a second thread could not be forked"""
 LOG_TAIL_BYTES = 4000

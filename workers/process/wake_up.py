@@ -10,9 +10,10 @@ from types import FrameType
 from typing import Any
 
 from billiard.process import active_children
-from celery.signals import worker_init, worker_ready
+from celery.signals import setup_logging, worker_init, worker_ready
 from celery.worker import state as worker_state
 
+from models_store import log_lines
 from models_store.host.processes import is_running
 from models_store.jobs.housekeeping import Housekeeper
 from models_store.jobs.queue import WAKE_UP, celery_app
@@ -40,6 +41,11 @@ def wake_up(job_id: str) -> None:
         claim_loop.work(settings, stop=stop, linger_s=LINGER_S)
         if stop.is_set:
             os._exit(0)  # the pool's own way out waits up to a minute for a parent that waits for us
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def _log_lines(loglevel: int, **_: Any) -> None:  # noqa: ANN401  Celery's signature
+    log_lines.log_to_stderr(settings, level=loglevel)
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
