@@ -179,8 +179,10 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         "Memory of the loaded models, as measured",
         lambda: sessions.residents.size_bytes,
     )
-    metrics.watch_gauge(
-        "espalier_evicted_models", "Models that were unloaded to make room", lambda: sessions.residents.evictions
+    metrics.watch_counter(
+        "espalier_model_evictions_total",
+        "Models that were unloaded to make room",
+        lambda: sessions.residents.evictions,
     )
     shadows = Shadows(sessions, database)
     forwarding = (

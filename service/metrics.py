@@ -98,6 +98,21 @@ class _Variant:
         self.batch = Tally(metrics.batch_size.labels(*name), BATCH_SIZES)
 
 
+class _Total:
+    """A counter of what something else adds up."""
+
+    def __init__(self, counter: Counter, total: Callable[[], float]) -> None:
+        self._counter = counter
+        self._total = total
+        self._counted = 0.0
+
+    def refresh(self) -> None:
+        """Add what has come since the last time."""
+        total = self._total()
+        self._counter.inc(total - self._counted)
+        self._counted = total
+
+
 class Metrics:
     """One app's counters."""
 
@@ -107,6 +122,7 @@ class Metrics:
         self._shows_names = not settings.owners or bool(settings.metrics_key)
         self._read = CollectorRegistry()
         self._read.register(_Processes(place))
+        self._totals: list[_Total] = []
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
         self._labelled_gauges: list[tuple[Gauge, set[str], Callable[[], Mapping[str, float]]]] = []
         self._variants: dict[object, _Variant] = {}
@@ -157,13 +173,6 @@ class Metrics:
             for examples in dict.fromkeys(contract.examples for contract in rooms.TASKS)
         }
         """plural of an example → its counter"""
-        self.loads = counter("espalier_model_loads_total", "Loads of models, by outcome: loaded or failed", ["outcome"])
-        self.evictions = counter("espalier_model_evictions_total", "Models that were unloaded to make room for others")
-        self.fallbacks = counter(
-            "espalier_provider_fallbacks_total",
-            "Models that run on another execution provider than the one tried first",
-            ["wanted", "used"],
-        )
 
     def watch_gauge(self, name: str, meaning: str, figure: Callable[[], float]) -> None:
         """Show a figure of this process, which `refresh` reads; those of all processes are added up."""
@@ -173,6 +182,10 @@ class Metrics:
         """Show figures as `watch_gauge` does, one for each value of a label."""
         gauge = Gauge(name, meaning, [label], registry=self.registry, multiprocess_mode="livesum")
         self._labelled_gauges.append((gauge, set(), figures))
+
+    def watch_counter(self, name: str, meaning: str, total: Callable[[], float]) -> None:
+        """Show a total of this process that only grows, which `refresh` reads; those of all processes are added up."""
+        self._totals.append(_Total(Counter(name, meaning, registry=self.registry), total))
 
     def read_when_asked(self, collector: Collector) -> None:
         """Show what a collector finds when somebody asks: figures that are the same in every process."""
@@ -228,6 +241,8 @@ class Metrics:
                 self._variants[key] = self._variants.pop(key)  # the one that was used last is the last to go
         for gauge, figure in self._gauges:
             gauge.set(figure())
+        for total in self._totals:
+            total.refresh()
         for gauge, known, read in self._labelled_gauges:
             figures = read()
             known.update(figures)
