@@ -201,7 +201,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         is_small=lambda served: devices.provider(settings.device) == devices.CPU and not sessions.may_leave(served),
         orders={Order.LOAD: sessions.get, Order.UNLOAD: unload},
     )
-    engine = CountingEngine(CountedEngine(forwarding or shadows, metrics))
+    engine = CountingEngine(CountedEngine(forwarding or shadows, metrics), place)
     models = ServedModels(
         engine,
         references=references,

@@ -125,9 +125,14 @@ class ServedModels:
         if not model:
             if version:
                 raise ProtocolError("a version was given without a model; name the model too")
-            return {"model_stats": self._engine.of_owner(owner)}
+            return {"model_stats": await run_in_threadpool(self._engine.of_owner, owner)}
         served, _ = await self.find(owner, model, version)
-        return {"model_stats": [self._engine.of_version(owner, served.model, served.version)]}
+        found = await run_in_threadpool(self._engine.of_version, owner, served.model, served.version)
+        return {"model_stats": [found]}
+
+    def share_statistics(self) -> None:
+        """Let the other API processes of this host read what this one has counted."""
+        self._engine.share()
 
     def _all(self, owner: str) -> Iterator[Model]:
         cursor: str | None = None

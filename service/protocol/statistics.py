@@ -1,13 +1,24 @@
-"""Counts of what each version has answered in this process, as the protocol's statistics extension has them."""
+"""Counts of what each version has answered, as the protocol's statistics extension has them.
 
+Each API process of a host counts for itself. Whichever is asked adds them up: the others write theirs to a folder that
+all share when they are told to (`Place.refresh_others`).
+"""
+
+import pickle
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from models_store.models.registry import Served
 from service.inference.engine import Answer, Engine, Work
+from service.processes.place import Place
 
 NS = 1_000_000_000
+FILE = "statistics-"
+"""of each process in the folder that all share; its number follows"""
+
+Key = tuple[str, str, int]
+"""owner, model, version"""
 
 
 @dataclass
@@ -21,6 +32,10 @@ class Duration:
         """Count one more."""
         self.count += count
         self.seconds += seconds
+
+    def plus(self, other: "Duration") -> "Duration":
+        """Return both together."""
+        return Duration(self.count + other.count, self.seconds + other.seconds)
 
     def as_document(self) -> dict[str, int]:
         """Return both as the protocol has them."""
@@ -54,6 +69,27 @@ class Counts:
         decode, run = self.batches.setdefault(answer.batch_size, (Duration(), Duration()))
         decode.add(answer.decode_s, share)
         run.add(answer.run_s * share, share)
+
+    def plus(self, other: "Counts") -> "Counts":
+        """Return both together."""
+        nothing = Duration(), Duration()
+        return Counts(
+            max(self.last_s, other.last_s),
+            self.examples + other.examples,
+            self.success.plus(other.success),
+            self.fail.plus(other.fail),
+            self.queue.plus(other.queue),
+            self.decode.plus(other.decode),
+            self.run.plus(other.run),
+            self.rest.plus(other.rest),
+            {
+                size: (
+                    self.batches.get(size, nothing)[0].plus(other.batches.get(size, nothing)[0]),
+                    self.batches.get(size, nothing)[1].plus(other.batches.get(size, nothing)[1]),
+                )
+                for size in self.batches.keys() | other.batches.keys()
+            },
+        )
 
     def as_document(self, model: str, version: int) -> dict[str, Any]:
         """Return the statistics of a version; durations are nanoseconds, and the time of the last request, ms."""
@@ -90,9 +126,10 @@ class Counts:
 class CountingEngine:
     """An engine that counts what another one answers, by owner, model and version."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, place: Place) -> None:
         self._engine = engine
-        self._counts: dict[tuple[str, str, int], Counts] = {}
+        self._place = place
+        self._counts: dict[Key, Counts] = {}
 
     async def infer(self, served: Served, work: Work) -> Answer:
         """Return the outputs of the other engine: see `Engine`."""
@@ -107,11 +144,33 @@ class CountingEngine:
         counts.answered(len(work.examples), answer, took_s=time.perf_counter() - started_s)
         return answer
 
+    def share(self) -> None:
+        """Write the counts of this process to the folder that all share."""
+        if self._place.metrics_folder is not None:
+            file = self._place.metrics_folder / f"{FILE}{self._place.number}"
+            arriving = file.with_name(f".{file.name}")
+            arriving.write_bytes(pickle.dumps(self._counts))
+            arriving.replace(file)
+
     def of_version(self, owner: str, model: str, version: int) -> dict[str, Any]:
-        """Return the statistics of a version, zeros where nothing was asked of it."""
-        return self._counts.get((owner, model, version), Counts()).as_document(model, version)
+        """Return the statistics of a version, zeros where nothing was asked of it. Use in a thread."""
+        return self._of_all().get((owner, model, version), Counts()).as_document(model, version)
 
     def of_owner(self, owner: str) -> list[dict[str, Any]]:
-        """Return the statistics of every version that was asked, by name."""
-        mine = sorted(key for key in self._counts if key[0] == owner)
-        return [self._counts[key].as_document(key[1], key[2]) for key in mine]
+        """Return the statistics of every version that was asked, by name. Use in a thread."""
+        counts = self._of_all()
+        mine = sorted(key for key in counts if key[0] == owner)
+        return [counts[key].as_document(key[1], key[2]) for key in mine]
+
+    def _of_all(self) -> dict[Key, Counts]:
+        """Return the counts of all API processes of this host."""
+        together = dict(self._counts)
+        if self._place.metrics_folder is not None:
+            self._place.refresh_others()
+            for file in self._place.metrics_folder.glob(f"{FILE}*"):
+                if file.name == f"{FILE}{self._place.number}":
+                    continue
+                others: dict[Key, Counts] = pickle.loads(file.read_bytes())  # noqa: S301  a process of ours wrote it
+                for key, counts in others.items():
+                    together[key] = together.get(key, Counts()).plus(counts)
+        return together

@@ -139,6 +139,19 @@ def test_an_order_for_a_model_that_does_not_load_is_refused_by_every_process(gro
     assert all(answer.json() == refused[0].json() for answer in refused)
 
 
+def test_the_protocols_statistics_are_those_of_all_processes(group: Group, tmp_path: Path) -> None:
+    group.service.publish("asked", onnx_files.write_colour_net(tmp_path / "net.onnx", shift=0.25))
+    image = a_plain_image(GREEN)
+
+    with group.clients(9) as clients:
+        for client in clients:
+            predict(client, image, "asked")
+        counts = [client.get("/v2/models/asked/stats").json()["model_stats"][0] for client in clients]
+
+    assert [each["inference_count"] for each in counts] == [9] * 9
+    assert counts[0]["inference_stats"]["success"]["count"] == 9
+
+
 def test_a_deleted_model_leaves_every_process(group: Group, tmp_path: Path) -> None:
     group.service.publish("leaving", onnx_files.write_colour_net(tmp_path / "net.onnx", shift=0.5))
     image = a_plain_image(GREEN)
