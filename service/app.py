@@ -143,7 +143,9 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from service.context import Context  # noqa: PLC0415  the same
     from service.inference import devices  # noqa: PLC0415  the same
     from service.inference.counted import CountedEngine  # noqa: PLC0415  the same
-    from service.inference.forwarding import Forwarding, Links, Order  # noqa: PLC0415  the same
+    from service.inference.forwarded import Order  # noqa: PLC0415  the same
+    from service.inference.forwarding import Forwarding  # noqa: PLC0415  the same
+    from service.inference.links import Links  # noqa: PLC0415  the same
     from service.inference.references import References  # noqa: PLC0415  the same
     from service.inference.sessions import Sessions  # noqa: PLC0415  the same
     from service.inference.shadows import Shadows  # noqa: PLC0415  the same

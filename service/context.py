@@ -10,7 +10,8 @@ from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from service.inference.engine import Engine
-from service.inference.forwarding import Forwarding, Links
+from service.inference.forwarding import Forwarding
+from service.inference.links import Links
 from service.inference.references import References
 from service.inference.sessions import Sessions
 from service.inference.shadows import Shadows

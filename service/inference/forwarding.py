@@ -13,9 +13,7 @@ import itertools
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable
 from typing import ClassVar
 
 import structlog
@@ -23,7 +21,8 @@ import structlog
 from models_store.errors import EspalierError, Unavailable
 from models_store.models.registry import Served
 from models_store.tasks import rooms
-from service.inference.engine import Answer, Engine, InferenceFailed, PredictTimeout, Work
+from service.inference.engine import Answer, Engine, PredictTimeout, Work
+from service.inference.forwarded import Answered, Asked, Order, Ordered, Withdrawn
 from service.inference.sessions import Sessions
 from service.processes.board import Column
 from service.processes.inbox import Kind
@@ -32,8 +31,6 @@ from service.processes.place import OWNER, Place
 
 MOST_NAMED = 256
 """references that have a number on a link; the least recently used loses its own"""
-DRAIN_S = 4.0
-"""time that the owner, when it ends, leaves the fronts for what they still forward"""
 CALM_S = 10.0
 """least time between two copies of small models that push out others"""
 LATE_S = 1.0
@@ -48,51 +45,6 @@ class OwnerAway(Unavailable):
     code = "models_restarting"
     title = "The models are being restarted"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "2"}
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A front's request; `served` comes with the first that bears its number."""
-
-    request: int
-    number: int
-    served: Served | None
-    work: Work
-
-
-class Order(Enum):
-    """What the owner is asked to do with a model."""
-
-    LOAD = "load"
-    UNLOAD = "unload"
-
-
-Orders = Mapping[Order, Callable[[Served], Awaitable[object]]]
-
-
-@dataclass(frozen=True)
-class _Ordered:
-    """A front's order; its answer has no outcome, unless the owner refuses it."""
-
-    request: int
-    order: Order
-    served: Served
-
-
-@dataclass(frozen=True)
-class _Withdrawn:
-    """A request whose client has gone."""
-
-    request: int
-
-
-@dataclass(frozen=True)
-class _Answered:
-    """The owner's answer to a request, and whether the model is so small that the front had better run it itself."""
-
-    request: int
-    outcome: Answer | EspalierError | None
-    is_small: bool = False
 
 
 class Forwarding:
@@ -118,7 +70,7 @@ class Forwarding:
         self._link: Link | None = None
         self._linking = asyncio.Lock()
         self._requests = itertools.count()
-        self._waiting: dict[int, asyncio.Future[_Answered]] = {}
+        self._waiting: dict[int, asyncio.Future[Answered]] = {}
         self._named: OrderedDict[int, tuple[Served, int]] = OrderedDict()  # id(served) → itself, its number
         self._taking_over: dict[str, asyncio.Task[None]] = {}
         self._calm_until = 0.0
@@ -154,7 +106,7 @@ class Forwarding:
     async def order(self, order: Order, served: Served) -> None:
         """Let the owner load or unload a model; raises what that raises, and OwnerAway."""
         link = await self._linked()
-        answered = await self._asked(link, lambda request: _Ordered(request, order, served))
+        answered = await self._asked(link, lambda request: Ordered(request, order, served))
         if isinstance(answered.outcome, EspalierError):
             raise answered.outcome
 
@@ -181,16 +133,16 @@ class Forwarding:
         if self._link is not None:
             self._link.close()
 
-    async def _forward(self, served: Served, work: Work) -> _Answered:
+    async def _forward(self, served: Served, work: Work) -> Answered:
         link = await self._linked()
         await link.room()
         number, first = self._number(served)
-        return await self._asked(link, lambda request: _Asked(request, number, served if first else None, work))
+        return await self._asked(link, lambda request: Asked(request, number, served if first else None, work))
 
-    async def _asked(self, link: Link, message: Callable[[int], object]) -> _Answered:
+    async def _asked(self, link: Link, message: Callable[[int], object]) -> Answered:
         """Send a request, and return its answer."""
         request = next(self._requests)
-        future: asyncio.Future[_Answered] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
         self._waiting[request] = future
         link.send(message(request))
         if link.is_lost:
@@ -198,7 +150,7 @@ class Forwarding:
         try:
             return await future
         except asyncio.CancelledError:
-            link.send(_Withdrawn(request))
+            link.send(Withdrawn(request))
             raise
         finally:
             self._waiting.pop(request, None)
@@ -228,7 +180,7 @@ class Forwarding:
             self._link = await open_link(ours, on_message=self._on_answer, on_lost=self._on_lost)
             return self._link
 
-    def _on_answer(self, answered: _Answered) -> None:
+    def _on_answer(self, answered: Answered) -> None:
         future = self._waiting.get(answered.request)
         if future is not None and not future.done():
             future.set_result(answered)
@@ -241,115 +193,6 @@ class Forwarding:
         future = self._waiting[request]
         if not future.done():
             future.set_exception(_away())
-
-
-class Links:
-    """Links of the owner to the fronts."""
-
-    def __init__(self, engine: Engine, *, is_small: Callable[[Served], bool], orders: Orders) -> None:
-        self._engine = engine
-        self._is_small = is_small
-        self._orders = orders
-        self._open: set[_OwnersEnd] = set()
-        self._opening: set[asyncio.Task[None]] = set()
-        self._last_has_left = asyncio.Event()
-        self._last_has_left.set()
-
-    def serve(self, end: socket.socket) -> None:
-        """Answer what comes over a link."""
-        opening = asyncio.ensure_future(self._open_link(end))
-        self._opening.add(opening)
-        opening.add_done_callback(self._opening.discard)
-
-    async def close(self) -> None:
-        """Answer the fronts until they have ended too, but not for long."""
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                await self._last_has_left.wait()
-        except TimeoutError:
-            for each in list(self._open):
-                each.close()
-
-    async def _open_link(self, end: socket.socket) -> None:
-        owners_end = _OwnersEnd(self._engine, is_small=self._is_small, orders=self._orders, on_lost=self._on_lost)
-        self._open.add(owners_end)
-        self._last_has_left.clear()
-        await owners_end.open(end)
-
-    def _on_lost(self, lost: "_OwnersEnd") -> None:
-        self._open.discard(lost)
-        if not self._open:
-            self._last_has_left.set()
-
-
-class _OwnersEnd:
-    """The owner's end of a link to one front."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        is_small: Callable[[Served], bool],
-        orders: Orders,
-        on_lost: Callable[["_OwnersEnd"], None],
-    ) -> None:
-        self._engine = engine
-        self._orders = orders
-        self._is_small = is_small
-        self._on_lost = on_lost
-        self._named: dict[int, Served] = {}
-        self._running: dict[int, asyncio.Task[None]] = {}
-        self._link: Link | None = None
-
-    async def open(self, end: socket.socket) -> None:
-        """Begin to answer."""
-        self._link = await open_link(end, on_message=self._on_message, on_lost=self._end)
-
-    def close(self) -> None:
-        """End the link."""
-        if self._link is not None:
-            self._link.close()
-
-    def _on_message(self, message: _Asked | _Ordered | _Withdrawn) -> None:
-        if isinstance(message, _Withdrawn):
-            if (task := self._running.get(message.request)) is not None:
-                task.cancel()
-            return
-        if isinstance(message, _Ordered):
-            answering = self._obey(message)
-        else:
-            if message.served is not None:
-                self._named[message.number] = message.served
-            answering = self._infer(message, self._named[message.number])
-        self._running[message.request] = asyncio.ensure_future(self._answer(message.request, answering))
-
-    async def _answer(self, request: int, answering: Awaitable[_Answered]) -> None:
-        try:
-            answered = await answering
-        except EspalierError as error:
-            answered = _Answered(request, error)
-        except Exception as error:  # whatever happens in this process, the other one has to answer its client
-            log.exception("what another API process asked for failed")
-            failure = InferenceFailed("the model failed on this input; the service's log has the reason")
-            failure.__cause__ = error
-            answered = _Answered(request, failure)
-        finally:
-            del self._running[request]
-        if self._link is not None:
-            self._link.send(answered)
-
-    async def _infer(self, message: _Asked, served: Served) -> _Answered:
-        answer = await self._engine.infer(served, message.work)
-        return _Answered(message.request, answer, self._is_small(served))
-
-    async def _obey(self, message: _Ordered) -> _Answered:
-        await self._orders[message.order](message.served)
-        return _Answered(message.request, None)
-
-    def _end(self) -> None:
-        for task in list(self._running.values()):
-            task.cancel()
-        self._on_lost(self)
 
 
 def _away() -> OwnerAway:
