@@ -42,8 +42,12 @@ class Links:
             async with asyncio.timeout(DRAIN_S):
                 await self._last_has_left.wait()
         except TimeoutError:
-            for each in list(self._open):
-                each.close()
+            self.end()
+
+    def end(self) -> None:
+        """End every link at once; what is asked over them fails."""
+        for each in list(self._open):
+            each.close()
 
     async def _open_link(self, end: socket.socket) -> None:
         owners_end = _OwnersEnd(self._engine, is_small=self._is_small, orders=self._orders, on_lost=self._on_lost)
