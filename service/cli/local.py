@@ -102,6 +102,7 @@ def _tell_what_next(stack: "Stack", place: str, *, wanted: str, after_s: float) 
     for name, value in (
         ("API", stack.url),
         ("API docs", f"{stack.url}/docs"),
+        *([("gRPC", stack.grpc_address)] if stack.grpc_address else []),
         ("data, logs", str(stack.home)),
         ("try next", f"{place}{own_name()} datasets upload {shown}"),
         ("stop", "Ctrl-C"),

@@ -56,6 +56,12 @@ class Stack:
         return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
     @property
+    def grpc_address(self) -> str | None:
+        """Return where the API answers over gRPC; None without GRPC_PORT."""
+        port = self._settings.grpc_port
+        return f"{self._settings.grpc_host}:{port}" if port else None
+
+    @property
     def running(self) -> tuple[Process, ...]:
         """Return the processes, in the order of their start."""
         return tuple(self._running)

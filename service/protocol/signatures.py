@@ -29,6 +29,7 @@ from service.protocol.tensors import InputTensor
 MOST_KEPT = 1024
 OUTPUTS = {"class": "probabilities", "labels": "probabilities", "number": "values"}
 """target → name of a model's output"""
+_Key = tuple[str, str, int, str]
 
 
 @dataclass(frozen=True)
@@ -113,16 +114,16 @@ class Signature:
 
 
 class Signatures:
-    """The signatures that were asked for, by the digest of the model's file."""
+    """The signatures that were asked for, by version and file: versions of one file may name classes differently."""
 
     def __init__(self, blobs: Blobs, *, settings: Settings) -> None:
         self._blobs = blobs
         self._settings = settings
-        self._known: OrderedDict[str, Signature] = OrderedDict()
+        self._known: OrderedDict[_Key, Signature] = OrderedDict()
 
     def known(self, served: Served) -> Signature | None:
         """Return the signature if it was made before."""
-        return self._known.get(served.blob)
+        return self._known.get(_key(served))
 
     def make(self, served: Served) -> Signature:
         """Return the signature; this may read the model's auxiliary files, so it does not run in the event loop."""
@@ -131,10 +132,14 @@ class Signatures:
         files = {name: self._blobs.local(sha256) for name, sha256 in served.auxiliary_blobs.items()}
         codec = contract.codec(served.card, files=files, settings=self._settings)
         signature = Signature(contract, codec, target, tuple(served.card["labels"]), codec.describe())
-        self._known[served.blob] = signature
+        self._known[_key(served)] = signature
         while len(self._known) > MOST_KEPT:
             self._known.popitem(last=False)
         return signature
+
+
+def _key(served: Served) -> _Key:
+    return served.owner, served.model, served.version, served.blob
 
 
 def shape_of(tensor: Tensor) -> list[int]:
