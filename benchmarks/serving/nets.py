@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from PIL import Image
 from pydantic import TypeAdapter
@@ -83,6 +84,17 @@ def write(net: Net, path: Path) -> Path:
     settle(backbone.net, head, torch.randn(4, 3, net.size, net.size))
     whole = served(nn.Sequential(backbone.net, head).eval(), mean=MEAN, std=STD, size=net.size)
     export(whole, opset=20, labels=net.labels, card={}, path=path)
+    return path
+
+
+def numbered(file: Path, number: int) -> Path:
+    """Write a file of the same net with other bytes, so that it is loaded as a model of its own."""
+    model = onnx.load(file)
+    onnx.helper.set_model_props(
+        model, {each.key: each.value for each in model.metadata_props} | {"number": str(number)}
+    )
+    path = file.with_name(f"{file.stem}-{number}.onnx")
+    onnx.save(model, path)
     return path
 
 
