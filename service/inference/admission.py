@@ -8,6 +8,7 @@ With nothing ahead, no request is refused: an estimate that is too high would ne
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from models_store.tasks.codec import OverBudget
 from service.inference.engine import DeadlineTooShort, Overloaded
@@ -35,8 +36,7 @@ class Limits:
     """longest wait of a request that states no deadline; 0: what USUAL_REQUESTS take, SHORT_WAIT_S at least"""
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
+class Backlog(NamedTuple):
     """What a request finds when it comes."""
 
     requests: int

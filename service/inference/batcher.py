@@ -166,13 +166,13 @@ class Batcher:
         self._admission.check(ticket, backlog, ahead=self._ahead_of, states_deadline=states_deadline)
 
     def _ahead_of(self, priority: int) -> int:
-        return self._inline.waiting.ahead_of(priority) + self._lanes.waiting.ahead_of(priority)
+        return self._inline.waiting.ahead_of(priority) + self._lanes.ahead_of(priority)
 
     def _withdraw(self, ticket: Ticket) -> None:
+        ticket.stop_timer()
         (self._inline if ticket.is_inline else self._lanes).withdraw(ticket)
 
     def _expire(self, ticket: Ticket) -> None:
-        ticket.timer = None
         self._withdraw(ticket)
         ticket.fail(ticket.too_late())
 

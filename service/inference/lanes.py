@@ -81,6 +81,11 @@ class Lanes:
         """Return how many rows the lanes have taken and not answered."""
         return sum(len(lane.rows) for lane in self._lanes)
 
+    def ahead_of(self, priority: int) -> int:
+        """Return how many rows are taken before those of a ticket that comes now."""
+        with self._lock:
+            return self.waiting.ahead_of(priority)
+
     def add(self, ticket: Ticket) -> None:
         """Let a ticket wait, and wake as many idle lanes as it has rows."""
         with self._lock:

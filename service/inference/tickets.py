@@ -49,9 +49,7 @@ class Ticket:
 
     def deliver(self) -> None:
         """Give the outcome to whoever waits. Only the ticket's event loop calls it."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        self.stop_timer()
         if self.future.done():  # it was canceled, or its time was over
             return
         if self.faults:
@@ -67,6 +65,12 @@ class Ticket:
                 self.provider,
             )
         )
+
+    def stop_timer(self) -> None:
+        """Let the deadline pass, and let go of the examples before that."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def fail(self, error: EspalierError) -> None:
         """Fail the whole request at once, and give up its rows. Only the ticket's event loop calls it."""

@@ -11,13 +11,9 @@ class Waiting:
 
     def __init__(self) -> None:
         self.rows = 0
+        self.requests = 0
         self.size_bytes = 0
         self._tickets: list[deque[Ticket]] = [deque() for _ in range(FIRST, LAST + 1)]
-
-    @property
-    def requests(self) -> int:
-        """Return how many requests have rows here."""
-        return sum(map(len, self._tickets))
 
     def __bool__(self) -> bool:
         return self.rows > 0
@@ -26,6 +22,7 @@ class Waiting:
         """Let the rows of a ticket wait that no batch has taken."""
         self._tickets[ticket.priority - FIRST].append(ticket)
         self.rows += len(ticket.examples) - ticket.taken
+        self.requests += 1
         self.size_bytes += ticket.size_bytes
 
     def ahead_of(self, priority: int) -> int:
@@ -50,6 +47,7 @@ class Waiting:
                 ticket.taken = end
                 if end == len(ticket.examples):
                     queue.popleft()
+                    self.requests -= 1
                     self.size_bytes -= ticket.size_bytes
         return rows, expired
 
@@ -61,6 +59,7 @@ class Waiting:
             return
         self._tickets[ticket.priority - FIRST].remove(ticket)
         self.rows -= waiting
+        self.requests -= 1
         self.size_bytes -= ticket.size_bytes
         ticket.taken = len(ticket.examples)
         ticket.left -= waiting
@@ -70,5 +69,5 @@ class Waiting:
         tickets = [ticket for queue in self._tickets for ticket in queue]
         for queue in self._tickets:
             queue.clear()
-        self.rows = self.size_bytes = 0
+        self.rows = self.requests = self.size_bytes = 0
         return tickets

@@ -157,6 +157,20 @@ def test_the_urgent_is_served_first_and_equals_in_their_order() -> None:
     close(batcher)
 
 
+def test_a_crowd_of_all_priorities_that_waits_long_is_answered_in_full() -> None:
+    batcher = a_batcher(lanes=3, run_s=0.05)
+
+    async def one(number: int) -> list[list[float]]:
+        image = a_plain_image((number % 250, 0, 0))
+        return answers_of(await ask(batcher, image, priority=number % 9 + 1, deadline_s=time.monotonic() + 1000))
+
+    async def story() -> list[list[list[float]]]:
+        return await asyncio.gather(*(one(number) for number in range(600)))
+
+    assert asyncio.run(story()) == [[[number % 250, 0, 0]] for number in range(600)]
+    close(batcher)
+
+
 def test_a_row_whose_deadline_has_passed_is_never_decoded() -> None:
     gate = Gate()
     batcher = a_batcher(gate, lanes=1)

@@ -12,38 +12,49 @@ import pytest
 
 from models_store.tasks.codec import Inputs
 from service.inference import devices
-from service.inference.engine import Answer, Outputs, PredictTimeout
+from service.inference.batcher import Batcher
+from service.inference.engine import Answer, Outputs, PredictTimeout, Work
 from service.inference.nets import RunOptions, SessionNet
 from tests.service.inference.batchers import LIMITS_OF_IMAGES, Gate, LargeImages, a_batcher, answers_of, ask, close
 from tests.service.live_service import a_plain_image
 from tests.service.onnx_files import expected_probabilities, write_colour_net
 
 
-async def running_and(
-    gate: Gate, batcher: object, count: int
-) -> tuple["asyncio.Task[Answer]", list["asyncio.Task[Answer]"]]:
-    """Return a request that runs, and so many that wait."""
-    running = asyncio.create_task(ask(batcher, a_plain_image((1, 0, 0))))  # type: ignore[arg-type]
+class Kept(list[bytes]):
+    """Images whose end can be seen."""
+
+
+async def running_and(gate: Gate, batcher: Batcher, count: int) -> tuple["asyncio.Task[Answer]", list[Kept]]:
+    """Return a request that runs, and the images of so many that wait."""
+    running = asyncio.create_task(ask(batcher, a_plain_image((1, 0, 0))))
     await gate.wait_until_entered()
     image = a_plain_image((2, 0, 0))
-    waiting = [asyncio.create_task(ask(batcher, image, deadline_s=1e9)) for _ in range(count)]  # type: ignore[arg-type]
-    await asyncio.sleep(0)
-    return running, waiting
+    return running, [Kept([image]) for _ in range(count)]
+
+
+def asked(batcher: Batcher, images: Kept) -> "asyncio.Task[Answer]":
+    return asyncio.create_task(batcher.infer(Work(images, [""], deadline_s=time.monotonic() + 1000)))
 
 
 def test_a_thousand_that_leave_cost_no_run_and_no_memory() -> None:
     gate = Gate()
     batcher = a_batcher(gate, lanes=1)
-    seen: list[weakref.ref[asyncio.Future[Answer]]] = []
+    seen: list[weakref.ref[Kept]] = []
 
     async def story() -> Answer:
-        running, waiting = await running_and(gate, batcher, 999)
+        running, images = await running_and(gate, batcher, 999)
+        seen.extend(map(weakref.ref, images))
+        waiting = [asked(batcher, each) for each in images]
+        await asyncio.sleep(0)
         assert (batcher.waiting, batcher.running) == (999, 1)
-        seen.extend(weakref.ref(task) for task in waiting)
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         assert (batcher.waiting, batcher.waiting_bytes) == (0, 0)
+        del images, waiting, task
+        await asyncio.sleep(0)  # until then, the loop holds what `gather` gave
+        gc.collect()
+        assert [reference() for reference in seen] == [None] * 999
         gate.open.set()
         return await running
 
@@ -51,8 +62,6 @@ def test_a_thousand_that_leave_cost_no_run_and_no_memory() -> None:
 
     assert answers_of(answer) == [[1, 0, 0]]
     assert gate.sizes == [1]
-    gc.collect()
-    assert [reference() for reference in seen] == [None] * 999
     close(batcher)
 
 
@@ -61,7 +70,9 @@ def test_a_run_is_stopped_when_all_of_its_requests_are_gone_and_not_before() -> 
     batcher = a_batcher(gate, lanes=1)
 
     async def story() -> Answer:
-        first, (second, third) = await running_and(gate, batcher, 2)
+        first, images = await running_and(gate, batcher, 2)
+        second, third = (asked(batcher, each) for each in images)
+        await asyncio.sleep(0)
         first.cancel()
         await gate.wait_until_entered()  # the lane was stopped, and has taken the others
         assert gate.stopped == 1

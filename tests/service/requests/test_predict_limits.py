@@ -151,6 +151,25 @@ def test_what_is_not_answered_in_time_leaves_the_queue(tmp_path: Path) -> None:
         assert service.context.bodies.held_bytes == 0
 
 
+def test_more_than_may_wait_is_refused_at_once_and_told_when_to_come_again(tmp_path: Path) -> None:
+    limits = {"inference_lanes": 1, "predict_queue": 2}
+    with (
+        running(samples.quick_settings(tmp_path / "home", **limits)) as service,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        service.publish("slow", write_colour_net(tmp_path / "slow.onnx", size=256, rounds=800), **A_LARGE_INPUT)
+        body = {"model": "slow", "inputs": [as_text(a_plain_image(RED))]}
+        assert service.http.post("/predict", json=body).status_code == 200
+
+        answers = list(pool.map(lambda _: service.http.post("/predict", json=body), range(8)))
+
+        refused = [answer for answer in answers if answer.status_code != 200]
+        assert 1 <= len(refused) <= 6  # two wait at least
+        for answer in refused:
+            assert "2" in problem_of(answer, 429, "overloaded")["detail"]
+            assert int(answer.headers["retry-after"]) >= 1
+
+
 @pytest.mark.parametrize(
     ("body", "key"),
     [
