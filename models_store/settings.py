@@ -79,7 +79,9 @@ class Settings(BaseSettings):
         30, gt=0, description="time for queueing, decoding and running one POST /predict before 504, in seconds"
     )
     bodies_max_bytes: int = Field(
-        256 << 20, gt=0, description="bytes of request bodies that one process keeps in memory at once before 503"
+        256 << 20,
+        gt=0,
+        description="bytes of request bodies that the API processes of a host keep in memory at once before 503",
     )
     predict_queue: int = Field(1024, gt=0, description="images that may wait for one model before 429")
     predict_queue_bytes: int = Field(
