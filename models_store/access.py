@@ -1,4 +1,4 @@
-"""Access to the service: the settings API_KEYS, ALLOWED_HOSTS and CORS_ORIGINS, parsed strictly.
+"""Access to the service and by it: API_KEYS, ALLOWED_HOSTS, CORS_ORIGINS and PREDICT_URL_NETWORKS, parsed strictly.
 
 A message about keys names the position of an entry and never its content, because a malformed entry may be a key.
 """
@@ -65,6 +65,15 @@ def origins_in(cors_origins: str) -> frozenset[str]:
     return frozenset(_origin(entry.strip()) for entry in cors_origins.split(",")) if cors_origins else frozenset()
 
 
+def networks_in(networks: str) -> list[str]:
+    """Return the networks of `10.1.0.0/16,192.168.7.20`, each with the length of its prefix.
+
+    Raises:
+        ValueError: if an entry is no network or address.
+    """
+    return [_network(entry.strip()) for entry in networks.split(",")] if networks else []
+
+
 def host_of(authority: str) -> str | None:
     """Return the host of a `Host` header in lower case, without its port; None when the header is malformed."""
     found = AUTHORITY.fullmatch(authority)
@@ -128,6 +137,16 @@ def _host(entry: str) -> str:
             "`espalier.example.org,192.0.2.7`"
         ) from None
     return f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004  the protocol's number
+
+
+def _network(entry: str) -> str:
+    try:
+        return str(ipaddress.ip_network(entry))
+    except ValueError:
+        raise ValueError(
+            f"PREDICT_URL_NETWORKS: {entry!r} is not a network; give an address and the length of its prefix, as in "
+            "`10.1.0.0/16`, or one address"
+        ) from None
 
 
 def _origin(entry: str) -> str:

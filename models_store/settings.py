@@ -78,6 +78,16 @@ class Settings(BaseSettings):
     predict_timeout_s: float = Field(
         30, gt=0, description="time for queueing, decoding and running one POST /predict before 504, in seconds"
     )
+    predict_urls: bool = Field(
+        default=False,
+        description='whether `{"url": …}` is an input of POST /predict: the service then fetches files from public '
+        "addresses, never from private ones",
+    )
+    predict_url_networks: str = Field(
+        "",
+        description="networks that files may be fetched from besides public addresses, `10.1.0.0/16,192.168.7.20`, as "
+        "for an object store of one's own",
+    )
     bodies_max_bytes: int = Field(
         256 << 20,
         gt=0,
@@ -164,6 +174,7 @@ class Settings(BaseSettings):
                 f"ESPALIER_HOME is {home}; it becomes part of URLs, so it can't have `#`, `?` or `%` in it"
             )
         access.origins_in(self.cors_origins)
+        access.networks_in(self.predict_url_networks)
         owners, hosts = access.owners_in(self.api_keys), access.hosts_in(self.allowed_hosts)
         if access.ANY_HOST in hosts and not owners:
             raise ValueError(
@@ -194,6 +205,11 @@ class Settings(BaseSettings):
     def training_device(self) -> Literal["auto", "cpu", "cuda"]:
         """Return where workers train and measure: providers that compile are for serving alone."""
         return {"tensorrt": "cuda", "openvino": "cpu"}.get(self.device, self.device)  # type: ignore[return-value]
+
+    @property
+    def url_networks(self) -> list[str]:
+        """Return the networks that files of predictions may be fetched from besides public addresses."""
+        return access.networks_in(self.predict_url_networks)
 
     @property
     def owners(self) -> dict[str, str]:

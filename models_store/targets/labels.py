@@ -49,6 +49,8 @@ class Labels:
     right_or_wrong: ClassVar[bool] = False
     is_share: ClassVar[bool] = True
 
+    has_confidence: ClassVar[bool] = True
+
     def output_count(self, names: int) -> int:
         """Return one output per label."""
         return names
@@ -148,13 +150,20 @@ class Labels:
         """Return the labels that are likely enough, likeliest first: all true ones are among them."""
         return {"set": fitting(row_K, names, threshold=threshold)}
 
-    def abstained(self, row_K: Array, names: Sequence[str], *, min_confidence: float) -> dict[str, Any] | None:
-        """Return the labels that are likely enough, and those whose presence and absence are both too unlikely."""
+    def confident(
+        self,
+        prediction: dict[str, Any],
+        row_K: Array,
+        names: Sequence[str],
+        *,
+        min_confidence: float,
+    ) -> dict[str, Any]:
+        """Return the labels that are likely enough, and as `undecided` those that may be present or absent."""
         likeliest = np.argsort(-row_K, kind="stable")
         least = max(min_confidence, THRESHOLD)
         present = [names[place] for place in likeliest if row_K[place] >= least]
         undecided = [names[place] for place in likeliest if 1.0 - least < row_K[place] < least]
-        return {"labels": present, "undecided": undecided, "abstained": bool(undecided)}
+        return prediction | {"labels": present, "undecided": undecided}
 
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
         """Return the labels answered, and the `top_k` likeliest (None: all), both likeliest first."""

@@ -25,6 +25,8 @@ class Number:
     right_or_wrong: ClassVar[bool] = False
     is_share: ClassVar[bool] = False
 
+    has_confidence: ClassVar[bool] = False
+
     def output_count(self, names: int) -> int:  # noqa: ARG002  see Target
         """Return the one output."""
         return 1
@@ -123,9 +125,16 @@ class Number:
         value = float(row_K[0])
         return {"interval": [value - threshold, value + threshold]}
 
-    def abstained(self, row_K: Array, names: Sequence[str], *, min_confidence: float) -> dict[str, Any] | None:  # noqa: ARG002  see Target
-        """Return None: a number has no probability."""
-        return None
+    def confident(
+        self,
+        prediction: dict[str, Any],
+        row_K: Array,  # noqa: ARG002  see Target
+        names: Sequence[str],  # noqa: ARG002  see Target
+        *,
+        min_confidence: float,  # noqa: ARG002  see Target
+    ) -> dict[str, Any]:
+        """Return the prediction as it is: a number has no probability."""
+        return prediction
 
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:  # noqa: ARG002  see Target
         """Return the number."""

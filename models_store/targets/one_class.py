@@ -52,6 +52,8 @@ class OneClass:
     right_or_wrong: ClassVar[bool] = True
     is_share: ClassVar[bool] = True
 
+    has_confidence: ClassVar[bool] = True
+
     def output_count(self, names: int) -> int:
         """Return one output per class."""
         return names
@@ -139,9 +141,18 @@ class OneClass:
         """Return the classes that are likely enough, likeliest first."""
         return {"set": fitting(row_K, names, threshold=threshold) or [names[int(row_K.argmax())]]}
 
-    def abstained(self, row_K: Array, names: Sequence[str], *, min_confidence: float) -> dict[str, Any] | None:  # noqa: ARG002  see Target
-        """Return no class where the likeliest is less likely."""
-        return {"label": None, "abstained": True} if row_K.max() < min_confidence else {"abstained": False}
+    def confident(
+        self,
+        prediction: dict[str, Any],
+        row_K: Array,
+        names: Sequence[str],  # noqa: ARG002  see Target
+        *,
+        min_confidence: float,
+    ) -> dict[str, Any]:
+        """Return the prediction without its class where that is less likely, and `abstained`."""
+        if row_K.max() >= min_confidence:
+            return prediction
+        return {"abstained": True, **{name: value for name, value in prediction.items() if name != "label"}}
 
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
         """Return the likeliest class, and the `top_k` likeliest (None: five), likeliest first."""

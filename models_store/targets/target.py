@@ -55,6 +55,9 @@ class Target(Protocol):
     is_share: ClassVar[bool]
     """the score is the mean of `score_each`, a share between 0 and 1"""
 
+    has_confidence: ClassVar[bool]
+    """answers have a probability"""
+
     def output_count(self, names: int) -> int:
         """Return the number of outputs of a net, for this number of classes or labels of the dataset."""
         ...
@@ -141,11 +144,10 @@ class Target(Protocol):
         """Return what a prediction has beside its answer: `set`, classes or labels, or `interval`, low and high."""
         ...
 
-    def abstained(self, row_K: Array, names: Sequence[str], *, min_confidence: float) -> dict[str, Any] | None:
-        """Return what a prediction has in place of its answer, or beside it, where that is less likely, or is not.
-
-        None if the target's answers have no probability.
-        """
+    def confident(
+        self, prediction: dict[str, Any], row_K: Array, names: Sequence[str], *, min_confidence: float
+    ) -> dict[str, Any]:
+        """Return a prediction without an answer that is less likely than `min_confidence`; `has_confidence` is True."""
         ...
 
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:

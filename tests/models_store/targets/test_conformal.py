@@ -99,30 +99,31 @@ def test_a_coverage_between_two_levels_is_served_by_the_upper_one() -> None:
     assert level_for(levels, 0.999) is None
 
 
-@pytest.mark.parametrize(
-    ("least", "expected"),
-    [(0.5, {"abstained": False}), (0.7, {"abstained": False}), (0.8, {"label": None, "abstained": True})],
-)
-def test_a_class_below_the_least_confidence_is_not_answered(least: float, expected: dict[str, object]) -> None:
+@pytest.mark.parametrize(("least", "answered"), [(0.5, "ant"), (0.75, "ant"), (0.8, None)])
+def test_a_class_below_the_least_confidence_is_not_answered(least: float, answered: str | None) -> None:
     row_K = np.array([0.75, 0.25], np.float32)
+    prediction = ONE_CLASS.prediction(row_K, NAMES, top_k=None)
 
-    assert ONE_CLASS.abstained(row_K, NAMES, min_confidence=least) == expected
+    found = ONE_CLASS.confident(prediction, row_K, NAMES, min_confidence=least)
+
+    assert found.get("label") == answered
+    assert found.get("abstained", False) is (answered is None)
+    assert found["top"] == prediction["top"]
 
 
-def test_labels_between_yes_and_no_are_undecided() -> None:
+@pytest.mark.parametrize(
+    ("least", "present", "undecided"),
+    [(0.8, ["ant"], ["bee", "wasp"]), (0.5, ["ant", "bee"], []), (0.2, ["ant", "bee"], []), (1.0, [], NAMES)],
+)
+def test_labels_between_yes_and_no_are_undecided(least: float, present: list[str], undecided: list[str]) -> None:
     row_K = np.array([0.95, 0.7, 0.25, 0.05], np.float32)
+    prediction = LABELS.prediction(row_K, NAMES, top_k=1)
 
-    assert LABELS.abstained(row_K, NAMES, min_confidence=0.8) == {
-        "labels": ["ant"],
-        "undecided": ["bee", "wasp"],
-        "abstained": True,
-    }
-    assert LABELS.abstained(row_K, NAMES, min_confidence=0.5) == {
-        "labels": ["ant", "bee"],
-        "undecided": [],
-        "abstained": False,
-    }
+    found = LABELS.confident(prediction, row_K, NAMES, min_confidence=least)
+
+    assert (found["labels"], found["undecided"]) == (present, undecided)
+    assert found["top"] == prediction["top"]
 
 
-def test_a_number_has_no_confidence() -> None:
-    assert NUMBER.abstained(np.array([3.0], np.float32), NAMES, min_confidence=0.5) is None
+def test_numbers_alone_have_no_confidence() -> None:
+    assert [target.has_confidence for target in (ONE_CLASS, LABELS, NUMBER)] == [True, True, False]
