@@ -158,6 +158,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from service.protocol.signatures import Signatures  # noqa: PLC0415  the same
     from service.protocol.statistics import CountingEngine  # noqa: PLC0415  the same
     from service.requests.bodies_in_flight import BodiesInFlight  # noqa: PLC0415  the same
+    from service.requests.remote_files import RemoteFiles  # noqa: PLC0415  the same
     from service.stored_figures import StoredFigures  # noqa: PLC0415  the same
     from service.streams import Streams  # noqa: PLC0415  the same
     from service.threads import threads  # noqa: PLC0415  the same
@@ -241,6 +242,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         streams,
         bodies,
         StoredExamples(blobs),
+        RemoteFiles(settings),
         place,
         Observer(metrics, access_log=AccessLog() if settings.access_log else None, tracer=tracer("espalier-api")),
     )
@@ -279,6 +281,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             context.forwarding.close()
         await context.shadows.close()
         await context.sessions.close()
+        await context.files.close()
         context.database.close()
         await run_in_threadpool(context.observer.close)
 

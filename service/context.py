@@ -21,6 +21,7 @@ from service.observer import Observer
 from service.processes.place import Place
 from service.protocol.served_models import ServedModels
 from service.requests.bodies_in_flight import BodiesInFlight
+from service.requests.remote_files import RemoteFiles
 from service.streams import Streams
 from service.threads import Threads
 
@@ -50,6 +51,8 @@ class Context:
     streams: Streams
     bodies: BodiesInFlight
     examples: StoredExamples
+    files: RemoteFiles
+    """of other hosts, which predictions name by URL"""
     place: Place
     observer: Observer
 

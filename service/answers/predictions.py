@@ -2,16 +2,37 @@
 
 import operator
 from functools import reduce
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_store.tasks import rooms
+from models_store.tasks.task import Contract
 from service.answers.answer import Answer, ShapeOf
 from service.inference.engine import FIRST, LAST
+from service.requests.certainty import COVERAGE_MEANING, LEAST_COVERAGE, MIN_CONFIDENCE_MEANING, MOST_COVERAGE
 from service.requests.urgency import LONGEST_S, PRIORITY_MEANING, TIMEOUT_MEANING
 
-JSON_EXAMPLES: Any = reduce(operator.or_, (contract.json_example for contract in rooms.TASKS))
+URL_MEANING = 'where PREDICT_URLS is set, `{"url": "https://…"}` for a file at a public address'
+
+
+class FileAtUrl(BaseModel):
+    """A file that the service fetches, if PREDICT_URLS is set."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: str = Field(
+        description="http or https URL at a public address, without a user name or a password",
+        examples=["https://example.org/rose.jpg"],
+    )
+
+
+def json_type_of(contract: Contract) -> Any:  # noqa: ANN401  any of pydantic's types
+    """Return what an example in JSON may be: the task's own value, and a URL where an example is a file."""
+    return contract.json_example | FileAtUrl if contract.formats else contract.json_example
+
+
+JSON_EXAMPLES: Any = reduce(operator.or_, map(json_type_of, rooms.TASKS))
 
 
 class PredictRequest(BaseModel):
@@ -27,7 +48,8 @@ class PredictRequest(BaseModel):
         max_length=200, description="`name`, `name@alias` or `name:version`, each with an optional `/variant`"
     )
     inputs: list[Annotated[Any, ShapeOf(JSON_EXAMPLES)]] = Field(
-        min_length=1, description="; ".join(dict.fromkeys(contract.json_meaning for contract in rooms.TASKS))
+        min_length=1,
+        description="; ".join([*dict.fromkeys(contract.json_meaning for contract in rooms.TASKS), URL_MEANING]),
     )
     top_k: int | None = Field(
         None,
@@ -38,6 +60,13 @@ class PredictRequest(BaseModel):
     )
     timeout: float | None = Field(None, gt=0, le=LONGEST_S, description=TIMEOUT_MEANING)
     priority: int | None = Field(None, ge=FIRST, le=LAST, description=PRIORITY_MEANING)
+    min_confidence: float | None = Field(None, ge=0, le=1, description=MIN_CONFIDENCE_MEANING)
+    coverage: float | None = Field(None, ge=LEAST_COVERAGE, le=MOST_COVERAGE, description=COVERAGE_MEANING)
+
+
+SET_MEANING = (
+    "if `coverage` was asked for: the classes or labels among which the truth is at least so often, likeliest first"
+)
 
 
 class Ranked(Answer):
@@ -53,6 +82,16 @@ class Prediction(Answer):
     label: str = Field(description="the likeliest class")
     probability: float
     top: list[Ranked] = Field(description="the `top_k` likeliest, likeliest first")
+    set: list[str] | None = Field(None, description=SET_MEANING)
+
+
+class Abstention(Answer):
+    """Refusal of a model of classes to answer: no class has the `min_confidence` that was asked for."""
+
+    abstained: Literal[True]
+    probability: float = Field(description="of the likeliest class")
+    top: list[Ranked] = Field(description="the `top_k` likeliest, likeliest first")
+    set: list[str] | None = Field(None, description=SET_MEANING)
 
 
 class LabelsPrediction(Answer):
@@ -60,12 +99,33 @@ class LabelsPrediction(Answer):
 
     labels: list[str] = Field(description="every label with a probability of 0.5 or more, likeliest first; maybe empty")
     top: list[Ranked] = Field(description="all labels, or the `top_k` likeliest, likeliest first")
+    undecided: list[str] | None = Field(
+        None,
+        description="labels whose presence and absence are both less likely than `min_confidence`, likeliest first; "
+        "`labels` then has those that are likelier",
+    )
+    set: list[str] | None = Field(None, description=SET_MEANING)
 
 
 class ValuePrediction(Answer):
     """Prediction of a model of numbers for one example."""
 
     value: float = Field(description="in the unit of the dataset's values")
+    interval: list[float] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="low and high end; if `coverage` was asked for: it holds the true number at least so often",
+    )
+
+
+class Calibration(Answer):
+    """Level of the sets or intervals of an answer."""
+
+    coverage: float = Field(description="share of new examples whose truth they hold, at least")
+    test_coverage: float | None = Field(
+        description="share of the test split's examples whose truth they held; null without a test split"
+    )
 
 
 class Predictions(Answer):
@@ -89,4 +149,5 @@ class Predictions(Answer):
     version: int
     variant: str
     provider: str = Field(description="execution provider that ran the file")
-    predictions: list[Prediction | LabelsPrediction | ValuePrediction]
+    predictions: list[Prediction | Abstention | LabelsPrediction | ValuePrediction]
+    calibration: Calibration | None = Field(None, description="if `coverage` was asked for")

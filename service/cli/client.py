@@ -118,15 +118,16 @@ class Client:
         headers |= {"Idempotency-Key": key} if key else {}
         return self._document("POST", path, content=body(), params=params, headers=headers)
 
-    def predict(self, model: str, contents: Sequence[tuple[str, bytes]], *, top_k: int) -> Document:
+    def predict(self, model: str, contents: Sequence[tuple[str, bytes]], **options: float) -> Document:
         """Predict files, given as (name, bytes); the answer gains `server_timing`, that header's text."""
         files = [("files", (name, content, "application/octet-stream")) for name, content in contents]
-        answer = self._call("POST", "/predict", data={"model": model, "top_k": str(top_k)}, files=files)
+        fields = {"model": model, **{name: str(value) for name, value in options.items()}}
+        answer = self._call("POST", "/predict", data=fields, files=files)
         return dict(answer.json()) | {"server_timing": answer.headers.get("Server-Timing", "")}
 
-    def predict_values(self, model: str, inputs: Sequence[Any], *, top_k: int) -> Document:
+    def predict_values(self, model: str, inputs: Sequence[Any], **options: float) -> Document:
         """Predict examples that are JSON values."""
-        return dict(self.post("/predict", {"model": model, "inputs": inputs, "top_k": top_k}))
+        return dict(self.post("/predict", {"model": model, "inputs": inputs, **options}))
 
     def download(self, path: str, target: Path) -> str:
         """Download a file and return its SHA-256, compared with the ETag; a broken download leaves nothing behind."""

@@ -1,7 +1,7 @@
 """`espalier predict`: any number of files, folders and lines of JSON, in requests that the service accepts."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from service.cli.client import Client, Refused
 
 Document = dict[str, Any]
+Options = Mapping[str, float]
+"""what a request has beside the model and the examples"""
 
 MOST_FILES, MOST_BYTES = 64, 16 << 20  # of one request: well below what the service takes by default
 TOO_MUCH = {"too_many_inputs", "predict_timeout"}
@@ -53,7 +55,8 @@ class Answers:
         """Add the answer to one request."""
         self.files += map(str, examples)
         self.predictions += answer["predictions"]
-        self.model = {name: answer[name] for name in ("model", "version", "variant", "provider")}
+        kept = ("model", "version", "variant", "provider", "calibration")
+        self.model = {name: answer[name] for name in kept if name in answer}
 
     @property
     def reference(self) -> str | None:
@@ -69,7 +72,15 @@ def predict(
     files: Annotated[
         list[Path], typer.Argument(help="files, folders of them, and files of JSON Lines with a value on each (.jsonl)")
     ],
+    *,
     top_k: Annotated[int, typer.Option(min=1, help="number of likeliest classes or labels to show")] = 3,
+    min_confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="least probability of an answer; below it the model abstains")
+    ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(min=0.5, max=0.995, help="show a set or an interval that holds the truth at least this often"),
+    ] = None,
 ) -> None:
     """Print the class, the labels or the number of each example; exit code 1 if one could not be read."""
     from models_store.tasks import rooms  # noqa: PLC0415  `--help` is spared it
@@ -88,7 +99,8 @@ def predict(
         )
     if not examples:
         raise refuse(f"there is no {rooms.example()} in {', '.join(map(str, files))}")
-    answers = ask(session, model, examples, top_k=top_k)
+    options = {"top_k": top_k, "min_confidence": min_confidence, "coverage": coverage}
+    answers = ask(session, model, examples, {name: value for name, value in options.items() if value is not None})
     for each in answers.refused:
         typer.secho(f"{each['file']}: {each['message']}", fg="red", err=True)
     if answers.model:
@@ -104,7 +116,7 @@ def predict(
         raise typer.Exit(1)
 
 
-def ask(session: Session, model: str, examples: Sequence[Example], *, top_k: int) -> Answers:
+def ask(session: Session, model: str, examples: Sequence[Example], options: Options) -> Answers:
     """Return the service's answers for all examples, with a progress bar where somebody watches."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415  slow to import
 
@@ -114,7 +126,7 @@ def ask(session: Session, model: str, examples: Sequence[Example], *, top_k: int
     with Progress(*columns, console=session.console, disable=not shown, transient=True) as progress:
         bar = progress.add_task("predict", total=len(examples))
         for batch in batches(examples):
-            _ask(session.client, model, batch, answers, top_k=top_k)
+            _ask(session.client, model, batch, answers, options)
             progress.advance(bar, len(batch))
     return answers
 
@@ -135,13 +147,13 @@ def batches(examples: Sequence[Example]) -> Iterator[list[Example]]:
         yield batch
 
 
-def _ask(client: "Client", model: str, batch: list[Example], answers: Answers, *, top_k: int) -> None:
+def _ask(client: "Client", model: str, batch: list[Example], answers: Answers, options: Options) -> None:
     """Request one group; unreadable examples are left out and recorded, and a group that is too large is halved."""
     from service.cli.client import Refused  # noqa: PLC0415  httpx is slow to import
 
     while batch:
         try:
-            answers.add(batch, _answer(client, answers.reference or model, batch, top_k=top_k))
+            answers.add(batch, _answer(client, answers.reference or model, batch, options))
         except Refused as refusal:
             unreadable = _unreadable(refusal, batch)
             if not unreadable:
@@ -149,7 +161,7 @@ def _ask(client: "Client", model: str, batch: list[Example], answers: Answers, *
                     raise
                 middle = len(batch) // 2
                 for half in (batch[:middle], batch[middle:]):
-                    _ask(client, model, half, answers, top_k=top_k)
+                    _ask(client, model, half, answers, options)
                 return
             answers.refused += [{"file": str(batch[place]), "message": why} for place, why in unreadable.items()]
             batch = [example for place, example in enumerate(batch) if place not in unreadable]
@@ -157,11 +169,11 @@ def _ask(client: "Client", model: str, batch: list[Example], answers: Answers, *
             return
 
 
-def _answer(client: "Client", model: str, batch: Sequence[Example], *, top_k: int) -> Document:
+def _answer(client: "Client", model: str, batch: Sequence[Example], options: Options) -> Document:
     files = [(each.name, each.read_bytes()) for each in batch if isinstance(each, Path)]
     if files:
-        return client.predict(model, files, top_k=top_k)
-    return client.predict_values(model, [each.value for each in batch if isinstance(each, Line)], top_k=top_k)
+        return client.predict(model, files, **options)
+    return client.predict_values(model, [each.value for each in batch if isinstance(each, Line)], **options)
 
 
 def _is_too_much(refusal: "Refused") -> bool:

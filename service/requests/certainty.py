@@ -5,7 +5,7 @@ NotCalibrated 409 · NoConfidence 422
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from models_store.models.served import Served
 from models_store.models.variant_card import VariantCard
 from models_store.targets import Target
 from models_store.targets.conformal import COVERAGES, examples_needed, level_for
+from models_store.tasks import rooms
+from service.inference import devices
 
 LEAST_COVERAGE, MOST_COVERAGE = COVERAGES[0], COVERAGES[-1]
 MIN_CONFIDENCE_MEANING = (
@@ -44,6 +46,20 @@ class NoConfidence(Invalid):
 
     code = "no_confidence"
     title = "The model's answers have no confidence"
+
+
+class Wanted(Protocol):
+    """Fields of a request in any of its formats."""
+
+    @property
+    def min_confidence(self) -> float | None:
+        """Return the least probability of an answer."""
+        ...
+
+    @property
+    def coverage(self) -> float | None:
+        """Return the share of examples whose truth is to be in its set."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -75,21 +91,22 @@ class Certainty:
 NOTHING = Certainty()
 
 
-def of(
-    served: Served, target: Target, *, min_confidence: float | None, coverage: float | None, provider: Provider
-) -> Certainty:
+def of(served: Served, wanted: Wanted, *, device: devices.Wanted) -> Certainty:
     """Return what a request asks of a variant.
 
     Raises:
         NoConfidence: if a least confidence is asked of numbers.
-        NotCalibrated: if the variant has no threshold for the coverage on this provider.
+        NotCalibrated: if the variant has no threshold for the coverage on the provider of this device.
     """
-    if min_confidence is None and coverage is None:
+    if wanted.min_confidence is None and wanted.coverage is None:
         return NOTHING
-    if min_confidence is not None and not target.has_confidence:
+    target = rooms.target_of(rooms.task_of(served.card))
+    if wanted.min_confidence is not None and not target.has_confidence:
         message = "a model of numbers has no confidence; ask for `coverage`, and each number has an interval"
         raise NoConfidence(message, errors=[FieldError("/min_confidence", NoConfidence.code, message)])
-    return Certainty(min_confidence, None if coverage is None else _level(served, coverage, provider=provider))
+    if wanted.coverage is None:
+        return Certainty(wanted.min_confidence)
+    return Certainty(wanted.min_confidence, _level(served, wanted.coverage, provider=devices.serving(device)))
 
 
 def _level(served: Served, coverage: float, *, provider: Provider) -> dict[str, Any]:

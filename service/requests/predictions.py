@@ -5,7 +5,6 @@ raw body or a form, from a field before the files of a form, from the first key 
 """
 
 import functools
-import operator
 import re
 import time
 from collections.abc import Callable, Coroutine
@@ -23,19 +22,21 @@ from models_store.models.registry import Served
 from models_store.settings import Settings
 from models_store.tasks import rooms
 from models_store.wording import counted
-from service.answers.predictions import PredictRequest
+from service.answers.predictions import JSON_EXAMPLES, PredictRequest, json_type_of
 from service.inference.decode import Example
 from service.inference.engine import DEFAULT, FIRST, LAST, Work
 from service.inference.references import References
 from service.problems import nearest
-from service.requests import bodies, multipart
+from service.requests import bodies, certainty, multipart
+from service.requests.certainty import LEAST_COVERAGE, MOST_COVERAGE, Certainty
 from service.requests.parameters import refuse_query_besides
+from service.requests.remote_files import RemoteFiles
 from service.requests.strict_json import TooManyValues
 from service.requests.urgency import LONGEST_S, Arrival, arrival_of, limit_in
 
 OCTETS = "application/octet-stream"
 FIRST_KEY = re.compile(rb'\s*\{\s*"model"\s*:\s*"([ !#-\[\]-~]{1,200})"')
-TARGET = {"model", "top_k", "timeout", "priority"}
+TARGET = {"model", "top_k", "timeout", "priority", "min_confidence", "coverage"}
 BODY = "body"
 """pointer to an example that is the whole body"""
 
@@ -49,6 +50,8 @@ class Target(BaseModel):
     top_k: int | None = Field(None, ge=1, le=10_000)
     timeout: float | None = Field(None, gt=0, le=LONGEST_S, allow_inf_nan=False)
     priority: int | None = Field(None, ge=FIRST, le=LAST)
+    min_confidence: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    coverage: float | None = Field(None, ge=LEAST_COVERAGE, le=MOST_COVERAGE, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,14 @@ class Asked:
     served: Served
     top_k: int | None
     work: Work
+    certainty: Certainty
 
 
 class Resolver:
-    """References of one owner."""
+    """References of one owner, and the files that requests name by URL."""
 
-    def __init__(self, references: References, *, owner: str) -> None:
+    def __init__(self, references: References, *, files: RemoteFiles, owner: str) -> None:
+        self.files = files
         self._references = references
         self._owner = owner
 
@@ -87,6 +92,8 @@ async def read(request: Request, resolver: Resolver, *, settings: Settings) -> A
         InvalidBody, MalformedRequest, WrongContentType, UnknownQuery: if it has none of the three formats.
         InvalidRequest: if X-Request-Deadline can't be used.
         ModelNotFound, NotServedHere: as early as the model is known.
+        NotCalibrated, NoConfidence: if the model can't give the certainty that is asked for.
+        UrlsAreOff, UrlRefused, UrlNotFetched: if a file can't be fetched.
         BodyTooLarge, BodyTooSlow, TooManyBodies: as `bodies.chunks` does.
     """
     given, arrival = bodies.content_type(request), arrival_of(request)
@@ -101,7 +108,7 @@ async def read(request: Request, resolver: Resolver, *, settings: Settings) -> A
         target = bodies.check(Target, dict(request.query_params))
         served = await resolver.served(target.model)
         body = await bodies.read(request, max_bytes=settings.predict_max_bytes)
-        return Asked(served, target.top_k, _work([body], [BODY], target, arrival))
+        return _asked(served, target, _work([body], [BODY], target, arrival), settings)
     kinds = ["application/json", "multipart/form-data", *media_types()]
     raise bodies.WrongContentType(f"{bodies.what_came(given)}; send {', '.join(kinds)} or {OCTETS}")
 
@@ -130,7 +137,7 @@ def prepare(
 
     async def from_raw(body: bytes) -> Asked:
         work = _work([body], [BODY], target, Arrival(time.monotonic(), limit_s))
-        return Asked(await resolver.served(target.model), target.top_k, work)
+        return _asked(await resolver.served(target.model), target, work, settings)
 
     return from_raw
 
@@ -173,7 +180,8 @@ async def _from_document(
     wanted = bodies.check(_request_with(await _kind_of(given, resolver)), given)
     served = await resolver.served(wanted.model)
     pointers = [f"/inputs/{index}" for index in range(len(wanted.inputs))]
-    return Asked(served, wanted.top_k, _work(wanted.inputs, pointers, wanted, arrival))
+    examples = await resolver.files.fetched(wanted.inputs, pointers)
+    return _asked(served, wanted, _work(examples, pointers, wanted, arrival), settings)
 
 
 async def _kind_of(given: Any, resolver: Resolver) -> Any:  # noqa: ANN401  any JSON; any of pydantic's types
@@ -181,8 +189,8 @@ async def _kind_of(given: Any, resolver: Resolver) -> Any:  # noqa: ANN401  any 
     model = given.get("model") if isinstance(given, dict) else None
     if isinstance(model, str):
         with suppress(registry.ModelNotFound, registry.NotServedHere):  # told once the rest of the request is right
-            return rooms.contract_of(rooms.task_of((await resolver.served(model)).card)).json_example
-    return functools.reduce(operator.or_, (contract.json_example for contract in rooms.TASKS))
+            return json_type_of(rooms.contract_of(rooms.task_of((await resolver.served(model)).card)))
+    return JSON_EXAMPLES
 
 
 @functools.cache
@@ -207,7 +215,11 @@ async def _from_form(request: Request, resolver: Resolver, arrival: Arrival, *, 
     is_large = sum(map(len, form.files)) > bodies.LARGE_BYTES
     examples = await run_in_threadpool(form.examples) if is_large else form.examples()
     pointers = [f"/files/{index}" for index in range(len(examples))]
-    return Asked(served, target.top_k, _work(examples, pointers, target, arrival))
+    return _asked(served, target, _work(examples, pointers, target, arrival), settings)
+
+
+def _asked(served: Served, wanted: Target | PredictRequest, work: Work, settings: Settings) -> Asked:
+    return Asked(served, wanted.top_k, work, certainty.of(served, wanted, device=settings.device))
 
 
 def _work(examples: list[Example], pointers: list[str], wanted: Target | PredictRequest, arrival: Arrival) -> Work:

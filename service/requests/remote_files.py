@@ -8,7 +8,7 @@ EspalierError
 ├── UrlsAreOff (422)         PREDICT_URLS is not set
 ├── UrlRefused (422)         the URL, or an address behind it, is not allowed
 ├── UrlNotFetched (422)      the other server did not give the file
-└── BodyTooLarge (413)       the files are larger than a body may be
+└── FilesTooLarge (413)      the files are larger than a body may be
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from models_store.errors import FieldError, Invalid
+from models_store.errors import FieldError, Invalid, TooLarge
 from models_store.settings import Settings
-from service.requests.bodies import BodyTooLarge
+from service.answers.predictions import FileAtUrl
 
 if TYPE_CHECKING:
     import httpx
@@ -60,9 +60,11 @@ class UrlNotFetched(Invalid):
     title = "The file could not be fetched"
 
 
-def is_url(example: Any) -> bool:  # noqa: ANN401  any JSON
-    """Return whether an input of a JSON body is `{"url": …}`."""
-    return isinstance(example, dict) and example.keys() == {"url"} and isinstance(example["url"], str)
+class FilesTooLarge(TooLarge):
+    """The files of one request are larger than a body may be."""
+
+    code = "files_too_large"
+    title = "The files are too large together"
 
 
 class RemoteFiles:
@@ -80,9 +82,9 @@ class RemoteFiles:
 
         Raises:
             UrlsAreOff, UrlRefused, UrlNotFetched: naming the first input that can't be fetched.
-            BodyTooLarge: if all files together are larger than a body may be.
+            FilesTooLarge: if all files together are larger than a body may be.
         """
-        asked = [place for place, example in enumerate(examples) if is_url(example)]
+        asked = [place for place, example in enumerate(examples) if isinstance(example, FileAtUrl)]
         if not asked:
             return list(examples)
         if not self._is_on:
@@ -93,7 +95,7 @@ class RemoteFiles:
 
         async def one(place: int) -> bytes:
             async with at_once:
-                return await self._fetch(examples[place]["url"], pointer=f"{pointers[place]}/url", budget=budget)
+                return await self._fetch(examples[place].url, pointer=f"{pointers[place]}/url", budget=budget)
 
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -174,7 +176,7 @@ class _Budget:
     def spend(self, size_bytes: int) -> None:
         self._left_bytes -= size_bytes
         if self._left_bytes < 0:
-            raise BodyTooLarge(f"the files are larger than {self._most_bytes:,} bytes together; send fewer at once")
+            raise FilesTooLarge(f"the files are larger than {self._most_bytes:,} bytes together; send fewer at once")
 
 
 async def _content(response: "httpx.Response", *, pointer: str, budget: _Budget) -> bytes:

@@ -22,7 +22,8 @@ from service.auth import owner_of
 from service.context import context_of
 from service.hot.routes import JSON, Answering, HotRoute, Reply, server_timing
 from service.inference.engine import Answer
-from service.requests import predictions, urgency
+from service.requests import certainty, predictions, urgency
+from service.requests.certainty import NOTHING
 from service.requests.parameters import problems
 from service.requests.predictions import Asked, Resolver
 
@@ -56,15 +57,19 @@ TOP_K_FIELD: dict[str, Any] = {
         "number of classes or labels to list, at most as many as there are; left out: 5 classes, or all labels"
     ),
 }
-TIMEOUT_FIELD: dict[str, Any] = urgency.TIMEOUT | {"description": urgency.TIMEOUT_MEANING}
-PRIORITY_FIELD: dict[str, Any] = urgency.PRIORITY | {"description": urgency.PRIORITY_MEANING}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "top_k": TOP_K_FIELD,
+    "timeout": urgency.TIMEOUT | {"description": urgency.TIMEOUT_MEANING},
+    "priority": urgency.PRIORITY | {"description": urgency.PRIORITY_MEANING},
+    "min_confidence": certainty.MIN_CONFIDENCE | {"description": certainty.MIN_CONFIDENCE_MEANING},
+    "coverage": certainty.COVERAGE | {"description": certainty.COVERAGE_MEANING},
+}
+"""what a form or a query may have beside the model and the examples"""
 FORM: dict[str, Any] = {
     "type": "object",
     "properties": {
         "model": MODEL_FIELD,
-        "top_k": TOP_K_FIELD,
-        "timeout": TIMEOUT_FIELD,
-        "priority": PRIORITY_FIELD,
+        **OPTIONS,
         "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": FILES},
     },
     "required": ["model", "files"],
@@ -73,34 +78,16 @@ FORM: dict[str, Any] = {
 FILE: dict[str, Any] = {"type": "string", "format": "binary", "description": ONE_FILE}
 DOCUMENTED: dict[str, Any] = {
     "parameters": [
-        {
-            "name": "model",
-            "in": "query",
-            "required": False,
-            "description": RAW + MODEL_FIELD["description"],
-            "schema": {"type": "string"},
-        },
-        {
-            "name": "top_k",
-            "in": "query",
-            "required": False,
-            "description": RAW + TOP_K_FIELD["description"],
-            "schema": {"type": "integer", "minimum": 1, "maximum": 10_000},
-        },
-        {
-            "name": "timeout",
-            "in": "query",
-            "required": False,
-            "description": RAW + urgency.TIMEOUT_MEANING,
-            "schema": urgency.TIMEOUT,
-        },
-        {
-            "name": "priority",
-            "in": "query",
-            "required": False,
-            "description": RAW + urgency.PRIORITY_MEANING,
-            "schema": urgency.PRIORITY,
-        },
+        *(
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": RAW + field["description"],
+                "schema": {key: value for key, value in field.items() if key != "description"},
+            }
+            for name, field in {"model": MODEL_FIELD, **OPTIONS}.items()
+        ),
         urgency.PARAMETER,
     ],
     "requestBody": {
@@ -136,7 +123,7 @@ on it is refused. The answer names the version and variant that answered and the
                 }
             }
         },
-        **problems(400, 404, 408, 409, 413, 415, 429, 503, 504, 507),
+        **problems(400, 404, 408, 409, 413, 415, 422, 429, 503, 504, 507),
     },
     openapi_extra=DOCUMENTED,
 )
@@ -144,7 +131,9 @@ async def create(request: Request) -> Response:
     """Answer a prediction request."""
     here = context_of(request)
     owner = owner_of(request)
-    asked = await predictions.read(request, Resolver(here.references, owner=owner), settings=here.settings)
+    asked = await predictions.read(
+        request, Resolver(here.references, files=here.files, owner=owner), settings=here.settings
+    )
     inferring = here.engine.infer(asked.served, asked.work)
     if here.sessions.may_leave(asked.served):
         inferring = unless_left(request, inferring)
@@ -154,7 +143,7 @@ async def create(request: Request) -> Response:
 def prepare(request: Request) -> Answering | None:
     """Return what answers the bodies behind a request's head; a form's head is never the same twice."""
     here, owner = context_of(request), owner_of(request)
-    resolver = Resolver(here.references, owner=owner)
+    resolver = Resolver(here.references, files=here.files, owner=owner)
     asking = predictions.prepare(request, resolver, settings=here.settings)
     if asking is None:
         return None
@@ -190,14 +179,23 @@ async def _left(request: Request) -> None:
 
 def _reply(asked: Asked, answer: Answer) -> Reply:
     served = asked.served
-    task = rooms.task_of(served.card)
-    target, labels = rooms.target_of(task), served.card["labels"]
     body = {
         "model": served.model,
         "version": served.version,
         "variant": served.variant,
         "provider": answer.provider,
-        "predictions": [target.prediction(row_K, labels, top_k=asked.top_k) for row_K in answer.outputs],
+        "predictions": _predictions(asked, answer),
+        **asked.certainty.calibration,
     }
     headers = [JSON, (b"server-timing", server_timing(answer))]
     return Reply(HTTPStatus.OK, headers, orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def _predictions(asked: Asked, answer: Answer) -> list[dict[str, Any]]:
+    task, labels = rooms.task_of(asked.served.card), asked.served.card["labels"]
+    target = rooms.target_of(task)
+    found = [target.prediction(row_K, labels, top_k=asked.top_k) for row_K in answer.outputs]
+    if asked.certainty is NOTHING:
+        return found
+    rows = zip(found, answer.outputs, strict=True)
+    return [asked.certainty.applied(each, row_K, labels, target=target) for each, row_K in rows]

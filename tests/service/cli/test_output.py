@@ -46,6 +46,22 @@ def test_a_prediction_is_shown_beside_what_is_true(
 
 
 @pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"label": "oak", "probability": 0.9, "top": TOP, "set": ["oak", "elm"]}, ["oak", "0.900", "oak, elm"]),
+        ({"abstained": True, "probability": 0.9, "top": TOP[:2], "set": []}, ["none", "oak 0.900 · elm 0.600"]),
+        ({"value": 1987.0, "interval": [1985.5, 1988.5]}, ["1987", "1985.5 to 1988.5"]),
+    ],
+)
+def test_a_prediction_with_a_coverage_shows_its_set(said: dict[str, Any], expected: list[str]) -> None:
+    calibration = {"coverage": 0.9, "test_coverage": 0.91}
+
+    text = shown(output.prediction_table(ANSWER | {"predictions": [said], "calibration": calibration}, ["1.png"]))
+
+    assert [part for part in [*expected, "set"] if part not in text] == []
+
+
+@pytest.mark.parametrize(
     ("result", "expected"),
     [
         ({"model": "leaves", "version": 2}, "leaves:2"),

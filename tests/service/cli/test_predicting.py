@@ -43,7 +43,7 @@ class Service:
 def ask(service: Service, images: list[Path]) -> predicting.Answers:
     session = Session(url=None, api_key=None, as_json=True)
     session.__dict__["client"] = service
-    return predicting.ask(session, "leaves", images, top_k=1)
+    return predicting.ask(session, "leaves", images, {"top_k": 1})
 
 
 @pytest.fixture

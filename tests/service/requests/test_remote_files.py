@@ -5,14 +5,18 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from models_store.errors import EspalierError
 from models_store.settings import Settings
-from service.requests.bodies import BodyTooLarge
-from service.requests.remote_files import RemoteFiles, UrlNotFetched, UrlRefused, UrlsAreOff
+from service.answers.predictions import FileAtUrl
+from service.requests.remote_files import FilesTooLarge, RemoteFiles, UrlNotFetched, UrlRefused, UrlsAreOff
+from tests import samples
+from tests.service.live_service import a_plain_image, running
+from tests.service.onnx_files import write_colour_net
+from tests.service.prediction_requests import BLUE, RED, as_text
 
 LOOPBACK = "127.0.0.0/8"
 
@@ -21,6 +25,7 @@ class Files(BaseHTTPRequestHandler):
     """A server of files, redirects and faults."""
 
     asked: list[tuple[str, str | None]]
+    files: ClassVar[dict[str, bytes]] = {}
 
     def do_GET(self) -> None:
         self.asked.append((self.path, self.headers["Host"]))
@@ -37,6 +42,10 @@ class Files(BaseHTTPRequestHandler):
             self.send_response(200)
             self.end_headers()
             self.wfile.write(f"content of {argument}".encode())
+        elif name == "stored":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.files[argument])
         elif name == "zeros":
             self.send_response(200)
             self.end_headers()
@@ -84,7 +93,7 @@ def test_urls_become_the_bytes_of_their_files_and_other_inputs_stay(
 ) -> None:
     base = f"http://127.0.0.1:{server.server_port}"
 
-    found = fetch(settings(tmp_path), {"url": f"{base}/file/a"}, "aGFsbG8=", {"url": f"{base}/file/b?x=1"})
+    found = fetch(settings(tmp_path), FileAtUrl(url=f"{base}/file/a"), "aGFsbG8=", FileAtUrl(url=f"{base}/file/b?x=1"))
 
     assert found == [b"content of a", "aGFsbG8=", b"content of b?x=1"]
 
@@ -92,7 +101,7 @@ def test_urls_become_the_bytes_of_their_files_and_other_inputs_stay(
 def test_the_other_server_sees_the_name_that_was_asked_for(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     fetch(
         settings(tmp_path, predict_url_networks=f"{LOOPBACK},::1"),
-        {"url": f"http://localhost:{server.server_port}/file/a"},
+        FileAtUrl(url=f"http://localhost:{server.server_port}/file/a"),
     )
 
     assert Files.asked == [("/file/a", f"localhost:{server.server_port}")]
@@ -101,7 +110,7 @@ def test_the_other_server_sees_the_name_that_was_asked_for(server: ThreadingHTTP
 def test_nothing_is_fetched_unless_it_is_switched_on(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{server.server_port}/file/a"
 
-    found = refusal(settings(tmp_path, predict_urls=False), "aGFsbG8=", {"url": url})
+    found = refusal(settings(tmp_path, predict_urls=False), "aGFsbG8=", FileAtUrl(url=url))
 
     assert isinstance(found, UrlsAreOff)
     assert found.errors[0].pointer == "/inputs/1"
@@ -118,7 +127,7 @@ def test_nothing_is_fetched_unless_it_is_switched_on(server: ThreadingHTTPServer
     ],
 )  # fmt: skip
 def test_addresses_that_are_not_public_are_refused(host: str, tmp_path: Path) -> None:
-    found = refusal(settings(tmp_path, predict_url_networks=""), {"url": f"http://{host}/file"})
+    found = refusal(settings(tmp_path, predict_url_networks=""), FileAtUrl(url=f"http://{host}/file"))
 
     assert isinstance(found, UrlRefused | UrlNotFetched)
     assert isinstance(found, UrlRefused) or "has no address" in found.detail
@@ -129,7 +138,7 @@ def test_addresses_that_are_not_public_are_refused(host: str, tmp_path: Path) ->
     "target", ["http://10.0.0.1/", "http://[::ffff:192.168.0.1]/", "ftp://127.0.0.1/", "file:///etc/hosts"]
 )
 def test_a_redirect_is_checked_like_the_first_url(target: str, server: ThreadingHTTPServer, tmp_path: Path) -> None:
-    found = refusal(settings(tmp_path), {"url": f"http://127.0.0.1:{server.server_port}/to/{target}"})
+    found = refusal(settings(tmp_path), FileAtUrl(url=f"http://127.0.0.1:{server.server_port}/to/{target}"))
 
     assert isinstance(found, UrlRefused)
 
@@ -137,8 +146,8 @@ def test_a_redirect_is_checked_like_the_first_url(target: str, server: Threading
 def test_redirects_are_followed_a_few_times(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     base = f"http://127.0.0.1:{server.server_port}"
 
-    assert fetch(settings(tmp_path), {"url": f"{base}/to//file/a"}) == [b"content of a"]
-    assert isinstance(refusal(settings(tmp_path), {"url": f"{base}/loop"}), UrlNotFetched)
+    assert fetch(settings(tmp_path), FileAtUrl(url=f"{base}/to//file/a")) == [b"content of a"]
+    assert isinstance(refusal(settings(tmp_path), FileAtUrl(url=f"{base}/loop")), UrlNotFetched)
     assert len(Files.asked) == 2 + 4
 
 
@@ -151,7 +160,7 @@ def test_redirects_are_followed_a_few_times(server: ThreadingHTTPServer, tmp_pat
     ],
 )  # fmt: skip
 def test_what_is_no_plain_url_is_refused(url: str, tmp_path: Path) -> None:
-    found = refusal(settings(tmp_path), {"url": url})
+    found = refusal(settings(tmp_path), FileAtUrl(url=url))
 
     assert isinstance(found, UrlRefused)
     assert "secret" not in found.detail
@@ -160,7 +169,7 @@ def test_what_is_no_plain_url_is_refused(url: str, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     base = f"http://127.0.0.1:{server.server_port}"
 
-    found = refusal(settings(tmp_path), {"url": f"{base}/file/a"}, {"url": f"{base}/missing"})
+    found = refusal(settings(tmp_path), FileAtUrl(url=f"{base}/file/a"), FileAtUrl(url=f"{base}/missing"))
 
     assert isinstance(found, UrlNotFetched)
     assert found.errors[0].pointer == "/inputs/1/url"
@@ -170,15 +179,16 @@ def test_a_file_that_is_not_there_is_named(server: ThreadingHTTPServer, tmp_path
 def test_files_are_together_no_larger_than_a_body(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{server.server_port}/zeros/600"
 
-    assert len(fetch(settings(tmp_path, predict_max_bytes=1000), {"url": url})[0]) == 600
-    assert isinstance(refusal(settings(tmp_path, predict_max_bytes=1000), {"url": url}, {"url": url}), BodyTooLarge)
+    assert len(fetch(settings(tmp_path, predict_max_bytes=1000), FileAtUrl(url=url))[0]) == 600
+    found = refusal(settings(tmp_path, predict_max_bytes=1000), FileAtUrl(url=url), FileAtUrl(url=url))
+    assert isinstance(found, FilesTooLarge)
 
 
 def test_a_server_that_is_silent_is_given_up(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Files) as silent:  # it listens, and nobody answers
         url = f"http://127.0.0.1:{silent.server_port}/file/a"
 
-        found = refusal(settings(tmp_path, predict_timeout_s=0.3), {"url": url})
+        found = refusal(settings(tmp_path, predict_timeout_s=0.3), FileAtUrl(url=url))
 
     assert isinstance(found, UrlNotFetched)
     assert "0.3 s" in found.detail
@@ -187,3 +197,22 @@ def test_a_server_that_is_silent_is_given_up(tmp_path: Path) -> None:
 def test_a_network_that_is_none_is_named_at_start(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"PREDICT_URL_NETWORKS: '10\.0\.0\.1/8'"):
         settings(tmp_path, predict_url_networks="10.0.0.1/8")
+
+
+def test_a_prediction_takes_a_url_among_its_inputs(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    chosen = samples.quick_settings(tmp_path / "home").model_copy(
+        update={"predict_urls": True, "predict_url_networks": LOOPBACK}
+    )
+    image = a_plain_image(RED)
+    Files.files["red.png"] = image
+    url = f"http://127.0.0.1:{server.server_port}/stored/red.png"
+
+    with running(chosen) as service:
+        service.publish("colours", write_colour_net(tmp_path / "net.onnx"))
+        body = {"model": "colours", "inputs": [{"url": url}, as_text(a_plain_image(BLUE))]}
+        answer = service.http.post("/predict", json=body)
+        refused = service.http.post("/predict", json=body | {"inputs": [{"url": "http://10.0.0.1/"}]})
+
+    assert [each["label"] for each in answer.json()["predictions"]] == ["red", "blue"]
+    assert refused.status_code == 422
+    assert refused.json()["code"] == "url_refused"
