@@ -25,6 +25,8 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, d
             "dataset_id": live.upload()["id"],
             "job_id": live.http.get("/jobs").json()["items"][0]["id"],
             "name": "colours",
+            "model": "colours",
+            "version": "1",
             "number": "1",
             "variant": "fp32",
             "alias": "default",
