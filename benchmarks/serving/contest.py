@@ -96,6 +96,8 @@ class Contest:
                 url = self._running[name].url
                 found = client.load(url, ask, connections=connections, seconds=seconds, folder=self._folder)
                 self._results.loads[self._net.name, form, connections, name].append(found)
+        if self._failures.get(name, 0) < MOST_FAILURES:
+            self._results.unusable.pop(name, None)
 
     def _measure_limit(self) -> None:
         size, seconds = self._net.size, min(LIMIT_S, self._options.seconds)
@@ -150,10 +152,10 @@ class Contest:
                 raise
             print(f"{name} has failed: {failure}", flush=True)
             self._running.pop(name, None)
+            self._results.unusable[name] = " ".join(str(failure).split())[-300:]
             self._failures[name] = self._failures.get(name, 0) + 1
             if self._failures[name] == MOST_FAILURES:
                 del self._peers[name]
-                self._results.unusable[name] = " ".join(str(failure).split())[-300:]
 
 
 @contextmanager

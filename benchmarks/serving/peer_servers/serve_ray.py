@@ -39,7 +39,7 @@ if __name__ == "__main__":
         num_cpus=peer_net.WORKERS + 1,
         include_dashboard=False,
         _node_ip_address="127.0.0.1",
-        _temp_dir=os.environ["PEER_FOLDER"],
+        _temp_dir=os.environ["TMPDIR"],
         runtime_env={"working_dir": None, "env_vars": {"PYTHONPATH": os.environ["PYTHONPATH"]}},
         object_store_memory=200_000_000,
         logging_level="warning",
