@@ -7,7 +7,7 @@ limits on bodies, the same counters, the same problem documents, and compression
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -96,7 +96,7 @@ class HotLane:
             here.bodies.release(held)
             sent_bytes = 0 if reply is None else len(reply.body)
             here.observer.end(observed, METHOD, known.route.template, status, sent_bytes=sent_bytes)
-        reply = replace(reply, headers=[*reply.headers, (REQUEST_ID, observed.request_id)])
+        reply = Reply(reply.status, [*reply.headers, (REQUEST_ID, observed.request_id)], reply.body)
         if len(reply.body) >= LEAST_COMPRESSED_BYTES or not known.takes_plain:
             reply = await _compressed(reply, known.scope)
         return reply

@@ -123,6 +123,21 @@ def scratch_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
         path.unlink(missing_ok=True)
 
 
+def check_type(request: Request) -> str:
+    """Return the content type of a body that is an archive or a form.
+
+    Raises:
+        WrongContentType: if it is neither.
+    """
+    given = bodies.content_type(request)
+    known = ["multipart/form-data", *DOCUMENTED_TYPES, *sorted(OTHER_TYPES)]
+    if given not in known:
+        detail = f"{bodies.what_came(given)}; send multipart/form-data, or one of {', '.join(DOCUMENTED_TYPES)}"
+        fault = FieldError("header:Content-Type", bodies.WrongContentType.code, detail, allowed=known)
+        raise bodies.WrongContentType(detail, errors=[fault])
+    return given
+
+
 async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> str | None:
     """Write the request's archive (a raw body, or the form field `file`) to `file`; return its name, if one came.
 
@@ -132,18 +147,13 @@ async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> str | 
         NoArchive: if the body is empty, or the form has no field `file`.
         UploadStorageFull: if the disk is full.
     """
-    given = bodies.content_type(request)
+    given = check_type(request)
     arriving = Arriving(file, max_bytes=max_bytes)
     if given == "multipart/form-data":
         bodies.check_length(request, max_bytes=max_bytes + FORM_OVERHEAD_BYTES)
         await _receive_form(request, arriving, max_bytes=max_bytes + FORM_OVERHEAD_BYTES)
-    elif given in DOCUMENTED_TYPES or given in OTHER_TYPES:
-        await _receive_raw(request, arriving, max_bytes=max_bytes)
     else:
-        known = ["multipart/form-data", *DOCUMENTED_TYPES, *sorted(OTHER_TYPES)]
-        detail = f"{bodies.what_came(given)}; send multipart/form-data, or one of {', '.join(DOCUMENTED_TYPES)}"
-        fault = FieldError("header:Content-Type", bodies.WrongContentType.code, detail, allowed=known)
-        raise bodies.WrongContentType(detail, errors=[fault])
+        await _receive_raw(request, arriving, max_bytes=max_bytes)
     if arriving.size_bytes == 0:
         raise NoArchive(f"no archive came; {SEND} as the body, or as the form field `file`")
     await run_in_threadpool(arriving.flush)

@@ -136,6 +136,7 @@ async def create(
             return await run_in_threadpool(what.meaning, bodies.check(DatasetPrediction, parse(body)))
         return await here.threads.writers.run(what.of_dataset, body)
     wanted = Wanted(variant=variant, provider=provider, format=format, top_k=top_k)
+    uploads.check_type(request)
     await run_in_threadpool(what.prepared, wanted)  # before all of it is read
     with uploads.scratch_file(here.settings.scratch) as (archive, file):
         await uploads.receive(request, file, max_bytes=here.settings.upload_max_bytes)

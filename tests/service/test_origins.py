@@ -190,12 +190,13 @@ def test_a_neighbour_of_a_listed_page_is_refused(listed: Service, origin: str) -
 
 
 def bodies(settings: Settings) -> list[tuple[str, str]]:
+    """Return the calls that need a content type; clients of the Open Inference Protocol send none."""
     document = openapi.build(create_app(settings))
     return [
         (method, path)
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
-        if "requestBody" in operation
+        if "requestBody" in operation and not path.startswith("/v2/")
     ]
 
 
