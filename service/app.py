@@ -170,6 +170,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     for examples in metrics.predicted:
         meaning = f"{examples.capitalize()} that wait for a lane"
         metrics.watch_gauge(f"espalier_waiting_{examples}", meaning, partial(sessions.waiting, examples))
+    metrics.watch_gauge("espalier_waiting_bytes", "Bytes of requests that wait for a lane", sessions.waiting_bytes)
     metrics.watch_gauges(
         "espalier_loaded_models",
         "Models in memory, by the execution provider that runs them",

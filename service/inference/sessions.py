@@ -75,6 +75,10 @@ class Sessions:
         """Return the models that are loaded now."""
         return [each.kept for each in self.residents.all if each.kept is not None]
 
+    def waiting_bytes(self) -> int:
+        """Return how many bytes of requests wait for a lane."""
+        return sum(loaded.batcher.waiting_bytes for loaded in self.loaded)
+
     def waiting(self, examples: str) -> int:
         """Return how many examples of one kind wait for a lane."""
         return sum(loaded.batcher.waiting for loaded in self.loaded if loaded.examples == examples)
