@@ -16,6 +16,8 @@ app = typer.Typer(no_args_is_help=True)
 
 REFERENCE = re.compile(r"(?P<name>[^@:/]+)(?:@(?P<alias>[^:/]+)|:(?P<version>\d+))?(?:/(?P<variant>[^/]+))?")
 
+SHARE = re.compile(r"(?P<version>\d{1,9})(?:/(?P<variant>[^/=]+))?=(?P<share>\d*\.?\d+)")
+
 Reference = Annotated[
     str, typer.Argument(metavar="MODEL", help="NAME, NAME@ALIAS or NAME:VERSION, each with an optional /VARIANT")
 ]
@@ -123,19 +125,43 @@ def alias(
     version: Annotated[int | None, typer.Argument(help="number of the version")] = None,
     variant: Annotated[str | None, typer.Option(help="name of a variant; left out: the version's default")] = None,
     *,
+    canary: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION[/VARIANT]=SHARE", help="answer a share of the requests by another, e.g. 4=0.1"),
+    ] = None,
+    shadow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION[/VARIANT]=SHARE", help="also ask another for a share of the requests, and compare"
+        ),
+    ] = None,
+    pin: Annotated[bool, typer.Option("--pin", help="keep its files in memory")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="remove the alias instead")] = False,
 ) -> None:
-    """Point an alias at a version, at once for all users."""
+    """Point an alias at a version, at once for all users; without a version, show it."""
+    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+
     session = session_of(context)
     path = f"/models/{name}/aliases/{alias}"
     if remove:
         session.client.delete(path)
         session.show({"removed": f"{name}@{alias}"}, f"{name}@{alias} is removed")
     elif version is None:
-        raise refuse("give the number of the version, or --remove")
+        if variant or canary or shadow or pin:
+            raise refuse("give the number of the version too")
+        answer = session.client.get(path)
+        session.show(answer, output.alias_words(f"{name}@{alias}", name, answer))
     else:
-        answer = session.client.put(path, {"version": version, "variant": variant})
-        session.show(answer, f"{name}@{alias} is {name}:{version}{f'/{variant}' if variant else ''}")
+        body: dict[str, Any] = {"version": version, "variant": variant, "pinned": pin}
+        if canary is not None:
+            second = _share(canary)
+            weight = second.pop("share")
+            first = {"version": version, "variant": variant, "weight": 1 - weight}
+            body = {"targets": [first, second | {"weight": weight}], "pinned": pin}
+        if shadow is not None:
+            body["shadow"] = _share(shadow)
+        answer = session.client.put(path, body)
+        session.show(answer, output.alias_words(f"{name}@{alias}", name, answer))
 
 
 @app.command()
@@ -166,6 +192,14 @@ def delete(context: typer.Context, model: ModelOrVersion, *, yes: editing.Yes = 
     editing.confirm(session, what, yes=yes)
     session.client.delete(path)
     session.show({"deleted": model}, f"{model} is deleted")
+
+
+def _share(text: str) -> dict[str, Any]:
+    """Return the version, variant and share of `VERSION[/VARIANT]=SHARE`."""
+    match = SHARE.fullmatch(text)
+    if match is None or not 0 < float(match["share"]) < 1:
+        raise refuse(f"{text!r} is not VERSION[/VARIANT]=SHARE with a share between 0 and 1, as 4=0.1 or 4/int8=0.1")
+    return {"version": int(match["version"]), "variant": match["variant"], "share": float(match["share"])}
 
 
 def _path_of_either(client: "Client", reference: str) -> str:

@@ -242,6 +242,25 @@ def _pinned(target: Document) -> str:
     return f"{target['version']}/{target['variant']}" if target.get("variant") else str(target["version"])
 
 
+def alias_words(alias: str, model: str, document: Document) -> str:
+    """Return what an alias means, and how its shadow compares."""
+    targets = [
+        f"{model}:{_pinned(each)}" + (f" for {each['share']:.0%} of the requests" if each["share"] < 1 else "")
+        for each in document["targets"]
+    ]
+    words = f"{alias} is {' and '.join(targets)}" + (", pinned" if document["pinned"] else "")
+    shadow = document["shadow"]
+    if shadow is None:
+        return words
+    words += f"; {model}:{_pinned(shadow)} is its shadow for {shadow['share']:.0%}"
+    if shadow["compared"]:
+        words += (
+            f": {shadow['agreement']:.1%} of {shadow['compared']} answers are the same, a run takes "
+            f"{shadow['run_ms']:.2f} ms (target {shadow['target_run_ms']:.2f} ms)"
+        )
+    return words
+
+
 def prediction_table(
     answer: Document, files: Sequence[str], samples: Sequence[Document] | None = None, *, title: str | None = None
 ) -> Sheet:

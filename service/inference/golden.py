@@ -15,7 +15,6 @@ import numpy as np
 from models_store.errors import Conflict, EspalierError, FieldError
 from models_store.models.golden import Golden
 from models_store.models.providers import EXECUTION_PROVIDERS
-from models_store.models.registry import FALLBACK
 from models_store.models.served import Served
 from models_store.settings import Settings
 from models_store.spec.quantization import VARIANTS
@@ -99,7 +98,7 @@ async def _answers(engine: Engine, served: Served, examples: Sequence[Example]) 
 
 def _is_exact(served: Served) -> bool:
     """Return whether the file calculates with 32-bit floats."""
-    return served.variant_card.get("kind", FALLBACK) not in VARIANTS
+    return (served.variant_card.get("made_by") or {}).get("kind") not in VARIANTS
 
 
 def _check_numbers(served: Served, answer: Answer, *, count: int) -> None:

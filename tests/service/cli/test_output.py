@@ -92,6 +92,20 @@ def test_a_dataset_of_numbers_shows_where_they_lie_and_how_many_images_there_are
     assert [part for part in ("80", "11", "9", "3.5 to 90, mean 41.25") if part not in text] == []
 
 
+def test_an_alias_is_shown_with_its_shares_and_its_shadow() -> None:
+    targets = [{"version": 3, "variant": None, "share": 0.9}, {"version": 4, "variant": "int8", "share": 0.1}]
+    shadow = {"version": 5, "variant": None, "share": 0.2, "compared": 200, "agreement": 0.985}
+    shadow |= {"run_ms": 5.0, "target_run_ms": 2.5}
+    document = {"targets": targets, "shadow": shadow, "pinned": True}
+
+    words = output.alias_words("leaves@live", "leaves", document)
+
+    assert words == (
+        "leaves@live is leaves:3 for 90% of the requests and leaves:4/int8 for 10% of the requests, pinned; leaves:5 "
+        "is its shadow for 20%: 98.5% of 200 answers are the same, a run takes 5.00 ms (target 2.50 ms)"
+    )
+
+
 def test_a_model_is_shown_with_what_its_aliases_pin() -> None:
     aliases = {"best": {"version": 2, "variant": "int8"}, "default": {"version": 1, "variant": None}}
     model = {"name": "leaves", "versions": [{"version": 2}], "aliases": aliases, "created_at": None}

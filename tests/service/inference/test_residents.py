@@ -124,7 +124,7 @@ def test_what_takes_more_than_was_expected_makes_others_leave_and_is_remembered(
     assert host.most_used == 7  # once, before it was known
 
 
-def test_a_load_that_fails_is_told_to_all_and_tried_again() -> None:
+def test_a_load_that_fails_fails_for_all_and_is_tried_again() -> None:
     async def crowd() -> list[str]:
         host = Host(budget=1)
 

@@ -100,7 +100,7 @@ def test_a_swap_under_load_fails_no_request_and_no_answer_after_it_is_of_the_old
     assert len(between) >= 3 * ANSWERS
 
 
-def test_what_was_checked_is_told(service: Service, tmp_path: Path) -> None:
+def test_what_was_checked_is_in_the_answer(service: Service, tmp_path: Path) -> None:
     publish(service, tmp_path, "checked", version=1, golden=golden_of(tmp_path))
     publish(service, tmp_path, "checked", version=2)
 

@@ -19,6 +19,7 @@ from models_store.tasks import rooms
 from models_store.tasks.image.contract import IMAGE
 from models_store.tasks.image.spec import ImageSpec
 from service.inference.engine import Work
+from service.inference.golden import Checked, check
 from service.inference.sessions import Sessions
 from tests.models_store.datasets.dataset_stores import Files, a_store
 from tests.workers.job_folders import JobFolder, assigned
@@ -54,9 +55,25 @@ class FinishedJob:
     def variant(self, name: str) -> dict[str, Any]:
         return next(variant for variant in self.result["variants"] if variant["name"] == name)
 
-    def predict(self, images: list[bytes], *, variant: str = "fp32") -> list[dict[str, Any]]:
+    def served(self, variant: str) -> Served:
         card, made = self.result["card"], self.variant(variant)
-        served = Served("ada", "leaves", 1, variant, made["blob"], card, made["card"], auxiliary_blobs={})
+        golden = self.result["golden_blob"]
+        return Served("ada", "leaves", 1, variant, made["blob"], card, made["card"], {}, golden_blob=golden)
+
+    def check(self, variant: str) -> Checked:
+        """Check a file as the service does before an alias moves to it."""
+
+        async def ask() -> Checked:
+            sessions = Sessions(self.blobs, settings=self.settings)
+            checked = await check(sessions, self.served(variant), blobs=self.blobs, settings=self.settings)
+            await sessions.close()
+            return checked
+
+        return asyncio.run(ask())
+
+    def predict(self, images: list[bytes], *, variant: str = "fp32") -> list[dict[str, Any]]:
+        served = self.served(variant)
+        card = served.card
 
         async def ask() -> list[dict[str, Any]]:
             sessions = Sessions(self.blobs, settings=self.settings)

@@ -40,6 +40,12 @@ def pictures_with_numbers() -> Files:
     return files | {"labels.csv": "\n".join(rows).encode()}
 
 
+def assert_that_what_ships_answers_its_golden_inputs(job: FinishedJob) -> None:
+    checks = [job.check(variant) for variant in ("fp32", "int8")]
+    assert [(each.examples, each.tolerance) for each in checks] == [(8, 0.001), (8, 0.05)]
+    assert all(each.largest_difference is not None and each.largest_difference < 1e-3 for each in checks)
+
+
 def assert_that_so_few_images_accept_nothing(job: FinishedJob) -> None:
     figures = job.variant("int8")["card"]["measured"]["cpu"]
     assert figures["validation_images"] < 193
@@ -71,6 +77,7 @@ def test_images_with_labels_become_a_model_that_names_them(tell: Callable[..., F
     said = metadata.read(onnx.load(job.blobs.local(job.variant("any-size")["blob"])))["espalier.metrics"]
     assert set(said) == {"compared_images", "agreement_with_serving"}  # and no accuracy on some of the images
     assert {"val_loss", "val_accuracy", "val_balanced_accuracy"} <= job.history[-1].keys()
+    assert_that_what_ships_answers_its_golden_inputs(job)
     assert_that_so_few_images_accept_nothing(job)
 
 
@@ -89,5 +96,6 @@ def test_images_with_numbers_become_a_model_that_estimates_them(tell: Callable[.
         max(row["val_accuracy"] for row in job.history), abs=0.02
     )
     assert job.variant("int8")["card"]["measured"]["cpu"]["agreement"] == 1.0
+    assert_that_what_ships_answers_its_golden_inputs(job)
     assert_that_so_few_images_accept_nothing(job)
     assert job.variant("any-size")["card"]["agreement_with_serving"] == 1.0
