@@ -69,6 +69,7 @@ class Batcher:
             options=net.options,
             count=lanes,
             most_per_batch=codec.most_per_batch,
+            row_s=lambda: self._time.row_s,
             clock=clock,
         )
 

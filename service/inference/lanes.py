@@ -24,6 +24,9 @@ from service.inference.nets import RunOptions
 from service.inference.tickets import Row, Ticket, failure
 from service.inference.waiting import Waiting
 
+BATCH_S = 0.05
+"""A batch takes about so long at most: the answer of its first row waits for its last."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -61,6 +64,7 @@ class Lanes:
         options: Callable[[], RunOptions],
         count: int,
         most_per_batch: int,
+        row_s: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.waiting = Waiting()
@@ -69,6 +73,7 @@ class Lanes:
         self._options = options
         self._count = count
         self._most = most_per_batch
+        self._row_s = row_s
         self._clock = clock
         self._lock = threading.Lock()
         self._lanes: list[Lane] = []
@@ -150,7 +155,8 @@ class Lanes:
     def _take(self, lane: Lane) -> tuple[bool, list[Ticket]]:
         """Give a lane its fair share of the queue; return whether it is alone, and the tickets whose time is over."""
         free = self._count - len(self._busy)
-        share = min(self._most, -(-self.waiting.rows // free))
+        most = min(self._most, max(1, int(BATCH_S / (self._row_s() or BATCH_S))))
+        share = min(most, -(-self.waiting.rows // free))
         lane.rows, expired = self.waiting.take(share, now_s=self._clock())
         alone = len(lane.rows) == 1 and not self.waiting and not self._busy
         if lane.rows:

@@ -14,11 +14,13 @@ from service.inference.admission import Limits
 from service.inference.batcher import Closed
 from service.inference.decode import BadInput
 from service.inference.engine import Answer, InferenceFailed, Overloaded, Work
+from service.inference.lanes import BATCH_S
 from tests.service.inference.batchers import (
     IN_LANES,
     IN_LOOP,
     POISON,
     Gate,
+    PlainNet,
     a_batcher,
     answers_of,
     ask,
@@ -201,4 +203,15 @@ def test_a_lane_that_waits_keeps_no_images(colour: tuple[int, int, int] | None, 
         gc.collect()
 
     assert kept() is None
+    close(batcher)
+
+
+def test_a_batch_of_a_slow_net_is_small_so_that_its_first_row_is_answered_soon() -> None:
+    net = PlainNet()
+    batcher = a_batcher(net, lanes=1, run_s=BATCH_S / 2.5)
+
+    answer = asyncio.run(ask(batcher, *[a_plain_image((n, 0, 0)) for n in range(8)]))
+
+    assert answers_of(answer) == [[n, 0, 0] for n in range(8)]
+    assert net.sizes[0] == 2
     close(batcher)
