@@ -17,12 +17,13 @@ HEADING = """# The training spec
 
 What `POST /train` takes. This page is written from the schema that the service checks against (`make generated`); the
 same schema is at `GET /schema/train`. Unknown keys are refused, and the nearest valid one is named. `?dry_run=true`
-answers the spec with every default decided.
+answers with the spec in which every default is filled in.
 """
 
 SETTINGS_HEADING = """# Settings
 
-Each is an environment variable of the API and of the worker; both must have the same places. Written from
+Each is an environment variable of the API and of the worker; the database, blobs and broker must be the same for both.
+Traces have OpenTelemetry's own variables, see [observability.md](observability.md). This page is written from
 `models_store/settings.py` (`make generated`).
 
 | variable | default | what |
