@@ -246,6 +246,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=LINES, default=list(LINES), help="lines to show; left out: all")
     options = parser.parse_args()
     processes.adopt_orphans()
+    processes.end_well_on_sigterm()
     shown = Shown()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="espalier-load-")))

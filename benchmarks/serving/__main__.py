@@ -31,6 +31,7 @@ def main() -> None:
     if needed := client.missing():
         raise SystemExit(needed)
     processes.adopt_orphans()
+    processes.end_well_on_sigterm()
     figures: dict[str, float] = {}
     goals: list[Goal] = []
     cores = os.sched_getaffinity(0)

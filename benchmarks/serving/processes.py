@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,11 @@ class ServerFailed(Exception):
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends: none is lost from sight (prctl(2))."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_well_on_sigterm() -> None:
+    """Unwind on SIGTERM as on Ctrl-C, so that every server is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def free_port() -> int:
