@@ -165,6 +165,12 @@ class Labels:
         undecided = [names[place] for place in likeliest if 1.0 - least < row_K[place] < least]
         return prediction | {"labels": present, "undecided": undecided}
 
+    def lost(self, row_K: Array, changed_MK: Array) -> Floats:
+        """Return the mean loss of probability of the labels answered, or of the likeliest where there are none."""
+        answered_K = row_K >= min(THRESHOLD, row_K.max())
+        lost_M: Floats = np.mean(row_K[answered_K].astype(np.float64) - changed_MK[:, answered_K], axis=1)
+        return lost_M
+
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
         """Return the labels answered, and the `top_k` likeliest (None: all), both likeliest first."""
         places = likeliest(row_K, None)

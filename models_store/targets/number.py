@@ -136,6 +136,11 @@ class Number:
         """Return the prediction as it is: a number has no probability."""
         return prediction
 
+    def lost(self, row_K: Array, changed_MK: Array) -> Floats:
+        """Return how far the number moves, in either direction."""
+        lost_M: Floats = np.abs(np.float64(row_K[0]) - changed_MK[:, 0])
+        return lost_M
+
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:  # noqa: ARG002  see Target
         """Return the number."""
         return {"value": row_K[0]}

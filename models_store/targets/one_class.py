@@ -154,6 +154,12 @@ class OneClass:
             return prediction
         return {"abstained": True, **{name: value for name, value in prediction.items() if name != "label"}}
 
+    def lost(self, row_K: Array, changed_MK: Array) -> Floats:
+        """Return the loss of the likeliest class's probability."""
+        place = int(row_K.argmax())
+        lost_M: Floats = np.float64(row_K[place]) - changed_MK[:, place]
+        return lost_M
+
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
         """Return the likeliest class, and the `top_k` likeliest (None: five), likeliest first."""
         top = ranked(row_K, names, likeliest(row_K, top_k or CLASSES_NAMED))

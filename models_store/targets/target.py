@@ -150,6 +150,10 @@ class Target(Protocol):
         """Return a prediction without an answer that is less likely than `min_confidence`; `has_confidence` is True."""
         ...
 
+    def lost(self, row_K: Array, changed_MK: Array) -> Floats:
+        """Return how much of one answer each of M other outputs has lost, float64 (M,), for explanations."""
+        ...
+
     def prediction(self, row_K: Array, names: Sequence[str], *, top_k: int | None) -> dict[str, Any]:
         """Return one row of outputs as a prediction for clients of `/predict`; numbers stay numpy's.
 

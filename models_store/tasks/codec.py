@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models_store.errors import FieldError, Invalid, TooLarge
+from models_store.tasks.explanation import Occlusion
 
 Decoded = TypeVar("Decoded")
 Inputs = dict[str, npt.NDArray[Any]]
@@ -120,6 +121,10 @@ class Codec(Protocol[Decoded]):
         examples: Any = list(arrays[0]) if len(arrays) == 1 else list(zip(*arrays, strict=True))
         rows: list[Decoded] = examples
         return rows
+
+    def occlusion(self, example: Decoded) -> Occlusion[Decoded] | None:  # noqa: ARG002  most tasks explain nothing
+        """Return how an answer about the example is explained; None: the task's examples have no parts to hide."""
+        return None
 
     def batch(self, most: int) -> Batch[Decoded]:  # noqa: ARG002  for codecs that take the room at once
         """Return an empty batch for up to `most` examples, to be filled as they are decoded."""

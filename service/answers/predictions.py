@@ -13,6 +13,9 @@ from service.inference.engine import FIRST, LAST
 from service.requests.certainty import COVERAGE_MEANING, LEAST_COVERAGE, MIN_CONFIDENCE_MEANING, MOST_COVERAGE
 from service.requests.urgency import LONGEST_S, PRIORITY_MEANING, TIMEOUT_MEANING
 
+EXPLAIN_MEANING = (
+    "whether to explain each answer by a heat map; at most 4 at once, and each takes as long as up to 64 predictions"
+)
 URL_MEANING = 'where PREDICT_URLS is set, `{"url": "https://…"}` for a file at a public address'
 
 
@@ -62,11 +65,28 @@ class PredictRequest(BaseModel):
     priority: int | None = Field(None, ge=FIRST, le=LAST, description=PRIORITY_MEANING)
     min_confidence: float | None = Field(None, ge=0, le=1, description=MIN_CONFIDENCE_MEANING)
     coverage: float | None = Field(None, ge=LEAST_COVERAGE, le=MOST_COVERAGE, description=COVERAGE_MEANING)
+    explain: bool = Field(default=False, description=EXPLAIN_MEANING)
 
 
 SET_MEANING = (
     "if `coverage` was asked for: the classes or labels among which the truth is at least so often, likeliest first"
 )
+
+
+class Explanation(Answer):
+    """Explanation of one answer: the parts of the example that it depends on."""
+
+    method: Literal["occlusion"] = Field(
+        description="occlusion: the model was run on copies of the example with a part hidden in each"
+    )
+    runs: int = Field(description="number of those copies")
+    largest_loss: float = Field(
+        description="loss of the answer's probability when the part that matters most is hidden, or the distance that "
+        "its number moved"
+    )
+    heat_map: str = Field(
+        description="a PNG as base64: the example as the model sees it, hot where the answer depends on it"
+    )
 
 
 class Ranked(Answer):
@@ -83,6 +103,7 @@ class Prediction(Answer):
     probability: float
     top: list[Ranked] = Field(description="the `top_k` likeliest, likeliest first")
     set: list[str] | None = Field(None, description=SET_MEANING)
+    explanation: Explanation | None = Field(None, description="left out unless `explain` asks for it")
 
 
 class Abstention(Answer):
@@ -92,6 +113,7 @@ class Abstention(Answer):
     probability: float = Field(description="of the likeliest class")
     top: list[Ranked] = Field(description="the `top_k` likeliest, likeliest first")
     set: list[str] | None = Field(None, description=SET_MEANING)
+    explanation: Explanation | None = Field(None, description="left out unless `explain` asks for it")
 
 
 class LabelsPrediction(Answer):
@@ -105,6 +127,7 @@ class LabelsPrediction(Answer):
         "`labels` then has those that are likelier",
     )
     set: list[str] | None = Field(None, description=SET_MEANING)
+    explanation: Explanation | None = Field(None, description="left out unless `explain` asks for it")
 
 
 class ValuePrediction(Answer):
@@ -117,6 +140,7 @@ class ValuePrediction(Answer):
         max_length=2,
         description="low and high end; if `coverage` was asked for: it holds the true number at least so often",
     )
+    explanation: Explanation | None = Field(None, description="left out unless `explain` asks for it")
 
 
 class Calibration(Answer):

@@ -57,10 +57,12 @@ class ServedModels:
         """
         reference = reference_of(model, version)
         served = await self._references.served(reference, owner=owner)
-        signature = self._signatures.known(served)
-        if signature is None:
-            signature = await run_in_threadpool(self._signatures.make, served)
-        return served, signature
+        return served, await self.signature_of(served)
+
+    async def signature_of(self, served: Served) -> Signature:
+        """Return what a variant takes and gives."""
+        known = self._signatures.known(served)
+        return known if known is not None else await run_in_threadpool(self._signatures.make, served)
 
     async def infer(self, served: Served, signature: Signature, request: InferRequest) -> Answer:
         """Return what the model answers.

@@ -23,6 +23,7 @@ from models_store.settings import Settings
 from models_store.tasks import rooms
 from models_store.wording import counted
 from service.answers.predictions import JSON_EXAMPLES, PredictRequest, json_type_of
+from service.inference import explanations
 from service.inference.decode import Example
 from service.inference.engine import DEFAULT, FIRST, LAST, Work
 from service.inference.references import References
@@ -36,7 +37,7 @@ from service.requests.urgency import LONGEST_S, Arrival, arrival_of, limit_in
 
 OCTETS = "application/octet-stream"
 FIRST_KEY = re.compile(rb'\s*\{\s*"model"\s*:\s*"([ !#-\[\]-~]{1,200})"')
-TARGET = {"model", "top_k", "timeout", "priority", "min_confidence", "coverage"}
+TARGET = {"model", "top_k", "timeout", "priority", "min_confidence", "coverage", "explain"}
 BODY = "body"
 """pointer to an example that is the whole body"""
 
@@ -52,6 +53,7 @@ class Target(BaseModel):
     priority: int | None = Field(None, ge=FIRST, le=LAST)
     min_confidence: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
     coverage: float | None = Field(None, ge=LEAST_COVERAGE, le=MOST_COVERAGE, allow_inf_nan=False)
+    explain: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Asked:
     top_k: int | None
     work: Work
     certainty: Certainty
+    explain: bool = False
 
 
 class Resolver:
@@ -219,7 +222,10 @@ async def _from_form(request: Request, resolver: Resolver, arrival: Arrival, *, 
 
 
 def _asked(served: Served, wanted: Target | PredictRequest, work: Work, settings: Settings) -> Asked:
-    return Asked(served, wanted.top_k, work, certainty.of(served, wanted, device=settings.device))
+    if wanted.explain:
+        explanations.check_count(work.examples)
+    sure = certainty.of(served, wanted, device=settings.device)
+    return Asked(served, wanted.top_k, work, sure, explain=wanted.explain)
 
 
 def _work(examples: list[Example], pointers: list[str], wanted: Target | PredictRequest, arrival: Arrival) -> Work:

@@ -7,25 +7,30 @@ This route is called most often, so it takes the bare request and bypasses FastA
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
+import pybase64
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from models_store.tasks import rooms
-from service.answers.predictions import Predictions
+from service.answers.predictions import EXPLAIN_MEANING, Predictions
 from service.auth import owner_of
-from service.context import context_of
+from service.context import Context, context_of
 from service.hot.routes import JSON, Answering, HotRoute, Reply, server_timing
+from service.inference import explanations
 from service.inference.engine import Answer
+from service.inference.explanations import Explanation
 from service.requests import certainty, predictions, urgency
 from service.requests.certainty import NOTHING
 from service.requests.parameters import problems
 from service.requests.predictions import Asked, Resolver
+
+T = TypeVar("T")
 
 
 class BareRoute(APIRoute):
@@ -63,6 +68,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "priority": urgency.PRIORITY | {"description": urgency.PRIORITY_MEANING},
     "min_confidence": certainty.MIN_CONFIDENCE | {"description": certainty.MIN_CONFIDENCE_MEANING},
     "coverage": certainty.COVERAGE | {"description": certainty.COVERAGE_MEANING},
+    "explain": {"type": "boolean", "description": EXPLAIN_MEANING},
 }
 """what a form or a query may have beside the model and the examples"""
 FORM: dict[str, Any] = {
@@ -134,6 +140,8 @@ async def create(request: Request) -> Response:
     asked = await predictions.read(
         request, Resolver(here.references, files=here.files, owner=owner), settings=here.settings
     )
+    if asked.explain:
+        return (await unless_left(request, _explained(here, asked))).as_response()
     inferring = here.engine.infer(asked.served, asked.work)
     if here.sessions.may_leave(asked.served):
         inferring = unless_left(request, inferring)
@@ -150,6 +158,8 @@ def prepare(request: Request) -> Answering | None:
 
     async def answer(body: bytes) -> Reply:
         asked = await asking(body)
+        if asked.explain:
+            return await _explained(here, asked)
         return _reply(asked, await here.engine.infer(asked.served, asked.work))
 
     return answer
@@ -158,7 +168,7 @@ def prepare(request: Request) -> Answering | None:
 HOT = HotRoute(re.compile("/predict"), "/predict", prepare)
 
 
-async def unless_left(request: Request, inferring: Coroutine[Any, Any, Answer]) -> Answer:
+async def unless_left(request: Request, inferring: Coroutine[Any, Any, T]) -> T:
     """Withdraw the examples if the client disconnects."""
     work = asyncio.create_task(inferring)
     leaving = asyncio.create_task(_left(request))
@@ -177,14 +187,27 @@ async def _left(request: Request) -> None:
         pass
 
 
-def _reply(asked: Asked, answer: Answer) -> Reply:
+async def _explained(here: Context, asked: Asked) -> Reply:
+    """Answer a request, and explain each answer."""
+    signature = await here.models.signature_of(asked.served)
+    answer = await here.engine.infer(asked.served, asked.work)
+    explained = await explanations.explain(
+        here.engine, asked.served, asked.work, answer, codec=signature.codec, target=signature.target
+    )
+    return _reply(asked, answer, explained)
+
+
+def _reply(asked: Asked, answer: Answer, explained: Sequence[Explanation] = ()) -> Reply:
     served = asked.served
+    predicted = _predictions(asked, answer)
+    if explained:
+        predicted = [each | {"explanation": _shown(why)} for each, why in zip(predicted, explained, strict=True)]
     body = {
         "model": served.model,
         "version": served.version,
         "variant": served.variant,
         "provider": answer.provider,
-        "predictions": _predictions(asked, answer),
+        "predictions": predicted,
         **asked.certainty.calibration,
     }
     headers = [JSON, (b"server-timing", server_timing(answer))]
@@ -199,3 +222,12 @@ def _predictions(asked: Asked, answer: Answer) -> list[dict[str, Any]]:
         return found
     rows = zip(found, answer.outputs, strict=True)
     return [asked.certainty.applied(each, row_K, labels, target=target) for each, row_K in rows]
+
+
+def _shown(why: Explanation) -> dict[str, Any]:
+    return {
+        "method": explanations.METHOD,
+        "runs": why.runs,
+        "largest_loss": why.largest_loss,
+        "heat_map": pybase64.b64encode_as_string(why.heat_map),
+    }

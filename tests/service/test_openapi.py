@@ -30,6 +30,7 @@ def test_every_operation_has_a_stable_id_a_summary_and_a_tag(document: dict[str,
 
     assert sorted(ids) == [
         "alias_delete",
+        "alias_get",
         "alias_set",
         "dataset_create",
         "dataset_delete",

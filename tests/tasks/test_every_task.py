@@ -3,6 +3,7 @@
 The stack runs from a copy of this project that has one task more, the toy: it stands for any that is yet to come.
 """
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,18 @@ def test_an_example_gets_the_same_answer_by_the_inference_protocol(trained: Trai
     assert (output["name"], output["shape"]) == (described["name"], [1, *described["shape"][1:]])
     best = prediction["top"][0]["probability"] if "top" in prediction else prediction["value"]
     assert max(output["data"]) == pytest.approx(best, rel=1e-5)
+
+
+def test_an_answer_is_explained_by_a_picture_or_it_is_said_that_it_cannot_be(trained: Trained) -> None:
+    request = {"model": trained.model, "inputs": [trained.sample.value], "explain": True}
+
+    answer = trained.stack.http.post("/predict", json=request)
+
+    if answer.is_success:
+        (prediction,) = answer.json()["predictions"]
+        assert base64.b64decode(prediction["explanation"]["heat_map"]).startswith(b"\x89PNG")
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (422, "not_explained")
 
 
 def test_a_dataset_and_a_folder_are_predicted_as_single_examples_are(trained: Trained, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ from models_store.tasks.image.image_files import (
     opened,
     spend,
 )
+from models_store.tasks.image.occlusion import ImageOcclusion
 from models_store.tasks.image.pixel_budget import PixelBudget
 
 __all__ = [
@@ -144,6 +145,10 @@ class ImageCodec(Codec[Pixels]):
     def collate(self, examples: Sequence[Pixels]) -> Inputs:
         """Return the images as uint8 (B, H, W, C); a lone one is not copied."""
         return {"images": examples[0][None] if len(examples) == 1 else np.stack(examples)}
+
+    def occlusion(self, example: Pixels) -> ImageOcclusion:
+        """Return the image with windows of it hidden."""
+        return ImageOcclusion(example)
 
     def batch(self, most: int) -> Batch[Pixels]:
         """Return a batch that copies each image at once, so that its memory serves the next one too."""

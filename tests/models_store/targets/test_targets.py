@@ -35,6 +35,45 @@ def test_targets_need_numpy_alone() -> None:
     assert said.stdout.strip() == "[]"
 
 
+# ---- explanations
+
+
+@pytest.mark.parametrize(
+    ("target", "row", "changed", "lost"),
+    [
+        (ONE_CLASS, [0.1, 0.7, 0.2], [[0.1, 0.7, 0.2], [0.0, 0.1, 0.9], [0.0, 0.8, 0.2]], [0, 0.6, -0.1]),
+        (LABELS, [0.9, 0.7, 0.2], [[0.9, 0.7, 0.9], [0.5, 0.5, 0.2]], [0, 0.3]),
+        (LABELS, [0.1, 0.4, 0.2], [[0.1, 0.1, 0.2]], [0.3]),
+        (NUMBER, [2.0], [[2.0], [1.5], [3.0]], [0, 0.5, 1]),
+    ],
+)
+def test_an_answer_loses_what_it_depended_on(target: Target, row: Any, changed: Any, lost: Any) -> None:
+    found = target.lost(np.array(row, np.float32), np.array(changed, np.float32))
+
+    assert found == pytest.approx(np.array(lost), abs=1e-6)
+
+
+# ---- truths of a manifest
+
+
+@pytest.mark.parametrize(
+    ("target", "known", "truth"),
+    [
+        (ONE_CLASS, "b", 1),
+        (ONE_CLASS, "c", None),
+        (LABELS, ["b"], [0, 1]),
+        (LABELS, [], [0, 0]),
+        (LABELS, ["b", "c"], None),
+        (NUMBER, 2, [2.0]),
+        (NUMBER, "a", None),
+    ],
+)
+def test_a_truth_is_what_the_model_could_answer(target: Target, known: Any, truth: Any) -> None:
+    found = target.truth(known, {"a": 0, "b": 1})
+
+    assert (None if found is None else found.tolist()) == truth
+
+
 # ---- scores
 
 

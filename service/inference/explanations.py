@@ -1,0 +1,104 @@
+"""Explanations of answers by occlusion: the model is run on copies of an example with a part hidden in each.
+
+The copies go through the engine like any other example, one batch after the other and behind everything else that
+waits.
+
+NotExplained 422 · TooManyToExplain 422
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from models_store.errors import FieldError, Invalid
+from models_store.models.registry import Served
+from models_store.targets import Target
+from models_store.tasks import rooms
+from models_store.tasks.codec import Codec
+from models_store.tasks.explanation import MOST_PARTS
+from service.inference.decode import Ready, decode
+from service.inference.engine import LAST, Answer, Engine, Outputs, Work
+
+MOST_EXPLAINED = 4
+"""examples of one request: each takes as long as MOST_PARTS"""
+METHOD = "occlusion"
+
+
+class NotExplained(Invalid):
+    """Answers about such examples can't be explained."""
+
+    code = "not_explained"
+    title = "The answer can't be explained"
+
+
+class TooManyToExplain(Invalid):
+    """The request has more examples than are explained at once."""
+
+    code = "too_many_to_explain"
+    title = "Too many examples to explain"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Heat map of one answer, as a PNG, and how often the model was run for it."""
+
+    heat_map: bytes
+    runs: int
+    largest_loss: float
+    """of the answer's probability, or how far its number moved, at the part that matters most"""
+
+
+def check_count(examples: Sequence[Any]) -> None:
+    """Refuse a request that asks for too much.
+
+    Raises:
+        TooManyToExplain: if it does.
+    """
+    if len(examples) > MOST_EXPLAINED:
+        message = (
+            f"{len(examples)} {rooms.examples()} came, and at most {MOST_EXPLAINED} are explained at once: the model "
+            f"is run up to {MOST_PARTS} times for each"
+        )
+        raise TooManyToExplain(message, errors=[FieldError("/explain", TooManyToExplain.code, message)])
+
+
+async def explain(
+    engine: Engine, served: Served, work: Work, answer: Answer, *, codec: Codec[Any], target: Target
+) -> list[Explanation]:
+    """Return an explanation of each answer to the work's examples.
+
+    Raises:
+        NotExplained: if the model's task explains nothing.
+        EspalierError: as `Engine.infer` does.
+    """
+    found = []
+    for example, pointer, row_K in zip(work.examples, work.pointers, answer.outputs, strict=True):
+        decoded = await asyncio.to_thread(decode, example, codec, pointer=pointer, budget=codec.budget())
+        occlusion = codec.occlusion(decoded)
+        if occlusion is None:
+            raise _not_explained(served)
+        copies = await asyncio.to_thread(occlusion.copies)
+        outputs_MK = await _outputs(engine, served, replace(work, priority=LAST), copies, size=codec.most_per_batch)
+        lost_M = target.lost(row_K, outputs_MK)
+        picture = await asyncio.to_thread(occlusion.draw, lost_M)
+        found.append(Explanation(picture, len(copies), float(lost_M.max())))
+    return found
+
+
+async def _outputs(engine: Engine, served: Served, work: Work, copies: Sequence[Any], *, size: int) -> Outputs:
+    outputs: list[Outputs] = []
+    waiting = iter(copies)
+    while batch := [Ready(copy) for copy in islice(waiting, size)]:
+        part = replace(work, examples=batch, pointers=[work.pointers[0]] * len(batch))
+        outputs += (await engine.infer(served, part)).outputs
+    return np.stack(outputs)
+
+
+def _not_explained(served: Served) -> NotExplained:
+    taken = rooms.contract_of(rooms.task_of(served.card)).examples
+    message = f"{served.model!r} takes {taken}, and answers about {taken} are not explained; leave `explain` out"
+    return NotExplained(message, errors=[FieldError("/explain", NotExplained.code, message)])
