@@ -5,6 +5,7 @@ raw body or a form, from a field before the files of a form, from the first key 
 """
 
 import functools
+import operator
 import re
 import time
 from collections.abc import Callable, Coroutine
@@ -22,7 +23,7 @@ from models_store.models.registry import Served
 from models_store.settings import Settings
 from models_store.tasks import rooms
 from models_store.wording import counted
-from service.answers.predictions import JSON_EXAMPLES, PredictRequest, json_type_of
+from service.answers.predictions import PredictRequest, json_type_of
 from service.inference import explanations
 from service.inference.decode import Example
 from service.inference.engine import DEFAULT, FIRST, LAST, Work
@@ -193,7 +194,7 @@ async def _kind_of(given: Any, resolver: Resolver) -> Any:  # noqa: ANN401  any 
     if isinstance(model, str):
         with suppress(registry.ModelNotFound, registry.NotServedHere):  # told once the rest of the request is right
             return json_type_of(rooms.contract_of(rooms.task_of((await resolver.served(model)).card)))
-    return JSON_EXAMPLES
+    return functools.reduce(operator.or_, map(json_type_of, rooms.TASKS))
 
 
 @functools.cache

@@ -102,7 +102,7 @@ inferring = APIRouter(prefix="/v2/models", tags=["inference protocol"], route_cl
 
 
 @described.get(
-    "/{model:path}/versions/{version}/ready",
+    "/{model:reference}/versions/{version}/ready",
     operation_id="v2_version_ready",
     summary="Would this version answer?",
     responses=faults(404, 409),
@@ -114,7 +114,7 @@ async def version_ready(model: ModelReference, version: VersionText, here: Here,
 
 
 @described.get(
-    "/{model:path}/ready",
+    "/{model:reference}/ready",
     operation_id="v2_model_ready",
     summary="Would this model answer?",
     responses=faults(404, 409),
@@ -126,7 +126,7 @@ async def model_ready(model: ModelReference, here: Here, owner: Owner) -> ModelR
 
 
 @described.get(
-    "/{model:path}/versions/{version}/config",
+    "/{model:reference}/versions/{version}/config",
     operation_id="v2_version_config",
     summary="Read a version's configuration",
     responses=faults(404, 409),
@@ -137,7 +137,7 @@ async def version_config(model: ModelReference, version: VersionText, here: Here
 
 
 @described.get(
-    "/{model:path}/config",
+    "/{model:reference}/config",
     operation_id="v2_model_config",
     summary="Read a model's configuration",
     responses=faults(404, 409),
@@ -148,7 +148,7 @@ async def model_config(model: ModelReference, here: Here, owner: Owner) -> Model
 
 
 @described.get(
-    "/{model:path}/versions/{version}/stats",
+    "/{model:reference}/versions/{version}/stats",
     operation_id="v2_version_statistics",
     summary="Read a version's statistics",
     responses=faults(404, 409),
@@ -159,7 +159,7 @@ async def version_statistics(model: ModelReference, version: VersionText, here: 
 
 
 @described.get(
-    "/{model:path}/stats",
+    "/{model:reference}/stats",
     operation_id="v2_model_statistics",
     summary="Read a model's statistics",
     responses=faults(404, 409),
@@ -170,7 +170,7 @@ async def model_statistics(model: ModelReference, here: Here, owner: Owner) -> M
 
 
 @described.get(
-    "/{model:path}/versions/{version}",
+    "/{model:reference}/versions/{version}",
     operation_id="v2_version_metadata",
     summary="Describe a version",
     responses=faults(404, 409),
@@ -181,7 +181,7 @@ async def version_metadata(model: ModelReference, version: VersionText, here: He
 
 
 @described.get(
-    "/{model:path}",
+    "/{model:reference}",
     operation_id="v2_model_metadata",
     summary="Describe a model",
     responses=faults(404, 409),
@@ -192,7 +192,7 @@ async def model_metadata(model: ModelReference, here: Here, owner: Owner) -> Mod
 
 
 @inferring.post(
-    "/{model:path}/versions/{version}/infer",  # noqa: FAST003  it takes the bare request
+    "/{model:reference}/versions/{version}/infer",  # noqa: FAST003  it takes the bare request
     operation_id="v2_version_infer",
     summary="Ask a version",
     openapi_extra={"parameters": [MODEL_IN_PATH, VERSION_IN_PATH, *IN_HEADERS], "requestBody": BODY},
@@ -204,7 +204,7 @@ async def version_infer(request: Request) -> Response:
 
 
 @inferring.post(
-    "/{model:path}/infer",  # noqa: FAST003  the same
+    "/{model:reference}/infer",  # noqa: FAST003  the same
     operation_id="v2_model_infer",
     summary="Ask a model",
     openapi_extra={"parameters": [MODEL_IN_PATH, *IN_HEADERS], "requestBody": BODY},
@@ -241,10 +241,10 @@ def prepare(request: Request) -> Answering:
 
 
 HOT = (
-    HotRoute(re.compile("/v2/models/(?P<model>[^/]+(/[^/]+)?)/infer"), "/v2/models/{model:path}/infer", prepare),
+    HotRoute(re.compile("/v2/models/(?P<model>[^/]+(/[^/]+)?)/infer"), "/v2/models/{model:reference}/infer", prepare),
     HotRoute(
         re.compile("/v2/models/(?P<model>[^/]+(/[^/]+)?)/versions/(?P<version>[^/]+)/infer"),
-        "/v2/models/{model:path}/versions/{version}/infer",
+        "/v2/models/{model:reference}/versions/{version}/infer",
         prepare,
     ),
 )

@@ -24,6 +24,7 @@ from service.context import Here
 from service.protocol import documents
 from service.requests import bodies
 from service.requests.parameters import KNOWN_QUERY, NEEDS_NO_KEY, PROBLEMS
+from service.routes import references_in_paths
 from service.routes.health import is_usable
 
 MOST_BODY_BYTES = 100_000
@@ -32,6 +33,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 REFERENCE = "`name`, `name@alias` or `name:version`, each with an optional `/variant`"
 ModelReference = Annotated[str, Path(description=REFERENCE)]
 
+references_in_paths.register()
 router = APIRouter(prefix="/v2", tags=["inference protocol"], dependencies=[KNOWN_QUERY])
 
 
@@ -111,7 +113,7 @@ async def index(here: Here, owner: Owner, request: Request) -> list[IndexedVersi
 
 
 @router.post(
-    "/repository/models/{model:path}/load",
+    "/repository/models/{model:reference}/load",
     operation_id="v2_repository_load",
     summary="Load a model",
     response_class=Response,
@@ -126,7 +128,7 @@ async def load(model: ModelReference, here: Here, owner: Owner, request: Request
 
 
 @router.post(
-    "/repository/models/{model:path}/unload",
+    "/repository/models/{model:reference}/unload",
     operation_id="v2_repository_unload",
     summary="Unload a model",
     response_class=Response,

@@ -132,7 +132,10 @@ def test_options_names_the_methods_of_every_path_and_405_names_the_same(known: t
         refused = service.http.request("TRACE", path)
 
         assert (options.status_code, options.headers["allow"], options.content) == (204, expected, b""), path
-        problem_of(refused, 405, "method_not_allowed")
+        if path.startswith("/v2"):
+            assert (refused.status_code, list(refused.json())) == (405, ["error"]), path
+        else:
+            problem_of(refused, 405, "method_not_allowed")
         assert refused.headers["allow"] == expected, path
 
 

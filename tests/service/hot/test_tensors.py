@@ -92,7 +92,7 @@ def test_an_error_behind_a_known_head_has_the_protocols_form(service: Service, h
 
 
 def test_requests_are_counted_by_the_documented_route(service: Service) -> None:
-    name = 'espalier_requests_total{method="POST",route="/v2/models/{model:path}/infer",status="200"}'
+    name = 'espalier_requests_total{method="POST",route="/v2/models/{model:reference}/infer",status="200"}'
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": "0", "X-Try": "count"}
     for _ in range(3):
         assert service.http.post(PATHS[0], content=tensor_of(COLOURS[0]), headers=headers).status_code == 200

@@ -181,7 +181,7 @@ def test_a_request_is_checked(service: Service, body: bytes, message: str) -> No
     ("method", "path", "status"),
     [
         ("GET", "/v2/nothing", 404),
-        ("GET", INFER, 404),
+        ("GET", INFER, 405),
         ("POST", "/v2/health/live", 405),
         ("GET", "/v2/models/colours?verbose=1", 400),
         ("GET", "/v2/models/a/b/c/d", 404),
@@ -214,7 +214,7 @@ def test_requests_behind_a_known_head_are_answered_as_the_first_one(service: Ser
     assert outputs_of(first) == outputs_of(known) == outputs_of(after)
     assert "this model takes 'images'" in error_of(refused)
     shown = service.http.get("/metrics").text
-    assert 'route="/v2/models/{model:path}/infer",status="400"' in shown
+    assert 'route="/v2/models/{model:reference}/infer",status="400"' in shown
 
 
 def test_a_refusal_by_the_connection_has_the_form_of_the_protocol(service: Service) -> None:
