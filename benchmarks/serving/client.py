@@ -1,4 +1,4 @@
-"""wrk as the client: one body over kept connections, as fast as it is answered.
+"""Client of the comparison (wrk): one body over kept connections, as fast as it is answered.
 
 wrk is a closed loop: a connection that waits sends nothing, so its percentiles leave out the requests that would have
 come meanwhile (coordinated omission). All servers are measured alike; no figure is one of an open loop.
@@ -78,12 +78,12 @@ def load(url: str, ask: Ask, *, connections: int, seconds: float, folder: Path) 
         text=True,
         check=True,
     )
-    told = json.loads(ended.stdout.strip().splitlines()[-1])
-    done, failed = told["requests"] - told["refused"], told["failed"] + told["refused"]
+    printed = json.loads(ended.stdout.strip().splitlines()[-1])
+    done, failed = printed["requests"] - printed["refused"], printed["failed"] + printed["refused"]
     _drain(url, ask)
-    if told["requests"] == 0:  # nothing came in the time: it took longer than that
-        return Load(0.0, 1000 * told["seconds"], 1000 * told["seconds"], failed)
-    return Load(done / told["seconds"], told["p50_ms"], told["p99_ms"], failed)
+    if printed["requests"] == 0:  # nothing came in the time: it took longer than that
+        return Load(0.0, 1000 * printed["seconds"], 1000 * printed["seconds"], failed)
+    return Load(done / printed["seconds"], printed["p50_ms"], printed["p99_ms"], failed)
 
 
 def _drain(url: str, ask: Ask) -> None:

@@ -74,7 +74,7 @@ class Server:
         """
         deadline = time.monotonic() + patience_s
         while text not in self.log.read_text(encoding="utf-8", errors="replace"):
-            self._be_patient(deadline)
+            self._wait_a_moment(deadline)
 
     def wait_for_answer(self, path: str | None = None, *, patience_s: float = 120.0) -> None:
         """Wait until it answers at all, or well on a path.
@@ -88,9 +88,9 @@ class Server:
                 answer = httpx.get(self.url + (path or "/"), timeout=5)
                 if path is None or answer.is_success:
                     return
-            self._be_patient(deadline)
+            self._wait_a_moment(deadline)
 
-    def _be_patient(self, deadline: float) -> None:
+    def _wait_a_moment(self, deadline: float) -> None:
         if self.process.poll() is not None or time.monotonic() > deadline:
             raise ServerFailed(self.tail())
         time.sleep(0.1)

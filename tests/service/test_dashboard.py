@@ -10,8 +10,8 @@ import yaml
 
 from tests.service import onnx_files
 from tests.service.live_service import Service, a_plain_image
+from tests.service.metric_series import read
 from tests.service.prediction_requests import RED
-from tests.service.test_metrics import read
 
 ROOT = Path(__file__).parents[2]
 NAME = re.compile(r"\b(?:espalier|process)_[a-z_]+")

@@ -4,37 +4,18 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from models_store.models.registry import Served
 from models_store.settings import Settings
-from service.inference.engine import Answer
 from service.metrics import MOST_VARIANTS, Metrics
 from tests import samples
 from tests.service import onnx_files
 from tests.service.live_service import Service, a_plain_image, running
+from tests.service.metric_series import ANSWER, read, series, served
 from tests.service.prediction_requests import RED
 
 KEY, METRICS_KEY = "k" * 16, "m" * 16
 MODEL = {"owner": "local", "model": "colours", "version": "1", "variant": "fp32"}
-
-
-ANSWER = Answer([np.zeros(3, np.float32)], 0.002, 0.5, 0.3, 3, "CPUExecutionProvider")
-
-
-def served(model: str = "m") -> Served:
-    return Served("local", model, 1, "fp32", "b", {"task": "image_classification"}, {}, {})
-
-
-def series(text: str | bytes) -> dict[str, list[tuple[dict[str, str], float]]]:
-    """Return sample name → labels and value of each."""
-    found: dict[str, list[tuple[dict[str, str], float]]] = {}
-    for family in text_string_to_metric_families(text if isinstance(text, str) else text.decode()):
-        for sample in family.samples:
-            found.setdefault(sample.name, []).append((sample.labels, sample.value))
-    return found
 
 
 def counted(settings: Settings, count: Callable[[Metrics], None]) -> dict[str, list[tuple[dict[str, str], float]]]:
@@ -47,10 +28,6 @@ def counted(settings: Settings, count: Callable[[Metrics], None]) -> dict[str, l
         return metrics.exposition()
 
     return series(asyncio.run(run()))
-
-
-def read(service: Service, **headers: str) -> dict[str, list[tuple[dict[str, str], float]]]:
-    return series(service.http.get("/metrics", headers=headers).text)
 
 
 def predict(service: Service, model: str = "colours", **headers: str) -> int:
@@ -157,7 +134,7 @@ from models_store.settings import Settings
 from service.metrics import Metrics, count_together
 from service.processes.board import Board
 from service.processes.place import Place
-from tests.service.test_metrics import ANSWER, served
+from tests.service.metric_series import ANSWER, served
 place = Place(int(sys.argv[1]), Board(2), metrics_folder=Path(sys.argv[2]))
 async def count():
     metrics = Metrics(Settings(), place)

@@ -12,7 +12,7 @@ from models_store.settings import Settings
 from models_store.storage.database import Database
 from service.stored_figures import StoredFigures
 from tests.samples import a_train_spec, insert_dataset
-from tests.service.test_metrics import series
+from tests.service.metric_series import series
 
 GPU = {"kind": "cuda", "name": "a GPU", "cores": None, "memory_bytes": 1 << 34}
 

@@ -1,6 +1,6 @@
 """The net as every peer serves it: the decoding, the session's options and the answers that Espalier has.
 
-A body is a JPEG, or the raw uint8 values of one image (H, W, C), which is told by its length.
+A body is a JPEG, or the raw uint8 values of one image (H, W, C), told apart by its length.
 """
 
 # B batch, H height, W width, C channel, K class
@@ -41,15 +41,15 @@ class Net:
         """Return the answer to each body: JSON to a JPEG, float32 to raw values."""
         rows_BK = self.run(np.stack([decode(body) for body in bodies]))
         return [
-            row_K.tobytes() if len(body) == RAW_BYTES else self.told(row_K)
+            row_K.tobytes() if len(body) == RAW_BYTES else self.as_answer(row_K)
             for body, row_K in zip(bodies, rows_BK, strict=True)
         ]
 
     def answer_as_text(self, bodies):
         """Return the answer to each body as JSON, for servers that return text alone."""
-        return [self.told(row_K).decode() for row_K in self.run(np.stack([decode(body) for body in bodies]))]
+        return [self.as_answer(row_K).decode() for row_K in self.run(np.stack([decode(body) for body in bodies]))]
 
-    def told(self, row_K):
+    def as_answer(self, row_K):
         """Return the likeliest classes as JSON."""
         likeliest = np.argpartition(row_K, -TOP)[-TOP:]
         ranked = likeliest[np.argsort(-row_K[likeliest])]

@@ -1,4 +1,4 @@
-"""mosec: a Rust front, Python processes behind it, a batch as soon as one is full or a millisecond has passed."""
+"""Server of mosec: a Rust front, Python processes behind it; a batch runs when it is full or a millisecond is over."""
 
 import sys
 
