@@ -1,5 +1,6 @@
 """`espalier predict`: any number of files, folders and lines of JSON, in requests that the service accepts."""
 
+import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ Options = Mapping[str, float]
 """what a request has beside the model and the examples"""
 
 MOST_FILES, MOST_BYTES = 64, 16 << 20  # of one request: well below what the service takes by default
+MOST_EXPLAINED = 4
+"""examples of one request whose answers the service explains"""
 TOO_MUCH = {"too_many_inputs", "predict_timeout"}
 TOO_LARGE_STATUS = 413
 HEAD_BYTES = 512
@@ -81,6 +84,13 @@ def predict(
         float | None,
         typer.Option(min=0.5, max=0.995, help="show a set or an interval that holds the truth at least this often"),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="write a heat map of each answer to this folder, hot where the answer depends on the example",
+        ),
+    ] = None,
 ) -> None:
     """Print the class, the labels or the number of each example; exit code 1 if one could not be read."""
     from models_store.tasks import rooms  # noqa: PLC0415  `--help` is spared it
@@ -99,8 +109,11 @@ def predict(
         )
     if not examples:
         raise refuse(f"there is no {rooms.example()} in {', '.join(map(str, files))}")
-    options = {"top_k": top_k, "min_confidence": min_confidence, "coverage": coverage}
+    wanted = None if explain is None else True
+    options = {"top_k": top_k, "min_confidence": min_confidence, "coverage": coverage, "explain": wanted}
     answers = ask(session, model, examples, {name: value for name, value in options.items() if value is not None})
+    if explain is not None:
+        write_heat_maps(answers, explain)
     for each in answers.refused:
         typer.secho(f"{each['file']}: {each['message']}", fg="red", err=True)
     if answers.model:
@@ -125,19 +138,28 @@ def ask(session: Session, model: str, examples: Sequence[Example], options: Opti
     shown = is_interactive() and not session.as_json and len(examples) > MOST_FILES
     with Progress(*columns, console=session.console, disable=not shown, transient=True) as progress:
         bar = progress.add_task("predict", total=len(examples))
-        for batch in batches(examples):
+        for batch in batches(examples, most=MOST_EXPLAINED if "explain" in options else MOST_FILES):
             _ask(session.client, model, batch, answers, options)
             progress.advance(bar, len(batch))
     return answers
 
 
-def batches(examples: Sequence[Example]) -> Iterator[list[Example]]:
+def write_heat_maps(answers: Answers, folder: Path) -> None:
+    """Write the heat map of each explained answer to the folder, as NUMBER-NAME.png; the answer then has its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (file, prediction) in enumerate(zip(answers.files, answers.predictions, strict=True), 1):
+        picture = folder / f"{number}-{Path(file).stem}.png"
+        picture.write_bytes(base64.b64decode(prediction["explanation"].pop("heat_map")))
+        prediction["explanation"]["file"] = str(picture)
+
+
+def batches(examples: Sequence[Example], *, most: int) -> Iterator[list[Example]]:
     """Yield the examples in order, in groups of one kind and of bounded number and size; a larger example is alone."""
     batch: list[Example] = []
     size_bytes = 0
     for example in examples:
         more_bytes = example.size_bytes if isinstance(example, Line) else example.stat().st_size
-        is_full = len(batch) == MOST_FILES or size_bytes + more_bytes > MOST_BYTES
+        is_full = len(batch) == most or size_bytes + more_bytes > MOST_BYTES
         if batch and (is_full or isinstance(example, Line) != isinstance(batch[0], Line)):
             yield batch
             batch, size_bytes = [], 0

@@ -8,10 +8,16 @@ from typing import Any
 import click
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from service.cli import predicting
 from service.cli.client import Refused
+from service.cli.main import app
 from service.cli.session import Session
+from service.inference import explanations
+from tests.service.live_service import Service as LiveService
+from tests.service.live_service import a_plain_image
+from tests.service.onnx_files import write_colour_net
 
 
 class Service:
@@ -86,11 +92,10 @@ def test_a_refusal_of_one_image_alone_is_not_tried_for_ever(images: list[Path]) 
 
 
 def test_requests_are_bounded_in_number_and_bytes(images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predicting, "MOST_FILES", 4)
     monkeypatch.setattr(predicting, "MOST_BYTES", 350)
     images[5].write_bytes(b"x" * 1000)
 
-    sizes = [len(batch) for batch in predicting.batches(images)]
+    sizes = [len(batch) for batch in predicting.batches(images, most=4)]
 
     assert sizes == [3, 2, 1, 3, 1]
 
@@ -157,3 +162,21 @@ def test_a_line_that_is_not_json_is_named(tmp_path: Path, capsys: pytest.Capture
         )
 
     assert f"{path}:2" in capsys.readouterr().err
+
+
+def test_heat_maps_are_written_to_a_folder_and_named_after_the_files(
+    service: LiveService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.publish("colours", write_colour_net(tmp_path / "net.onnx"))
+    monkeypatch.chdir(tmp_path)
+    for number in range(5):  # more than are explained at once
+        Path(f"{number}.png").write_bytes(a_plain_image((250, 50 * number, 0)))
+
+    files = [f"{number}.png" for number in range(5)]
+    shown = CliRunner().invoke(app, ["--url", service.url, "--json", "predict", "colours", *files, "--explain", "maps"])
+
+    assert shown.exit_code == 0, shown.output
+    explained = [each["explanation"] for each in json.loads(shown.stdout)["predictions"]]
+    assert [each["file"] for each in explained] == [f"maps/{number + 1}-{number}.png" for number in range(5)]
+    assert all(Path(each["file"]).read_bytes().startswith(b"\x89PNG") for each in explained)
+    assert predicting.MOST_EXPLAINED == explanations.MOST_EXPLAINED
