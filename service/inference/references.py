@@ -168,7 +168,10 @@ class References:
             count, fresh = await anyio.to_thread.run_sync(self._read_changes, used, limiter=self._checkers)
             if count != self._count and moves == self._moves:
                 self._replace(fresh)
-            self._count, self._checked_at = count, began_at
+                self._count = count
+            # else this process moved something: what was read since then may be older than `count`, so that the next
+            # check has to read it anew
+            self._checked_at = began_at
         finally:
             self._checking = None
 

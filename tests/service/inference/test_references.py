@@ -1,14 +1,16 @@
 """Cache of resolved references: what it reads, when, and how old its answers may be."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
-from models_store.models import aliases, removals
+from models_store.models import aliases, changes, removals
 from models_store.models.registry import ModelNotFound, Served
+from models_store.storage.database import Database
 from service.inference.references import CHECKED_EVERY_S, LONGEST_UNCHECKED_S, References
 from tests import samples
 from tests.service.live_service import Service, running
@@ -184,6 +186,33 @@ def test_what_was_read_before_a_move_is_not_remembered(service: Service) -> None
     async def ask() -> None:
         assert (await references.served("leaves", owner="local")).version == 2
         assert references.known("leaves", owner="local") is None
+
+    asyncio.run(ask())
+
+
+def test_a_move_elsewhere_is_seen_though_this_process_moves_something_during_the_check(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, count, counted = Clock(), changes.count, threading.Event()
+    references = references_of(service, clock)
+
+    def amid_moves(database: Database) -> int:
+        monkeypatch.setattr(changes, "count", count)
+        references.forget()
+        references.resolve("leaves", owner="local")
+        aliases.set_alias(database, "leaves", "default", owner="local", to=aliases.Alias((aliases.Target(1),)))
+        counted.set()
+        return count(database)
+
+    async def ask() -> None:
+        await references.served("leaves", owner="local")
+        clock.now_s += CHECKED_EVERY_S
+        monkeypatch.setattr(changes, "count", amid_moves)
+        references.known("leaves", owner="local")
+        assert await asyncio.to_thread(counted.wait, 30)
+        clock.now_s += CHECKED_EVERY_S
+
+        assert (await settled(references, 1)).version == 1
 
     asyncio.run(ask())
 
