@@ -1,9 +1,13 @@
 """Running estimates of how long an example takes to decode and to run, from what was measured last."""
 
+import math
+
 QUICK_S, SLOW_S = 0.0002, 0.0004
 """A model becomes quick below the first, and slow above the second, so that it does not change to and fro."""
 WINDOW_S = 0.05
 """Throughput is measured over so long, as lanes end in any order."""
+FRESH_S, FRESH_ROWS = 1.0, 8
+"""A throughput that was not measured for so long, and for the time of so many rows, is of no use any more."""
 WEIGHT = 0.25
 """of the newest measurement"""
 MOST_TIMES = 8
@@ -25,17 +29,21 @@ class RunningMean:
 
 
 class Throughput:
-    """How often rows are answered while others wait: what lanes reach together, with all that they have to share."""
+    """How often rows are answered while others wait: what lanes reach together, with all that they have to share.
+
+    It is forgotten when no row has waited for a while. Otherwise a slow time could refuse requests long after it has
+    passed: what is refused does not wait, so that nothing would be measured.
+    """
 
     def __init__(self) -> None:
         self._interval = RunningMean()
+        self._measured_at_s = -math.inf
         self._since_s: float | None = None
         self._rows = 0
 
-    @property
-    def row_s(self) -> float:
-        """Return the time from one answered row to the next, in seconds; 0 before the first measurement."""
-        return self._interval.value
+    def row_s(self, *, now_s: float) -> float:
+        """Return the time from one answered row to the next, in seconds; 0 if it was not measured lately."""
+        return self._interval.value if self._is_fresh(now_s) else 0.0
 
     def answered(self, rows: int, *, now_s: float, others_wait: bool) -> None:
         """Count rows that were answered now."""
@@ -45,10 +53,15 @@ class Throughput:
             return
         self._rows += rows
         if self._rows and now_s - self._since_s >= WINDOW_S:
+            if not self._is_fresh(now_s):
+                self._interval = RunningMean()
             self._interval.add((now_s - self._since_s) / self._rows)
-            self._since_s, self._rows = now_s, 0
+            self._since_s, self._rows, self._measured_at_s = now_s, 0, now_s
         if not others_wait:
             self._since_s = None
+
+    def _is_fresh(self, now_s: float) -> bool:
+        return now_s - self._measured_at_s < max(FRESH_S, FRESH_ROWS * self._interval.value)
 
 
 class ServiceTime:

@@ -6,10 +6,11 @@ import time
 
 import pytest
 
+from models_store.tasks.codec import Inputs
 from service.inference.admission import BURST_S, REST_S, SHORT_WAIT_S, USUAL_REQUESTS, Admission, Backlog, Limits
-from service.inference.engine import Answer, DeadlineTooShort, Overloaded, PredictTimeout
+from service.inference.engine import Answer, DeadlineTooShort, Outputs, Overloaded, PredictTimeout
 from service.inference.tickets import Ticket
-from tests.service.inference.batchers import Gate, a_batcher, answers_of, ask, close
+from tests.service.inference.batchers import Gate, PlainNet, a_batcher, answers_of, ask, close, mean_colour
 from tests.service.live_service import a_plain_image
 
 LIMITS = Limits(rows=1000, size_bytes=10_000, timeout_s=30)
@@ -189,6 +190,36 @@ def test_a_row_whose_deadline_has_passed_is_never_decoded() -> None:
 
     assert answers_of(answer) == [[1, 0, 0]]
     assert gate.sizes == [1]
+    close(batcher)
+
+
+def test_a_slow_time_that_has_passed_refuses_nobody() -> None:
+    """What is refused does not wait, and only with rows that wait is the throughput measured."""
+    pause_s, deadline_s = 0.2, 0.12
+
+    def net(inputs: Inputs) -> Outputs:
+        time.sleep(pause_s)
+        return mean_colour(inputs)
+
+    batcher = a_batcher(PlainNet(net), lanes=2, run_s=pause_s)
+
+    async def two() -> list[Answer | BaseException]:
+        image = a_plain_image((1, 0, 0))
+        deadlines = (time.monotonic() + deadline_s for _ in range(2))
+        return await asyncio.gather(
+            *(ask(batcher, image, deadline_s=each) for each in deadlines), return_exceptions=True
+        )
+
+    async def story() -> bool:
+        nonlocal pause_s
+        await asyncio.gather(*(ask(batcher, a_plain_image((1, 0, 0))) for _ in range(8)))
+        pause_s = 0.01
+        for _ in range(150):
+            if all(isinstance(each, Answer) for each in await two()):
+                return True
+        return False
+
+    assert asyncio.run(story())
     close(batcher)
 
 
