@@ -124,14 +124,14 @@ class Batcher:
             is_inline=self._runs_inline(work),
         )
         self._admit(ticket, states_deadline=work.deadline_s is not None)
-        if ticket.is_inline:
-            self._inline.add(ticket)
-        else:
-            ticket.timer = loop.call_later(ticket.deadline_s - now_s, self._expire, ticket)
-            self._lanes.add(ticket)
         try:
+            if ticket.is_inline:
+                self._inline.add(ticket)
+            else:
+                ticket.timer = loop.call_later(ticket.deadline_s - now_s, self._expire, ticket)
+                self._lanes.add(ticket)
             return await ticket.future
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, RuntimeError):  # the client has left, or there is no thread for a lane
             self._withdraw(ticket)
             raise
 

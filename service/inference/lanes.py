@@ -118,12 +118,24 @@ class Lanes:
             if self._idle:
                 self._idle.pop().wake.release()  # the one that slept last: its caches are warm
             elif len(self._lanes) < self._count and not self._closed:
-                lane = Lane(self._options())
-                lane.thread = threading.Thread(target=self._run, args=(lane,), name="lane", daemon=True)
-                self._lanes.append(lane)
-                lane.thread.start()
+                if not self._start():
+                    return
             else:
                 return
+
+    def _start(self) -> bool:
+        """Start one more lane; return whether the host has a thread for it. Without any lane, that is an error."""
+        lane = Lane(self._options())
+        lane.thread = threading.Thread(target=self._run, args=(lane,), name="lane", daemon=True)
+        try:
+            lane.thread.start()  # before it is one of the lanes: who counts on it would wait for ever
+        except RuntimeError:
+            if not self._lanes:
+                raise
+            log.warning("there is no thread for one more lane", lanes=len(self._lanes))
+            return False
+        self._lanes.append(lane)
+        return True
 
     def _run(self, lane: Lane) -> None:
         while True:

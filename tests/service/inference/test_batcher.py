@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import random
+import threading
 import time
 import weakref
 
@@ -129,6 +130,35 @@ def test_a_full_queue_refuses_the_whole_request() -> None:
     asyncio.run(story())
 
     assert sum(gate.sizes) == 2
+    close(batcher)
+
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_a_host_without_threads_delays_requests_and_loses_no_lane(
+    monkeypatch: pytest.MonkeyPatch, started: int
+) -> None:
+    batcher, start, starts = a_batcher(lanes=2), threading.Thread.start, 0
+
+    def failing(thread: threading.Thread) -> None:
+        nonlocal starts
+        if thread.name == "lane":
+            starts += 1
+            if starts == started + 1:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def story() -> list[Answer]:
+        if not started:
+            with pytest.raises(RuntimeError, match="thread"):
+                await ask(batcher, a_plain_image((1, 0, 0)))
+        return await asyncio.wait_for(
+            asyncio.gather(*(ask(batcher, a_plain_image((2, 0, 0))) for _ in range(20))), timeout=20
+        )
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+
+    assert [answers_of(answer) for answer in asyncio.run(story())] == [[[2, 0, 0]]] * 20
+    assert batcher.waiting == 0
     close(batcher)
 
 
