@@ -136,6 +136,8 @@ class Forwarding:
     async def _forward(self, served: Served, work: Work) -> Answered:
         link = await self._linked()
         await link.room()
+        if link.is_lost:  # by now there may be another link, on which the owner does not know this number
+            raise _away()
         number, first = self._number(served)
         return await self._asked(link, lambda request: Asked(request, number, served if first else None, work))
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
@@ -95,16 +96,18 @@ class _OwnersEnd:
                 task.cancel()
             return
         if isinstance(message, Ordered):
-            answering = self._obey(message)
+            answering = partial(self._obey, message)
         else:
             if message.served is not None:
                 self._named[message.number] = message.served
-            answering = self._infer(message, self._named[message.number])
-        self._running[message.request] = asyncio.ensure_future(self._answer(message.request, answering))
+            answering = partial(self._infer, message, self._named[message.number])
+        request = message.request
+        running = self._running[request] = asyncio.ensure_future(self._answer(request, answering))
+        running.add_done_callback(lambda _: self._running.pop(request))  # one withdrawn at once never begins
 
-    async def _answer(self, request: int, answering: Awaitable[Answered]) -> None:
+    async def _answer(self, request: int, answering: Callable[[], Awaitable[Answered]]) -> None:
         try:
-            answered = await answering
+            answered = await answering()
         except EspalierError as error:
             answered = Answered(request, error)
         except Exception as error:  # whatever happens in this process, the other one has to answer its client
@@ -112,8 +115,6 @@ class _OwnersEnd:
             failure = InferenceFailed("the model failed on this input; the service's log has the reason")
             failure.__cause__ = error
             answered = Answered(request, failure)
-        finally:
-            del self._running[request]
         if self._link is not None:
             self._link.send(answered)
 

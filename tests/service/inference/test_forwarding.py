@@ -1,7 +1,9 @@
 """Predictions that one API process forwards to another: over a real link, with an engine that does as it is told."""
 
 import asyncio
+import gc
 import time
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -158,6 +160,25 @@ async def test_a_client_that_leaves_withdraws_its_examples_from_the_owner(tmp_pa
         await asyncio.wait_for(pair.engine.left.wait(), PATIENCE_S)
 
 
+async def test_a_request_that_is_withdrawn_before_it_began_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Both messages arrive at once; a coroutine that never begins is reported when its memory is freed."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        async with running(tmp_path) as pair:
+            await pair.front.infer(SERVED, work(b""))
+            asking = asyncio.create_task(pair.front.infer(SERVED, work(b"")))
+            await asyncio.sleep(0)
+            asking.cancel()
+            answer = await pair.front.infer(replace(SERVED, version=2), work(b""))
+        asked = [served.version for served, _ in pair.engine.asked]
+        del pair
+        gc.collect()
+
+    assert answer.outputs[0][0] == 2
+    assert asked == [1, 2]
+    assert [each for each in warned if "never awaited" in str(each.message)] == []
+
+
 async def test_a_request_that_the_owner_never_answers_ends_at_its_deadline(tmp_path: Path) -> None:
     async with running(tmp_path) as pair:
         pair.engine.waits = True
@@ -179,6 +200,31 @@ async def test_an_owner_that_goes_fails_what_waits_and_the_next_one_answers(tmp_
         pair.engine.waits = False
 
         assert (await pair.front.infer(SERVED, work(b""))).batch_size == 4
+
+
+async def test_what_waits_for_room_when_the_owner_goes_names_nothing_on_the_next_link(tmp_path: Path) -> None:
+    """What waits wakes up after another request has begun to open the next link."""
+    async with running(tmp_path) as pair:
+        inbox = pair.place.inboxes[OWNER]
+        asyncio.get_running_loop().remove_reader(inbox.fileno())
+        asking = [asyncio.create_task(pair.front.infer(SERVED, work(bytes(20 << 20))))]
+        await asyncio.sleep(0.1)  # the link is full now: nobody reads it
+        asking.append(asyncio.create_task(pair.front.infer(SERVED, work(b""))))
+        await asyncio.sleep(0.1)
+        first = inbox.receive()
+        assert first is not None
+        assert first.sent is not None
+
+        first.sent.close()
+        for _ in range(20):
+            asking.append(asyncio.create_task(pair.front.infer(SERVED, work(b""))))
+            await asyncio.sleep(0)
+        asyncio.get_running_loop().add_reader(inbox.fileno(), pair.read_inbox)
+        async with asyncio.timeout(PATIENCE_S):
+            outcomes = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert isinstance(outcomes[1], OwnerAway)
+    assert isinstance(outcomes[-1], Answer)
 
 
 async def test_without_an_owner_a_request_is_refused(tmp_path: Path) -> None:
