@@ -13,7 +13,7 @@ from typing import ClassVar
 import httptools
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service.answers.refusals import (
@@ -85,6 +85,7 @@ class Connection(HttpToolsProtocol):
         self.unread = b""  # came while an earlier request waits for its answer
         self._fault: ConnectionRefusal | None = None
         self._lingers = False
+        self._earlier: RequestResponseCycle | None = None  # still runs while the next request waits in the pipeline
         self._alarm: asyncio.TimerHandle | None = None
         self._head_began_at: float | None = None
         self._heard_at = 0.0
@@ -107,7 +108,10 @@ class Connection(HttpToolsProtocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the client."""
+        """Forget the client; uvicorn lets only the request that came last know."""
+        if self._earlier is not None and not self._earlier.response_complete:
+            self._earlier.disconnected = True
+            self._earlier.message_event.set()
         super().connection_lost(exc)
         self.unread = b""
         self._silence_alarm()
@@ -183,6 +187,7 @@ class Connection(HttpToolsProtocol):
             self._fault = MalformedHttp("a request with a body can't ask for another protocol; leave `Upgrade` out")
             return
         self.url = with_path(self.url)
+        self._earlier = self.cycle
         super().on_headers_complete()
         self.cycle.transport = self._answering
         self._reading = Reading.BODY

@@ -5,6 +5,7 @@ learned for the connection's local address, and the next request with the same h
 limits on bodies, the same counters, the same problem documents, and compression as for every other answer.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from service.answers.compressed import LEAST_COMPRESSED_BYTES, CompressAnswers, 
 from service.context import Context
 from service.hot.heads import Heads
 from service.hot.routes import Answering, HotRoute, Reply
+from service.inference.counted import CLIENT_LEFT
 from service.observer import REQUEST_ID
 
 ELSEWHERE = {b"content-encoding", b"expect", b"origin", b"range", b"transfer-encoding", b"upgrade"}
@@ -92,6 +94,9 @@ class HotLane:
         except Exception as error:  # noqa: BLE001  the app's own handlers answer it
             reply = _reply_of(await problems.response_to(error, Request(known.scope)))
             status = reply.status
+        except asyncio.CancelledError:
+            status = CLIENT_LEFT
+            raise
         finally:
             here.bodies.release(held)
             sent_bytes = 0 if reply is None else len(reply.body)

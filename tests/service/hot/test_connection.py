@@ -328,6 +328,41 @@ def test_the_images_of_a_client_that_leaves_the_hot_lane_are_withdrawn(tmp_path:
         assert slow.context.bodies.held_bytes == 0
 
 
+def test_a_client_that_leaves_the_hot_lane_is_no_fault_of_the_service(tmp_path: Path) -> None:
+    of_route = 'espalier_requests_total{method="POST",route="/predict",status="%d"}'
+    with running(samples.quick_settings(tmp_path / "home", inference_lanes=1)) as slow:
+        slow.publish("slow", write_colour_net(tmp_path / "slow.onnx", size=256, rounds=40), **A_LARGE_INPUT)
+        body = json.dumps({"model": "slow", "inputs": [as_text(a_plain_image(RED))]}).encode()
+        many = json.dumps({"model": "slow", "inputs": [as_text(a_plain_image(RED))] * 250}).encode()
+        with client(slow, path="/predict", kind="application/json", X_API_Key="") as wire:
+            assert wire.ask(body)[0] == 200
+            wire.opened.sendall(wire.request(many))
+            time.sleep(0.3)
+        deadline_s = time.monotonic() + 30
+        while not metric_of(slow, of_route % 499) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+
+        assert metric_of(slow, of_route % 499) == [1]
+        assert metric_of(slow, of_route % 500) == []
+
+
+def test_the_images_of_a_client_that_leaves_with_another_request_behind_are_withdrawn(tmp_path: Path) -> None:
+    with running(samples.quick_settings(tmp_path / "home", inference_lanes=1)) as slow:
+        slow.publish("slow", write_colour_net(tmp_path / "slow.onnx", size=256, rounds=40), **A_LARGE_INPUT)
+        body = json.dumps({"model": "slow", "inputs": [as_text(a_plain_image(RED))]}).encode()
+        many = json.dumps({"model": "slow", "inputs": [as_text(a_plain_image(RED))] * 250}).encode()
+        with client(slow, path="/predict", kind="application/json", X_API_Key="") as wire:
+            assert wire.ask(body)[0] == 200
+        with client(slow, path="/predict", kind="application/json", X_API_Key="", X_Try="in a row") as wire:
+            wire.opened.sendall(wire.request(many) + wire.request(body))
+            time.sleep(0.3)
+        with client(slow, path="/predict", kind="application/json", X_API_Key="") as wire:
+            assert wire.ask(body)[0] == 200  # after whatever is left of them
+
+        assert sum(metric_of(slow, "espalier_predicted_images_total")) == 2
+        assert slow.context.bodies.held_bytes == 0
+
+
 def test_a_service_that_stops_answers_what_runs_and_then_ends_the_connection(tmp_path: Path) -> None:
     with running(samples.quick_settings(tmp_path / "home", inference_lanes=1)) as slow:
         slow.publish("slow", write_colour_net(tmp_path / "slow.onnx", size=256, rounds=200), **A_LARGE_INPUT)
