@@ -3,6 +3,7 @@
 Binary data is never copied: a tensor is a view of the body. A tensor of BYTES is a list of its elements.
 """
 
+import itertools
 import math
 import struct
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ MOST_ELEMENTS = 1 << 40
 """More than any body holds; a product beyond it is an overflow in the client."""
 LENGTH = struct.Struct("<I")
 DEEPEST = MOST_DIMENSIONS
+NUMBERS_OR_LIST = {bool, int, float, list}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ def framed(elements: Sequence[bytes]) -> bytes:
 
 def _array(name: str, data: list[Any]) -> npt.NDArray[Any]:
     try:
-        array = np.array(data)
+        array = np.array(data if _has_numbers_only(data) else None)
     except (ValueError, OverflowError):  # ragged, or integers of more than 64 bits
         array = np.array(None)
     if array.ndim == 0 or array.dtype.kind not in "biuf":
@@ -174,6 +176,18 @@ def _array(name: str, data: list[Any]) -> npt.NDArray[Any]:
             return np.empty(0, np.int64)
         raise ProtocolError(f"input {name!r} has `data` that is ragged, or has a value that is no number")
     return array
+
+
+def _has_numbers_only(data: list[Any]) -> bool:
+    """Return whether all values are numbers: among texts, numpy would give each number the room of the longest text."""
+    for _ in range(DEEPEST + 1):
+        kinds = set(map(type, data))
+        if not kinds <= NUMBERS_OR_LIST:
+            return False
+        if list not in kinds:
+            return True
+        data = list(itertools.chain.from_iterable(each for each in data if type(each) is list))
+    return False
 
 
 def _flat(name: str, data: list[Any]) -> list[Any]:

@@ -2,12 +2,15 @@
 
 import json
 import struct
+import tracemalloc
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from service.protocol import tensors
+from service.protocol.errors import ProtocolError
 from tests.service import onnx_files
 from tests.service.live_service import Service, a_plain_image
 from tests.service.prediction_requests import BLUE, RED
@@ -86,6 +89,19 @@ def test_a_body_needs_no_content_type(service: Service) -> None:
 
     assert "content-type" not in answer.request.headers
     assert outputs_of(answer)["shape"] == [1, 3]
+
+
+@pytest.mark.parametrize("data", [[0] * 1000 + ["x" * 10_000], [[0, 1]] * 500 + [[0, "x" * 10_000]]])
+def test_a_text_among_numbers_takes_no_more_memory_than_itself(data: list[Any]) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError, match="a value that is no number"):
+            tensors.of_json("images", "UINT8", [1, 16, 16, 3], data)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most_bytes < 1_000_000  # as an array of texts it takes 40 MB
 
 
 @pytest.mark.parametrize(
