@@ -243,7 +243,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         streams,
         bodies,
         StoredExamples(blobs),
-        RemoteFiles(settings),
+        RemoteFiles(settings, bodies=bodies),
         place,
         Observer(metrics, access_log=AccessLog() if settings.access_log else None, tracer=tracer("espalier-api")),
     )

@@ -2,7 +2,8 @@
 
 A name is resolved once, every address of it must be allowed, and the connection goes to the address that was checked,
 so that a name can't point elsewhere in the meantime (DNS rebinding). Redirects are followed a few times, each checked
-anew. Cookies, credentials and proxies of the environment are not used.
+anew. Cookies are not kept, and credentials and proxies of the environment are not used. While files arrive, they count
+among the bodies in flight.
 
 EspalierError
 ├── UrlsAreOff (422)         PREDICT_URLS is not set
@@ -14,13 +15,15 @@ EspalierError
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from models_store.errors import FieldError, Invalid, TooLarge
 from models_store.settings import Settings
 from service.answers.predictions import FileAtUrl
+from service.requests.bodies_in_flight import BodiesInFlight
 
 if TYPE_CHECKING:
     import httpx
@@ -31,8 +34,12 @@ TIMEOUT_S = 10.0
 """for a connection, and between two packets; PREDICT_TIMEOUT_S bounds all of it"""
 SCHEMES = {"http": 80, "https": 443}
 MOST_URL_CHARACTERS = 2048
-EMBEDDING = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")))
-"""IPv6 networks whose addresses stand for IPv4 addresses, private ones too (NAT64, 6to4, Teredo, IPv4-compatible)"""
+EMBEDDING = ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "::ffff:0:0:0/96")
+"""IPv6 networks whose addresses stand for IPv4 addresses, private ones too (NAT64, 6to4, Teredo, IPv4-compatible and
+IPv4-translated)"""
+SPECIAL = ("fec0::/10", "5f00::/16", "3fff::/20", "192.88.99.0/24")
+"""networks that Python calls global and that are not (site-local, segment routing, documentation, 6to4's relays)"""
+REFUSED = tuple(map(ipaddress.ip_network, (*EMBEDDING, *SPECIAL)))
 REDIRECTS = {301, 302, 303, 307, 308}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -68,9 +75,10 @@ class FilesTooLarge(TooLarge):
 
 
 class RemoteFiles:
-    """Fetches files; `networks` are allowed besides public addresses."""
+    """Fetches files, which `bodies` counts while they arrive."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, bodies: BodiesInFlight) -> None:
+        self._bodies = bodies
         self._is_on = settings.predict_urls
         self._networks: Networks = tuple(map(ipaddress.ip_network, settings.url_networks))
         self._most_bytes = settings.predict_max_bytes
@@ -83,6 +91,7 @@ class RemoteFiles:
         Raises:
             UrlsAreOff, UrlRefused, UrlNotFetched: naming the first input that can't be fetched.
             FilesTooLarge: if all files together are larger than a body may be.
+            TooManyBodies: if this process already holds its limit of bytes of bodies.
         """
         asked = [place for place, example in enumerate(examples) if isinstance(example, FileAtUrl)]
         if not asked:
@@ -90,7 +99,8 @@ class RemoteFiles:
         if not self._is_on:
             message = "this service fetches no files; send the file itself, or ask its operator for PREDICT_URLS=true"
             raise UrlsAreOff(message, errors=[FieldError(pointers[asked[0]], UrlsAreOff.code, message)])
-        budget = _Budget(self._most_bytes)
+        held: dict[str, Any] = {}
+        budget = _Budget(self._most_bytes, hold=lambda size_bytes: self._bodies.hold(held, size_bytes))
         at_once = asyncio.Semaphore(MOST_AT_ONCE)
 
         async def one(place: int) -> bytes:
@@ -102,6 +112,8 @@ class RemoteFiles:
                 files = await _all_or_none([one(place) for place in asked])
         except TimeoutError as error:
             raise _not_fetched(pointers[asked[0]], f"the files did not arrive within {self._timeout_s:g} s") from error
+        finally:
+            self._bodies.release(held)
         found = dict(zip(asked, files, strict=True))
         return [found.get(place, example) for place, example in enumerate(examples)]
 
@@ -115,7 +127,10 @@ class RemoteFiles:
 
         if self._client is None:
             limits = httpx.Limits(max_keepalive_connections=0)  # a kept one could outlive what was checked
-            self._client = httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_S, limits=limits, follow_redirects=False)
+            no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # one owner's would reach another's host
+            self._client = httpx.AsyncClient(
+                trust_env=False, timeout=TIMEOUT_S, limits=limits, follow_redirects=False, cookies=no_cookies
+            )
         try:
             for _ in range(MOST_REDIRECTS + 1):
                 request = await self._checked(self._client, url, pointer=pointer)
@@ -123,7 +138,7 @@ class RemoteFiles:
                 try:
                     if response.status_code not in REDIRECTS or "location" not in response.headers:
                         return await _content(response, pointer=pointer, budget=budget)
-                    url = urljoin(url, response.headers["location"])
+                    url = _redirected(url, response.headers["location"], pointer=pointer)
                 finally:
                     await response.aclose()
         except httpx.HTTPError as error:
@@ -162,21 +177,23 @@ class RemoteFiles:
             return True
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             return self._is_allowed(address.ipv4_mapped)
-        embeds = any(address in network for network in EMBEDDING if network.version == address.version)
-        return address.is_global and not address.is_multicast and not embeds
+        is_refused = any(address in network for network in REFUSED if network.version == address.version)
+        return address.is_global and not address.is_multicast and not is_refused
 
 
 class _Budget:
     """Bytes that the files of one request may have together."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, *, hold: Callable[[int], None]) -> None:
         self._most_bytes = most_bytes
         self._left_bytes = most_bytes
+        self._hold = hold
 
     def spend(self, size_bytes: int) -> None:
         self._left_bytes -= size_bytes
         if self._left_bytes < 0:
             raise FilesTooLarge(f"the files are larger than {self._most_bytes:,} bytes together; send fewer at once")
+        self._hold(size_bytes)
 
 
 async def _content(response: "httpx.Response", *, pointer: str, budget: _Budget) -> bytes:
@@ -187,6 +204,13 @@ async def _content(response: "httpx.Response", *, pointer: str, budget: _Budget)
         budget.spend(len(part))
         parts.append(part)
     return b"".join(parts)
+
+
+def _redirected(url: str, location: str, *, pointer: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:  # an address in brackets that is none
+        raise _refused(pointer, "the other server redirects to what is no URL") from error
 
 
 async def _all_or_none(fetches: Sequence[Any]) -> list[bytes]:

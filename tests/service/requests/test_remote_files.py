@@ -12,6 +12,7 @@ import pytest
 from models_store.errors import EspalierError
 from models_store.settings import Settings
 from service.answers.predictions import FileAtUrl
+from service.requests.bodies_in_flight import BodiesInFlight, TooManyBodies
 from service.requests.remote_files import FilesTooLarge, RemoteFiles, UrlNotFetched, UrlRefused, UrlsAreOff
 from tests import samples
 from tests.service.live_service import a_plain_image, running
@@ -42,6 +43,11 @@ class Files(BaseHTTPRequestHandler):
             self.send_response(200)
             self.end_headers()
             self.wfile.write(f"content of {argument}".encode())
+        elif name == "cookie":
+            self.send_response(200)
+            self.send_header("Set-Cookie", "owner=ada; Path=/")
+            self.end_headers()
+            self.wfile.write(str(self.headers["Cookie"]).encode())
         elif name == "stored":
             self.send_response(200)
             self.end_headers()
@@ -71,9 +77,9 @@ def settings(folder: Path, **changes: Any) -> Settings:
     return Settings(espalier_home=folder, **chosen)
 
 
-def fetch(chosen: Settings, *examples: Any) -> list[Any]:
+def fetch(chosen: Settings, *examples: Any, bodies: BodiesInFlight | None = None) -> list[Any]:
     async def fetched() -> list[Any]:
-        files = RemoteFiles(chosen)
+        files = RemoteFiles(chosen, bodies=bodies or BodiesInFlight(chosen.bodies_max_bytes))
         try:
             return await files.fetched(examples, [f"/inputs/{place}" for place in range(len(examples))])
         finally:
@@ -123,7 +129,7 @@ def test_nothing_is_fetched_unless_it_is_switched_on(server: ThreadingHTTPServer
         "127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "0.0.0.0", "10.0.0.1", "172.16.3.4", "192.168.1.1",  # noqa: S104
         "169.254.169.254", "100.64.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "[::1]", "[::]",
         "[::ffff:10.0.0.1]", "[::ffff:a9fe:a9fe]", "[64:ff9b::a00:1]", "[2002:a00:1::]", "[fe80::1]", "[fc00::1]",
-        "[ff02::1]", "[::7f00:1]",
+        "[ff02::1]", "[::7f00:1]", "[::ffff:0:7f00:1]", "[fec0::1]", "[5f00::1]", "[3fff::1]", "192.88.99.1",
     ],
 )  # fmt: skip
 def test_addresses_that_are_not_public_are_refused(host: str, tmp_path: Path) -> None:
@@ -135,7 +141,14 @@ def test_addresses_that_are_not_public_are_refused(host: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "target", ["http://10.0.0.1/", "http://[::ffff:192.168.0.1]/", "ftp://127.0.0.1/", "file:///etc/hosts"]
+    "target",
+    [
+        "http://10.0.0.1/",
+        "http://[::ffff:192.168.0.1]/",
+        "ftp://127.0.0.1/",
+        "file:///etc/hosts",
+        "http://a[b@127.0.0.1/",
+    ],
 )
 def test_a_redirect_is_checked_like_the_first_url(target: str, server: ThreadingHTTPServer, tmp_path: Path) -> None:
     found = refusal(settings(tmp_path), FileAtUrl(url=f"http://127.0.0.1:{server.server_port}/to/{target}"))
@@ -182,6 +195,33 @@ def test_files_are_together_no_larger_than_a_body(server: ThreadingHTTPServer, t
     assert len(fetch(settings(tmp_path, predict_max_bytes=1000), FileAtUrl(url=url))[0]) == 600
     found = refusal(settings(tmp_path, predict_max_bytes=1000), FileAtUrl(url=url), FileAtUrl(url=url))
     assert isinstance(found, FilesTooLarge)
+
+
+def test_files_that_arrive_count_among_the_bodies_in_flight(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{server.server_port}/zeros/600"
+    bodies = BodiesInFlight(1000)
+    others: dict[str, Any] = {}
+    bodies.hold(others, 500)
+
+    with pytest.raises(TooManyBodies):
+        fetch(settings(tmp_path), FileAtUrl(url=url), bodies=bodies)
+    bodies.release(others)
+
+    assert len(fetch(settings(tmp_path), FileAtUrl(url=url), bodies=bodies)[0]) == 600
+    assert bodies.held_bytes == 0
+
+
+def test_no_cookie_of_one_answer_comes_with_the_next_request(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    url = FileAtUrl(url=f"http://127.0.0.1:{server.server_port}/cookie")
+
+    async def one_after_the_other() -> list[Any]:
+        files = RemoteFiles(settings(tmp_path), bodies=BodiesInFlight(1 << 20))
+        try:
+            return [(await files.fetched([url], ["/inputs/0"]))[0] for _ in range(2)]
+        finally:
+            await files.close()
+
+    assert asyncio.run(one_after_the_other()) == [b"None", b"None"]
 
 
 def test_a_server_that_is_silent_is_given_up(tmp_path: Path) -> None:
