@@ -225,8 +225,8 @@ def _parts(reference: str) -> tuple[str, str | None, int | None, str | None]:
     match = REFERENCE.fullmatch(reference)
     if match is None:
         raise ModelNotFound(
-            f"{reference!r} is not a reference to a model; write `name`, `name@alias` or `name:version`, each with an "
-            "optional `/variant`"
+            f"{reference[:200]!r} is not a reference to a model; write `name`, `name@alias` or `name:version`, each "
+            "with an optional `/variant`"
         )
     number = match["version"]
     return match["name"], match["alias"], None if number is None else int(number), match["variant"]

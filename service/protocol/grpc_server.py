@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import structlog
 from google.protobuf.json_format import ParseDict
+from google.protobuf.message import DecodeError
 from starlette.concurrency import run_in_threadpool
 
 from models_store.errors import EspalierError
@@ -20,6 +21,7 @@ from models_store.storage.ids import new_id
 from service.auth import owner_of_key
 from service.context import Context
 from service.protocol import documents, messages
+from service.protocol.errors import ProtocolError
 from service.protocol.grpc_requests import request_from, response_of
 from service.protocol.served_models import within
 from service.routes.health import is_usable
@@ -145,10 +147,14 @@ class GrpcServer:
             return
 
         async def read() -> None:
-            async for request in requests:
-                answer = self._inferred(owner, request, deadline_s=_deadline(context))
-                await answers.put(asyncio.create_task(answer))
-            await answers.put(None)
+            try:
+                async for request in requests:
+                    answer = self._inferred(owner, request, deadline_s=_deadline(context))
+                    await answers.put(asyncio.create_task(answer))
+            except DecodeError as error:
+                raise ProtocolError("a message of the stream can't be read, so the stream ends") from error
+            finally:
+                await answers.put(None)
 
         reading = asyncio.create_task(read())
         running: asyncio.Task[Any] | None = None
@@ -158,6 +164,9 @@ class GrpcServer:
                     yield response(infer_response=await running)
                 except Exception as error:  # noqa: BLE001  the same: it belongs to one request of the stream
                     yield response(error_message=_status_of(error, call="ModelStreamInfer")[1])
+            await reading
+        except ProtocolError as error:
+            await _abort(context, error, call="ModelStreamInfer")
         finally:
             reading.cancel()
             for task in (running, *_drained(answers)):
@@ -165,9 +174,14 @@ class GrpcServer:
                     task.cancel()
 
     async def _inferred(self, owner: str, request: Any, *, deadline_s: float | None) -> Any:  # noqa: ANN401  messages
-        served, signature = await self._models.find(owner, request.model_name, request.model_version)
-        asked = within(request_from(request), deadline_s)
-        answer = await self._models.infer(served, signature, asked)
+        held: dict[str, Any] = {}
+        try:
+            self._context.bodies.hold(held, request.ByteSize())
+            served, signature = await self._models.find(owner, request.model_name, request.model_version)
+            asked = within(request_from(request), deadline_s)
+            answer = await self._models.infer(served, signature, asked)
+        finally:
+            self._context.bodies.release(held)
         return response_of(asked, served, signature, answer)
 
     async def _server_live(self, _owner: str, _request: Any) -> dict[str, Any]:  # noqa: ANN401  a message

@@ -149,6 +149,46 @@ def test_a_stream_answers_each_request_in_order_and_goes_on_after_a_fault(
     assert "there is no model 'unknown'" in str(got[1][1])
 
 
+def test_messages_count_among_the_bodies_in_flight(triton: client.InferenceServerClient, grpc_service: Service) -> None:
+    bodies = grpc_service.context.bodies
+    others: dict[str, Any] = {}
+    bodies.hold(others, grpc_service.context.settings.bodies_max_bytes)
+    try:
+        with pytest.raises(InferenceServerException, match="bodies of other requests") as caught:
+            triton.infer("colours", [tensor(pixels(RED))])
+    finally:
+        bodies.release(others)
+
+    assert caught.value.status() == "StatusCode.UNAVAILABLE"
+    assert triton.infer("colours", [tensor(pixels(RED))]).as_numpy("probabilities").shape == (1, 3)
+    assert bodies.held_bytes == 0
+
+
+def test_a_stream_ends_at_a_message_that_cannot_be_read(address: str) -> None:
+    good = a_request().SerializeToString()
+
+    with grpc.insecure_channel(address) as channel:
+        stream = channel.stream_stream(
+            "/inference.GRPCInferenceService/ModelStreamInfer",
+            request_serializer=lambda message: message,
+            response_deserializer=service_pb2.ModelStreamInferResponse.FromString,
+        )
+        answers = stream(iter([good, b"\xff\xff"]), timeout=20)
+        first = next(answers)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(answers)
+
+    assert "no inputs" in first.error_message
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_the_name_of_a_model_is_cut_in_errors(triton: client.InferenceServerClient) -> None:
+    with pytest.raises(InferenceServerException, match="is not a reference") as caught:
+        triton.infer("m" * 100_000, [tensor(pixels(RED))])
+
+    assert len(caught.value.message()) < 1000
+
+
 def test_the_repository_lists_loads_and_unloads(triton: client.InferenceServerClient, grpc_service: Service) -> None:
     listed = triton.get_model_repository_index().models
 
