@@ -6,7 +6,7 @@ and how it is hidden and shown, is the task's own.
 
 # M hidden parts
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -21,8 +21,8 @@ MOST_PARTS = 64
 class Occlusion(Protocol[Decoded_co]):
     """One example, to be explained by hiding its parts."""
 
-    def copies(self) -> Sequence[Decoded_co]:
-        """Return the example with each part hidden once: MOST_PARTS at most."""
+    def copies(self) -> Iterator[Decoded_co]:
+        """Yield the example with each part hidden once: MOST_PARTS at most."""
         ...
 
     def draw(self, losses_M: Losses) -> bytes:

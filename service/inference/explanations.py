@@ -1,13 +1,13 @@
 """Explanations of answers by occlusion: the model is run on copies of an example with a part hidden in each.
 
 The copies go through the engine like any other example, one batch after the other and behind everything else that
-waits.
+waits. Each batch is made when the one before is answered: all 64 copies of a large image take some hundred MB.
 
 NotExplained 422 · TooManyToExplain 422
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -76,23 +76,23 @@ async def explain(
         EspalierError: as `Engine.infer` does.
     """
     found = []
+    alone = replace(served, shadow=None)  # a shadow is compared by examples of clients, not by these copies
     for example, pointer, row_K in zip(work.examples, work.pointers, answer.outputs, strict=True):
         decoded = await asyncio.to_thread(decode, example, codec, pointer=pointer, budget=codec.budget())
         occlusion = codec.occlusion(decoded)
         if occlusion is None:
             raise _not_explained(served)
-        copies = await asyncio.to_thread(occlusion.copies)
-        outputs_MK = await _outputs(engine, served, replace(work, priority=LAST), copies, size=codec.most_per_batch)
+        copies = occlusion.copies()
+        outputs_MK = await _outputs(engine, alone, replace(work, priority=LAST), copies, size=codec.most_per_batch)
         lost_M = target.lost(row_K, outputs_MK)
         picture = await asyncio.to_thread(occlusion.draw, lost_M)
-        found.append(Explanation(picture, len(copies), float(lost_M.max())))
+        found.append(Explanation(picture, len(outputs_MK), float(lost_M.max())))
     return found
 
 
-async def _outputs(engine: Engine, served: Served, work: Work, copies: Sequence[Any], *, size: int) -> Outputs:
+async def _outputs(engine: Engine, served: Served, work: Work, copies: Iterator[Any], *, size: int) -> Outputs:
     outputs: list[Outputs] = []
-    waiting = iter(copies)
-    while batch := [Ready(copy) for copy in islice(waiting, size)]:
+    while batch := [Ready(copy) for copy in await asyncio.to_thread(list, islice(copies, size))]:
         part = replace(work, examples=batch, pointers=[work.pointers[0]] * len(batch))
         outputs += (await engine.infer(served, part)).outputs
     return np.stack(outputs)

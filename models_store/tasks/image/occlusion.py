@@ -6,7 +6,7 @@ is painted in the image's mean colour, of which a net makes less than of black.
 
 # H height, W width, C channel, G cells of the grid in a direction, M windows
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from io import BytesIO
 
 import numpy as np
@@ -35,15 +35,13 @@ class ImageOcclusion:
         height, width = image_HWC.shape[:2]
         self._rows, self._columns = _edges(height), _edges(width)
 
-    def copies(self) -> Sequence[Pixels]:
-        """Return the image with each window painted over."""
+    def copies(self) -> Iterator[Pixels]:
+        """Yield the image with each window painted over."""
         mean_C = self._image_HWC.mean(axis=(0, 1)).round().astype(np.uint8)
-        copies = []
         for top, bottom, left, right in self._windows():
             copy_HWC = self._image_HWC.copy()
             copy_HWC[self._rows[top] : self._rows[bottom], self._columns[left] : self._columns[right]] = mean_C
-            copies.append(copy_HWC)
-        return copies
+            yield copy_HWC
 
     def draw(self, losses_M: Losses) -> bytes:
         """Return a PNG of the image in grey, with the heat over it; where the answer gains, it is cold."""
