@@ -70,14 +70,14 @@ class Shadows:
 
     async def flush(self) -> None:
         """Add what was counted to the aliases' rows."""
-        counted, self._counted = self._counted, {}
-        for (owner, model, alias, version), more in counted.items():
+        for key in list(self._counted):
+            (owner, model, alias, version), more = key, self._counted.pop(key)
             try:
                 await asyncio.to_thread(
                     aliases.count, self._database, model, alias, owner=owner, version=version, more=more
                 )
             except Exception:
-                self._count((owner, model, alias, version), more)
+                self._count(key, more)
                 raise
 
     async def close(self) -> None:

@@ -64,7 +64,7 @@ class Swaps:
 
         Raises:
             ModelNotFound, NotServedHere: as registry.resolve does, for any of the versions.
-            TargetUnfit: if they are of different tasks, or the shadow has other labels.
+            TargetUnfit: if they are of different tasks, or the shadow has other labels than a target.
             CheckFailed, ModelUnusable: as `golden.check` does; the alias has not moved.
         """
         new = await asyncio.to_thread(self._files, name, to, owner=owner)
@@ -108,8 +108,12 @@ def _refuse_misfits(files: list[Served], to: Alias) -> None:
         task, other = rooms.task_of(first.card), rooms.task_of(each.card)
         if task != other:
             raise _unfit(pointer, f"{first.name} is of the task {task}, and {each.name} of {other}")
-        if pointer.startswith("/shadow") and first.card["labels"] != each.card["labels"]:
-            raise _unfit(pointer, f"{first.name} and {each.name} have different labels, so they can't be compared")
+    if to.shadow is not None:
+        *targets, shadow = files
+        for each in targets:
+            if each.card["labels"] != shadow.card["labels"]:
+                message = f"{each.name} and {shadow.name} have different labels, so they can't be compared"
+                raise _unfit("/shadow/version", message)
 
 
 def _unfit(pointer: str, message: str) -> TargetUnfit:

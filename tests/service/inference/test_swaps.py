@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from models_store.models import aliases
 from models_store.models.golden import Golden
 from tests import samples
 from tests.service.live_service import Service, a_plain_image, problem_of, running
@@ -194,6 +196,67 @@ def test_a_shadow_is_compared_and_answers_nobody(service: Service, tmp_path: Pat
     assert counted["compared"] > 0
     assert (counted["agreement"], counted["failed"]) == (1.0, 0)
     assert counted["run_ms"] > 0
+
+
+def test_counts_of_shadows_outlast_a_database_that_does_not_answer(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("first", "second")
+    for name in names:
+        for version in (1, 2):
+            publish(service, tmp_path, name, version=version)
+        point(service, name, version=1, shadow={"version": 2, "share": 1.0})
+    tried: set[str] = set()
+
+    def no_answer(_database: Any, name: str, *_: Any, **__: Any) -> None:
+        tried.add(name)
+        raise OperationalError("", {}, Exception())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(aliases, "count", no_answer)
+        for name in names:
+            where = {"model": f"{name}@live"}
+            service.http.post("/predict", params=where, content=IMAGE, headers=OCTETS).raise_for_status()
+        asyncio.run(asyncio.sleep(1))
+    asyncio.run(asyncio.sleep(1))
+
+    shadows = [service.http.get(f"/models/{name}/aliases/live").json()["shadow"] for name in names]
+    assert tried
+    assert [each["compared"] + each["dropped"] for each in shadows] == [1, 1]
+
+
+def test_a_shadow_is_not_asked_for_the_copies_of_an_explanation(service: Service, tmp_path: Path) -> None:
+    for version in (1, 2):
+        publish(service, tmp_path, "explained", version=version)
+    point(service, "explained", version=1, shadow={"version": 2, "share": 1.0})
+    where = {"model": "explained@live", "explain": "true"}
+
+    service.http.post("/predict", params=where, content=IMAGE, headers=OCTETS).raise_for_status()
+    for _ in range(50):
+        counted = service.http.get("/models/explained/aliases/live").json()["shadow"]
+        if counted["compared"] + counted["dropped"]:
+            break
+        asyncio.run(asyncio.sleep(0.1))
+    asyncio.run(asyncio.sleep(0.5))
+    counted = service.http.get("/models/explained/aliases/live").json()["shadow"]
+
+    assert counted["compared"] + counted["dropped"] == 1
+
+
+def test_a_shadow_has_the_labels_of_every_target(service: Service, tmp_path: Path) -> None:
+    for version, labels in ((1, ["red", "green", "blue"]), (2, ["red", "green", "violet"]), (3, None)):
+        publish(service, tmp_path, "mixed", version=version, **({"labels": labels} if labels else {}))
+    targets = [{"version": 1, "weight": 1.0}, {"version": 2, "weight": 1.0}]
+
+    refused = service.http.put(
+        "/models/mixed/aliases/live", json={"targets": targets, "shadow": {"version": 3, "share": 1.0}}
+    )
+    without = service.http.put("/models/mixed/aliases/live", json={"targets": targets})
+
+    problem = problem_of(refused, 422, "alias_target_unfit")
+    assert problem["errors"][0]["pointer"] == "/shadow/version"
+    assert "mixed:2/fp32" in problem["detail"]
+    assert without.status_code == 200
 
 
 def test_a_shadow_of_other_labels_is_refused(service: Service, tmp_path: Path) -> None:
