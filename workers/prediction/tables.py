@@ -3,7 +3,7 @@
 The columns are `row`, `file`, `split`, `truth`, those of a prediction as `POST /predict` gives it, and `error`.
 JSON Lines and Parquet nest lists; CSV joins names with `;` and gives each place of a ranking columns of its own. Of
 float32 numbers as few digits are written as tell them apart. In CSV, `'` is put before a text that a spreadsheet would
-take for a formula.
+take for a formula, and before such a part behind a `;`, which separates cells where the comma is the decimal mark.
 """
 
 import csv
@@ -76,7 +76,7 @@ def _cell(value: Any) -> str:  # noqa: ANN401  a value of a prediction
     if isinstance(value, list):
         value = SEPARATOR.join(value)
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULA) else value
+        return SEPARATOR.join(f"'{part}" if part.startswith(FORMULA) else part for part in value.split(SEPARATOR))
     return str(value)
 
 

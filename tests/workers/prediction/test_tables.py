@@ -62,6 +62,15 @@ def test_no_text_of_a_csv_is_a_formula_and_other_formats_have_it_as_it_is(tmp_pa
     assert columns["file"].to_pylist() == [name]
 
 
+def test_no_part_of_a_csv_is_a_formula_where_cells_are_separated_by_semicolons(tmp_path: Path) -> None:
+    target = NAMED["labels"]
+    row = a_row(target, np.array([0.8, 0.9, 0.1], np.float32), file="a;=1+1;.png")
+
+    (cell,) = cells(written("csv", tmp_path / "table", [row], a_sample(target)))
+
+    assert (cell["file"], cell["labels"]) == ("a;'=1+1;.png", "rose;'=cmd")
+
+
 @pytest.mark.parametrize(
     ("target", "outputs", "truth"),
     [("class", PROBABILITIES, "rose"), ("labels", PROBABILITIES, ["rose"]), ("number", PROBABILITIES[:1], 2.5)],
