@@ -48,7 +48,7 @@ def test_an_unknown_route_is_a_problem(service: Service) -> None:
     [
         ("DELETE", "/train", "OPTIONS, POST"),
         ("GET", "/predict", "OPTIONS, POST"),
-        ("PATCH", "/models/colours/aliases/live", "DELETE, OPTIONS, PUT"),
+        ("PATCH", "/models/colours/aliases/live", "DELETE, GET, HEAD, OPTIONS, PUT"),
         ("PUT", "/datasets", "GET, HEAD, OPTIONS, POST"),
         ("POST", "/health/live", "GET, HEAD, OPTIONS"),
         ("GET", "/jobs/job_0123456789:cancel", "OPTIONS, POST"),
