@@ -6,6 +6,7 @@ key, a request that follows another waits unparsed for its turn, and an alarm en
 """
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
@@ -85,7 +86,7 @@ class Connection(HttpToolsProtocol):
         self.unread = b""  # came while an earlier request waits for its answer
         self._fault: ConnectionRefusal | None = None
         self._lingers = False
-        self._earlier: RequestResponseCycle | None = None  # still runs while the next request waits in the pipeline
+        self._unanswered: deque[RequestResponseCycle] = deque()  # the first runs, the others are in the pipeline
         self._alarm: asyncio.TimerHandle | None = None
         self._head_began_at: float | None = None
         self._heard_at = 0.0
@@ -109,9 +110,9 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client; uvicorn lets only the request that came last know."""
-        if self._earlier is not None and not self._earlier.response_complete:
-            self._earlier.disconnected = True
-            self._earlier.message_event.set()
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
         self.unread = b""
         self._silence_alarm()
@@ -187,8 +188,8 @@ class Connection(HttpToolsProtocol):
             self._fault = MalformedHttp("a request with a body can't ask for another protocol; leave `Upgrade` out")
             return
         self.url = with_path(self.url)
-        self._earlier = self.cycle
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
         self.cycle.transport = self._answering
         self._reading = Reading.BODY
         self._head_began_at = None
@@ -212,6 +213,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the request that comes next, or refuse it."""
+        self._unanswered.popleft()
         if self._lingers:
             return
         if self._fault is not None and not self.pipeline:

@@ -346,7 +346,7 @@ def test_a_client_that_leaves_the_hot_lane_is_no_fault_of_the_service(tmp_path: 
         assert metric_of(slow, of_route % 500) == []
 
 
-def test_the_images_of_a_client_that_leaves_with_another_request_behind_are_withdrawn(tmp_path: Path) -> None:
+def test_the_images_of_a_client_that_leaves_with_more_requests_behind_are_withdrawn(tmp_path: Path) -> None:
     with running(samples.quick_settings(tmp_path / "home", inference_lanes=1)) as slow:
         slow.publish("slow", write_colour_net(tmp_path / "slow.onnx", size=256, rounds=40), **A_LARGE_INPUT)
         body = json.dumps({"model": "slow", "inputs": [as_text(a_plain_image(RED))]}).encode()
@@ -354,7 +354,7 @@ def test_the_images_of_a_client_that_leaves_with_another_request_behind_are_with
         with client(slow, path="/predict", kind="application/json", X_API_Key="") as wire:
             assert wire.ask(body)[0] == 200
         with client(slow, path="/predict", kind="application/json", X_API_Key="", X_Try="in a row") as wire:
-            wire.opened.sendall(wire.request(many) + wire.request(body))
+            wire.opened.sendall(wire.request(many) + 3 * wire.request(body))
             time.sleep(0.3)
         with client(slow, path="/predict", kind="application/json", X_API_Key="") as wire:
             assert wire.ask(body)[0] == 200  # after whatever is left of them
