@@ -168,7 +168,8 @@ def test_a_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
 
 def test_the_services_log_on_a_full_disk_changes_nothing() -> None:
     program = (
-        "import structlog; from service import logs; logs.configure()\n"
+        "import structlog; from models_store.settings import Settings; from service import logs\n"
+        "logs.configure(Settings())\n"
         "try: 1 / 0\n"
         "except ZeroDivisionError: structlog.get_logger().exception('unforeseen error', path='/train')\n"
         "structlog.get_logger('x').info('client left')\n"
