@@ -7,8 +7,6 @@ key, a request that follows another waits unparsed for its turn, and an alarm en
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
-from enum import Enum
 from typing import ClassVar
 
 import httptools
@@ -24,10 +22,10 @@ from service.answers.refusals import (
     ConnectionRefusal,
     HeadersTooLarge,
     MalformedHttp,
-    RequestTimeout,
     UnknownTransferCoding,
     UrlTooLong,
 )
+from service.patience import Patience, Reading
 from service.transport import Answering, Flow, end_when_unread, with_path, without_chunks
 
 SLICE_BYTES = 4 << 10
@@ -40,29 +38,6 @@ answer if the connection were reset."""
 MOST_DROPPED_BYTES = 1 << 20
 """Largest rest of a body that is read after its answer is sent, to keep the connection; a longer rest ends the
 connection."""
-
-
-class Reading(Enum):
-    """Part of the request to which the next byte belongs."""
-
-    HEAD = "head"
-    BODY = "body"
-
-
-@dataclass(frozen=True)
-class Patience:
-    """Time limits for a client: for a whole head, and between two packets of a body."""
-
-    head_s: float = 10.0
-    body_idle_s: float = 60.0
-
-    def overdue(self, reading: Reading) -> RequestTimeout:
-        """Return the error for a client that was too slow."""
-        if reading is Reading.BODY:
-            late = f"no byte of the body arrived for {self.body_idle_s:g} s; send the request again"
-        else:
-            late = f"the request's head did not arrive within {self.head_s:g} s; send it without pauses"
-        return RequestTimeout(late)
 
 
 class Connection(HttpToolsProtocol):

@@ -32,8 +32,8 @@ from models_store.settings import Settings
 from models_store.storage import scratch
 from service import logs, metrics, routes
 from service.app import create_app
-from service.connection import Patience
 from service.hot.connection import protocol
+from service.patience import Patience
 from service.processes.board import Board
 from service.processes.group import Group
 from service.processes.inbox import Inbox

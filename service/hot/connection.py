@@ -15,10 +15,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from service.connection import Connection, Patience, Reading
+from service.connection import Connection
 from service.hot.heads import Heads, split
 from service.hot.lane import HotLane, KnownHead
 from service.hot.routes import Reply
+from service.patience import Patience, Reading
 
 WELL = 200
 MOST_COLLECTED_BYTES = 256 << 10
