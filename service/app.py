@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 if TYPE_CHECKING:
-    from models_store.models.registry import Served
+    from models_store.models.served import Served
     from models_store.settings import Settings
     from service.context import Context
     from service.processes.place import Place
@@ -23,8 +23,8 @@ DESCRIPTION = """
 Espalier trains, shrinks and serves deep-learning models. Upload labelled images (`POST /datasets`), post a spec
 (`POST /train`), follow the job (`GET /jobs/{id}/events`), and ask the model (`POST /predict`).
 
-Every error is a problem document (RFC 9457) with a stable `code`; ids are opaque; lists come in pages (`limit`,
-`cursor`, `next`); times are ISO 8601 in UTC.
+Every error is a problem document (RFC 9457) with a stable `code`, and below `/v2` an object with the one key `error`;
+ids are opaque; lists come in pages (`limit`, `cursor`, `next`); times are ISO 8601 in UTC.
 
 A body may have a `Content-Encoding` of gzip, deflate, br or zstd; the limits of the call apply to the unpacked body.
 Text answers above 1 KB are compressed if `Accept-Encoding` asks for it; events, model files and parts of files never
@@ -50,7 +50,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
     from service.answers.compressed import CompressAnswers  # noqa: PLC0415  the same
     from service.hot.lane import HotLane  # noqa: PLC0415  the same
     from service.methods import HeadAndOptions  # noqa: PLC0415  the same
-    from service.observing import ObserveRequests  # noqa: PLC0415  the same
+    from service.observer import ObserveRequests  # noqa: PLC0415  the same
     from service.paths import Paths  # noqa: PLC0415  the same
     from service.processes.place import Place  # noqa: PLC0415  the same
     from service.requests.bodies_in_flight import ReleaseBodies  # noqa: PLC0415  the same
@@ -156,7 +156,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from service.processes.inbox import Kind  # noqa: PLC0415  the same
     from service.protocol.served_models import ServedModels  # noqa: PLC0415  the same
     from service.protocol.signatures import Signatures  # noqa: PLC0415  the same
-    from service.protocol.statistics import CountingEngine  # noqa: PLC0415  the same
+    from service.protocol.statistics import StatisticsEngine  # noqa: PLC0415  the same
     from service.requests.bodies_in_flight import BodiesInFlight  # noqa: PLC0415  the same
     from service.requests.remote_files import RemoteFiles  # noqa: PLC0415  the same
     from service.stored_figures import StoredFigures  # noqa: PLC0415  the same
@@ -205,7 +205,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         is_small=lambda served: devices.provider(settings.device) == devices.CPU and not sessions.may_leave(served),
         orders={Order.LOAD: sessions.get, Order.UNLOAD: unload},
     )
-    engine = CountingEngine(CountedEngine(forwarding or shadows, metrics), place)
+    engine = StatisticsEngine(CountedEngine(forwarding or shadows, metrics), place)
     models = ServedModels(
         engine,
         references=references,

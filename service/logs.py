@@ -13,7 +13,7 @@ from models_store import log_lines
 if TYPE_CHECKING:
     from structlog.typing import WrappedLogger
 
-    from models_store.models.registry import Served
+    from models_store.models.served import Served
     from models_store.settings import Settings
 
 

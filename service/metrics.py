@@ -25,7 +25,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from models_store.settings import Settings
 from models_store.tasks import rooms
 from service.processes.place import Place

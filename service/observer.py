@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from models_store import log_lines, traces
 from service.logs import AccessLog
 from service.metrics import METHODS, Metrics
@@ -19,7 +21,7 @@ from service.metrics import METHODS, Metrics
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from models_store.models.registry import Served
+    from models_store.models.served import Served
     from service.inference.engine import Answer
 
 REQUEST_ID = b"x-request-id"
@@ -116,3 +118,34 @@ class Observer:
         if status >= SERVER_FAULT:
             span.set_status(StatusCode.ERROR)
         span.end(int(ended_s * 1e9))
+
+
+class ObserveRequests:
+    """Middleware that observes every request and gives its answer the request's id: the outermost, it sees them all."""
+
+    def __init__(self, app: ASGIApp, *, observer: Observer) -> None:
+        self._app = app
+        self._observer = observer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Observe the request that `scope` describes."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        observed = self._observer.begin(scope["method"], scope["headers"])
+        status, sent_bytes = 500, 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status, sent_bytes
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (REQUEST_ID, observed.request_id)]
+            elif message["type"] == "http.response.body":
+                sent_bytes += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            route = getattr(scope.get("route"), "path", "unknown")
+            self._observer.end(observed, scope["method"], route, status, sent_bytes=sent_bytes)

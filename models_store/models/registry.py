@@ -19,8 +19,7 @@ from models_store.errors import Conflict, NotFound
 from models_store.models import alias_rows
 from models_store.models.alias_rows import Alias
 from models_store.models.providers import Provider
-from models_store.models.served import Served as Served  # noqa: PLC0414  exported: whoever resolves one names it
-from models_store.models.served import Shadowed, weighted
+from models_store.models.served import Served, Shadowed, weighted
 from models_store.models.variant_card import VariantCard
 from models_store.storage import tables
 from models_store.storage.database import Database

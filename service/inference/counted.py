@@ -3,7 +3,7 @@
 import asyncio
 
 from models_store.errors import EspalierError
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from service import observer
 from service.inference.engine import Answer, Engine, Work
 from service.metrics import Metrics

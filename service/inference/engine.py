@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models_store.errors import EspalierError, Unavailable
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from models_store.tasks import rooms
 from service.inference.decode import Example
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from models_store.errors import FieldError, Invalid
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from models_store.targets import Target
 from models_store.tasks import rooms
 from models_store.tasks.codec import Codec

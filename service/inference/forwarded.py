@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from models_store.errors import EspalierError
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from service.inference.engine import Answer, Work
 
 

@@ -19,7 +19,7 @@ from typing import ClassVar
 import structlog
 
 from models_store.errors import EspalierError, Unavailable
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from models_store.tasks import rooms
 from service.inference.engine import Answer, Engine, PredictTimeout, Work
 from service.inference.forwarded import Answered, Asked, Order, Ordered, Withdrawn

@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from models_store.errors import EspalierError
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from service.inference.engine import Engine, InferenceFailed
 from service.inference.forwarded import Answered, Asked, Ordered, Orders, Withdrawn
 from service.processes.link import Link, open_link

@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from models_store.models import changes, registry
 from models_store.models.providers import Provider
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from models_store.storage.database import Database
 from service.processes.place import Place
 

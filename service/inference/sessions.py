@@ -13,7 +13,7 @@ import structlog
 
 from models_store.errors import Conflict, EspalierError
 from models_store.host import cores
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from models_store.settings import Settings
 from models_store.storage import disk
 from models_store.storage.blobs import BlobMissing, Blobs, sha256_of

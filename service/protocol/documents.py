@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from models_store.models.registry import Model, Served
+from models_store.models.registry import Model
+from models_store.models.served import Served
 from service.inference.engine import DEFAULT, LAST
 from service.protocol import datatypes
 from service.protocol.datatypes import BYTES

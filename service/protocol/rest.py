@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from models_store.wording import counted
 from service.inference.engine import Answer
 from service.protocol import datatypes, tensors

@@ -8,7 +8,8 @@ from starlette.concurrency import run_in_threadpool
 
 from models_store.errors import EspalierError
 from models_store.models import registry
-from models_store.models.registry import Model, Served
+from models_store.models.registry import Model
+from models_store.models.served import Served
 from models_store.settings import Settings
 from models_store.storage.database import Database
 from service.inference.engine import Answer, Work
@@ -19,7 +20,7 @@ from service.protocol.inference import InferRequest
 from service.protocol.names import reference_of
 from service.protocol.outputs import check_outputs
 from service.protocol.signatures import Signature, Signatures
-from service.protocol.statistics import CountingEngine
+from service.protocol.statistics import StatisticsEngine
 
 PAGE = 100
 OF_UNLOAD = {"unload_dependents"}
@@ -31,7 +32,7 @@ class ServedModels:
 
     def __init__(
         self,
-        engine: CountingEngine,
+        engine: StatisticsEngine,
         *,
         references: References,
         signatures: Signatures,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.targets import Target

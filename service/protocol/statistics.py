@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from service.inference.engine import Answer, Engine, Work
 from service.processes.place import Place
 
@@ -123,7 +123,7 @@ class Counts:
         }
 
 
-class CountingEngine:
+class StatisticsEngine:
     """An engine that counts what another one answers, by owner, model and version."""
 
     def __init__(self, engine: Engine, place: Place) -> None:

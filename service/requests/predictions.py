@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from models_store.errors import FieldError
 from models_store.models import registry
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from models_store.settings import Settings
 from models_store.tasks import rooms
 from models_store.wording import counted

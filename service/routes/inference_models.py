@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from models_store.tasks import rooms
 from service.answers.inference_protocol import (
     InferenceAnswer,

@@ -3,7 +3,7 @@
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from service.inference.engine import Answer
 from tests.service.live_service import Service
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from models_store.errors import EspalierError, FieldError
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from models_store.storage.blobs import Blobs
 from service.inference.decode import BadInput, Ready
 from service.inference.engine import Answer, Overloaded, PredictTimeout, Work

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import event
 
 from models_store.models import aliases, changes, removals
-from models_store.models.registry import ModelNotFound, Served
+from models_store.models.registry import ModelNotFound
+from models_store.models.served import Served
 from models_store.storage.database import Database
 from service.inference.references import CHECKED_EVERY_S, LONGEST_UNCHECKED_S, References
 from tests import samples

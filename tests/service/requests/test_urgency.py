@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from service.inference.engine import Answer, Work
 from service.inference.sessions import Sessions
 from tests import samples

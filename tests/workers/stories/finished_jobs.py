@@ -12,7 +12,7 @@ from PIL import Image
 
 from models_store.datasets import store as datasets
 from models_store.datasets.store import Dataset
-from models_store.models.registry import Served
+from models_store.models.served import Served
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.tasks import rooms
