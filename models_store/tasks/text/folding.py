@@ -69,5 +69,8 @@ def pages(table: CodePoints) -> tuple[CodePoints, CodePoints]:
 
     The first is `places`, int32 (4352,); the second is `pages`, int32 (P, 256).
     """
-    found, places = np.unique(table.reshape(-1, PAGE), axis=0, return_inverse=True)
-    return places.reshape(-1).astype(np.int32), np.ascontiguousarray(found, np.int32)
+    numbers: dict[bytes, int] = {}
+    rows = table.reshape(-1, PAGE)
+    places = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in rows], np.int32)
+    found = np.frombuffer(b"".join(numbers), np.int32).reshape(-1, PAGE)
+    return places, found
