@@ -82,6 +82,14 @@ class Codec(Protocol[Decoded]):
         """
         return ()
 
+    @property
+    def exact(self) -> bool:
+        """Return whether a file must give its net's outputs, but for rounding, in a batch and alone: not only its answers.
+
+        It is for inputs of which a file's graph, or the length of a batch, could change a little on every example.
+        """
+        return False
+
     def describe(self) -> tuple[Tensor, ...]:
         """Return the inputs that a file must have."""
         ...

@@ -137,3 +137,8 @@ class Parity(Answer):
     max_difference: float | None = Field(
         description="largest difference of any probability or number; null: one of them is NaN"
     )
+    batch_difference: float | None = Field(
+        None,
+        description="largest change of a probability or number by the other examples of its batch, as padding may "
+        "cause it; null or absent: not measured",
+    )

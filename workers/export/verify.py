@@ -2,11 +2,14 @@
 
 Two paths from one example, compared on every validation file: raw bytes → the task's codec → onnxruntime, which is what
 a prediction will take, and memory-mapped array → torch, which is what training saw. They meet only in the answer.
+
+Where the codec is `exact`, the outputs are compared too, of each example in a batch and alone: preprocessing in a
+file's graph can be wrong by a little on every example and change no class, and padding can leak into an answer.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,10 @@ class Agreement:
     agreeing: int
     max_difference: float
     """largest absolute difference of any probability, or number"""
+    batch_difference: float | None = None
+    """largest change of an output by the other examples of its batch; None: it was not measured"""
+    tolerance: float | None = None
+    """largest difference of an output that is allowed; None: only answers count"""
 
     @property
     def share(self) -> float:
@@ -56,13 +63,28 @@ class Agreement:
 
     @property
     def enough(self) -> bool:
-        """Return whether 99.9 % agree, or all but one."""
-        return self.images > 0 and (self.share >= LEAST_AGREEMENT or self.agreeing >= self.images - 1)
+        """Return whether 99.9 % agree, or all but one, and no output differs by more than is allowed."""
+        alike = self.images > 0 and (self.share >= LEAST_AGREEMENT or self.agreeing >= self.images - 1)
+        return alike and self.is_near
+
+    @property
+    def is_near(self) -> bool:
+        """Return whether no output differs by more than is allowed."""
+        return self.tolerance is None or self.max_difference <= self.tolerance
 
     def as_card(self) -> dict[str, Any]:
         """Return what a version's card says; a largest difference that is no number is null."""
-        largest = self.max_difference if math.isfinite(self.max_difference) else None
-        return asdict(self) | {"max_difference": largest, "share": self.share}
+        card = {
+            "images": self.images,
+            "agreeing": self.agreeing,
+            "max_difference": _finite(self.max_difference),
+            "share": self.share,
+        }
+        return card if self.batch_difference is None else card | {"batch_difference": _finite(self.batch_difference)}
+
+
+def _finite(difference: float) -> float | None:
+    return difference if math.isfinite(difference) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +111,7 @@ def verify(
     """Compare the file at `path` with the net that it was exported from; see `compare`.
 
     Raises:
-        VerificationFailed: if fewer than 99.9 % agree (and more than one differs), or there is nothing to compare.
+        VerificationFailed: as `require`.
     """
     session = open_session(path, device="cpu", threads=torch.get_num_threads())
     family = Family(predict, {"file": session}, tolerance)
@@ -111,37 +133,68 @@ def compare(
 
     `files` yields the raw bytes of the examples in `rows`, in that order; each is decoded once for all families, and
     each row predicted once by each net. Examples agree when they get the same class, the same labels, or numbers that
-    are near enough. Memory is that of one batch.
+    are near enough. For an `exact` codec, each also runs alone, and the family's tolerance holds for every output.
+    Memory is that of one batch.
     """
-    found = {name: _Count() for family in families for name in family.sessions}
+    found = {name: _Count(exact=codec.exact) for family in families for name in family.sessions}
     examples = 0
     for data, part in zip(_batches(files, batch_size), _slices(rows, batch_size), strict=True):
-        feed = codec.collate([codec.decode(item) for item in data])
+        decoded = [codec.decode(item) for item in data]
+        together, alone = codec.collate(decoded), [codec.collate([each]) for each in decoded if codec.exact]
         examples += len(part)
         for family in families:
             trained_NK = family.predict(part)
             for name, session in family.sessions.items():
-                served_NK = answer(session, feed)
-                alike_N = target.agree_but_for_rounding(served_NK, trained_NK, tolerance=family.tolerance)
-                found[name].agreeing += int(np.count_nonzero(alike_N))
-                # a difference that is no number is as large as any
-                difference = float(np.nan_to_num(np.abs(served_NK - trained_NK), nan=np.inf).max())
-                found[name].max_difference = max(found[name].max_difference, difference)
-    return {name: Agreement(examples, count.agreeing, count.max_difference) for name, count in found.items()}
+                count, served_NK = found[name], answer(session, together)
+                count.compare(served_NK, trained_NK, target=target, tolerance=family.tolerance)
+                if alone:
+                    count.compare_alone(
+                        np.concatenate([answer(session, each) for each in alone]), served_NK, trained_NK
+                    )
+    tolerances = {name: family.tolerance for family in families for name in family.sessions}
+    return {name: count.agreement(examples, tolerance=tolerances[name]) for name, count in found.items()}
 
 
 @dataclass
 class _Count:
+    exact: bool
     agreeing: int = 0
     max_difference: float = 0.0
+    batch_difference: float = 0.0
+
+    def compare(self, served_NK: Outputs, trained_NK: Outputs, *, target: Target, tolerance: float) -> None:
+        alike_N = target.agree_but_for_rounding(served_NK, trained_NK, tolerance=tolerance)
+        self.agreeing += int(np.count_nonzero(alike_N))
+        self.max_difference = max(self.max_difference, _largest(served_NK, trained_NK))
+
+    def compare_alone(self, alone_NK: Outputs, served_NK: Outputs, trained_NK: Outputs) -> None:
+        self.max_difference = max(self.max_difference, _largest(alone_NK, trained_NK))
+        self.batch_difference = max(self.batch_difference, _largest(alone_NK, served_NK))
+
+    def agreement(self, examples: int, *, tolerance: float) -> Agreement:
+        if not self.exact:
+            return Agreement(examples, self.agreeing, self.max_difference)
+        return Agreement(examples, self.agreeing, self.max_difference, self.batch_difference, tolerance)
+
+
+def _largest(outputs_NK: Outputs, others_NK: Outputs) -> float:
+    """Return the largest difference; one that is no number is as large as any."""
+    return float(np.nan_to_num(np.abs(outputs_NK - others_NK), nan=np.inf).max())
 
 
 def require(agreement: Agreement) -> None:
     """Let pass what answers as the trained net does.
 
     Raises:
-        VerificationFailed: if fewer than 99.9 % agree (and more than one differs), or there is nothing to compare.
+        VerificationFailed: if fewer than 99.9 % agree (and more than one differs), there is nothing to compare, or an
+            output differs by more than is allowed.
     """
+    if not agreement.is_near:
+        raise VerificationFailed(
+            f"an output of the exported file differs by {agreement.max_difference:.3g} from the trained net's, on "
+            f"{counted(agreement.images, 'validation file')}, each in a batch and alone; {agreement.tolerance:.3g} is "
+            "allowed, so it was not published"
+        )
     if not agreement.enough:
         raise VerificationFailed(
             f"{agreement.agreeing} of {counted(agreement.images, 'validation file')} "

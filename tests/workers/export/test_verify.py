@@ -1,13 +1,16 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from models_store.targets import LABELS, NUMBER
+from models_store.tasks.codec import Codec, Inputs, Tensor
 from models_store.tasks.image.codec import ImageCodec, UndecodableImage
 from tests.samples import a_png
 from tests.workers.colour_nets import CODEC, a_learned_net, leaves, torch_probabilities
@@ -176,3 +179,76 @@ def test_each_file_is_decoded_once_for_all_nets(exported: Path) -> None:
         "pruned": 35,
         "control": 34,
     }
+
+
+class ExactCodec(ImageCodec):
+    exact = True
+
+
+EXACT = ExactCodec(**vars(CODEC))
+
+
+def skewed_by(difference: float) -> Predict:
+    """Return a net whose probabilities are all a little nearer to each other: its answers stay the same."""
+    right = training_path()
+
+    def predict(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        probabilities_NK = right(rows)
+        largest_N = probabilities_NK.argmax(axis=1)
+        probabilities_NK[np.arange(len(rows)), largest_N] -= np.float32(difference)
+        return probabilities_NK
+
+    return predict
+
+
+def test_a_skew_that_changes_no_answer_is_refused_where_outputs_must_agree(exported: Path) -> None:
+    skewed = skewed_by(0.02)
+    assert verify(exported, files=FILES, rows=DATA.val, predict=skewed, codec=CODEC).share == 1.0
+
+    with pytest.raises(VerificationFailed, match=r"differs by 0\.02 .* 36 validation files"):
+        verify(exported, files=FILES, rows=DATA.val, predict=skewed, codec=EXACT)
+
+
+def test_outputs_that_agree_but_for_rounding_are_let_pass(exported: Path) -> None:
+    agreement = verify(exported, files=FILES, rows=DATA.val, predict=training_path(), codec=EXACT, batch_size=7)
+
+    assert agreement.max_difference < 1e-5
+    assert agreement.as_card()["batch_difference"] < 1e-5
+    assert "batch_difference" not in Agreement(1, 1, 0.0).as_card()
+
+
+def test_a_file_whose_answers_depend_on_the_neighbours_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "leaky.onnx"
+    onnx.save_model(adding_the_mean_of_the_batch(), path)
+    rows = np.arange(4)
+
+    def predict(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        numbers_N1 = rows[:, None].astype(np.float32)
+        return numbers_N1 + numbers_N1.mean()
+
+    with pytest.raises(VerificationFailed, match=r"differs by 1\.5 "):
+        verify(path, files=[bytes([row]) for row in rows], rows=rows, predict=predict, codec=OneByte(), target=NUMBER)
+
+
+class OneByte(Codec[int]):
+    exact = True
+
+    def describe(self) -> tuple[Tensor, ...]:
+        return (Tensor("numbers", "float32", (1,)),)
+
+    def decode(self, given: bytes, *, budget: Any = None) -> int:  # noqa: ARG002  see Codec
+        return given[0]
+
+    def collate(self, examples: Sequence[int]) -> Inputs:
+        return {"numbers": np.array(examples, np.float32)[:, None]}
+
+
+def adding_the_mean_of_the_batch() -> onnx.ModelProto:
+    shape = ["N", 1]
+    nodes = [
+        onnx.helper.make_node("ReduceMean", ["numbers"], ["mean"], keepdims=1),
+        onnx.helper.make_node("Add", ["numbers", "mean"], ["values"]),
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in ("numbers", "values")]
+    graph = onnx.helper.make_graph(nodes, "leaky", ends[:1], ends[1:])
+    return onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 18)])
