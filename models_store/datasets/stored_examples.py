@@ -81,7 +81,7 @@ class StoredExample:
     @property
     def id(self) -> str:
         """Return what names the example within its dataset; a dataset never changes, so this does not either."""
-        return f"{PREFIX}{self.row}"
+        return id_of(self.row)
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,11 @@ class StoredExamples:
             if index is not None:
                 self._indexes.move_to_end(key)
             return index
+
+
+def id_of(row: int) -> str:
+    """Return the id of the example in a row of the manifest."""
+    return f"{PREFIX}{row}"
 
 
 def read_stored(file: Any, offset: int, size_bytes: int) -> bytes:  # noqa: ANN401  a binary file

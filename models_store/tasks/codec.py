@@ -130,8 +130,15 @@ class Codec(Protocol[Decoded]):
         rows: list[Decoded] = examples
         return rows
 
-    def occlusion(self, example: Decoded) -> Occlusion[Decoded] | None:  # noqa: ARG002  most tasks explain nothing
-        """Return how an answer about the example is explained; None: the task's examples have no parts to hide."""
+    def notes(self, example: Decoded) -> dict[str, Any]:  # noqa: ARG002  most examples need none
+        """Return what an answer about the example says beside the model's outputs, such as that it was cut; JSON."""
+        return {}
+
+    def occlusion(self, given: Any, example: Decoded) -> Occlusion[Decoded] | None:  # noqa: ANN401, ARG002  any JSON; most tasks explain nothing
+        """Return how an answer about an example is explained; None: the task's examples have no parts to hide.
+
+        `given` is what `decode` has made `example` of.
+        """
         return None
 
     def batch(self, most: int) -> Batch[Decoded]:  # noqa: ARG002  for codecs that take the room at once

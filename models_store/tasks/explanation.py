@@ -1,30 +1,40 @@
-"""Protocol of explanations: parts of an example are hidden, one after the other, and what the answer loses is drawn.
+"""Protocol of explanations: parts of an example are hidden or left out, one after the other, and the loss is shown.
 
-Occlusion (Zeiler & Fergus 2014, arXiv:1311.2901) needs nothing of a model but its outputs. What a part of an example is,
-and how it is hidden and shown, is the task's own.
+Occlusion (Zeiler & Fergus 2014, arXiv:1311.2901) and erasure (Li et al. 2016, arXiv:1612.08220) need nothing of a model
+but its outputs. What a part of an example is, how it is hidden, and how the losses are shown, is the task's own.
 """
 
 # M hidden parts
 
 from collections.abc import Iterator
-from typing import Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Decoded_co = TypeVar("Decoded_co", covariant=True)
 Losses = npt.NDArray[np.float64]
-MOST_PARTS = 64
+Method = Literal["occlusion", "leave_one_out"]
+MOST_PARTS = 256
 """parts that an explanation may hide: as often the model is run for it"""
 
 
 class Occlusion(Protocol[Decoded_co]):
     """One example, to be explained by hiding its parts."""
 
-    def copies(self) -> Iterator[Decoded_co]:
-        """Yield the example with each part hidden once: MOST_PARTS at most."""
+    @property
+    def method(self) -> Method:
+        """Return how parts are hidden."""
         ...
 
-    def draw(self, losses_M: Losses) -> bytes:
-        """Return a PNG of the example that shows what the answer loses where a part is hidden."""
+    def copies(self) -> Iterator[Decoded_co]:
+        """Yield the example with each part hidden once: MOST_PARTS at most, and maybe none."""
+        ...
+
+    def show(self, losses_M: Losses) -> dict[str, Any]:
+        """Return what the answer loses where a part is hidden, as JSON.
+
+        It is `heat_map`, a PNG in base64, or `weights`: for each part its text, `start` and `end` in characters, and
+        its weight.
+        """
         ...

@@ -1,6 +1,7 @@
 """Protocols of a task: what its room supplies on the shared ground. `rooms` lists the tasks; no room is imported here."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -18,6 +19,14 @@ from models_store.tasks.codec import Codec
 
 Passed = Iterator[tuple[str, int, str]]
 """checks that found nothing: name, how many things were looked at, and a sentence"""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A small set that ships with the project, in `samples/`, and what a demo asks beside the defaults."""
+
+    file: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Contract(Protocol):
@@ -50,6 +59,9 @@ class Contract(Protocol):
         document = filled(self.Spec, spec.model_dump(), facts)
         resolved = self.ResolvedSpec.model_validate(document, context=facts)
         return resolved, warnings_about(resolved, facts)
+
+    demo: Demo | None = None
+    """the set of `espalier demo`; none: the task has no demo"""
 
     # ---- jobs
 
@@ -139,6 +151,9 @@ class Contract(Protocol):
     """content types of a body that is one example, beside application/octet-stream; "image/*" has all of a kind"""
     formats: str = ""
     """names of the formats of a file that is one example; none where no file is"""
+
+    notes: Mapping[str, Mapping[str, Any]] = {}
+    """what `Codec.notes` says, by name: the JSON schema of a value, with its `description`"""
 
     def codec(self, card: Mapping[str, Any], *, files: Mapping[str, Path], settings: Settings) -> Codec[Any]:
         """Return the codec that a model's card describes; `files` are the model's own besides its net, by name."""

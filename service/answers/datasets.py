@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from models_store.datasets import store as datasets
+from models_store.datasets.stored_examples import id_of
 from models_store.spec.facts import Target
 from service.answers.answer import Answer
 
@@ -135,13 +136,17 @@ class Sample(Answer):
     label: str | None = Field(None, description="its class")
     labels: list[str] | None = Field(None, description="its labels, maybe empty")
     value: float | None = Field(None, description="its number")
+    url: str = Field(description="path from which its content can be read")
 
     @classmethod
-    def of(cls, entry: datasets.ManifestEntry) -> "Sample":
-        """Return the answer for an image of a dataset."""
+    def of(cls, row: int, entry: datasets.ManifestEntry, *, dataset_id: str) -> "Sample":
+        """Return the answer for an example of a dataset: a row of its manifest."""
+        url = f"/datasets/{dataset_id}/images/{id_of(row)}"
         if entry.value is not None:
-            return cls(file=entry.file, value=entry.value)
-        return cls(file=entry.file, label=entry.label) if entry.label else cls(file=entry.file, labels=[*entry.labels])
+            return cls(file=entry.file, value=entry.value, url=url)
+        if entry.label:
+            return cls(file=entry.file, label=entry.label, url=url)
+        return cls(file=entry.file, labels=[*entry.labels], url=url)
 
 
 class Samples(Answer):

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models_store.tasks import rooms
 from service.answers.answer import Answer
 
 
@@ -209,8 +210,18 @@ class OutputParameters(Answer):
     binary_data_size: int = Field(description="bytes of its data behind the JSON")
 
 
+def _with_notes(schema: dict[str, Any]) -> None:
+    """Document what `outputs.notes_of` returns, for the tasks whose codecs note anything."""
+    for contract in rooms.TASKS:
+        for name, described in contract.notes.items():
+            meaning = f"of {contract.examples}, a list in JSON with a value for each: {described['description']}"
+            schema["properties"][name] = {"type": "string", "description": meaning}
+
+
 class AnswerParameters(Answer):
-    """The file that answered."""
+    """The file that answered, and what is noted of the examples."""
+
+    model_config = ConfigDict(json_schema_extra=_with_notes)
 
     variant: str
     provider: str = Field(description="execution provider that ran the file")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_store.tasks import rooms
+from models_store.tasks.explanation import MOST_PARTS, Method
 from models_store.tasks.task import Contract
 from service.answers.answer import Answer, ShapeOf
 from service.inference.engine import FIRST, LAST
@@ -14,7 +15,8 @@ from service.requests.certainty import COVERAGE_MEANING, LEAST_COVERAGE, MIN_CON
 from service.requests.urgency import LONGEST_S, PRIORITY_MEANING, TIMEOUT_MEANING
 
 EXPLAIN_MEANING = (
-    "whether to explain each answer by a heat map; at most 4 at once, and each takes as long as up to 64 predictions"
+    "whether to explain each answer, by a heat map or by a weight for each part of the example; at most 4 at once, and "
+    f"each takes as long as up to {MOST_PARTS} predictions"
 )
 URL_MEANING = 'where PREDICT_URLS is set, `{"url": "https://…"}` for a file at a public address'
 
@@ -73,20 +75,50 @@ SET_MEANING = (
 )
 
 
+class PartWeight(Answer):
+    """Weight of a part of an example: a character, a word, or some of them where there are very many."""
+
+    text: str = Field(description="the part; joined in their order, the parts are all that the model sees")
+    start: int = Field(description="where it begins, in characters (code points)")
+    end: int = Field(description="where it ends, as `start` says")
+    weight: float = Field(
+        description="loss of the answer's probability without the part, or the distance that its number moves; "
+        "negative: the answer is more probable without it"
+    )
+
+
 class Explanation(Answer):
     """Explanation of one answer: the parts of the example that it depends on."""
 
-    method: Literal["occlusion"] = Field(
-        description="occlusion: the model was run on copies of the example with a part hidden in each"
+    method: Method = Field(
+        description="occlusion: the model was run on copies of the example with a part hidden in each; leave_one_out: "
+        "on copies with a part left out of each"
     )
     runs: int = Field(description="number of those copies")
     largest_loss: float = Field(
-        description="loss of the answer's probability when the part that matters most is hidden, or the distance that "
-        "its number moved"
+        description="loss of the answer's probability without the part that matters most, or the distance that its "
+        "number moved"
     )
-    heat_map: str = Field(
-        description="a PNG as base64: the example as the model sees it, hot where the answer depends on it"
+    heat_map: str | None = Field(
+        None,
+        description="of occlusion, a PNG as base64: the example as the model sees it, hot where the answer depends on "
+        "it",
     )
+    weights: list[PartWeight] | None = Field(None, description="of leave_one_out, the parts in their order")
+
+
+def _with_notes(schema: dict[str, Any]) -> None:
+    """Document what an answer says of its example beside the model's outputs, for the tasks that say anything."""
+    for contract in rooms.TASKS:
+        for name, described in contract.notes.items():
+            meaning = f"of {contract.examples}: {described['description']}"
+            schema.setdefault("properties", {})[name] = {**described, "description": meaning}
+
+
+class Predicted(Answer):
+    """Base of what is answered for one example."""
+
+    model_config = ConfigDict(json_schema_extra=_with_notes)
 
 
 class Ranked(Answer):
@@ -96,7 +128,7 @@ class Ranked(Answer):
     probability: float
 
 
-class Prediction(Answer):
+class Prediction(Predicted):
     """Prediction of a model of classes for one example."""
 
     label: str = Field(description="the likeliest class")
@@ -106,7 +138,7 @@ class Prediction(Answer):
     explanation: Explanation | None = Field(None, description="left out unless `explain` asks for it")
 
 
-class Abstention(Answer):
+class Abstention(Predicted):
     """Refusal of a model of classes to answer: no class has the `min_confidence` that was asked for."""
 
     abstained: Literal[True]
@@ -116,7 +148,7 @@ class Abstention(Answer):
     explanation: Explanation | None = Field(None, description="left out unless `explain` asks for it")
 
 
-class LabelsPrediction(Answer):
+class LabelsPrediction(Predicted):
     """Prediction of a model of labels for one example; each label has a probability of its own."""
 
     labels: list[str] = Field(description="every label with a probability of 0.5 or more, likeliest first; maybe empty")
@@ -130,7 +162,7 @@ class LabelsPrediction(Answer):
     explanation: Explanation | None = Field(None, description="left out unless `explain` asks for it")
 
 
-class ValuePrediction(Answer):
+class ValuePrediction(Predicted):
     """Prediction of a model of numbers for one example."""
 
     value: float = Field(description="in the unit of the dataset's values")

@@ -71,6 +71,10 @@ class Client:
         """Return the text at the path, of this media type where there are several."""
         return self._call("GET", path, headers={"Accept": accept}, params=_given(params)).text
 
+    def content(self, path: str) -> bytes:
+        """Return the bytes at the path."""
+        return self._call("GET", path).content
+
     def post(self, path: str, body: Document | None = None, *, key: str | None = None, **params: str) -> Document:
         """Post JSON; `key` makes a repeated call answer as the first did."""
         headers = {"Idempotency-Key": key} if key else {}

@@ -1,43 +1,46 @@
 """Demo: the whole journey on a stack of its own, from upload and training to int8 and predictions."""
 
 import contextlib
-import tarfile
 import tempfile
 import time
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from models_store.settings import Settings
+from models_store.tasks import rooms
+from models_store.tasks.task import Contract
 from models_store.wording import counted
 from service.cli import output, variants
 from service.cli.client import Client, ClientError, Refused
 from service.cli.datasets import send
 from service.cli.places import home_of
+from service.cli.prediction_table import prediction_table
 from service.cli.processes import StackError
 from service.cli.session import Session, refuse
 from service.cli.stack import Stack, StopRequested, Tell, running
 from service.cli.watch import watch
 
-SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "demo.zip"
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 HELD_OUT = 10
 LOOK_S = 0.5
 
 Document = dict[str, Any]
 
 
-def run(session: Session, *, data: Path | None, size: int | None, keep: bool) -> None:
-    """Run the demo to its end.
+def run(session: Session, *, task: str | None, data: Path | None, size: int | None, keep: bool) -> None:
+    """Run the demo to its end; `task` is the word for an example of one.
 
     Raises:
         typer.Exit: with 1 if a step failed, with 130 if it was interrupted.
     """
-    archive = data or SAMPLE
+    demo = _contract(task).demo
+    assert demo is not None, "only a task with a demo is chosen"
+    archive = data or SAMPLES / demo.file
     if not archive.is_file():
         raise refuse(f"{archive} does not exist: run the demo from a checkout, or give --data")
     began = time.monotonic()
@@ -46,8 +49,8 @@ def run(session: Session, *, data: Path | None, size: int | None, keep: bool) ->
     try:
         with _home(keep=keep) as home, running(_settings(home), port=None, tell=_plainly(console)) as stack:
             console.print(f"The stack is up after {time.monotonic() - began:.1f} s · {stack.url}")
-            whose: Literal["ours", "theirs"] = "ours" if data is None else "theirs"
-            _journey(session, stack, archive=archive, size=size, whose=whose)
+            asked = demo.spec if data is None else {}
+            _journey(session, stack, archive=archive, asked=asked if size is None else _sized(asked, size))
             console.print(f"\n[bold green]Done[/] in {time.monotonic() - began:.0f} s. API docs: {stack.url}/docs")
             if keep:
                 console.print(f"The stack keeps running on {home}; Ctrl-C stops it.")
@@ -64,16 +67,26 @@ def run(session: Session, *, data: Path | None, size: int | None, keep: bool) ->
         raise refuse(str(error)) from error
 
 
-def _journey(
-    session: Session, stack: Stack, *, archive: Path, size: int | None, whose: Literal["ours", "theirs"]
-) -> None:
+def _contract(word: str | None) -> Contract:
+    """Return the task that learns from such examples; the first one if none is named."""
+    known = {contract.example: contract for contract in rooms.TASKS if contract.demo is not None}
+    if word is not None and word not in known:
+        raise refuse(f"there is no demo of {word!r}; --task is {' or '.join(known)}")
+    return known[word] if word else next(iter(known.values()))
+
+
+def _sized(asked: Mapping[str, Any], size: int) -> Document:
+    return {**asked, "input": {**asked.get("input", {}), "size": size}}
+
+
+def _journey(session: Session, stack: Stack, *, archive: Path, asked: Mapping[str, Any]) -> None:
     console, client = session.console, Client(stack.url)
     console.print(f"\n[bold]2. Upload[/] · POST /datasets · {archive.name}")
     dataset = send(client, archive, name=None, undecodable="refuse", session=session)
     console.print(output.dataset_card(dataset))
     console.print(output.dataset_report(client.get(f"/datasets/{dataset['id']}/report")))
 
-    job = client.post("/train", spec_for(dataset, size=size, whose=whose))
+    job = client.post("/train", {"name": "demo", "dataset": dataset["id"], **asked})
     console.print(f"[bold]3. Train[/] · POST /train · {_recipe(job['spec'])}")
     for warning in job["warnings"]:
         console.print(f"[yellow]warning: {escape(warning)}")
@@ -87,11 +100,13 @@ def _journey(
     console.print(f"\n[bold]4. The model[/] · GET /models/{model}/versions/{number}")
     console.print(variants.version_card(client.get(f"/models/{model}/versions/{number}")))
 
-    console.print("[bold]5. Images that it has never seen[/] · POST /predict")
+    contract = rooms.contract_of(rooms.task_of(job["spec"]))
+    console.print(f"[bold]5. {contract.examples.capitalize()} that it has never seen[/] · POST /predict")
     held_out = client.get(f"/datasets/{dataset['id']}/samples", split="test", limit=HELD_OUT)["items"]
-    files = [sample["file"] for sample in held_out]
-    answer = client.predict(model, list(zip(files, read_members(archive, files), strict=True)), top_k=3)
-    console.print(output.prediction_table(answer, files, held_out))
+    contents = [client.content(example["url"]) for example in held_out]
+    files = [example["file"] for example in held_out]
+    answer = client.predict(model, list(zip(files, contents, strict=True)), top_k=3)
+    console.print(prediction_table(answer, files, held_out))
     console.print(f"Server-Timing: {answer['server_timing']}")
 
 
@@ -102,37 +117,14 @@ def _plainly(console: Console) -> Tell:
 def _recipe(spec: Document) -> str:
     """Return what is trained, in a line."""
     backbone, training = spec["backbone"], spec["training"]
-    start = "from scratch" if backbone["weights"] is None else f"from {backbone['weights']} weights"
-    kept = "only its head trained" if backbone["freeze"] == "backbone" else f"freeze: {backbone['freeze']}"
-    epochs = counted(training["epochs"], "epoch")
-    return f"{backbone['kind']} {start}, {kept}, at {spec['input']['size']} px, {epochs}"
-
-
-def spec_for(dataset: Document, *, size: int | None, whose: Literal["ours", "theirs"]) -> Document:
-    """Return the training spec: for somebody's own images the defaults alone, for the sample a short one."""
-    spec: Document = {"name": "demo", "dataset": dataset["id"], "input": {"size": size}}
-    if whose == "theirs":
-        return spec
-    return spec | {
-        "input": {"size": size or 128},
-        "backbone": {"kind": "efficientnet_lite0", "weights": "imagenet", "freeze": "backbone"},
-        "regularizers": [{"kind": "dropout", "probability": 0.5}],
-        "training": {"epochs": 40, "batch_size": 32},
-    }
-
-
-def read_members(archive: Path, names: Sequence[str]) -> list[bytes]:
-    """Return the bytes of some files of a zip or tar, in the order of the names."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            return [opened.read(name) for name in names]
-    found: dict[str, bytes] = {}
-    with tarfile.open(archive) as opened_tar:
-        for member in opened_tar:
-            name = member.name.removeprefix("./")
-            if name in names and (file := opened_tar.extractfile(member)) is not None:
-                found[name] = file.read()
-    return [found[name] for name in names]
+    parts = [backbone["kind"]]
+    if "weights" in backbone:
+        parts.append("from scratch" if backbone["weights"] is None else f"from {backbone['weights']} weights")
+    if backbone.get("freeze"):
+        parts.append("only its head trained" if backbone["freeze"] == "backbone" else f"freeze: {backbone['freeze']}")
+    if "size" in spec["input"]:
+        parts.append(f"at {spec['input']['size']} px")
+    return ", ".join([*parts, counted(training["epochs"], "epoch")])
 
 
 @contextlib.contextmanager

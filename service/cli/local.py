@@ -67,6 +67,9 @@ def up(context: typer.Context, home: Home = None, port: Port = None) -> None:
 
 def demo(
     context: typer.Context,
+    task: Annotated[
+        str | None, typer.Option(help="kind of the examples; left out: the first; an unknown one lists them")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="your own archive: zip or tar (plain, gz, bz2, xz, zst) of class folders")
     ] = None,
@@ -77,14 +80,14 @@ def demo(
     *,
     keep: Annotated[bool, typer.Option("--keep", help="keep the stack running at the end, in ./.espalier")] = False,
 ) -> None:
-    """Upload a real image set, train, shrink, and classify unseen images.
+    """Upload a real set of examples, train, shrink, and classify unseen ones.
 
-    --data uses your images, with only defaults.
+    --data uses your own, with only defaults.
     """
     _obey_interrupts()
     from service.cli.demo import run  # noqa: PLC0415  `--help` is spared what only this needs
 
-    run(session_of(context), data=None if data is None else existing(data), size=size, keep=keep)
+    run(session_of(context), task=task, data=None if data is None else existing(data), size=size, keep=keep)
 
 
 def _obey_interrupts() -> None:

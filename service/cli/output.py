@@ -261,57 +261,6 @@ def alias_words(alias: str, model: str, document: Document) -> str:
     return words
 
 
-def prediction_table(
-    answer: Document, files: Sequence[str], samples: Sequence[Document] | None = None, *, title: str | None = None
-) -> Sheet:
-    """Return one line per image; with `samples`, whether what is said is so."""
-    rows = []
-    for position, (file, prediction) in enumerate(zip(files, answer["predictions"], strict=True)):
-        row = [escape(file), *_said(prediction), _held(prediction)]
-        if samples is not None:
-            row.insert(2, _judged(prediction, samples[position]))
-        rows.append(row)
-    columns = ["file", "answer", "probability", "next", "set"]
-    if "calibration" not in answer:
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
-    heading = title or f"{answer['model']}:{answer['version']}/{answer['variant']} · {answer['provider']}"
-    shown = columns if samples is None else [*columns[:2], "judged", *columns[2:]]
-    return sheet(heading, shown, rows, right=("probability",), prose=("next", "set"))
-
-
-def _said(prediction: Document) -> tuple[str, str, str]:
-    """Return what is said of an image, how sure that is, and what else may be."""
-    if "value" in prediction:
-        return f"{prediction['value']:g}", NOTHING, ""
-    if "abstained" in prediction:
-        rest = " · ".join(f"{escape(top['label'])} {top['probability']:.3f}" for top in prediction["top"])
-        return "[yellow]none[/]", f"{prediction['probability']:.3f}", rest
-    said = prediction.get("labels", [prediction.get("label")])
-    likely = [f"{top['probability']:.3f}" for top in prediction["top"] if top["label"] in said]
-    others = [top for top in prediction["top"] if top["label"] not in said]
-    rest = " · ".join(f"{escape(top['label'])} {top['probability']:.3f}" for top in others)
-    return escape(", ".join(said)) or NOTHING, ", ".join(likely) or NOTHING, rest
-
-
-def _held(prediction: Document) -> str:
-    """Return the conformal set or interval, if there is one."""
-    if "interval" in prediction:
-        low, high = prediction["interval"]
-        return f"{low:g} to {high:g}"
-    return escape(", ".join(prediction.get("set", []))) or NOTHING
-
-
-def _judged(prediction: Document, sample: Document) -> str:
-    """Return whether the prediction is right; of a number, what is true."""
-    if sample["value"] is not None:
-        return f"true: {sample['value']:g}"
-    if sample["labels"] is not None:
-        right, true = set(prediction["labels"]) == set(sample["labels"]), ", ".join(sample["labels"]) or NOTHING
-    else:
-        right, true = prediction["label"] == sample["label"], sample["label"]
-    return "[green]right[/]" if right else f"[red]wrong: {escape(true)}[/]"
-
-
 def weights_table(files: Sequence[Document]) -> Sheet:
     """Return one line per file of weights."""
     rows = [

@@ -117,14 +117,14 @@ def predict(
     for each in answers.refused:
         typer.secho(f"{each['file']}: {each['message']}", fg="red", err=True)
     if answers.model:
-        from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+        from service.cli.prediction_table import prediction_table  # noqa: PLC0415  `--help` is spared rich
 
         document = answers.model | {
             "predictions": answers.predictions,
             "files": answers.files,
             "refused": answers.refused,
         }
-        session.show(document, output.prediction_table(document, answers.files))
+        session.show(document, prediction_table(document, answers.files))
     if answers.refused:
         raise typer.Exit(1)
 

@@ -21,7 +21,8 @@ class Sheet:
     """Rows of cells, each in rich's markup.
 
     On a terminal too narrow for all columns they are split into blocks, each of which repeats the first `keys` columns;
-    only the columns in `prose` wrap, between words. In a pipe each row is one line, its cells separated by tabs.
+    only the columns in `prose` wrap, between words, and those in `folded`, between any characters. In a pipe each row
+    is one line, its cells separated by tabs.
     """
 
     title: str
@@ -29,6 +30,7 @@ class Sheet:
     rows: Sequence[Sequence[str]]
     right: Sequence[str] = ()
     prose: Sequence[str] = ()
+    folded: Sequence[str] = ()
     keys: int = 1
     has_header: bool = True
 
@@ -65,9 +67,9 @@ class Sheet:
         for number in numbers:
             name = self.columns[number]
             cells = [line for row in [self.columns, *self.rows] for line in _shown(row[number]).splitlines()]
-            wraps = name in self.prose
+            wraps = name in self.prose or name in self.folded
             longest = _longest(cells)
-            words = (word for cell in cells for word in cell.split())
+            words = (word for cell in cells for word in cell.split()) if name in self.prose else ()
             least = max(min(longest, LEAST_PROSE), _longest(words)) if wraps else longest
             made.add_column(
                 name,
@@ -88,10 +90,11 @@ def sheet(
     *,
     right: Sequence[str] = (),
     prose: Sequence[str] = (),
+    folded: Sequence[str] = (),
     keys: int = 1,
 ) -> Sheet:
-    """Return a table; the columns named in `right` are set flush right, those in `prose` wrap."""
-    return Sheet(title, columns, [*map(tuple, rows)], right=right, prose=prose, keys=keys)
+    """Return a table; the columns named in `right` are set flush right, those in `prose` and `folded` wrap."""
+    return Sheet(title, columns, [*map(tuple, rows)], right=right, prose=prose, folded=folded, keys=keys)
 
 
 def facts(title: str, rows: Iterable[tuple[str, str]]) -> Sheet:

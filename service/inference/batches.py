@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import structlog
 
-from models_store.errors import EspalierError
-from models_store.tasks.codec import Batch, Codec, Inputs, OverBudget
+from models_store.errors import EspalierError, TooLarge
+from models_store.tasks.codec import Batch, Codec, Inputs
 from service.inference.decode import BadInput, decode
-from service.inference.engine import Outputs
+from service.inference.engine import Notes, Outputs
 from service.inference.nets import Net, RunOptions
 from service.inference.tickets import Row, Ticket, failure
 
@@ -37,6 +37,8 @@ class Outcome:
 
     ran: list[Ran] = field(default_factory=list)
     faults: list[tuple[Row, EspalierError]] = field(default_factory=list)
+    notes: list[tuple[Row, Notes]] = field(default_factory=list)
+    """of the examples of which there is something to note"""
     decode_s: dict[Ticket, float] = field(default_factory=dict)
     decoded: int = 0
     effort_s: float = 0.0
@@ -58,6 +60,8 @@ class Outcome:
         for ticket, spent_s in self.decode_s.items():
             ticket.queue_s = max(ticket.queue_s, taken_s - ticket.submitted_s)
             ticket.decode_s = max(ticket.decode_s, spent_s)
+        for (ticket, index), notes in self.notes:
+            ticket.notes[index] = notes
         for ran in self.ran:
             size, run_s = len(ran.rows), ran.run_s
             for (ticket, index), output_K in zip(ran.rows, ran.outputs, strict=True):
@@ -140,13 +144,15 @@ class Batches:
                 example = decode(
                     ticket.examples[index], self._codec, pointer=ticket.pointers[index], budget=ticket.budget
                 )
+                if notes := self._codec.notes(example):
+                    outcome.notes.append((row, notes))
                 length = self._bucket(example) if self._lengths else None
                 group = groups.get(length)
                 if group is None:
                     group = groups[length] = ([], self._codec.batch(len(rows)))
                 group[1].add(example)
                 group[0].append(row)
-            except (BadInput, OverBudget) as error:
+            except (BadInput, TooLarge) as error:
                 outcome.faults.append((row, error))
             except Exception as error:  # whatever one example does stays with its request
                 log.exception("an example failed", pointer=ticket.pointers[index])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models_store.errors import EspalierError, FieldError, Invalid
+from models_store.errors import EspalierError, FieldError, Invalid, TooLarge
 from models_store.tasks.codec import Codec, OverBudget
 
 Example = Any
@@ -30,6 +30,7 @@ def decode(example: Example, codec: Codec[Any], *, pointer: str, budget: Any) ->
 
     Raises:
         BadInput: with pointers below `pointer`, if it can't be decoded.
+        TooLarge: the codec's own with `pointer`, if the example is larger than any may be.
         OverBudget: if the request's examples are too much together.
     """
     if isinstance(example, Ready):
@@ -38,6 +39,9 @@ def decode(example: Example, codec: Codec[Any], *, pointer: str, budget: Any) ->
         return codec.decode(example, budget=budget)
     except OverBudget:
         raise  # it is the whole request's, not this example's
+    except TooLarge as error:
+        fault = FieldError(pointer, error.code, error.detail)
+        raise type(error)(f"{pointer}: {error.detail}", errors=[fault]) from error
     except EspalierError as error:
         errors = [replace(each, pointer=pointer + each.pointer) for each in error.errors]
         errors = errors or [FieldError(pointer, error.code, error.detail)]

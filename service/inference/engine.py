@@ -13,7 +13,7 @@ EspalierError
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ from service.inference.decode import Example
 
 # B batch, K class or label (1 for a number)
 Outputs = npt.NDArray[np.float32]
+Notes = dict[str, Any]
+"""what the codec notes of an example, by name; JSON"""
 
 FIRST, DEFAULT, LAST = 1, 5, 9
 """priorities of a request"""
@@ -55,6 +57,8 @@ class Answer:
     """examples that ran together, the most where several lanes shared the request"""
     provider: str
     """execution provider that ran them, as onnxruntime names it"""
+    notes: Sequence[Notes] = ()
+    """what the codec notes of each example, in the same order; empty: nothing of any"""
 
 
 class Engine(Protocol):

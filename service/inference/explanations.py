@@ -1,4 +1,4 @@
-"""Explanations of answers by occlusion: the model is run on copies of an example with a part hidden in each.
+"""Explanations of answers: the model is run on copies of an example with a part hidden in each.
 
 The copies go through the engine like any other example, one batch after the other and behind everything else that
 waits. Each batch is made when the one before is answered: all 64 copies of a large image take some hundred MB.
@@ -19,13 +19,12 @@ from models_store.models.served import Served
 from models_store.targets import Target
 from models_store.tasks import rooms
 from models_store.tasks.codec import Codec
-from models_store.tasks.explanation import MOST_PARTS
+from models_store.tasks.explanation import MOST_PARTS, Method
 from service.inference.decode import Ready, decode
 from service.inference.engine import LAST, Answer, Engine, Outputs, Work
 
 MOST_EXPLAINED = 4
 """examples of one request: each takes as long as MOST_PARTS"""
-METHOD = "occlusion"
 
 
 class NotExplained(Invalid):
@@ -44,12 +43,18 @@ class TooManyToExplain(Invalid):
 
 @dataclass(frozen=True)
 class Explanation:
-    """Heat map of one answer, as a PNG, and how often the model was run for it."""
+    """Explanation of one answer, and how often the model was run for it."""
 
-    heat_map: bytes
+    method: Method
     runs: int
     largest_loss: float
-    """of the answer's probability, or how far its number moved, at the part that matters most"""
+    """of the answer's probability, or how far its number moved, at the part that matters most; 0 without any part"""
+    shown: dict[str, Any]
+    """as the task's room shows it, see `Occlusion.show`"""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the member of a prediction."""
+        return {"method": self.method, "runs": self.runs, "largest_loss": self.largest_loss, **self.shown}
 
 
 def check_count(examples: Sequence[Any]) -> None:
@@ -79,23 +84,23 @@ async def explain(
     alone = replace(served, shadow=None)  # a shadow is compared by examples of clients, not by these copies
     for example, pointer, row_K in zip(work.examples, work.pointers, answer.outputs, strict=True):
         decoded = await asyncio.to_thread(decode, example, codec, pointer=pointer, budget=codec.budget())
-        occlusion = codec.occlusion(decoded)
+        occlusion = codec.occlusion(example, decoded)
         if occlusion is None:
             raise _not_explained(served)
         copies = occlusion.copies()
-        outputs_MK = await _outputs(engine, alone, replace(work, priority=LAST), copies, size=codec.most_per_batch)
-        lost_M = target.lost(row_K, outputs_MK)
-        picture = await asyncio.to_thread(occlusion.draw, lost_M)
-        found.append(Explanation(picture, len(outputs_MK), float(lost_M.max())))
+        outputs = await _outputs(engine, alone, replace(work, priority=LAST), copies, size=codec.most_per_batch)
+        lost_M = target.lost(row_K, np.stack(outputs) if outputs else np.zeros((0, len(row_K)), np.float32))
+        shown = await asyncio.to_thread(occlusion.show, lost_M)
+        found.append(Explanation(occlusion.method, len(outputs), float(lost_M.max()) if outputs else 0.0, shown))
     return found
 
 
-async def _outputs(engine: Engine, served: Served, work: Work, copies: Iterator[Any], *, size: int) -> Outputs:
+async def _outputs(engine: Engine, served: Served, work: Work, copies: Iterator[Any], *, size: int) -> list[Outputs]:
     outputs: list[Outputs] = []
     while batch := [Ready(copy) for copy in await asyncio.to_thread(list, islice(copies, size))]:
         part = replace(work, examples=batch, pointers=[work.pointers[0]] * len(batch))
         outputs += (await engine.infer(served, part)).outputs
-    return np.stack(outputs)
+    return outputs
 
 
 def _not_explained(served: Served) -> NotExplained:

@@ -10,10 +10,11 @@ import numpy as np
 from models_store.errors import EspalierError
 from models_store.tasks import rooms
 from service.inference.decode import BadInput, Example, Ready
-from service.inference.engine import Answer, InferenceFailed, Outputs, PredictTimeout
+from service.inference.engine import Answer, InferenceFailed, Notes, Outputs, PredictTimeout
 
 MOST_ERRORS = 20
 BYTES, LISTS, NUMBERS = (bytes, str), (list, tuple), (int, float)
+NOTHING: Notes = {}
 NUMBER_BYTES = 8
 """of a number of a JSON value, once it is parsed"""
 
@@ -41,6 +42,7 @@ class Ticket:
     """nobody waits for it any more"""
     outputs: dict[int, Outputs] = field(default_factory=dict)
     faults: dict[int, EspalierError] = field(default_factory=dict)
+    notes: dict[int, Notes] = field(default_factory=dict)
     queue_s: float = 0.0
     decode_s: float = 0.0
     run_s: float = 0.0
@@ -63,6 +65,7 @@ class Ticket:
                 self.run_s,
                 self.batch_size,
                 self.provider,
+                [self.notes.get(index, NOTHING) for index in range(len(self.outputs))] if self.notes else (),
             )
         )
 

@@ -17,7 +17,7 @@ from service.protocol.datatypes import BYTES, NUMPY
 from service.protocol.errors import ProtocolError
 from service.protocol.inference import OF_INPUT, InferRequest, parameters_of, request_of
 from service.protocol.messages import message
-from service.protocol.outputs import OutputTensor, outputs_of
+from service.protocol.outputs import OutputTensor, notes_of, outputs_of
 from service.protocol.signatures import Signature
 from service.protocol.tensors import InputTensor
 
@@ -62,8 +62,9 @@ def response_of(request: InferRequest, served: Served, signature: Signature, ans
     """Return the `ModelInferResponse` of an answer."""
     output = outputs_of(request, signature, answer)
     response = message("ModelInferResponse")(model_name=served.model, model_version=str(served.version), id=request.id)
-    response.parameters["variant"].string_param = served.variant
-    response.parameters["provider"].string_param = answer.provider
+    parameters = {"variant": served.variant, "provider": answer.provider, **notes_of(answer)}
+    for name, value in parameters.items():
+        response.parameters[name].string_param = value
     tensor = response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
     if output.binary:
         response.raw_output_contents.append(_raw(output))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from service.inference.engine import Answer
 from service.protocol.errors import ProtocolError
@@ -50,6 +51,12 @@ def outputs_of(request: InferRequest, signature: Signature, answer: Answer) -> O
     if wanted.classification is None:
         return OutputTensor(wanted.name, "FP32", outputs_NK.shape, outputs_NK, binary)
     return _classified(wanted, signature, outputs_NK, binary=binary)
+
+
+def notes_of(answer: Answer) -> dict[str, str]:
+    """Return parameters of an answer for what its examples' codec notes: by name a list in JSON, a value for each."""
+    names = dict.fromkeys(name for notes in answer.notes for name in notes)
+    return {name: orjson.dumps([notes.get(name) for notes in answer.notes]).decode() for name in names}
 
 
 def _classified(wanted: RequestedOutput, signature: Signature, outputs_NK: Any, *, binary: bool) -> OutputTensor:  # noqa: ANN401  numpy's

@@ -20,7 +20,7 @@ from service.protocol import datatypes, tensors
 from service.protocol.datatypes import BYTES
 from service.protocol.errors import ProtocolError
 from service.protocol.inference import OF_INPUT, InferRequest, parameters_of, request_of, tensors_of
-from service.protocol.outputs import OutputTensor, outputs_of
+from service.protocol.outputs import OutputTensor, notes_of, outputs_of
 from service.protocol.signatures import Signature, shape_of
 from service.protocol.tensors import InputTensor
 
@@ -93,7 +93,7 @@ def write(request: InferRequest, served: Served, signature: Signature, answer: A
     document: dict[str, Any] = {
         "model_name": served.model,
         "model_version": str(served.version),
-        "parameters": {"variant": served.variant, "provider": answer.provider},
+        "parameters": {"variant": served.variant, "provider": answer.provider, **notes_of(answer)},
         "outputs": [_described(output, data)],
     }
     if request.id:

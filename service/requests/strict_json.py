@@ -5,7 +5,8 @@ large body are parsed one by one, and the rest with a mark in place of each stri
 requests continue.
 
 MalformedRequest     400  what is wrong, and where
-└── TooManyValues         a large body has more values than it may
+├── TooManyValues         a large body has more values than it may
+└── LoneSurrogate    422  a string has half of a surrogate pair, which JSON can spell and no text can hold
 """
 
 import json
@@ -50,6 +51,14 @@ class TooManyValues(MalformedRequest):
     code = "too_many_values"
 
 
+class LoneSurrogate(MalformedRequest):
+    """A string has half of a surrogate pair."""
+
+    status = 422
+    code = "lone_surrogate"
+    title = "A text has half a character"
+
+
 def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
     """Return the document of strict JSON.
 
@@ -64,8 +73,8 @@ def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        where = taken_out.position(error.pos)
-        raise MalformedRequest(f"the body is not JSON: {where or error}{_hint_on_numbers(body)}") from error
+        where = taken_out.position(error.pos) or str(error)
+        raise _malformed(error, where, hint=_hint_on_numbers(body)) from error
     given, strings = _checked(given, taken_out)
     if _bounded_count(body, b'"', 2 * strings) > 2 * strings:  # a key that is lost, or only a quote inside of a string
         try:
@@ -157,7 +166,13 @@ def _loaded(text: bytes | memoryview, *, at: int) -> str:
     try:
         return str(orjson.loads(text))
     except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"the body is not JSON: {error.msg}, at byte {at + error.pos}") from error
+        raise _malformed(error, f"{error.msg}, at byte {at + error.pos}") from error
+
+
+def _malformed(error: orjson.JSONDecodeError, where: str, *, hint: str = "") -> MalformedRequest:
+    if error.msg.endswith("surrogate in string"):
+        return LoneSurrogate(f"a string has half of a surrogate pair (U+D800 to U+DFFF), which is no text: {where}")
+    return MalformedRequest(f"the body is not JSON: {where}{hint}")
 
 
 def _is_escaped(body: bytes, at: int, *, after: int) -> bool:

@@ -151,9 +151,9 @@ def samples(
     """Return files of the archive, drawn at random from one split, with their labels or numbers."""
     dataset = datasets.find(here.database, dataset_id, owner=owner)
     entries = datasets.read_manifest(here.blobs.local(dataset.manifest_blob))
-    held = [entry for entry in entries if entry.split == split]
+    held = [(row, entry) for row, entry in enumerate(entries) if entry.split == split]
     drawn = random.Random(seed).sample(held, min(limit, len(held)))
-    return Samples(items=[Sample.of(entry) for entry in drawn])
+    return Samples(items=[Sample.of(row, entry, dataset_id=dataset.id) for row, entry in drawn])
 
 
 @router.patch(

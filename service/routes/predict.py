@@ -12,7 +12,6 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 import orjson
-import pybase64
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
@@ -106,7 +105,7 @@ DOCUMENTED: dict[str, Any] = {
     },
 }
 DESCRIPTION = f"""
-Return what a model answers for each {EXAMPLE}: JSON with base64, a form with files, or one raw {EXAMPLE} body.
+Return what a model answers for each {EXAMPLE}: JSON, a form with files, or one raw {EXAMPLE} body.
 
 Where no variant is named, the version's default for the provider that serves answers; one that was never measured
 on it is refused. The answer names the version and variant that answered and the execution provider that ran the file.
@@ -201,7 +200,7 @@ def _reply(asked: Asked, answer: Answer, explained: Sequence[Explanation] = ()) 
     served = asked.served
     predicted = _predictions(asked, answer)
     if explained:
-        predicted = [each | {"explanation": _shown(why)} for each, why in zip(predicted, explained, strict=True)]
+        predicted = [each | {"explanation": why.as_json()} for each, why in zip(predicted, explained, strict=True)]
     body = {
         "model": served.model,
         "version": served.version,
@@ -218,16 +217,9 @@ def _predictions(asked: Asked, answer: Answer) -> list[dict[str, Any]]:
     task, labels = rooms.task_of(asked.served.card), asked.served.card["labels"]
     target = rooms.target_of(task)
     found = [target.prediction(row_K, labels, top_k=asked.top_k) for row_K in answer.outputs]
-    if asked.certainty is NOTHING:
-        return found
-    rows = zip(found, answer.outputs, strict=True)
-    return [asked.certainty.applied(each, row_K, labels, target=target) for each, row_K in rows]
-
-
-def _shown(why: Explanation) -> dict[str, Any]:
-    return {
-        "method": explanations.METHOD,
-        "runs": why.runs,
-        "largest_loss": why.largest_loss,
-        "heat_map": pybase64.b64encode_as_string(why.heat_map),
-    }
+    if asked.certainty is not NOTHING:
+        rows = zip(found, answer.outputs, strict=True)
+        found = [asked.certainty.applied(each, row_K, labels, target=target) for each, row_K in rows]
+    if answer.notes:
+        found = [each | notes for each, notes in zip(found, answer.notes, strict=True)]
+    return found

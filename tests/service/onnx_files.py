@@ -1,4 +1,4 @@
-"""Real ONNX files without torch: a net that tells the dominant colour channel, and one that is slow."""
+"""Real ONNX files without torch: a net that tells the dominant colour channel, one that is slow, and one of texts."""
 
 from pathlib import Path
 
@@ -72,3 +72,34 @@ def expected_probabilities(colour: tuple[int, int, int]) -> list[float]:
     logits = np.array(colour, np.float32) * SHARPNESS
     weights = np.exp(logits - logits.max())
     return list(weights / weights.sum())
+
+
+def write_sign_net(path: Path) -> Path:
+    """Write a net that reads code points: probabilities = softmax(d, -d), d = how many more `+` than `-` a text has."""
+    nodes = [
+        helper.make_node("Equal", ["code_points", "plus"], ["is_plus"]),
+        helper.make_node("Equal", ["code_points", "minus"], ["is_minus"]),
+        helper.make_node("Cast", ["is_plus"], ["pluses"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["is_minus"], ["minuses"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["pluses", "minuses"], ["signs"]),
+        helper.make_node("ReduceSum", ["signs", "axis"], ["sum"], keepdims=1),
+        helper.make_node("MatMul", ["sum", "both"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    constants = {
+        "plus": np.array(ord("+"), np.int32),
+        "minus": np.array(ord("-"), np.int32),
+        "axis": np.array([1]),
+        "both": np.array([[1, -1]], np.float32),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "signs",
+        [helper.make_tensor_value_info("code_points", TensorProto.INT32, ["N", "L"])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 2])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path

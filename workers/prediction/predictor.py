@@ -6,7 +6,7 @@ Each of its threads decodes and runs a batch by itself, as the lanes of the API 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class Answered:
     row: Row
     output: Outputs | None
     fault: str | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+    """what the codec notes of the example"""
 
 
 def predict(
@@ -51,13 +53,17 @@ def predict(
 
 def _answered(rows: Sequence[Row], codec: Codec[Any], run: Callable[[Inputs], Outputs]) -> list[Answered]:
     batch, faults = codec.batch(len(rows)), [row.fault for row in rows]
+    notes: list[dict[str, Any]] = [{}] * len(rows)
     for place, row in enumerate(rows):
         if faults[place] is None:
             try:
-                batch.add(codec.decode(row.data))
+                example = codec.decode(row.data)
+                batch.add(example)
+                notes[place] = codec.notes(example)
             except EspalierError as error:
                 faults[place] = error.errors[0].message if error.errors else error.detail
     outputs = iter(run(batch.inputs())) if None in faults else iter(())
     return [
-        Answered(row, next(outputs) if fault is None else None, fault) for row, fault in zip(rows, faults, strict=True)
+        Answered(row, next(outputs) if fault is None else None, fault, noted)
+        for row, fault, noted in zip(rows, faults, notes, strict=True)
     ]

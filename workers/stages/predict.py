@@ -95,7 +95,7 @@ class Model:
         """Return a row of the table."""
         row = answered.row
         known = {"row": row.number, "file": row.file, "split": row.split, "truth": row.truth}
-        return known | self._predicted(answered.output) | {"error": answered.fault}
+        return known | self._predicted(answered) | {"error": answered.fault}
 
     def sample(self, batch: Sequence[Answered]) -> tables.Document:
         """Return a row with all that rows like those of `batch` may have."""
@@ -103,16 +103,17 @@ class Model:
         known = {"row": 0, "file": "", "split": "", "truth": [""] if isinstance(truth, list) else truth}
         return known | self._whole | {"error": ""}
 
-    def _predicted(self, output_K: predictor.Outputs | None) -> dict[str, Any]:
-        if output_K is None:
+    def _predicted(self, answered: Answered) -> dict[str, Any]:
+        if answered.output is None:
             return dict.fromkeys(self._whole)
-        return self.target.prediction(output_K, self.labels, top_k=self.asked["top_k"])
+        return self.target.prediction(answered.output, self.labels, top_k=self.asked["top_k"]) | answered.notes
 
     @functools.cached_property
     def _whole(self) -> dict[str, Any]:
-        """Return a prediction in which no list is empty: of an example that is everything at once."""
+        """Return a prediction in which no list is empty: of an example of zeros that is everything at once."""
         ones_K = np.ones(self.target.output_count(len(self.labels)), np.float32)
-        return self.target.prediction(ones_K, self.labels, top_k=self.asked["top_k"])
+        (zeros,) = self.codec.examples_of({tensor.name: tensor.zeros(1) for tensor in self.codec.describe()})
+        return self.target.prediction(ones_K, self.labels, top_k=self.asked["top_k"]) | self.codec.notes(zeros)
 
 
 def open_model(work: Work) -> Model:

@@ -146,7 +146,7 @@ class ImageCodec(Codec[Pixels]):
         """Return the images as uint8 (B, H, W, C); a lone one is not copied."""
         return {"images": examples[0][None] if len(examples) == 1 else np.stack(examples)}
 
-    def occlusion(self, example: Pixels) -> ImageOcclusion:
+    def occlusion(self, given: Any, example: Pixels) -> ImageOcclusion:  # noqa: ANN401, ARG002  a file's bytes or base64 text
         """Return the image with windows of it hidden."""
         return ImageOcclusion(example)
 

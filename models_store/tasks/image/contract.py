@@ -17,7 +17,7 @@ from models_store.tasks.image.facts import ImageFacts, fitting_white
 from models_store.tasks.image.formats import ALLOWED, MEDIA_TYPES, is_for_an_image
 from models_store.tasks.image.preview import Preview
 from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
-from models_store.tasks.task import Contract, Passed
+from models_store.tasks.task import Contract, Demo, Passed
 
 if TYPE_CHECKING:
     from models_store.tasks.image.codec import ImageCodec
@@ -40,6 +40,15 @@ class ImageContract(Contract):
         found: dict[str, Any] = json.loads(SAMPLES.read_text())
         return found
 
+    demo = Demo(
+        "demo.zip",
+        {
+            "input": {"size": 128},
+            "backbone": {"kind": "efficientnet_lite0", "weights": "imagenet", "freeze": "backbone"},
+            "regularizers": [{"kind": "dropout", "probability": 0.5}],
+            "training": {"epochs": 40, "batch_size": 32},
+        },
+    )
     findings = ("tiny_images",)
     stored_types = MEDIA_TYPES
     thumbnail_side = 160

@@ -8,12 +8,14 @@ is painted in the image's mean colour, of which a net makes less than of black.
 
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pybase64
 from PIL import Image
 
-from models_store.tasks.explanation import Losses
+from models_store.tasks.explanation import Losses, Method
 
 GRID = 8
 WINDOW_CELLS = 2
@@ -30,6 +32,8 @@ Pixels = npt.NDArray[np.uint8]
 class ImageOcclusion:
     """An image, uint8 (H, W, C), to be explained."""
 
+    method: Method = "occlusion"
+
     def __init__(self, image_HWC: Pixels) -> None:
         self._image_HWC = image_HWC
         height, width = image_HWC.shape[:2]
@@ -42,6 +46,10 @@ class ImageOcclusion:
             copy_HWC = self._image_HWC.copy()
             copy_HWC[self._rows[top] : self._rows[bottom], self._columns[left] : self._columns[right]] = mean_C
             yield copy_HWC
+
+    def show(self, losses_M: Losses) -> dict[str, Any]:
+        """Return the picture as JSON."""
+        return {"heat_map": pybase64.b64encode_as_string(self.draw(losses_M))}
 
     def draw(self, losses_M: Losses) -> bytes:
         """Return a PNG of the image in grey, with the heat over it; where the answer gains, it is cold."""

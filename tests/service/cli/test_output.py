@@ -9,6 +9,7 @@ from rich.console import Console
 
 from service.cli import output, packing, sending
 from service.cli.client import Client
+from service.cli.prediction_table import prediction_table
 from service.cli.session import Session
 
 
@@ -40,7 +41,7 @@ def test_a_prediction_is_shown_beside_what_is_true(
 ) -> None:
     truth = {"label": None, "labels": None, "value": None} | sample
 
-    text = shown(output.prediction_table(ANSWER | {"predictions": [said]}, ["1.png"], [truth]))
+    text = shown(prediction_table(ANSWER | {"predictions": [said]}, ["1.png"], [truth]))
 
     assert [part for part in expected if part not in text] == []
 
@@ -56,7 +57,7 @@ def test_a_prediction_is_shown_beside_what_is_true(
 def test_a_prediction_with_a_coverage_shows_its_set(said: dict[str, Any], expected: list[str]) -> None:
     calibration = {"coverage": 0.9, "test_coverage": 0.91}
 
-    text = shown(output.prediction_table(ANSWER | {"predictions": [said], "calibration": calibration}, ["1.png"]))
+    text = shown(prediction_table(ANSWER | {"predictions": [said], "calibration": calibration}, ["1.png"]))
 
     assert [part for part in [*expected, "set"] if part not in text] == []
 

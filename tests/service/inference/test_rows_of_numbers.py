@@ -78,6 +78,16 @@ class RowCodec(Codec[Row]):
         return {"values": values_BL, "present": present_BL}
 
 
+class NotingCodec(RowCodec):
+    """One that notes the numbers of longer rows."""
+
+    def notes(self, example: Row) -> dict[str, Any]:
+        return {"numbers": len(example)} if len(example) > 1 else {}
+
+    def decodes_quickly(self, given: Any) -> bool:  # noqa: ARG002  a row is short
+        return True
+
+
 class RowContract(Contract):
     """Rows of numbers → whether their sum is positive."""
 
@@ -240,6 +250,19 @@ def test_a_file_whose_inputs_are_of_another_type_is_not_served(service: Service,
     service.publish("whole", write_sum_net(tmp_path / "net.onnx", kind=TensorProto.INT64), **ROWS)
 
     problem_of(ask(service, [1], model="whole"), 503, "model_unusable")
+
+
+@pytest.mark.parametrize("quick_s", [0.0, 1e-6], ids=["lanes", "event loop"])
+def test_what_the_codec_notes_of_an_example_comes_with_its_outputs(tmp_path: Path, quick_s: float) -> None:
+    session = devices.open_session(write_sum_net(tmp_path / "net.onnx"), provider=devices.CPU, threads=1)
+    batcher = a_batcher(SessionNet(session), codec=NotingCodec(scale=1.0), run_s=quick_s)
+
+    async def notes(*rows: list[float]) -> list[dict[str, Any]]:
+        return list((await batcher.infer(Work(rows, [""] * len(rows)))).notes)
+
+    assert asyncio.run(notes([1, 2, 3], [1], [0, 2])) == [{"numbers": 3}, {}, {"numbers": 2}]
+    assert asyncio.run(notes([1])) == []
+    close(batcher)
 
 
 def test_among_a_hundred_concurrent_requests_every_answer_belongs_to_its_row(tmp_path: Path) -> None:

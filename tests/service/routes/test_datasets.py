@@ -165,6 +165,7 @@ def test_samples_are_drawn_from_the_split_that_was_asked_for(service: Service) -
     assert len(drawn) == 2
     assert all(each in every and each["file"].startswith(each["label"]) for each in drawn)
     assert len(every) == sum(dataset["counts"]["test"].values())
+    assert all(service.http.get(each["url"]).raise_for_status().content for each in drawn)
 
 
 def test_datasets_come_in_pages_newest_first(tmp_path: Path) -> None:
@@ -334,4 +335,4 @@ def test_a_dataset_says_what_its_images_have(
     assert (document["values"] or {}).get("maximum") == (3.5 if column == "value" else None)
     even = [each for each in drawn["items"] if int(each["file"].partition(".")[0]) % 2 == 0]
     assert even
-    assert all(each == sample | {"file": each["file"]} for each in even)
+    assert all(each == sample | {"file": each["file"], "url": each["url"]} for each in even)
