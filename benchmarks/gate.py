@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.verdict import Goal, conclude
-from models_store.spec.sample_size import Z, fewest_images
+from models_store.spec.sample_size import Z, fewest_examples
 from models_store.targets import LABELS as OF_LABELS
 from models_store.targets import NUMBER, ONE_CLASS
 from workers.compression import gate
@@ -33,8 +33,8 @@ LIMIT = 0.02
 LOSSES = (0.0, LIMIT, 2 * LIMIT, 0.045, 3 * LIMIT)
 WON = (0.0, 0.005, 0.02, 0.05)
 """shares of images that only the variant has right; as many more are lost as the loss says"""
-COUNTS = (20, 36, 50, 80, 112, 150, fewest_images(LIMIT), 200, 300, 500, 1000, 2000, 5000)
-QUICK_COUNTS = (50, fewest_images(LIMIT), 500)
+COUNTS = (20, 36, 50, 80, 112, 150, fewest_examples(LIMIT), 200, 300, 500, 1000, 2000, 5000)
+QUICK_COUNTS = (50, fewest_examples(LIMIT), 500)
 DRAWS, QUICK_DRAWS = 1000, 50
 SEED = 0
 LABELS = 5
@@ -125,7 +125,7 @@ def _by_the_gate(lost: int, won: int, images: int) -> bool:
 
 def _passes(drop: Drop) -> bool:
     loses = gate.loss_beyond_limit(drop, accuracy=1, allowed=LIMIT)
-    return loses is None and gate.too_few_images(drop, accuracy=1, allowed=LIMIT, images=None) is None
+    return loses is None and gate.too_few_examples(drop, accuracy=1, allowed=LIMIT, examples=None) is None
 
 
 def _by_the_loss(lost: int, won: int, images: int) -> bool:

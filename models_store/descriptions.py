@@ -1,6 +1,6 @@
 """Changes of names, descriptions and tags of datasets, models and versions.
 
-The content never changes: a dataset is its images, a version is its files.
+The content never changes: a dataset is its examples, a version is its files.
 """
 
 from typing import Any, TypedDict

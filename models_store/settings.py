@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         64_000_000, gt=0, description="largest number of pixels (width times height) of an image"
     )
     predict_max_bytes: int = Field(64 << 20, gt=0, description="largest body of POST /predict, in bytes")
-    predict_max_inputs: int = Field(256, gt=0, description="largest number of images in one POST /predict")
+    predict_max_inputs: int = Field(256, gt=0, description="largest number of examples in one POST /predict")
     predict_max_pixels: int = Field(
         512_000_000, gt=0, description="largest number of pixels of all images in one POST /predict, together"
     )
@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         gt=0,
         description="bytes of request bodies that the API processes of a host keep in memory at once before 503",
     )
-    predict_queue: int = Field(1024, gt=0, description="images that may wait for one model before 429")
+    predict_queue: int = Field(1024, gt=0, description="examples that may wait for one model before 429")
     predict_queue_bytes: int = Field(
         256 << 20, gt=0, description="bytes of examples that may wait for one model before 429"
     )
@@ -158,7 +158,7 @@ class Settings(BaseSettings):
     measure_limit_s: float = Field(
         180,
         gt=0,
-        description="wall seconds after which a job measures its exported files with fewer rounds and fewer images, "
+        description="wall seconds after which a job measures its exported files with fewer rounds and fewer examples, "
         "as on a busy or slow host; the card records how many",
     )
     preview_keep_s: float = Field(

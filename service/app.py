@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from service.processes.place import Place
 
 DESCRIPTION = """
-Espalier trains, shrinks and serves deep-learning models. Upload labelled images (`POST /datasets`), post a spec
-(`POST /train`), follow the job (`GET /jobs/{id}/events`), and ask the model (`POST /predict`).
+Espalier trains, shrinks and serves deep-learning models. Upload labelled images or texts (`POST /datasets`), post a
+spec (`POST /train`), follow the job (`GET /jobs/{id}/events`), and ask the model (`POST /predict`).
 
 Every error is a problem document (RFC 9457) with a stable `code`, and below `/v2` an object with the one key `error`;
 ids are opaque; lists come in pages (`limit`, `cursor`, `next`); times are ISO 8601 in UTC.

@@ -34,7 +34,7 @@ from service.routes import datasets, predict
 
 SNAPSHOT = Path(__file__).parents[1] / "docs" / "openapi.json"
 TAGS = [
-    {"name": "datasets", "description": "Labelled images: uploaded, checked, fingerprinted, split"},
+    {"name": "datasets", "description": "Labelled examples: uploaded, checked, fingerprinted, split"},
     {"name": "train", "description": "Training specs, which become jobs"},
     {"name": "jobs", "description": "Jobs: state, progress, events, logs and reports"},
     {"name": "models", "description": "Models: versions, measured variants, files and aliases"},

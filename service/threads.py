@@ -1,8 +1,8 @@
 """Threads by the kind of work, so that one kind that waits never keeps another from beginning.
 
-Plain path operations (they read) share the server's own 40 threads. Whatever writes, takes an archive in, reads images
-of datasets, or reads a page for an event stream, has a few of its own: while another program holds the database's write
-lock, writers wait among themselves, and are refused when it takes too long.
+Plain path operations (they read) share the server's own 40 threads. Whatever writes, takes an archive in, reads
+examples of datasets, or reads a page for an event stream, has a few of its own: while another program holds the
+database's write lock, writers wait among themselves, and are refused when it takes too long.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ LONGEST_INTAKE_QUEUE_S = 600.0
 
 
 class ImagesBusy(Unavailable):
-    """Too many images of datasets are being read."""
+    """Too many examples of datasets are being read."""
 
     code = "images_busy"
-    title = "Too many images are asked for at once"
+    title = "Too many examples are asked for at once"
 
     def __init__(self, detail: str) -> None:
-        super().__init__(detail.replace("the database", "images of datasets"))
+        super().__init__(detail.replace("the database", "examples of datasets"))
 
 
 class ThreadGroup:

@@ -8,6 +8,7 @@ ExampleNotFound 404 · ClassNotFound 422 · FindingNotFound 422
 
 import difflib
 import hashlib
+import random
 import struct
 import threading
 from array import array
@@ -52,7 +53,7 @@ class ExampleNotFound(NotFound):
     """The dataset has no example of this id."""
 
     code = "image_not_found"
-    title = "No such image"
+    title = "No such example"
 
 
 class ClassNotFound(Invalid):
@@ -81,7 +82,7 @@ class StoredExample:
     @property
     def id(self) -> str:
         """Return what names the example within its dataset; a dataset never changes, so this does not either."""
-        return id_of(self.row)
+        return f"{PREFIX}{self.row}"
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,25 @@ class StoredExamples:
             )
         return self._examples(dataset, index, [int(number)])[0]
 
+    def sample(self, dataset: Dataset, *, split: str, limit: int, seed: int) -> list[StoredExample]:
+        """Return up to `limit` examples of a split, drawn at random; the same seed draws the same.
+
+        Raises:
+            BlobMissing: if the dataset's files are lost.
+        """
+        index = self._index(dataset)
+        rows = [row for row, place in enumerate(index.splits) if SPLITS[place] == split]
+        return self._examples(dataset, index, random.Random(seed).sample(rows, min(limit, len(rows))))
+
+    def excerpt(self, dataset: Dataset, example: StoredExample) -> str | None:
+        """Return the example's beginning; None where it can't be read as text.
+
+        Raises:
+            BlobMissing: if the dataset's files are lost or damaged.
+        """
+        contract = dataset.contract
+        return None if contract.excerpt_characters is None else contract.excerpt(self.content(dataset, example))
+
     def content(self, dataset: Dataset, example: StoredExample) -> bytes:
         """Return the example's file, byte for byte as it was uploaded.
 
@@ -197,11 +217,6 @@ class StoredExamples:
             if index is not None:
                 self._indexes.move_to_end(key)
             return index
-
-
-def id_of(row: int) -> str:
-    """Return the id of the example in a row of the manifest."""
-    return f"{PREFIX}{row}"
 
 
 def read_stored(file: Any, offset: int, size_bytes: int) -> bytes:  # noqa: ANN401  a binary file

@@ -1,7 +1,7 @@
 """Costs of a job's stages as this installation has measured them, and estimates of a job that is still to come.
 
 A trainer reports what each finished stage took. An estimate scales the seconds of the jobs that are most like the new
-one by the work that both have to do: images, pixels, epochs and the backbone's multiplications. How far it may be off
+one by the work that both have to do: examples, pixels, epochs and the backbone's multiplications. How far it may be off
 comes from how far those jobs lie apart, and from how much they are like it.
 """
 
@@ -27,7 +27,7 @@ INTERVAL = 1.2816
 PRIOR_JOBS = 3
 """measured jobs that the expected spread of a likeness counts as much as"""
 LIKENESS: tuple[tuple[str, tuple[str, ...], float], ...] = (
-    ("this backbone, image size and way of training", ("device", "backbone", "size", "way"), 0.15),
+    ("this backbone, input size and way of training", ("device", "backbone", "size", "way"), 0.15),
     ("this backbone and way of training", ("device", "backbone", "way"), 0.3),
     ("other backbones trained this way", ("device", "way"), 0.6),
     ("other ways of training", ("device",), 1.0),

@@ -34,7 +34,7 @@ class Compression(Part):
         0.02,
         ge=0,
         le=1,
-        description="largest loss of accuracy that a smaller variant may have on the validation split (accuracy: share of right answers; for labels, share of right labels; for numbers, R²). The upper end of the loss's 95 % interval must stay within this limit, which needs about 3.84 / `max_accuracy_drop` validation images or more (193 for 0.02). A variant beyond the limit is published as not accepted, with the loss or `not enough images to decide` as the reason",
+        description="largest loss of accuracy that a smaller variant may have on the validation split (accuracy: share of right answers; for labels, share of right labels; for numbers, R²). The upper end of the loss's 95 % interval must stay within this limit, which needs about 3.84 / `max_accuracy_drop` validation examples or more (193 for 0.02). A variant beyond the limit is published as not accepted, with the loss or `not enough examples to decide` as the reason",
     )
     objective: Objective = Field(
         "latency",

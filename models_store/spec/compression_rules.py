@@ -6,7 +6,7 @@ from models_store.spec.contradiction import contradiction
 from models_store.spec.pruning import NM, Recovery, StructuredPruning, UnstructuredL1
 from models_store.spec.quantization import Bf16, Fp16, QatInt8, StaticInt8
 from models_store.spec.recipe import Warnings
-from models_store.spec.sample_size import fewest_images, unseen_loss
+from models_store.spec.sample_size import fewest_examples, unseen_loss
 from models_store.wording import counted
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _of_the_gate(compression: "Compression", facts: "DatasetFacts", *, example: 
         ),
     ]
     if count and most > 0:
-        needed = fewest_images(most)
+        needed = fewest_examples(most)
         few = (
             f"the gate judges on only {counted(count, f'validation {example}')}: not enough {example}s to decide whether a smaller "
             f"variant loses more than {most:g}, so fp32 stays the default. Even if every answer is the same, a loss "

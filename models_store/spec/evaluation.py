@@ -15,9 +15,7 @@ class Evaluation(Part):
     bootstrap_samples: int = Field(
         1000, ge=100, le=100_000, description="resamples behind each 95 % interval (percentile bootstrap, Efron 1979)"
     )
-    mistakes: int = Field(
-        16, ge=0, le=100, description="most confident mistakes that the report shows as thumbnails; 0: none"
-    )
+    mistakes: int = Field(16, ge=0, le=100, description="most confident mistakes that the report shows; 0: none")
 
     @property
     def views(self) -> int:

@@ -27,7 +27,7 @@ class CrossEntropy(Part):
 
 
 class BinaryCrossEntropy(Part):
-    """Cross-entropy of a sigmoid for each label, for images with any number of labels. For images of one class it learns each class against the rest (Wightman et al. 2021, arXiv:2110.00476); the probabilities still come from the softmax."""
+    """Cross-entropy of a sigmoid for each label, for examples with any number of labels. For examples of one class it learns each class against the rest (Wightman et al. 2021, arXiv:2110.00476); the probabilities still come from the softmax."""
 
     kind: Literal["binary_cross_entropy"] = "binary_cross_entropy"
     label_smoothing: float = Field(
@@ -36,7 +36,7 @@ class BinaryCrossEntropy(Part):
     class_weights: Annotated[
         Literal["balanced"] | Annotated[dict[str, Weight], Field(min_length=1, max_length=10_000)] | None,
         Field(
-            description="weight of the images with a label, relative to those without it; balanced: both groups have the same sum of weights; {label: weight, …}: these weights, and 1 for other labels; null: all weights are 1"
+            description="weight of the examples with a label, relative to those without it; balanced: both groups have the same sum of weights; {label: weight, …}: these weights, and 1 for other labels; null: all weights are 1"
         ),
     ] = None
 
@@ -64,7 +64,7 @@ class Poly1(Part):
 
 
 class Mse(Part):
-    """Mean squared error, for images with a number."""
+    """Mean squared error, for examples with a number."""
 
     kind: Literal["mse"] = "mse"
 

@@ -46,7 +46,7 @@ WORDS = {
     KEY: "an idempotency key: 1 to 255 visible ASCII characters without spaces, such as a UUID",
     CURSOR: _CURSOR,
     NUMBER_CURSOR: _CURSOR,
-    IMAGE_ID: "an id of an image: `img_` followed by 1 to 9 digits; GET /datasets/{id}/images lists them",
+    IMAGE_ID: "an id of an example: `img_` followed by 1 to 9 digits; GET /datasets/{id}/images lists them",
     IMAGE_CURSOR: _CURSOR,
     LINE_CURSOR: f"{_CURSOR}, or the `seq` of a line",
     LAST_EVENT: "a number of an event: up to 15 digits, as the stream's `id` lines have them",

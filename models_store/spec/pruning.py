@@ -25,7 +25,7 @@ class StructuredPruning(Part):
         None,
         gt=1,
         le=100,
-        description="instead of `ratio`: how many times faster than its parent the pruned net should answer one image on one thread in onnxruntime; the ratio is found by measuring, to within 10 %. null: use `ratio`",
+        description="instead of `ratio`: how many times faster than its parent the pruned net should answer one example on one thread in onnxruntime; the ratio is found by measuring, to within 10 %. null: use `ratio`",
     )
     importance: Literal["l2", "l1", "taylor", "bn_scale", "random"] = Field(
         "l2",

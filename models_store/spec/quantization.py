@@ -6,11 +6,11 @@ from pydantic import Field
 
 from models_store.spec.part import Part
 
-SEEN = "training images, drawn evenly over the classes with the spec's seed, on which activation ranges are read"
+SEEN = "training examples, drawn evenly over the classes with the spec's seed, on which activation ranges are read"
 
 
 class StaticInt8(Part):
-    """Static quantisation: signed 8-bit weights, unsigned 8-bit activations with ranges seen on real training images (QDQ; Jacob et al. 2017, arXiv:1712.05877). Variant `int8`."""
+    """Static quantisation: signed 8-bit weights, unsigned 8-bit activations with ranges seen on real training examples (QDQ; Jacob et al. 2017, arXiv:1712.05877). Variant `int8`."""
 
     kind: Literal["static_int8"] = "static_int8"
     calibration_images: int = Field(128, ge=1, le=10_000, description=SEEN)

@@ -105,7 +105,7 @@ class WarmupStableDecay(Part):
 
 
 class ReduceOnPlateau(Part):
-    """A drop whenever `training.monitor` has not improved for a while, as torch's ReduceLROnPlateau; without validation images it never drops."""
+    """A drop whenever `training.monitor` has not improved for a while, as torch's ReduceLROnPlateau; without validation examples it never drops."""
 
     kind: Literal["reduce_on_plateau"] = "reduce_on_plateau"
     warmup_epochs: WarmupEpochs = 0.0

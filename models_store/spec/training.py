@@ -7,7 +7,7 @@ from pydantic import Field
 from models_store.spec.part import Part
 
 LARGEST_PROBED_BATCH = 512
-"""largest number of images per step with `batch_size: auto`"""
+"""largest number of examples per step with `batch_size: auto`"""
 
 Monitor = Literal["val_accuracy", "val_balanced_accuracy", "val_balanced_loss", "val_loss"]
 BALANCED: set[Monitor] = {"val_balanced_accuracy", "val_balanced_loss"}
@@ -50,7 +50,7 @@ class Training(Part):
     )
     batch_size: BatchSize | None = Field(
         None,
-        description=f"images per step; auto: the largest power of two that fits into memory (at most {LARGEST_PROBED_BATCH}), found by a probe of two steps; full: all images in one step (gradient descent); null: chosen by the recipe: 32, or 128 from scratch with 2,048 images or more",
+        description=f"examples per step; auto: the largest power of two that fits into memory (at most {LARGEST_PROBED_BATCH}), found by a probe of two steps; full: all examples in one step (gradient descent); null: chosen by the recipe: 32, or 128 from scratch with 2,048 examples or more",
     )
     accumulate_steps: int = Field(
         1,
@@ -69,7 +69,7 @@ class Training(Part):
     )
     sampling: Literal["shuffle", "balanced"] = Field(
         "shuffle",
-        description="shuffle: each training image once per epoch; balanced: the same number of images per epoch, but images of rare classes are drawn more often, so that all classes appear equally often",
+        description="shuffle: each training example once per epoch; balanced: the same number of examples per epoch, but examples of rare classes are drawn more often, so that all classes appear equally often",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
@@ -77,14 +77,14 @@ class Training(Part):
     )
     monitor: Monitor | None = Field(
         None,
-        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: chosen by the recipe: for numbers, labels, frozen backbones and fewer than 10,000 images val_loss, or val_balanced_loss (the mean over the classes' mean losses) if the loss or the sampling is balanced; otherwise the accuracy (balanced, if the classes are uneven)",
+        description="validation metric that picks the best checkpoint and drives early stopping and searches; null: chosen by the recipe: for numbers, labels, frozen backbones and fewer than 10,000 examples val_loss, or val_balanced_loss (the mean over the classes' mean losses) if the loss or the sampling is balanced; otherwise the accuracy (balanced, if the classes are uneven)",
     )
     early_stopping: EarlyStopping | None = Field(None, description="null: train all epochs")
     budget_minutes: float | None = Field(
         BUDGET_MINUTES,
         ge=0.01,
         le=100_000,
-        description="longest time for the training on its host, in minutes. The trainer first measures its own steps, and reduces the values in `fit_to_budget` until the estimate fits: fewer epochs, more of the backbone frozen, smaller images, and finally a head alone. If even that does not fit, the cheapest plan is trained; null: nothing is measured or changed",
+        description="longest time for the training on its host, in minutes. The trainer first measures its own steps, and reduces the values in `fit_to_budget` until the estimate fits: fewer epochs, more of the backbone frozen, smaller inputs, and finally a head alone. If even that does not fit, the cheapest plan is trained; null: nothing is measured or changed",
     )
     fit_to_budget: list[Fitted] | None = Field(
         None,

@@ -17,7 +17,7 @@ class KFold(Part):
     )
     group: bool = Field(
         default=False,
-        description="true: images with the same `group` in the dataset's labels.csv stay in one fold; false: by image",
+        description="true: examples with the same `group` in the dataset's labels.csv stay in one fold; false: by example",
     )
     publish: bool = Field(
         default=True, description="true: train and publish a model on the dataset's own splits when the folds are done"

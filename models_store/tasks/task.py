@@ -1,7 +1,7 @@
 """Protocols of a task: what its room supplies on the shared ground. `rooms` lists the tasks; no room is imported here."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -70,12 +70,16 @@ class Contract(Protocol):
 
     # ---- datasets
 
+    length: str | None = None
+    """fact of an example that says how long it is, such as `characters`; none: it is not looked at"""
     findings: tuple[str, ...] = ()
     """checks of the task whose findings are examples of the dataset"""
     stored_types: Mapping[str, str] = {}
     """ending of a stored example's name, without a dot → its media type"""
     thumbnail_side: int | None = None
     """longest side of an example's thumbnail, in pixels; none: an example can't be shown as a picture"""
+    excerpt_characters: int | None = None
+    """most characters of an example's beginning that are shown; none: an example can't be read as text"""
 
     def is_example(self, path: PurePosixPath, head: bytes) -> bool:
         """Return whether a file of an archive is meant as an example, by its name or its first bytes (512 or so)."""
@@ -123,6 +127,16 @@ class Contract(Protocol):
             grouped=card.get("grouped", False),
             validation_count=card.get("splits", {}).get("val"),
         )
+
+    def known(self, card: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the task's own facts of a dataset, by name, from its card."""
+        general = {each.name for each in fields(DatasetFacts)}
+        own = [each.name for each in fields(self.Facts) if each.name not in general]
+        return {name: card[name] for name in own if name in card}
+
+    def excerpt(self, data: bytes) -> str:
+        """Return the beginning of an example as text, where `excerpt_characters` is given."""
+        return data.decode("utf-8", errors="replace")[: self.excerpt_characters]
 
     def thumbnail(self, data: bytes, *, facts: Mapping[str, Any], card: Mapping[str, Any], settings: Settings) -> bytes:
         """Return a small JPEG of an example, where `thumbnail_side` is given; `card` is its dataset's."""

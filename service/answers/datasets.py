@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from models_store.datasets import store as datasets
-from models_store.datasets.stored_examples import id_of
+from models_store.datasets.stored_examples import StoredExample
 from models_store.spec.facts import Target
 from service.answers.answer import Answer
 
@@ -21,30 +21,35 @@ class Values(Answer):
 
 
 class Dataset(Answer):
-    """A checked, fingerprinted, split set of labelled images."""
+    """A checked, fingerprinted, split set of labelled examples."""
 
     id: str = Field(examples=["ds_01hzx3v7k2m4n6p8q0r2s4"])
     name: str
-    digest: str = Field(description="SHA-256 over split, target and content of every image: the dataset's version")
+    digest: str = Field(description="SHA-256 over split, target and content of every example: the dataset's version")
     created_at: datetime
-    target: Target = Field(description="what each image has: one class, any number of labels, or a number")
+    target: Target = Field(description="what each example has: one class, any number of labels, or a number")
     classes: list[str] = Field(description="names of the classes or labels, sorted; empty for numbers")
-    counts: dict[str, dict[str, int]] = Field(description="split → class or label → images")
-    splits: dict[str, int] = Field(description="split → images")
+    counts: dict[str, dict[str, int]] = Field(description="split → class or label → examples")
+    splits: dict[str, int] = Field(description="split → examples")
     values: Values | None = Field(description="for numbers: their distribution")
-    images: int
+    examples: str = Field(examples=["images"], description="what its examples are, in one word")
+    images: int = Field(description="number of its examples")
     grouped: bool = Field(
-        description="whether labels.csv has groups: the images of one group stay together in one split"
+        description="whether labels.csv has groups: the examples of one group stay together in one split"
     )
-    grey: bool = Field(description="whether every image is stored with a single channel")
+    grey: bool = Field(description="of images: whether each is stored with a single channel")
     size_bytes: int
     largest_16_bit: int | None = Field(
         None,
-        description="largest value in images with 16 bits: a hint for `input.white_level`; 0: there are no such "
-        "images; null: not checked",
+        description="of images: largest value in those with 16 bits: a hint for `input.white_level`; 0: there are none "
+        "with 16 bits; null: not checked",
     )
     median_side: int | None = Field(
         description="of images: median of their shorter sides, in pixels: a hint for `input.size`"
+    )
+    facts: dict[str, bool | int | float | str | None] = Field(
+        examples=[{"median_side": 28, "grey": True, "largest_16_bit": 0}],
+        description="facts of the examples as a whole, which the recipe looks at; each kind of examples has its own",
     )
     split: Literal["given", "made"] = Field(
         description="given: by the archive; made: 80/10/10, stratified by class, label or range of numbers"
@@ -67,12 +72,14 @@ class Dataset(Answer):
             counts=card["counts"],
             splits=card.get("splits") or {split: sum(counts.values()) for split, counts in card["counts"].items()},
             values=Values.model_validate(card["values"]) if "values" in card else None,
+            examples=dataset.contract.examples,
             images=card["images"],
             grouped=card.get("grouped", False),
             grey=card.get("grey", False),
             largest_16_bit=card.get("largest_16_bit"),
             size_bytes=card["size_bytes"],
             median_side=card.get("median_side"),
+            facts=dataset.contract.known(card),
             split=card["split"],
             warnings=sum(check["severity"] == "warning" for check in dataset.report["checks"]),
             description=dataset.description,
@@ -116,7 +123,7 @@ class Passed(Answer):
     """One check of a dataset that found nothing."""
 
     check: str = Field(examples=["duplicates_across_splits"])
-    count: int = Field(description="number of images, classes or groups that were checked")
+    count: int = Field(description="number of examples, classes or groups that were checked")
     message: str
 
 
@@ -130,27 +137,32 @@ class Report(Answer):
 
 
 class Sample(Answer):
-    """One labelled image of a dataset: with its class, its labels, or its number."""
+    """One labelled example of a dataset: with its class, its labels, or its number."""
 
     file: str = Field(description="path in the archive that was uploaded")
     label: str | None = Field(None, description="its class")
     labels: list[str] | None = Field(None, description="its labels, maybe empty")
     value: float | None = Field(None, description="its number")
+    text: str | None = Field(None, description="its beginning, if it can be read as text")
     url: str = Field(description="path from which its content can be read")
 
     @classmethod
-    def of(cls, row: int, entry: datasets.ManifestEntry, *, dataset_id: str) -> "Sample":
-        """Return the answer for an example of a dataset: a row of its manifest."""
-        url = f"/datasets/{dataset_id}/images/{id_of(row)}"
-        if entry.value is not None:
-            return cls(file=entry.file, value=entry.value, url=url)
-        if entry.label:
-            return cls(file=entry.file, label=entry.label, url=url)
-        return cls(file=entry.file, labels=[*entry.labels], url=url)
+    def of(cls, example: StoredExample, dataset: datasets.Dataset, *, text: str | None) -> "Sample":
+        """Return the answer for an example of a dataset; `text` is its beginning, where it can be read."""
+        entry = example.entry
+        has_labels = not entry.label and entry.value is None
+        return cls(
+            file=entry.file,
+            label=entry.label or None,
+            labels=[*entry.labels] if has_labels else None,
+            value=entry.value,
+            text=text,
+            url=f"/datasets/{dataset.id}/images/{example.id}",
+        )
 
 
 class Samples(Answer):
-    """Images drawn from one split."""
+    """Examples drawn from one split."""
 
     items: list[Sample]
 

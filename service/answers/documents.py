@@ -75,7 +75,7 @@ class Progress(Answer):
     step: str | None = Field(None, description="current step of the phase")
     loss: float | None = Field(None, description="mean training loss of the current epoch")
     lr: float | None = Field(None, description="learning rate")
-    images_per_s: float | None = Field(None, description="images per second of the current step")
+    images_per_s: float | None = Field(None, description="examples per second of the current step")
     rows: int | None = Field(None, description="for predictions: finished rows of the table")
     children: int | None = Field(None, description="for a parent: number of children that it will have")
     ended: int | None = Field(None, description="for a parent: number of children that have ended")

@@ -1,4 +1,4 @@
-"""Answers about the images of a dataset."""
+"""Answers about the examples of a dataset."""
 
 from typing import Literal
 
@@ -17,9 +17,9 @@ def media_type_of(example: StoredExample, dataset: datasets.Dataset) -> str:
 
 
 class DatasetImage(Answer):
-    """One image of a dataset: with its class, its labels, or its number."""
+    """One example of a dataset: with its class, its labels, or its number."""
 
-    id: str = Field(examples=["img_17"], description="id of the image within its dataset")
+    id: str = Field(examples=["img_17"], description="id of the example within its dataset")
     file: str = Field(examples=["daisy/0017.jpg"], description="path in the archive that was uploaded")
     split: Literal["train", "val", "test"]
     label: str | None = Field(description="its class; null: it has labels, or a number")
@@ -32,16 +32,17 @@ class DatasetImage(Answer):
     media_type: str = Field(
         examples=["image/jpeg"], description="by its content; the suffix of its name does not matter"
     )
-    sha256: str = Field(description="of its file; images with the same content have the same digest")
+    sha256: str = Field(description="of its file; examples with the same content have the same digest")
     findings: list[str] = Field(description="checks of the dataset's report that found it, such as `exact_duplicates`")
     url: str = Field(description="path from which its uploaded file can be read")
+    text: str | None = Field(description="its beginning; null: it can't be read as text")
     thumbnail_url: str | None = Field(
         description="path from which its thumbnail can be read; null: it can't be shown as a picture"
     )
 
     @classmethod
-    def of(cls, example: StoredExample, dataset: datasets.Dataset) -> "DatasetImage":
-        """Return the answer for an image of a dataset."""
+    def of(cls, example: StoredExample, dataset: datasets.Dataset, *, text: str | None) -> "DatasetImage":
+        """Return the answer for an example of a dataset; `text` is its beginning, where it can be read."""
         entry, path = example.entry, f"/datasets/{dataset.id}/images/{example.id}"
         has_labels = not entry.label and entry.value is None
         return cls(
@@ -59,12 +60,13 @@ class DatasetImage(Answer):
             sha256=entry.sha256,
             findings=[*example.findings],
             url=path,
+            text=text,
             thumbnail_url=None if dataset.contract.thumbnail_side is None else f"{path}/thumbnail",
         )
 
 
 class DatasetImageList(Answer):
-    """A page of images, in the order of split, class and content."""
+    """A page of examples, in the order of split, class and content."""
 
     items: list[DatasetImage]
     next: str | None = Field(description="cursor of the next page; null: this is the last page")

@@ -73,27 +73,27 @@ class Measured(Answer):
     accuracy_drop_interval: Interval95 | None = Field(
         None,
         description=(
-            "95 % interval of `accuracy_drop`, over the same images; null for fp32, which is not compared with itself"
+            "95 % interval of `accuracy_drop`, over the same examples; null for fp32, which is not compared with itself"
         ),
     )
     validation_images: int | None = Field(
-        None, description="number of images behind the loss and its interval; null in figures of older versions"
+        None, description="number of examples behind the loss and its interval; null in figures of older versions"
     )
     agreement: float | None = Field(
         None,
-        description="share of validation images with the same answer as fp32; numbers may differ by a tenth of their "
+        description="share of validation examples with the same answer as fp32; numbers may differ by a tenth of their "
         "standard deviation",
     )
     latency_ms: dict[str, float] | None = Field(
         None,
-        description="p50 and p95 for one image at a time, by the clock of `speedup`: on the CPU the computing "
+        description="p50 and p95 for one example at a time, by the clock of `speedup`: on the CPU the computing "
         "thread's own time, which excludes other processes; on CUDA the time from call to answer. p50 is "
         "that of fp32 divided by `speedup`; p95 is above it by the same ratio as in the variant's own "
         "calls",
     )
     throughput: dict[str, float] | None = Field(
         None,
-        description="batch size (1, 8, 32) → images per second by the same clock: that of fp32 multiplied by the "
+        description="batch size (1, 8, 32) → examples per second by the same clock: that of fp32 multiplied by the "
         "median ratio of rounds in which both took turns at that size, so that variants are comparable",
     )
     speedup: float | None = Field(
@@ -113,7 +113,7 @@ class Measured(Answer):
     host: Host | None = Field(None, description="hardware on which it ran")
     measured_at: datetime | None = Field(None, description="when")
     images: dict[str, int] | None = Field(
-        None, description="split → number of images behind the accuracies: all, or a random part on a slow host"
+        None, description="split → number of examples behind the accuracies: all, or a random part on a slow host"
     )
     conformal: Conformal | None = Field(
         None, description="calibrated coverage; null in figures of older versions, which `:measure` renews"
@@ -126,12 +126,12 @@ class Measured(Answer):
 class Parity(Answer):
     """Comparison of a file with the trained net on the validation split.
 
-    Raw images through the served path, against torch.
+    Raw examples through the served path, against torch.
     """
 
     images: int
     agreeing: int = Field(
-        description="number of images with the same class, the same labels, or the same number except for rounding"
+        description="number of examples with the same class, the same labels, or the same number except for rounding"
     )
     share: float = Field(description="agreeing / images")
     max_difference: float | None = Field(

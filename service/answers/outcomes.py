@@ -63,20 +63,20 @@ class Best(Answer):
 
 
 class Gain(Answer):
-    """Gain of the winner over the original spec (trial 0) on unseen images."""
+    """Gain of the winner over the original spec (trial 0) on unseen examples."""
 
     split: Literal["test"]
     images: int
     metric: str = Field(examples=["accuracy"])
     baseline: float = Field(description="figure of trial 0")
     best: float = Field(description="figure of the winning trial")
-    gain: float = Field(description="difference per image; if it is above 0, the winner is better")
-    low: float = Field(description="lower end of the gain's 95 % interval (bootstrap over images)")
+    gain: float = Field(description="difference per example; if it is above 0, the winner is better")
+    low: float = Field(description="lower end of the gain's 95 % interval (bootstrap over examples)")
     high: float = Field(description="upper end of the gain's 95 % interval")
-    test: Literal["mcnemar_exact", "wilcoxon_signed_rank"] = Field(description="paired test on the same images")
+    test: Literal["mcnemar_exact", "wilcoxon_signed_rank"] = Field(description="paired test on the same examples")
     p_value: float
-    only_best_right: int | None = Field(None, description="number of images that only the winner answers correctly")
-    only_baseline_right: int | None = Field(None, description="number of images that only trial 0 answers correctly")
+    only_best_right: int | None = Field(None, description="number of examples that only the winner answers correctly")
+    only_baseline_right: int | None = Field(None, description="number of examples that only trial 0 answers correctly")
 
 
 class Run(Answer):
@@ -105,7 +105,7 @@ class Standing(Answer):
 
     accuracy: dict[str, float | None] | None = Field(None, description="split → share of right answers, or R²")
     accuracy_drop: float | None = None
-    latency_ms: dict[str, float] | None = Field(None, description="p50 and p95 for one image at a time")
+    latency_ms: dict[str, float] | None = Field(None, description="p50 and p95 for one example at a time")
     speedup: float | None = None
     accepted: bool | None = None
     reasons: list[str] | None = None
@@ -160,7 +160,7 @@ class Outcome(Answer):
     epochs: int | None = Field(None, description="for a child: number of trained epochs")
     best_epoch: int | None = Field(None, description="for a child: the epoch whose weights were kept, from 1")
     precision: str | None = Field(None, description="for a child: precision of its training")
-    batch_size: int | None = Field(None, description="for a child: images per batch")
+    batch_size: int | None = Field(None, description="for a child: examples per batch")
     winner: str | None = Field(None, description="for a search: how the winner is trained for publishing")
     monitor: str | None = Field(None, description="for a parent: the monitored figure")
     best: Best | None = Field(None, description="for a search: the winner")

@@ -1,9 +1,13 @@
 """Reports of jobs: the figures of each split, with their intervals."""
 
+from typing import Literal
+
 from pydantic import ConfigDict, Field
 
 from service.answers.answer import Answer, TaskName
 from service.answers.variants import Temperature, VariantCard
+
+SHOWN = "the example, where it is a text: its first 500 characters; left out for others"
 
 
 class Interval(Answer):
@@ -35,7 +39,7 @@ class ClassFigures(Answer):
     f1: float | None
     roc_auc: float | None = Field(description="area under the ROC curve, this class against the rest")
     average_precision: float | None
-    support: int = Field(description="number of images of the class")
+    support: int = Field(description="number of examples of the class")
     undefined: str | None = Field(description="why there are no figures")
 
 
@@ -48,7 +52,7 @@ class BeforeScaling(Answer):
 
 
 class Averaged(Answer):
-    """Effect of averaging over changed copies of each image."""
+    """Effect of averaging over changed copies of each example."""
 
     views: int
     figures: dict[str, float | None]
@@ -59,6 +63,7 @@ class Mistake(Answer):
     """A wrong answer for a model of classes or labels, with its file."""
 
     file: str = Field(description="path in the archive that was uploaded")
+    text: str | None = Field(None, description=SHOWN)
     label: str = Field(description="the true class, or the label in question")
     answer: str = Field(description="the predicted class; for a label `yes` or `no`")
     confidence: float
@@ -68,6 +73,7 @@ class ValueMistake(Answer):
     """A large error of a model of numbers."""
 
     file: str = Field(description="path in the archive that was uploaded")
+    text: str | None = Field(None, description=SHOWN)
     true: float
     answer: float
     error: float = Field(description="predicted minus true value")
@@ -78,7 +84,36 @@ class Confusion(Answer):
 
     label: str = Field(description="the true class")
     answer: str
-    count: int = Field(description="images")
+    count: int = Field(description="examples")
+
+
+class LengthBand(Answer):
+    """Examples of similar length."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: int = Field(alias="from", description="shortest length in the band")
+    to: int = Field(description="longest length in the band")
+    count: int = Field(description="examples in the band")
+    accuracy: float | None = Field(None, description="share of right answers, or of right labels")
+    mae: float | None = Field(None, description="for numbers: mean absolute error")
+
+
+class ByLength(Answer):
+    """Accuracy of short and of long examples, in bands of about as many examples each."""
+
+    unit: str = Field(examples=["characters"], description="what the lengths count")
+    figure: Literal["accuracy", "mae"] = Field(description="which figure the bands have")
+    bands: list[LengthBand] = Field(description="the shortest first")
+
+
+class WeighedFeature(Answer):
+    """A part of examples, such as an n-gram of a text, that speaks for a class."""
+
+    label: str | None = Field(description="the class or label; null: the number")
+    feature: str
+    weight: float = Field(description="what it adds to the logit of the class or label, or to the number")
+    count: int = Field(description="number of training examples that have it")
 
 
 class Figures(Answer):
@@ -90,7 +125,7 @@ class Figures(Answer):
     accuracy: float | None = Field(None, description="share of right answers, or of right labels")
     balanced_accuracy: float | None = Field(None, description="mean recall of the classes")
     top5_accuracy: float | None = None
-    exact_match: float | None = Field(None, description="for labels: share of images with all labels right")
+    exact_match: float | None = Field(None, description="for labels: share of examples with all labels right")
     loss: float | None = None
     precision_macro: float | None = None
     precision_micro: float | None = None
@@ -128,6 +163,13 @@ class SplitReport(Figures):
     confusions: list[Confusion] | None = Field(None, description="the most frequent confusions")
     reliability: list[ReliabilityBin] | None = Field(None, description="after temperature scaling")
     before_scaling: BeforeScaling | None = None
+    input_notes: dict[str, float] | None = Field(
+        None,
+        examples=[{"truncated": 0.05, "unknown_share": 0.004, "empty": 0.0}],
+        description="note that `/predict` makes about an example → share of the examples that it holds for, or its "
+        "mean; null: none is made",
+    )
+    by_length: ByLength | None = Field(None, description="null: the examples of the task have no length")
     curves: dict[str, dict[str, dict[str, list[float]]]] | None = Field(
         None, description="`roc` and `precision_recall` → class → points, of the 20 worst classes"
     )
@@ -157,7 +199,7 @@ class JobReport(Answer):
     best_epoch: int | None
     temperature: Temperature | None = Field(description="null: numbers, or not asked for")
     notes: list[str] = Field(description="how to read the figures")
-    splits: dict[str, SplitReport] = Field(description="val and test; a split without images is missing")
+    splits: dict[str, SplitReport] = Field(description="val and test; a split without examples is missing")
     history: list[dict[str, float | None]] = Field(description="one row per epoch")
     forms: dict[str, VariantCard] = Field(
         description="variant → its card: how it was made, and its figures by provider"
@@ -165,4 +207,7 @@ class JobReport(Answer):
     defaults: dict[str, str] = Field({}, description="provider → its default variant")
     not_made: dict[str, str] = Field({}, description="requested variant → why it could not be made")
     warnings: list[str] = Field([], description="probable problems of the model, and what to do")
+    features: list[WeighedFeature] = Field(
+        [], description="what speaks most for each class, if the model adds up weights of parts of an example"
+    )
     pictures: list[PictureTold]

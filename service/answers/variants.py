@@ -30,7 +30,7 @@ class Cut(Answer):
     model_config = ConfigDict(extra="allow")
 
     kind: str | None = Field(None, description="for single weights: the kind of pruning")
-    macs_before: int | None = Field(None, description="multiply-accumulate operations for one image")
+    macs_before: int | None = Field(None, description="multiply-accumulate operations for one example")
     macs_after: int | None = None
     parameters_before: int | None = None
     parameters_after: int | None = None
@@ -73,7 +73,7 @@ class VariantCard(Answer):
     size_only: bool = Field(default=False, description="whether it saves size only")
     batch_dependent: bool = Field(
         default=False,
-        description="whether an image's answer depends on the other images of its batch, because each call finds the "
+        description="whether an example's answer depends on the others of its batch, because each call finds the "
         "ranges of activations over the whole batch (dynamic quantisation). It is never the default, and "
         "is served only if a request names it",
     )
@@ -83,11 +83,11 @@ class VariantCard(Answer):
     )
     compared_images: int | None = Field(
         None,
-        description="for a standalone file: number of validation images, at most 200, on which its answers were "
+        description="for a standalone file: number of validation examples, at most 200, on which its answers were "
         "compared with those of `/predict`; its accuracy is that of fp32",
     )
     agreement_with_serving: float | None = Field(
-        None, description="for a standalone file: share of those images with the same answer as `/predict`"
+        None, description="for a standalone file: share of those examples with the same answer as `/predict`"
     )
     kind: str | None = Field(None, description="name of the variant", examples=["int8"])
     parent: str | None = Field(None, description="the variant from which it was made; null: the trained net")

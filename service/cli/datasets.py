@@ -34,31 +34,31 @@ def list_(
     tag: Annotated[str | None, typer.Option(help="list only those with this tag")] = None,
 ) -> None:
     """List datasets, the newest first."""
-    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+    from service.cli import dataset_output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
     datasets = session.client.items("/datasets", limit=limit, tag=tag)
-    session.show(datasets, output.dataset_table(datasets))
+    session.show(datasets, dataset_output.dataset_table(datasets))
 
 
 @app.command()
 def show(context: typer.Context, dataset: DatasetId) -> None:
-    """Show one dataset: its classes or labels, and the number of images of each in each split."""
-    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+    """Show one dataset: its classes or labels, and the number of examples of each in each split."""
+    from service.cli import dataset_output, output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
     document = session.client.get(f"/datasets/{dataset}")
-    session.show(document, output.with_words(output.dataset_card(document), document))
+    session.show(document, output.with_words(dataset_output.dataset_card(document), document))
 
 
 @app.command()
 def report(context: typer.Context, dataset: DatasetId) -> None:
     """Show the checks and their findings: duplicates, leaks between splits, conflicting labels, imbalance."""
-    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+    from service.cli import dataset_output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
     document = session.client.get(f"/datasets/{dataset}/report")
-    session.show(document, output.dataset_report(document))
+    session.show(document, dataset_output.dataset_report(document))
 
 
 @app.command()
@@ -86,12 +86,12 @@ def upload(
     skip_undecodable: Annotated[
         bool,
         typer.Option(
-            "--skip-undecodable", help="leave out images that can't be decoded, instead of refusing the archive"
+            "--skip-undecodable", help="leave out examples that can't be decoded, instead of refusing the archive"
         ),
     ] = False,
 ) -> None:
-    """Upload an archive of labelled images, or a folder, which is packed first."""
-    from service.cli import output, packing  # noqa: PLC0415  `--help` is spared rich
+    """Upload an archive of labelled examples, or a folder, which is packed first."""
+    from service.cli import dataset_output, packing  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
     undecodable = "skip" if skip_undecodable else "refuse"
@@ -99,12 +99,12 @@ def upload(
         label = name or (data.resolve().name if data.is_dir() else None)
         how = {"undecodable": undecodable, "layout": layout.value, "names": names}
         document = send(session.client, archive, name=label, session=session, **how)
-    session.show(document, output.dataset_card(document))
+    session.show(document, dataset_output.dataset_card(document))
     if document.get("note") and not session.as_json:
         known = f"this archive is already here as {document['name']} ({document['id']})"
         typer.secho(f"{known}; rename it with `espalier datasets rename {document['id']} NAME`", fg="yellow", err=True)
     if not session.as_json:
-        session.console.print(output.dataset_report(session.client.get(f"/datasets/{document['id']}/report")))
+        session.console.print(dataset_output.dataset_report(session.client.get(f"/datasets/{document['id']}/report")))
         train = f"train --dataset {document['id']} --name MODEL"
         session.next_commands([train, f"{train} --dry-run", "jobs list"])
 
@@ -148,15 +148,15 @@ def images(
     finding: Annotated[
         str | None, typer.Option(help="list only those that a check of the report found, such as exact_duplicates")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="largest number of images to list")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="largest number of examples to list")] = 20,
 ) -> None:
-    """List the images of a dataset with their labels and the checks that found them."""
-    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+    """List the examples of a dataset with their labels and the checks that found them."""
+    from service.cli import dataset_output  # noqa: PLC0415  `--help` is spared rich
 
     session = session_of(context)
     which = {"split": split, "class": label, "finding": finding}
     found = session.client.items(f"/datasets/{dataset}/images", limit=limit, **which)
-    session.show(found, output.image_table(found))
+    session.show(found, dataset_output.example_table(found))
 
 
 @app.command()

@@ -15,7 +15,7 @@ from models_store.settings import Settings
 from models_store.tasks import rooms
 from models_store.tasks.task import Contract
 from models_store.wording import counted
-from service.cli import output, variants
+from service.cli import dataset_output, output, variants
 from service.cli.client import Client, ClientError, Refused
 from service.cli.datasets import send
 from service.cli.places import home_of
@@ -83,8 +83,8 @@ def _journey(session: Session, stack: Stack, *, archive: Path, asked: Mapping[st
     console, client = session.console, Client(stack.url)
     console.print(f"\n[bold]2. Upload[/] · POST /datasets · {archive.name}")
     dataset = send(client, archive, name=None, undecodable="refuse", session=session)
-    console.print(output.dataset_card(dataset))
-    console.print(output.dataset_report(client.get(f"/datasets/{dataset['id']}/report")))
+    console.print(dataset_output.dataset_card(dataset))
+    console.print(dataset_output.dataset_report(client.get(f"/datasets/{dataset['id']}/report")))
 
     job = client.post("/train", {"name": "demo", "dataset": dataset["id"], **asked})
     console.print(f"[bold]3. Train[/] · POST /train · {_recipe(job['spec'])}")

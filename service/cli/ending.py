@@ -77,7 +77,7 @@ def summary(version: Document) -> list[str]:
         latency, speedup = (measured.get("latency_ms") or {}).get("p50"), measured.get("speedup")
         facts = [
             f"default on {provider}: [bold]{name}[/]",
-            *([] if latency is None else [f"{latency:.2f} ms per image"]),
+            *([] if latency is None else [f"{latency:.2f} ms each"]),
             *([] if name == "fp32" or speedup is None else [f"{speedup:.2f} times as fast as fp32"]),
             output.size(named[name]["size_bytes"]),
         ]

@@ -76,7 +76,7 @@ def findings(result: Document) -> "RenderableType":
     if result.get("gain"):
         gain = result["gain"]
         parts.append(
-            f"gain over trial 0 on {counted(gain['images'], 'test image')}: {gain['metric']} "
+            f"gain over trial 0 on {counted(gain['images'], 'test example')}: {gain['metric']} "
             f"{gain['baseline']:.4f} → {gain['best']:.4f}, by {gain['gain']:+.4f} "
             f"({gain['low']:+.4f} to {gain['high']:+.4f}), p = {gain['p_value']:.3g} ({gain['test'].replace('_', ' ')})"
         )

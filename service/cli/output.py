@@ -133,37 +133,6 @@ def outcome(job: Document) -> str:
     return NOTHING
 
 
-def dataset_table(datasets: Sequence[Document]) -> Sheet:
-    """Return one line per dataset."""
-    rows = [
-        (
-            dataset["id"],
-            escape(dataset["name"]),
-            str(dataset["images"]),
-            "numbers" if dataset["target"] == "number" else str(len(dataset["classes"])),
-            size(dataset["size_bytes"]),
-            str(dataset["warnings"]),
-            moment(dataset["created_at"]),
-        )
-        for dataset in datasets
-    ]
-    columns = ("id", "name", "images", "classes", "size", "warnings", "created")
-    return sheet("Datasets", columns, rows, right=("images", "classes", "size", "warnings"))
-
-
-def dataset_card(dataset: Document) -> Sheet:
-    """Return one dataset: how many images of each class or label are in each split; of numbers, where they lie."""
-    counts = dataset["counts"]
-    rows = [(escape(label), *(str(counts[split].get(label, 0)) for split in counts)) for label in dataset["classes"]]
-    rows.append(("[bold]all", *(f"[bold]{images}" for images in dataset["splits"].values())))
-    split = "split given by the archive" if dataset["split"] == "given" else "split made by the service"
-    title = f"{escape(dataset['name'])} · {dataset['id']} · {split}"
-    values = dataset["values"]
-    if values is not None:
-        title += f" · {values['minimum']:g} to {values['maximum']:g}, mean {values['mean']:g}"
-    return sheet(title, ({"labels": "label"}.get(dataset["target"], "class"), *counts), rows, right=tuple(counts))
-
-
 def words(title: str, document: Document) -> Sheet:
     """Return what is written about a thing: its name, description and tags."""
     reported = [("name", escape(document["name"]))] if "name" in document else []
@@ -178,51 +147,6 @@ def with_words(card: RenderableType, document: Document) -> RenderableType:
         return card
     reported = {"description": document["description"], "tags": document["tags"]}
     return Group(card, words("Description", reported))
-
-
-def dataset_report(report: Document) -> Group:
-    """Return what a dataset's checks have found, and what they found in order."""
-    parts: list[RenderableType] = [report_table(report)] if report["checks"] else ["no findings"]
-    if report["passed"]:
-        parts.append(
-            facts("Checks without findings", [(each["check"], escape(each["message"])) for each in report["passed"]])
-        )
-    return Group(*parts)
-
-
-def image_table(images: Sequence[Document]) -> Sheet:
-    """Return one line per example of a dataset."""
-    rows = [
-        (
-            image["id"],
-            escape(image["file"]),
-            image["split"],
-            escape(_learned(image)),
-            NOTHING if image["width"] is None else f"{image['width']} x {image['height']}",
-            size(image["size_bytes"]),
-            ", ".join(image["findings"]) or NOTHING,
-        )
-        for image in images
-    ]
-    columns = ("id", "file", "split", "label", "pixels", "size", "findings")
-    return sheet("Images", columns, rows, right=("pixels", "size"), prose=("findings",))
-
-
-def _learned(image: Document) -> str:
-    """Return an image's class, labels or number."""
-    if image["value"] is not None:
-        return f"{image['value']:g}"
-    return str(image["label"]) if image["label"] is not None else ", ".join(image["labels"]) or NOTHING
-
-
-def report_table(report: Document) -> Sheet:
-    """Return one line per finding of a dataset's checks."""
-    rows = [
-        (check["severity"], check["check"], str(check["count"]), escape(check["message"]), _some(check["files"]))
-        for check in report["checks"]
-    ]
-    columns = ("severity", "check", "count", "finding", "files")
-    return sheet("Checks", columns, rows, right=("count",), prose=("finding",), keys=2)
 
 
 def model_table(models: Sequence[Document]) -> Sheet:
@@ -287,8 +211,3 @@ def size(size_bytes: int) -> str:
 def moment(time: str | None) -> str:
     """Return an ISO 8601 time in this machine's zone, to the second."""
     return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else NOTHING
-
-
-def _some(files: Sequence[Any]) -> str:
-    shown = [" = ".join(file) if isinstance(file, list) else str(file) for file in files[:3]]
-    return escape("\n".join(shown) + (f"\n… {len(files) - 3} more" if len(files) > 3 else ""))  # noqa: PLR2004  as cut above

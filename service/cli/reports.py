@@ -47,7 +47,7 @@ def headline_table(document: dict[str, Any]) -> "Sheet":
         (name.replace("_", " "), *(escape(_with_interval(section, name)) for section in splits.values()))
         for name in names
     ]
-    counts = (f"{SPLITS.get(split, split)}, {counted(section['images'], 'image')}" for split, section in splits.items())
+    counts = (f"{SPLITS.get(split, split)}, {counted(each['images'], 'example')}" for split, each in splits.items())
     title = f"{escape(document['model'])} · {document['job']} · the fp32 file · with 95 % intervals"
     return sheet(title, ("figure", *counts), rows)
 

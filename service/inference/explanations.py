@@ -1,7 +1,7 @@
 """Explanations of answers: the model is run on copies of an example with a part hidden in each.
 
 The copies go through the engine like any other example, one batch after the other and behind everything else that
-waits. Each batch is made when the one before is answered: all 64 copies of a large image take some hundred MB.
+waits. Each batch is made when the one before is answered: all 64 copies of a large example take some hundred MB.
 
 NotExplained 422 · TooManyToExplain 422
 """

@@ -1,6 +1,5 @@
 """Calls about datasets. POST streams an archive to disk, and checks everything before it writes a row."""
 
-import random
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -32,7 +31,7 @@ BODY: dict[str, Any] = {
     "description": "A zip or tar (plain, gzip, bzip2, xz, lzma or zstd) of class folders (`class/…`, "
     "`train|val|test/class/…` or `class/train|val|test/…`), or with a `labels.csv`: `file,label`, or "
     "`file,labels` (separated by `;` or `|`, maybe empty), or `file,value` (numbers), each optionally "
-    "with columns `split` and `group`; images of one group stay in one split. Links that stay in the "
+    "with columns `split` and `group`; examples of one group stay in one split. Links that stay in the "
     "archive are followed. "
     + " ".join(f"{each.examples.capitalize()} are read by their content: {each.formats}." for each in TASKS),
     "content": {
@@ -45,7 +44,7 @@ BODY: dict[str, Any] = {
 @router.post(
     "/datasets",
     operation_id="dataset_create",
-    summary="Upload labelled images",
+    summary="Upload labelled examples",
     status_code=201,
     response_model=UploadedDataset,
     responses={
@@ -69,7 +68,7 @@ async def create(
     ] = None,
     undecodable: Annotated[
         Literal["refuse", "skip"],
-        Query(description="effect of an image that can't be decoded: the archive is refused, or the image is left out"),
+        Query(description="effect of an example that can't be decoded: the archive is refused, or it is left out"),
     ] = "refuse",
     layout: Annotated[
         LayoutChoice,
@@ -136,7 +135,7 @@ def report(dataset_id: DatasetId, here: Here, owner: Owner) -> Report:
 @router.get(
     "/datasets/{dataset_id}/samples",
     operation_id="dataset_samples",
-    summary="Draw images of a split",
+    summary="Draw examples of a split",
     responses=problems(404),
 )
 def samples(
@@ -146,14 +145,12 @@ def samples(
     *,
     split: Annotated[Literal["train", "val", "test"], Query(description="which split to draw from")] = "test",
     limit: Limit = 20,
-    seed: Annotated[int, Query(ge=0, le=2**32 - 1, description="the same seed draws the same images")] = 0,
+    seed: Annotated[int, Query(ge=0, le=2**32 - 1, description="the same seed draws the same examples")] = 0,
 ) -> Samples:
     """Return files of the archive, drawn at random from one split, with their labels or numbers."""
     dataset = datasets.find(here.database, dataset_id, owner=owner)
-    entries = datasets.read_manifest(here.blobs.local(dataset.manifest_blob))
-    held = [(row, entry) for row, entry in enumerate(entries) if entry.split == split]
-    drawn = random.Random(seed).sample(held, min(limit, len(held)))
-    return Samples(items=[Sample.of(row, entry, dataset_id=dataset.id) for row, entry in drawn])
+    drawn = here.examples.sample(dataset, split=split, limit=limit, seed=seed)
+    return Samples(items=[Sample.of(each, dataset, text=here.examples.excerpt(dataset, each)) for each in drawn])
 
 
 @router.patch(

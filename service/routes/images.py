@@ -21,7 +21,7 @@ from service.context import Context, Here
 from service.requests.parameters import KNOWN_QUERY, DatasetId, Limit, problems
 
 R = TypeVar("R")
-ImageId = Annotated[str, Path(pattern=patterns.IMAGE_ID, description="id of the image")]
+ImageId = Annotated[str, Path(pattern=patterns.IMAGE_ID, description="id of the example")]
 HEADERS = {
     "Cache-Control": "private, max-age=31536000, immutable",
     "X-Content-Type-Options": "nosniff",
@@ -30,7 +30,7 @@ HEADERS = {
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 STORED_TYPES = sorted({each for contract in TASKS for each in contract.stored_types.values()} | {OTHERWISE})
 THUMBNAIL_SIDE = max(contract.thumbnail_side or 0 for contract in TASKS)
-UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "`If-None-Match` names this very image"}}
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "`If-None-Match` names this very example"}}
 
 router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
 
@@ -52,7 +52,7 @@ class ThumbnailNotThere(NotFound):
 @router.get(
     "/datasets/{dataset_id}/images",
     operation_id="dataset_images",
-    summary="List the images of a dataset",
+    summary="List the examples of a dataset",
     responses=problems(404, 503, 507),
 )
 async def listing(
@@ -60,15 +60,15 @@ async def listing(
     here: Here,
     owner: Owner,
     *,
-    split: Annotated[Literal["train", "val", "test"] | None, Query(description="only images of this split")] = None,
+    split: Annotated[Literal["train", "val", "test"] | None, Query(description="only examples of this split")] = None,
     label: Annotated[
-        str | None, Query(alias="class", max_length=200, description="only images of this class, or with this label")
+        str | None, Query(alias="class", max_length=200, description="only examples of this class, or with this label")
     ] = None,
     finding: Annotated[
         str | None,
         Query(
             max_length=100,
-            description="only images that this check of the report found, such as `exact_duplicates`, "
+            description="only examples that this check of the report found, such as `exact_duplicates`, "
             "`duplicates_across_splits` or `conflicting_labels`",
         ),
     ] = None,
@@ -78,7 +78,7 @@ async def listing(
         Query(pattern=patterns.IMAGE_CURSOR, description="`next` of the previous page; left out: the first page"),
     ] = None,
 ) -> DatasetImageList:
-    """Return the dataset's images with their labels or numbers, sizes, and the checks that found them.
+    """Return the dataset's examples with their labels or numbers, sizes, and the checks that found them.
 
     Files that were left out, such as undecodable ones, are not listed; the dataset's report names them.
     """
@@ -87,7 +87,7 @@ async def listing(
         dataset = datasets.find(here.database, dataset_id, owner=owner)
         after = -1 if cursor is None else int(cursor)
         found, last = here.examples.page(dataset, split=split, label=label, finding=finding, limit=limit, after=after)
-        items = [DatasetImage.of(example, dataset) for example in found]
+        items = [DatasetImage.of(each, dataset, text=here.examples.excerpt(dataset, each)) for each in found]
         return DatasetImageList(items=items, next=None if last is None else str(last))
 
     return await _read(here, page)
@@ -96,7 +96,7 @@ async def listing(
 @router.get(
     "/datasets/{dataset_id}/images/{image_id}",
     operation_id="dataset_image",
-    summary="Fetch an image of a dataset",
+    summary="Fetch an example of a dataset",
     response_class=Response,
     responses={
         200: {
@@ -108,7 +108,7 @@ async def listing(
     },
 )
 async def file(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Owner, request: Request) -> Response:
-    """Return the image's file, byte for byte."""
+    """Return the example's file, byte for byte."""
 
     def read() -> Response:
         dataset, example = _found(here, dataset_id, image_id, owner=owner)
@@ -141,7 +141,7 @@ async def file(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Owne
     },
 )
 async def small(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Owner, request: Request) -> Response:
-    """Return a thumbnail of the image, upright and in its own proportions; a small image keeps its size.
+    """Return a thumbnail of an image, upright and in its own proportions; a small one keeps its size.
 
     If the dataset's images with 16 bits use fewer bits, white is the largest value of that number of bits.
     """
@@ -173,10 +173,10 @@ async def small(dataset_id: DatasetId, image_id: ImageId, here: Here, owner: Own
     },
 )
 def export(dataset_id: DatasetId, here: Here, owner: Owner) -> Response:
-    """Return a zip of the images and a `labels.csv` that, uploaded again, is the same dataset.
+    """Return a zip of the examples and a `labels.csv` that, uploaded again, is the same dataset.
 
     It has the same splits, classes, labels or numbers, and groups, and therefore the same digest. Other files of the
-    archive, and images that were left out, are not included.
+    archive, and examples that were left out, are not included.
     """
     dataset = datasets.find(here.database, dataset_id, owner=owner)
     try:

@@ -23,7 +23,7 @@ from workers.export.figures import Figures, Measurement, Unmeasurable
 if TYPE_CHECKING:  # the measuring process is spared pydantic
     from models_store.spec.compression import Objective
 
-# N images
+# N examples
 
 BASELINE = "fp32"
 CONTROL = "control"
@@ -35,7 +35,7 @@ the same sessions never average that out."""
 MOST_PLACES = 9  # of a figure in a reason
 AS_SMALL = 1.01  # files are as small as the smallest up to this factor
 BATCH_DEPENDENT = (
-    "an image's answer depends on the other images of its request, because the ranges of activations are found over "
+    "an example's answer depends on the others of its request, because the ranges of activations are found over "
     "the whole batch. It is never served by default; name it in a request to use it"
 )
 YARDSTICK = "is the control for the pruned variant: the same net after the same further training, not a smaller variant"
@@ -61,7 +61,7 @@ class Candidate:
     stopped: str | None = None
     """why it lost too much on the way; what its file loses is then not reported again"""
     batch_dependent: bool = False
-    """an image's answer depends on the others of the call: two calls differ, and no figure here tells it"""
+    """an example's answer depends on the others of the call: two calls differ, and no figure here tells it"""
     sparse: bool = False
     """single weights of it are zero, which take as many bytes in the file as others"""
 
@@ -84,14 +84,14 @@ class Choice:
 
 
 def paired_drop(target: Target, answered: Answers, others: Answers, truths: NDArray[Any]) -> Drop:
-    """Return the accuracy that `answered` loses against `others`, both of the same images, with its interval.
+    """Return the accuracy that `answered` loses against `others`, both of the same examples, with its interval.
 
-    The accuracies are `Target.score`. Paired, because both see the same images: what is hard for
+    The accuracies are `Target.score`. Paired, because both see the same examples: what is hard for
     both cancels out. The interval holds the losses that a score test does not refuse (as Wilson's of a share, 1927,
-    doi:10.1080/01621459.1927.10502953): the mean of an image's loss is tested with the variance that it would have if
-    the loss were the tested one. That is the variance measured, and what the lost images would add that were not drawn,
-    each of which costs 1: an image that is right and becomes wrong, or a number that becomes no better than the mean.
-    So even answers that are all alike leave room for a loss, and the ends hold their level with few images.
+    doi:10.1080/01621459.1927.10502953): the mean of an example's loss is tested with the variance that it would have if
+    the loss were the tested one. That is the variance measured, and what the lost examples would add that were not
+    drawn, each of which costs 1: it is right and becomes wrong, or its number becomes no better than the mean.
+    So even answers that are all alike leave room for a loss, and the ends hold their level with few examples.
     """
     value = target.score(others, truths) - target.score(answered, truths)
     if not np.isfinite(value):
@@ -208,39 +208,39 @@ def loss_beyond_limit(drop: Drop, *, accuracy: float, allowed: float) -> str | N
     )
 
 
-def too_few_images(drop: Drop, *, accuracy: float, allowed: float, images: int | None) -> str | None:
-    """Return that the images are too few to exclude a larger loss than is allowed; None where they are enough.
+def too_few_examples(drop: Drop, *, accuracy: float, allowed: float, examples: int | None) -> str | None:
+    """Return that the examples are too few to exclude a larger loss than is allowed; None where they are enough.
 
-    `images` is how many the interval is of; None leaves out how many would be needed.
+    `examples` is how many the interval is of; None leaves out how many would be needed.
     """
     if drop.high <= allowed + ROUNDING:  # False for what is no number
         return None
     places = _places(drop.high, beside=allowed, least=4)
-    on = "the validation images" if images is None else f"{images:,} validation {inflected(images, 'image')}"
+    on = "the validation examples" if examples is None else f"{examples:,} validation {inflected(examples, 'example')}"
     return (
-        f"not enough images to decide: on {on} its loss of accuracy is {drop.value:.4f} "
+        f"not enough examples to decide: on {on} its loss of accuracy is {drop.value:.4f} "
         f"({accuracy:.4f} against {accuracy + drop.value:.4f}), and its 95 % interval, {drop.low:.4f} to "
         f"{drop.high:.{places}f}, reaches beyond the allowed "
-        f"{allowed:g}{'' if images is None else _needed(drop, allowed=allowed, images=images)}"
+        f"{allowed:g}{'' if examples is None else _needed(drop, allowed=allowed, examples=examples)}"
     )
 
 
-def _needed(drop: Drop, *, allowed: float, images: int) -> str:
+def _needed(drop: Drop, *, allowed: float, examples: int) -> str:
     half_width = drop.high - drop.value
-    variance = max(half_width**2 / sample_size.unseen_loss(images) - half_width, 0.0)
-    likely = max(drop.value, 0.0)  # more images would hardly win as much again
-    needed = sample_size.images_needed(likely, max_loss=allowed - ROUNDING, variance=variance)
+    variance = max(half_width**2 / sample_size.unseen_loss(examples) - half_width, 0.0)
+    likely = max(drop.value, 0.0)  # more examples would hardly win as much again
+    needed = sample_size.examples_needed(likely, max_loss=allowed - ROUNDING, variance=variance)
     if needed is None:
-        return "; no number of images can prove that nothing is lost: allow a loss above 0" if allowed == 0 else ""
+        return "; no number of examples can prove that nothing is lost: allow a loss above 0" if allowed == 0 else ""
     step = 10 ** max(len(str(needed)) - 3, 0)
-    return f"; at least about {step * math.ceil(needed / step):,} validation images would be needed"
+    return f"; at least about {step * math.ceil(needed / step):,} validation examples would be needed"
 
 
 def _too_wrong(figures: Figures, *, max_accuracy_drop: float) -> list[str]:
     assert figures.accuracy_drop_interval is not None, "only fp32 has none, and it is not judged"
     drop, accuracy = Drop(figures.accuracy_drop, *figures.accuracy_drop_interval), figures.accuracy["val"]
-    reported = loss_beyond_limit(drop, accuracy=accuracy, allowed=max_accuracy_drop) or too_few_images(
-        drop, accuracy=accuracy, allowed=max_accuracy_drop, images=figures.validation_images
+    reported = loss_beyond_limit(drop, accuracy=accuracy, allowed=max_accuracy_drop) or too_few_examples(
+        drop, accuracy=accuracy, allowed=max_accuracy_drop, examples=figures.validation_images
     )
     return [] if reported is None else [reported]
 

@@ -35,7 +35,7 @@ IN_FILE = {
 
 
 def in_net(graph: fx.Graph) -> dict[fx.Node, Origin]:
-    """Return the origin of each tensor of a traced net that depends on the images, in order."""
+    """Return the origin of each tensor of a traced net that depends on the examples, in order."""
     origins: dict[fx.Node, Origin] = {}
     for node in graph.nodes:
         kind = IN_NET.get(node.target, OTHER)
@@ -48,7 +48,7 @@ def in_net(graph: fx.Graph) -> dict[fx.Node, Origin]:
 
 
 def in_file(graph: onnx.GraphProto) -> dict[str, Origin]:
-    """Return the origin of each tensor of an exported file that depends on the images, by its name."""
+    """Return the origin of each tensor of an exported file that depends on the examples, by its name."""
     layers = layer_names(graph)
     origins: dict[str, Origin] = dict.fromkeys((value.name for value in graph.input), INPUT)
     for node in graph.node:

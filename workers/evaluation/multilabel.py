@@ -15,18 +15,18 @@ from workers.evaluation.metrics import NOT_FINITE
 
 Members = npt.NDArray[np.bool_]
 
-NOBODY, EVERYBODY = "no image in this split has this label", "every image in this split has this label"
+NOBODY, EVERYBODY = "no example in this split has this label", "every example in this split has this label"
 
 
 def evaluate(probabilities_NK: Scores, members_NK: Members, labels: list[str]) -> dict[str, Any]:
     """Return the headline figures, `per_class` (a row per label), `reliability` and `undefined`, ready for JSON.
 
-    `accuracy` is the share of right yes and no over all images and labels, `exact_match` that of images with all labels
-    right, `loss` the binary cross-entropy. Everything macro, and the mean average precision, are means over the labels
-    that define them. Confidence, for calibration, is that of each yes or no.
+    `accuracy` is the share of right yes and no of all examples and labels, `exact_match` that of examples whose labels
+    are all right, `loss` the binary cross-entropy. Everything macro, and the mean average precision, are means over the
+    labels that define them. Confidence, for calibration, is that of each yes or no.
     """
     count = len(members_NK)
-    assert probabilities_NK.shape == members_NK.shape == (count, len(labels)), "an answer per image and label"
+    assert probabilities_NK.shape == members_NK.shape == (count, len(labels)), "an answer per example and label"
     assert count > 0, "there is nothing to evaluate"
     is_finite = bool(np.isfinite(probabilities_NK).all())
     answers_NK = LABELS.answers(probabilities_NK)
@@ -48,7 +48,7 @@ def evaluate(probabilities_NK: Scores, members_NK: Members, labels: list[str]) -
         "mean_average_precision": _mean(rows, "average_precision"),
         "roc_auc_macro": _mean(rows, "roc_auc"),
     }
-    reason = "no label defines it: each is borne by all images or by none" if is_finite else NOT_FINITE
+    reason = "no label defines it: each is borne by all examples or by none" if is_finite else NOT_FINITE
     return summary | {
         "undefined": {name: reason for name in LABELS.headline if summary[name] is None},
         "per_class": rows,
@@ -68,7 +68,7 @@ def calibrated(probabilities_NK: Scores, members_NK: Members) -> dict[str, Any]:
 
 
 def losses(probabilities_NK: Scores, members_NK: Members) -> npt.NDArray[np.float64]:
-    """Return the binary cross-entropy of each image (N,), the mean over its labels."""
+    """Return the binary cross-entropy of each example (N,), the mean over its labels."""
     likely_NK = np.where(members_NK, probabilities_NK, 1 - probabilities_NK.astype(np.float64))
     each_N: npt.NDArray[np.float64] = -np.log(np.maximum(likely_NK, SMALLEST_PROBABILITY)).mean(axis=1)
     return each_N
@@ -81,7 +81,7 @@ def confidences(probabilities_NK: Scores) -> npt.NDArray[np.float64]:
 
 
 def intervals(probabilities_NK: Scores, members_NK: Members, *, samples: int, seed: int) -> Intervals:
-    """Return figure → `low`, `high` and `samples`, over draws of images; as `bootstrap.classification` does."""
+    """Return figure → `low`, `high` and `samples`, over draws of examples; as `bootstrap.classification` does."""
     count, label_count = members_NK.shape
     if count < 2 or not np.isfinite(probabilities_NK).all():  # noqa: PLR2004  one example varies in nothing
         return {}

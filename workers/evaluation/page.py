@@ -6,7 +6,7 @@ from typing import Any
 
 from models_store.tasks.rooms import contract_of
 from models_store.wording import counted
-from workers.evaluation import variants
+from workers.evaluation import inputs, variants
 from workers.evaluation.pictures.canvas import Picture, inline
 from workers.evaluation.tables import cell, table, text
 
@@ -30,6 +30,7 @@ figure { margin: 0; padding: .75rem; background: var(--soft); border-radius: .5r
   box-sizing: border-box; }
 figure svg, figure img { max-width: 100%; height: auto; display: block; }
 figure img { border-radius: .25rem; }
+td.text { min-width: 20rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 figcaption { max-width: 40rem; margin-bottom: .4rem; } figcaption b { display: block; }
 """
 NAMES = {"val": "Validation split", "test": "Test split"}
@@ -53,9 +54,12 @@ def page(report: dict[str, Any], pictures: Sequence[Picture]) -> str:
         parts += ["<h2>Training</h2>", _figures(general)]
     for split in reversed(list(splits)):
         own = [each for each in pictures if each.name.startswith(f"{split}-")]
-        parts += [f"<h2>{text(NAMES.get(split, split))}</h2>", _undefined(splits[split]), _views(splits[split])]
-        parts.append(_figures(own))
-        parts.append(_mistakes(splits[split].get("mistakes") or []))
+        section = splits[split]
+        parts += [f"<h2>{text(NAMES.get(split, split))}</h2>", _undefined(section), _views(section)]
+        parts += [_figures(own), inputs.section(section, examples=contract_of(report["task"]).examples)]
+        parts.append(_mistakes(section.get("mistakes") or []))
+    if report["features"]:
+        parts += ["<h2>What weighs most</h2>", inputs.features(report["features"])]
     if report["forms"]:
         # the PNG of the same is for use elsewhere
         drawn = {
@@ -115,7 +119,7 @@ def _views(section: dict[str, Any]) -> str:
         f"{name.replace('_', ' ')} {averaged['figures'][name]:.4g} ({gain:+.2g})"
         for name, gain in averaged["gain"].items()
     )
-    return f"<p>Averaged over {averaged['views']} changed copies of each image: {text(reported)}.</p>"
+    return f"<p>Averaged over {averaged['views']} changed copies of each example: {text(reported)}.</p>"
 
 
 def _figures(pictures: Iterable[Picture]) -> str:
@@ -135,4 +139,5 @@ def _mistakes(mistakes: Sequence[dict[str, Any]]) -> str:
         return ""
     columns = list(mistakes[0])
     rows = [[cell(each[column]) for column in columns] for each in mistakes[:MOST_ROWS]]
-    return table(columns, rows, numbers=sum(isinstance(mistakes[0][column], float) for column in columns))
+    numbers = sum(isinstance(mistakes[0][column], float) for column in columns)
+    return table(columns, rows, numbers=numbers, long=["text"])

@@ -10,6 +10,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 from models_store.tasks.rooms import target_of
 from workers.evaluation import variants
 from workers.evaluation.calibration import BINS
+from workers.evaluation.features import Feature
 from workers.evaluation.page import page
 from workers.evaluation.pictures import training
 from workers.evaluation.pictures.canvas import Picture
@@ -18,8 +19,8 @@ from workers.evaluation.split_report import SplitReport
 FORMAT = 2
 BEGINNING = (1980, 1, 1, 0, 0, 0)  # of a zip's time: the same report gives the same bytes
 INTERVALS = (
-    "In brackets: 95 % intervals by the percentile bootstrap over the images of the split. They show how much a "
-    "figure might change with other images, not with another training run."
+    "In brackets: 95 % intervals by the percentile bootstrap over the examples of the split. They show how much a "
+    "figure might change with other examples, not with another training run."
 )
 CALIBRATION = (
     f"Calibration error: {BINS} bins of equal width. The temperature was fitted on the validation split, so only the "
@@ -38,13 +39,14 @@ def assemble(
     defaults: dict[str, str],
     not_made: dict[str, str],
     warnings: Sequence[str] = (),
+    features: Sequence[Feature] = (),
 ) -> tuple[dict[str, Any], list[Picture]]:
     """Return the report as JSON, and its pictures.
 
     `identity` says what the run was (job, model, task, backbone, dataset, classes, and the monitor that picked the best
     epoch); `examined` is by split, `made` what is known of each variant (its variant's card), `defaults` the variant
     that each provider serves, `not_made` why a variant that was asked for could not be made, `warnings` what is likely
-    to be wrong with the model.
+    to be wrong with the model, `features` what weighs most in it.
     """
     metric = target_of(identity["task"]).score_label
     curves = training.curves(history, best_epoch=best_epoch, metric=metric, monitor=identity["monitor"])
@@ -64,6 +66,7 @@ def assemble(
         "forms": made,
         "defaults": defaults,
         "not_made": not_made,
+        "features": [each.as_document() for each in features],
         "pictures": [{"name": each.name, "title": each.title, "text": each.text} for each in pictures],
     }
     return _finite(report), pictures

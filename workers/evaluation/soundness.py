@@ -1,6 +1,6 @@
 """Soundness of a trained model: warnings that it has learned nothing, from its figures, each with advice.
 
-A figure within one standard deviation of guessing counts as guessing: on few images it may be better than it seems.
+A figure within one standard deviation of guessing counts as guessing: on few examples it may be better than it seems.
 """
 
 import math
@@ -17,7 +17,7 @@ MOST_NAMED = 5
 HALF = 0.5
 LOOK = "Look at the labels and the training curve; a lower `optimizer.lr`, more epochs or another backbone may help"
 
-MORE_IMAGES = "Add images of it to the validation split, or let the service split the dataset"
+MORE_EXAMPLES = "Add examples of it to the validation split, or let the service split the dataset"
 
 
 def of_sections(sections: Mapping[str, Section], *, target: Target) -> list[str]:
@@ -28,30 +28,30 @@ def of_sections(sections: Mapping[str, Section], *, target: Target) -> list[str]
 
 
 def _of_answers(section: Section, *, target: Target, name: str) -> list[str]:
-    images = section["images"]
+    count = section["images"]
     if target is NUMBER:
         r2 = section.get("r2")
         if r2 is None or r2 > 0:
             return []
         return [
-            f"on the {counted(images, f'{name} image')} the model is no better than their mean (R² {r2:.3g}). {LOOK}"
+            f"on the {counted(count, f'{name} example')} the model is no better than their mean (R² {r2:.3g}). {LOOK}"
         ]
     rows = [row for row in section["per_class"] or () if row["support"]]
     recalls = [row["recall"] for row in rows if row["recall"] is not None]
     if len(recalls) > 1 and all(recall in {0, 1} for recall in recalls):
         constant = _constant(rows, target=target)
         if constant is not None:
-            whole = inflected(images, f"the only {name} image", f"all {images} {name} images")
+            whole = inflected(count, f"the only {name} example", f"all {count} {name} examples")
             return [f"the model answers {constant} to {whole}. {LOOK}"]
     chance, reached, figure = _against_chance(section, rows, target=target)
-    if reached is None or reached > chance + math.sqrt(chance * (1 - chance) / images):
+    if reached is None or reached > chance + math.sqrt(chance * (1 - chance) / count):
         return []
     compared = f"{figure} {reached:.3g}, guessing {chance:.3g}"
-    return [f"on the {counted(images, f'{name} image')} the model is no better than guessing ({compared}). {LOOK}"]
+    return [f"on the {counted(count, f'{name} example')} the model is no better than guessing ({compared}). {LOOK}"]
 
 
 def _constant(rows: list[dict[str, Any]], *, target: Target) -> str | None:
-    """Return what a model answers to every image, when that is the same; None when it differs."""
+    """Return what a model answers to every example, when that is the same; None when it differs."""
     answered = [row["label"] for row in rows if row["recall"] == 1]
     if target is ONE_CLASS:
         return repr(answered[0]) if len(answered) == 1 else None
@@ -73,4 +73,4 @@ def _absent(section: Section) -> list[str]:
         return []
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     shown = ", ".join(map(repr, names[:MOST_NAMED]))
-    return [f"no validation image has {shown}{more}, so the model's accuracy for it is unknown. {MORE_IMAGES}"]
+    return [f"no validation example has {shown}{more}, so the model's accuracy for it is unknown. {MORE_EXAMPLES}"]

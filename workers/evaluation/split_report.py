@@ -2,8 +2,8 @@
 
 # N examples, K classes or labels (1 for a number), H height, W width, C channel
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from models_store.spec.evaluation import Evaluation
 from models_store.targets import LABELS, NUMBER, ONE_CLASS, Target
 from workers.evaluation import bootstrap, calibration, figures, metrics, multilabel, ranking, regression
 from workers.evaluation.calibration import Scores
+from workers.evaluation.input_facts import Lengths, by_length
 from workers.evaluation.pictures import classes as class_pictures
 from workers.evaluation.pictures import mistakes as contact_sheet
 from workers.evaluation.pictures import values
@@ -20,8 +21,12 @@ from workers.evaluation.pictures.canvas import Picture, short
 
 Section = dict[str, Any]
 Members = npt.NDArray[np.bool_]
+Shown = npt.NDArray[np.uint8] | str | None
+"""an example as a picture (H, W, C), or as text; None where there is nothing to see"""
 
 LARGEST_MATRIX = 200  # classes: 40,000 numbers
+MOST_SHOWN = 500
+"""characters of a text that a report shows"""
 CURVES = {
     "roc": ("roc_auc", ranking.roc_curve),
     "precision_recall": ("average_precision", ranking.precision_recall_curve),
@@ -40,8 +45,12 @@ class Split:
     outputs_NK: Scores  # noqa: N815  the shape is part of the name
     targets: npt.NDArray[Any]
     files: Sequence[str]
-    show: Callable[[int], npt.NDArray[np.uint8] | None]
-    """place in the split → the example as a picture (H, W, C); None where there is nothing to see"""
+    show: Callable[[int], Shown]
+    """place in the split → the example for a reader"""
+    lengths: Lengths | None = None
+    """of the examples, where they have one"""
+    notes: Mapping[str, float] = field(default_factory=dict)
+    """what serving notes about the examples, as means"""
     averaged_NK: Scores | None = None  # noqa: N815  as above
 
 
@@ -127,6 +136,10 @@ def _section(
         "headline": list(target.headline),
         "intervals": {name: interval for name, interval in intervals.items() if interval},
         "test_time_augmentation": None,
+        "input_notes": dict(split.notes) or None,
+        "by_length": None
+        if split.lengths is None
+        else by_length(split.lengths, target.answers(split.outputs_NK), split.targets, target=target),
     }
     if split.averaged_NK is not None and evaluation.views:
         averaged = figures.evaluate(target, split.averaged_NK, split.targets, names)
@@ -165,10 +178,20 @@ def _pictures_of_rows(section: Section, *, temperature: float, split: str) -> li
 def _with_mistakes(
     split: Split, section: Section, pictures: list[Picture | None], mistakes: list[Mistake]
 ) -> SplitReport:
-    section["mistakes"] = [mistake.reported for mistake in mistakes]
-    shown = [(picture, each.caption) for each in mistakes if (picture := split.show(each.place)) is not None]
-    sheet = contact_sheet.sheet([picture for picture, _ in shown], [caption for _, caption in shown], split=split.name)
+    shown = [split.show(each.place) for each in mistakes]
+    section["mistakes"] = [_with_text(each.reported, example) for each, example in zip(mistakes, shown, strict=True)]
+    pairs = zip(shown, mistakes, strict=True)
+    seen = [(example, each.caption) for example, each in pairs if isinstance(example, np.ndarray)]
+    sheet = contact_sheet.sheet([picture for picture, _ in seen], [caption for _, caption in seen], split=split.name)
     return SplitReport(section, [picture for picture in (*pictures, sheet) if picture is not None])
+
+
+def _with_text(reported: Section, example: Shown) -> Section:
+    """Return what is reported of a mistake, with the example behind its file if it is a text."""
+    if not isinstance(example, str):
+        return reported
+    cut = example if len(example) <= MOST_SHOWN else example[: MOST_SHOWN - 1] + "…"
+    return {"file": reported["file"], "text": cut} | reported
 
 
 def _wrong_classes(split: Split, classes: list[str], *, most: int) -> list[Mistake]:

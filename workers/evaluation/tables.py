@@ -1,16 +1,20 @@
 """Tables of a report's page. What goes into a cell is escaped already: by `text`, or by `cell` for any JSON."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:
-    """Return a table; the last `numbers` columns are flush right. The columns' names are escaped here."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int, long: Collection[str] = ()) -> str:
+    """Return a table; the last `numbers` columns are flush right, those in `long` hold texts of several lines.
+
+    The columns' names are escaped here.
+    """
     first = len(columns) - numbers
+    kinds = ["number" if place >= first else "text" if name in long else "" for place, name in enumerate(columns)]
 
     def line(tag: str, cells: Sequence[str]) -> str:
-        marks = (' class="number"' if place >= first else "" for place in range(len(cells)))
+        marks = (f' class="{kind}"' if kind else "" for kind in kinds)
         return (
             "<tr>" + "".join(f"<{tag}{mark}>{cell}</{tag}>" for mark, cell in zip(marks, cells, strict=True)) + "</tr>"
         )

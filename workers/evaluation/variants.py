@@ -17,14 +17,14 @@ Figures = Mapping[str, Any]
 
 COLUMNS = (
     "variant", "verdict", "validation", "test", "lost on validation", "agrees with fp32", "p50 ms", "p95 ms",
-    "times fp32", "times its parent", "images/s, 1", "8", "32", "file", "compressed", "load ms", "peak memory",
+    "times fp32", "times its parent", "examples/s, 1", "8", "32", "file", "compressed", "load ms", "peak memory",
 )  # fmt: skip
 FIGURES = 15  # of the columns are numbers
 READING = (
     "Each file was measured by onnxruntime, in turns with fp32, after a warm-up. Accuracy is judged on the "
     "validation split, by which variants were chosen; the test split shows how good the choice is. In brackets: 95 % "
-    "intervals, for the loss of accuracy over the same images answered by both, for the speedup over the rounds. A "
-    "variant is accepted if the upper end of its loss's interval is within the limit of the spec (with few images it "
+    "intervals, for the loss of accuracy over the same examples answered by both, for the speedup over the rounds. A "
+    "variant is accepted if the upper end of its loss's interval is within the limit of the spec (with few examples it "
     "never is), and it is faster than fp32 and than the variant from which it was made, by more than the noise (with "
     "the objectives size and accuracy: not slower; with size, its file is smaller than fp32's). The spec's objective "
     "picks the default among the accepted variants."

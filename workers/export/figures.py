@@ -13,15 +13,15 @@ class Figures:
     accuracy_drop: float
     """what is lost against fp32 on the validation split; negative when the file is better"""
     accuracy_drop_interval: tuple[float, float] | None
-    """the 95 % interval of that, over the same images; None for fp32, which is not compared with itself"""
+    """the 95 % interval of that, over the same examples; None for fp32, which is not compared with itself"""
     agreement: float
-    """share of validation images with fp32's answer; numbers may differ by a tenth of a standard deviation"""
+    """share of validation examples with fp32's answer; numbers may differ by a tenth of a standard deviation"""
     latency_ms: dict[str, float]
-    """p50 and p95 of one image, by the clock of the speedup: on the CPU the time that the computing thread ran"""
+    """p50 and p95 of one example, by the clock of the speedup: on the CPU the time that the computing thread ran"""
     throughput: dict[str, float]
-    """images per second of that time, at batch 1, 8 and 32; comparable between variants (see `timing.pace`)"""
+    """examples per second of that time, at batch 1, 8 and 32; comparable between variants (see `timing.pace`)"""
     speedup: float
-    """fp32's time / this file's, one image at a time: the median over interleaved rounds (see `timing`)"""
+    """fp32's time / this file's, one example at a time: the median over interleaved rounds (see `timing`)"""
     speedup_interval: tuple[float, float]
     """the 95 % interval of that"""
     parent_speedup: float | None
@@ -39,9 +39,9 @@ class Figures:
     measured_at: str
     """ISO 8601, UTC"""
     validation_images: int | None = None
-    """how many images `accuracy_drop` and its interval are of"""
+    """how many examples `accuracy_drop` and its interval are of"""
     images: dict[str, int] = field(default_factory=dict)
-    """images that accuracies are of, by split: all of it, or a random part where the time for all was not there"""
+    """examples that accuracies are of, by split: all of it, or a random part where the time for all was not there"""
     rounds: dict[str, int] = field(default_factory=dict)
     """rounds that speeds are of, by batch size; fewer where the time for more was not there"""
 

@@ -1,9 +1,9 @@
 """The measuring process: `python -m workers.export.measuring`, a request on stdin; it has no torch and no pydantic.
 
 Each variant is tried first in a process of its own, forked before any session is made: what can't be loaded, or takes
-the process down with it, is reported and left out, and its memory is what that one file needs. Then the images are
+the process down with it, is reported and left out, and its memory is what that one file needs. Then the examples are
 answered, and the times are taken, each variant beside the baseline and the variant that it was made from. All of it has
-a limit in wall time: past that, on a host that is busy or slow, fewer images are answered and fewer rounds timed.
+a limit in wall time: past that, on a host that is busy or slow, fewer examples are answered and fewer rounds timed.
 """
 
 import json
@@ -40,7 +40,7 @@ EVALUATION_BATCH = 64
 TRY_SHARE, ANSWER_SHARE = 0.1, 0.5  # of the progress
 ANSWER_TIME, SPEED_TIME = 0.5, 0.4  # of the limit, which leaves the rest to loading and trying
 SIZE_TIME = {1: 0.4, 8: 0.2, 32: 0.4}  # of that for a variant's speeds
-LEAST_IMAGES = {"val": 256, "test": 128}  # answered whatever time it takes: by fewer nothing could be judged
+LEAST_EXAMPLES = {"val": 256, "test": 128}  # answered whatever time it takes: by fewer nothing could be judged
 
 Tell = Callable[[float], None]
 
@@ -148,7 +148,7 @@ class _Comparison:
     def of(self, name: str, answers: Mapping[str, "Answered"]) -> dict[str, Any]:
         """Return the figures that come from answers alone; the baseline against itself has no interval.
 
-        Of images that only one of both has answered, nothing is compared.
+        Of examples that only one of both has answered, nothing is compared.
         """
         own = answers["val"]
         other = self._baseline["val"]
@@ -170,7 +170,7 @@ class _Comparison:
 
 @dataclass(frozen=True)
 class Answered:
-    """What a file says of images, and which of a split they are: ascending places in it."""
+    """What a file says of examples, and which of a split they are: ascending places in it."""
 
     places: NDArray[np.int64]
     answers: Answers
@@ -195,9 +195,9 @@ class _Measuring:
         limit_s: float,
         tell: Tell,
     ) -> tuple[dict[str, dict[str, Answered]], dict[str, dict[str, Any]], dict[str, Unmeasurable]]:
-        """Return variant → split → what it says of each image, variant → conformal levels, and the unusable variants.
+        """Return variant → split → what it says of each example, variant → conformal levels, and the unusable variants.
 
-        Images are answered in a random order, the same for all variants; after `limit_s` for all of them together,
+        Examples are answered in a random order, the same for all variants; after `limit_s` for all of them together,
         those that are left are left out.
         """
         share_s = limit_s / (len(self.variants) * len(self.splits))
@@ -224,7 +224,7 @@ class _Measuring:
                     answered += len(outputs_NK)
                     done += 1
                     tell(done / batches)
-                    if time.monotonic() > until_s and answered >= LEAST_IMAGES[split]:
+                    if time.monotonic() > until_s and answered >= LEAST_EXAMPLES[split]:
                         break
                 places = order_N[:answered]
                 ascending = np.argsort(places)

@@ -76,7 +76,7 @@ class Pace:
     latency_ms: dict[str, float]
     """p50: the baseline's over the speedup; p95: as far above it as in the variant's own calls"""
     throughput: dict[str, float]
-    """batch size → images per second: the baseline's times the ratio at that size"""
+    """batch size → examples per second: the baseline's times the ratio at that size"""
 
 
 def take_turns(

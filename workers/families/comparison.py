@@ -1,6 +1,6 @@
-"""Two trials on the same unseen images: how much better one is, and whether that may be chance. No torch here."""
+"""Two trials on the same unseen examples: how much better one is, and whether that may be chance. No torch here."""
 
-# N images, K outputs
+# N examples, K outputs
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,13 +21,13 @@ CHUNK = 100  # resamples drawn at once
 def compare(baseline: Answers, other: Answers, *, target: Target, seed: int) -> dict[str, Any] | None:
     """Return the gain of `other` over `baseline` on the test split, ready for JSON; None when there is no test split.
 
-    `gain` is positive where `other` is better, with its 95 % interval (percentile bootstrap over images, Efron 1979).
-    `p_value` is that of McNemar's test on the images of which one alone is right, exact (McNemar 1947); where answers
-    are not right or wrong as a whole, of Wilcoxon's signed-rank test on the images' scores (Wilcoxon 1945).
+    `gain` is positive where `other` is better, with its 95 % interval (percentile bootstrap over examples, Efron 1979).
+    `p_value` is that of McNemar's test on the examples of which one alone is right, exact (McNemar 1947); where answers
+    are not right or wrong as a whole, of Wilcoxon's signed-rank test on the examples' scores (Wilcoxon 1945).
     """
     if "test_rows" not in baseline or "test_rows" not in other:
         return None
-    assert np.array_equal(baseline["test_rows"], other["test_rows"]), "both answer the same images"
+    assert np.array_equal(baseline["test_rows"], other["test_rows"]), "both answer the same examples"
     before_N, after_N = _scores(baseline, target), _scores(other, target)
     difference_N = after_N - before_N
     low, high = _interval(difference_N, seed=seed)
@@ -46,7 +46,7 @@ def compare(baseline: Answers, other: Answers, *, target: Target, seed: int) -> 
 
 
 def _scores(answers: Answers, target: Target) -> Floats:
-    """Return each image's score, higher is better."""
+    """Return each example's score, higher is better."""
     return target.score_each(target.answers(answers["test_outputs"]), answers["test_targets"])
 
 

@@ -1,4 +1,4 @@
-"""Findings of a family: the best trial and its gain on unseen images, or the spread of folds and repeats. No torch."""
+"""Findings of a family: the best trial and its gain on unseen examples, or the spread of its runs. No torch."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,16 +15,16 @@ from models_store.tasks.rooms import target_of
 from models_store.wording import counted, inflected
 from workers.families import comparison, folds, search
 
-FEW_IMAGES = 500
+FEW_EXAMPLES = 500
 FEW_RUNS = 5
 SIGNIFICANT = 0.05
-LEAST_DISCORDANT = 6  # of as many images that one of two trials alone gets right, 2 * 0.5 ** 6 is below 0.05
+LEAST_DISCORDANT = 6  # of as many examples that one of two trials alone gets right, 2 * 0.5 ** 6 is below 0.05
 SHARED = (
-    "the folds' training images overlap, so the runs are not independent, and the interval is narrower than it should "
-    "be (Bengio and Grandvalet 2004)"
+    "the folds' training examples overlap, so the runs are not independent, and the interval is narrower than it "
+    "should be (Bengio and Grandvalet 2004)"
 )
 SEEDS = (
-    "the runs differ only in their seed: the interval shows its effect on the figures, not the effect of other images"
+    "the runs differ only in their seed: the interval shows its effect on the figures, not the effect of other examples"
 )
 
 
@@ -63,7 +63,7 @@ def _of_search(
     best = tried[number]
     gain, notes = _gain(blobs, spec, tried[0], best)
     count = sum(trial.outcome == "complete" for trial in trials)
-    optimistic = f"the best trial's {monitor} is the best of {count} on the same images, and so optimistic"
+    optimistic = f"the best trial's {monitor} is the best of {count} on the same examples, and so optimistic"
     result = Searched(
         model=made.model,
         version=made.version,
@@ -88,19 +88,21 @@ def _gain(blobs: Blobs, spec: ResolvedSpec, own: Job, best: Job) -> tuple[dict[s
     with np.load(blobs.local(names[0])) as before, np.load(blobs.local(names[1])) as after:
         gain = comparison.compare(before, after, target=target, seed=spec.seed)
     if gain is None:
-        return None, ["the dataset has no test split: how much better the winner is on unseen images is not known"]
+        return None, ["the dataset has no test split: how much better the winner is on unseen examples is not known"]
     notes = []
     if gain["low"] <= 0 <= gain["high"]:
         notes.append(
-            "the gain's interval contains 0: on these test images the winner may be no better than the original spec"
+            "the gain's interval contains 0: on these test examples the winner may be no better than the original spec"
         )
     if gain["p_value"] >= SIGNIFICANT:
         notes.append(f"the paired test's p is {gain['p_value']:.2g}: such a difference comes by chance often enough")
     if gain["images"] < LEAST_DISCORDANT and target.right_or_wrong:
-        notes.append(f"with {counted(gain['images'], 'test image')} every gain is within sampling noise")
-    elif gain["images"] < FEW_IMAGES and target.right_or_wrong:
+        notes.append(f"with {counted(gain['images'], 'test example')} every gain is within sampling noise")
+    elif gain["images"] < FEW_EXAMPLES and target.right_or_wrong:
         least = LEAST_DISCORDANT / gain["images"]
-        notes.append(f"with {counted(gain['images'], 'test image')} a gain below {least:.1%} is within sampling noise")
+        notes.append(
+            f"with {counted(gain['images'], 'test example')} a gain below {least:.1%} is within sampling noise"
+        )
     return gain, notes
 
 

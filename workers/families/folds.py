@@ -1,6 +1,6 @@
 """Folds of a dataset, and the summary of several runs: mean, spread, and the interval of the mean. No torch."""
 
-# N images
+# N examples
 
 import math
 import statistics
@@ -34,10 +34,10 @@ class TooFewGroups(Invalid):
 def splits_of_fold(
     splits_N: Splits, *, index: int, folds: int, seed: int, strata_N: Strata | None, groups_N: Strata | None
 ) -> Splits:
-    """Return each image's split in fold `index`: `test` is held out, `val` a tenth of the rest, `train` what remains.
+    """Return each example's split in fold `index`: `test` is held out, `val` a tenth of the rest, `train` what remains.
 
-    The parts are of the images that the dataset has in train and val, drawn with `seed`, alike in `strata_N` (classes)
-    and never cutting one of `groups_N`. The dataset's own test images are `unused`.
+    The parts are of the examples that the dataset has in train and val, drawn with `seed`, alike in `strata_N`
+    (classes) and never cutting one of `groups_N`. The dataset's own test examples are `unused`.
 
     Raises:
         TooFewGroups: if there are fewer groups than folds, or the rest is a single one.

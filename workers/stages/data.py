@@ -22,7 +22,7 @@ class NothingToValidateOn(Invalid):
     """The val split is empty, and every choice is made on it."""
 
     code = "nothing_to_validate_on"
-    title = "No validation images"
+    title = "No validation examples"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Stage that evaluates: every figure of the fp32 file as onnxruntime answers; or of a trial's net, with its answers."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,16 +10,20 @@ import numpy as np
 import onnxruntime
 import torch
 
+from models_store.datasets.manifest import ManifestEntry
 from models_store.jobs import kinds
-from models_store.tasks.rooms import target_of
+from models_store.tasks.rooms import contract_of, target_of
 from workers.evaluation import figures, soundness
+from workers.evaluation.input_facts import Lengths, mean_notes
 from workers.evaluation.split_report import Split, SplitReport, report_on
 from workers.export import sessions
 from workers.process.progress import Stretch, each_reported
 from workers.stages.context import Work
 from workers.stages.data import Data
 from workers.stages.variant import Variant
+from workers.stages.verify import codec_of
 from workers.training import targets, warnings
+from workers.training.examples import Rows
 from workers.training.feeds import RawFeed, infer
 from workers.training.learner import Learner
 from workers.training.loop import Trained
@@ -30,6 +34,8 @@ from workers.training.precision import Precision
 SPLITS = ("val", "test")
 BATCH = 32
 TRIAL_BATCH = 64
+MOST_NOTED = 5000
+"""examples of a split that are decoded from their raw bytes for what serving notes about them"""
 HEADLINE = ("accuracy", "loss", "r2", "rmse")
 """figures that a job's events show: loss and accuracy, or what stands for them"""
 
@@ -116,11 +122,34 @@ def _answers(work: Work, data: Data, session: onnxruntime.InferenceSession, spli
     changed = work.task.averaged(work.spec, partial(sessions.answer, session), examples, rows)
     outputs_NK = np.concatenate(list(each_reported(plain, batches, lambda done: reporter.progress(0.3 * done))))
     averaged = list(each_reported(changed, batches, lambda done: reporter.progress(0.3 + 0.5 * done)))
+    entries = [data.entries[row] for row in rows]
     return Split(
         split,
         outputs_NK,
         examples.targets[rows],
-        files=[data.entries[row].file for row in rows],
+        files=[entry.file for entry in entries],
         show=lambda place: work.task.show(examples, rows[place]),
+        lengths=_lengths(contract_of(work.spec.task).length, entries),
+        notes=mean_notes(_notes(work, data, rows)),
         averaged_NK=np.concatenate(averaged) if averaged else None,
     )
+
+
+def _lengths(fact: str | None, entries: Sequence[ManifestEntry]) -> Lengths | None:
+    if fact is None or any(fact not in entry.facts for entry in entries):
+        return None
+    return Lengths(fact, np.array([entry.facts[fact] for entry in entries], np.int64))
+
+
+def _notes(work: Work, data: Data, rows: Rows) -> Iterator[Mapping[str, Any]]:
+    """Yield what serving would note about examples, MOST_NOTED at most, spread over the rows.
+
+    Where it notes nothing, only one is decoded.
+    """
+    codec = codec_of(work, data)
+    spread = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_NOTED)).astype(int)]
+    for raw in data.files(spread):
+        noted = codec.notes(codec.decode(raw))
+        if not noted:
+            return
+        yield noted

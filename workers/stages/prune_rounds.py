@@ -257,7 +257,7 @@ class _ChannelRounds:
             return compare(net, net, example=self.example).macs_after
 
     def _backward(self, net: nn.Module) -> None:
-        """Leave the gradient of the task's plain loss on some training images, drawn by the spec's seed."""
+        """Leave the gradient of the task's plain loss on some training examples, drawn by the spec's seed."""
         assert isinstance(net, Learner), "a copy is of its original's class"
         arrays, spec = self.trainer.examples, self.work.spec
         aim = targets.build(spec.task, arrays)

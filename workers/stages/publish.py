@@ -12,6 +12,7 @@ from models_store.models import registry
 from models_store.models.publish import Publication
 from models_store.models.variant_card import VariantCard
 from workers.evaluation import report
+from workers.evaluation.features import Feature
 from workers.evaluation.split_report import SplitReport, for_card
 from workers.stages.accept import Verdicts
 from workers.stages.context import Work
@@ -140,10 +141,15 @@ def _write_report(
         defaults={str(provider): variant for provider, variant in findings.verdicts.defaults.items()},
         not_made=dict(variants.not_made),
         warnings=findings.warnings,
+        features=_features(work, data, variants.baseline),
     )
     path = work.staging / "report.zip"
     report.write(path, document, pictures)
     return work.blobs.put(path).sha256
+
+
+def _features(work: Work, data: Data, variant: Variant) -> Sequence[Feature]:
+    return () if variant.net is None else work.task.features(variant.net, data.examples)
 
 
 def _stored(work: Work, name: str, variant: Variant, *, card: VariantCard) -> registry.Variant:

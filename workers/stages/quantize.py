@@ -125,7 +125,7 @@ def _make(part: asked.Quantization, step: Step) -> Quantized:
 
 
 def _make_calibrated(part: asked.StaticInt8 | asked.QatInt8, step: Step) -> Quantized:
-    """Write a variant whose activations have ranges read on images."""
+    """Write a variant whose activations have ranges read on examples."""
     from workers.compression.quantization.accuracy import gate_of  # noqa: PLC0415  as above
     from workers.compression.quantization.mixed import quantize_mixed  # noqa: PLC0415  as above
     from workers.compression.quantization.static import quantize_static  # noqa: PLC0415  as above

@@ -17,6 +17,7 @@ from torch import nn
 from models_store.datasets.store import ManifestEntry
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
+from workers.evaluation.features import Feature
 from workers.export.served import Served
 from workers.training.examples import Examples, Inputs, Rows
 from workers.training.learner import Learner, Prepared
@@ -61,9 +62,13 @@ class Task(Protocol):
         """Return so many training examples of the spec's shape that show nothing, in the memory of a few."""
         ...
 
-    def show(self, examples: Examples, row: int) -> Picture | None:  # noqa: ARG002  see subclasses
-        """Return one example as a report shows it; None where there is nothing to see."""
+    def show(self, examples: Examples, row: int) -> Picture | str | None:  # noqa: ARG002  see subclasses
+        """Return one example as a report shows it, a picture or a text; None where there is nothing to see."""
         return None
+
+    def features(self, net: Learner, examples: Examples) -> Sequence[Feature]:  # noqa: ARG002  see subclasses
+        """Return what speaks most for each class, the most first, where a net adds up weights of parts of examples."""
+        return ()
 
     # ---- nets
 

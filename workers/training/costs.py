@@ -1,8 +1,8 @@
 """Seconds that a net's steps and answers take on this host, measured before there is any data.
 
-Real steps of the real loop: changes of the images, the net, its loss, regularizers and optimizer. All are wall time,
+Real steps of the real loop: changes of the examples, the net, its loss, regularizers and optimizer. All are wall time,
 for what else runs here will run beside the training too. Each figure takes about `LIMIT_S`, however slow the host: two
-calls of a few images, and then as many images at once as the time allows.
+calls of a few examples, and then as many examples at once as the time allows.
 """
 
 # N rows, F feature
@@ -25,18 +25,18 @@ from workers.training.precision import WORTHWHILE, Precision, cpu_has_bf16, requ
 from workers.training.step import Stepper
 
 LIMIT_S = 3.0
-FEW_IMAGES = 4
-"""images of the first two calls"""
+FEW_EXAMPLES = 4
+"""examples of the first two calls"""
 CALLS = 3
-MOST_IMAGES = 64
-"""images of a step where their number is not fixed"""
+MOST_EXAMPLES = 64
+"""examples of a step where their number is not fixed"""
 
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many images a run has to go through."""
+    """How many examples a run has to go through."""
 
     train: int
     val: int
@@ -118,7 +118,7 @@ class Costs:
             def step(rows: Rows) -> None:
                 stepper.take(rows, rate=0.0, seed=0)
 
-            self._step_s[freeze] = self._per_image(step, most=self._batch(self._spec))
+            self._step_s[freeze] = self._per_example(step, most=self._batch(self._spec))
             average = stepper.average
             by_epoch = average is not None and average.averaging.each == "epoch"
             self._renews_statistics = by_epoch or isinstance(stepper.optimizer, KeepsTwoWeights)
@@ -137,7 +137,7 @@ class Costs:
             with torch.no_grad(), self._precision.autocast():
                 self._learner(self._feed.batch(rows, None))
 
-        return self._per_image(answer, most=MOST_IMAGES)
+        return self._per_example(answer, most=MOST_EXAMPLES)
 
     @cached_property
     def teacher_s(self) -> float:
@@ -151,7 +151,7 @@ class Costs:
             with torch.no_grad(), self._precision.autocast():
                 teacher(teacher.translate(self._feed.batch(rows, None), of=self._learner))
 
-        return self._per_image(answer, most=MOST_IMAGES)
+        return self._per_example(answer, most=MOST_EXAMPLES)
 
     @cached_property
     def head_step_s(self) -> float:
@@ -185,8 +185,8 @@ class Costs:
         return bf16 if gain > WORTHWHILE else fp32
 
     def _few_s(self, precision: Precision) -> float:
-        """Return the seconds of a gradient of a few images; of two, the second."""
-        inputs = self._feed.batch(self._rows[:FEW_IMAGES], None)
+        """Return the seconds of a gradient of a few examples; of two, the second."""
+        inputs = self._feed.batch(self._rows[:FEW_EXAMPLES], None)
 
         def find_gradient(_: Rows) -> None:
             with torch.enable_grad(), precision.autocast():  # it may be asked for while answers are measured
@@ -199,7 +199,7 @@ class Costs:
 
     def _batch(self, spec: ResolvedSpec) -> int:
         wanted = spec.training.batch_size
-        return min(wanted if isinstance(wanted, int) else MOST_IMAGES, max(self._counts.train, 1))
+        return min(wanted if isinstance(wanted, int) else MOST_EXAMPLES, max(self._counts.train, 1))
 
     def _stepper(self, learner: Learner, feed: Feed, *, spec: ResolvedSpec) -> Stepper:
         aim = targets.build(spec.task, self._examples)
@@ -221,9 +221,9 @@ class Costs:
             distiller=None,  # the teacher's answers are counted apart
         )
 
-    def _per_image(self, call: Callable[[Rows], None], *, most: int) -> float:
-        """Return the mean seconds of an image; the first call, which compiles kernels, is left out."""
-        few = self._rows[: min(FEW_IMAGES, most)]
+    def _per_example(self, call: Callable[[Rows], None], *, most: int) -> float:
+        """Return the mean seconds of an example; the first call, which compiles kernels, is left out."""
+        few = self._rows[: min(FEW_EXAMPLES, most)]
         self._timed(call, few)
         spent_s = self._timed(call, few)
         fitting = int(LIMIT_S / CALLS * len(few) / max(spent_s, 1e-9))

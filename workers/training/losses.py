@@ -1,6 +1,6 @@
 """Losses: a part of the spec → a torch loss of logits (B, K) and targets.
 
-Targets are classes, int64 (B,), or soft, float (B, K): shares of classes, labels of an image, or one number.
+Targets are classes, int64 (B,), or soft, float (B, K): shares of classes, labels of an example, or one number.
 For classes and for their one-hot form, a loss is the same number.
 """
 
@@ -24,9 +24,9 @@ LEAST = torch.finfo(torch.float32).tiny  # a power below 1 has no slope at 0
 
 @singledispatch
 def build(part: Part, *, counts_K: Tensor, classes: Sequence[str], train_count: int) -> nn.Module:
-    """Return the loss; `counts_K` are the training images of each class (or bearing each label), `classes` their names.
+    """Return the loss; `counts_K` are the training examples of each class (or with each label), `classes` their names.
 
-    `train_count` is the number of training images: what the counts add up to, unless an image may have several labels.
+    `train_count` is the number of training examples: what the counts add up to, unless one may have several labels.
     """
     raise NotImplementedError(
         f"no loss is built for {type(part).__name__} ({counts_K} of {classes}, {train_count} in all)"
@@ -104,9 +104,9 @@ def balanced_weights(counts_K: Tensor) -> Tensor:
 
 
 def balanced_label_weights(counts_K: Tensor, *, train_count: int) -> Tensor:
-    """Return `(N - count) / count`, so that for each label the images with and without it weigh the same in sum.
+    """Return `(N - count) / count`, so that for each label the examples with and without it weigh the same in sum.
 
-    A label that all images have, or none, weighs 1.
+    A label that all examples have, or none, weighs 1.
     """
     without_K = train_count - counts_K
     return torch.where((counts_K > 0) & (without_K > 0), without_K / counts_K.clamp(min=1), 1.0)

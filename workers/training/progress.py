@@ -33,7 +33,7 @@ class RunProgress:
         self.began = self.reported_at
 
     def begin(self) -> None:
-        """Start to count time and images."""
+        """Start to count time and examples."""
         self.reported_at, self.seen = self.clock(), 0
         self.began = self.reported_at
 
@@ -56,7 +56,7 @@ class RunProgress:
         return each
 
     def is_due(self, *, images: int) -> bool:
-        """Count the images of a step; return whether it is time to tell of the steps, as it is after the first."""
+        """Count the examples of a step; return whether it is time to tell of the steps, as it is after the first."""
         self.seen += images
         return not self.has_reported or self.clock() - self.reported_at >= REPORT_S
 

@@ -121,7 +121,7 @@ class Targets(ABC):
 
 
 class ClassTargets(Targets):
-    """One class of each image: int64 (N,)."""
+    """One class of each example: int64 (N,)."""
 
     target = ONE_CLASS
 
@@ -149,14 +149,14 @@ class ClassTargets(Targets):
         return functional.cross_entropy(logits_NK, targets)
 
     def balanced_loss(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean over the classes that there are of their images' mean cross-entropy."""
+        """Return the mean over the classes that there are of their examples' mean cross-entropy."""
         counts_K = torch.bincount(targets, minlength=self.output_count)
         losses_N = functional.cross_entropy(logits_NK, targets, reduction="none")
         return (losses_N / counts_K[targets]).sum() / (counts_K > 0).sum()
 
 
 class LabelTargets(Targets):
-    """Any number of labels of each image: float32 (N, K) of 0 and 1."""
+    """Any number of labels of each example: float32 (N, K) of 0 and 1."""
 
     target = LABELS
 
@@ -194,7 +194,7 @@ class LabelTargets(Targets):
 
 @dataclass(frozen=True, eq=False)
 class NumberTargets(Targets):
-    """A number of each image, in the dataset's unit: float32 (N, 1). `mean` and `std` are the train split's."""
+    """A number of each example, in the dataset's unit: float32 (N, 1). `mean` and `std` are the train split's."""
 
     mean: float
     std: float

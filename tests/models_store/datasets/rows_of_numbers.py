@@ -24,6 +24,7 @@ class RowContract(Contract):
     json_sample = (1.5, -2)
     formats = FORMATS
     findings = ("short_rows",)
+    excerpt_characters = 10
 
     def is_example(self, path: PurePosixPath, head: bytes) -> bool:  # noqa: ARG002  by its name alone
         return path.suffix == ".json"

@@ -94,7 +94,7 @@ def shown(job: dict[str, Any], *, width: int = 80, is_terminal: bool = False) ->
             [
                 "succeeded after 3 min",
                 "clothes:3 · accuracy 0.9612 on test · accuracy 0.9500 on validation",
-                "default on cpu: int8 · 4.07 ms per image · 2.24 times as fast as fp32 · 4.62 MB",
+                "default on cpu: int8 · 4.07 ms each · 2.24 times as fast as fp32 · 4.62 MB",
                 "warning: 28 images are few",
             ],
             ["predict clothes:3 IMAGE_OR_FOLDER", "models show clothes:3", f"jobs report {JOB}"],

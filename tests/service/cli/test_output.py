@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from service.cli import output, packing, sending
+from service.cli import dataset_output, output, packing, sending
 from service.cli.client import Client
 from service.cli.prediction_table import prediction_table
 from service.cli.session import Session
@@ -84,13 +84,15 @@ def test_a_dataset_of_numbers_shows_where_they_lie_and_how_many_images_there_are
         "classes": [],
         "counts": {"train": {}, "val": {}, "test": {}},
         "splits": {"train": 80, "val": 11, "test": 9},
+        "images": 100,
+        "examples": "texts",
         "split": "made",
         "values": {"minimum": 3.5, "maximum": 90, "mean": 41.25, "deviation": 9},
     }
 
-    text = shown(output.dataset_card(dataset))
+    text = shown(dataset_output.dataset_card(dataset))
 
-    assert [part for part in ("80", "11", "9", "3.5 to 90, mean 41.25") if part not in text] == []
+    assert [part for part in ("80", "11", "9", "100 texts", "3.5 to 90, mean 41.25") if part not in text] == []
 
 
 def test_an_alias_is_shown_with_its_shares_and_its_shadow() -> None:
@@ -127,7 +129,7 @@ REPORT = {
 def test_what_is_in_order_is_told_whole_at_any_width(width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
 
-    console.print(output.dataset_report(REPORT))
+    console.print(dataset_output.dataset_report(REPORT))
 
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     told = " ".join(" ".join(lines).split())

@@ -335,4 +335,4 @@ def test_a_dataset_says_what_its_images_have(
     assert (document["values"] or {}).get("maximum") == (3.5 if column == "value" else None)
     even = [each for each in drawn["items"] if int(each["file"].partition(".")[0]) % 2 == 0]
     assert even
-    assert all(each == sample | {"file": each["file"], "url": each["url"]} for each in even)
+    assert all(each == sample | {"file": each["file"], "url": each["url"], "text": None} for each in even)

@@ -33,6 +33,7 @@ def test_a_dataset_of_rows_is_described_without_what_images_alone_have(service: 
 
     assert (described["classes"], described["images"]) == (["down", "up"], 20)
     assert (described["median_side"], described["largest_16_bit"], described["grey"]) == (None, None, False)
+    assert (described["examples"], described["facts"]) == ("rows", {})
 
 
 def test_rows_are_listed_and_fetched_as_they_were_uploaded(service: Service, dataset: str) -> None:
@@ -44,6 +45,14 @@ def test_rows_are_listed_and_fetched_as_they_were_uploaded(service: Service, dat
     assert (first["width"], first["height"], first["thumbnail_url"]) == (None, None, None)
     assert fetched.headers["content-type"] == first["media_type"] == "application/octet-stream"
     assert fetched.content == FILES[first["file"]]
+
+
+def test_rows_are_shown_by_their_beginning(service: Service, dataset: str) -> None:
+    listed = service.http.get(f"{dataset}/images").json()["items"]
+    drawn = service.http.get(f"{dataset}/samples", params={"split": "train"}).json()["items"]
+
+    for item in listed + drawn:
+        assert item["text"] == FILES[item["file"]].decode()[:10]
 
 
 def test_a_row_has_no_thumbnail(service: Service, dataset: str) -> None:

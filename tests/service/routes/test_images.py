@@ -109,6 +109,7 @@ def test_an_image_is_told_with_all_that_is_known_of_it(service: Service, dataset
         "sha256": hashlib.sha256(content).hexdigest(),
         "findings": [],
         "url": path,
+        "text": None,
         "thumbnail_url": f"{path}/thumbnail",
     }
 

@@ -233,7 +233,7 @@ def test_a_variant_whose_answers_depend_on_the_batch_is_never_the_default() -> N
 
     assert choice.default == "fp32"
     (reason,) = choice.verdicts["dynamic-int8"].reasons
-    assert reason.startswith("an image's answer depends on the other images of its request")
+    assert reason.startswith("an example's answer depends on the others of its request")
 
 
 @pytest.mark.parametrize("objective", ["latency", "size", "accuracy"])
@@ -361,9 +361,11 @@ def test_one_image_won_of_112_does_not_show_that_less_than_two_points_are_lost()
 
     assert not verdict.accepted
     (reason,) = verdict.reasons
-    assert reason.startswith("not enough images to decide: on 112 validation images its loss of accuracy is -0.0089 (")
+    assert reason.startswith(
+        "not enough examples to decide: on 112 validation examples its loss of accuracy is -0.0089 ("
+    )
     assert "its 95 % interval, -0.0505 to 0.0327, reaches beyond the allowed 0.02" in reason
-    assert reason.endswith("; at least about 278 validation images would be needed")
+    assert reason.endswith("; at least about 278 validation examples would be needed")
 
 
 @pytest.mark.parametrize(
@@ -385,7 +387,7 @@ def test_a_variant_is_accepted_where_the_images_exclude_a_larger_loss(
     verdict = verdict_on(lost_and_won(images, lost=lost, won=won), images=images)
 
     assert verdict.accepted is accepted
-    assert accepted or verdict.reasons[0].startswith("not enough images to decide")
+    assert accepted or verdict.reasons[0].startswith("not enough examples to decide")
 
 
 @pytest.mark.parametrize(("images", "lost", "won"), [(36, 0, 0), (112, 1, 1), (250, 3, 1), (600, 14, 8)])
@@ -408,7 +410,7 @@ def test_a_loss_that_is_measured_is_told_as_a_loss_however_few_the_images() -> N
 def test_no_number_of_images_shows_that_nothing_is_lost() -> None:
     (reason,) = verdict_on(lost_and_won(5000), images=5000, max_accuracy_drop=0.0).reasons
 
-    assert reason.endswith("; no number of images can prove that nothing is lost: allow a loss above 0")
+    assert reason.endswith("; no number of examples can prove that nothing is lost: allow a loss above 0")
 
 
 def test_any_loss_is_allowed_where_all_accuracy_may_be_lost() -> None:
@@ -467,4 +469,4 @@ def test_a_drop_of_what_is_no_number_is_none() -> None:
 def test_a_single_image_is_counted_in_the_singular() -> None:
     (reason,) = verdict_on(lost_and_won(1), images=1).reasons
 
-    assert "on 1 validation image its loss of accuracy is" in reason
+    assert "on 1 validation example its loss of accuracy is" in reason

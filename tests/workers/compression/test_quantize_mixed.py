@@ -200,8 +200,8 @@ def test_the_few_images_that_there_is_time_for_are_of_all_classes(
         sensitive, tmp_path / "m.onnx", part=MixedInt8(), examples=IMAGES, judge=at_least(0.9, lambda *_: 0.3)
     )
 
-    assert set(asked) == {mixed.LEAST_IMAGES}
-    assert _first(IMAGES, mixed.LEAST_IMAGES).rows.tolist() == [0, 8, 15, 23]
+    assert set(asked) == {mixed.LEAST_EXAMPLES}
+    assert _first(IMAGES, mixed.LEAST_EXAMPLES).rows.tolist() == [0, 8, 15, 23]
 
 
 _first = CalibrationExamples.first

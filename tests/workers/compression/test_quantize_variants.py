@@ -291,7 +291,7 @@ def test_activations_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     body = graph.node("Conv", [graph.conv(graph.start, "stem", (3, 8)), huge], "body")
     source = graph.answering(graph.linear(graph.pooled(body), "head", (8, 3)), tmp_path / "fp32.onnx")
 
-    with pytest.raises(QuantizationImpossible, match="not finite on training images"):
+    with pytest.raises(QuantizationImpossible, match="not finite on training examples"):
         quantize_static(
             source,
             tmp_path / "int8.onnx",

@@ -197,7 +197,7 @@ def test_the_page_tells_what_averaging_gains(tmp_path: Path) -> None:
     gains = {"views": 4, "figures": {"accuracy": 0.9}, "gain": {"accuracy": 0.025}}
     document["splits"]["test"]["test_time_augmentation"] = gains
 
-    assert "Averaged over 4 changed copies of each image: accuracy 0.9 (+0.025)." in page(document, pictures)
+    assert "Averaged over 4 changed copies of each example: accuracy 0.9 (+0.025)." in page(document, pictures)
 
 
 def test_labels_have_their_own_figures() -> None:
@@ -217,7 +217,7 @@ def test_labels_have_their_own_figures() -> None:
         for name in ("accuracy", "exact_match", "loss", "f1_micro", "mean_average_precision")
     )
     assert section["per_class"][2]["roc_auc"] is None
-    assert "no image" in section["per_class"][2]["undefined"]
+    assert "no example" in section["per_class"][2]["undefined"]
     assert {each["answer"] for each in section["mistakes"]} <= {"yes", "no"}
     assert names_of(found) == {
         "test-f1.svg", "test-roc.svg", "test-precision-recall.svg", "test-reliability.svg", "test-mistakes.png",
@@ -310,7 +310,7 @@ def test_grey_and_transparent_images_have_thumbnails(channels: int) -> None:
 
 def test_what_is_likely_to_be_wrong_stands_before_the_figures(tmp_path: Path) -> None:
     document, pictures = a_report(tmp_path / "report.zip", count=30)
-    document["warnings"] = ["the model answers 'a<b' to all 30 test images"]
+    document["warnings"] = ["the model answers 'a<b' to all 30 test examples"]
 
     text = page(document, pictures)
 

@@ -310,15 +310,15 @@ def test_the_gain_is_measured_on_the_test_split_by_a_paired_test(drive: Drive) -
     assert gain["p_value"] == pytest.approx(2 * 0.5**50)
     assert 0.3 < gain["low"] < 0.5 < gain["high"] < 0.7
     assert any("optimistic" in note for note in parent.result["notes"])
-    assert any("100 test images" in note for note in parent.result["notes"])
+    assert any("100 test examples" in note for note in parent.result["notes"])
 
 
 @pytest.mark.parametrize(
     ("images", "notes"),
     [
-        (2, ["the paired test's p is 1: ", "with 2 test images every gain is within sampling noise"]),
-        (5, ["the paired test's p is 0.062: ", "with 5 test images every gain is within sampling noise"]),
-        (8, ["with 8 test images a gain below 75.0% is within sampling noise"]),
+        (2, ["the paired test's p is 1: ", "with 2 test examples every gain is within sampling noise"]),
+        (5, ["the paired test's p is 0.062: ", "with 5 test examples every gain is within sampling noise"]),
+        (8, ["with 8 test examples a gain below 75.0% is within sampling noise"]),
     ],
 )
 def test_a_gain_on_few_images_is_told_with_what_can_be_told_from_so_few(

@@ -33,5 +33,5 @@ def test_what_a_card_says_of_a_variant_holds_when_it_is_measured_again(
 
     assert remeasured.defaults == {"cpu": "fp32"}
     reasons = {name: each["cpu"]["reasons"] for name, each in remeasured.measured.items()}
-    assert reasons["dynamic-int8"][0].startswith("an image's answer depends on the other images of its request")
+    assert reasons["dynamic-int8"][0].startswith("an example's answer depends on the others of its request")
     assert reasons["pruned"] == ["loses too much"]

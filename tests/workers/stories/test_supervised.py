@@ -49,7 +49,7 @@ def assert_that_what_ships_answers_its_golden_inputs(job: FinishedJob) -> None:
 def assert_that_so_few_images_accept_nothing(job: FinishedJob) -> None:
     figures = job.variant("int8")["card"]["measured"]["cpu"]
     assert figures["validation_images"] < 193
-    assert any(reason.startswith("not enough images to decide") for reason in figures["reasons"])
+    assert any(reason.startswith("not enough examples to decide") for reason in figures["reasons"])
     assert job.result["defaults"]["cpu"] == "fp32"
 
 

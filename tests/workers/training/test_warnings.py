@@ -97,7 +97,7 @@ def warned(task: str, outputs: Any, targets: Any) -> list[str]:
 def test_one_answer_to_all_images_is_doubted() -> None:
     (message,) = warned("image_classification", [[0.9, 0.1]] * 10, [0] * 5 + [1] * 5)
 
-    assert message.startswith("the model answers 'ant' to all 10 validation images. ")
+    assert message.startswith("the model answers 'ant' to all 10 validation examples. ")
 
 
 def test_an_accuracy_of_guessing_is_doubted_even_where_a_class_is_common() -> None:
@@ -125,16 +125,16 @@ def test_numbers_no_better_than_their_mean_are_doubted() -> None:
 def test_a_model_that_never_answers_a_label_is_doubted() -> None:
     (message,) = warned("multilabel_classification", [[0.1, 0.2]] * 6, [[1, 0]] * 3 + [[0, 1]] * 3)
 
-    assert message.startswith("the model answers no label to all 6 validation images")
+    assert message.startswith("the model answers no label to all 6 validation examples")
 
 
 def test_a_class_without_validation_images_is_named() -> None:
     (message,) = warned("image_classification", [[0.9, 0.1]] * 8, [0] * 8)
 
-    assert message.startswith("no validation image has 'bee'")
+    assert message.startswith("no validation example has 'bee'")
 
 
 def test_a_single_image_is_counted_in_the_singular() -> None:
     (message,) = warned("multilabel_classification", [[0.1, 0.1]], [[1, 1]])
 
-    assert message.startswith("the model answers no label to the only validation image. ")
+    assert message.startswith("the model answers no label to the only validation example. ")

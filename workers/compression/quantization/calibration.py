@@ -26,15 +26,15 @@ def calibration_indexes(
     """Return `count` of `train_indexes` (all, when there are fewer), drawn evenly over the classes, in ascending order.
 
     Classes take turns in a shuffled order, so that the counts of two classes differ by at most one while both have
-    images left. Where there are none (`labels_N` is None), all images are drawn alike.
+    examples left. Where there are none (`labels_N` is None), all examples are drawn alike.
 
     Raises:
-        QuantizationImpossible: if there are no training images.
+        QuantizationImpossible: if there are no training examples.
     """
     if len(train_indexes) == 0:
         raise QuantizationImpossible(
-            "activation ranges are read on training images, and the dataset's train split is empty; give training "
-            "images, or a variant that needs none: `weights_int8`, `fp16`"
+            "activation ranges are read on training examples, and the dataset's train split is empty; give training "
+            "examples, or a variant that needs none: `weights_int8`, `fp16`"
         )
     generator = np.random.default_rng(seed)
     if labels_N is None:
@@ -81,12 +81,12 @@ def read_ranges(
     operators: tuple[str, ...],
     report: Callable[[float], None] = lambda _: None,
 ) -> TensorsData:
-    """Return the range of every tensor that an operator of `operators` reads or writes, over all images.
+    """Return the range of every tensor that an operator of `operators` reads or writes, over all examples.
 
     Raises:
         QuantizationImpossible: if a value is not finite.
     """
-    assert len(examples), "ranges are read on at least one image"
+    assert len(examples), "ranges are read on at least one example"
     clips = part.calibration != "minmax"
     with explaining_errors("read activation ranges"):
         calibrator = create_calibrator(
@@ -104,7 +104,7 @@ def read_ranges(
     unbounded = [name for name, each in ranges.items() if not np.isfinite(np.stack(each.range_value)).all()]
     if unbounded:
         raise QuantizationImpossible(
-            f"the net's values at {unbounded[0]!r} are not finite on training images: no 8-bit range holds them"
+            f"the net's values at {unbounded[0]!r} are not finite on training examples: no 8-bit range holds them"
         )
     return _cut(prepared, ranges, examples, part=part, report=report) if clips else ranges
 
@@ -119,7 +119,7 @@ def _cut(
 ) -> TensorsData:
     """Return the ranges without the rare large values that `part` says may be lost.
 
-    Not onnxruntime's calibrators: they hold the activations of all images in memory, and their entropy tries one cut.
+    Not onnxruntime's calibrators: they hold the activations of all examples in memory, and their entropy tries one cut.
     """
     largest = {name: float(np.abs(np.stack(each.range_value)).max()) for name, each in ranges.items()}
     moving = {name: value for name, value in largest.items() if value > 0}

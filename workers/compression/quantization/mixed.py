@@ -41,7 +41,7 @@ class Judged:
 Judge = Callable[[Path, Report], Judged]
 """judges a file, reported as it goes"""
 
-MOST_IMAGES, LEAST_IMAGES = 64, 4  # on which a layer's effect is measured
+MOST_EXAMPLES, LEAST_EXAMPLES = 64, 4  # on which a layer's effect is measured
 RANKING_S = 60.0  # about what running the net may take for all layers' effects, beyond the rounding of each
 ROUNDING = 1e-9  # a share of exactly so many layers is as many, whatever binary fractions make of it
 
@@ -131,13 +131,15 @@ def _by_sensitivity(
     onnx.save_model(model, path)
     with explaining_errors("run the graph"):
         session = open_session(path, device="cpu", threads=torch.get_num_threads())
-    few = list(examples.first(LEAST_IMAGES).feeds(batch=LEAST_IMAGES))
+    few = list(examples.first(LEAST_EXAMPLES).feeds(batch=LEAST_EXAMPLES))
     _answers(session, few)  # the first run is no measure of the others
     started = time.monotonic()
     _answers(session, few)
     once_s = time.monotonic() - started
     batches = max(1, int(RANKING_S / (2 * max(len(layers), 1) * once_s)))
-    feeds = list(examples.first(min(LEAST_IMAGES * batches, MOST_IMAGES)).feeds(batch=LEAST_IMAGES))  # of all classes
+    feeds = list(
+        examples.first(min(LEAST_EXAMPLES * batches, MOST_EXAMPLES)).feeds(batch=LEAST_EXAMPLES)
+    )  # of all classes
     exact_NK = _answers(session, feeds)
 
     def moved(in_float: set[str]) -> float:

@@ -27,7 +27,7 @@ def kept_in_float(graph: onnx.GraphProto, activation: "Activation") -> set[str]:
     """Return the nodes that stay in float in every 8-bit variant. Nodes are in topological order.
 
     They are the preprocessing before the first layer with weights; for numbers all from the last layer on, which in 8
-    bits could give 256 numbers, and none beyond those of the calibration images; a first convolution of a few channels,
+    bits could give 256 numbers, and none beyond those of the calibration data; a first convolution of a few channels,
     unless a pooling follows, which in float is slower still; a depthwise convolution next to what is in float anyway,
     as a swish is; and a sum that goes into what is in float, as a transformer's residuals go into layer norms, or adds
     a bias to a product.

@@ -187,5 +187,5 @@ def per_class(rows: Sequence[dict[str, Any]], *, split: str) -> Picture | None:
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlabel("F1")
     title = "F1 of each class" if len(shown) == len(rows) else f"F1 of the {len(shown)} worst classes"
-    text = f"The lowest F1 is {values[0]:.3f}, of {short(rows[shown[0]]['label'])}. In brackets: images of the class."
+    text = f"The lowest F1 is {values[0]:.3f}, of {short(rows[shown[0]]['label'])}. In brackets: examples of the class."
     return drawing.svg(f"{split}-f1", title=title, text=text)

@@ -57,7 +57,7 @@ def errors(answers_N: Floats, true_N: Floats, *, split: str) -> Picture | None:
     axes.hist(errors_N, bins=min(40, max(5, int(np.sqrt(len(errors_N))))), color=COLOURS[0])
     axes.axvline(0, color=INK, linewidth=0.8, linestyle="--")
     axes.set_xlabel("predicted - true")
-    axes.set_ylabel("images")
+    axes.set_ylabel("examples")
     low, high = np.quantile(errors_N, [0.05, 0.95])
     text = f"Nine of ten errors are between {low:.4g} and {high:.4g}."
     return drawing.svg(f"{split}-errors", title="Distribution of the errors", text=text)

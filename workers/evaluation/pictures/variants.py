@@ -21,7 +21,7 @@ COLOUR = {"default": COLOURS[2], "accepted": COLOURS[0], "refused": COLOURS[1]}
 
 @dataclass(frozen=True)
 class Point:
-    """One variant as measured: `accuracy` on the test split (else validation; of numbers R²), p50 of one image."""
+    """One variant as measured: `accuracy` on the test split (else validation; of numbers R²), p50 of one example."""
 
     name: str
     accuracy: float
@@ -74,7 +74,7 @@ def pareto(points: Sequence[Point], *, provider: str, split: str, metric: str = 
     _write_names(drawing, points)
     for standing in dict.fromkeys(each.standing for each in points):
         _mark(axes, Point("", math.nan, math.nan, 1, standing), 60.0, label=MARKS[standing])
-    axes.set_xlabel("latency of one image, p50 in ms" + (", logarithmic" if axes.get_xscale() == "log" else ""))
+    axes.set_xlabel("latency of one example, p50 in ms" + (", logarithmic" if axes.get_xscale() == "log" else ""))
     axes.set_ylabel(f"{metric} on the {'validation' if split == 'val' else split} split")
     drawing.figure.legend(loc="upper center", ncols=4)
     title = f"{metric.capitalize()} against latency: {provider}"
