@@ -37,7 +37,7 @@ class Claims:
 def recognise(claims: Sequence[Claims]) -> Claims:
     """Return the claims of the task that the archive is of: it has read more files, and no fewer than others claim.
 
-    So an archive of images with a file of notes beside each is one of images, as no other task can read the notes.
+    So an archive of images with a file of notes beside each is one of images: texts give way to other examples.
 
     Raises:
         DatasetUnusable: if no task claims anything, or none has clearly more than the others.
@@ -45,6 +45,7 @@ def recognise(claims: Sequence[Claims]) -> Claims:
     if len(claims) == 1:
         return claims[0]
     found = [each for each in claims if each.count]
+    found = [each for each in found if not (each.contract.gives_way and _is_matched(each, found))]
     if not found:
         raise DatasetUnusable([Check("no_examples", "error", f"there is nothing to learn from; send {_taken(claims)}")])
     for each in found:
@@ -54,6 +55,12 @@ def recognise(claims: Sequence[Claims]) -> Claims:
     there_are = " and ".join(counted(each.count, each.contract.example, each.contract.examples) for each in found)
     message = f"the archive holds {there_are}, and a dataset has examples of one kind; send {_taken(claims)}"
     raise DatasetUnusable([Check("several_kinds", "error", message)])
+
+
+def _is_matched(claims: Claims, found: Sequence[Claims]) -> bool:
+    """Return whether another task, which gives way to none, has read as many files."""
+    others = (len(each.examples) for each in found if not each.contract.gives_way)
+    return max(others, default=-1) >= len(claims.examples)
 
 
 def _taken(claims: Sequence[Claims]) -> str:

@@ -70,6 +70,8 @@ class Recipe(Protocol[Facts_contra, Spec_contra]):
 
     example: str = "example"
     """the word for one example, such as `image`"""
+    planned: tuple[str, ...] = ("transfer.probe_epochs", "training.epochs")
+    """parts of a spec that its version's card shows as they were planned and as they were fitted to the budget"""
 
     def fill(self, document: Document, facts: Facts_contra, *, target: Target) -> Document:
         """Return a spec's document, whose task learns `target`, with every default decided; what was chosen stays.

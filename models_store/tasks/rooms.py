@@ -10,8 +10,9 @@ from models_store.spec.upgrade import upgraded
 from models_store.targets import NAMED, Target
 from models_store.tasks.image.contract import IMAGE
 from models_store.tasks.task import Contract
+from models_store.tasks.text.contract import TEXT
 
-TASKS: tuple[Contract, ...] = (IMAGE,)
+TASKS: tuple[Contract, ...] = (IMAGE, TEXT)
 
 
 class UnknownTask(Unavailable):

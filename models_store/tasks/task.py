@@ -81,6 +81,9 @@ class Contract(Protocol):
     excerpt_characters: int | None = None
     """most characters of an example's beginning that are shown; none: an example can't be read as text"""
 
+    gives_way: bool = False
+    """whether an archive that holds as many examples of another task is of that one: notes lie beside images"""
+
     def is_example(self, path: PurePosixPath, head: bytes) -> bool:
         """Return whether a file of an archive is meant as an example, by its name or its first bytes (512 or so)."""
         ...
@@ -138,16 +141,16 @@ class Contract(Protocol):
         """Return the beginning of an example as text, where `excerpt_characters` is given."""
         return data.decode("utf-8", errors="replace")[: self.excerpt_characters]
 
-    def thumbnail(self, data: bytes, *, facts: Mapping[str, Any], card: Mapping[str, Any], settings: Settings) -> bytes:
+    def thumbnail(self, data: bytes, *, facts: Mapping[str, Any], card: Mapping[str, Any], settings: Settings) -> bytes:  # noqa: ARG002  see subclasses
         """Return a small JPEG of an example, where `thumbnail_side` is given; `card` is its dataset's."""
-        raise NotImplementedError
+        raise AssertionError(f"{self.examples} have no thumbnails")
 
     preview: type[Part] | None = None
     """what a contact sheet of changed examples may be asked for; none: the task draws none"""
 
-    def preview_spec(self, wanted: Any, *, dataset_id: str, facts: DatasetFacts) -> train.ResolvedSpec:  # noqa: ANN401  a `preview`
+    def preview_spec(self, wanted: Any, *, dataset_id: str, facts: DatasetFacts) -> train.ResolvedSpec:  # noqa: ANN401, ARG002
         """Return the spec whose training would change examples as `wanted`, a `preview`, asks."""
-        raise NotImplementedError
+        raise AssertionError(f"{self.examples} have no preview")
 
     # ---- predictions
 

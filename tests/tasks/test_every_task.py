@@ -16,11 +16,12 @@ from tests.tasks import house
 from tests.tasks.house import House
 from tests.tasks.image.samples import SAMPLES as OF_IMAGES
 from tests.tasks.samples import Sample
+from tests.tasks.text.samples import SAMPLES as OF_TEXTS
 from tests.tasks.toy.samples import SAMPLES as OF_THE_TOY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-SAMPLES = OF_IMAGES | OF_THE_TOY
+SAMPLES = OF_IMAGES | OF_TEXTS | OF_THE_TOY
 ROOM_LINES = 150
 TRAINING = {"epochs": 2, "batch_size": 16, "precision": "fp32"}
 CUT = {

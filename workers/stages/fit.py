@@ -32,8 +32,6 @@ from workers.training.failures import explaining_errors
 SHARE = 0.9
 """of the budget that estimates may fill; the rest is left to what they don't see, and to a host that gets busier"""
 STAGE = "plan"
-PLANNED = ("input.size", "backbone.freeze", "transfer.probe_epochs", "training.epochs")
-"""parts of a spec that its version's card shows as they were planned and as they were fitted"""
 MINUTE = 60.0
 SHOWN_IN_SECONDS_S = 100.0
 
@@ -151,6 +149,7 @@ def _costs(work: Work, counts: Counts) -> Costs:
         work.spec.from_random_weights(),
         class_count=aim.output_count,
         weights_dir=work.staging,
+        examples=examples,
         last_layer=aim.last_layer(),
     )
     return Costs(
@@ -178,7 +177,7 @@ def _counts(work: Work, entries: Sequence[ManifestEntry]) -> Counts:
 def _figures_of(spec: ResolvedSpec) -> dict[str, Any]:
     """Return those parts of a plan that the specs of its task have."""
     document = spec.model_dump(mode="json")
-    return {path: value_at(document, path) for path in PLANNED if path.partition(".")[0] in document}
+    return {path: value_at(document, path) for path in spec.recipe.planned}
 
 
 def _log(work: Work, planned: ResolvedSpec, fitted: Fitted, card: dict[str, Any], *, budget_s: float) -> None:

@@ -128,6 +128,7 @@ def _net(work: Work, examples: Examples, *, spec: ResolvedSpec) -> Learner:
         spec,
         class_count=aim.output_count,
         weights_dir=work.settings.weights_dir,
+        examples=examples,
         initial_weights=None if start is None else work.blobs.local(start),
         last_layer=aim.last_layer(),
     )

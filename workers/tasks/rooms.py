@@ -3,8 +3,9 @@
 from models_store.tasks.rooms import UnknownTask
 from workers.tasks.image.task import IMAGE
 from workers.tasks.task import Task
+from workers.tasks.text.task import TEXT
 
-TASKS: tuple[Task, ...] = (IMAGE,)
+TASKS: tuple[Task, ...] = (IMAGE, TEXT)
 
 
 def task_of(name: str) -> Task:

@@ -79,10 +79,13 @@ class Task(Protocol):
         *,
         class_count: int,
         weights_dir: Path,
+        examples: Examples,
         initial_weights: Path | None = None,
         last_layer: nn.Module | None = None,
     ) -> Learner:
         """Return the net that a resolved spec describes, on the CPU; its random weights come from the spec's seed.
+
+        What it takes from the training rows of `examples`, such as the size of a vocabulary, is in its state.
 
         `class_count` is the number of its outputs; `last_layer`, when the targets have one, ends its head.
         `initial_weights` is the file that it starts from, when the spec names a model of ours or a user's file; what
@@ -133,9 +136,9 @@ class Task(Protocol):
     def averaged(
         self,
         spec: ResolvedSpec,  # noqa: ARG002  see subclasses
-        answer: Callable[[Inputs], Outputs],  # noqa: ARG002
-        examples: Examples,  # noqa: ARG002
-        rows: Rows,  # noqa: ARG002
+        answer: Callable[[Inputs], Outputs],  # noqa: ARG002  see subclasses
+        examples: Examples,  # noqa: ARG002  see subclasses
+        rows: Rows,  # noqa: ARG002  see subclasses
     ) -> Iterator[Outputs]:
         """Yield the mean outputs over changed copies of the examples, batch by batch; nothing where none are wanted."""
         return iter(())
@@ -146,13 +149,13 @@ class Task(Protocol):
 
     def write_standalone(
         self,
-        path: Path,
+        path: Path,  # noqa: ARG002  see subclasses
         *,
-        fixed: Path,
-        spec: ResolvedSpec,
-        examples: Examples,
-        files: Callable[[Rows], Iterable[bytes]],
-        settings: Settings,
+        fixed: Path,  # noqa: ARG002  see subclasses
+        spec: ResolvedSpec,  # noqa: ARG002  see subclasses
+        examples: Examples,  # noqa: ARG002  see subclasses
+        files: Callable[[Rows], Iterable[bytes]],  # noqa: ARG002  see subclasses
+        settings: Settings,  # noqa: ARG002  see subclasses
     ) -> dict[str, Any]:
         """Write that variant to `path`, of the file at `fixed`; return what its card says of it.
 
@@ -161,16 +164,16 @@ class Task(Protocol):
         Raises:
             Invalid: if it can't be made of this file, or answers differently.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no standalone variant")
+        raise AssertionError(f"{type(self).__name__} has no standalone variant")
 
     def preview(
         self,
-        document: Mapping[str, Any],
-        manifest: Sequence[ManifestEntry],
-        content: Path,
+        document: Mapping[str, Any],  # noqa: ARG002  see subclasses
+        manifest: Sequence[ManifestEntry],  # noqa: ARG002  see subclasses
+        content: Path,  # noqa: ARG002  see subclasses
         *,
-        target: Path,
-        settings: Settings,
+        target: Path,  # noqa: ARG002  see subclasses
+        settings: Settings,  # noqa: ARG002  see subclasses
     ) -> None:
         """Write a PNG of what training would make of a few examples to `target`, as `document` asks."""
-        raise NotImplementedError(f"{type(self).__name__} has no preview")
+        raise AssertionError(f"{type(self).__name__} has no preview")

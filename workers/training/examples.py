@@ -5,13 +5,15 @@ It imports no torch: the measuring process reads them too.
 
 # N examples, B batch, K class or label
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from models_store.datasets.manifest import ManifestEntry
 
 Array = npt.NDArray[Any]
 Inputs = Mapping[str, Array]
@@ -51,3 +53,18 @@ class Examples:
 def take(inputs: Inputs, rows: Rows) -> dict[str, Array]:
     """Return a contiguous copy of each input's `rows`."""
     return {name: np.take(array, rows, axis=0) for name, array in inputs.items()}
+
+
+def targets_of(
+    manifest: Sequence[ManifestEntry], classes: Sequence[str]
+) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+    """Return what is to be learned of each example, as `Examples` has it."""
+    places = {name: place for place, name in enumerate(classes)}
+    if any(entry.value is not None for entry in manifest):
+        return np.array([[entry.value] for entry in manifest], dtype=np.float32)
+    if any(entry.label for entry in manifest):
+        return np.array([places[entry.label] for entry in manifest], dtype=np.int64)
+    labels_NK = np.zeros((len(manifest), len(classes)), dtype=np.float32)
+    for row, entry in enumerate(manifest):
+        labels_NK[row, [places[name] for name in entry.labels]] = 1
+    return labels_NK

@@ -18,6 +18,7 @@ class ImageRecipe(Recipe[ImageFacts, "ResolvedImageSpec"]):
     """What specs of images leave out."""
 
     example = "image"
+    planned = ("input.size", "backbone.freeze", "transfer.probe_epochs", "training.epochs")
 
     def fill(self, document: Document, facts: ImageFacts, *, target: Target) -> Document:
         """Return a spec's document with every default decided."""

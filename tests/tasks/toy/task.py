@@ -42,14 +42,14 @@ class RowTask(Task):
         rows_NX = np.zeros((count, LENGTH), np.float32)
         return Examples({INPUT: rows_NX}, np.zeros(count, np.int64), np.full(count, "train"), list(classes))
 
-    def build(self, spec, *, class_count, weights_dir, initial_weights=None, last_layer=None):
+    def build(self, spec, *, class_count, weights_dir, examples, initial_weights=None, last_layer=None):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
             first, second = nn.Linear(LENGTH, spec.width), nn.Linear(spec.width, spec.width)
             return RowNet(nn.Sequential(first, nn.ReLU(), second, nn.ReLU()), nn.Linear(spec.width, class_count))
 
     def restore(self, spec, path, *, class_count, last_layer=None):
-        net = self.build(spec, class_count=class_count, weights_dir=path.parent)
+        net = self.build(spec, class_count=class_count, weights_dir=path.parent, examples=None)
         net.load_state_dict(load_file(path))
         return net
 

@@ -3,7 +3,6 @@
 # B batch, C channel, H height, W width, K class
 
 import copy
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from models_store.spec.head import Head
 from models_store.spec.part import Part
 from models_store.spec.train import ResolvedSpec
 from models_store.tasks.image.backbones.network import HALF
@@ -20,10 +18,8 @@ from models_store.tasks.image.spec import ResolvedImageSpec
 from workers.tasks.image import augmentations, backbones, weights
 from workers.tasks.image.augmentations.changes import Mixing
 from workers.tasks.image.examples import INPUT
-from workers.training import regularizers
+from workers.training import heads, regularizers
 from workers.training.learner import Learner, Raw, Stages
-
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 
 class Classifier(Learner):
@@ -130,11 +126,13 @@ def build(
                 classifier=backbone.classifier,
                 shown_name=f"backbone.weights {spec.backbone.weights}",
             )
-        head = _head(
-            spec.head, backbone.feature_count, class_count=class_count, noise=regularizers.noise(spec.regularizers)
+        head = heads.build(
+            spec.head,
+            backbone.feature_count,
+            output_count=class_count,
+            noise=regularizers.noise(spec.regularizers),
+            last_layer=last_layer,
         )
-        if last_layer is not None:
-            head.add_module("unit", last_layer)
     classifier = Classifier(
         backbone.net,
         head,
@@ -162,22 +160,6 @@ def restore(spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.
     )
     weights.fill(net, path, shown_name=f"{spec.name}'s weights")
     return net
-
-
-def _head(part: Head, feature_count: int, *, class_count: int, noise: Sequence[nn.Module]) -> nn.Module:
-    layers: list[tuple[str, nn.Module]] = []
-    width = feature_count
-    for number, hidden in enumerate(part.hidden_sizes, 1):
-        layers += [
-            (f"dense{number}", nn.Linear(width, hidden)),
-            (f"activation{number}", ACTIVATIONS[part.activation]()),
-        ]
-        if part.dropout:
-            layers.append((f"dropout{number}", nn.Dropout(part.dropout)))
-        width = hidden
-    layers += [(f"noise{number}", layer) for number, layer in enumerate(noise, 1)]
-    layers.append(("classes", nn.Linear(width, class_count)))
-    return nn.Sequential(OrderedDict(layers))
 
 
 def _per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:

@@ -73,6 +73,7 @@ class ImageTask(Task):
         *,
         class_count: int,
         weights_dir: Path,
+        examples: Examples,  # noqa: ARG002  an image net takes nothing from them
         initial_weights: Path | None = None,
         last_layer: nn.Module | None = None,
     ) -> Classifier:

@@ -1,0 +1,28 @@
+"""Backbones that look at the tokens of a text in their order: each has an embedding of every token below it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from models_store.spec.network import Network
+
+
+class SequenceNetwork(Network):
+    """The base of networks above an embedding."""
+
+    embedding: int = Field(128, ge=8, le=1024, description="numbers that stand for one token")
+
+
+class TextCnn(SequenceNetwork):
+    """Convolutions of several widths over the tokens, and the largest answer of each filter (Kim 2014, arXiv:1408.5882)."""
+
+    kind: Literal["text_cnn"] = "text_cnn"
+    kernels: list[Annotated[int, Field(ge=1, le=9)]] = Field(
+        [2, 3, 4], min_length=1, max_length=6, description="widths of the convolutions, in tokens"
+    )
+    filters: int = Field(128, ge=4, le=1024, description="filters of each width")
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Return the names of its parts, from input to output."""
+        return ("embedding", "convolutions")

@@ -1,0 +1,27 @@
+"""Defaults of a spec of texts: the values that a spec leaves out, for each kind of data."""
+
+import math
+
+from models_store.spec.recipe import Document
+from models_store.tasks.text.facts import TextFacts
+
+LENGTH_STEP = 32
+MOST_TOKENS = 512
+"""largest number of tokens that the recipe chooses; a spec may ask for more"""
+
+
+def fill(document: Document, facts: TextFacts) -> Document:
+    """Return a spec's document with its tokenizer, length and backbone decided; what the user chose stays as it is."""
+    given = document["input"]
+    tokenizer = given["tokenizer"] or {"kind": "characters"}
+    return document | {
+        "input": given
+        | {"tokenizer": tokenizer, "max_tokens": given["max_tokens"] or usual_length(tokenizer["kind"], facts)},
+        "backbone": document["backbone"] or {"kind": "text_cnn"},
+    }
+
+
+def usual_length(tokenizer: str, facts: TextFacts) -> int:
+    """Return the tokens that hold 95 of 100 training texts whole, in steps of 32, at most 512."""
+    tokens = facts.characters_95 if tokenizer in {"code_points", "characters"} else facts.words_95
+    return min(MOST_TOKENS, max(LENGTH_STEP, LENGTH_STEP * math.ceil(tokens / LENGTH_STEP)))

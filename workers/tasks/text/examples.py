@@ -1,0 +1,89 @@
+"""Texts of a dataset → one memory-mapped array of code points, read once and kept for every later run."""
+
+# N texts, L code points
+
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models_store.datasets.store import ManifestEntry
+from models_store.tasks.text.codec import CODE_POINTS, TextCodec
+from models_store.tasks.text.spec import ResolvedTextSpec
+from models_store.tasks.text.tokenizers.fitting import fit
+from models_store.tasks.text.tokenizers.tokens import Tokens
+from workers.training.array_cache import Array, cached
+from workers.training.examples import Examples, Rows, targets_of
+
+FORMAT = "v1"
+"""part of the file's name: raise it when the numbers or the layout change"""
+CHUNK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class TextExamples(Examples):
+    """Texts as code points, with zeros behind their ends, and the tokenizer that was fitted to the training texts."""
+
+    tokenizer: Tokens = None  # type: ignore[assignment]  # fields before it have defaults
+
+    def batch(self, rows: Rows) -> dict[str, Array]:
+        """Return a copy of the rows, as long as the longest of them."""
+        return {name: trimmed(array) for name, array in super().batch(rows).items()}
+
+
+def trimmed(numbers_NL: Array) -> Array:
+    """Return rows of numbers without the columns at the end that are zeros in all of them; one column stays."""
+    used = np.flatnonzero(numbers_NL.any(axis=0))
+    return np.ascontiguousarray(numbers_NL[:, : used[-1] + 1 if len(used) else 1])
+
+
+def prepare(
+    spec: ResolvedTextSpec,
+    manifest: Sequence[ManifestEntry],
+    content: Path,
+    *,
+    classes: list[str],
+    digest: str,
+    cache: Path,
+    cache_max_bytes: int,
+    report: Callable[[float], None],
+) -> TextExamples:
+    """Return the dataset's arrays, from the folder `cache` when they are there whole, else read now.
+
+    Raises:
+        BadExample: if a text of the dataset can't be read.
+        StorageFull: if the array does not fit on the disk.
+    """
+    assert spec.input.max_tokens is not None, "the spec is resolved before training"
+    assert spec.input.tokenizer is not None, "as above"
+    codec = TextCodec.of(spec.input.model_dump())
+    path = cache / f"{digest}-{spec.input.max_tokens}-{spec.input.truncate}-{FORMAT}.npy"
+
+    def fill(numbers_NL: Array) -> None:
+        with zipfile.ZipFile(content) as archive:
+            for row, entry in enumerate(manifest):
+                numbers = codec.decode(archive.read(entry.member)).numbers
+                numbers_NL[row, : len(numbers)] = numbers
+                if row % CHUNK == 0:
+                    report(row / len(manifest))
+
+    shape = (len(manifest), spec.input.max_tokens)
+    texts = cached(path, shape, "int32", fill=fill, limit_bytes=cache_max_bytes)
+    splits_N = np.array([entry.split for entry in manifest], dtype=np.str_)
+    train = np.flatnonzero(splits_N == "train")
+    report(1.0)
+    return TextExamples(
+        inputs={CODE_POINTS: texts.array},
+        targets=targets_of(manifest, classes),
+        splits_N=splits_N,
+        classes=list(classes),
+        held=texts.held,
+        tokenizer=fit(spec.input.tokenizer, (string_of(texts.array[row]) for row in train)),
+    )
+
+
+def string_of(numbers_L: Array) -> str:
+    """Return a row of code points as a string."""
+    return bytes(np.trim_zeros(numbers_L, "b").astype("<i4")).decode("utf-32-le")

@@ -1,0 +1,122 @@
+"""Learning from texts, as stages and stories use it."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models_store.datasets.store import ManifestEntry
+from models_store.settings import Settings
+from models_store.spec.train import ResolvedSpec
+from models_store.tasks.rooms import target_of
+from models_store.tasks.text.contract import TEXT as CONTRACT
+from models_store.tasks.text.contract import TOKENIZER
+from models_store.tasks.text.spec import of_texts
+from workers.export.served import Served
+from workers.tasks.task import Task
+from workers.tasks.text import examples as text_examples
+from workers.tasks.text import net as text_net
+from workers.tasks.text import noise
+from workers.tasks.text import served as text_served
+from workers.tasks.text.examples import TextExamples
+from workers.tasks.text.net import TextNet
+from workers.training.examples import Examples
+from workers.training.learner import Learner
+
+
+class TextTask(Task):
+    """Texts of one class, with labels, or with a number."""
+
+    names: ClassVar[Sequence[str]] = tuple(CONTRACT.targets)
+
+    def examples(
+        self,
+        spec: ResolvedSpec,
+        manifest: Sequence[ManifestEntry],
+        content: Path,
+        *,
+        classes: list[str],
+        digest: str,
+        settings: Settings,
+        report: Callable[[float], None],
+    ) -> TextExamples:
+        """Return the texts as one array of code points.
+
+        Raises:
+            BadExample: if a text of the dataset can't be read.
+            StorageFull: if the array does not fit on the disk.
+        """
+        return text_examples.prepare(
+            of_texts(spec),
+            manifest,
+            content,
+            classes=classes,
+            digest=digest,
+            cache=settings.scratch / "cache",
+            cache_max_bytes=settings.cache_max_bytes,
+            report=report,
+        )
+
+    def noise(self, spec: ResolvedSpec, *, classes: Sequence[str], count: int) -> TextExamples:
+        """Return one text of noise, so many times."""
+        return noise.noise(of_texts(spec), classes=classes, count=count)
+
+    def build(
+        self,
+        spec: ResolvedSpec,
+        *,
+        class_count: int,
+        weights_dir: Path,  # noqa: ARG002  there are no published weights
+        examples: Examples,
+        initial_weights: Path | None = None,  # noqa: ARG002  as above
+        last_layer: nn.Module | None = None,
+    ) -> TextNet:
+        """Return a backbone with a head."""
+        return text_net.build(
+            of_texts(spec), class_count=class_count, examples=_of_texts(examples), last_layer=last_layer
+        )
+
+    def restore(
+        self, spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.Module | None = None
+    ) -> TextNet:
+        """Return the trained net."""
+        return text_net.restore(of_texts(spec), path, class_count=class_count, last_layer=last_layer)
+
+    def trace_input(self, spec: ResolvedSpec, *, count: int = 1) -> Tensor:
+        """Return empty texts as long as any may be, int (B, L)."""
+        most = of_texts(spec).input.max_tokens
+        assert most is not None, "the spec is resolved"
+        return torch.zeros(count, most, dtype=torch.int32)
+
+    def served(self, net: Learner, spec: ResolvedSpec, *, temperature: float = 1.0) -> Served:
+        """Return the net as it is served: code points int32 (N, L) in."""
+        return text_served.served(net, activation=target_of(spec.task).activation, temperature=temperature)
+
+    def described(self, spec: ResolvedSpec) -> dict[str, Any]:
+        """Return the backbone's kind, and how texts become its input."""
+        return {"backbone": of_texts(spec).backbone.kind, "input": of_texts(spec).input.model_dump(mode="json")}
+
+    def work(self, spec: ResolvedSpec) -> float:
+        """Return the tokens of a text."""
+        return float(of_texts(spec).input.max_tokens or 1)
+
+    def in_words(self, spec: ResolvedSpec) -> str:
+        """Return the length of the texts."""
+        return f" at {of_texts(spec).input.max_tokens} tokens"
+
+    def auxiliary_files(self, examples: Examples, folder: Path) -> Mapping[str, Path]:
+        """Write the tokenizer."""
+        path = folder / TOKENIZER
+        path.write_text(json.dumps(_of_texts(examples).tokenizer.as_document(), ensure_ascii=False, sort_keys=True))
+        return {TOKENIZER: path}
+
+
+def _of_texts(examples: Examples) -> TextExamples:
+    assert isinstance(examples, TextExamples), "the task's own examples"
+    return examples
+
+
+TEXT: Task = TextTask()
