@@ -18,6 +18,8 @@ class Sample:
     file: tuple[str, bytes]
     """the same example as a file"""
     spec: Mapping[str, Any] = field(default_factory=dict)
+    broken: bytes = b"\xff"
+    """a file that is no example"""
 
     def archive(self) -> bytes:
         """Return the files as a zip."""

@@ -138,7 +138,7 @@ def test_a_dataset_and_a_folder_are_predicted_as_single_examples_are(trained: Tr
     folder, ours, theirs = tmp_path / "folder", tmp_path / "dataset.jsonl", tmp_path / "folder.jsonl"
     folder.mkdir()
     (folder / name).write_bytes(content)
-    (folder / f"broken-{name}").write_bytes(content[: len(content) // 2])
+    (folder / f"broken-{name}").write_bytes(trained.sample.broken)
     data = {"model": trained.model, "top_k": 5}
     single = trained.stack.http.post("/predict", data=data, files={"files": (name, content)})
     (answer,) = single.raise_for_status().json()["predictions"]

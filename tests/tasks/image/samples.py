@@ -36,7 +36,7 @@ def with_a_number() -> dict[str, bytes]:
 
 TEXT, FILE = base64.b64encode(RED).decode(), ("red.png", RED)
 SAMPLES = {
-    "image_classification": Sample(with_a_class, TEXT, FILE, SMALL),
-    "multilabel_classification": Sample(with_labels, TEXT, FILE, SMALL),
-    "image_regression": Sample(with_a_number, TEXT, FILE, SMALL),
+    "image_classification": Sample(with_a_class, TEXT, FILE, SMALL, RED[: len(RED) // 2]),
+    "multilabel_classification": Sample(with_labels, TEXT, FILE, SMALL, RED[: len(RED) // 2]),
+    "image_regression": Sample(with_a_number, TEXT, FILE, SMALL, RED[: len(RED) // 2]),
 }
