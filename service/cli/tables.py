@@ -79,8 +79,23 @@ class Sheet:
                 min_width=least,
             )
         for row in self.rows:
-            made.add_row(*(row[number] for number in numbers))
+            cells_of_row = ((self.columns[number], row[number]) for number in numbers)
+            made.add_row(*(_Folded(cell) if name in self.folded else cell for name, cell in cells_of_row))
         return made
+
+
+@dataclass(frozen=True)
+class _Folded:
+    """A cell that may break between any two characters, as texts without spaces do."""
+
+    markup: str
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        longest = _longest(_shown(self.markup).splitlines())
+        return Measurement(min(longest, LEAST_PROSE), longest)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text.from_markup(self.markup, overflow="fold")
 
 
 def sheet(

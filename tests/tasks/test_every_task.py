@@ -121,14 +121,18 @@ def test_an_example_gets_the_same_answer_by_the_inference_protocol(trained: Trai
     assert max(output["data"]) == pytest.approx(best, rel=1e-5)
 
 
-def test_an_answer_is_explained_by_a_picture_or_it_is_said_that_it_cannot_be(trained: Trained) -> None:
+def test_an_answer_is_explained_by_a_picture_or_by_weights_or_it_is_said_that_it_cannot_be(trained: Trained) -> None:
     request = {"model": trained.model, "inputs": [trained.sample.value], "explain": True}
 
     answer = trained.stack.http.post("/predict", json=request)
 
     if answer.is_success:
         (prediction,) = answer.json()["predictions"]
-        assert base64.b64decode(prediction["explanation"]["heat_map"]).startswith(b"\x89PNG")
+        explanation = prediction["explanation"]
+        if "weights" in explanation:
+            assert "".join(part["text"] for part in explanation["weights"]) == trained.sample.value
+        else:
+            assert base64.b64decode(explanation["heat_map"]).startswith(b"\x89PNG")
     else:
         assert (answer.status_code, answer.json()["code"]) == (422, "not_explained")
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from models_store.errors import TooLarge
 from models_store.tasks.codec import Codec, Inputs, Tensor, bad_example
 from models_store.tasks.text.limits import MOST_BYTES, MOST_CHARACTERS
+from models_store.tasks.text.occlusion import TextOcclusion
 
 CODE_POINTS = "code_points"
 """what a file that reads the text itself calls its input"""
@@ -99,6 +100,11 @@ class TextCodec(Codec[EncodedText]):
         """Return the rows, each without the zeros behind it."""
         rows = [np.trim_zeros(row, "b") for row in inputs[CODE_POINTS]]
         return [EncodedText(row, truncated=False, empty=not len(row)) for row in rows]
+
+    def occlusion(self, given: Any, example: EncodedText) -> TextOcclusion[EncodedText]:  # noqa: ANN401  a string or bytes
+        """Return the part of the text that the model sees, with each word or character of it left out."""
+        seen = "".join(map(chr, example.numbers)) if example.truncated else text_of(given)
+        return TextOcclusion(seen, self.decode)
 
     def notes(self, example: EncodedText) -> dict[str, Any]:
         """Return whether the text was cut, and whether there was none."""

@@ -77,6 +77,16 @@ class TextContract(Contract):
     json_sample = "The room was clean, and breakfast was good."
     media_types = ("text/plain",)
     formats = "plain text in UTF-8"
+    notes: Mapping[str, Mapping[str, Any]] = {
+        "truncated": {"type": "boolean", "description": "whether the model did not see all of it"},
+        "unknown_share": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "share of its tokens that no training text had; left out by models without a vocabulary",
+        },
+        "empty": {"type": "boolean", "description": "whether it has no token, so that the answer is the usual one"},
+    }
 
     def codec(self, card: Mapping[str, Any], *, files: Mapping[str, Path], settings: Settings) -> "TextCodec":  # noqa: ARG002  no setting changes it
         """Return the codec of the card's `input`."""

@@ -1,0 +1,151 @@
+"""Texts over HTTP: in every format of a body, with what is noted of each and what its answer depends on."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests import samples
+from tests.service.live_service import Service, a_plain_image, problem_of, running
+from tests.service.onnx_files import write_colour_net, write_sign_net
+from tests.service.prediction_requests import as_text
+
+SEEN = 32
+MOST = 8
+SIGNS: dict[str, Any] = {
+    "task": "text_classification",
+    "labels": ["good", "bad"],
+    "input": {"tokenizer": {"kind": "code_points"}, "max_tokens": SEEN, "truncate": "end"},
+}
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("texts")
+    with running(samples.quick_settings(folder / "home", predict_max_inputs=MOST)) as live:
+        live.publish("signs", write_sign_net(folder / "signs.onnx"), **SIGNS)
+        live.publish("colours", write_colour_net(folder / "colours.onnx"))
+        yield live
+
+
+def ask(service: Service, *inputs: Any, **more: Any) -> httpx.Response:
+    return service.http.post("/predict", json={"model": "signs", "inputs": inputs} | more)
+
+
+def send(service: Service, body: bytes, content_type: str, *, model: str = "signs") -> httpx.Response:
+    return service.http.post(f"/predict?model={model}", content=body, headers={"Content-Type": content_type})
+
+
+def predictions(answer: httpx.Response) -> list[dict[str, Any]]:
+    return list(answer.raise_for_status().json()["predictions"])
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        lambda service, text: send(service, text.encode(), "text/plain; charset=utf-8"),
+        lambda service, text: service.http.post("/predict", data={"model": "signs"}, files={"files": text.encode()}),
+    ],
+    ids=["plain", "form"],
+)
+def test_a_text_gets_the_same_answer_in_every_format(
+    texts: Service, sent: Callable[[Service, str], httpx.Response]
+) -> None:
+    text = "房间 + + - 😀"
+
+    (expected,) = predictions(ask(texts, text))
+    found = [
+        predictions(sent(texts, text)) for _ in range(2)
+    ]  # the second time by the hot lane, if it takes the format
+
+    assert (expected["label"], expected["probability"]) == ("good", pytest.approx(1 / (1 + np.exp(-2))))
+    assert found == [[expected], [expected]]
+
+
+def test_answers_say_what_was_cut_and_what_is_empty(texts: Service) -> None:
+    found = predictions(ask(texts, "+" * SEEN, "+" * (SEEN + 1), ""))
+
+    assert [(each["truncated"], each["empty"]) for each in found] == [(False, False), (True, False), (False, True)]
+    assert found[0]["probability"] == found[1]["probability"]
+    assert found[2]["probability"] == 0.5
+
+
+def test_images_have_no_notes(texts: Service) -> None:
+    image = as_text(a_plain_image((250, 5, 5)))
+
+    (found,) = predictions(ask(texts, image, model="colours"))
+
+    assert found.keys() == {"label", "probability", "top"}
+
+
+def test_the_inference_protocol_has_the_notes_as_parameters(texts: Service) -> None:
+    data = ["+" * (SEEN + 1), "-"]
+    tensor = {"name": "texts", "datatype": "BYTES", "shape": [2], "data": data}
+
+    answer = texts.http.post("/v2/models/signs/infer", json={"inputs": [tensor]}).raise_for_status().json()
+
+    noted = {name: json.loads(answer["parameters"][name]) for name in ("truncated", "empty")}
+    assert noted == {"truncated": [True, False], "empty": [False, False]}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "status", "code", "pointer"),
+    [
+        (["+", 1], 422, "invalid_body", "/inputs/1"),
+        (["+", ["+"]], 422, "invalid_body", "/inputs/1"),
+        ("+", 422, "invalid_body", "/inputs"),
+        (["+", "a\0b"], 422, "bad_input", "/inputs/1"),
+        (["+", "+" * 100_001], 413, "text_too_long", "/inputs/1"),
+        (["+"] * (MOST + 1), 422, "invalid_body", "/inputs"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_its_place(
+    texts: Service, inputs: Any, status: int, code: str, pointer: str
+) -> None:
+    answer = texts.http.post("/predict", json={"model": "signs", "inputs": inputs})
+
+    assert [error["pointer"] for error in problem_of(answer, status, code)["errors"]] == [pointer]
+
+
+def test_half_a_character_is_no_text(texts: Service) -> None:
+    answer = texts.http.post(
+        "/predict", content=b'{"model": "signs", "inputs": ["\\ud800"]}', headers={"Content-Type": "application/json"}
+    )
+
+    problem_of(answer, 422, "lone_surrogate")
+
+
+def test_a_text_is_explained_by_a_weight_for_each_of_its_parts(texts: Service) -> None:
+    text = "good+ 好-好 + end"
+
+    (plain,) = predictions(ask(texts, text))
+    (explained,) = predictions(ask(texts, text, explain=True))
+
+    explanation = explained.pop("explanation")
+    weights = explanation.pop("weights")
+    assert explained == plain
+    assert explanation == {
+        "method": "leave_one_out",
+        "runs": 7,
+        "largest_loss": max(each["weight"] for each in weights),
+    }
+    assert "".join(each["text"] for each in weights) == text
+    assert all(text[each["start"] : each["end"]] == each["text"] for each in weights)
+    signs = {each["text"]: np.sign(round(each["weight"], 6)) for each in weights}
+    assert signs == {"good": 0, "+ ": 1, "好": 0, "-": -1, "好 ": 0, "end": 0}
+
+
+def test_what_the_model_does_not_see_has_no_weight(texts: Service) -> None:
+    (explained,) = predictions(ask(texts, "+" * SEEN + "-", explain=True))
+
+    weights = explained["explanation"]["weights"]
+    assert [each["text"] for each in weights] == ["+"] * SEEN
+
+
+def test_an_empty_text_has_an_answer_that_depends_on_nothing(texts: Service) -> None:
+    (explained,) = predictions(ask(texts, "", explain=True))
+
+    assert explained["explanation"] == {"method": "leave_one_out", "runs": 0, "largest_loss": 0.0, "weights": []}
