@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from models_store.spec.contradiction import contradiction
 from models_store.spec.pruning import NM, Recovery, StructuredPruning, UnstructuredL1
-from models_store.spec.quantization import Bf16, Fp16, QatInt8, StaticInt8
+from models_store.spec.quantization import VARIANTS, Bf16, Fp16, QatInt8, StaticInt8
 from models_store.spec.recipe import Warnings
 from models_store.spec.sample_size import fewest_examples, unseen_loss
 from models_store.wording import counted
@@ -12,10 +12,13 @@ from models_store.wording import counted
 if TYPE_CHECKING:
     from models_store.spec.compression import Compression
     from models_store.spec.facts import DatasetFacts
+    from models_store.spec.network import Network
     from models_store.spec.train import ResolvedSpec, TrainSpec
 
 MUCH = 0.5
 """loss of accuracy at which the gate is probably not meant"""
+READ_BEFOREHAND = ("static_int8", "mixed_int8", "qat_int8")
+"""kinds of quantisation that read the ranges of activations before the file is made"""
 ALIGNED = 8
 """floats that a vector register of AVX2 holds"""
 
@@ -37,13 +40,36 @@ def refuse_what_the_network_can_not_lose(spec: "TrainSpec") -> None:
             "a frozen backbone that is pruned must train on to recover; leave `recover` out, or give its epochs",
             None,
         )
+    if isinstance(cut, StructuredPruning) and not network.has_channels:
+        raise contradiction(
+            "compression/prune/kind",
+            f"{network.kind} has no channels that can be removed; the kinds that set single weights to zero and "
+            "`compression.quantize` make its file smaller",
+            ["unstructured_l1", "n_m"],
+        )
+    _refuse_ranges_of_layers_that_are_not_there(spec.compression, network)
     ranks_by_norms = isinstance(cut, StructuredPruning) and cut.importance == "bn_scale"
     if ranks_by_norms and not network.has_batch_norm:
         raise contradiction(
             "compression/prune/importance",
-            "bn_scale ranks channels by the scales of their batch norm, and this backbone has `batch_norm: false`",
+            "bn_scale ranks channels by the scales of their batch norm, and this backbone has none",
             ["l2", "l1", "taylor", "random"],
         )
+
+
+def _refuse_ranges_of_layers_that_are_not_there(compression: "Compression", network: "Network") -> None:
+    """Check the kinds of quantisation that read activation ranges beforehand."""
+    if network.has_static_layers:
+        return
+    allowed = [kind for kind in VARIANTS if kind not in READ_BEFOREHAND]
+    for number, part in enumerate(compression.quantize):
+        if part.kind in READ_BEFOREHAND:
+            raise contradiction(
+                f"compression/quantize/{number}/kind",
+                f"{part.kind} rounds the activations of convolutions and linear layers, and {network.kind} has none; "
+                f"take one of {', '.join(allowed)}, or leave it out",
+                allowed,
+            )
 
 
 def warnings_of_compression(spec: "ResolvedSpec", facts: "DatasetFacts") -> Warnings:

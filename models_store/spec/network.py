@@ -43,6 +43,16 @@ class Network(Part):
         return False
 
     @property
+    def has_channels(self) -> bool:
+        """Return whether whole channels can be removed from it."""
+        return True
+
+    @property
+    def has_static_layers(self) -> bool:
+        """Return whether it has convolutions or linear layers, whose activations fit ranges that are read beforehand."""
+        return True
+
+    @property
     def has_batch_norm(self) -> bool:
         """Return whether the scales of a batch norm may rank its channels."""
         return True

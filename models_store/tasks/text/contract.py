@@ -31,6 +31,8 @@ class TextContract(Contract):
     ResolvedSpec = ResolvedTextSpec
     Facts = TextFacts
     gives_way = True
+    excerpt_characters = 200
+    length = "characters"
     stored_types: Mapping[str, str] = {"txt": "text/plain; charset=utf-8"}
 
     @property

@@ -23,5 +23,12 @@ def fill(document: Document, facts: TextFacts) -> Document:
 
 def usual_length(tokenizer: str, facts: TextFacts) -> int:
     """Return the tokens that hold 95 of 100 training texts whole, in steps of 32, at most 512."""
-    tokens = facts.characters_95 if tokenizer in {"code_points", "characters"} else facts.words_95
+    _, tokens = length_of(tokenizer, facts)
     return min(MOST_TOKENS, max(LENGTH_STEP, LENGTH_STEP * math.ceil(tokens / LENGTH_STEP)))
+
+
+def length_of(tokenizer: str, facts: TextFacts) -> tuple[str, int]:
+    """Return in what unit a tokenizer counts, and how many of them 95 of 100 training texts have at most."""
+    if tokenizer in {"code_points", "characters"}:
+        return "characters", facts.characters_95
+    return "words", facts.words_95

@@ -3,8 +3,9 @@
 from typing import Any
 
 from models_store.spec.facts import Target
-from models_store.spec.recipe import Document, NetCosts, Recipe
-from models_store.tasks.text import defaults
+from models_store.spec.reasons import Case
+from models_store.spec.recipe import Document, NetCosts, Recipe, Warnings
+from models_store.tasks.text import defaults, reasons, rules
 from models_store.tasks.text.facts import TextFacts
 
 
@@ -20,3 +21,11 @@ class TextRecipe(Recipe[TextFacts, Any]):
     def costs(self, document: Document) -> NetCosts:
         """Return what the time of a resolved spec's net depends on."""
         return NetCosts(kind=document["backbone"]["kind"], size=document["input"]["max_tokens"])
+
+    def warnings_about(self, spec: Any, facts: TextFacts) -> Warnings:  # noqa: ANN401  a resolved spec of texts
+        """Return warnings about the input."""
+        return rules.warnings_about(spec, facts)
+
+    def reason(self, steps: list[str], value: Any, case: Case[TextFacts, Any]) -> str | None:  # noqa: ANN401  any JSON
+        """Return why a value was chosen that has to do with texts."""
+        return reasons.reason(steps, value, case)

@@ -9,7 +9,10 @@ WORDS = GENERAL | Words(
             "input.max_tokens": "maxlength maxlen maxseqlength maxsequencelength sequencelength seqlen maxseqlen "
             "maxwords padsize blocksize",
             "input.truncate": "truncation truncationside truncating",
-            "input.tokenizer": "tokeniser segmenter cut analyzer",
+            "input.tokenizer": "tokeniser segmenter cut analyzer preprocessor vectorizer tokenization",
+            "vocabulary": "vocabsize vocabularysize maxfeatures maxvocab maxvocabsize topk numwords",
+            "min_count": "mindf minfreq minfrequency mincountword",
+            "own_words": "userdict userdictionary customwords addwords",
             "backbone": "model architecture arch network net encoder basemodel modeltype",
             "embedding": "embeddingdim embeddingsize embeddim embedsize vectorsize hiddensize",
             "kernels": "kernelsizes filtersizes windows kernelsize",
@@ -17,12 +20,37 @@ WORDS = GENERAL | Words(
         }
     ),
     also={},
-    notes={},
-    kind_notes={},
+    notes=spread(
+        {
+            "a text has no size; `input.max_tokens` is how much of it the net reads": "imagesize imgsize inputsize imgsz resolution size inputshape cropsize",
+            "texts have no channels or colours; leave it out": "channels inchans inchannels numchannels colormode grayscale greyscale whitelevel mean std",
+            "it averages answers over changed copies of an image, and a text has one reading; leave it out": "testtimeaugmentation tta usetta views",
+            "it is for files of images; a file of texts takes any length already; leave it out": "anysize dynamicsize dynamicshape dynamicaxes dynamic",
+            "every tokenizer folds case, width and compatibility forms; leave it out": "lowercase lower dolowercase uncased stripaccents normalize normalization normalizer",
+            "no word is left out, because the net learns by itself which of them say nothing; leave it out": "stopwords removestopwords stopword stopwordlist",
+            "padding never changes an answer, so there is nothing to choose; leave it out": "padding padtomaxlength paddingside padtoken",
+        }
+    ),
+    kind_notes=spread(
+        {
+            "it is a network for images": "resnet resnet18 resnet34 resnet50 efficientnet efficientnetb0 efficientnetlite0 efficientnetlite2 mobilenet mobilenetv2 mobilenetv3small mobilenetv3large vgg vgg16 densenet121 squeezenet11 vit vitb16 convnext convnexttiny swin swint smallcnn cifarresnet18",
+            "it changes images": "randomflip hflip vflip randomrotation randomcrop randomresizedcrop randomtranslation randomscale randomshear randomperspective colorjitter randomgrayscale randomerasing cutout cutmix gaussianblur gaussiannoise randaugment trivialaugmentwide augmix autoaugment",
+            "pieces of words are learned by bpe or unigram": "wordpiece bert berttokenizer",
+        }
+    ),
     kinds={
         word: (kind,)
         for word, kind in spread(
-            {"text_cnn": "textcnn cnn parallelcnn kimcnn", "characters": "char chars character"}
+            {
+                "text_cnn": "textcnn cnn parallelcnn kimcnn",
+                "characters": "char chars character charlevel",
+                "code_points": "codepoint unicode utf32 bytes",
+                "words": "word wordlevel whitespace regexwords",
+                "jieba": "jiebafast",
+                "rjieba": "jiebars",
+                "bpe": "bytepair bytepairencoding bytelevelbpe gpt2 roberta",
+                "unigram": "sentencepiece unigramlm spm",
+            }
         ).items()
     },
     values={

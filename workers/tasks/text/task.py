@@ -12,6 +12,7 @@ from models_store.datasets.store import ManifestEntry
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
 from models_store.tasks.rooms import target_of
+from models_store.tasks.text.codec import CODE_POINTS
 from models_store.tasks.text.contract import TEXT as CONTRACT
 from models_store.tasks.text.contract import TOKENIZER
 from models_store.tasks.text.spec import of_texts
@@ -63,6 +64,10 @@ class TextTask(Task):
     def noise(self, spec: ResolvedSpec, *, classes: Sequence[str], count: int) -> TextExamples:
         """Return one text of noise, so many times."""
         return noise.noise(of_texts(spec), classes=classes, count=count)
+
+    def show(self, examples: Examples, row: int) -> str:
+        """Return the text as the net sees it, which is cut if it is long."""
+        return text_examples.string_of(examples.inputs[CODE_POINTS][row])
 
     def build(
         self,

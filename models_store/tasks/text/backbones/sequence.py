@@ -12,6 +12,11 @@ class SequenceNetwork(Network):
 
     embedding: int = Field(128, ge=8, le=1024, description="numbers that stand for one token")
 
+    @property
+    def has_batch_norm(self) -> bool:
+        """Return False: no network of texts has one."""
+        return False
+
 
 class TextCnn(SequenceNetwork):
     """Convolutions of several widths over the tokens, and the largest answer of each filter (Kim 2014, arXiv:1408.5882)."""

@@ -1,0 +1,173 @@
+"""Specs of texts: what of images makes no sense is refused with what to do, defaults have reasons, and warnings."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from models_store.spec.explain import explain
+from models_store.spec.reasons import decisions
+from models_store.spec.schema_walk import paths
+from models_store.spec.suggestions import plain
+from models_store.tasks.text.contract import TEXT
+from models_store.tasks.text.facts import TextFacts
+from models_store.tasks.text.spec import ResolvedTextSpec, TextSpec
+
+ASKED = {"task": "text_classification", "name": "reviews", "dataset": "ds_0123456789"}
+CHINESE = TextFacts(8_000, {"bad": 4_000, "good": 4_000}, characters_95=210, words_95=205, han_share=0.97)
+ENGLISH = TextFacts(6_000, {"bad": 3_000, "good": 3_000}, characters_95=160, words_95=40, han_share=0.0)
+FEW = TextFacts(30, {"bad": 20, "good": 10}, characters_95=7, words_95=2, han_share=0.0)
+LONG = replace(ENGLISH, characters_95=9_000, words_95=1_800)
+FACTS = {"Chinese": CHINESE, "English": ENGLISH, "few": FEW, "long": LONG}
+
+
+def refused(**asked: Any) -> tuple[str, str]:
+    """Return where a spec is refused, and why."""
+    document = ASKED | asked
+    with pytest.raises(ValidationError) as caught:
+        TEXT.resolve(TextSpec.model_validate(document), ENGLISH)
+    (fault,) = explain(caught.value, TextSpec, document)
+    return fault["pointer"], fault["message"]
+
+
+def resolved(facts: TextFacts = ENGLISH, **asked: Any) -> tuple[ResolvedTextSpec, list[str]]:
+    spec, warnings = TEXT.resolve(TextSpec.model_validate(ASKED | asked), facts)
+    assert isinstance(spec, ResolvedTextSpec)
+    return spec, warnings
+
+
+@pytest.mark.parametrize(
+    ("asked", "pointer", "advice"),
+    [
+        ({"input": {"size": 224}}, "/input/size", "`input.max_tokens` is how much of it the net reads"),
+        ({"input": {"channels": 1}}, "/input/channels", "texts have no channels or colours"),
+        ({"image_size": 224}, "/image_size", "a text has no size"),
+        (
+            {"evaluation": {"test_time_augmentation": {}}},
+            "/evaluation/test_time_augmentation",
+            "a text has one reading",
+        ),
+        ({"evaluation": {"tta": 8}}, "/evaluation/tta", "a text has one reading"),
+        ({"export": {"any_size": True}}, "/export/any_size", "a file of texts takes any length already"),
+        ({"backbone": {"kind": "resnet18"}}, "/backbone/kind", "it is a network for images; its kinds are"),
+        ({"backbone": {"kind": "TextCNN"}}, "/backbone/kind", "did you mean 'text_cnn'?"),
+        ({"input": {"max_length": 128}}, "/input/max_length", "did you mean 'max_tokens'?"),
+        ({"max_seq_length": 128}, "/max_seq_length", "did you mean 'input.max_tokens'?"),
+        ({"input": {"lowercase": True}}, "/input/lowercase", "every tokenizer folds case, width"),
+        ({"stop_words": "english"}, "/stop_words", "no word is left out"),
+        ({"input": {"padding": "max_length"}}, "/input/padding", "padding never changes an answer"),
+        (
+            {"input": {"tokenizer": {"kind": "wordpiece"}}},
+            "/input/tokenizer/kind",
+            "pieces of words are learned by bpe",
+        ),
+        ({"input": {"tokenizer": {"kind": "sentencepiece"}}}, "/input/tokenizer/kind", "did you mean 'unigram'?"),
+        ({"input": {"tokenizer": {"kind": "words", "vocab_size": 9}}}, "/input/tokenizer/vocab_size", "'vocabulary'"),
+        ({"input": {"truncate": "right"}}, "/input/truncate", "did you mean 'end'?"),
+        ({"training": {"fit_to_budget": ["input.size"]}}, "/training/fit_to_budget/0", "has no `input.size`"),
+        ({"regularizers": [{"kind": "drop_path"}]}, "/regularizers/0", "text_cnn has no residual branches"),
+        ({"regularizers": [{"kind": "l2_sp"}]}, "/regularizers/0", "needs pretrained weights"),
+        ({"transfer": {"probe_epochs": 2}}, "/transfer/probe_epochs", "no pretrained features"),
+        (
+            {"compression": {"prune": {"kind": "structured", "importance": "bn_scale"}}},
+            "/compression/prune/importance",
+            "this backbone has none",
+        ),
+        ({"task": "text_regression", "loss": {"kind": "focal"}}, "/loss/kind", "is learned with mse"),
+    ],
+    ids=str,
+)
+def test_what_texts_have_not_is_refused_with_what_to_do(asked: dict[str, Any], pointer: str, advice: str) -> None:
+    backbone = {} if "backbone" in asked else {"backbone": {"kind": "text_cnn"}}
+
+    place, message = refused(**backbone | asked)
+
+    assert place == pointer
+    assert advice in message
+
+
+def test_every_word_of_other_libraries_leads_somewhere() -> None:
+    schema = TextSpec.model_json_schema()
+    known = {*paths(schema, schema)}
+    for part in schema["$defs"].values():
+        known |= set(part.get("properties", {}))
+    kinds = {kind for each in _unions(schema) for kind in each}
+
+    said = TextSpec.words
+    wanted = {*said.fields.values(), *(path for several in said.also.values() for path in several)}
+    assert wanted - known - kinds == set()
+    assert {kind for several in said.kinds.values() for kind in several} - kinds == set()
+    words = [*said.fields, *said.also, *said.notes, *said.kinds, *said.kind_notes, *said.values]
+    assert [word for word in words if plain(word) != word] == []
+    assert kinds & {*said.kind_notes} == set()
+
+
+def _unions(node: Any) -> list[list[str]]:
+    if isinstance(node, list):
+        return [union for each in node for union in _unions(each)]
+    if not isinstance(node, dict):
+        return []
+    own = [[*node["discriminator"]["mapping"]]] if "discriminator" in node else []
+    return own + _unions([*node.values()])
+
+
+@pytest.mark.parametrize("facts", FACTS.values(), ids=FACTS)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"backbone": {"kind": "text_cnn"}},
+        {"input": {"max_tokens": 64}},
+        {"input": {"tokenizer": {"kind": "words"}}},
+        {"input": {"tokenizer": {"kind": "bpe"}}},
+        {"training": {"budget_minutes": None}},
+    ],
+    ids=str,
+)
+def test_each_value_that_the_recipe_decides_has_a_reason(asked: dict[str, Any], facts: TextFacts) -> None:
+    spec, _ = resolved(facts, **asked)
+
+    found = decisions(ASKED | asked, spec, facts)
+
+    pointers = {each.pointer for each in found}
+    assert all(each.why and each.why == each.why.strip() and not each.why.endswith(".") for each in found)
+    assert ("/backbone/kind" in pointers) == ("backbone" not in asked)
+    assert ("/input/max_tokens" in pointers) == ("max_tokens" not in asked.get("input", {}))
+    assert decisions(spec.model_dump(mode="json"), spec, facts) == []
+
+
+def test_the_reason_for_a_length_names_how_long_the_texts_are() -> None:
+    asked = {"input": {"tokenizer": {"kind": "characters"}}, "backbone": {"kind": "text_cnn"}}
+    why = {}
+    for name, facts in FACTS.items():
+        spec, _ = resolved(facts, **asked)
+        why[name] = {each.pointer: (each.value, each.why) for each in decisions(ASKED | asked, spec, facts)}
+
+    length, reason = why["Chinese"]["/input/max_tokens"]
+    assert length == 224
+    assert reason == "95 of 100 training texts have 210 characters or fewer; it is rounded up to a multiple of 32"
+    length, reason = why["long"]["/input/max_tokens"]
+    assert length < 9_000
+    assert f"never takes more than {length:,}" in reason
+
+
+@pytest.mark.parametrize(
+    ("facts", "given", "warning"),
+    [
+        (CHINESE, {"max_tokens": 64}, "`input.max_tokens` 64: more than 5 of 100 training texts are cut"),
+        (ENGLISH, {"tokenizer": {"kind": "rjieba"}}, "rjieba finds Chinese words, and 0.0% of the letters"),
+        (CHINESE, {"tokenizer": {"kind": "words"}}, "words takes each Chinese character for a word"),
+    ],
+)
+def test_inputs_that_are_probably_not_meant_are_warned_of(facts: TextFacts, given: Any, warning: str) -> None:
+    _, warnings = resolved(facts, input=given, backbone={"kind": "text_cnn"})
+
+    assert [each for each in warnings if each.startswith(warning)]
+
+
+@pytest.mark.parametrize("facts", FACTS.values(), ids=FACTS)
+def test_the_recipes_own_choices_are_not_warned_of(facts: TextFacts) -> None:
+    _, warnings = resolved(facts)
+
+    assert [each for each in warnings if "max_tokens" in each or "words" in each or "jieba" in each] == []
