@@ -18,7 +18,7 @@ from models_store.tasks.image.spec import ResolvedImageSpec
 from workers.tasks.image import augmentations, backbones, weights
 from workers.tasks.image.augmentations.changes import Mixing
 from workers.tasks.image.examples import INPUT
-from workers.training import heads, regularizers
+from workers.training import heads, regularizers, stored_weights
 from workers.training.learner import Learner, Raw, Stages
 
 
@@ -120,10 +120,11 @@ def build(
             drop_path=regularizers.drop_path(spec.regularizers),
         )
         if initial_weights is not None:
-            weights.start_from(
+            stored_weights.start_from(
                 backbone.net,
                 initial_weights,
                 classifier=backbone.classifier,
+                adapt=weights.adapt,
                 shown_name=f"backbone.weights {spec.backbone.weights}",
             )
         head = heads.build(
@@ -158,7 +159,7 @@ def restore(spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.
         weights_dir=path.parent,
         last_layer=last_layer,
     )
-    weights.fill(net, path, shown_name=f"{spec.name}'s weights")
+    stored_weights.fill(net, path, shown_name=f"{spec.name}'s weights")
     return net
 
 

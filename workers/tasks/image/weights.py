@@ -8,33 +8,26 @@ longest counts). What is downloaded is kept there. torchvision puts the first di
 
 import hashlib
 import math
-import pickle
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import httpx
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models_store.errors import Invalid, Unavailable
+from models_store.errors import Unavailable
 from models_store.storage import disk
 from models_store.tasks.image.backbones.backbone import KINDS
 from models_store.tasks.image.codec import GREY, RGB, RGBA
 from models_store.wording import counted
+from workers.training.stored_weights import State, WeightsUnfit, fit, read
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
 HUB_FILE = "model.safetensors"
-OURS = "backbone."
-MOST_FAULTS_SHOWN = 3
 KERNEL_DIMENSIONS, POSITION_DIMENSIONS = 4, 3  # (O, C, H, W) of a convolution, (1, P, F) of positions
-
-State = Mapping[str, Tensor]
 
 
 class WeightsUnavailable(Unavailable):
@@ -42,13 +35,6 @@ class WeightsUnavailable(Unavailable):
 
     code = "weights_unavailable"
     title = "Pretrained weights can't be had"
-
-
-class WeightsUnfit(Invalid):
-    """A file of weights does not fit the backbone it is named after."""
-
-    code = "weights_unfit"
-    title = "These weights don't fit the backbone"
 
 
 @dataclass(frozen=True)
@@ -73,40 +59,15 @@ def load(net: nn.Module, kind: str, *, folder: Path, published: Published, class
     """
     placed = _placed(kind, folder)
     if placed is not None:
-        source, state = placed, _read(placed)
+        source, state = placed, read(placed)
     elif published.wheel is not None:
-        source, state = published.wheel, _renamed(_read(published.wheel), net, published.wheel)
+        source, state = published.wheel, _renamed(read(published.wheel), net, published.wheel)
     else:
         fetch = partial(_download, published.url) if published.url else partial(_from_hub, published.hub)
         source = fetch(kind, folder=folder)
-        state = _read(source)
-    _fit(net, {key: value for key, value in state.items() if not key.startswith(classifier)}, source.name)
-
-
-def start_from(net: nn.Module, path: Path, *, classifier: str | None, shown_name: str) -> None:
-    """Fill `net`, a backbone, with weights of the user's: a model of ours, whatever its head, or another file.
-
-    A file of ours names its tensors `backbone.…` and `head.…`; another one may have those of the backbone's classifier
-    besides. `shown_name` is what the spec calls it.
-
-    Raises:
-        WeightsUnfit: if the tensors are not the backbone's; says the first differences.
-    """
-    state = _read(path, shown_name)
-    if any(key.startswith(OURS) for key in state):
-        own = {key.removeprefix(OURS): value for key, value in state.items() if key.startswith(OURS)}
-    else:
-        own = {key: value for key, value in state.items() if not (classifier and key.startswith(classifier))}
-    _fit(net, own, shown_name)
-
-
-def fill(net: nn.Module, path: Path, *, shown_name: str) -> None:
-    """Fill a whole net with its own weights, written by it before.
-
-    Raises:
-        WeightsUnfit: if the tensors are not the net's.
-    """
-    _fit(net, _read(path, shown_name), shown_name)
+        state = read(source)
+    own = {key: value for key, value in state.items() if not key.startswith(classifier)}
+    fit(net, own, source.name, adapt=adapt)
 
 
 def _placed(kind: str, folder: Path) -> Path | None:
@@ -121,54 +82,12 @@ def _placed(kind: str, folder: Path) -> Path | None:
     return None
 
 
-def _read(path: Path, shown_name: str | None = None) -> State:
-    """Return the file's tensors.
-
-    `shown_name` is what its owner calls it, who knows nothing of the worker's folders.
-    """
-    try:
-        if path.suffix != ".pth":
-            return load_file(path)
-        state: State = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        name = shown_name or path.name
-        reason = str(error).replace(str(path), name)
-        raise WeightsUnfit(f"{name} can't be read as a file of weights ({reason}); replace or remove it") from error
-    return state
-
-
 def _renamed(state: State, net: nn.Module, path: Path) -> State:
     """Give the tensors the net's own names, in order; those left over belong to the classifier."""
     names = list(net.state_dict())
     if len(state) < len(names):
         raise WeightsUnfit(f"{path.name} holds {counted(len(state), 'tensor')}, and the backbone has {len(names)}")
     return dict(zip(names, state.values(), strict=False))
-
-
-def _fit(net: nn.Module, state: State, source: str) -> None:
-    own = net.state_dict()
-    adapted = {key: adapt(value, own[key]) if key in own else value for key, value in state.items()}
-    faults = [
-        f"lacks {key!r} {tuple(value.shape)}"
-        for key, value in own.items()
-        if key not in adapted and not key.endswith("num_batches_tracked")
-    ]
-    faults += [f"has {key!r}, which the backbone has not" for key in adapted if key not in own]
-    faults += [
-        f"has {key!r} as {tuple(adapted[key].shape)}, and the backbone needs {tuple(value.shape)}"
-        for key, value in own.items()
-        if key in adapted and adapted[key].shape != value.shape
-    ]
-    faults = faults or [
-        f"has values in {key!r} that are no numbers"
-        for key, value in adapted.items()
-        if not value.float().isfinite().all()
-    ]
-    if faults:
-        others = f" (and {len(faults) - MOST_FAULTS_SHOWN} more)" if len(faults) > MOST_FAULTS_SHOWN else ""
-        reported = ", ".join(faults[:MOST_FAULTS_SHOWN])
-        raise WeightsUnfit(f"{source} {reported}{others}; what is needed are weights of this very net")
-    net.load_state_dict(own | adapted)  # copies into the net's own tensors, so half precision is cast up
 
 
 def adapt(weight: Tensor, wanted: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from tests.samples import a_train_spec
 from workers.tasks.image import net as task
 from workers.tasks.image.examples import INPUT
 from workers.tasks.image.net import Classifier
-from workers.tasks.image.weights import WeightsUnfit
+from workers.training.stored_weights import WeightsUnfit
 from workers.training.learner import save
 
 SMALL = {"kind": "small_cnn", "widths": [4, 8], "dense_size": 16}
