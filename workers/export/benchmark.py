@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def benchmark(
     inputs: Mapping[str, Path],
     truths: NDArray[Any],
     splits: Mapping[str, NDArray[np.int64]],
+    padded: Collection[str] = (),
     parents: Mapping[str, str | None] | None = None,
     target: Target = ONE_CLASS,
     device: Device = "auto",
@@ -51,7 +52,9 @@ def benchmark(
 
     `inputs` are .npy files, one per input of the variants' files, `truths` what is true of each example: int64 (N,),
     float32 (N, K) or float32 (N, 1). `splits` are the indexes of `val` (at least one example) and `test`; a split
-    without examples gets no accuracy. `parents` says what each variant was made from (left out: the baseline).
+    without examples gets no accuracy. `padded` are inputs with zeros behind an example's end (see `Examples`): each
+    batch ends with its longest example, and a single one is of the middle length. `parents` says what each variant was
+    made from (left out: the baseline).
 
     Timing takes about `budget_s` for two variants and half of that for each more (more where a call is slower than its
     share), accuracy as long as the examples take, on `threads` threads. After about `limit_s` of wall time for all of
@@ -72,6 +75,7 @@ def benchmark(
         "parents": {name: (parents or {}).get(name, baseline) for name in variants if name != baseline},
         "baseline": baseline,
         "inputs": {name: str(path.resolve()) for name, path in inputs.items()},
+        "padded": sorted(padded),
         "target": target.name,
         "truths": {split: truths[indexes].tolist() for split, indexes in splits.items()},
         "splits": {split: indexes.tolist() for split, indexes in splits.items()},

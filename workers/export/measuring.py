@@ -9,7 +9,7 @@ a limit in wall time: past that, on a host that is busy or slow, fewer examples 
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from workers.export.conformal import Calibration
 from workers.export.figures import Figures, Measurement, Unmeasurable
 from workers.export.trying import Tried, alone
 from workers.process import parent_death
-from workers.training.examples import Inputs, take
+from workers.training.examples import Inputs, Rows, lengths, take
 
 # N examples, K class or label (1 for a number)
 
@@ -78,10 +78,11 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
     baseline: str = request["baseline"]
     inputs = {name: np.load(path, mmap_mode="r") for name, path in request["inputs"].items()}
     splits = {name: np.asarray(indexes, dtype=np.int64) for name, indexes in request["splits"].items()}
-    sample = take(inputs, np.resize(splits["val"][:LARGEST], LARGEST))
+    padded: list[str] = request["padded"]
+    feeds = _feeds(inputs, splits["val"][:LARGEST], padded=padded)
     tried: dict[str, Tried | Unmeasurable] = {}
     for name, path in request["variants"].items():
-        tried[name] = alone(Path(path), sample, provider=provider, threads=THREADS)
+        tried[name] = alone(Path(path), feeds[LARGEST], provider=provider, threads=THREADS)
         tell(TRY_SHARE * len(tried) / len(request["variants"]))
     first = tried[baseline]
     if isinstance(first, Unmeasurable):
@@ -92,6 +93,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
         variants={name: Path(path) for name, path in request["variants"].items() if isinstance(tried[name], Tried)},
         provider=provider,
         inputs=inputs,
+        padded=padded,
         splits=splits,
         threads=request["threads"],
     )
@@ -107,7 +109,7 @@ def measure(request: Mapping[str, Any], *, tell: Tell) -> dict[str, Any]:
         [name for name in answers if name != baseline],
         baseline=baseline,
         parents=request["parents"],
-        sample=sample,
+        feeds=feeds,
         budget_s=request["budget_s"],
         limit_s=SPEED_TIME * request["limit_s"],
         tell=lambda done: tell(ANSWER_SHARE + (1 - ANSWER_SHARE) * done),
@@ -183,6 +185,7 @@ class _Measuring:
     variants: dict[str, Path]
     provider: Provider
     inputs: Inputs
+    padded: Collection[str]
     splits: dict[str, NDArray[np.int64]]
     threads: int
     """for accuracy; speeds are of one thread"""
@@ -216,7 +219,9 @@ class _Measuring:
                 order_N = np.random.default_rng(0).permutation(len(indexes))
                 chunks: list[Answers] = []
                 answered = 0
-                for outputs_NK in sessions.answers(session, self.inputs, indexes[order_N], batch_size=EVALUATION_BATCH):
+                for outputs_NK in sessions.answers(
+                    session, self.inputs, indexes[order_N], batch_size=EVALUATION_BATCH, padded=self.padded
+                ):
                     undefined += int((~np.isfinite(outputs_NK)).any(axis=1).sum())
                     chunks.append(target.answers(outputs_NK))
                     places = order_N[answered : answered + len(outputs_NK)]
@@ -245,7 +250,7 @@ class _Measuring:
         *,
         baseline: str,
         parents: Mapping[str, str | None],
-        sample: Inputs,
+        feeds: Mapping[int, Inputs],
         budget_s: float,
         limit_s: float,
         tell: Tell,
@@ -269,12 +274,12 @@ class _Measuring:
                 if each != baseline and each in self.variants
             }
             limits_s = {size: share * limit_s / len(groups) for size, share in SIZE_TIME.items()}
-            timings = {1: timing.take_turns(opened, _first(sample, 1), budget_s=0.5 * share_s, limit_s=limits_s[1])}
+            timings = {1: timing.take_turns(opened, feeds[1], budget_s=0.5 * share_s, limit_s=limits_s[1])}
             pair = {each: opened[each] for each in {baseline: None, name: None}}
             for size in BATCHES[1:]:
                 timings[size] = timing.take_turns(
                     pair,
-                    _first(sample, size),
+                    feeds[size],
                     budget_s=0.25 * share_s,
                     least_rounds=FEW_ROUNDS,
                     fewest_rounds=1,
@@ -299,8 +304,12 @@ class _Measuring:
         return sessions.open_session(path, device=self.provider, threads=threads)
 
 
-def _first(inputs: Inputs, count: int) -> Inputs:
-    return {name: array[:count] for name, array in inputs.items()}
+def _feeds(inputs: Inputs, rows: Rows, *, padded: Collection[str]) -> dict[int, Inputs]:
+    """Return what is timed, by batch size: the first of the rows, behind the one whose length is in the middle."""
+    by_length = np.argsort(lengths(inputs, rows, padded=padded), kind="stable")
+    first = rows[by_length[len(rows) // 2]] if padded else rows[0]
+    rows = np.concatenate([[first], rows[rows != first]])
+    return {size: take(inputs, np.resize(rows, size), padded=padded) for size in BATCHES}
 
 
 def _speeds(pace: timing.Pace, over_parent: timing.Ratio | None) -> dict[str, Any]:

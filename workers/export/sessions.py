@@ -1,7 +1,7 @@
 """Sessions of onnxruntime for workers: a named provider, a fixed number of threads, no spinning, no messages."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,11 +59,16 @@ def answer(session: onnxruntime.InferenceSession, feed: Inputs) -> NDArray[np.fl
 
 
 def answers(
-    session: onnxruntime.InferenceSession, inputs: Inputs, rows: Rows, *, batch_size: int
+    session: onnxruntime.InferenceSession,
+    inputs: Inputs,
+    rows: Rows,
+    *,
+    batch_size: int,
+    padded: Collection[str] = (),
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the file's answer (N, K) for each batch of the examples at `rows`, in order."""
+    """Yield the file's answer (N, K) for each batch of the examples at `rows`, in order; `padded` as in `Examples`."""
     for start in range(0, len(rows), batch_size):
-        yield answer(session, take(inputs, rows[start : start + batch_size]))
+        yield answer(session, take(inputs, rows[start : start + batch_size], padded=padded))
 
 
 @functools.cache

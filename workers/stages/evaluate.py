@@ -118,7 +118,7 @@ def _answers(work: Work, data: Data, session: onnxruntime.InferenceSession, spli
     examples = data.examples
     rows = examples.split(split)
     batches = math.ceil(len(rows) / BATCH)
-    plain = sessions.answers(session, examples.inputs, rows, batch_size=BATCH)
+    plain = sessions.answers(session, examples.inputs, rows, batch_size=BATCH, padded=examples.padded)
     changed = work.task.averaged(work.spec, partial(sessions.answer, session), examples, rows)
     outputs_NK = np.concatenate(list(each_reported(plain, batches, lambda done: reporter.progress(0.3 * done))))
     averaged = list(each_reported(changed, batches, lambda done: reporter.progress(0.3 + 0.5 * done)))

@@ -39,6 +39,7 @@ def measure_files(work: Work, data: Data, variants: Variants) -> Measured:
         baseline=BASELINE,
         parents={name: variant.parent for name, variant in variants.made.items()},
         inputs=data.examples.files,
+        padded=data.examples.padded,
         truths=data.examples.targets,
         target=target_of(work.spec.task),
         splits={split: data.examples.split(split) for split in ("val", "test")},

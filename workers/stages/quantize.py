@@ -204,7 +204,7 @@ def _calibration_examples(part: asked.StaticInt8 | asked.QatInt8, step: Step) ->
     spec, examples = step.work.spec, step.examples
     strata_N = target_of(spec.task).strata(examples.targets)
     indexes = calibration_indexes(strata_N, examples.split("train"), count=part.calibration_images, seed=spec.seed)
-    return CalibrationExamples(examples.inputs, indexes)
+    return CalibrationExamples(examples.inputs, indexes, padded=examples.padded)
 
 
 def _require_loadable(path: Path, part: asked.Quantization) -> None:

@@ -5,7 +5,7 @@ It imports no torch: the measuring process reads them too.
 
 # N examples, B batch, K class or label
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class Examples:
     splits_N: npt.NDArray[np.str_]  # noqa: N815  the shape is part of the name
     classes: list[str]
     """names of the classes or labels, by number; none where numbers are learned"""
+    padded: Collection[str] = ()
+    """inputs with zeros behind the end of an example, along the axis after the first: batches end with their longest"""
     held: object = None
     """what keeps the arrays where they are while somebody has them, such as a locked file"""
 
@@ -47,12 +49,29 @@ class Examples:
 
     def batch(self, rows: Rows) -> dict[str, Array]:
         """Return what a session of the exported file is fed for `rows`: by name, a copy of each input's rows."""
-        return take(self.inputs, rows)
+        return take(self.inputs, rows, padded=self.padded)
 
 
-def take(inputs: Inputs, rows: Rows) -> dict[str, Array]:
-    """Return a contiguous copy of each input's `rows`."""
-    return {name: np.take(array, rows, axis=0) for name, array in inputs.items()}
+def take(inputs: Inputs, rows: Rows, *, padded: Collection[str] = ()) -> dict[str, Array]:
+    """Return a contiguous copy of each input's `rows`; of those that are `padded`, as far as the longest goes."""
+    taken = {name: np.take(array, rows, axis=0) for name, array in inputs.items()}
+    return taken | {name: trimmed(taken[name]) for name in padded}
+
+
+def trimmed(array_NL: Array) -> Array:
+    """Return the rows without the columns at the end that are zeros in all of them; one column stays."""
+    used = np.flatnonzero(array_NL.any(axis=0))
+    return np.ascontiguousarray(array_NL[:, : used[-1] + 1 if len(used) else 1])
+
+
+def lengths(inputs: Inputs, rows: Rows, *, padded: Collection[str]) -> npt.NDArray[np.int64]:
+    """Return how long each of the `rows` is, int64 (N,), in the longest of its padded inputs; 0 where there is none."""
+    found_N = np.zeros(len(rows), np.int64)
+    for name in padded:
+        for place, row in enumerate(rows):
+            used = np.flatnonzero(inputs[name][row])
+            found_N[place] = max(found_N[place], used[-1] + 1 if len(used) else 0)
+    return found_N
 
 
 def targets_of(

@@ -52,7 +52,7 @@ def _answers(target: Target, examples: Examples, path: Path, report: Callable[[f
     rows = examples.split("val")
     session = sessions.open_session(path, device="cpu", threads=torch.get_num_threads())
     answered = []
-    for answers_NK in sessions.answers(session, examples.inputs, rows, batch_size=BATCH):
+    for answers_NK in sessions.answers(session, examples.inputs, rows, batch_size=BATCH, padded=examples.padded):
         answered.append(target.answers(answers_NK))
         report(min(len(answered) * BATCH / len(rows), 1.0))
     return np.concatenate(answered)

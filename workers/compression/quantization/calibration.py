@@ -3,7 +3,7 @@
 # N examples
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class CalibrationExamples:
 
     inputs: Inputs
     rows: Rows
+    padded: Collection[str] = ()
+    """as `Examples` has it"""
 
     def __len__(self) -> int:
         """Return how many examples there are."""
@@ -62,7 +64,7 @@ class CalibrationExamples:
     def first(self, count: int) -> "CalibrationExamples":
         """Return `count` of the examples, spread evenly over them; all, when there are fewer."""
         chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64))
-        return CalibrationExamples(self.inputs, self.rows[chosen])
+        return CalibrationExamples(self.inputs, self.rows[chosen], padded=self.padded)
 
     def feeds(
         self, *, batch: int = CALIBRATION_BATCH, report: Callable[[float], None] = lambda _: None
@@ -70,7 +72,7 @@ class CalibrationExamples:
         """Yield what a session of an exported file is fed, batch by batch, telling the share that is done."""
         for start in range(0, len(self), batch):
             report(start / len(self))
-            yield take(self.inputs, self.rows[start : start + batch])
+            yield take(self.inputs, self.rows[start : start + batch], padded=self.padded)
 
 
 def read_ranges(

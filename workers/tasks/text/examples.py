@@ -15,7 +15,7 @@ from models_store.tasks.text.spec import ResolvedTextSpec
 from models_store.tasks.text.tokenizers.fitting import fit
 from models_store.tasks.text.tokenizers.tokens import Tokens
 from workers.training.array_cache import Array, cached
-from workers.training.examples import Examples, Rows, targets_of
+from workers.training.examples import Examples, targets_of
 
 FORMAT = "v1"
 """part of the file's name: raise it when the numbers or the layout change"""
@@ -27,16 +27,6 @@ class TextExamples(Examples):
     """Texts as code points, with zeros behind their ends, and the tokenizer that was fitted to the training texts."""
 
     tokenizer: Tokens = None  # type: ignore[assignment]  # fields before it have defaults
-
-    def batch(self, rows: Rows) -> dict[str, Array]:
-        """Return a copy of the rows, as long as the longest of them."""
-        return {name: trimmed(array) for name, array in super().batch(rows).items()}
-
-
-def trimmed(numbers_NL: Array) -> Array:
-    """Return rows of numbers without the columns at the end that are zeros in all of them; one column stays."""
-    used = np.flatnonzero(numbers_NL.any(axis=0))
-    return np.ascontiguousarray(numbers_NL[:, : used[-1] + 1 if len(used) else 1])
 
 
 def prepare(
@@ -76,6 +66,7 @@ def prepare(
     report(1.0)
     return TextExamples(
         inputs={CODE_POINTS: texts.array},
+        padded=(CODE_POINTS,),
         targets=targets_of(manifest, classes),
         splits_N=splits_N,
         classes=list(classes),

@@ -23,6 +23,7 @@ def noise(spec: ResolvedTextSpec, *, classes: Sequence[str], count: int) -> Text
     text_L = np.random.default_rng(0).integers(FIRST, FIRST + LETTERS, spec.input.max_tokens, dtype=np.int32)
     return TextExamples(
         inputs={CODE_POINTS: np.broadcast_to(text_L, (count, len(text_L)))},
+        padded=(CODE_POINTS,),
         targets=target_of(spec.task).placeholders(count, names=len(classes)),
         splits_N=np.full(count, "train"),
         classes=list(classes),
