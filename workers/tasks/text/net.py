@@ -54,7 +54,7 @@ def restore(spec: ResolvedTextSpec, path: Path, *, class_count: int, last_layer:
 def _built(spec: ResolvedTextSpec, front: FrontEnd, *, class_count: int, last_layer: nn.Module | None) -> TextNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        backbone = backbones.build(spec.backbone, front_end=front)
+        backbone = backbones.build(spec.backbone, front_end=front, drop_path=regularizers.drop_path(spec.regularizers))
         head = heads.build(
             spec.head,
             backbone.feature_count,

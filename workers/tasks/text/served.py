@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from models_store.targets import Activation
 from models_store.tasks.text.codec import CODE_POINTS
 from workers.export.served import Served, ServedNet
+from workers.training.recurrence import as_nodes
 
 OUTPUT = "probabilities"
 TRACED_LENGTH = 16
@@ -23,6 +24,6 @@ class ServedTextNet(ServedNet):
 
 def served(net: nn.Module, *, activation: Activation, temperature: float = 1.0) -> Served:
     """Return a net as it is served; it stays as it is."""
-    module = ServedTextNet(net, activation=activation, temperature=temperature)
+    module = ServedTextNet(as_nodes(net), activation=activation, temperature=temperature)
     example_NL = torch.arange(65, 65 + 2 * TRACED_LENGTH, dtype=torch.int32).reshape(2, TRACED_LENGTH)
     return Served(module.eval(), inputs={CODE_POINTS: example_NL}, output=OUTPUT, free={CODE_POINTS: {0: "N", 1: "L"}})

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from models_store.tasks.text.backbones.recurrent import Gru, Lstm, Rnn
 from models_store.tasks.text.backbones.sequence import TextCnn
+from models_store.tasks.text.backbones.transformer import Transformer
 
-Backbone = Annotated[TextCnn, Field(discriminator="kind")]
+Backbone = Annotated[TextCnn | Rnn | Lstm | Gru | Transformer, Field(discriminator="kind")]

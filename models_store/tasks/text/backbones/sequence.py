@@ -11,6 +11,9 @@ class SequenceNetwork(Network):
     """The base of networks above an embedding."""
 
     embedding: int = Field(128, ge=8, le=1024, description="numbers that stand for one token")
+    embedding_dropout: float = Field(
+        0.0, ge=0, lt=1, description="probability that a number of an embedding is set to zero while training"
+    )
 
     @property
     def has_batch_norm(self) -> bool:

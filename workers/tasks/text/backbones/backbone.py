@@ -20,6 +20,9 @@ class Backbone:
 
 
 @singledispatch
-def build(part: Network, *, front_end: FrontEnd) -> Backbone:
-    """Return the backbone of a spec's part, with random weights."""
-    raise NotImplementedError(f"there is no backbone {part.kind}")
+def build(part: Network, *, front_end: FrontEnd, drop_path: float = 0.0) -> Backbone:
+    """Return the backbone of a spec's part, with random weights.
+
+    `drop_path` is how often the last of its residual branches is left out in training, if it has any.
+    """
+    raise NotImplementedError(f"there is no backbone {part.kind}: {front_end.size} tokens, drop path {drop_path}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models_store.tasks.text.backbones.sequence import TextCnn
+from models_store.tasks.text.backbones.sequence import SequenceNetwork, TextCnn
 from workers.tasks.text.backbones.backbone import Backbone, build
 from workers.tasks.text.front_end import FrontEnd
 
@@ -19,16 +19,17 @@ from workers.tasks.text.front_end import FrontEnd
 class Embedded(nn.Module):
     """Texts as embeddings of their tokens, zeros behind their ends."""
 
-    def __init__(self, front_end: FrontEnd, width: int) -> None:
+    def __init__(self, part: SequenceNetwork, front_end: FrontEnd) -> None:
         super().__init__()
         self.front_end = front_end
-        self.embedding = nn.Embedding(front_end.size, width, padding_idx=0)
+        self.embedding = nn.Embedding(front_end.size, part.embedding, padding_idx=0)
+        self.dropout = nn.Dropout(part.embedding_dropout)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return embeddings float (B, L, E), and float (B, L, 1): 1 for a token, 0 behind the end."""
         ids_BL, real_BL = self.front_end(inputs)
         real_BL1 = real_BL.unsqueeze(2).to(self.embedding.weight.dtype)
-        return self.embedding(ids_BL) * real_BL1, real_BL1
+        return self.dropout(self.embedding(ids_BL) * real_BL1), real_BL1
 
 
 class TextCnnNet(nn.Module):
@@ -54,8 +55,8 @@ class TextCnnNet(nn.Module):
 
 
 @build.register
-def _(part: TextCnn, *, front_end: FrontEnd) -> Backbone:
-    embedded = Embedded(front_end, part.embedding)
+def _(part: TextCnn, *, front_end: FrontEnd, drop_path: float = 0.0) -> Backbone:  # noqa: ARG001  no branches
+    embedded = Embedded(part, front_end)
     net = TextCnnNet(embedded, width=part.embedding, kernels=part.kernels, filters=part.filters)
     stages = (("embedding", ("embedded",)), ("convolutions", ("convolutions",)))
     return Backbone(net, feature_count=part.filters * len(part.kernels), stages=stages)
