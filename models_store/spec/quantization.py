@@ -74,9 +74,15 @@ class DynamicInt8(Part):
 
 
 class WeightsInt8(Part):
-    """8-bit weights with a scale per output channel; computes in float. This saves size only: the work stays the same. Variant `weights-int8`."""
+    """8-bit weights with a scale per output channel, or per row of embeddings; computes in float. This saves size only: the work stays the same. Variant `weights-int8`."""
 
     kind: Literal["weights_int8"] = "weights_int8"
+    target_size_bytes: int | None = Field(
+        None,
+        ge=10_000,
+        le=1 << 31,
+        description="largest size of the file, in bytes: the rows of embeddings that weigh least leave until it fits, and their tokens count as nothing (as fastText's autotune to a size); null: all stay",
+    )
 
 
 class WeightsInt4(Part):

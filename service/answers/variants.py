@@ -116,6 +116,10 @@ class VariantCard(Answer):
     percentile: float | None = None
     per_channel: bool | None = Field(None, description="for int8: whether each output channel has a scale of its own")
     block_size: int | None = Field(None, description="for 4-bit weights: number of weights that share a scale")
+    rows: int | None = Field(
+        None, description="for a variant of a given size: number of rows of embeddings before some left"
+    )
+    rows_kept: int | None = Field(None, description="for a variant of a given size: number of rows that stayed")
     rounded: int | None = Field(
         None, description="for quantisation-aware training: number of tensors that the file rounds"
     )

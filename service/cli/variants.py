@@ -13,7 +13,9 @@ from service.cli.tables import Sheet, facts, sheet
 
 Document = dict[str, Any]
 
-DISTINGUISHING = ("ratio", "target_speedup", "n", "m", "calibration", "layers", "block_size", "epochs")
+DISTINGUISHING = (
+    "ratio", "target_speedup", "n", "m", "calibration", "layers", "block_size", "target_size_bytes", "epochs",
+)  # fmt: skip
 """fields of a part of the spec that distinguish ways of making a variant"""
 ACCURACY = ("variant", "on", "made by", "val", "test", "drop", "95 % interval", "agrees", "accepted")
 FAST = ("ms p50", "p95", "speedup", "95 %", "img/s at 1", "at 8", "at 32")

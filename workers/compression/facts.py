@@ -93,6 +93,9 @@ class Quantized:
     float_operators: Sequence[str] | None = None
     per_channel: bool | None = None
     block_size: int | None = None
+    rows: int | None = None
+    """rows of embeddings before some left, so that the file has the size that was asked for"""
+    rows_kept: int | None = None
     ranges: Ranges | None = None
     mixed: MixedLayers | None = None
     training: RoundingTraining | None = None
@@ -103,7 +106,7 @@ class Quantized:
 
     def as_card(self) -> dict[str, Any]:
         """Return what a variant's card says, but for `size_only` and the temperature, which all variants have."""
-        own = ("layers", "float_layers", "float_operators", "per_channel", "block_size")
+        own = ("layers", "float_layers", "float_operators", "per_channel", "block_size", "rows", "rows_kept")
         parts = (self.ranges, self.mixed, self.training)
         facts = {name: getattr(self, name) for name in own}
         for part in parts:

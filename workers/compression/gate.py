@@ -36,7 +36,8 @@ MOST_PLACES = 9  # of a figure in a reason
 AS_SMALL = 1.01  # files are as small as the smallest up to this factor
 BATCH_DEPENDENT = (
     "an example's answer depends on the others of its request, because the ranges of activations are found over "
-    "the whole batch. It is never served by default; name it in a request to use it"
+    "the whole batch (by `parity.batch_difference`, where it was measured). It is never served by default; name it in "
+    "a request to use it"
 )
 YARDSTICK = "is the control for the pruned variant: the same net after the same further training, not a smaller variant"
 

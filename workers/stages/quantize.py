@@ -117,7 +117,7 @@ def _make(part: asked.Quantization, step: Step) -> Quantized:
         case asked.DynamicInt8():
             return dynamic.quantize_dynamic(source, path, part=part, activation=step.activation)
         case asked.WeightsInt8():
-            return weights.round_weights_to_8_bits(source, path)
+            return weights.round_weights_to_8_bits(source, path, most_bytes=part.target_size_bytes)
         case asked.WeightsInt4():
             return weights.round_weights_to_4_bits(source, path, part=part, activation=step.activation)
         case asked.Fp16() | asked.Bf16():

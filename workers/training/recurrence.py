@@ -8,13 +8,14 @@ there is; packed sequences don't, but take 1.4 to 1.7 times as long to train on 
 # B batch, L step, E input, H width, D direction, G gate
 
 import copy
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 Kind = Literal["rnn", "lstm", "gru"]
-LAYERS: dict[Kind, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+LAYERS: dict[Kind, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 GATES: dict[Kind, tuple[int, ...]] = {"rnn": (0,), "lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 """torch's gates in ONNX's order: input, output, forget and cell of an LSTM; update, reset and new of a GRU"""
 
@@ -63,12 +64,10 @@ class RecurrenceNode(nn.Module):
     def __init__(self, layer: Recurrence) -> None:
         super().__init__()
         self.kind, self.width = layer.kind, layer.width
-        weights = [_in_order(each.weight_ih_l0, layer.kind) for each in layer.directions]
-        recurrence = [_in_order(each.weight_hh_l0, layer.kind) for each in layer.directions]
-        biases = [
-            torch.cat([_in_order(each.bias_ih_l0, layer.kind), _in_order(each.bias_hh_l0, layer.kind)])
-            for each in layer.directions
-        ]
+        found = [{name: _in_order(each, layer.kind) for name, each in d.named_parameters()} for d in layer.directions]
+        weights = [each["weight_ih_l0"] for each in found]
+        recurrence = [each["weight_hh_l0"] for each in found]
+        biases = [torch.cat([each["bias_ih_l0"], each["bias_hh_l0"]]) for each in found]
         self.register_buffer("weights", torch.stack(weights))
         self.register_buffer("recurrence", torch.stack(recurrence))
         self.register_buffer("biases", torch.stack(biases))
@@ -78,7 +77,7 @@ class RecurrenceNode(nn.Module):
         directions, batch, length = len(self.weights), steps_BLE.shape[0], steps_BLE.shape[1]
         ends = (directions, batch, self.width)
         shapes = [(length, *ends), ends, *([ends] if self.kind == "lstm" else [])]  # the last is of its cells
-        attributes = {
+        attributes: dict[str, Any] = {
             "hidden_size": self.width,
             "direction": "forward" if directions == 1 else "bidirectional",
             **({"linear_before_reset": 1} if self.kind == "gru" else {}),

@@ -1,4 +1,4 @@
-"""Dynamic quantisation of onnxruntime: 8-bit weights, and activation ranges found at each call."""
+"""Dynamic quantisation of onnxruntime: 8-bit weights, embeddings too, and activation ranges found at each call."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,13 +9,15 @@ from onnxruntime import quantization
 from models_store.spec.quantization import DynamicInt8
 from models_store.wording import counted, inflected
 from workers.compression.facts import Quantized
-from workers.compression.quantization import graphs
+from workers.compression.quantization import graphs, tables
 from workers.compression.quantization.failures import QuantizationImpossible, explaining_errors
 
 if TYPE_CHECKING:  # torch is not needed here
     from models_store.targets import Activation
 
-OPERATORS = {"linear": ("MatMul",), "all": ("Conv", "MatMul")}
+LINEAR = ("MatMul", "LSTM")
+"""an LSTM's steps are products of matrices; other recurrent layers have no such kernel"""
+OPERATORS = {"linear": LINEAR, "all": ("Conv", *LINEAR)}
 
 
 def quantize_dynamic(
@@ -28,6 +30,7 @@ def quantize_dynamic(
     """
     with graphs.prepared(source, beside=target) as prepared:
         model = graphs.without_gemm(onnx.load(prepared))
+        del model.graph.value_info[:]  # shapes of torch's exporter, which onnxruntime's own inference contradicts
         kept = graphs.outside(model.graph, activation)
         layers = graphs.layers(model.graph)
         chosen = [node for node in layers if node.op_type in OPERATORS[part.layers] and node.name not in kept]
@@ -45,6 +48,7 @@ def quantize_dynamic(
                 extra_options={"MatMulConstBOnly": True},
             )
     quantised = onnx.load(target)
+    tables.round_to_8_bits(quantised.graph, tables.of(quantised.graph))
     graphs.save(quantised, target, source=source)
     left = {node.name for node in quantised.graph.node}
     return Quantized(

@@ -5,6 +5,7 @@ each of its operators has such a kernel. What has none stays in float32 between 
 before the first layer with weights and what comes after the last one: temperature, softmax, a number's unit.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -48,19 +49,23 @@ def halve(source: Path, target: Path, *, kind: Kind) -> Quantized:
             model = onnx.version_converter.convert_version(model, BF16_OPSET)
         model = onnx.shape_inference.infer_shapes(model)
         edges = graphs.outside(model.graph, "softmax") | _after_the_last_layer(model.graph)
+        edges -= {node.name for node in graphs.tables(model.graph)}
         lowered = {node.name for node in model.graph.node if node.op_type in OPERATORS[kind]} - edges
         lowered -= _crashing(model.graph)
         inside = [node for node in model.graph.node if node.name not in edges]
-        _Halving(model.graph, TYPES[kind]).rewrite(lowered)
+        _Halving(model.graph, TYPES[kind], stored=_recurrent_weights(model.graph)).rewrite(lowered)
         graphs.save(model, target, source=source)
         onnx.checker.check_model(onnx.load(target), full_check=True)
     return Quantized(float_operators=sorted({node.op_type for node in inside if node.name not in lowered}))
 
 
 class _Halving:
-    """Rewrites a graph node by node; a tensor exists in float32, in 16 bits, or in both, with a cast between them."""
+    """Rewrites a graph node by node; a tensor exists in float32, in 16 bits, or in both, with a cast between them.
 
-    def __init__(self, graph: onnx.GraphProto, low: int) -> None:
+    `stored` are weights that lie in 16 bits in the file, whatever computes with them.
+    """
+
+    def __init__(self, graph: onnx.GraphProto, low: int, *, stored: Collection[str]) -> None:
         self._graph, self._low = graph, low
         values = (*graph.value_info, *graph.input, *graph.output)
         self._weights = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
@@ -68,6 +73,10 @@ class _Halving:
         self._floats |= self._weights.keys()
         self._high, self._halved = set(self._weights) | {value.name for value in graph.input}, set[str]()
         self._nodes: list[onnx.NodeProto] = []
+        for name in stored:
+            self._in_16_bits(name)
+            self._high.remove(name)
+            graph.initializer.remove(self._weights[name])
 
     def rewrite(self, lowered: set[str]) -> None:
         for node in list(self._graph.node):
@@ -116,6 +125,12 @@ def _half(name: str) -> str:
 def _halved_weights(tensor: TensorProto, low: int) -> TensorProto:
     values = numpy_helper.to_array(tensor)
     return numpy_helper.from_array(values.astype(helper.tensor_dtype_to_np_dtype(low)), _half(tensor.name))
+
+
+def _recurrent_weights(graph: onnx.GraphProto) -> list[str]:
+    """Return the matrices of recurrent layers, which no CPU computes with in 16 bits: they are most of such a net."""
+    layers = graphs.layers(graph, kinds=graphs.RECURRENT)
+    return list(dict.fromkeys(name for node in layers for name in node.input[1:3]))
 
 
 def _after_the_last_layer(graph: onnx.GraphProto) -> set[str]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # torch is not needed here
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 LINEAR = ("Gemm", "MatMul")
+RECURRENT = ("LSTM", "GRU", "RNN")
+MATRIX = 2  # dimensions
 CONTRIBUTED = "com.microsoft"  # the domain of onnxruntime's own operators
 
 
@@ -51,10 +53,22 @@ def prepared(source: Path, *, beside: Path) -> Iterator[Path]:
         yield path
 
 
-def layers(graph: onnx.GraphProto, *, kinds: tuple[str, ...] = (*CONVOLUTIONS, *LINEAR)) -> list[onnx.NodeProto]:
+def layers(
+    graph: onnx.GraphProto, *, kinds: tuple[str, ...] = (*CONVOLUTIONS, *LINEAR, *RECURRENT)
+) -> list[onnx.NodeProto]:
     """Return the nodes of `kinds` that have weights, in the graph's order; a product of activations is none."""
     constant = {tensor.name for tensor in graph.initializer}
     return [node for node in graph.node if node.op_type in kinds and node.input[1] in constant]
+
+
+def tables(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Return the nodes that look rows up in a matrix of weights: embeddings."""
+    matrices = {
+        tensor.name
+        for tensor in graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == MATRIX
+    }
+    return [node for node in graph.node if node.op_type == "Gather" and node.input[0] in matrices and _axis(node) == 0]
 
 
 def layer_name(node: onnx.NodeProto) -> str:
@@ -81,6 +95,10 @@ def without_gemm(model: onnx.ModelProto) -> onnx.ModelProto:
     wrapped.replace_gemm_with_matmul()
     replaced: onnx.ModelProto = wrapped.model
     return replaced
+
+
+def _axis(node: onnx.NodeProto) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
 
 
 def save(model: onnx.ModelProto, path: Path, *, source: Path) -> None:

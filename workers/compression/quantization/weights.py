@@ -1,5 +1,6 @@
 """Weights in fewer bits, computing in float: the file gets smaller, and the work stays the same."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,41 +12,62 @@ from onnx import numpy_helper
 from models_store.spec.quantization import WeightsInt4
 from models_store.wording import counted
 from workers.compression.facts import Quantized
-from workers.compression.quantization import graphs
+from workers.compression.quantization import graphs, tables
 from workers.compression.quantization.failures import QuantizationImpossible
+from workers.compression.quantization.tables import rounded
 
 if TYPE_CHECKING:  # torch is not needed here
     from models_store.targets import Activation
 
-LARGEST = 127  # of a signed 8-bit weight; -128 is left out, so that both signs reach equally far
 LEAST_SHARE = 0.1  # of a net's weights that linear layers hold, or 4 bits of them change next to nothing
 
 
-def round_weights_to_8_bits(source: Path, target: Path) -> Quantized:
+def round_weights_to_8_bits(source: Path, target: Path, *, most_bytes: int | None = None) -> Quantized:
     """Write the variant with 8-bit weights, a scale per output channel, and return what was done to it.
 
     Each is a cast and a product, which onnxruntime does once, when it loads the file. A DequantizeLinear it does at
-    every call: an EfficientNet-Lite0 then took three times as long as in fp32.
+    every call: an EfficientNet-Lite0 then took three times as long as in fp32. Rows of embeddings are looked up in 8
+    bits (see `tables`); those that weigh least leave until the file has `most_bytes` at most.
 
     Raises:
-        QuantizationImpossible: if a weight is not a finite number, or onnxruntime can't read the graph.
+        QuantizationImpossible: if a weight is not a finite number, or onnxruntime can't read the graph, or no file of
+            that size can be made.
     """
     with graphs.prepared(source, beside=target) as prepared:
         model = onnx.load(prepared)
-    graph = model.graph
-    layers = graphs.layers(graph)
+    layers = graphs.layers(model.graph)
+    _round_layers(model.graph, layers)
+    found = tables.of(model.graph)
+    rows = sum(table.rows for table in found)
+    kept = rows
+    if most_bytes is None:
+        tables.round_to_8_bits(model.graph, found)
+        graphs.save(model, target, source=source)
+    else:
+        kept = tables.fit(model, found, target, source=source, most_bytes=most_bytes)
+    return Quantized(
+        layers=len(layers) + len(found),
+        float_layers=[],
+        size_only=True,
+        rows=rows if most_bytes else None,
+        rows_kept=kept if most_bytes else None,
+    )
+
+
+def _round_layers(graph: onnx.GraphProto, layers: Sequence[onnx.NodeProto]) -> None:
     axes = {node.input[1]: _output_axis(node) for node in layers}
+    axes |= {node.input[2]: 1 for node in layers if node.op_type in graphs.RECURRENT}
     floats = [tensor for tensor in graph.initializer if tensor.name in axes]
     kept = [tensor for tensor in graph.initializer if tensor.name not in axes]
     nodes = list(graph.node)
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend(kept)
     for tensor in floats:
-        rounded, scale = _rounded(numpy_helper.to_array(tensor), axis=axes[tensor.name])
+        values, scale = rounded(numpy_helper.to_array(tensor), axis=axes[tensor.name])
         names = [f"{tensor.name}_{part}" for part in ("int8", "scale", "float")]
         graph.initializer.extend(
             [
-                numpy_helper.from_array(rounded, names[0]),
+                numpy_helper.from_array(values, names[0]),
                 numpy_helper.from_array(scale, names[1]),
             ]
         )
@@ -56,8 +78,6 @@ def round_weights_to_8_bits(source: Path, target: Path) -> Quantized:
             ]
         )
     graph.node.extend(nodes)
-    graphs.save(model, target, source=source)
-    return Quantized(layers=len(layers), float_layers=[], size_only=True)
 
 
 def round_weights_to_4_bits(
@@ -122,16 +142,7 @@ def _output_axis(node: onnx.NodeProto) -> int:
         return 0
     if node.op_type == "Gemm":
         return 0 if any(attribute.name == "transB" and attribute.i for attribute in node.attribute) else 1
-    return 1  # of a transposed convolution (of one group), and of a product's right side
-
-
-def _rounded(weights: NDArray[np.float32], *, axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return the weights in 8 bits, and the scale along `axis` that gives them back."""
-    others = tuple(each for each in range(weights.ndim) if each != axis)
-    largest = np.abs(weights).max(axis=others, keepdims=True)
-    scale = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
-    rounded = np.clip(np.rint(weights / scale), -LARGEST, LARGEST).astype(np.int8)
-    return rounded, scale
+    return 1  # of a transposed convolution (of one group), a product's right side, and a recurrent layer's gates
 
 
 def _packed(weights_KN: NDArray[np.float32], *, block_size: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

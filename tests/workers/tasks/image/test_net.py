@@ -10,8 +10,8 @@ from tests.samples import a_train_spec
 from workers.tasks.image import net as task
 from workers.tasks.image.examples import INPUT
 from workers.tasks.image.net import Classifier
-from workers.training.stored_weights import WeightsUnfit
 from workers.training.learner import save
+from workers.training.stored_weights import WeightsUnfit
 
 SMALL = {"kind": "small_cnn", "widths": [4, 8], "dense_size": 16}
 

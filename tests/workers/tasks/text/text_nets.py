@@ -53,7 +53,7 @@ def exported(net: Learner, spec: ResolvedTextSpec, path: Path) -> Path:
     return path
 
 
-def texts_NL(lengths: list[int], *, seed: int = 0) -> np.ndarray[Any, Any]:
+def some_texts(lengths: list[int], *, seed: int = 0) -> np.ndarray[Any, Any]:
     """Return texts of known characters, padded to the longest."""
     random = np.random.default_rng(seed)
     padded_NL = np.zeros((len(lengths), max(1, *lengths)), np.int32)

@@ -24,7 +24,8 @@ class Pooling(nn.Module):
         behind_BL1 = (1 - real_BL1) * BEHIND
         if self.scores is not None:
             shares_BL1 = (self.scores(features_BLH) + behind_BL1).softmax(dim=1) * real_BL1
-            return (features_BLH * shares_BL1).sum(dim=1)
+            mean_BH: Tensor = (features_BLH * shares_BL1).sum(dim=1)
+            return mean_BH
         kept_BLH = features_BLH * real_BL1
         if self.way == "mean":
             return kept_BLH.sum(dim=1) / real_BL1.sum(dim=1).clamp(min=1)

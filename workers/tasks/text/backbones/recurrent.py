@@ -42,7 +42,8 @@ class RecurrentNet(nn.Module):
         for layer in self.layers:
             features_BLH, ends_BH = layer(self.dropout(features_BLH), tokens_B.clamp(min=1))
         if self.pooling is None:
-            return ends_BH * real_BL1.amax(dim=1)
+            last_BH: Tensor = ends_BH * real_BL1.amax(dim=1)
+            return last_BH
         pooled_BH: Tensor = self.pooling(features_BLH, real_BL1)
         return pooled_BH
 

@@ -74,7 +74,8 @@ class Layer(nn.Module):
         """Return the features of each token."""
         seen_BLE = self.attention(self.attention_norm(features_BLE), behind_B11L)
         features_BLE = features_BLE + self.drop_path(self.dropout(seen_BLE))
-        return features_BLE + self.drop_path(self.dropout(self.hidden(self.hidden_norm(features_BLE))))
+        hidden_BLE: Tensor = self.drop_path(self.dropout(self.hidden(self.hidden_norm(features_BLE))))
+        return features_BLE + hidden_BLE
 
 
 class TransformerNet(nn.Module):
