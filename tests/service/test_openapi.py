@@ -300,7 +300,7 @@ def test_the_generated_client_speaks_to_the_live_service(service: Service, clien
     canceled = call(client, "jobs.job_cancel")(job["id"] if isinstance(job, dict) else job.id, client=session)
 
     assert alive.status == "ok"
-    assert "properties" in schema.to_dict()
+    assert "$defs" in schema.to_dict()
     assert [each.id for each in listed.items] == [dataset]
     assert tried.spec.to_dict()["optimizer"]["lr"] == 0.1
     assert (job.state.value, canceled.state.value) == ("queued", "canceled")

@@ -2,6 +2,7 @@
 
 from models_store.spec.synonyms import GENERAL
 from models_store.spec.vocabulary import Words, spread
+from models_store.tasks.text.tokenizers.parts import OWN_WORD
 
 WORDS = GENERAL | Words(
     fields=spread(
@@ -14,8 +15,14 @@ WORDS = GENERAL | Words(
             "min_count": "mindf minfreq minfrequency mincountword",
             "own_words": "userdict userdictionary customwords addwords",
             "backbone": "model architecture arch network net encoder basemodel modeltype",
-            "embedding": "embeddingdim embeddingsize embeddim embedsize vectorsize hiddensize",
+            "embedding": "embeddingdim embeddingsize embeddim embedsize vectorsize dmodel",
             "kernels": "kernelsizes filtersizes windows kernelsize",
+            "width": "hiddensize hiddendim units statesize rnnsize",
+            "layers": "numlayers nlayers depth numhiddenlayers",
+            "heads": "numheads nheads nhead attentionheads numattentionheads",
+            "ffn": "feedforward dimfeedforward ffndim intermediatesize",
+            "pooling": "pool aggregation poolingtype",
+            "bidirectional": "bi bidir",
             "filters": "numfilters nfilters outchannels channels",
         }
     ),
@@ -42,6 +49,10 @@ WORDS = GENERAL | Words(
         word: (kind,)
         for word, kind in spread(
             {
+                "lstm": "bilstm blstm lstmclassifier stackedlstm",
+                "gru": "bigru bgru",
+                "rnn": "birnn simplernn elman vanillarnn",
+                "transformer": "transformerencoder selfattention multiheadattention attention encoderonly",
                 "text_cnn": "textcnn cnn parallelcnn kimcnn",
                 "characters": "char chars character charlevel",
                 "code_points": "codepoint unicode utf32 bytes",
@@ -63,4 +74,5 @@ WORDS = GENERAL | Words(
         "regression": ("text_regression",),
         "sentimentanalysis": ("text_classification",),
     },
+    patterns={OWN_WORD: "a word without spaces"},
 )

@@ -92,7 +92,7 @@ def test_an_archive_of_several_kinds_is_refused_with_what_each_task_takes(store:
 
 
 def test_an_archive_of_nothing_known_is_refused_with_what_each_task_takes(store: Store) -> None:
-    refusal = store.refusal({"oak/1.txt": b"leaf", "elm/1.txt": b"leaf"})
+    refusal = store.refusal({"oak/1.md": b"leaf", "elm/1.md": b"leaf"})
 
     assert list(checks(refusal)) == ["no_examples"]
     assert f"or rows ({FORMATS})" in refusal.detail

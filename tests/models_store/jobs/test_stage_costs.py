@@ -48,7 +48,7 @@ def test_the_same_job_again_is_expected_to_take_what_it_took(database: Database,
     assert 50 < found.seconds.low < 100 < found.seconds.high < 200
     assert found.memory_bytes is not None
     assert found.memory_bytes.middle == pytest.approx(1 << 30)
-    assert (found.jobs, found.likeness) == (1, "this backbone, image size and way of training")
+    assert (found.jobs, found.likeness) == (1, "this backbone, input size and way of training")
 
 
 def test_twice_the_epochs_take_twice_the_time(database: Database, job_id: str) -> None:

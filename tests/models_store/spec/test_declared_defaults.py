@@ -13,7 +13,7 @@ from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
 from tests.models_store.spec.documents import ASKED, DATA, SPEC_SCHEMA, UNEVEN, WHOLE, Schema, filled, target
 
 OPENAPI = json.loads((Path(__file__).parents[3] / "docs" / "openapi.json").read_text())
-OPENAPI_SCHEMA = {**OPENAPI["components"]["schemas"]["TrainSpec"], "components": OPENAPI["components"]}
+OPENAPI_SCHEMA = {**OPENAPI["components"]["schemas"]["ImageSpec"], "components": OPENAPI["components"]}
 LISTED = {"augmentation", "regularizers", "quantize"}
 
 

@@ -34,6 +34,16 @@ class RecurrentNetwork(SequenceNetwork):
         """Return the names of its parts, from input to output."""
         return ("embedding", *(f"layer{number}" for number in range(1, self.layers + 1)))
 
+    @property
+    def has_channels(self) -> bool:
+        """Return False: a step's features are the next step's input, so none can be removed by itself."""
+        return False
+
+    @property
+    def has_static_layers(self) -> bool:
+        """Return False: ranges that are read beforehand fit no step of a recurrent layer."""
+        return False
+
 
 class Rnn(RecurrentNetwork):
     """Elman's recurrent network (1990), with tanh: the simplest, for short texts."""

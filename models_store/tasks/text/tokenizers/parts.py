@@ -25,7 +25,8 @@ Mode = Annotated[
 Hmm = Annotated[
     bool, Field(description="whether words that the dictionary lacks are found by a hidden Markov model of characters")
 ]
-OwnWord = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^\S+$")]
+OWN_WORD = r"^\S+$"
+OwnWord = Annotated[str, Field(min_length=1, max_length=32, pattern=OWN_WORD)]
 Pieces = Annotated[
     int,
     Field(ge=256, le=64_000, description="number of different tokens that are learned from the training texts"),

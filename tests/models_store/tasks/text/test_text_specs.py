@@ -74,6 +74,18 @@ def resolved(facts: TextFacts = ENGLISH, **asked: Any) -> tuple[ResolvedTextSpec
             "/compression/prune/importance",
             "this backbone has none",
         ),
+        (
+            {"backbone": {"kind": "lstm"}, "compression": {"prune": {"kind": "structured"}}},
+            "/compression/prune/kind",
+            "lstm has no channels that can be removed",
+        ),
+        (
+            {"backbone": {"kind": "gru"}, "compression": {"quantize": [{"kind": "fp16"}, {"kind": "qat_int8"}]}},
+            "/compression/quantize/1/kind",
+            "gru has none; take one of dynamic_int8",
+        ),
+        ({"backbone": {"kind": "BiLSTM"}}, "/backbone/kind", "did you mean 'lstm'?"),
+        ({"backbone": {"kind": "gru", "hidden_size": 64}}, "/backbone/hidden_size", "did you mean 'width'?"),
         ({"task": "text_regression", "loss": {"kind": "focal"}}, "/loss/kind", "is learned with mse"),
     ],
     ids=str,
