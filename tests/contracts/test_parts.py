@@ -15,10 +15,12 @@ from models_store.tasks.image import augmentation
 from models_store.tasks.image.backbones import backbone
 from models_store.tasks.image.facts import ImageFacts
 from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
+from models_store.tasks.text import augmentation as text_augmentation
 from tests.samples import LEAVES, a_train_spec
 from tests.workers.training_runs import run, some_arrays
 from workers.tasks.image import augmentations, backbones, net
 from workers.tasks.image.net import Classifier
+from workers.tasks.text import augmentations as text_augmentations
 from workers.training import losses, optimizers, regularizers, schedules
 
 FAMILIES: dict[str, tuple[Any, ModuleType]] = {
@@ -29,6 +31,10 @@ FAMILIES: dict[str, tuple[Any, ModuleType]] = {
     "regularizers": (regularizer.Regularizer, regularizers),
     "schedule": (schedule.Schedule, schedules),
 }
+OF_TEXTS: dict[str, tuple[Any, ModuleType]] = {
+    "augmentation of texts": (text_augmentation.Augmentation, text_augmentations),
+}
+"""families that nets of texts train with: see their own tests"""
 LISTED = {"augmentation", "regularizers"}
 HEAVY = {"vgg16"}
 NEEDS: dict[type[Part], dict[str, Any]] = {
@@ -47,7 +53,7 @@ def parts_of(family: Any) -> tuple[type[Part], ...]:
     return get_args(union) or (union,)
 
 
-def cases() -> list[Any]:
+def cases(families: dict[str, tuple[Any, ModuleType]]) -> list[Any]:
     return [
         pytest.param(
             name,
@@ -55,7 +61,7 @@ def cases() -> list[Any]:
             id=f"{name}-{kind_of(part)}",
             marks=[pytest.mark.slow] if kind_of(part) in HEAVY else [],
         )
-        for name, (family, _) in FAMILIES.items()
+        for name, (family, _) in families.items()
         for part in parts_of(family)
     ]
 
@@ -70,7 +76,8 @@ def a_net(spec: ResolvedImageSpec, *, outputs: int) -> Classifier:
     return net.build(spec.model_copy(update={"backbone": backbone}), class_count=outputs, weights_dir=Path("unused"))
 
 
-every_part = pytest.mark.parametrize(("family", "part"), cases())
+every_part = pytest.mark.parametrize(("family", "part"), cases(FAMILIES | OF_TEXTS))
+every_part_of_images = pytest.mark.parametrize(("family", "part"), cases(FAMILIES))
 
 
 @every_part
@@ -115,7 +122,7 @@ def test_every_section_of_the_spec_is_told_whole() -> None:
 
 @every_part
 def test_it_survives_a_round_trip_through_json(family: str, part: type[Part]) -> None:
-    adapter = TypeAdapter(FAMILIES[family][0])
+    adapter = TypeAdapter((FAMILIES | OF_TEXTS)[family][0])
 
     again = adapter.validate_json(adapter.dump_json(part()))
 
@@ -124,12 +131,12 @@ def test_it_survives_a_round_trip_through_json(family: str, part: type[Part]) ->
 
 @every_part
 def test_it_has_a_builder(family: str, part: type[Part]) -> None:
-    build = FAMILIES[family][1].build
+    build = (FAMILIES | OF_TEXTS)[family][1].build
 
     assert part in build.registry
 
 
-@every_part
+@every_part_of_images
 def test_one_training_step_works_on_its_defaults(family: str, part: type[Part]) -> None:
     document = part().model_dump()
     if document.get("weights"):

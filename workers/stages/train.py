@@ -49,7 +49,11 @@ def take_up(work: Work, examples: Examples, promoted: TrainedNet) -> Trained:
     """Return a net that another job has trained, as its training returned it."""
     aim = targets.build(work.spec.task, examples)
     learner = work.task.restore(
-        work.spec, work.blobs.local(promoted.weights), class_count=aim.output_count, last_layer=aim.last_layer()
+        work.spec,
+        work.blobs.local(promoted.weights),
+        class_count=aim.output_count,
+        examples=examples,
+        last_layer=aim.last_layer(),
     )
     learner.freeze(work.spec.freeze)
     return Trained(

@@ -95,9 +95,18 @@ class Task(Protocol):
 
     @abstractmethod
     def restore(
-        self, spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.Module | None = None
+        self,
+        spec: ResolvedSpec,
+        path: Path,
+        *,
+        class_count: int,
+        examples: Examples | None = None,
+        last_layer: nn.Module | None = None,
     ) -> Learner:
-        """Return the trained net whose weights are in the file at `path`, from the spec it was made by."""
+        """Return the trained net whose weights are in the file at `path`, from the spec it was made by.
+
+        `examples` are those that it may train on further; None: it answers alone.
+        """
         ...
 
     @abstractmethod

@@ -18,7 +18,13 @@ def fill(document: Document, facts: TextFacts) -> Document:
         "input": given
         | {"tokenizer": tokenizer, "max_tokens": given["max_tokens"] or usual_length(tokenizer["kind"], facts)},
         "backbone": document["backbone"] or {"kind": "text_cnn"},
+        "augmentation": usual_augmentation(facts) if document["augmentation"] is None else document["augmentation"],
     }
+
+
+def usual_augmentation(facts: TextFacts) -> list[Document]:
+    """Return the paraphrases that the dataset has; no other change of texts helps reliably."""
+    return [{"kind": "paraphrases", "probability": 0.5}] if facts.has_paraphrases else []
 
 
 def usual_length(tokenizer: str, facts: TextFacts) -> int:

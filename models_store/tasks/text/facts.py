@@ -11,8 +11,11 @@ class TextFacts(DatasetFacts):
 
     `characters_95`: 95 of 100 training texts have so many characters or fewer. `words_95` is the same of words, where
     each Chinese or Japanese character counts as one. `han_share` is the share of Chinese characters among all letters.
+    `has_synonyms` and `has_paraphrases` say whether it came with a file of them.
     """
 
     characters_95: int = 128
     words_95: int = 64
     han_share: float = 0.0
+    has_synonyms: bool = False
+    has_paraphrases: bool = False

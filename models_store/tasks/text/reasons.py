@@ -46,8 +46,10 @@ def _backbone(steps: list[str], value: Any, _case: "TextCase") -> str:  # noqa: 
     return BACKBONES.get(value, OTHERS) if steps[-1] == "kind" else OTHERS
 
 
-def _augmentation(_steps: list[str], _value: Any, _case: "TextCase") -> str:  # noqa: ANN401  any JSON
-    return OTHERS
+def _augmentation(_steps: list[str], _value: Any, case: "TextCase") -> str:  # noqa: ANN401  any JSON
+    if case.facts.has_paraphrases:
+        return "the dataset has paraphrases: other wordings of its training texts, with the same answers"
+    return "no random change of texts gained more than its seeds vary, on 500 texts in Chinese and in English"
 
 
 _OF_SECTION: Mapping[str, Callable[[list[str], Any, "TextCase"], str]] = {

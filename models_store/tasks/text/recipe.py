@@ -23,7 +23,7 @@ class TextRecipe(Recipe[TextFacts, Any]):
         return NetCosts(kind=document["backbone"]["kind"], size=document["input"]["max_tokens"])
 
     def warnings_about(self, spec: Any, facts: TextFacts) -> Warnings:  # noqa: ANN401  a resolved spec of texts
-        """Return warnings about the input."""
+        """Return warnings about the input, and about augmentation."""
         return rules.warnings_about(spec, facts)
 
     def reason(self, steps: list[str], value: Any, case: Case[TextFacts, Any]) -> str | None:  # noqa: ANN401  any JSON

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from models_store.spec.recipe import Warnings
 from models_store.tasks.text import defaults
+from models_store.tasks.text.augmentation_rules import warnings_of_augmentation
 from models_store.tasks.text.facts import TextFacts
 
 if TYPE_CHECKING:
@@ -34,4 +35,5 @@ def warnings_about(spec: "ResolvedTextSpec", facts: TextFacts) -> Warnings:
             tokenizer.kind == "words" and facts.han_share > MOSTLY,
             "words takes each Chinese character for a word; take characters, which the file numbers itself, or rjieba for real words",
         ),
+        *warnings_of_augmentation(spec, facts),
     ]

@@ -1,9 +1,9 @@
 """Training spec of texts: what any task may ask, and what is asked of texts alone."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, model_validator
 
 from models_store.spec.compression import Compression
 from models_store.spec.facts import Target
@@ -11,7 +11,10 @@ from models_store.spec.network import Network
 from models_store.spec.recipe import Recipe
 from models_store.spec.train import CHOSEN, ResolvedSpec, TrainSpec
 from models_store.spec.vocabulary import Words
+from models_store.tasks.text.augmentation import Augmentation
+from models_store.tasks.text.augmentation_rules import refuse_what_the_dataset_lacks
 from models_store.tasks.text.backbones.backbone import Backbone
+from models_store.tasks.text.facts import TextFacts
 from models_store.tasks.text.input import TextInput
 from models_store.tasks.text.recipe import TextRecipe
 from models_store.tasks.text.synonyms import WORDS
@@ -29,7 +32,7 @@ class TextSpec(TrainSpec):
     }
     recipe: ClassVar[Recipe[Any, Any]] = TextRecipe()
     words: ClassVar[Words] = WORDS
-    places: ClassVar[Mapping[str, str]] = {"input": "head", "backbone": "head"}
+    places: ClassVar[Mapping[str, str]] = {"input": "head", "backbone": "head", "augmentation": "regularizers"}
 
     task: Task | None = Field(
         None,
@@ -37,6 +40,13 @@ class TextSpec(TrainSpec):
     )
     input: TextInput = Field(TextInput(), description="how texts become the input of the net")
     backbone: Backbone | None = Field(None, description="the network below the head" + CHOSEN + "text_cnn")
+    augmentation: list[Augmentation] | None = Field(
+        None,
+        max_length=32,
+        description="random changes of every training text in every batch; empty: none"
+        + CHOSEN
+        + "paraphrases where the dataset has some, else none",
+    )
     compression: Compression | None = Field(None, description="smaller variants to make; null: none")
 
     @property
@@ -52,6 +62,17 @@ class ResolvedTextSpec(ResolvedSpec, TextSpec):
 
     task: Task
     backbone: Backbone
+    augmentation: list[Augmentation]
+
+    def with_examples_as_they_are(self) -> Self:
+        """Return the spec without augmentation."""
+        return self.model_copy(update={"augmentation": []})
+
+    @model_validator(mode="after")
+    def _refuse_what_the_dataset_lacks(self, info: ValidationInfo) -> Self:
+        if isinstance(info.context, TextFacts):
+            refuse_what_the_dataset_lacks(self, info.context)
+        return self
 
 
 def of_texts(spec: ResolvedSpec) -> ResolvedTextSpec:

@@ -23,6 +23,8 @@ WORDS = GENERAL | Words(
             "ffn": "feedforward dimfeedforward ffndim intermediatesize",
             "pooling": "pool aggregation poolingtype",
             "bidirectional": "bi bidir",
+            "augmentation": "augmentations augment aug augs dataaugmentation dataaug textaugmentation eda",
+            "rate": "ratio pct augp percent",
             "filters": "numfilters nfilters outchannels channels",
         }
     ),
@@ -61,6 +63,16 @@ WORDS = GENERAL | Words(
                 "rjieba": "jiebars",
                 "bpe": "bytepair bytepairencoding bytelevelbpe gpt2 roberta",
                 "unigram": "sentencepiece unigramlm spm",
+                "synonym_replacement": "sr synonym synonyms synonymaug synonymreplace replacesynonyms",
+                "random_insertion": "ri insertion insert randominsert",
+                "random_swap": "rs swap randomswapping",
+                "random_deletion": "rd deletion delete randomdelete worddropout",
+                "punctuation_insertion": "aeda punctuation insertpunctuation",
+                "homophones": "homophone pinyin similarsound",
+                "typos": "typo keyboard keyboardaug spelling spellingaug misspelling",
+                "token_dropout": "tokenmasking mask unktoken wordmasking",
+                "paraphrases": "paraphrase backtranslation backtranslate backtranslationaug",
+                "mixup": "senmixup wordmixup textmixup embeddingmixup manifoldmixup",
             }
         ).items()
     },

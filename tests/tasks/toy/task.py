@@ -48,7 +48,7 @@ class RowTask(Task):
             first, second = nn.Linear(LENGTH, spec.width), nn.Linear(spec.width, spec.width)
             return RowNet(nn.Sequential(first, nn.ReLU(), second, nn.ReLU()), nn.Linear(spec.width, class_count))
 
-    def restore(self, spec, path, *, class_count, last_layer=None):
+    def restore(self, spec, path, *, class_count, examples=None, last_layer=None):
         net = self.build(spec, class_count=class_count, weights_dir=path.parent, examples=None)
         net.load_state_dict(load_file(path))
         return net

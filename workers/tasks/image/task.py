@@ -92,7 +92,13 @@ class ImageTask(Task):
         )
 
     def restore(
-        self, spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.Module | None = None
+        self,
+        spec: ResolvedSpec,
+        path: Path,
+        *,
+        class_count: int,
+        examples: Examples | None = None,  # noqa: ARG002  it takes nothing from them
+        last_layer: nn.Module | None = None,
     ) -> Classifier:
         """Return the trained net.
 

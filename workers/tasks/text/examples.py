@@ -3,8 +3,8 @@
 # N texts, L code points
 
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,10 @@ class TextExamples(Examples):
     """Texts as code points, with zeros behind their ends, and the tokenizer that was fitted to the training texts."""
 
     tokenizer: Tokens = None  # type: ignore[assignment]  # fields before it have defaults
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """word, in lower case → its synonyms in the dataset's own file"""
+    paraphrases: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """row → other wordings of its text"""
 
 
 def prepare(

@@ -2,6 +2,7 @@
 
 # B batch, L code points, K class
 
+import copy
 from pathlib import Path
 
 import torch
@@ -11,11 +12,14 @@ from torch import Generator, Tensor, nn
 from models_store.tasks.text.codec import CODE_POINTS
 from models_store.tasks.text.spec import ResolvedTextSpec
 from workers.tasks.text import backbones, front_end
+from workers.tasks.text.augmentations import Augmentation, Mixed
+from workers.tasks.text.augmentations.sources import material_of
 from workers.tasks.text.examples import TextExamples
 from workers.tasks.text.front_end import CodePoints, FrontEnd
 from workers.training import heads, regularizers
-from workers.training.learner import Learner, Raw
+from workers.training.learner import Learner, Prepared, Raw, Stages
 
+UNCHANGED = Augmentation()
 FRONT_END = "backbone.embedded.front_end."
 EMBEDDING = "backbone.embedded.embedding.weight"
 
@@ -23,35 +27,82 @@ EMBEDDING = "backbone.embedded.embedding.weight"
 class TextNet(Learner):
     """A learner of texts: takes code points int (B, L), 0 behind the end of a text, and gives logits (B, K)."""
 
+    def __init__(
+        self, backbone: nn.Module, head: nn.Module, *, stages: Stages = (), augmentation: Augmentation = UNCHANGED
+    ) -> None:
+        super().__init__(backbone, head, stages=stages)
+        self.augmentation = augmentation
+
     @property
     def draws(self) -> bool:
-        """Whether what the net is fed differs with a generator."""
-        return False
+        """Whether what the net is fed differs with a generator: by random changes, or by mixing."""
+        return self.augmentation.draws
 
-    def prepare(self, raw: Raw, generator: Generator | None) -> Tensor:  # noqa: ARG002  nothing is drawn
-        """Return raw texts, which the front end numbers in the net itself."""
-        return raw[CODE_POINTS]
+    def prepare(self, raw: Raw, generator: Generator | None) -> Tensor:
+        """Return raw texts, changed if there is a generator; the front end numbers them in the net itself."""
+        if generator is None or not self.draws:
+            return raw[CODE_POINTS]
+        return self.augmentation.code_points(raw[CODE_POINTS], generator=generator)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether a part blends texts with each other."""
+        return self.augmentation.mixes
+
+    def mix(self, inputs: Prepared, targets_BK: Tensor, *, generator: Generator) -> tuple[Mixed, Tensor]:
+        """Return prepared texts whose features will be blended, and soft targets."""
+        return self.augmentation.mix(inputs, targets_BK, generator=generator)
+
+    def features(self, inputs: Prepared) -> Tensor:
+        """Return what the head sees, (B, F)."""
+        if isinstance(inputs, Mixed):
+            return inputs.blended(super().features(inputs.inputs))
+        return super().features(inputs)
+
+    def plain(self) -> "TextNet":
+        """Return the same net, weights and all, without augmentation."""
+        twin = copy.copy(self)
+        twin.augmentation = UNCHANGED
+        return twin
 
 
 def build(
     spec: ResolvedTextSpec, *, class_count: int, examples: TextExamples, last_layer: nn.Module | None = None
 ) -> TextNet:
     """Return the net that a resolved spec describes; its random weights come from the spec's seed."""
-    net = _built(spec, CodePoints.of(examples.tokenizer), class_count=class_count, last_layer=last_layer)
+    front = CodePoints.of(examples.tokenizer)
+    net = _built(spec, front, class_count=class_count, examples=examples, last_layer=last_layer)
     net.freeze(spec.freeze)
     return net
 
 
-def restore(spec: ResolvedTextSpec, path: Path, *, class_count: int, last_layer: nn.Module | None = None) -> TextNet:
-    """Return the trained net of a spec, with the weights that `learner.save` wrote to `path`."""
+def restore(
+    spec: ResolvedTextSpec,
+    path: Path,
+    *,
+    class_count: int,
+    examples: TextExamples | None = None,
+    last_layer: nn.Module | None = None,
+) -> TextNet:
+    """Return the trained net of a spec, with the weights that `learner.save` wrote to `path`.
+
+    It can be trained further on `examples`; None: it only answers.
+    """
     state = load_file(path)
     front = front_end.of_state(state, FRONT_END, size=len(state[EMBEDDING]))
-    net = _built(spec, front, class_count=class_count, last_layer=last_layer)
+    net = _built(spec, front, class_count=class_count, examples=examples, last_layer=last_layer)
     net.load_state_dict(state)
     return net
 
 
-def _built(spec: ResolvedTextSpec, front: FrontEnd, *, class_count: int, last_layer: nn.Module | None) -> TextNet:
+def _built(
+    spec: ResolvedTextSpec,
+    front: FrontEnd,
+    *,
+    class_count: int,
+    examples: TextExamples | None,
+    last_layer: nn.Module | None,
+) -> TextNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         backbone = backbones.build(spec.backbone, front_end=front, drop_path=regularizers.drop_path(spec.regularizers))
@@ -62,4 +113,8 @@ def _built(spec: ResolvedTextSpec, front: FrontEnd, *, class_count: int, last_la
             noise=regularizers.noise(spec.regularizers),
             last_layer=last_layer,
         )
-    return TextNet(backbone.net, head, stages=backbone.stages)
+    augmentation = UNCHANGED
+    if examples is not None and spec.augmentation:
+        material = material_of(spec.augmentation, examples)
+        augmentation = Augmentation(spec.augmentation, material, most=spec.input.max_tokens)
+    return TextNet(backbone.net, head, stages=backbone.stages, augmentation=augmentation)

@@ -85,10 +85,17 @@ class TextTask(Task):
         )
 
     def restore(
-        self, spec: ResolvedSpec, path: Path, *, class_count: int, last_layer: nn.Module | None = None
+        self,
+        spec: ResolvedSpec,
+        path: Path,
+        *,
+        class_count: int,
+        examples: Examples | None = None,
+        last_layer: nn.Module | None = None,
     ) -> TextNet:
         """Return the trained net."""
-        return text_net.restore(of_texts(spec), path, class_count=class_count, last_layer=last_layer)
+        own = None if examples is None else _of_texts(examples)
+        return text_net.restore(of_texts(spec), path, class_count=class_count, examples=own, last_layer=last_layer)
 
     def trace_input(self, spec: ResolvedSpec, *, count: int = 1) -> Tensor:
         """Return empty texts as long as any may be, int (B, L)."""

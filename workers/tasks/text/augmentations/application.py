@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Self, TypeVar
 
 import numpy as np
+import torch
 from torch import Generator, Tensor
 
 from models_store.spec.part import Part
 from workers.tasks.text.augmentations.changes import Change, Characters, Hiding, Mixing, Views, Words, build
 from workers.tasks.text.augmentations.draws import Mask, Places, Random, numbers_of
-from workers.tasks.text.augmentations.letters import Letters
+from workers.tasks.text.augmentations.letters import Letters, codes_of, texts_of
 from workers.tasks.text.augmentations.material import Material
 from workers.tasks.text.augmentations.mixing import Mixed, mix
 from workers.tasks.text.augmentations.segments import Cutter, Segments
@@ -19,15 +20,18 @@ from workers.tasks.text.augmentations.tokens import hidden
 
 Kind = TypeVar("Kind", bound=Change)
 NOTHING = Material()
+UNKNOWN = 0xFFFD
+"""code point that stands for one that is not known"""
 
 
 class Augmentation:
     """What the parts of a spec do to batches of training texts. It has no state of a run: each draw is a generator's.
 
-    `material` is what they take from the dataset.
+    `material` is what they take from the dataset; `most` is the most characters a text may have, if any.
     """
 
-    def __init__(self, parts: Sequence[Part] = (), material: Material = NOTHING) -> None:
+    def __init__(self, parts: Sequence[Part] = (), material: Material = NOTHING, *, most: int | None = None) -> None:
+        self._most = most
         self._changes = [build(part, material) for part in parts]
         self._cutter = Cutter(material.phrases) if self._of(Words) else None
 
@@ -58,6 +62,13 @@ class Augmentation:
         self._change_words(result, random)
         self._change_characters(result, random)
         return result
+
+    def code_points(self, codes_BL: Tensor, *, generator: Generator) -> Tensor:
+        """Return texts as code points, with 0 behind their ends, after the parts that change texts or hide tokens."""
+        if self.rewrites:
+            texts = self.rewritten(texts_of(codes_BL.cpu().numpy()), generator=generator)
+            codes_BL = torch.from_numpy(codes_of(texts, most=self._most)).to(codes_BL.device)
+        return self.hidden(codes_BL, unknown=UNKNOWN, generator=generator)
 
     def hidden(self, tokens_BL: Tensor, *, unknown: int, generator: Generator) -> Tensor:
         """Return tokens, where 0 is padding, with some replaced by `unknown`."""

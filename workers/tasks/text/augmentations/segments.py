@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from models_store.tasks.text.tokenizers.segmenters import rjieba_words
 from workers.tasks.text.augmentations.draws import Mask, Places
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -89,7 +90,7 @@ class Cutter:
     """
 
     def __init__(self, phrases: Iterable[str] = ()) -> None:
-        self._segment = _segmenter()
+        self._segment = rjieba_words(mode="precise", hmm=True, own_words=())
         self._phrases: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
         for phrase in sorted(set(phrases)):
             units = self._cut(phrase).units
@@ -140,13 +141,6 @@ class Cutter:
 def is_han(character: str) -> bool:
     """Return whether a character is a Chinese one."""
     return IS_HAN.match(character) is not None
-
-
-def _segmenter() -> Callable[[str], list[str]]:
-    import rjieba  # noqa: PLC0415  its dictionary takes a fifth of a second
-
-    segment: Callable[[str], list[str]] = rjieba.cut
-    return segment
 
 
 def _objects(values: Iterable[str]) -> Units:
