@@ -28,7 +28,9 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",  # the bytes are a stranger's
 }
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-STORED_TYPES = sorted({each for contract in TASKS for each in contract.stored_types.values()} | {OTHERWISE})
+STORED_TYPES = sorted(
+    {each.partition(";")[0] for contract in TASKS for each in contract.stored_types.values()} | {OTHERWISE}
+)
 THUMBNAIL_SIDE = max(contract.thumbnail_side or 0 for contract in TASKS)
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "`If-None-Match` names this very example"}}
 

@@ -118,6 +118,7 @@ def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, 
     spec = bodies.check(contract.Spec, given)
     with _reporting_unknown_dataset():
         dataset = datasets.find(here.database, spec.dataset, owner=owner)
+    _refuse_other_examples(contract, dataset, task=spec.task)
     facts = datasets.facts(dataset)
     with bodies.reporting_faults(contract.Spec, given):
         resolved, warnings = contract.resolve(spec, facts)
@@ -138,6 +139,21 @@ def _contract(here: Context, given: Any, *, owner: str) -> Contract:  # noqa: AN
         with suppress(datasets.DatasetNotFound):
             return rooms.of_dataset(datasets.find(here.database, dataset_id, owner=owner).card)
     return rooms.TASKS[0]
+
+
+def _refuse_other_examples(contract: Contract, dataset: datasets.Dataset, *, task: str | None) -> None:
+    """Check that the dataset's examples are those that the task learns from.
+
+    Raises:
+        InvalidBody: if they are others; it names the tasks that learn from them.
+    """
+    held = dataset.contract
+    if held is contract:
+        return
+    fitting = [name for name, target in held.targets.items() if target == dataset.card.get("target", "class")]
+    message = f"`task: {task}` learns from {contract.examples}, and the dataset holds {held.examples}"
+    fault = FieldError("/task", "contradiction", f"{message}; take {' or '.join(fitting)}, or leave it out", fitting)
+    raise bodies.InvalidBody(f"/task: {fault.message}", errors=[fault])
 
 
 @contextmanager
