@@ -68,6 +68,20 @@ def inspect(path: Path) -> Contents:
     Raises:
         NotSafetensors: saying what is wrong with it.
     """
+    tensors, _ = read(path)
+    return Contents(
+        tensors=len(tensors),
+        parameters=sum(math.prod(tensor["shape"]) for tensor in tensors.values()),
+        dtypes=dict(sorted(Counter(tensor["dtype"] for tensor in tensors.values()).items())),
+    )
+
+
+def read(path: Path) -> tuple[dict[str, Any], int]:
+    """Return name → dtype, shape and data_offsets of each tensor, and where their bytes begin in the file.
+
+    Raises:
+        NotSafetensors: saying what is wrong with it.
+    """
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(LENGTH_BYTES)
@@ -84,11 +98,7 @@ def inspect(path: Path) -> Contents:
         tensors = _parsed(file.read(length))
     spans = sorted(_span(name, tensor) for name, tensor in tensors.items())
     _check_spans(spans, size_bytes - LENGTH_BYTES - length)
-    return Contents(
-        tensors=len(tensors),
-        parameters=sum(math.prod(tensor["shape"]) for tensor in tensors.values()),
-        dtypes=dict(sorted(Counter(tensor["dtype"] for tensor in tensors.values()).items())),
-    )
+    return tensors, LENGTH_BYTES + length
 
 
 def _parsed(header: bytes) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Users' own files of weights: safetensors, checked when they come, named `wt_…` in a spec's `backbone.weights`.
+"""Users' own files of weights, kept as safetensors, checked when they come, `wt_…` in a spec's `backbone.weights`.
 
-WeightsNotFound 404 · WeightsInUse 409 · WeightsNameInvalid 422 · NotSafetensors 422
+WeightsNotFound 404 · WeightsInUse 409 · WeightsNameInvalid 422 · NotSafetensors 422 · VectorsInvalid 422
 """
 
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from models_store import names
 from models_store.errors import Conflict, Invalid, NotFound
 from models_store.jobs.job import UNFINISHED
-from models_store.models import safetensors_header
+from models_store.models import safetensors_header, weights_forms
 from models_store.spec.network import weights_of
 from models_store.storage import tables
 from models_store.storage.blobs import Blobs
@@ -57,16 +57,22 @@ class WeightsFile:
     created_at: float
 
 
-def add(path: Path, *, owner: str, name: str, database: Database, blobs: Blobs) -> tuple[WeightsFile, bool]:
-    """Move a safetensors file in; return it, and whether it is new: the same bytes again are the earlier one.
+def add(
+    path: Path, *, owner: str, name: str, database: Database, blobs: Blobs, most_bytes: int = 1 << 40
+) -> tuple[WeightsFile, bool]:
+    """Move a file in, as safetensors; return it, and whether it is new: the same bytes again are the earlier one.
+
+    `most_bytes` is what an archive may unpack to.
 
     Raises:
         WeightsNameInvalid: if nothing may be called so.
-        NotSafetensors: if it is no whole safetensors file.
+        NotSafetensors: if it is no whole safetensors file, nor of another form (see `weights_forms`).
+        VectorsInvalid, WeightsArchiveInvalid, ArchiveRefused: if it breaks its own form.
         StorageFull: if there is no room.
     """
     if (fault := names.fault(name)) is not None:
         raise WeightsNameInvalid(f"the name {name[:50]!a} {fault}")
+    weights_forms.as_safetensors(path, most_bytes=most_bytes)
     card = safetensors_header.inspect(path).as_card()
     blob = blobs.put(path)
     weights_id = new_id(PREFIX.rstrip("_"))

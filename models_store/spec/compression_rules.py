@@ -58,7 +58,16 @@ def refuse_what_the_network_can_not_lose(spec: "TrainSpec") -> None:
 
 
 def _refuse_ranges_of_layers_that_are_not_there(compression: "Compression", network: "Network") -> None:
-    """Check the kinds of quantisation that read activation ranges beforehand."""
+    """Check the kinds of quantisation that round activations."""
+    for number, part in enumerate(compression.quantize):
+        if part.kind == "dynamic_int8" and part.layers == "linear" and not network.has_dynamic_layers:
+            others = [kind for kind in VARIANTS if kind != "dynamic_int8"]
+            raise contradiction(
+                f"compression/quantize/{number}/kind",
+                f"dynamic_int8 rounds the activations of linear layers and of LSTMs, and {network.kind} has none below "
+                "its head: the file would be no faster; weights_int8 makes it as small",
+                others if network.has_static_layers else [kind for kind in others if kind not in READ_BEFOREHAND],
+            )
     if network.has_static_layers:
         return
     allowed = [kind for kind in VARIANTS if kind not in READ_BEFOREHAND]

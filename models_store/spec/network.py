@@ -53,6 +53,11 @@ class Network(Part):
         return True
 
     @property
+    def has_dynamic_layers(self) -> bool:
+        """Return whether it has linear layers or LSTMs, whose activations can be rounded by ranges found at each call."""
+        return True
+
+    @property
     def has_batch_norm(self) -> bool:
         """Return whether the scales of a batch norm may rank its channels."""
         return True

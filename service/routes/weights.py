@@ -19,7 +19,9 @@ router = APIRouter(tags=["weights"], dependencies=[KNOWN_QUERY])
 BODY: dict[str, Any] = {
     "required": True,
     "description": "A safetensors file: the tensors of a backbone under the names of its library, with or without "
-    "its classifier, or those of a whole model of this service (`backbone.…`, `head.…`).",
+    "its classifier, or those of a whole model of this service (`backbone.…`, `head.…`). Or vectors of words in "
+    "word2vec's text form, whose first line is `count width`. Or a zip or tar with one safetensors file and its words: "
+    "`vocabulary.txt` (one a line) or `vocabulary.json`. All are stored as one safetensors file.",
     "content": {
         "application/octet-stream": {
             "schema": {"type": "string", "format": "binary", "description": "the file's bytes"}
@@ -49,7 +51,7 @@ async def create(
     owner: Owner,
     name: Annotated[GivenName | None, Query(description="a name for people; left out: weights")] = None,
 ) -> Response:
-    """Upload a safetensors file, check its header, and store it under its digest; a spec names it by its id.
+    """Upload weights, check them, and store them as safetensors under their digest; a spec names them by their id.
 
     Only a job that starts from the tensors checks whether they fit its backbone.
     """
@@ -107,4 +109,11 @@ def delete(weights_id: WeightsId, here: Here, owner: Owner) -> None:
 
 def _add(here: Context, path: Path, *, owner: str, name: str) -> tuple[weights.WeightsFile, bool]:
     with uploads.reporting_full_disk():
-        return weights.add(path, owner=owner, name=name, database=here.database, blobs=here.blobs)
+        return weights.add(
+            path,
+            owner=owner,
+            name=name,
+            database=here.database,
+            blobs=here.blobs,
+            most_bytes=here.settings.weights_max_bytes,
+        )

@@ -128,7 +128,7 @@ def _net(work: Work, examples: Examples, *, spec: ResolvedSpec) -> Learner:
     work.settings.weights_dir.mkdir(parents=True, exist_ok=True)
     aim = targets.build(spec.task, examples)
     start = work.assignment.initial_weights
-    return work.task.build(
+    net = work.task.build(
         spec,
         class_count=aim.output_count,
         weights_dir=work.settings.weights_dir,
@@ -136,3 +136,6 @@ def _net(work: Work, examples: Examples, *, spec: ResolvedSpec) -> Learner:
         initial_weights=None if start is None else work.blobs.local(start),
         last_layer=aim.last_layer(),
     )
+    for remark in net.remarks:
+        work.reporter.log(remark)
+    return net

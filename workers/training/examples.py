@@ -19,6 +19,8 @@ Array = npt.NDArray[Any]
 Inputs = Mapping[str, Array]
 """name of an input of the exported file → one row per example; the arrays may be mapped memory"""
 Rows = npt.NDArray[np.int64]
+CHUNK = 4096
+"""rows that are looked at together"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,11 @@ class Examples:
     def files(self) -> dict[str, Path]:
         """Return the .npy file of each input, for arrays that are mapped memory."""
         return {name: Path(str(array.filename)) for name, array in self.inputs.items()}  # type: ignore[attr-defined]  # a memory map has one
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Return how long each example is, int64 (N,), where inputs are padded."""
+        return lengths(self.inputs, np.arange(len(self.targets)), padded=self.padded)
 
     def split(self, name: str) -> Rows:
         """Return the rows of `train`, `val` or `test`, in ascending order."""
@@ -68,9 +75,11 @@ def lengths(inputs: Inputs, rows: Rows, *, padded: Collection[str]) -> npt.NDArr
     """Return how long each of the `rows` is, int64 (N,), in the longest of its padded inputs; 0 where there is none."""
     found_N = np.zeros(len(rows), np.int64)
     for name in padded:
-        for place, row in enumerate(rows):
-            used = np.flatnonzero(inputs[name][row])
-            found_N[place] = max(found_N[place], used[-1] + 1 if len(used) else 0)
+        for start in range(0, len(rows), CHUNK):
+            part = slice(start, start + CHUNK)
+            used_NL = np.take(inputs[name], rows[part], axis=0) != 0
+            behind_N = used_NL[:, ::-1].argmax(axis=1)
+            found_N[part] = np.maximum(found_N[part], np.where(used_NL.any(axis=1), used_NL.shape[1] - behind_N, 0))
     return found_N
 
 

@@ -35,6 +35,8 @@ class Learner(nn.Module, ABC):
         self.backbone = backbone
         self.head = head
         self.stages = stages or _children(backbone)
+        self.remarks: tuple[str, ...] = ()
+        """sentences about how it was made, for the job's log"""
 
     @property
     @abstractmethod

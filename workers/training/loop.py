@@ -151,6 +151,7 @@ class _Run:
         )
         balanced = spec.training.sampling == "balanced"
         self.shares_N = sampling.balancing_shares(self.targets, self.train_rows) if balanced else None
+        self.lengths_N = examples.lengths if examples.padded else None
         self._start(saved)
 
     def to_the_end(self) -> None:
@@ -213,8 +214,12 @@ class _Run:
     def _order(self) -> Rows:
         seed, epoch = self.spec.seed, self.position.epoch
         if self.shares_N is None:
-            return sampling.shuffled(self.train_rows, seed=seed, epoch=epoch)
-        return sampling.drawn(self.train_rows, self.shares_N, seed=seed, epoch=epoch)
+            order = sampling.shuffled(self.train_rows, seed=seed, epoch=epoch)
+        else:
+            order = sampling.drawn(self.train_rows, self.shares_N, seed=seed, epoch=epoch)
+        if self.lengths_N is None:
+            return order
+        return sampling.alike(order, self.lengths_N, size=self.sizes.batch, seed=seed, epoch=epoch)
 
     def _step(self, rows: Rows) -> None:
         position = self.position

@@ -3,11 +3,15 @@
 # N rows, K class or label
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 
 from workers.training.examples import Rows
 from workers.training.targets import Targets
+
+WINDOW = 16
+"""batches whose rows change places, so that they are still mixed at random"""
 
 
 def shuffled(rows: Rows, *, seed: int, epoch: int) -> Rows:
@@ -44,6 +48,21 @@ def parts(rows: Rows, *, count: int) -> list[Rows]:
     """
     count = max(1, min(count, len(rows) // 2))
     return [rows[first::count] for first in range(count)]
+
+
+def alike(order: Rows, lengths_N: npt.NDArray[np.int64], *, size: int, seed: int, epoch: int) -> Rows:
+    """Return rows in an order in which batches of `size` hold examples of like lengths: padding is computed too.
+
+    `lengths_N` are those of all rows, by row. Among the rows of some batches each, the shortest go together; then the
+    batches are shuffled. What is left over, less than a batch, stays at the end.
+    """
+    whole = len(order) // size * size
+    arranged = order[:whole].copy()
+    for start in range(0, whole, WINDOW * size):
+        window = arranged[start : start + WINDOW * size]
+        window[:] = window[np.argsort(lengths_N[window], kind="stable")]
+    turns = torch.randperm(whole // size, generator=Generator().manual_seed(seed + epoch)).numpy()
+    return np.concatenate([arranged.reshape(-1, size)[turns].ravel(), order[whole:]])
 
 
 def step_seed(*, seed: int, epoch: int, step: int) -> int:

@@ -136,3 +136,11 @@ def test_the_service_reads_headers_without_the_library() -> None:
     code = "import sys, service.routes.weights; sys.exit('safetensors' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_vectors_in_text_are_stored_as_tensors(service: Service) -> None:
+    created = upload(service, "2 3\ngood 1 2 3\n坏 4 5 6\n".encode())
+
+    assert created.status_code == 201
+    assert created.json()["dtypes"] == {"F32": 1, "U8": 1}
+    problem_of(upload(service, b"2 3\ngood 1 2\nbad 4 5 6\n"), 422, "vectors_invalid")

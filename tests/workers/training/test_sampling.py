@@ -4,7 +4,7 @@ import torch
 
 from models_store.tasks.image.spec import Task
 from workers.training import sampling, targets
-from workers.training.examples import Examples
+from workers.training.examples import Examples, Rows
 from workers.training.targets import Targets
 
 
@@ -69,3 +69,24 @@ def test_parts_mix_what_lies_together() -> None:
     parts = sampling.parts(np.arange(16), count=4)
 
     assert [labels_N[part].mean() for part in parts] == [0.5] * 4
+
+
+def test_batches_hold_examples_of_like_lengths_and_every_example_once() -> None:
+    order = sampling.shuffled(np.arange(1003), seed=1, epoch=0)
+    lengths_N = np.random.default_rng(0).integers(1, 200, 1003)
+
+    arranged = sampling.alike(order, lengths_N, size=10, seed=1, epoch=0)
+
+    def padding(rows: Rows) -> int:
+        return sum(int(np.ptp(lengths_N[rows[start : start + 10]])) for start in range(0, 1000, 10))
+
+    assert sorted(arranged) == list(range(1003))
+    assert arranged[1000:].tolist() == order[1000:].tolist()
+    assert padding(arranged) < 0.2 * padding(order)
+    assert not np.array_equal(arranged, sampling.alike(order, lengths_N, size=10, seed=1, epoch=1))
+
+
+def test_fewer_examples_than_a_batch_stay_as_they_are() -> None:
+    order = np.array([3, 1, 2])
+
+    assert sampling.alike(order, np.arange(4), size=8, seed=0, epoch=0).tolist() == [3, 1, 2]

@@ -6,6 +6,7 @@ code points, equal pages kept once), in plain operations that every runtime of O
 
 # B batch, L token, P page
 
+from collections.abc import Mapping
 from typing import Protocol, Self
 
 import numpy as np
@@ -55,6 +56,6 @@ class CodePoints(nn.Module):
         return self.pages.flatten()[places_BL], points_BL > 0
 
 
-def of_state(state: dict[str, Tensor], prefix: str, *, size: int) -> CodePoints:
+def of_state(state: Mapping[str, Tensor], prefix: str, *, size: int) -> CodePoints:
     """Return the front end whose tables are in a net's state under `prefix`."""
     return CodePoints(state[f"{prefix}page_of"], state[f"{prefix}pages"], size=size)

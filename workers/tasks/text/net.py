@@ -6,18 +6,18 @@ import copy
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
 from models_store.tasks.text.codec import CODE_POINTS
 from models_store.tasks.text.spec import ResolvedTextSpec
-from workers.tasks.text import backbones, front_end
+from workers.tasks.text import backbones, front_end, vectors
 from workers.tasks.text.augmentations import Augmentation, Mixed
 from workers.tasks.text.augmentations.sources import material_of
 from workers.tasks.text.examples import TextExamples
 from workers.tasks.text.front_end import CodePoints, FrontEnd
-from workers.training import heads, regularizers
+from workers.training import heads, regularizers, stored_weights
 from workers.training.learner import Learner, Prepared, Raw, Stages
+from workers.training.stored_weights import WeightsUnfit
 
 UNCHANGED = Augmentation()
 FRONT_END = "backbone.embedded.front_end."
@@ -32,6 +32,13 @@ class TextNet(Learner):
     ) -> None:
         super().__init__(backbone, head, stages=stages)
         self.augmentation = augmentation
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The vectors of the tokens."""
+        found = self.get_submodule(EMBEDDING.removesuffix(".weight"))
+        assert isinstance(found, nn.Embedding), "of every kind"
+        return found
 
     @property
     def draws(self) -> bool:
@@ -67,11 +74,26 @@ class TextNet(Learner):
 
 
 def build(
-    spec: ResolvedTextSpec, *, class_count: int, examples: TextExamples, last_layer: nn.Module | None = None
+    spec: ResolvedTextSpec,
+    *,
+    class_count: int,
+    examples: TextExamples,
+    initial_weights: Path | None = None,
+    last_layer: nn.Module | None = None,
 ) -> TextNet:
-    """Return the net that a resolved spec describes; its random weights come from the spec's seed."""
+    """Return the net that a resolved spec describes; its random weights come from the spec's seed.
+
+    `initial_weights` is the file of vectors that `backbone.weights` names.
+
+    Raises:
+        WeightsUnfit: if the file does not fit.
+    """
+    assert (spec.backbone.weights is None) == (initial_weights is None), "the supervisor hands over what the spec names"
     front = CodePoints.of(examples.tokenizer)
     net = _built(spec, front, class_count=class_count, examples=examples, last_layer=last_layer)
+    if initial_weights is not None:
+        shown_name = f"backbone.weights {spec.backbone.weights}"
+        net.remarks = (vectors.start(net.embedding, examples.tokenizer, initial_weights, shown_name=shown_name),)
     net.freeze(spec.freeze)
     return net
 
@@ -87,11 +109,17 @@ def restore(
     """Return the trained net of a spec, with the weights that `learner.save` wrote to `path`.
 
     It can be trained further on `examples`; None: it only answers.
+
+    Raises:
+        WeightsUnfit: if the file is not of such a net.
     """
-    state = load_file(path)
+    shown_name = f"{spec.name}'s weights"
+    state = stored_weights.read(path, shown_name)
+    if EMBEDDING not in state:
+        raise WeightsUnfit(f"{shown_name} lacks {EMBEDDING!r}; what is needed are weights of this very net")
     front = front_end.of_state(state, FRONT_END, size=len(state[EMBEDDING]))
     net = _built(spec, front, class_count=class_count, examples=examples, last_layer=last_layer)
-    net.load_state_dict(state)
+    stored_weights.fit(net, state, shown_name)
     return net
 
 

@@ -76,12 +76,20 @@ class TextTask(Task):
         class_count: int,
         weights_dir: Path,  # noqa: ARG002  there are no published weights
         examples: Examples,
-        initial_weights: Path | None = None,  # noqa: ARG002  as above
+        initial_weights: Path | None = None,
         last_layer: nn.Module | None = None,
     ) -> TextNet:
-        """Return a backbone with a head."""
+        """Return a backbone with a head.
+
+        Raises:
+            WeightsUnfit: if `initial_weights` does not fit the backbone or the tokenizer.
+        """
         return text_net.build(
-            of_texts(spec), class_count=class_count, examples=_of_texts(examples), last_layer=last_layer
+            of_texts(spec),
+            class_count=class_count,
+            examples=_of_texts(examples),
+            initial_weights=initial_weights,
+            last_layer=last_layer,
         )
 
     def restore(
@@ -93,7 +101,11 @@ class TextTask(Task):
         examples: Examples | None = None,
         last_layer: nn.Module | None = None,
     ) -> TextNet:
-        """Return the trained net."""
+        """Return the trained net.
+
+        Raises:
+            WeightsUnfit: if the file is not of such a net.
+        """
         own = None if examples is None else _of_texts(examples)
         return text_net.restore(of_texts(spec), path, class_count=class_count, examples=own, last_layer=last_layer)
 

@@ -44,6 +44,11 @@ class RecurrentNetwork(SequenceNetwork):
         """Return False: ranges that are read beforehand fit no step of a recurrent layer."""
         return False
 
+    @property
+    def has_dynamic_layers(self) -> bool:
+        """Return whether it is an LSTM: there are kernels for no other recurrent layer."""
+        return self.kind == "lstm"
+
 
 class Rnn(RecurrentNetwork):
     """Elman's recurrent network (1990), with tanh: the simplest, for short texts."""

@@ -4,12 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from models_store.spec import patterns
 from models_store.spec.network import Network
+
+VectorsId = Annotated[str, Field(pattern=patterns.WEIGHTS_ID)] | None
 
 
 class SequenceNetwork(Network):
     """The base of networks above an embedding."""
 
+    weights: VectorsId = Field(
+        None,
+        description="`wt_…`: vectors of words or characters that the embedding starts from (POST /weights: word2vec's text form, or a zip of a safetensors file and `vocabulary.json`); tokens without a vector start at random, and the job's log says how many have one; null: all start at random",
+    )
     embedding: int = Field(128, ge=8, le=1024, description="numbers that stand for one token")
     embedding_dropout: float = Field(
         0.0, ge=0, lt=1, description="probability that a number of an embedding is set to zero while training"
@@ -34,3 +41,8 @@ class TextCnn(SequenceNetwork):
     def stages(self) -> tuple[str, ...]:
         """Return the names of its parts, from input to output."""
         return ("embedding", "convolutions")
+
+    @property
+    def has_dynamic_layers(self) -> bool:
+        """Return False: its layers are convolutions, and its file in 8 bits was 0.37 times as fast."""
+        return False

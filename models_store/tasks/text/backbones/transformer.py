@@ -35,6 +35,11 @@ class Transformer(SequenceNetwork):
         """Return True: each layer has two residual branches."""
         return True
 
+    @property
+    def has_channels(self) -> bool:
+        """Return False: its width is that of every layer, and its heads are not cut."""
+        return False
+
     @model_validator(mode="after")
     def _refuse_uneven_heads(self) -> "Transformer":
         if self.embedding % self.heads:

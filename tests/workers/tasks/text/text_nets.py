@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.numpy import save_file
 
 from models_store.tasks.text.contract import TEXT as CONTRACT
 from models_store.tasks.text.facts import TextFacts
@@ -60,3 +61,12 @@ def some_texts(lengths: list[int], *, seed: int = 0) -> np.ndarray[Any, Any]:
     for row, length in enumerate(lengths):
         padded_NL[row, :length] = FIRST + random.integers(0, 60, length)
     return padded_NL
+
+
+def vectors_of(
+    folder: Path, rows_WD: np.ndarray[Any, Any], words: bytes, *, name: str = "vocabulary", file: str = "vectors"
+) -> Path:
+    """Write a file of vectors and their words."""
+    path = folder / f"{file}.safetensors"
+    save_file({"vectors": rows_WD, name: np.frombuffer(words, np.uint8)}, path)
+    return path
