@@ -2,16 +2,22 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from models_store.archives.zip_names import NameEncoding
 from models_store.datasets.checks import check_classes, check_entries, check_links
+from models_store.datasets.copies import leaks, with_kin, with_leaks
+from models_store.datasets.entries_on_disk import ordered
+from models_store.datasets.example import Example
 from models_store.datasets.folders import LayoutChoice
 from models_store.datasets.intake import Intake
 from models_store.datasets.layout import Layout, arrange
-from models_store.datasets.manifest import SPLITS, ManifestEntry, counts, order
+from models_store.datasets.manifest import SPLITS, ManifestEntry, counts
+from models_store.datasets.near_copies import Sketches
 from models_store.datasets.passed import passed
 from models_store.datasets.report import Check, DatasetUnusable, report
 from models_store.datasets.splits import complete
@@ -28,7 +34,7 @@ class Assembled:
     """A dataset without errors: its examples in their splits, its classes or labels, and all findings."""
 
     contract: Contract
-    entries: list[ManifestEntry]
+    entries: Sequence[ManifestEntry]
     classes: list[str]
     target: Target
     origin: str
@@ -49,34 +55,46 @@ def assemble(intake: Intake, *, undecodable: Undecodable, layout: LayoutChoice) 
         DatasetUnusable: if a finding is an error.
     """
     contract, arranged = intake.contract, arrange(intake, layout=layout)
-    checks = [*arranged.checks, *_check_undecodable(arranged, contract, undecodable), *_check_others(intake)]
+    checks = [*arranged.checks, *_check_undecodable(intake, arranged, undecodable), *_check_others(intake)]
     entries, origin = arranged.entries, "made"
     if entries or not any(check.severity == "error" for check in checks):
         checks += check_classes(arranged.classes, arranged.entries, arranged.target, contract)
     if entries:
-        splits = complete(entries, contract)
-        entries, origin = splits.entries, splits.origin
+        compared = any(entry.alike for entry in entries)
+        splits = complete(with_kin(entries, _sketches(intake, entries)) if compared else entries, contract)
+        entries, origin = with_leaks(splits.entries) if compared else splits.entries, splits.origin
         filled = {name for entry in entries for name in entry.names}
         checks += [*contract.check_files(intake.examples), *splits.checks]
         checks += check_entries(entries, [label for label in arranged.classes if label in filled], contract)
     if any(check.severity == "error" for check in checks):
         raise DatasetUnusable(checks)
-    return Assembled(contract, sorted(entries, key=order), arranged.classes, arranged.target, origin, checks)
+    return Assembled(contract, ordered(entries), arranged.classes, arranged.target, origin, checks)
 
 
-def _check_undecodable(arranged: Layout, contract: Contract, undecodable: Undecodable) -> Iterator[Check]:
-    count = len(arranged.undecodable)
-    if not count:
+def _sketches(intake: Intake, entries: Sequence[ManifestEntry]) -> Sketches | None:
+    """Return the sketches of the entries; None: their task makes none."""
+    if intake.rows is not None:
+        return intake.rows.sketches
+    sketches = {example.sha256: example.sketch for example in intake.examples}
+    joined = b"".join(sketches[entry.sha256] for entry in entries)
+    return np.frombuffer(joined, np.uint32).reshape(len(entries), -1) if joined else None
+
+
+def _check_undecodable(intake: Intake, arranged: Layout, undecodable: Undecodable) -> Iterator[Check]:
+    contract, found = intake.contract, intake.rows.undecodable if intake.rows is not None else None
+    if found is None and arranged.undecodable:
+        found = Check("undecodable", "error", "", sorted(arranged.undecodable), arranged.undecodable)
+    if found is None:
         return
+    count, first = found.count, found.files[0]
     what = counted(count, f"{contract.example} can't be decoded", f"{contract.examples} can't be decoded")
-    named = next(iter(arranged.undecodable)) + ("" if count == 1 else " …")
-    files = sorted(arranged.undecodable)
+    named = f"{first}" + ("" if count == 1 else " …")
     if undecodable == "refuse":
         message = f"{what} ({named}); repair or remove {inflected(count, 'it', 'them')}, or ask for undecodable=skip"
-        yield Check("undecodable", "error", message, files, arranged.undecodable)
+        yield replace(found, severity="error", message=message)
     else:
         message = f"{what} ({named}); {inflected(count, 'it was', 'they were')} left out"
-        yield Check("undecodable", "warning", message, files, arranged.undecodable)
+        yield replace(found, severity="warning", message=message)
 
 
 def _check_others(intake: Intake) -> Iterator[Check]:
@@ -102,8 +120,7 @@ def _check_others(intake: Intake) -> Iterator[Check]:
 def card_of(assembled: Assembled, intake: Intake) -> dict[str, Any]:
     """Return what describes the dataset."""
     entries, contract = assembled.entries, assembled.contract
-    by_content = {example.sha256: example for example in intake.examples}
-    kept = [by_content[content] for content in {entry.sha256 for entry in entries}]
+    kept = _kept(assembled, intake)
     by_split = Counter(entry.split for entry in entries)
     card: dict[str, Any] = {
         "examples": contract.examples,
@@ -113,10 +130,11 @@ def card_of(assembled: Assembled, intake: Intake) -> dict[str, Any]:
         "images": len(entries),  # of any task: so it was named when there were images alone
         "splits": {split: by_split[split] for split in SPLITS},
         "train_count": by_split["train"],
-        "size_bytes": sum(example.size_bytes for example in kept),
+        "size_bytes": sum(each.size_bytes for each in kept) if intake.rows is None else intake.rows.spool.size_bytes,
         "split": assembled.origin,
         "grouped": any(entry.group for entry in entries),
-        "undecodable_skipped": sum(len(check.files) for check in assembled.checks if check.check == "undecodable"),
+        "undecodable_skipped": sum(check.count for check in assembled.checks if check.check == "undecodable"),
+        "leaked": leaks(entries),
         **contract.card_facts(kept, entries),
     }
     values = [entry.value for entry in entries if entry.value is not None]
@@ -124,3 +142,11 @@ def card_of(assembled: Assembled, intake: Intake) -> dict[str, Any]:
         facts = {"minimum": min(values), "maximum": max(values), "mean": statistics.fmean(values)}
         card["values"] = facts | {"deviation": statistics.pstdev(values)}
     return card
+
+
+def _kept(assembled: Assembled, intake: Intake) -> list[Example]:
+    """Return one file of each content in the dataset; none where its examples are rows."""
+    if intake.rows is not None:
+        return []
+    by_content = {example.sha256: example for example in intake.examples}
+    return [by_content[content] for content in {entry.sha256 for entry in assembled.entries}]

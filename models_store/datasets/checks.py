@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from models_store.datasets.copies import check_copies
 from models_store.datasets.manifest import SPLITS, ManifestEntry, counts
 from models_store.datasets.report import Check
 from models_store.spec.facts import Target
@@ -54,7 +55,7 @@ def check_classes(
 def check_entries(entries: Sequence[ManifestEntry], classes: Sequence[str], contract: Contract) -> list[Check]:
     """Look at the examples as they were split: copies, contradictions, leaks, balance or spread, the task's own."""
     return [
-        *_check_copies(entries, contract),
+        *check_copies(entries, contract),
         *_check_groups(entries),
         *_check_balance(entries, classes, contract),
         *_check_labels(entries, classes, contract),
@@ -72,44 +73,12 @@ def check_links(targets: Mapping[str, str], *, copies: int) -> Check:
     return Check("links", "info", message, sorted(reasons), reasons)
 
 
-def _check_copies(entries: Sequence[ManifestEntry], contract: Contract) -> list[Check]:
-    by_content: defaultdict[str, list[ManifestEntry]] = defaultdict(list)
-    for entry in entries:
-        by_content[entry.sha256].append(entry)
-    copies: list[str | list[str]] = []
-    leaks: list[str | list[str]] = []
-    conflicts: list[str | list[str]] = []
-    for group in by_content.values():
-        if len(group) == 1:
-            continue
-        files = sorted(entry.file for entry in group)
-        if len({entry.split for entry in group}) > 1:
-            leaks.append(files)
-        if len({json.dumps(entry.target) for entry in group}) > 1:
-            conflicts.append(files)
-        for split in SPLITS:
-            within = sorted(entry.file for entry in group if entry.split == split)
-            if len(within) > 1:
-                copies.append(within)
-    found = [
-        ("exact_duplicates", "in one split more than once, byte for byte; each copy counts", copies),
-        ("duplicates_across_splits", "in several splits: figures on them are too good", leaks),
-        ("conflicting_labels", "labelled in more than one way: decide which is right", conflicts),
-    ]
-    is_one, are_many = f"{contract.example} is", f"{contract.examples} are"
-    return [
-        Check(name, "warning", f"{counted(len(groups), is_one, are_many)} {what}", groups)
-        for name, what, groups in found
-        if groups
-    ]
-
-
 def _check_groups(entries: Sequence[ManifestEntry]) -> list[Check]:
-    splits: defaultdict[str, set[str]] = defaultdict(set)
+    places: dict[str, int] = {}  # group → its splits, a bit for each
     for entry in entries:
         if entry.group:
-            splits[entry.group].add(entry.split)
-    leaks = sorted(group for group, found in splits.items() if len(found) > 1)
+            places[entry.group] = places.get(entry.group, 0) | 1 << SPLITS.index(entry.split)
+    leaks = sorted(group for group, splits in places.items() if splits.bit_count() > 1)
     if not leaks:
         return []
     message = f"{counted(len(leaks), 'group is', 'groups are')} in several splits: figures on them are too good"
@@ -118,11 +87,11 @@ def _check_groups(entries: Sequence[ManifestEntry]) -> list[Check]:
 
 def _check_labels(entries: Sequence[ManifestEntry], classes: Sequence[str], contract: Contract) -> list[Check]:
     """Look for labels that every example of the train split has."""
-    shown = [entry for entry in entries if entry.split == "train"]
-    if not shown or any(entry.label for entry in shown):
+    shown = sum(entry.split == "train" for entry in entries)
+    if not shown or any(entry.label for entry in entries if entry.split == "train"):
         return []
-    train = counts(shown, classes)["train"]
-    everywhere = [label for label, count in train.items() if count == len(shown)]
+    train = counts(entries, classes)["train"]
+    everywhere = [label for label, count in train.items() if count == shown]
     if not everywhere:
         return []
     message = f"{_some(everywhere)} on every {contract.example} of the train split: nothing shows what is not so"

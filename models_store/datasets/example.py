@@ -16,6 +16,10 @@ class Inspected:
     """ending of the name that it is stored under, without a dot; it follows from the content"""
     facts: Facts = field(default_factory=dict)
     passing: Facts = field(default_factory=dict)
+    alike: str = ""
+    """what it shares with its copies, where those may differ in their bytes; see `ManifestEntry.alike`"""
+    sketch: bytes = b""
+    """what it shares mostly with its near copies, see `near_copies`; none: the task looks for none"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +33,5 @@ class Example:
     size_bytes: int
     facts: Facts
     passing: Facts
+    alike: str = ""
+    sketch: bytes = b""

@@ -22,8 +22,11 @@ from models_store.archives.rules import Limits, Link, Member, shown_name
 from models_store.archives.system_files import is_hidden, is_system
 from models_store.archives.zip_names import NameEncoding, NameReading
 from models_store.datasets.example import Example, Inspected
-from models_store.datasets.recognise import Claims, recognise
+from models_store.datasets.recognise import Claims, recognise, refuse_mixture
+from models_store.datasets.row_intake import RowIntake, take_rows
+from models_store.datasets.row_sources import Source, is_table, sources_of
 from models_store.datasets.table import split_of_table
+from models_store.datasets.table_lines import Encoding, TableRefused
 from models_store.host import cores
 from models_store.settings import Settings
 from models_store.storage import disk, scratch
@@ -52,8 +55,10 @@ class Intake:
     ignored: list[str] = field(default_factory=list)
     of_systems: list[str] = field(default_factory=list)  # left by a system or a tool, see system_files
     folders: set[str] = field(default_factory=set)  # of any file, and those without one
-    tables: dict[str, Path] = field(default_factory=dict)  # files named like tables of labels → a copy
+    tables: dict[str, Path] = field(default_factory=dict)  # files named like tables → a copy
     links: Followed = field(default_factory=Followed)
+    rows: RowIntake | None = None
+    """the examples, where they are rows of tables"""
 
 
 @contextmanager
@@ -73,13 +78,20 @@ def staging_folder(root: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def take_in(archive: Path, staging: Path, settings: Settings, *, names: NameEncoding = "auto") -> Intake:
-    """Read the whole archive into the folder `staging`.
+def take_in(
+    archive: Path,
+    staging: Path,
+    settings: Settings,
+    *,
+    names: NameEncoding = "auto",
+    encoding: Encoding = "utf-8",
+) -> Intake:
+    """Read the whole archive into the folder `staging`; `encoding` is that of tables and of examples that are texts.
 
     Raises:
         NotAnArchive, ArchiveRefused, UnpackedTooLarge: as `read_archive`.
         CompressionTooHigh: if its examples unpack to far more than it has bytes.
-        DatasetUnusable: if it is of no task, or of several.
+        DatasetUnusable: if it is of no task, or of several, or a table of examples can't be read.
     """
     claims = [Claims(contract, contract.budget(archive.stat().st_size)) for contract in rooms.TASKS]
     intake = Intake(staging / "content.zip", claims[0].contract, names=NameReading(names))
@@ -89,7 +101,7 @@ def take_in(archive: Path, staging: Path, settings: Settings, *, names: NameEnco
         ZipFile(intake.content, "w", ZIP_STORED) as content,
         ThreadPoolExecutor(max_workers=min(4, cores.usable())) as pool,
     ):
-        inspection = _Inspection(content, pool, settings)
+        inspection = _Inspection(content, pool, settings, encoding)
         for member in read_archive(archive, limits, names=intake.names):
             path = PurePosixPath(member.name)
             if not (member.link and is_system(path)):
@@ -101,21 +113,60 @@ def take_in(archive: Path, staging: Path, settings: Settings, *, names: NameEnco
             elif member.link is not None:
                 links[member.name] = member.link
             elif _is_table(path):
-                intake.tables[member.name] = _copied(member, staging / f"table-{len(intake.tables)}.csv")
+                intake.tables[member.name] = copied(member, staging / f"table-{len(intake.tables)}")
             elif claiming := [each for each in claims if each.contract.is_example(path, member.head)]:
                 inspection.accept(member, claiming)
             else:
                 intake.ignored.append(member.name)
         inspection.finish()
-    _settle(intake, claims)
-    if links:
-        _copy_linked(intake, links, limits)
+    found = sources_of(intake.tables, rooms.TASKS, encoding, has_files=any(each.count for each in claims))
+    if found is None:
+        _settle(intake, claims)
+        if links:
+            _copy_linked(intake, links, limits)
+    else:
+        _take_tables(intake, claims, *found, staging=staging, settings=settings, encoding=encoding)
+        intake.ignored += links
     return intake
+
+
+def take_table(name: str, source: Source, staging: Path, settings: Settings, *, encoding: Encoding = "utf-8") -> Intake:
+    """Read a table whose rows are the examples, which came without an archive around it.
+
+    Raises:
+        DatasetUnusable: if it can't be read.
+    """
+    found = sources_of({name: source.path}, rooms.TASKS, encoding, has_files=False)
+    contract = found[0] if found else next(each for each in rooms.TASKS if each.column is not None)
+    rows = take_rows(contract, {name: source}, staging, settings=settings, encoding=encoding)
+    return Intake(staging / "content.zip", contract, rows=rows)
+
+
+def _take_tables(
+    intake: Intake,
+    claims: Sequence[Claims],
+    contract: Contract,
+    sources: dict[str, Source],
+    *,
+    staging: Path,
+    settings: Settings,
+    encoding: Encoding,
+) -> None:
+    """Take the rows of tables as the archive's examples; files beside them are passed over."""
+    intake.contract = contract
+    intake.rows = take_rows(contract, sources, staging, settings=settings, encoding=encoding)
+    others = [each for each in claims if each.contract is not contract]
+    refuse_mixture(contract, len(intake.rows.entries), others)
+    intake.ignored += [file for each in claims for file in each.files]
+    intake.ignored += [name for name in intake.tables if name not in sources]
+    intake.tables = {}
 
 
 def _settle(intake: Intake, claims: Sequence[Claims]) -> None:
     """Take the files of the archive's own task as its examples; what others have claimed is passed over."""
     own = recognise(claims)
+    intake.ignored += [name for name in intake.tables if split_of_table(PurePosixPath(name).name) is None]
+    intake.tables = {name: path for name, path in intake.tables.items() if name not in set(intake.ignored)}
     intake.contract, intake.examples, intake.undecodable = own.contract, own.examples, own.undecodable
     others = [each for each in claims if each is not own]
     if others:
@@ -160,7 +211,8 @@ def _copy_no_example(intake: Intake, name: str, real: str) -> None:
 
 
 def _is_table(path: PurePosixPath) -> bool:
-    return split_of_table(path.name) is not None and len(path.parts) <= TABLE_DEPTH
+    is_named = split_of_table(path.name) is not None or is_table(path, rooms.TASKS)
+    return is_named and len(path.parts) <= TABLE_DEPTH
 
 
 def without_leftovers(intake: Intake, kept: set[str]) -> Path:
@@ -193,10 +245,11 @@ class _Waiting:
 class _Inspection:
     """Files are inspected in threads, and written to the content in the order of their arrival."""
 
-    def __init__(self, content: ZipFile, pool: ThreadPoolExecutor, settings: Settings) -> None:
+    def __init__(self, content: ZipFile, pool: ThreadPoolExecutor, settings: Settings, encoding: Encoding) -> None:
         self._content = content
         self._pool = pool
         self._settings = settings
+        self._encoding = encoding
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._members: set[str] = set()
@@ -214,10 +267,14 @@ class _Inspection:
                 fitting.append(claims)
         if not fitting:
             return
-        data = member.content()
-        sha256 = hashlib.sha256(data).hexdigest()
+        whole = member.content()
         for claims in fitting:
-            outcome = None
+            try:
+                data = claims.contract.stored(whole, self._encoding)
+            except TableRefused as error:
+                claims.undecodable[member.name] = str(error)
+                continue
+            outcome, sha256 = None, hashlib.sha256(data).hexdigest()
             if sha256 not in claims.known:
                 claims.known[sha256] = None
                 outcome = self._started(data, claims)
@@ -264,6 +321,8 @@ class _Inspection:
             size_bytes=len(waiting.data),
             facts=inspected.facts,
             passing=inspected.passing,
+            alike=inspected.alike,
+            sketch=inspected.sketch,
         )
 
 
@@ -272,7 +331,8 @@ def _entry(member: str) -> ZipInfo:
     return ZipInfo(member, ZIP_EPOCH)
 
 
-def _copied(member: Member, target: Path) -> Path:
+def copied(member: Member, target: Path) -> Path:
+    """Copy a member's bytes to the file `target`, and return it."""
     with target.open("wb") as file:
         for chunk in member:
             file.write(chunk)

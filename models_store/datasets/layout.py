@@ -8,7 +8,7 @@
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -35,7 +35,7 @@ class Layout:
     `undecodable` are the unreadable files that would have been a part of it: file → why.
     """
 
-    entries: list[ManifestEntry]
+    entries: Sequence[ManifestEntry]
     classes: list[str]
     undecodable: dict[str, str]
     checks: list[Check]
@@ -44,6 +44,8 @@ class Layout:
 
 def arrange(intake: Intake, *, layout: LayoutChoice = "auto") -> Layout:
     """Return what the archive says about its examples; `layout` is how its owner says that folders are meant."""
+    if (rows := intake.rows) is not None:
+        return Layout(rows.entries, rows.classes, {}, [*rows.checks, *_check_layout(intake, layout)], rows.target)
     names, unused = _tables(intake)
     arranged = _by_table(intake, names, layout=layout) if names else None
     if arranged is None:
@@ -56,6 +58,14 @@ def arrange(intake: Intake, *, layout: LayoutChoice = "auto") -> Layout:
         )
         arranged.checks.append(Check("labels_csv_ignored", "warning", message, unused))
     return arranged
+
+
+def _check_layout(intake: Intake, layout: LayoutChoice) -> Iterator[Check]:
+    if layout != "auto":
+        message = (
+            f"the {intake.contract.examples} are rows of tables: folders mean nothing, and `layout={layout}` neither"
+        )
+        yield Check("layout_unused", "warning", message)
 
 
 def _tables(intake: Intake) -> tuple[list[str], list[str]]:
@@ -247,11 +257,12 @@ def _listed(example: Example, row: Row) -> ManifestEntry:
         group=row.group,
         labels=row.target if isinstance(row.target, tuple) else (),
         value=row.target if isinstance(row.target, float) else None,
+        alike=example.alike,
     )
 
 
 def _entry(example: Example, *, label: str, split: str) -> ManifestEntry:
-    return ManifestEntry(example.file, example.member, label, split, example.sha256, example.facts)
+    return ManifestEntry(example.file, example.member, label, split, example.sha256, example.facts, alike=example.alike)
 
 
 def _is_or_are(count: int, contract: Contract) -> str:

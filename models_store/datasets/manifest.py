@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models_store.datasets.sorted_lines import sorted_lines
+
 SPLITS = ("train", "val", "test")
 ALWAYS = ("file", "member", "label", "split", "sha256")
-OWN = (*ALWAYS, "group", "labels", "value")
+OWN = (*ALWAYS, "group", "labels", "value", "alike", "kin", "leaked")
 Facts = Mapping[str, Any]
 """what a task knows of one example: text, numbers or nulls by name; examples of which it knows the same share it"""
 
@@ -32,6 +34,17 @@ class ManifestEntry:
     group: str = ""  # examples of one group stay in one split; "": the dataset has no groups
     labels: tuple[str, ...] = ()
     value: float | None = None
+    alike: str = ""
+    """examples that share it are copies for their task, though their bytes may differ; "": those of one SHA-256 are"""
+    kin: str = ""
+    """copies and near copies share it, and stay together in splits that are made; "": there are none"""
+    leaked: bool = False
+    """a copy of it is in the train split, and it is not"""
+
+    @property
+    def likeness(self) -> str:
+        """Return what copies of the example share."""
+        return self.alike or self.sha256
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,7 +74,7 @@ def write_manifest(path: Path, entries: Iterable[ManifestEntry]) -> None:
     """Write one line of JSON for each example; what an example has not is left out."""
     with path.open("w", encoding="utf-8") as file:
         for entry in entries:
-            file.write(_line(_document_of(entry)))
+            file.write(_line(document_of(entry)))
 
 
 def order(entry: ManifestEntry) -> tuple[Any, ...]:
@@ -70,12 +83,18 @@ def order(entry: ManifestEntry) -> tuple[Any, ...]:
     return entry.split, entry.label, entry.labels, value, entry.group, entry.sha256, entry.file
 
 
-def digest_of(entries: Sequence[ManifestEntry]) -> str:
-    """Return the version: SHA-256, in hexadecimal, over split, target, content and group of all examples, sorted."""
-    lines = sorted(
+def digest_of(entries: Iterable[ManifestEntry], *, scratch: Path | None = None) -> str:
+    """Return the version: SHA-256, in hexadecimal, over split, target, content and group of all examples, sorted.
+
+    They are sorted in memory, or in files that are named after `scratch`.
+    """
+    lines = (
         _line([entry.split, entry.target, entry.sha256] + ([entry.group] if entry.group else [])) for entry in entries
     )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for line in sorted(lines) if scratch is None else sorted_lines(lines, scratch):
+        digest.update(line.encode())
+    return digest.hexdigest()
 
 
 def counts(entries: Iterable[ManifestEntry], classes: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -98,7 +117,8 @@ def entry_of(document: dict[str, Any], shared: dict[tuple[Any, ...], Facts] | No
     return ManifestEntry(**own, facts=facts, labels=labels)
 
 
-def _document_of(entry: ManifestEntry) -> dict[str, Any]:
+def document_of(entry: ManifestEntry) -> dict[str, Any]:
+    """Return what a line of a manifest holds; what an example has not is left out."""
     document: dict[str, Any] = {name: getattr(entry, name) for name in ALWAYS}
     document |= entry.facts
     if entry.group:
@@ -107,7 +127,7 @@ def _document_of(entry: ManifestEntry) -> dict[str, Any]:
         document["labels"] = entry.labels
     if entry.value is not None:
         document["value"] = entry.value
-    return document
+    return document | {name: getattr(entry, name) for name in ("alike", "kin", "leaked") if getattr(entry, name)}
 
 
 def _line(document: Any) -> str:  # noqa: ANN401  any JSON

@@ -52,9 +52,25 @@ def recognise(claims: Sequence[Claims]) -> Claims:
         others = [other for other in found if other is not each]
         if all(len(other.examples) < len(each.examples) >= other.count for other in others):
             return each
-    there_are = " and ".join(counted(each.count, each.contract.example, each.contract.examples) for each in found)
-    message = f"the archive holds {there_are}, and a dataset has examples of one kind; send {_taken(claims)}"
-    raise DatasetUnusable([Check("several_kinds", "error", message)])
+    raise _mixture([(each.contract, each.count) for each in found])
+
+
+def refuse_mixture(contract: Contract, rows: int, others: Sequence[Claims]) -> None:
+    """Refuse tables of so many rows beside as many files, or more, that are examples of another task.
+
+    Raises:
+        DatasetUnusable: if there are as many.
+    """
+    found = [(each.contract, len(each.examples)) for each in others if len(each.examples) >= max(rows, 1)]
+    if found:
+        raise _mixture([(contract, rows), *found])
+
+
+def _mixture(found: Sequence[tuple[Contract, int]]) -> DatasetUnusable:
+    there_are = " and ".join(counted(count, contract.example, contract.examples) for contract, count in found)
+    sent = ", or ".join(f"{contract.examples} ({contract.formats})" for contract, _ in found)
+    message = f"the archive holds {there_are}, and a dataset has examples of one kind; send {sent}"
+    return DatasetUnusable([Check("several_kinds", "error", message)])
 
 
 def _is_matched(claims: Claims, found: Sequence[Claims]) -> bool:

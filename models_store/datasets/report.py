@@ -20,6 +20,13 @@ class Check:
     message: str
     files: Sequence[str | list[str]] = ()
     reasons: dict[str, str] = field(default_factory=dict)  # file → what is wrong with this one
+    total: int | None = None
+    """how many there are, where `files` holds the first of them alone"""
+
+    @property
+    def count(self) -> int:
+        """Return how many names, or groups of names, were found."""
+        return len(self.files) if self.total is None else self.total
 
     def as_json(self) -> dict[str, Any]:
         """Return the member of a report's `checks`; at most 200 names are listed, `count` counts all of them."""
@@ -27,7 +34,7 @@ class Check:
         document = {
             "check": self.check,
             "severity": self.severity,
-            "count": len(self.files),
+            "count": self.count,
             "message": self.message,
             "files": names,
         }

@@ -4,22 +4,29 @@ Nothing that is reported as test may be trained on, or used to choose a model. S
 alone keeps its val apart: it becomes the test split, which is what its author held out and what published figures were
 measured on, and a tenth of train becomes the val that chooses.
 
-What is cut is chosen by content alone, so that the same examples are split alike in any archive, and copies of one
-example never part; nor do examples of one group. An example that is labelled in two ways stays in train: nothing is
-measured on a contradiction.
+What is cut is chosen by content alone, so that the same examples are split alike in any archive, and copies and near
+copies of one example never part; nor do examples of one group. An example that is labelled in two ways stays in train:
+nothing is measured on a contradiction.
 """
 
+# N examples of train, U contents
+
 import json
+from array import array
 from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from models_store.datasets.entries_on_disk import changed
 from models_store.datasets.manifest import SPLITS, ManifestEntry
 from models_store.datasets.report import Check
 from models_store.tasks.task import Contract
 
 SHARE = 0.1
+KEY_BYTES = 16  # of what names a unit
 MOST_RANGES = 10  # of values
 EXAMPLES_OF_A_RANGE = 10  # at least, so that a tenth of it is an example
 
@@ -31,7 +38,7 @@ NamesOf = Callable[[ManifestEntry], tuple[str, ...]]
 class Splits:
     """The examples with their final splits, and what was decided or missing."""
 
-    entries: list[ManifestEntry]
+    entries: Sequence[ManifestEntry]
     origin: str  # "given": the archive said which examples are apart; "made": we did
     checks: list[Check]
 
@@ -44,14 +51,14 @@ def complete(entries: Sequence[ManifestEntry], contract: Contract) -> Splits:
     """
     given = {entry.split for entry in entries}
     if given <= {"", "train"}:
-        train = [replace(entry, split="train") for entry in entries]
+        train = changed(entries, lambda _, entry: replace(entry, split="train"))
         return _cut(train, ("test", "val"), contract, origin="made", checks=[])
     if "train" not in given:
         apart = ", ".join(sorted(given))
         message = f"the archive has {contract.examples} to measure on ({apart}) and none to train on: add train"
-        return Splits(list(entries), "given", [Check("no_train_split", "error", message)])
+        return Splits(entries, "given", [Check("no_train_split", "error", message)])
     if given == set(SPLITS):
-        return Splits(list(entries), "given", [])
+        return Splits(entries, "given", [])
     if "test" in given:
         message = "the archive has train and test, and no val: a tenth of train became val, which chooses the model"
         return _cut(entries, ("val",), contract, origin="given", checks=[Check("split_completed", "info", message)])
@@ -59,20 +66,19 @@ def complete(entries: Sequence[ManifestEntry], contract: Contract) -> Splits:
         "the archive has train and val, and no test: its val became test, which nothing is chosen by, "
         "and a tenth of train became val, which chooses the model"
     )
-    moved = [replace(entry, split="test") if entry.split == "val" else entry for entry in entries]
+    moved = changed(entries, lambda _, entry: replace(entry, split="test") if entry.split == "val" else entry)
     return _cut(moved, ("val",), contract, origin="given", checks=[Check("split_completed", "info", message)])
 
 
 def _cut(
     entries: Sequence[ManifestEntry], parts: tuple[str, ...], contract: Contract, *, origin: str, checks: list[Check]
 ) -> Splits:
-    train = [entry for entry in entries if entry.split == "train"]
-    if all(entry.label and not entry.group for entry in train):
-        moved, too_few = _tenths_of_classes(train, parts)
+    if all(entry.label and not entry.group for entry in entries if entry.split == "train"):
+        part_N, too_few = _tenths_of_classes(entries, parts)
         needed = f"each class needs at least {len(parts) + 1} different {contract.examples}"
     else:
-        moved, too_few = _tenths_of_units(train, parts)
-        kind = "groups" if any(entry.group for entry in train) else contract.examples
+        part_N, too_few = _tenths_of_units([entry for entry in entries if entry.split == "train"], parts)
+        kind = "groups" if any(entry.group for entry in entries) else contract.examples
         needed = f"at least {len(parts) + 1} different {kind}, of all classes or labels, are needed"
     if too_few is not None:
         message = (
@@ -80,35 +86,52 @@ def _cut(
             f"add {contract.examples}, or give the splits yourself ({', '.join(SPLITS)} folders)"
         )
         checks = [*checks, Check("too_few_images", "error", message, too_few)]
-    cut = [
-        replace(entry, split=moved[entry.sha256]) if entry.split == "train" and entry.sha256 in moved else entry
-        for entry in entries
-    ]
-    return Splits(cut, origin, checks)
+    splits = iter(part_N)
+
+    def cut(_: int, entry: ManifestEntry) -> ManifestEntry:
+        if entry.split == "train" and (part := next(splits)):
+            return replace(entry, split=parts[part - 1])
+        return entry
+
+    return Splits(changed(entries, cut), origin, checks)
 
 
-Moved = dict[str, str]
-"""content → the split it leaves train for"""
+Parts = Sequence[int]
+"""of each example of train: which part it leaves for, from 1; 0: it stays"""
 
 
-def _tenths_of_classes(train: Sequence[ManifestEntry], parts: tuple[str, ...]) -> tuple[Moved, list[str] | None]:
+def _unit_of(entry: ManifestEntry) -> str:
+    """Return what no cut may part: the name of the example's copies, or of those and its near copies."""
+    return entry.kin or entry.likeness
+
+
+def _tenths_of_classes(entries: Sequence[ManifestEntry], parts: tuple[str, ...]) -> tuple[Parts, list[str] | None]:
     """Cut a tenth of each class; return the classes too small for it, if any."""
-    labels: defaultdict[str, set[str]] = defaultdict(set)
-    contents: defaultdict[str, set[str]] = defaultdict(set)
-    for entry in train:
-        labels[entry.sha256].add(entry.label)
-        contents[entry.label].add(entry.sha256)
-    moved: Moved = {}
+    numbers: dict[str, int] = {}
+    keys, labels = bytearray(), array("i")
+    for entry in entries:
+        if entry.split == "train":
+            keys += bytes.fromhex(_unit_of(entry)[: 2 * KEY_BYTES]).ljust(KEY_BYTES, b"\0")
+            labels.append(numbers.setdefault(entry.label, len(numbers)))
+    unit_N = np.unique(np.frombuffer(keys, f"S{KEY_BYTES}"), return_inverse=True)[1]  # in the order of their keys
+    label_N = np.frombuffer(labels, np.int32)
+    count_U = int(unit_N.max(initial=-1)) + 1
+    label_U = np.zeros(count_U, np.int32)
+    label_U[unit_N] = label_N
+    is_clear_U = np.ones(count_U, np.bool_)
+    is_clear_U[unit_N[label_N != label_U[unit_N]]] = False
+    part_U = np.zeros(count_U, np.int8)
     too_few = []
-    for label, all_contents in sorted(contents.items()):
-        clear = sorted(content for content in all_contents if len(labels[content]) == 1)
-        if len(clear) < len(parts) or len(all_contents) <= len(parts):
+    for label, number in sorted(numbers.items()):
+        units = np.unique(unit_N[label_N == number])
+        clear = units[is_clear_U[units]]
+        if len(clear) < len(parts) or len(units) <= len(parts):
             too_few.append(label)
             continue
-        count = min(max(1, int(len(all_contents) * SHARE + 0.5)), len(clear) // len(parts))
-        for place, part in enumerate(parts):
-            moved.update(dict.fromkeys(clear[place * count : (place + 1) * count], part))
-    return moved, too_few or None
+        count = min(max(1, int(len(units) * SHARE + 0.5)), len(clear) // len(parts))
+        for place in range(len(parts)):
+            part_U[clear[place * count : (place + 1) * count]] = place + 1
+    return part_U[unit_N].tolist(), too_few or None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +142,7 @@ class _Unit:
     counts: Counter[str]
 
 
-def _tenths_of_units(train: Sequence[ManifestEntry], parts: tuple[str, ...]) -> tuple[Moved, list[str] | None]:
+def _tenths_of_units(train: Sequence[ManifestEntry], parts: tuple[str, ...]) -> tuple[Parts, list[str] | None]:
     """Cut whole units, near to a tenth of everything; return [] when a part would stay empty.
 
     Rare labels choose first, as in iterative stratification (Sechidis et al. 2011).
@@ -131,8 +154,8 @@ def _tenths_of_units(train: Sequence[ManifestEntry], parts: tuple[str, ...]) -> 
             bearing[name].append(unit)
     wanted = {name: max(1, int(count * SHARE + 0.5)) for name, count in left.items()}
     taken: set[_Unit] = set()
-    moved: Moved = {}
-    for part in parts:
+    moved: dict[str, int] = {}
+    for place in range(len(parts)):
         missing = Counter(wanted)
         chosen = []
         for name in sorted(wanted, key=lambda name: (wanted[name], name)):
@@ -142,9 +165,9 @@ def _tenths_of_units(train: Sequence[ManifestEntry], parts: tuple[str, ...]) -> 
                 missing.subtract(unit.counts)
                 left.subtract(unit.counts)
         if not chosen:
-            return moved, []
-        moved.update({content: part for unit in chosen for content in unit.contents})
-    return moved, None
+            return [0] * len(train), []
+        moved.update({content: place + 1 for unit in chosen for content in unit.contents})
+    return [moved.get(_unit_of(entry), 0) for entry in train], None
 
 
 def _chosen(
@@ -173,17 +196,18 @@ def _leaves_some(unit: _Unit, left: Counter[str]) -> bool:
 
 def _units(train: Sequence[ManifestEntry]) -> tuple[list[_Unit], Counter[str]]:
     """Return what may be cut, in the order of its contents, and the counts of everything."""
-    together = _joined([(entry.sha256, f"group {entry.group}") for entry in train if entry.group])
+    together = _joined([(_unit_of(entry), f"group {entry.group}") for entry in train if entry.group])
     members: defaultdict[str, list[ManifestEntry]] = defaultdict(list)
     targets: defaultdict[str, set[str]] = defaultdict(set)
     for entry in train:
-        members[together.get(entry.sha256, entry.sha256)].append(entry)
-        targets[entry.sha256].add(json.dumps(entry.target))
+        content = _unit_of(entry)
+        members[together.get(content, content)].append(entry)
+        targets[content].add(json.dumps(entry.target))
     names_of = _ranges(train) or (lambda entry: entry.names)
     units = [
-        _Unit(sorted({entry.sha256 for entry in entries}), _counted(entries, names_of))
+        _Unit(sorted({_unit_of(entry) for entry in entries}), _counted(entries, names_of))
         for entries in members.values()
-        if all(len(targets[entry.sha256]) == 1 for entry in entries)
+        if all(len(targets[_unit_of(entry)]) == 1 for entry in entries)
     ]
     return sorted(units, key=lambda unit: unit.contents), _counted(train, names_of)
 

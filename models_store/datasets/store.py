@@ -6,6 +6,7 @@ the order of its files and their names don't enter, so the same content is the s
 each owner.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from models_store import names
 from models_store.archives.zip_names import NameEncoding
 from models_store.datasets.assemble import Undecodable, assemble, card_of
 from models_store.datasets.folders import LayoutChoice
-from models_store.datasets.intake import staging_folder, take_in, without_leftovers
+from models_store.datasets.intake import Intake, staging_folder, take_in, take_table, without_leftovers
 from models_store.datasets.manifest import ManifestEntry, digest_of, read_manifest, write_manifest
 from models_store.datasets.report import DatasetUnusable
+from models_store.datasets.row_sources import Source, Table
+from models_store.datasets.table_lines import Encoding
 from models_store.errors import Conflict, Invalid, NotFound
 from models_store.jobs.job import UNFINISHED
 from models_store.settings import Settings
@@ -100,11 +103,16 @@ def ingest(
     undecodable: Undecodable,
     layout: LayoutChoice = "auto",
     names: NameEncoding = "auto",
+    encoding: Encoding = "utf-8",
+    table: Table | None = None,
     database: Database,
     blobs: Blobs,
     settings: Settings,
 ) -> tuple[Dataset, bool]:
     """Return the dataset that the archive holds, and whether it is new: the same content again is the earlier one.
+
+    A `table` says that the upload is no archive, but a single table whose rows are the examples; `encoding` is that of
+    tables, and of examples that are texts.
 
     The archive is read once, in constant memory but for the files' names. Whatever happens, nothing half-made stays:
     the row comes last, and blobs without a row are swept.
@@ -116,10 +124,14 @@ def ingest(
     """
     name = checked_name(name)
     with staging_folder(settings.scratch) as staging:
-        intake = take_in(archive, staging, settings, names=names)
+        if table is None:
+            intake = take_in(archive, staging, settings, names=names, encoding=encoding)
+        else:
+            source = Source(archive, table.format)
+            intake = take_table(table.name, source, staging, settings, encoding=encoding)
         assembled = assemble(intake, undecodable=undecodable, layout=layout)
         entries = assembled.entries
-        digest = digest_of(entries)
+        digest = digest_of(entries, scratch=staging / "lines")
         earlier = with_digest(database, digest, owner=owner)
         if earlier is not None and all(map(blobs.exists, (earlier.content_blob, earlier.manifest_blob))):
             return earlier, False
@@ -130,12 +142,19 @@ def ingest(
             "owner": owner,
             "name": name,
             "digest": digest,
-            "content_blob": blobs.put(without_leftovers(intake, {entry.member for entry in entries})).sha256,
+            "content_blob": blobs.put(_content(intake, entries)).sha256,
             "manifest_blob": blobs.put(manifest).sha256,
             "card": card_of(assembled, intake),
             "report": assembled.report(),
         }
     return _recorded(database, values)
+
+
+def _content(intake: Intake, entries: Sequence[ManifestEntry]) -> Path:
+    """Return the file with the content of the entries."""
+    if intake.rows is not None:
+        return intake.rows.write_content(intake.content)
+    return without_leftovers(intake, {entry.member for entry in entries})
 
 
 def find(database: Database, dataset_id: str, *, owner: str) -> Dataset:

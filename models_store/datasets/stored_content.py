@@ -12,7 +12,6 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 import numpy.typing as npt
 
-from models_store.datasets.stored_examples import read_stored
 from models_store.storage.blobs import BlobMissing
 
 END = struct.Struct("<4s4H2LH")
@@ -20,6 +19,7 @@ END_64 = struct.Struct("<4sQ2H2L4Q")
 LOCATOR = struct.Struct("<4sLQL")
 ENTRY = struct.Struct("<4s6H3L5H2L")
 EXTRA = struct.Struct("<2H")
+LOCAL_HEADER = struct.Struct("<26x2H")  # 30 bytes: lengths of the name and of the extra field
 IN_EXTRA = 0xFFFFFFFF
 """in place of a size or an offset: it is in the extra field"""
 COUNT_IN_END_64 = 0xFFFF
@@ -50,14 +50,28 @@ class StoredContent:
         Raises:
             BlobMissing: if they are not there, or have another digest.
         """
-        key = bytes.fromhex(member[: 2 * KEY_BYTES]).rstrip(b"\0")  # as numpy gives them back
-        place = int(np.searchsorted(self._keys, key))
-        if place < len(self._keys) and self._keys[place] == key:
-            offset, size_bytes = self._places[place].tolist()
-            data = read_stored(self._file, offset, size_bytes)
+        if (place := self.place_of(member)) is not None:
+            data = read_stored(self._file, *place)
             if hashlib.sha256(data).hexdigest() == sha256:
                 return data
         raise BlobMissing(f"the stored file of {member} is missing or damaged; restore it from a backup")
+
+    def place_of(self, member: str) -> tuple[int, int] | None:
+        """Return where a member's header begins, and the size of its bytes; None: it is not there."""
+        key = bytes.fromhex(member[: 2 * KEY_BYTES]).rstrip(b"\0")  # as numpy gives them back
+        place = int(np.searchsorted(self._keys, key))
+        if place == len(self._keys) or self._keys[place] != key:
+            return None
+        offset, size_bytes = self._places[place].tolist()
+        return offset, size_bytes
+
+
+def read_stored(file: BinaryIO, offset: int, size_bytes: int) -> bytes:
+    """Return a stored member of a zip whose header begins at `offset`."""
+    file.seek(offset)
+    name_bytes, extra_bytes = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+    file.seek(name_bytes + extra_bytes, 1)
+    return file.read(size_bytes)
 
 
 def _places(file: BinaryIO) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.uint64]]:

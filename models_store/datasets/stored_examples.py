@@ -9,7 +9,6 @@ ExampleNotFound 404 · ClassNotFound 422 · FindingNotFound 422
 import difflib
 import hashlib
 import random
-import struct
 import threading
 from array import array
 from bisect import bisect_left
@@ -18,14 +17,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import ZipFile
 
+import numpy as np
 import orjson
 
+from models_store.datasets import copies
 from models_store.datasets.checks import check_entries
 from models_store.datasets.manifest import SPLITS, ManifestEntry, entry_of, read_manifest
 from models_store.datasets.report import MOST_NAMES
 from models_store.datasets.store import Dataset
+from models_store.datasets.stored_content import StoredContent, read_stored
 from models_store.errors import Invalid, NotFound
 from models_store.storage.blobs import BlobMissing, Blobs
 from models_store.tasks.task import Contract
@@ -36,9 +37,7 @@ else:
     Numbers = array  # subscripted from Python 3.12 on
 
 FINDINGS = (
-    "exact_duplicates",
-    "duplicates_across_splits",
-    "conflicting_labels",
+    *copies.FINDINGS,
     "groups_across_splits",
     "values_far_away",
 )
@@ -46,7 +45,6 @@ FINDINGS = (
 PREFIX = "img_"
 MOST_ROWS = 2_000_000
 """examples that the indexes kept in memory may have, all together"""
-LOCAL_HEADER = struct.Struct("<26x2H")  # of a zip's member, 30 bytes: lengths of its name and of the extra field
 
 
 class ExampleNotFound(NotFound):
@@ -219,30 +217,19 @@ class StoredExamples:
             return index
 
 
-def read_stored(file: Any, offset: int, size_bytes: int) -> bytes:  # noqa: ANN401  a binary file
-    """Return a stored member of a zip whose header begins at `offset`."""
-    file.seek(offset)
-    name_bytes, extra_bytes = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
-    file.seek(name_bytes + extra_bytes, 1)
-    return bytes(file.read(size_bytes))
-
-
-def places_of(content: Path) -> dict[str, tuple[int, int]]:
-    """Return member → where its header begins in the zip, and its size in bytes."""
-    with ZipFile(content) as archive:
-        return {info.filename: (info.header_offset, info.file_size) for info in archive.infolist()}
-
-
 def _built(manifest: Path, content: Path, dataset: Dataset) -> Index:
-    places, named = places_of(content), _named(dataset)
+    named = _named(dataset)
     lines, offsets, sizes, splits = array("Q"), array("Q"), array("Q"), bytearray()
     classes: defaultdict[str, Numbers] = defaultdict(lambda: array("I"))
     findings: defaultdict[str, Numbers] = defaultdict(lambda: array("I"))
     position = 0
-    with manifest.open("rb") as file:
+    with manifest.open("rb") as file, StoredContent(content) as stored:
         for row, line in enumerate(file):
             entry = entry_of(orjson.loads(line))
-            offset, size_bytes = places[entry.member]
+            place = stored.place_of(entry.member)
+            if place is None:
+                raise BlobMissing(f"the stored file of {entry.file!r} is missing; restore it from a backup")
+            offset, size_bytes = place
             lines.append(position)
             offsets.append(offset)
             sizes.append(size_bytes)
@@ -271,9 +258,10 @@ def _named(dataset: Dataset) -> dict[str, list[str]]:
 def _looked_for_again(
     entries: list[ManifestEntry], names: set[str], classes: list[str], contract: Contract
 ) -> dict[str, Numbers]:
-    found: dict[str, Numbers] = {}
+    of_copies = copies.places_of(entries) if names & {*copies.FINDINGS} else {}
+    found = {name: array("I", np.flatnonzero(of_copies[name][0]).tolist()) for name in names & of_copies.keys()}
     for check in check_entries(entries, classes, contract):
-        if check.check in names:
+        if check.check in names - of_copies.keys():
             files, by_group = set(_flat(check.files)), check.check == "groups_across_splits"
             rows = (row for row, entry in enumerate(entries) if (entry.group if by_group else entry.file) in files)
             found[check.check] = array("I", rows)

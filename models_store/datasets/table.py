@@ -143,6 +143,21 @@ def label_of(raw: str) -> str:
     return unicodedata.normalize("NFC", raw).strip()
 
 
+def parser_of(column: str, *, separator: str) -> Callable[[str], Given]:
+    """Return what reads the cells of one of the columns in TARGETS, where cells are separated by `separator`."""
+    parsers: dict[str, Callable[[str], Given]] = {
+        "label": label_of,
+        "labels": _labels,
+        "value": _value if separator == "," else _value_with_a_comma,
+    }
+    return parsers[column]
+
+
+def separator_of(header: str) -> str:
+    """Return what separates the cells of a header."""
+    return max(SEPARATORS, key=header.count)
+
+
 def _columns(header: list[str]) -> list[str]:
     rest = header[2:]
     known = header[:1] == ["file"] and len(header) > 1 and header[1] in TARGETS
@@ -158,7 +173,7 @@ def _separator(file: TextIO) -> tuple[str, int]:
     if hint is not None:
         return hint[1], 1
     file.seek(0)
-    return max(SEPARATORS, key=first.count), 0
+    return separator_of(first), 0
 
 
 def _without_empty_end(cells: list[str], *, least: int) -> list[str]:
@@ -170,12 +185,7 @@ def _without_empty_end(cells: list[str], *, least: int) -> list[str]:
 
 
 def _rows(lines: Iterator[tuple[int, list[str]]], columns: list[str], folder: str, *, separator: str) -> Iterator[Row]:
-    parsers: dict[str, Callable[[str], Given]] = {
-        "label": label_of,
-        "labels": _labels,
-        "value": _value if separator == "," else _value_with_a_comma,
-    }
-    parse = parsers[columns[1]]
+    parse = parser_of(columns[1], separator=separator)
     for number, all_cells in lines:
         cells = _without_empty_end(all_cells, least=len(columns))
         if not any(map(str.strip, cells)):

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from models_store.datasets.example import Example, Inspected
 from models_store.datasets.manifest import ManifestEntry
 from models_store.datasets.report import Check
+from models_store.datasets.table_lines import Encoding
 from models_store.settings import Settings
 from models_store.spec import train
 from models_store.spec.facts import DatasetFacts
@@ -72,6 +73,14 @@ class Contract(Protocol):
 
     length: str | None = None
     """fact of an example that says how long it is, such as `characters`; none: it is not looked at"""
+    column: str | None = None
+    """the column of a table whose cells are examples, one in each row; none: the task's examples are files"""
+    column_aliases: tuple[str, ...] = ()
+    """what others call that column: a refusal names it, nothing is guessed"""
+    fact_columns: tuple[str, ...] = ()
+    """columns of such a table that are kept among an example's facts"""
+    copies_are: str = "byte for byte"
+    """how copies of one example are the same, in messages; see `Inspected.alike`"""
     findings: tuple[str, ...] = ()
     """checks of the task whose findings are examples of the dataset"""
     stored_types: Mapping[str, str] = {}
@@ -91,6 +100,14 @@ class Contract(Protocol):
     def most_bytes(self, settings: Settings) -> int:
         """Return how large the file of one example may be."""
         ...
+
+    def stored(self, data: bytes, encoding: Encoding) -> bytes:  # noqa: ARG002  most files have no encoding
+        """Return the bytes that are kept of an example's file, which its owner says to be in this encoding.
+
+        Raises:
+            TableRefused: if they are in another one.
+        """
+        return data
 
     def budget(self, archive_bytes: int) -> Any:  # noqa: ANN401, ARG002  the room's own; most tasks have none
         """Return what all examples of an archive may take together, to be spent by `inspect`."""

@@ -13,6 +13,7 @@ from models_store.spec.facts import DatasetFacts
 from models_store.spec.train import ResolvedSpec
 from models_store.wording import inflected
 from service.answers.answer import Answer, ComponentOf
+from service.answers.datasets import Report
 from service.answers.outcomes import Children, Kind, Outcome, Parameters, State
 
 Spec = Annotated[dict[str, Any], ComponentOf("ResolvedSpec")]
@@ -51,6 +52,9 @@ class Problem(Answer):
     instance: str | None = Field(None, description="path of the request")
     code: str = Field(description="stable name of the problem, snake_case")
     errors: list[Fault] = Field(description="each single error, if there are several or if its place is known")
+    report: Report | None = Field(
+        None, description="of an upload that can't be used as a dataset: all checks; left out otherwise"
+    )
 
 
 class Step(Answer):

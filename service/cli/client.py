@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from models_store.datasets.table_formats import media_type_of
 from service.cli.session import own_name
 
 CHUNK_BYTES = 1 << 20
@@ -118,7 +119,8 @@ class Client:
                     yield chunk
                     sent(len(chunk))
 
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file_path.stat().st_size)}
+        media_type = media_type_of(file_path.name) or "application/octet-stream"
+        headers = {"Content-Type": media_type, "Content-Length": str(file_path.stat().st_size)}
         headers |= {"Idempotency-Key": key} if key else {}
         return self._document("POST", path, content=body(), params=params, headers=headers)
 

@@ -69,7 +69,7 @@ def upload(
         typer.Argument(
             help=(
                 "zip or tar (plain, gz, bz2, xz, zst) of class folders, or with a labels.csv; or a folder with the "
-                "same content"
+                "same content; or a table whose rows are the examples (csv, tsv, jsonl)"
             )
         ),
     ],
@@ -83,6 +83,9 @@ def upload(
         str, typer.Option(help="encoding of names that are not UTF-8 in a zip, such as gbk; auto: guessed")
     ] = "auto",
     *,
+    encoding: Annotated[
+        str, typer.Option(help="encoding of tables of examples, and of examples that are texts, such as gb18030")
+    ] = "utf-8",
     skip_undecodable: Annotated[
         bool,
         typer.Option(
@@ -97,7 +100,7 @@ def upload(
     undecodable = "skip" if skip_undecodable else "refuse"
     with packing.packed(data, session=session) if data.is_dir() else nullcontext(existing(data)) as archive:
         label = name or (data.resolve().name if data.is_dir() else None)
-        how = {"undecodable": undecodable, "layout": layout.value, "names": names}
+        how = {"undecodable": undecodable, "layout": layout.value, "names": names, "encoding": encoding}
         document = send(session.client, archive, name=label, session=session, **how)
     session.show(document, dataset_output.dataset_card(document))
     if document.get("note") and not session.as_json:

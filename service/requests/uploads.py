@@ -3,15 +3,20 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from models_store import names
 from models_store.archives.rules import SEND
+from models_store.datasets.row_sources import Table
+from models_store.datasets.table_formats import MEDIA_TYPES, Format, format_of
 from models_store.errors import FieldError, Invalid, StorageFull
 from models_store.storage import disk, scratch
+from models_store.tasks.rooms import TASKS
 from service.problems import nearest
 from service.requests import bodies, multipart
 
@@ -29,6 +34,8 @@ DOCUMENTED_TYPES = (
     "application/x-xz",
     "application/zstd",
 )
+TABLE_TYPES = MEDIA_TYPES if any(contract.column is not None for contract in TASKS) else {}
+"""of tables whose rows are examples, where a task has such"""
 OTHER_TYPES = frozenset(
     [
         "application/bzip2",
@@ -123,23 +130,41 @@ def scratch_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
         path.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class Arrived:
+    """An upload on the disk: the name of its file, if one came, and its format if it is a table of examples."""
+
+    name: str | None
+    table: Format | None
+
+    def as_table(self, stem: str) -> Table | None:
+        """Return the table that it is, None for an archive; its rows go by the file's name, or by `stem`."""
+        if self.table is None:
+            return None
+        file = PurePosixPath((self.name or "").replace("\\", "/")).name
+        return Table(names.without_refused(file)[: names.LONGEST] or f"{stem}.{self.table}", self.table)
+
+
 def check_type(request: Request) -> str:
-    """Return the content type of a body that is an archive or a form.
+    """Return the content type of a body that is an archive, a table of examples, or a form.
 
     Raises:
         WrongContentType: if it is neither.
     """
     given = bodies.content_type(request)
-    known = ["multipart/form-data", *DOCUMENTED_TYPES, *sorted(OTHER_TYPES)]
+    known = ["multipart/form-data", *DOCUMENTED_TYPES, *TABLE_TYPES, *sorted(OTHER_TYPES)]
     if given not in known:
-        detail = f"{bodies.what_came(given)}; send multipart/form-data, or one of {', '.join(DOCUMENTED_TYPES)}"
+        types = ", ".join((*DOCUMENTED_TYPES, *TABLE_TYPES))
+        detail = f"{bodies.what_came(given)}; send multipart/form-data, or one of {types}"
         fault = FieldError("header:Content-Type", bodies.WrongContentType.code, detail, allowed=known)
         raise bodies.WrongContentType(detail, errors=[fault])
     return given
 
 
-async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> str | None:
-    """Write the request's archive (a raw body, or the form field `file`) to `file`; return its name, if one came.
+async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> Arrived:
+    """Write the request's archive or table (a raw body, or the form field `file`) to `file`; return what came.
+
+    A table is known by its content type, or in a form by its name.
 
     Raises:
         WrongContentType: if the body is neither an archive nor a form.
@@ -157,7 +182,7 @@ async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> str | 
     if arriving.size_bytes == 0:
         raise NoArchive(f"no archive came; {SEND} as the body, or as the form field `file`")
     await run_in_threadpool(arriving.flush)
-    return arriving.name
+    return Arrived(arriving.name, TABLE_TYPES.get(given) or format_of(arriving.name or ""))
 
 
 async def receive_bytes(request: Request, file: BinaryIO, *, max_bytes: int) -> None:

@@ -1,6 +1,7 @@
 """Predictions of many examples by a job: of a stored dataset, or of an archive that comes with the request."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from models_store.archives.zip_names import NameEncoding
 from models_store.datasets import unlabelled
 from models_store.datasets.intake import staging_folder
+from models_store.datasets.row_sources import Source
+from models_store.datasets.table_lines import Encoding
 from models_store.errors import NotFound
 from models_store.jobs import idempotency, submissions
 from models_store.jobs import store as jobs
@@ -44,8 +47,9 @@ from service.routes.jobs import accepted
 MOST_BODY_BYTES = 1 << 16
 OF_AN_ARCHIVE = "with an archive: "
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 TABLES: dict[str, Any] = {
-    media.partition(";")[0]: BINARY if "parquet" in media else {"schema": {"type": "string"}}
+    media.partition(";")[0]: BINARY if "parquet" in media else TEXT
     for media in dataset_predictions.MEDIA_TYPES.values()
 }
 EXAMPLES: dict[str, Any] = {
@@ -94,6 +98,7 @@ class PredictionsNotThere(NotFound):
                     "examples": EXAMPLES,
                 },
                 **dict.fromkeys(uploads.DOCUMENTED_TYPES, BINARY),
+                **dict.fromkeys(uploads.TABLE_TYPES, TEXT),
                 "multipart/form-data": {"schema": {"$ref": "#/components/schemas/DatasetForm"}},
             },
         }
@@ -120,6 +125,9 @@ async def create(
     names: Annotated[
         NameEncoding, Query(description=OF_AN_ARCHIVE + "encoding of names that a zip does not give in UTF-8")
     ] = "auto",
+    encoding: Annotated[
+        Encoding, Query(description=OF_AN_ARCHIVE + "encoding of tables, and of examples that are texts")
+    ] = "utf-8",
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Queue a job that predicts every example, and makes a table: `GET /jobs/{job_id}/predictions` downloads it.
@@ -139,10 +147,11 @@ async def create(
     uploads.check_type(request)
     await run_in_threadpool(what.prepared, wanted)  # before all of it is read
     with uploads.scratch_file(here.settings.scratch) as (archive, file):
-        await uploads.receive(request, file, max_bytes=here.settings.upload_max_bytes)
+        arrived = await uploads.receive(request, file, max_bytes=here.settings.upload_max_bytes)
+        sent = Sent(archive, arrived, names, encoding)
         if dry_run:
-            return await here.threads.intake.run(what.meaning_of_archive, archive, wanted, names)
-        return await here.threads.intake.run(what.of_archive, archive, wanted, names)
+            return await here.threads.intake.run(what.meaning_of_archive, sent, wanted)
+        return await here.threads.intake.run(what.of_archive, sent, wanted)
 
 
 @of_jobs.get(
@@ -176,6 +185,16 @@ def download(job_id: JobId, here: Here, owner: Owner, request: Request) -> Respo
     return StoredFile(here.blobs.local(sha256), headers=headers, media_type=media_type, filename=file_name)
 
 
+@dataclass(frozen=True)
+class Sent:
+    """An upload of examples, and how its names and tables are to be read."""
+
+    path: Path
+    arrived: uploads.Arrived
+    names: NameEncoding
+    encoding: Encoding
+
+
 class _Prediction:
     """A request of an owner for predictions by one version."""
 
@@ -193,10 +212,10 @@ class _Prediction:
         meant = DryRun(spec=document, kind=dataset_predictions.KIND, children=0, warnings=warnings or [])
         return answer(meant, status=200)
 
-    def meaning_of_archive(self, archive: Path, wanted: Wanted, names: NameEncoding) -> Response:
+    def meaning_of_archive(self, sent: "Sent", wanted: Wanted) -> Response:
         """Answer a dry run with an archive, which is read and not stored."""
         with uploads.reporting_full_disk(), staging_folder(self._here.settings.scratch) as staging:
-            return self.meaning(wanted, _warnings(self._taken_in(archive, staging, names)))
+            return self.meaning(wanted, _warnings(self._taken_in(sent, staging)))
 
     def of_dataset(self, body: bytes) -> Response:
         """Queue the job for a stored dataset."""
@@ -208,15 +227,16 @@ class _Prediction:
         version, spec = self.prepared(wanted)
         return self._submit(version, spec, dataset_predictions.action(version, wanted), key=key)
 
-    def of_archive(self, archive: Path, wanted: Wanted, names: NameEncoding) -> Response:
+    def of_archive(self, sent: "Sent", wanted: Wanted) -> Response:
         """Store an archive's files, and queue the job for them."""
-        key = self._key(hashlib.sha256(f"{wanted.model_dump_json()} {names} {sha256_of(archive)}".encode()).hexdigest())
+        document = f"{wanted.model_dump_json()} {sent.names} {sent.encoding} {sha256_of(sent.path)}"
+        key = self._key(hashlib.sha256(document.encode()).hexdigest())
         earlier = submissions.submitted(self._here.database, key) if key else None
         if earlier is not None:
             return accepted(self._here, earlier, replayed=True)
         version, spec = self.prepared(wanted)
         with uploads.reporting_full_disk(), staging_folder(self._here.settings.scratch) as staging:
-            taken = self._taken_in(archive, staging, names)
+            taken = self._taken_in(sent, staging)
             files = {
                 dataset_predictions.CONTENT: self._here.blobs.put(taken.content).sha256,
                 dataset_predictions.MANIFEST: self._here.blobs.put(taken.manifest).sha256,
@@ -224,10 +244,14 @@ class _Prediction:
         action = dataset_predictions.action(version, wanted, files=files)
         return self._submit(version, spec, action, key=key, warnings=_warnings(taken))
 
-    def _taken_in(self, archive: Path, staging: Path, names: NameEncoding) -> unlabelled.Unlabelled:
+    def _taken_in(self, sent: "Sent", staging: Path) -> unlabelled.Unlabelled:
         version = registry.version(self._here.database, self._model, self._number, owner=self._owner)
         contract = dataset_predictions.contract_of(version)
-        return unlabelled.take_in(archive, staging, contract, settings=self._here.settings, names=names)
+        settings, encoding = self._here.settings, sent.encoding
+        if (table := sent.arrived.as_table(contract.examples)) is not None:
+            tables = {table.name: Source(sent.path, table.format)}
+            return unlabelled.take_tables(tables, staging, contract, settings=settings, encoding=encoding)
+        return unlabelled.take_in(sent.path, staging, contract, settings=settings, names=sent.names, encoding=encoding)
 
     def _submit(
         self,

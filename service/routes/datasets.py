@@ -8,7 +8,9 @@ from fastapi import APIRouter, Query, Request, Response
 from models_store import descriptions, names
 from models_store.archives.zip_names import NameEncoding
 from models_store.datasets import store as datasets
+from models_store.datasets.example_tables import OPTIONAL
 from models_store.datasets.folders import LayoutChoice
+from models_store.datasets.table_lines import Encoding
 from models_store.tasks.rooms import TASKS
 from service.answers.datasets import Dataset, DatasetList, Report, Sample, Samples, UploadedDataset
 from service.auth import Owner
@@ -20,9 +22,10 @@ from service.threads import writes
 router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
 
 ARCHIVE: dict[str, Any] = {"type": "string", "format": "binary", "description": "the archive's bytes"}
+TABLE: dict[str, Any] = {"type": "string", "description": "the table's lines"}
 FORM: dict[str, Any] = {
     "type": "object",
-    "properties": {"file": {"type": "string", "format": "binary", "description": "the archive"}},
+    "properties": {"file": {"type": "string", "format": "binary", "description": "the archive or table"}},
     "required": ["file"],
     "additionalProperties": False,
 }
@@ -33,9 +36,18 @@ BODY: dict[str, Any] = {
     "`file,labels` (separated by `;` or `|`, maybe empty), or `file,value` (numbers), each optionally "
     "with columns `split` and `group`; examples of one group stay in one split. Links that stay in the "
     "archive are followed. "
-    + " ".join(f"{each.examples.capitalize()} are read by their content: {each.formats}." for each in TASKS),
+    + " ".join(f"{each.examples.capitalize()} are read by their content: {each.formats}." for each in TASKS)
+    + "".join(
+        f" {each.examples.capitalize()} may be rows of a table, in an archive or alone: CSV, TSV or JSON Lines with "
+        f"`{each.column}`, one of `label`, `labels` and `value`, and optionally "
+        f"{', '.join(f'`{name}`' for name in (*OPTIONAL, *each.fact_columns))}; or fastText's lines "
+        "(`__label__name` before each)."
+        for each in TASKS
+        if each.column is not None
+    ),
     "content": {
         **{media: {"schema": ARCHIVE} for media in uploads.DOCUMENTED_TYPES},
+        **{media: {"schema": TABLE} for media in uploads.TABLE_TYPES},
         "multipart/form-data": {"schema": {"$ref": "#/components/schemas/DatasetForm"}},
     },
 }
@@ -81,19 +93,25 @@ async def create(
         NameEncoding,
         Query(description="encoding of names that a zip does not give in UTF-8; auto: guessed from all of them"),
     ] = "auto",
+    encoding: Annotated[
+        Encoding,
+        Query(description="encoding of tables of examples, and of examples that are texts; nothing is guessed"),
+    ] = "utf-8",
 ) -> Response:
-    """Upload an archive: check it, split it if it has no splits, and store it under the digest of its content."""
+    """Upload an archive or a table: it is checked, split where it has no splits, and stored by its content's digest."""
     with uploads.scratch_file(here.settings.scratch) as (archive, file):
-        file_name = await uploads.receive(request, file, max_bytes=here.settings.upload_max_bytes)
+        arrived = await uploads.receive(request, file, max_bytes=here.settings.upload_max_bytes)
         dataset, created = await here.threads.intake.run(
             _ingest,
             here,
             archive,
             owner=owner,
-            name=name or _name_of(file_name),
+            arrived=arrived,
+            name=name or _name_of(arrived.name),
             undecodable=undecodable,
             layout=layout,
             names=names,
+            encoding=encoding,
         )
     location = {"Location": f"/datasets/{dataset.id}"}
     return answer(
@@ -187,11 +205,13 @@ def _ingest(
     here: Here,
     archive: Path,
     *,
+    arrived: uploads.Arrived,
     owner: str,
     name: str,
     undecodable: Literal["refuse", "skip"],
     layout: LayoutChoice,
     names: NameEncoding,
+    encoding: Encoding,
 ) -> tuple[datasets.Dataset, bool]:
     with uploads.reporting_full_disk():
         return datasets.ingest(
@@ -201,6 +221,8 @@ def _ingest(
             undecodable=undecodable,
             layout=layout,
             names=names,
+            encoding=encoding,
+            table=arrived.as_table("table"),
             database=here.database,
             blobs=here.blobs,
             settings=here.settings,

@@ -186,7 +186,7 @@ def export(dataset_id: DatasetId, here: Here, owner: Owner) -> Response:
     except BlobMissing as error:
         raise _lost(error) from error
     target = dataset.card.get("target", "class")
-    pieces = dataset_export.export(manifest, content, target, folder=dataset.contract.examples)
+    pieces = dataset_export.export(manifest, content, target, dataset.contract)
     headers = {
         "Content-Disposition": attachment(f"{dataset.name}.zip"),
         "X-Content-Type-Options": "nosniff",

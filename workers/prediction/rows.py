@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models_store.datasets.manifest import ManifestEntry, entries_of
 from models_store.datasets.stored_content import StoredContent
-from models_store.datasets.unlabelled import TOO_LARGE
+from models_store.datasets.unlabelled import NOT_STORED
 
 Truth = str | float | list[str]
 
@@ -44,6 +44,6 @@ def read(manifest: Path, content: Path, *, split: str | None, size: int) -> Iter
 
 def _row(number: int, entry: ManifestEntry, read: Callable[..., bytes]) -> Row:
     split, truth = (entry.split, entry.target) if entry.split else (None, None)
-    if TOO_LARGE in entry.facts:
-        return Row(number, entry.file, split, truth, b"", str(entry.facts[TOO_LARGE]))
+    if NOT_STORED in entry.facts:
+        return Row(number, entry.file, split, truth, b"", str(entry.facts[NOT_STORED]))
     return Row(number, entry.file, split, truth, read(entry.member, sha256=entry.sha256))

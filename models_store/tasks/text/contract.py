@@ -1,16 +1,17 @@
 """Contract of texts: a class, labels or a number of each."""
 
 import json
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from models_store.datasets.example import Example, Inspected
 from models_store.datasets.manifest import ManifestEntry
+from models_store.datasets.report import Check
+from models_store.datasets.table_lines import Encoding
 from models_store.settings import Settings
-from models_store.tasks.task import Contract
+from models_store.tasks.task import Contract, Passed
 from models_store.tasks.text.facts import TextFacts
 from models_store.tasks.text.limits import MOST_BYTES
 from models_store.tasks.text.spec import ResolvedTextSpec, TextSpec
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 SAMPLES = Path(__file__).with_name("samples.json")
 SUFFIXES = {".txt"}
+FINDINGS = ("control_characters", "overlong_texts")
+"""checks whose findings are texts"""
 TOKENIZER = "tokenizer.json"
 """name of the file of a version that holds its tokenizer"""
 
@@ -33,6 +36,22 @@ class TextContract(Contract):
     gives_way = True
     excerpt_characters = 200
     length = "characters"
+    column = "text"
+    column_aliases = (
+        "review",
+        "reviews",
+        "content",
+        "sentence",
+        "comment",
+        "message",
+        "document",
+        "body",
+        "query",
+        "question",
+    )
+    fact_columns = ("language", "paraphrase")
+    copies_are = "but for case, width and punctuation"
+    findings = FINDINGS
     stored_types: Mapping[str, str] = {"txt": "text/plain; charset=utf-8"}
 
     @property
@@ -49,22 +68,35 @@ class TextContract(Contract):
         """Return the size that no text has."""
         return MOST_BYTES
 
+    def stored(self, data: bytes, encoding: Encoding) -> bytes:
+        """Return the text in UTF-8."""
+        from models_store.tasks.text.intake import stored  # noqa: PLC0415  numpy is slow to import
+
+        return stored(data, encoding)
+
     def inspect(self, data: bytes, *, settings: Settings, budget: None) -> Inspected | str:  # noqa: ARG002  texts need neither
-        """Return how long the text is, and in what script."""
-        from models_store.tasks.text.intake import inspect  # noqa: PLC0415  numpy is slow to import
+        """Return how long the text is, in what script, and what it shares with its copies."""
+        from models_store.tasks.text.intake import inspect  # noqa: PLC0415  the same
 
         return inspect(data)
 
-    def card_facts(self, examples: Iterable[Example], entries: Sequence[ManifestEntry]) -> dict[str, Any]:
-        """Return `characters_95`, `words_95` and `han_share`."""
-        kept = [*examples]
-        letters = sum(example.passing["letters"] for example in kept)
-        train = [entry.facts for entry in entries if entry.split == "train"]
-        return {
-            "characters_95": _quantile_95([facts["characters"] for facts in train]),
-            "words_95": _quantile_95([facts["words"] for facts in train]),
-            "han_share": round(sum(example.passing["han"] for example in kept) / max(1, letters), 4),
-        }
+    def check_entries(self, entries: Sequence[ManifestEntry]) -> list[Check]:
+        """Look at the characters, lengths and scripts of texts."""
+        from models_store.tasks.text import checks  # noqa: PLC0415  the same
+
+        return checks.check_entries(entries)
+
+    def passed(self, entries: Sequence[ManifestEntry], found: Collection[str]) -> Passed:
+        """Yield what is in order with them."""
+        from models_store.tasks.text import checks  # noqa: PLC0415  the same
+
+        yield from checks.passed(entries, found)
+
+    def card_facts(self, examples: Iterable[Example], entries: Sequence[ManifestEntry]) -> dict[str, Any]:  # noqa: ARG002  entries have all facts
+        """Return `characters_95`, `words_95`, `han_share` and `scripts`."""
+        from models_store.tasks.text import checks  # noqa: PLC0415  the same
+
+        return checks.card_facts(entries)
 
     def facts(self, card: Mapping[str, Any]) -> TextFacts:
         """Return the facts of any dataset, and those of its texts."""
@@ -95,12 +127,6 @@ class TextContract(Contract):
         from models_store.tasks.text.codec import TextCodec  # noqa: PLC0415  numpy is slow to import
 
         return TextCodec.of(card["input"])
-
-
-def _quantile_95(values: Sequence[int]) -> int:
-    if len(values) < 2:  # noqa: PLR2004  quantiles need two
-        return max(values, default=1)
-    return int(statistics.quantiles(values, n=20, method="inclusive")[-1])
 
 
 TEXT = TextContract()

@@ -1,31 +1,61 @@
-"""Texts of an archive: what each of them is."""
+"""Texts of an upload: their encoding, and what each of them is."""
+
+# T code points of a text
 
 import functools
 
+import numpy as np
+
 from models_store.datasets.example import Inspected
 from models_store.datasets.manifest import Facts
-from models_store.tasks.codec import BadExample
-from models_store.tasks.text.codec import text_of
+from models_store.datasets.table_lines import Encoding, decoded
+from models_store.errors import EspalierError
+from models_store.tasks.text import likeness, scripts
+from models_store.tasks.text.codec import code_points_of, text_of
+from models_store.tasks.text.folding import CodePoints
 
 SUFFIX = "txt"
+SPACES = (0x09, 0x0A, 0x0D)
+FIRST_PRINTED, DELETE, LAST_CONTROL = 0x20, 0x7F, 0x9F
 HAN = (0x3400, 0x9FFF)
 """code points of Chinese characters, all but the rare ones"""
 MOST_SHARED = 10_000
+"""different facts that are kept for the next text of the same: a million texts have some thousand lengths"""
+
+
+def stored(data: bytes, encoding: Encoding) -> bytes:
+    """Return a text's file as it is kept, in UTF-8 without a mark of the byte order.
+
+    Raises:
+        TableRefused: if it is not in the encoding.
+    """
+    return decoded(data, encoding).encode()
 
 
 def inspect(data: bytes) -> Inspected | str:
-    """Return how long a text is and in what script; or why it can't be read."""
+    """Return how long a text is, in what script, and what it shares with its copies; or why it can't be read."""
     try:
         text = text_of(data)
-    except BadExample as error:
+        code_points_T = code_points_of(text)
+    except EspalierError as error:
         return error.detail
     if not text.strip():
         return "the text is empty"
-    han = sum(HAN[0] <= ord(character) <= HAN[1] for character in text)
-    words = len(text.split()) + han
-    return Inspected(SUFFIX, _lengths(len(text), words), {"han": han, "letters": sum(map(str.isalpha, text))})
+    bare_T = likeness.bare(code_points_T)
+    han = int(((code_points_T >= HAN[0]) & (code_points_T <= HAN[1])).sum())
+    facts = _facts(
+        len(code_points_T), len(text.split()) + han, scripts.script_of(code_points_T), _controls(code_points_T)
+    )
+    return Inspected(SUFFIX, facts, alike=likeness.digest(bare_T), sketch=likeness.sketch(bare_T))
+
+
+def _controls(code_points_T: CodePoints) -> int:
+    """Return the number of control characters, without tabs and ends of lines."""
+    low = (code_points_T < FIRST_PRINTED) & ~np.isin(code_points_T, SPACES)
+    return int(low.sum() + ((code_points_T >= DELETE) & (code_points_T <= LAST_CONTROL)).sum())
 
 
 @functools.lru_cache(MOST_SHARED)
-def _lengths(characters: int, words: int) -> Facts:
-    return {"characters": characters, "words": words}
+def _facts(characters: int, words: int, script: str, controls: int) -> Facts:
+    facts = {"characters": characters, "words": words, "script": script}
+    return facts | {"controls": controls} if controls else facts

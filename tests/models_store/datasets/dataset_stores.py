@@ -11,6 +11,7 @@ import pytest
 
 from models_store.datasets import store as datasets
 from models_store.datasets.report import DatasetUnusable
+from models_store.datasets.row_sources import Table
 from models_store.datasets.store import Dataset, ManifestEntry
 from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
@@ -67,6 +68,8 @@ class Store:
         undecodable: Any = "refuse",
         layout: Any = "auto",
         names: Any = "auto",
+        encoding: Any = "utf-8",
+        table: Table | None = None,
     ) -> tuple[Dataset, bool]:
         self.upload.write_bytes(a_zip(content) if isinstance(content, dict) else content)
         return datasets.ingest(
@@ -76,6 +79,8 @@ class Store:
             undecodable=undecodable,
             layout=layout,
             names=names,
+            encoding=encoding,
+            table=table,
             database=self.database,
             blobs=self.blobs,
             settings=self.settings,

@@ -49,7 +49,7 @@ def test_rows_with_a_table_of_numbers_are_exported_as_the_same_dataset(store: St
     dataset = store.ingest(a_table(table, rows))
 
     content = store.blobs.local(dataset.content_blob)
-    pieces = export(store.blobs.local(dataset.manifest_blob), content, "number", folder="rows")
+    pieces = export(store.blobs.local(dataset.manifest_blob), content, "number", ROWS)
     again, is_new = store.ingest_again(b"".join(pieces))
 
     assert (again.id, is_new, again.card["target"]) == (dataset.id, False, "number")

@@ -56,8 +56,8 @@ def test_what_cannot_be_decoded_is_taken_and_what_is_too_large_is_only_named(tmp
 
     broken, large = read_manifest(taken.manifest)
     assert broken.member
-    assert (large.member, unlabelled.TOO_LARGE in large.facts) == ("", True)
-    assert "at most 1000 are allowed for one image" in str(large.facts[unlabelled.TOO_LARGE])
+    assert (large.member, unlabelled.NOT_STORED in large.facts) == ("", True)
+    assert "at most 1000 are allowed for one image" in str(large.facts[unlabelled.NOT_STORED])
 
 
 def test_an_archive_without_examples_is_refused(tmp_path: Path) -> None:

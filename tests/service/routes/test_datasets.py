@@ -199,7 +199,8 @@ def test_a_dataset_that_a_job_uses_is_kept(service: Service) -> None:
     ("content", "content_type", "status", "code"),
     [
         (b"", "application/zip", 422, "no_archive"),
-        (b"abc", "text/csv", 415, "unsupported_media_type"),
+        (b"abc", "text/html", 415, "unsupported_media_type"),
+        (b"abc", "text/csv", 422, "dataset_unusable"),
         (b"{}", "application/json", 415, "unsupported_media_type"),
         (b"--x--", "multipart/form-data", 400, "bad_multipart"),
         (b"nothing", "multipart/form-data; boundary=x", 400, "bad_multipart"),
