@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from models_store.archives.zip_names import NameEncoding
+from models_store.datasets.auxiliary import members_of
 from models_store.datasets.checks import check_classes, check_entries, check_links
 from models_store.datasets.copies import leaks, with_kin, with_leaks
 from models_store.datasets.entries_on_disk import ordered
@@ -65,6 +66,7 @@ def assemble(intake: Intake, *, undecodable: Undecodable, layout: LayoutChoice) 
         entries, origin = with_leaks(splits.entries) if compared else splits.entries, splits.origin
         filled = {name for entry in entries for name in entry.names}
         checks += [*contract.check_files(intake.examples), *splits.checks]
+        checks += contract.check_auxiliary(intake.auxiliary, entries)
         checks += check_entries(entries, [label for label in arranged.classes if label in filled], contract)
     if any(check.severity == "error" for check in checks):
         raise DatasetUnusable(checks)
@@ -137,6 +139,8 @@ def card_of(assembled: Assembled, intake: Intake) -> dict[str, Any]:
         "leaked": leaks(entries),
         **contract.card_facts(kept, entries),
     }
+    if intake.auxiliary:
+        card["auxiliary"] = members_of(intake.auxiliary)
     values = [entry.value for entry in entries if entry.value is not None]
     if values:
         facts = {"minimum": min(values), "maximum": max(values), "mean": statistics.fmean(values)}

@@ -14,13 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, ZipFile
 
 from models_store.archives.links import Followed, follow, refused
 from models_store.archives.reader import read_archive
 from models_store.archives.rules import Limits, Link, Member, shown_name
 from models_store.archives.system_files import is_hidden, is_system
 from models_store.archives.zip_names import NameEncoding, NameReading
+from models_store.datasets.auxiliary import is_auxiliary
+from models_store.datasets.content_zip import header_of
 from models_store.datasets.example import Example, Inspected
 from models_store.datasets.recognise import Claims, recognise, refuse_mixture
 from models_store.datasets.row_intake import RowIntake, take_rows
@@ -38,7 +40,6 @@ TABLE_DEPTH = 2  # at the top, or in the one folder at the top
 WORTH_A_THREAD_BYTES = 1 << 14
 MOST_WAITING = 16
 MOST_WAITING_BYTES = 64 << 20
-ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Intake:
     folders: set[str] = field(default_factory=set)  # of any file, and those without one
     tables: dict[str, Path] = field(default_factory=dict)  # files named like tables → a copy
     links: Followed = field(default_factory=Followed)
+    auxiliary: dict[str, Path] = field(default_factory=dict)  # name of an auxiliary file → a copy
     rows: RowIntake | None = None
     """the examples, where they are rows of tables"""
 
@@ -112,8 +114,8 @@ def take_in(
                 intake.of_systems.append(shown_name(member.name))
             elif member.link is not None:
                 links[member.name] = member.link
-            elif _is_table(path):
-                intake.tables[member.name] = copied(member, staging / f"table-{len(intake.tables)}")
+            elif is_auxiliary(path, rooms.TASKS) or _is_table(path):
+                _keep_copy(intake, member, staging)
             elif claiming := [each for each in claims if each.contract.is_example(path, member.head)]:
                 inspection.accept(member, claiming)
             else:
@@ -127,7 +129,23 @@ def take_in(
     else:
         _take_tables(intake, claims, *found, staging=staging, settings=settings, encoding=encoding)
         intake.ignored += links
+    _pass_over_foreign(intake)
     return intake
+
+
+def _pass_over_foreign(intake: Intake) -> None:
+    """Take the auxiliary files of other tasks out."""
+    for name in {*intake.auxiliary} - {*intake.contract.auxiliary}:
+        intake.ignored.append(name)
+        del intake.auxiliary[name]
+
+
+def _keep_copy(intake: Intake, member: Member, staging: Path) -> None:
+    name = PurePosixPath(member.name).name
+    if is_auxiliary(PurePosixPath(member.name), rooms.TASKS) and name not in intake.auxiliary:
+        intake.auxiliary[name] = copied(member, staging / name)
+    else:
+        intake.tables[member.name] = copied(member, staging / f"table-{len(intake.tables)}")
 
 
 def take_table(name: str, source: Source, staging: Path, settings: Settings, *, encoding: Encoding = "utf-8") -> Intake:
@@ -215,19 +233,6 @@ def _is_table(path: PurePosixPath) -> bool:
     return is_named and len(path.parts) <= TABLE_DEPTH
 
 
-def without_leftovers(intake: Intake, kept: set[str]) -> Path:
-    """Return a zip of the members in `kept` alone; the same one when that is all of them."""
-    with ZipFile(intake.content) as content:
-        if len(content.namelist()) == len(kept):
-            return intake.content
-        target = intake.content.with_name("kept.zip")
-        with ZipFile(target, "w", ZIP_STORED) as slimmer:
-            for member in content.namelist():
-                if member in kept:
-                    slimmer.writestr(_entry(member), content.read(member))
-    return target
-
-
 Outcome = Callable[[], Inspected | str]
 
 
@@ -313,7 +318,7 @@ class _Inspection:
         member = f"{waiting.sha256}.{inspected.suffix}"
         if member not in self._members:
             self._members.add(member)
-            self._content.writestr(_entry(member), waiting.data)
+            self._content.writestr(header_of(member), waiting.data)
         return Example(
             waiting.name,
             member,
@@ -324,11 +329,6 @@ class _Inspection:
             alike=inspected.alike,
             sketch=inspected.sketch,
         )
-
-
-def _entry(member: str) -> ZipInfo:
-    """Return a header that is the same whenever it is written."""
-    return ZipInfo(member, ZIP_EPOCH)
 
 
 def copied(member: Member, target: Path) -> Path:

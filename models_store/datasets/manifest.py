@@ -83,18 +83,22 @@ def order(entry: ManifestEntry) -> tuple[Any, ...]:
     return entry.split, entry.label, entry.labels, value, entry.group, entry.sha256, entry.file
 
 
-def digest_of(entries: Iterable[ManifestEntry], *, scratch: Path | None = None) -> str:
+def digest_of(entries: Iterable[ManifestEntry], *, given: Sequence[str] = (), scratch: Path | None = None) -> str:
     """Return the version: SHA-256, in hexadecimal, over split, target, content and group of all examples, sorted.
 
-    They are sorted in memory, or in files that are named after `scratch`.
+    `given` are facts that an upload gives beside the content, so that they count as well. The examples are sorted in
+    memory, or in files that are named after `scratch`.
     """
-    lines = (
-        _line([entry.split, entry.target, entry.sha256] + ([entry.group] if entry.group else [])) for entry in entries
-    )
+    lines = (_line(_identity(entry, given)) for entry in entries)
     digest = hashlib.sha256()
     for line in sorted(lines) if scratch is None else sorted_lines(lines, scratch):
         digest.update(line.encode())
     return digest.hexdigest()
+
+
+def _identity(entry: ManifestEntry, given: Sequence[str]) -> list[Any]:
+    known = {name: entry.facts[name] for name in given if name in entry.facts}
+    return [entry.split, entry.target, entry.sha256, *filter(None, (entry.group, known))]
 
 
 def counts(entries: Iterable[ManifestEntry], classes: Sequence[str]) -> dict[str, dict[str, int]]:

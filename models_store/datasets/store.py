@@ -17,9 +17,12 @@ from sqlalchemy.exc import IntegrityError
 
 from models_store import names
 from models_store.archives.zip_names import NameEncoding
+from models_store.datasets import content_zip
 from models_store.datasets.assemble import Undecodable, assemble, card_of
+from models_store.datasets.auxiliary import digest_with, members_of
+from models_store.datasets.content_zip import without_leftovers
 from models_store.datasets.folders import LayoutChoice
-from models_store.datasets.intake import Intake, staging_folder, take_in, take_table, without_leftovers
+from models_store.datasets.intake import Intake, staging_folder, take_in, take_table
 from models_store.datasets.manifest import ManifestEntry, digest_of, read_manifest, write_manifest
 from models_store.datasets.report import DatasetUnusable
 from models_store.datasets.row_sources import Source, Table
@@ -131,7 +134,8 @@ def ingest(
             intake = take_table(table.name, source, staging, settings, encoding=encoding)
         assembled = assemble(intake, undecodable=undecodable, layout=layout)
         entries = assembled.entries
-        digest = digest_of(entries, scratch=staging / "lines")
+        of_examples = digest_of(entries, given=intake.contract.fact_columns, scratch=staging / "lines")
+        digest = digest_with(of_examples, members_of(intake.auxiliary))
         earlier = with_digest(database, digest, owner=owner)
         if earlier is not None and all(map(blobs.exists, (earlier.content_blob, earlier.manifest_blob))):
             return earlier, False
@@ -152,9 +156,12 @@ def ingest(
 
 def _content(intake: Intake, entries: Sequence[ManifestEntry]) -> Path:
     """Return the file with the content of the entries."""
-    if intake.rows is not None:
-        return intake.rows.write_content(intake.content)
-    return without_leftovers(intake, {entry.member for entry in entries})
+    if intake.rows is None:
+        content = without_leftovers(intake.content, {entry.member for entry in entries})
+    else:
+        content = intake.rows.write_content(intake.content)
+    content_zip.add(content, {member: intake.auxiliary[name] for name, member in members_of(intake.auxiliary).items()})
+    return content
 
 
 def find(database: Database, dataset_id: str, *, owner: str) -> Dataset:

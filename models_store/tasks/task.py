@@ -81,6 +81,8 @@ class Contract(Protocol):
     """columns of such a table that are kept among an example's facts"""
     copies_are: str = "byte for byte"
     """how copies of one example are the same, in messages; see `Inspected.alike`"""
+    auxiliary: tuple[str, ...] = ()
+    """names of files in an archive that training may use beside the examples"""
     findings: tuple[str, ...] = ()
     """checks of the task whose findings are examples of the dataset"""
     stored_types: Mapping[str, str] = {}
@@ -123,6 +125,10 @@ class Contract(Protocol):
 
     def check_files(self, examples: Sequence[Example]) -> list[Check]:  # noqa: ARG002  most tasks have none
         """Look at the files of an upload, with the facts that are known of them at this moment alone."""
+        return []
+
+    def check_auxiliary(self, files: Mapping[str, Path], entries: Sequence[ManifestEntry]) -> list[Check]:  # noqa: ARG002  most tasks have none
+        """Look at the auxiliary files of an upload, by name."""
         return []
 
     def check_entries(self, entries: Sequence[ManifestEntry]) -> list[Check]:  # noqa: ARG002  most tasks have none

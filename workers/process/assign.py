@@ -67,6 +67,7 @@ def _assigned(dataset: datasets.Dataset) -> AssignedDataset:
         classes=dataset.card["classes"],
         content_blob=dataset.content_blob,
         manifest_blob=dataset.manifest_blob,
+        auxiliary=dataset.card.get("auxiliary", {}),
     )
 
 

@@ -26,6 +26,8 @@ class AssignedDataset:
     classes: list[str]
     content_blob: str
     manifest_blob: str
+    auxiliary: dict[str, str] = field(default_factory=dict)
+    """auxiliary files: name → member of the content"""
 
 
 @dataclass(frozen=True)

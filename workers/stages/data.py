@@ -1,6 +1,6 @@
 """Stage that reads the dataset: its manifest, and its examples decoded once."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ def read(work: Work) -> tuple[Work, Data]:
         content,
         classes=work.dataset.classes,
         digest=work.dataset.digest,
+        auxiliary=_auxiliary(content, work.dataset.auxiliary),
         settings=work.settings,
         report=work.reporter.progress,
     )
@@ -63,6 +64,10 @@ def read(work: Work) -> tuple[Work, Data]:
         more = contract_of(work.spec.task).examples
         raise NothingToValidateOn(f"the dataset's val split is empty: give more {more}, or a `val` folder of your own")
     return work, Data(entries, examples, content)
+
+
+def _auxiliary(content: Path, members: Mapping[str, str]) -> dict[str, bytes]:
+    return dict(zip(members, read_members(content, members.values()), strict=True))
 
 
 def hold_out(data: Data, fold: Fold | None, *, task: str) -> Data:

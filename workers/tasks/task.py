@@ -48,12 +48,14 @@ class Task(Protocol):
         *,
         classes: list[str],
         digest: str,
+        auxiliary: Mapping[str, bytes],
         settings: Settings,
         report: Callable[[float], None],
     ) -> Examples:
         """Return the dataset as arrays, decoded once and kept for later runs.
 
-        `content` is the dataset's stored file, `digest` names what is in it, `report` gets the share done.
+        `content` is the dataset's stored file, `digest` names what is in it, `auxiliary` has the dataset's other
+        files by name, `report` gets the share done.
         """
         ...
 

@@ -31,11 +31,11 @@ def warnings_of_augmentation(spec: "ResolvedTextSpec", facts: TextFacts) -> Warn
     return [
         (
             "homophones" in kinds and facts.han_share == 0,
-            "homophones: has no effect, because the texts have no Chinese characters",
+            "homophones: has hardly any effect, because no text is mostly Chinese",
         ),
         (
             "typos" in kinds and facts.han_share == 1,
-            "typos: has no effect, because the texts have no Latin letters",
+            "typos: has hardly any effect, because all texts are mostly Chinese",
         ),
         (
             "mixup" in kinds and spec.training.batch_size == 1,

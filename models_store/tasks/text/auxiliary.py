@@ -70,6 +70,8 @@ def read_paraphrases(data: bytes) -> dict[str, tuple[str, ...]]:
 
 def _rows(data: bytes) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each line, from 1, and its cells."""
+    if (place := data.find(b"\0")) >= 0:
+        raise AuxiliaryUnreadable(f"byte {place} is NUL, which no text has; save it as UTF-8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ from models_store.datasets.report import Check
 from models_store.datasets.table_lines import Encoding
 from models_store.settings import Settings
 from models_store.tasks.task import Contract, Passed
+from models_store.tasks.text.auxiliary import PARAPHRASES, SYNONYMS
 from models_store.tasks.text.facts import TextFacts
 from models_store.tasks.text.limits import MOST_BYTES
 from models_store.tasks.text.spec import ResolvedTextSpec, TextSpec
@@ -49,7 +50,8 @@ class TextContract(Contract):
         "query",
         "question",
     )
-    fact_columns = ("language", "paraphrase")
+    fact_columns = ("language", "paraphrase", "id")
+    auxiliary = (SYNONYMS, PARAPHRASES)
     copies_are = "but for case, width and punctuation"
     findings = FINDINGS
     stored_types: Mapping[str, str] = {"txt": "text/plain; charset=utf-8"}
@@ -80,6 +82,12 @@ class TextContract(Contract):
 
         return inspect(data)
 
+    def check_auxiliary(self, files: Mapping[str, Path], entries: Sequence[ManifestEntry]) -> list[Check]:
+        """Look at synonyms and paraphrases."""
+        from models_store.tasks.text import checks  # noqa: PLC0415  the same
+
+        return checks.check_auxiliary(files, entries)
+
     def check_entries(self, entries: Sequence[ManifestEntry]) -> list[Check]:
         """Look at the characters, lengths and scripts of texts."""
         from models_store.tasks.text import checks  # noqa: PLC0415  the same
@@ -103,7 +111,13 @@ class TextContract(Contract):
         found = super().facts(card)
         assert isinstance(found, TextFacts), "the class is named above"
         names = ("characters_95", "words_95", "han_share")
-        return replace(found, **{name: card[name] for name in names})
+        auxiliary = card.get("auxiliary", {})
+        return replace(
+            found,
+            **{name: card[name] for name in names},
+            has_synonyms=SYNONYMS in auxiliary,
+            has_paraphrases=PARAPHRASES in auxiliary or card.get("paraphrased", False),
+        )
 
     example, examples = "text", "texts"
     json_example = str

@@ -29,7 +29,7 @@ class ServedRows(ServedNet):
 class RowTask(Task):
     names = ("row_classification",)
 
-    def examples(self, spec, manifest, content, *, classes, digest, settings, report):
+    def examples(self, spec, manifest, content, *, classes, digest, auxiliary, settings, report):
         with zipfile.ZipFile(content) as archive:
             rows = RowCodec().collate([RowCodec().decode(archive.read(entry.member)) for entry in manifest])
         path = settings.scratch / f"{digest}.npy"

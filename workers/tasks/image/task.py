@@ -37,6 +37,7 @@ class ImageTask(Task):
         *,
         classes: list[str],
         digest: str,
+        auxiliary: Mapping[str, bytes],  # noqa: ARG002  images have none
         settings: Settings,
         report: Callable[[float], None],
     ) -> Examples:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from models_store.datasets.store import ManifestEntry
+from models_store.tasks.text.auxiliary import PARAPHRASES, SYNONYMS, read_paraphrases, read_synonyms
+from models_store.tasks.text.checks import id_of
 from models_store.tasks.text.codec import CODE_POINTS, TextCodec
 from models_store.tasks.text.spec import ResolvedTextSpec
 from models_store.tasks.text.tokenizers.fitting import fit
@@ -40,6 +42,7 @@ def prepare(
     *,
     classes: list[str],
     digest: str,
+    auxiliary: Mapping[str, bytes],
     cache: Path,
     cache_max_bytes: int,
     report: Callable[[float], None],
@@ -76,7 +79,20 @@ def prepare(
         classes=list(classes),
         held=texts.held,
         tokenizer=fit(spec.input.tokenizer, (string_of(texts.array[row]) for row in train)),
+        synonyms=read_synonyms(auxiliary[SYNONYMS]) if SYNONYMS in auxiliary else {},
+        paraphrases=_paraphrases(manifest, auxiliary),
     )
+
+
+def _paraphrases(manifest: Sequence[ManifestEntry], auxiliary: Mapping[str, bytes]) -> dict[int, tuple[str, ...]]:
+    """Return row → the paraphrases of its text: of the table's column, and of the file."""
+    of_file = read_paraphrases(auxiliary[PARAPHRASES]) if PARAPHRASES in auxiliary else {}
+    found = {}
+    for row, entry in enumerate(manifest):
+        beside = str(entry.facts.get("paraphrase", "")).replace("\0", " ").strip()
+        if wordings := (*([beside] if beside else []), *of_file.get(id_of(entry), ())):
+            found[row] = wordings
+    return found
 
 
 def string_of(numbers_L: Array) -> str:

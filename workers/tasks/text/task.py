@@ -41,6 +41,7 @@ class TextTask(Task):
         *,
         classes: list[str],
         digest: str,
+        auxiliary: Mapping[str, bytes],
         settings: Settings,
         report: Callable[[float], None],
     ) -> TextExamples:
@@ -56,6 +57,7 @@ class TextTask(Task):
             content,
             classes=classes,
             digest=digest,
+            auxiliary=auxiliary,
             cache=settings.scratch / "cache",
             cache_max_bytes=settings.cache_max_bytes,
             report=report,

@@ -31,6 +31,7 @@ def test_semicolons_and_tabs_separate_too_and_phrases_may_have_commas_then() -> 
         ("good,好\n".encode() + "坏,差".encode("gb18030"), "byte 9, line 2"),
         (b'"open,large\n', "line 1"),
         (b"big," + b"x" * 101, "101 characters"),
+        (b"big,\0large", "byte 4 is NUL"),
     ],
 )
 def test_what_cannot_be_read_is_named_by_its_line(data: bytes, named: str) -> None:

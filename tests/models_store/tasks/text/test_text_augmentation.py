@@ -49,8 +49,8 @@ def test_a_part_that_the_dataset_has_nothing_for_is_refused_by_name(kind: str, n
 @pytest.mark.parametrize(
     ("part", "known", "changes", "warning"),
     [
-        ({"kind": "homophones"}, {"han_share": 0.0}, {}, "no Chinese characters"),
-        ({"kind": "typos"}, {"han_share": 1.0}, {}, "no Latin letters"),
+        ({"kind": "homophones"}, {"han_share": 0.0}, {}, "no text is mostly Chinese"),
+        ({"kind": "typos"}, {"han_share": 1.0}, {}, "all texts are mostly Chinese"),
         ({"kind": "mixup"}, {}, {"training": {"batch_size": 1}}, "no other text to mix with"),
     ],
     ids=lambda given: given.get("kind", "") if isinstance(given, dict) else "",

@@ -1,5 +1,6 @@
 """Nets of texts that train on changed texts: with the real loop, on a few sentences."""
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from models_store.datasets.manifest import ManifestEntry
 from models_store.spec.part import Part
 from models_store.tasks.text.augmentation import Augmentation, Homophones, Mixup, Paraphrases, SynonymReplacement
 from models_store.tasks.text.codec import CODE_POINTS
@@ -17,7 +19,7 @@ from models_store.tasks.text.spec import ResolvedTextSpec, TextSpec
 from models_store.tasks.text.tokenizers.fitting import fit
 from tests.workers.training_runs import CPU, DiskCheckpoints, Recorder, same_weights, ticking
 from workers.process.progress import Drained
-from workers.tasks.text import net
+from workers.tasks.text import examples, net
 from workers.tasks.text.augmentations.letters import codes_of, texts_of
 from workers.tasks.text.augmentations.sources import material_of
 from workers.tasks.text.examples import TextExamples
@@ -151,3 +153,33 @@ def test_a_restored_net_trains_further_on_changed_texts(tmp_path: Path) -> None:
 def test_parts_name_what_they_need() -> None:
     assert material_of([Mixup()], some_texts()).characters == ""
     assert material_of([SynonymReplacement()], some_texts()).synonyms["clean"] == ("tidy",)
+
+
+def test_paraphrases_come_from_a_column_and_from_a_file_by_the_id_of_their_text(tmp_path: Path) -> None:
+    content, texts = tmp_path / "content.zip", [f"{sentence} {number}" for number in range(5) for sentence in SENTENCES]
+    with zipfile.ZipFile(content, "w") as archive:
+        for number, text in enumerate(texts):
+            archive.writestr(f"{number}.txt", text)
+    facts: list[dict[str, Any]] = [{"id": "first"}, {"paraphrase": "beside it"}, *[{} for _ in texts[2:]]]
+    entries = [
+        ManifestEntry(f"t.csv:{row + 2}", f"{row}.txt", ("bad", "good")[row % 2], "train", "", facts=facts[row])
+        for row in range(len(texts))
+    ]
+
+    found = examples.prepare(
+        a_spec(),
+        entries,
+        content,
+        classes=["bad", "good"],
+        digest="d",
+        auxiliary={
+            "paraphrases.csv": b"id,text\nfirst,by its id\nt.csv:3,by its line\nt.csv:2,of nobody\n",
+            "synonyms.csv": b"clean,tidy\n",
+        },
+        cache=tmp_path / "cache",
+        cache_max_bytes=1 << 20,
+        report=lambda _: None,
+    )
+
+    assert found.paraphrases == {0: ("by its id",), 1: ("beside it", "by its line")}
+    assert found.synonyms == {"clean": ("tidy",), "tidy": ("clean",)}
