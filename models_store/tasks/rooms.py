@@ -11,6 +11,7 @@ from models_store.targets import NAMED, Target
 from models_store.tasks.image.contract import IMAGE
 from models_store.tasks.task import Contract
 from models_store.tasks.text.contract import TEXT
+from models_store.wording import any_of
 
 TASKS: tuple[Contract, ...] = (IMAGE, TEXT)
 
@@ -49,13 +50,18 @@ def task_of(card: Mapping[str, Any]) -> str:
     return str(card.get("task", next(iter(IMAGE.targets))))
 
 
+def kind_of(card: Mapping[str, Any]) -> str:
+    """Return the word for the examples of a dataset's card, which may be of a task that is not known here."""
+    return str(card.get("examples", IMAGE.examples))
+
+
 def of_dataset(card: Mapping[str, Any]) -> Contract:
     """Return the contract of a dataset's card; the first releases had images alone, and their cards don't say so.
 
     Raises:
         UnknownTask: if no task has such examples.
     """
-    kind = card.get("examples", IMAGE.examples)
+    kind = kind_of(card)
     for contract in TASKS:
         if contract.examples == kind:
             return contract
@@ -79,10 +85,10 @@ def previews() -> tuple[type[Part], ...]:
 
 
 def example() -> str:
-    """Return the word for one example of any task: "image"."""
-    return " or ".join(dict.fromkeys(contract.example for contract in TASKS))
+    """Return the words for one example of any task: "image or text"."""
+    return any_of([*dict.fromkeys(contract.example for contract in TASKS)])
 
 
 def examples() -> str:
-    """Return the word for examples of any task: "images"."""
-    return " or ".join(dict.fromkeys(contract.examples for contract in TASKS))
+    """Return the words for examples of any task: "images or texts"."""
+    return any_of([*dict.fromkeys(contract.examples for contract in TASKS)])

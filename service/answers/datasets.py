@@ -1,13 +1,15 @@
 """Answers for datasets: what one holds, what was checked, and samples of it."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from models_store.datasets import store as datasets
 from models_store.datasets.stored_examples import StoredExample
 from models_store.spec.facts import Target
+from models_store.tasks import rooms
 from service.answers.answer import Answer
 
 
@@ -72,19 +74,26 @@ class Dataset(Answer):
             counts=card["counts"],
             splits=card.get("splits") or {split: sum(counts.values()) for split, counts in card["counts"].items()},
             values=Values.model_validate(card["values"]) if "values" in card else None,
-            examples=dataset.contract.examples,
+            examples=rooms.kind_of(card),
             images=card["images"],
             grouped=card.get("grouped", False),
             grey=card.get("grey", False),
             largest_16_bit=card.get("largest_16_bit"),
             size_bytes=card["size_bytes"],
             median_side=card.get("median_side"),
-            facts=dataset.contract.known(card),
+            facts=_facts(dataset),
             split=card["split"],
             warnings=sum(check["severity"] == "warning" for check in dataset.report["checks"]),
             description=dataset.description,
             tags=dataset.tags,
         )
+
+
+def _facts(dataset: datasets.Dataset) -> dict[str, Any]:
+    """Return the facts that its task knows; none of a task that is not known here."""
+    with suppress(rooms.UnknownTask):
+        return dataset.contract.known(dataset.card)
+    return {}
 
 
 class UploadedDataset(Dataset):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from models_store.wording import counted, inflected
+from models_store.wording import any_of, counted, inflected
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 images"), (1, "1 image"), (2, "2 images"), (1000, "1000 images")])
@@ -28,3 +28,9 @@ def test_words_come_without_the_number_where_it_is_formatted_elsewhere(count: fl
 @pytest.mark.parametrize(("count", "words"), [(0, "were"), (1, "was"), (2, "were"), (1000, "were")])
 def test_a_verb_agrees_with_a_count(count: int, words: str) -> None:
     assert inflected(count, "was", "were") == words
+
+
+def test_alternatives_are_joined_by_commas_and_a_last_or() -> None:
+    assert any_of(["images"]) == "images"
+    assert any_of(["images", "texts"]) == "images or texts"
+    assert any_of(["images", "texts", "rows"]) == "images, texts or rows"

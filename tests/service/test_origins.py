@@ -202,7 +202,7 @@ def bodies(settings: Settings) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     "content_type",
-    [None, "", "text/plain", "text/json", "application/x-www-form-urlencoded", "application/vnd.api+json", "*/*"],
+    [None, "", "text/html", "text/json", "application/x-www-form-urlencoded", "application/vnd.api+json", "*/*"],
 )
 def test_a_body_without_a_documented_content_type_is_a_415(
     service: Service, settings: Settings, content_type: str | None

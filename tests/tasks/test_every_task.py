@@ -5,7 +5,8 @@ The stack runs from a copy of this project that has one task more, the toy: it s
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,32 @@ class Trained:
         return self.stack.version(self.model, 1)
 
 
-@pytest.fixture(scope="module", params=SAMPLES)
-def trained(request: pytest.FixtureRequest, stack: House) -> Trained:
-    return Trained(stack, request.param, SAMPLES[request.param])
+@pytest.fixture(scope="module")
+def trainings(stack: House) -> Callable[[str], Trained]:
+    """Return what gives a task's training, which is done once."""
+    return cache(lambda task: Trained(stack, task, SAMPLES[task]))
+
+
+@pytest.fixture(params=SAMPLES)
+def trained(request: pytest.FixtureRequest, trainings: Callable[[str], Trained]) -> Trained:
+    return trainings(request.param)
+
+
+def of(*tasks: str) -> pytest.MarkDecorator:
+    """Let a test whose jobs take long run for one task of each room; together such tests have every target."""
+    return pytest.mark.parametrize("trained", tasks, indirect=True)
 
 
 def test_there_is_a_sample_of_every_task() -> None:
     assert {task for contract in TASKS for task in contract.targets} <= SAMPLES.keys()
+
+
+def test_each_room_is_in_the_tests_of_one_task_a_room() -> None:
+    rooms = [set(contract.targets) for contract in TASKS]
+    chosen = [set(mark.args[1]) for test in SLOW for mark in test.pytestmark if mark.name == "parametrize"]
+
+    assert len(chosen) == len(SLOW)
+    assert all(len(tasks & room) == 1 for tasks in chosen for room in rooms)
 
 
 def test_the_toys_two_rooms_are_small() -> None:
@@ -137,6 +157,7 @@ def test_an_answer_is_explained_by_a_picture_or_by_weights_or_it_is_said_that_it
         assert (answer.status_code, answer.json()["code"]) == (422, "not_explained")
 
 
+@of("image_classification", "text_regression", "row_classification")
 def test_a_dataset_and_a_folder_are_predicted_as_single_examples_are(trained: Trained, tmp_path: Path) -> None:
     name, content = trained.sample.file
     folder, ours, theirs = tmp_path / "folder", tmp_path / "dataset.jsonl", tmp_path / "folder.jsonl"
@@ -185,6 +206,19 @@ def test_the_report_has_the_figures_and_a_page(trained: Trained, tmp_path: Path)
     assert page.read_text().startswith("<!doctype html>")
 
 
+def test_a_report_of_texts_has_their_lengths_and_what_serving_notes(trainings: Callable[[str], Trained]) -> None:
+    trained = trainings("text_regression")
+
+    report = trained.stack.http.get(f"/jobs/{trained.job['id']}/report").raise_for_status().json()
+
+    for section in report["splits"].values():
+        assert sum(band["count"] for band in section["by_length"]["bands"]) == section["images"]
+        assert section["by_length"]["figure"] == "mae"
+        assert section["input_notes"].keys() >= {"truncated", "unknown_share", "empty"}
+        assert all(mistake["text"] for mistake in section["mistakes"])
+
+
+@of("image_regression", "text_classification", "row_classification")
 def test_a_version_is_measured_again(trained: Trained) -> None:
     before = trained.version
 
@@ -195,6 +229,7 @@ def test_a_version_is_measured_again(trained: Trained) -> None:
     assert trained.version["metrics"] == before["metrics"]
 
 
+@of("multilabel_classification", "text_regression", "row_classification")
 def test_a_version_is_compressed_without_training(trained: Trained) -> None:
     asked = {"quantize": [{"kind": "fp16"}]}
 
@@ -206,8 +241,18 @@ def test_a_version_is_compressed_without_training(trained: Trained) -> None:
     assert {"fp32", "fp16"} <= {each["name"] for each in compressed["variants"]}
 
 
+@of("image_regression", "text_multilabel", "row_classification")
 def test_a_search_trains_the_best_of_its_trials(trained: Trained) -> None:
     job = trained.stack.ended(trained.train(name=f"{trained.model}-searched", compression=None, search=SEARCH))
 
     assert [each["state"] for each in job["result"]["trials"]] == ["succeeded", "succeeded"]
     assert trained.stack.version(f"{trained.model}-searched", job["result"]["version"])["task"] == trained.task
+
+
+SLOW = (
+    test_a_dataset_and_a_folder_are_predicted_as_single_examples_are,
+    test_a_version_is_measured_again,
+    test_a_version_is_compressed_without_training,
+    test_a_search_trains_the_best_of_its_trials,
+)
+"""tests whose jobs take long, each of one task of every room"""

@@ -120,7 +120,7 @@ class TokenDropout(Part):
     probability: Probability = Field(0.5, description=CHANGED)
 
 
-class Mixup(Part):
+class MixupOfTexts(Part):
     """Blend the features of each text, and its target, with those of another text of the batch (senMixup: Guo et al. 2019, arXiv:1905.08941). For bags of n-grams the features are the mean of the embeddings, so this is mixup of embeddings."""
 
     kind: Literal["mixup"] = "mixup"
@@ -143,6 +143,6 @@ Augmentation = Annotated[
     | Homophones
     | Typos
     | TokenDropout
-    | Mixup,
+    | MixupOfTexts,
     Field(discriminator="kind"),
 ]

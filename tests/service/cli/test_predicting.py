@@ -103,7 +103,7 @@ def test_requests_are_bounded_in_number_and_bytes(images: list[Path], monkeypatc
 def test_images_in_folders_are_known_by_content_or_suffix_and_what_systems_leave_is_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("1.tga", "2.heic", "3.png", "._3.png", "notes.txt"):
+    for name in ("1.tga", "2.heic", "3.png", "._3.png", "notes.md"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "4.jpg").write_bytes(b"x")

@@ -232,7 +232,7 @@ def test_images_are_answered_beside_rows_and_each_are_counted(service: Service) 
 def test_too_many_examples_are_refused_in_the_words_of_all_tasks(service: Service) -> None:
     problem = problem_of(ask(service, *[[1]] * 9), 422, "invalid_body")
 
-    assert problem["detail"].startswith("at most 8 images or rows may come at once")
+    assert problem["detail"].startswith("at most 8 images, texts or rows may come at once")
 
 
 def test_a_models_own_files_reach_its_codec(service: Service, tmp_path: Path) -> None:

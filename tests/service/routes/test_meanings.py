@@ -59,7 +59,7 @@ def test_an_estimate_rests_on_earlier_jobs_and_says_how_far_it_may_be_off(servic
     assert estimate["seconds"]["low"] < estimate["seconds"]["middle"] < estimate["seconds"]["high"]
     assert estimate["memory_bytes"]["middle"] == pytest.approx(2 << 30, rel=0.01)
     assert (estimate["jobs"], estimate["unknown"]) == (1, [])
-    assert "from 1 earlier job with this backbone, image size and way of training" in estimate["summary"]
+    assert "from 1 earlier job with this backbone, input size and way of training" in estimate["summary"]
     assert "2 GiB of memory" in estimate["summary"]
 
 

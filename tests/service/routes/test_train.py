@@ -251,7 +251,7 @@ def test_an_unknown_query_parameter_names_the_nearest(service: Service, dataset:
 def test_the_schema_tells_every_default_and_limit(service: Service) -> None:
     schema = service.http.get("/schema/train").json()
 
-    assert schema["properties"].keys() == ImageSpec.model_fields.keys()
+    assert schema["$defs"]["ImageSpec"]["properties"].keys() == ImageSpec.model_fields.keys()
     assert schema["$defs"]["Training"]["properties"]["epochs"] | {"title": "", "description": ""} == {
         "anyOf": [{"maximum": 10000, "minimum": 1, "type": "integer"}, {"type": "null"}],
         "default": ImageSpec.model_fields["training"].default.epochs,

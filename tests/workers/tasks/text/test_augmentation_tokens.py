@@ -5,7 +5,7 @@ import copy
 import torch
 from torch.nn import functional
 
-from models_store.tasks.text.augmentation import Mixup, RandomSwap, TokenDropout
+from models_store.tasks.text.augmentation import MixupOfTexts, RandomSwap, TokenDropout
 from workers.tasks.text.augmentations import Augmentation
 
 COUNT = 200
@@ -32,7 +32,7 @@ def test_a_text_is_mixed_in_the_proportion_that_its_target_says() -> None:
     features = torch.arange(COUNT).float().view(-1, 1).expand(-1, 3)
     targets = functional.one_hot(torch.arange(COUNT)).float()
 
-    mixed, soft = Augmentation([Mixup(alpha=1)]).mix("ids", targets, generator=seeded())
+    mixed, soft = Augmentation([MixupOfTexts(alpha=1)]).mix("ids", targets, generator=seeded())
 
     assert mixed.inputs == "ids"
     assert torch.allclose(mixed.blended(features), (soft @ features), atol=1e-3)
@@ -43,13 +43,13 @@ def test_a_text_is_mixed_in_the_proportion_that_its_target_says() -> None:
 def test_a_probability_says_how_many_texts_are_mixed() -> None:
     targets = torch.eye(COUNT)
 
-    _, soft = Augmentation([Mixup(probability=0.25, alpha=1)]).mix(None, targets, generator=seeded())
+    _, soft = Augmentation([MixupOfTexts(probability=0.25, alpha=1)]).mix(None, targets, generator=seeded())
 
     assert 30 < (soft != targets).any(1).sum() < 70
 
 
 def test_the_seed_decides_what_is_mixed() -> None:
-    augmentation, targets = Augmentation([Mixup()]), torch.eye(8)
+    augmentation, targets = Augmentation([MixupOfTexts()]), torch.eye(8)
 
     first, second, other = (augmentation.mix(None, targets, generator=seeded(seed))[1] for seed in (1, 1, 2))
 
@@ -58,7 +58,7 @@ def test_the_seed_decides_what_is_mixed() -> None:
 
 
 def test_it_says_what_it_does() -> None:
-    nothing, swaps, mixes = Augmentation(), Augmentation([RandomSwap()]), Augmentation([Mixup()])
+    nothing, swaps, mixes = Augmentation(), Augmentation([RandomSwap()]), Augmentation([MixupOfTexts()])
 
     assert (nothing.draws, nothing.rewrites, nothing.mixes) == (False, False, False)
     assert (swaps.draws, swaps.rewrites, swaps.mixes) == (True, True, False)

@@ -11,7 +11,7 @@ import torch
 
 from models_store.datasets.manifest import ManifestEntry
 from models_store.spec.part import Part
-from models_store.tasks.text.augmentation import Augmentation, Homophones, Mixup, Paraphrases, SynonymReplacement
+from models_store.tasks.text.augmentation import Augmentation, Homophones, MixupOfTexts, Paraphrases, SynonymReplacement
 from models_store.tasks.text.codec import CODE_POINTS
 from models_store.tasks.text.contract import TEXT
 from models_store.tasks.text.facts import TextFacts
@@ -151,7 +151,7 @@ def test_a_restored_net_trains_further_on_changed_texts(tmp_path: Path) -> None:
 
 
 def test_parts_name_what_they_need() -> None:
-    assert material_of([Mixup()], some_texts()).characters == ""
+    assert material_of([MixupOfTexts()], some_texts()).characters == ""
     assert material_of([SynonymReplacement()], some_texts()).synonyms["clean"] == ("tidy",)
 
 

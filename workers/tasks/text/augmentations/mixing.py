@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from models_store.tasks.text.augmentation import Mixup
+from models_store.tasks.text.augmentation import MixupOfTexts
 from workers.tasks.text.augmentations.changes import Mixing, build
 from workers.tasks.text.augmentations.material import Material
 
 
 @build.register
-def _(part: Mixup, material: Material) -> Mixing:  # noqa: ARG001  it needs none
+def _(part: MixupOfTexts, material: Material) -> Mixing:  # noqa: ARG001  it needs none
     def draw(batch: int, generator: Generator) -> Tensor:
         alphas_B2 = torch.full((batch, 2), part.alpha, dtype=torch.float64, device=generator.device)
         gammas_B2 = torch._standard_gamma(alphas_B2, generator=generator)  # noqa: SLF001  torch.distributions takes no generator
