@@ -33,7 +33,7 @@ class Paraphrases(Part):
 
 
 class SynonymReplacement(Part):
-    """Replace words by synonyms (EDA: Wei and Zou 2019, arXiv:1901.11196). Synonyms come from the dataset's `synonyms.csv`, one group of equivalent words on each line; without that file, they are the nearest neighbours in the backbone's `embeddings`."""
+    """Replace words by synonyms (EDA: Wei and Zou 2019, arXiv:1901.11196). Synonyms come from the dataset's `synonyms.csv`, one group of equivalent words on each line; without that file, they are the nearest neighbours in the vectors that `backbone.weights` names."""
 
     kind: Literal["synonym_replacement"] = "synonym_replacement"
     rate: Rate = Field(

@@ -20,8 +20,8 @@ def refuse_what_the_dataset_lacks(spec: "ResolvedTextSpec", facts: TextFacts) ->
         if part.kind == "paraphrases" and not facts.has_paraphrases:
             message = "the dataset has no paraphrases: upload it with a column `paraphrase` or a file `paraphrases.csv` (id,text), or leave the part out"
             raise contradiction(f"augmentation/{number}", message, None)
-        if part.kind == "synonym_replacement" and not facts.has_synonyms:
-            message = "the dataset has no synonyms: upload it with a file `synonyms.csv` (one group of equivalent words on each line), or leave the part out"
+        if part.kind == "synonym_replacement" and not facts.has_synonyms and spec.backbone.weights is None:
+            message = "the dataset has no synonyms: upload it with a file `synonyms.csv` (one group of equivalent words on each line), give `backbone.weights` with vectors of words, or leave the part out"
             raise contradiction(f"augmentation/{number}", message, None)
 
 

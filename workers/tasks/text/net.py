@@ -3,6 +3,7 @@
 # B batch, L code points, K class
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -90,10 +91,11 @@ def build(
     """
     assert (spec.backbone.weights is None) == (initial_weights is None), "the supervisor hands over what the spec names"
     front = CodePoints.of(examples.tokenizer)
-    net = _built(spec, front, class_count=class_count, examples=examples, last_layer=last_layer)
+    net = _built(spec, front, class_count=class_count, last_layer=last_layer)
     if initial_weights is not None:
         shown_name = f"backbone.weights {spec.backbone.weights}"
         net.remarks = (vectors.start(net.embedding, examples.tokenizer, initial_weights, shown_name=shown_name),)
+    net.augmentation = _augmentation(spec, net, examples)
     net.freeze(spec.freeze)
     return net
 
@@ -118,19 +120,14 @@ def restore(
     if EMBEDDING not in state:
         raise WeightsUnfit(f"{shown_name} lacks {EMBEDDING!r}; what is needed are weights of this very net")
     front = front_end.of_state(state, FRONT_END, size=len(state[EMBEDDING]))
-    net = _built(spec, front, class_count=class_count, examples=examples, last_layer=last_layer)
+    net = _built(spec, front, class_count=class_count, last_layer=last_layer)
     stored_weights.fit(net, state, shown_name)
+    if examples is not None:
+        net.augmentation = _augmentation(spec, net, examples)
     return net
 
 
-def _built(
-    spec: ResolvedTextSpec,
-    front: FrontEnd,
-    *,
-    class_count: int,
-    examples: TextExamples | None,
-    last_layer: nn.Module | None,
-) -> TextNet:
+def _built(spec: ResolvedTextSpec, front: FrontEnd, *, class_count: int, last_layer: nn.Module | None) -> TextNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         backbone = backbones.build(spec.backbone, front_end=front, drop_path=regularizers.drop_path(spec.regularizers))
@@ -141,8 +138,12 @@ def _built(
             noise=regularizers.noise(spec.regularizers),
             last_layer=last_layer,
         )
-    augmentation = UNCHANGED
-    if examples is not None and spec.augmentation:
-        material = material_of(spec.augmentation, examples)
-        augmentation = Augmentation(spec.augmentation, material, most=spec.input.max_tokens)
-    return TextNet(backbone.net, head, stages=backbone.stages, augmentation=augmentation)
+    return TextNet(backbone.net, head, stages=backbone.stages)
+
+
+def _augmentation(spec: ResolvedTextSpec, net: TextNet, examples: TextExamples) -> Augmentation:
+    """Return the spec's augmentation; vectors that the net starts from stand in for synonyms."""
+    material = material_of(spec.augmentation, examples)
+    if spec.backbone.weights is not None:
+        material = replace(material, neighbours=vectors.neighbours(net.embedding, examples.tokenizer))
+    return Augmentation(spec.augmentation, material, most=spec.input.max_tokens)

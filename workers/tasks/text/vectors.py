@@ -8,7 +8,7 @@ tokens do; of words with one fold the first counts, which in most files is the m
 # W word, V token, D number of a vector
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from models_store.tasks.text.folding import folded
 from models_store.tasks.text.tokenizers.tokens import FIRST, UNKNOWN, Tokens
 from models_store.wording import counted
+from workers.tasks.text.augmentations.material import Synonyms
+from workers.tasks.text.augmentations.neighbours import neighbours_in
 from workers.training import stored_weights
 from workers.training.stored_weights import State, WeightsUnfit
 
@@ -55,6 +57,11 @@ def start(embedding: nn.Embedding, tokens: Tokens, path: Path, *, shown_name: st
         embedding.weight[torch.tensor(list(found))] = vectors_WD[torch.tensor(list(found.values()))]
     share = len(found) / len(known)
     return f"{counted(len(found), 'token')} of {len(known):,} ({share:.1%}) start from the vectors of {shown_name}"
+
+
+def neighbours(embedding: nn.Embedding, tokens: Tokens) -> Callable[[int], Synonyms]:
+    """Return what gives each token the nearest others, so many, by the embedding as it is now."""
+    return neighbours_in(_known(tokens), embedding.weight[FIRST:].detach().cpu().numpy().copy())
 
 
 def _known(tokens: Tokens) -> Sequence[str]:

@@ -12,8 +12,13 @@ def test_the_nearest_words_come_first_and_a_word_is_not_its_own_neighbour() -> N
     nearest = neighbours_in(WORDS, VECTORS)
 
     assert nearest(1) == {"good": ("fine",), "fine": ("good",), "bad": ("awful",), "awful": ("bad",)}
-    assert nearest(2)["good"] == ("fine", "bad")
 
 
-def test_more_neighbours_than_words_are_all_words() -> None:
-    assert set(neighbours_in(WORDS, VECTORS)(50)["bad"]) == {"good", "fine", "awful"}
+def test_words_of_another_direction_are_no_neighbours_however_few_there_are() -> None:
+    assert neighbours_in(WORDS, VECTORS)(50) == neighbours_in(WORDS, VECTORS)(1)
+
+
+def test_the_nearest_come_first() -> None:
+    vectors = np.array([[1, 0], [1, 0.5], [1, 0.1], [1, 0.2]])
+
+    assert neighbours_in("abcd", vectors)(2)["a"] == ("c", "d")

@@ -19,7 +19,7 @@ from models_store.tasks.text.spec import ResolvedTextSpec, TextSpec
 from models_store.tasks.text.tokenizers.fitting import fit
 from tests.workers.training_runs import CPU, DiskCheckpoints, Recorder, same_weights, ticking
 from workers.process.progress import Drained
-from workers.tasks.text import examples, net
+from workers.tasks.text import examples, net, vectors
 from workers.tasks.text.augmentations.letters import codes_of, texts_of
 from workers.tasks.text.augmentations.sources import material_of
 from workers.tasks.text.examples import TextExamples
@@ -148,6 +148,19 @@ def test_a_restored_net_trains_further_on_changed_texts(tmp_path: Path) -> None:
     training = net.restore(spec, path, class_count=2, examples=examples)
 
     assert (answering.draws, training.draws) == (False, True)
+
+
+def test_vectors_that_an_embedding_starts_from_stand_in_for_synonyms() -> None:
+    examples = replace(some_texts(), synonyms={})
+    learner = net.build(a_spec(), class_count=2, examples=examples)
+    with torch.no_grad():
+        learner.embedding.weight[:] = torch.eye(*learner.embedding.weight.shape)
+        learner.embedding.weight[[2, 3, 4]] = 1.0
+
+    near = vectors.neighbours(learner.embedding, examples.tokenizer)(2)
+
+    first, second, third = examples.tokenizer.as_document()["characters"][:3]
+    assert near[first] == (second, third)
 
 
 def test_parts_name_what_they_need() -> None:
