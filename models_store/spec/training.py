@@ -18,6 +18,7 @@ BatchSize = Annotated[int, Field(ge=1, le=65_536)] | Literal["auto", "full"]
 
 Fitted = Literal[
     "input.size",
+    "input.max_tokens",
     "backbone.freeze",
     "transfer",
     "augmentation",
@@ -88,7 +89,7 @@ class Training(Part):
     )
     fit_to_budget: list[Fitted] | None = Field(
         None,
-        max_length=9,
+        max_length=10,
         description="paths of the values that the trainer may change to keep to `budget_minutes`; empty: none, and an estimate above the budget is only reported; null: chosen by the recipe: all values that the spec leaves to it",
     )
 

@@ -1,26 +1,45 @@
 """Recipe of texts: what a spec leaves out."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from models_store.spec.facts import Target
+from models_store.spec.fitted import is_left_out, left_to_the_trainer
 from models_store.spec.reasons import Case
 from models_store.spec.recipe import Document, NetCosts, Recipe, Warnings
-from models_store.tasks.text import defaults, reasons, rules
+from models_store.tasks.text import defaults, plans, reasons, rules
 from models_store.tasks.text.facts import TextFacts
+
+if TYPE_CHECKING:
+    from models_store.spec.training import Fitted
+
+LEAST_MACS = 1e-6
+"""of the smallest nets, in billions"""
 
 
 class TextRecipe(Recipe[TextFacts, Any]):
     """What specs of texts leave out."""
 
     example = "text"
+    planned = ("input.max_tokens", "backbone.freeze", "transfer.probe_epochs", "training.epochs")
 
     def fill(self, document: Document, facts: TextFacts, *, target: Target) -> Document:
         """Return a spec's document with every default decided."""
-        return super().fill(defaults.fill(document, facts), facts, target=target)
+        others: list[Fitted] = ["input.max_tokens"] if is_left_out(document, "input.max_tokens") else []
+        fitted = {"fit_to_budget": left_to_the_trainer(document, others=others)}
+        decided = defaults.fill(document | {"training": document["training"] | fitted}, facts)
+        return super().fill(decided, facts, target=target)
+
+    def plans(self, document: Document, facts: TextFacts) -> Iterator[Document]:  # noqa: ARG002  no fact changes them
+        """Yield resolved specs that are cheaper, the best first."""
+        return plans.plans(document)
 
     def costs(self, document: Document) -> NetCosts:
         """Return what the time of a resolved spec's net depends on."""
-        return NetCosts(kind=document["backbone"]["kind"], size=document["input"]["max_tokens"])
+        backbone, tokens = document["backbone"], document["input"]["max_tokens"]
+        return NetCosts(
+            kind=backbone["kind"], size=tokens, giga_macs=max(LEAST_MACS, plans.giga_macs(backbone, tokens))
+        )
 
     def warnings_about(self, spec: Any, facts: TextFacts) -> Warnings:  # noqa: ANN401  a resolved spec of texts
         """Return warnings about the input, and about augmentation."""

@@ -126,8 +126,8 @@ class TextTask(Task):
         return {"backbone": of_texts(spec).backbone.kind, "input": of_texts(spec).input.model_dump(mode="json")}
 
     def work(self, spec: ResolvedSpec) -> float:
-        """Return the tokens of a text."""
-        return float(of_texts(spec).input.max_tokens or 1)
+        """Return the multiplications for a text as long as any may be."""
+        return of_texts(spec).costs.giga_macs
 
     def in_words(self, spec: ResolvedSpec) -> str:
         """Return the length of the texts."""
