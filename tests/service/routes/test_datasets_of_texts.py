@@ -1,5 +1,6 @@
 """Datasets of texts, over HTTP: shown as text, described by their lengths, and refused by tasks of other examples."""
 
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -8,8 +9,30 @@ from tests import samples
 from tests.models_store.datasets.dataset_stores import a_zip
 from tests.service.live_service import Service, problem_of, running
 
+WORDS = [
+    "bed",
+    "door",
+    "lamp",
+    "noise",
+    "price",
+    "smell",
+    "staff",
+    "street",
+    "towel",
+    "view",
+    "wall",
+    "window",
+    "water",
+    "night",
+    "floor",
+    "heat",
+    "light",
+    "chair",
+]
+PLACES = [(name, number) for name in ("bad", "good") for number in range(20)]
 FILES = {
-    f"{name}/{number}.txt": f"the {name} room, {number}\n".encode() for name in ("bad", "good") for number in range(20)
+    f"{name}/{number}.txt": f"{name} {' '.join(random.Random(f'{name}{number}').sample(WORDS, 8))}\n".encode()
+    for name, number in PLACES
 }
 LONG = "good/long.txt"
 
