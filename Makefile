@@ -18,8 +18,8 @@ help: ## list the commands
 
 setup: $(RUN) ## make the environment in .venv, locked by hash
 
-demo: $(RUN) ## upload, train, shrink and serve a real image set; DATA=images.zip takes yours
-	@$(BIN)/espalier demo $(if $(DATA),--data "$(DATA)") $(ARGS)
+demo: $(RUN) ## upload, train, shrink and serve a real set of images; TASK=text of texts; DATA=archive.zip takes yours
+	@$(BIN)/espalier demo $(if $(TASK),--task "$(TASK)") $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 up: $(RUN) ## start the local stack and leave it running; Ctrl-C stops all of it
 	@$(BIN)/espalier up $(ARGS)

@@ -11,13 +11,12 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from models_store.datasets.manifest import Facts
 from models_store.datasets.table import TARGETS, Given, Unfit, label_of, parser_of, separator_of
 from models_store.datasets.table_formats import Format
-from models_store.datasets.table_lines import Encoding, TableRefused, lines_of
+from models_store.datasets.table_lines import Encoding, Source, TableRefused, lines_of
 from models_store.spec.facts import Target
 from models_store.tasks.task import Contract
 from models_store.wording import counted
@@ -50,7 +49,7 @@ class ExampleTable:
     columns: Sequence[str] = field(default=())
 
 
-def columns_of(path: Path, format_: Format, encoding: Encoding) -> list[str]:
+def columns_of(path: Source, format_: Format, encoding: Encoding) -> list[str]:
     """Return the names of a table's columns, in lower case; of a table that can't be read, none."""
     if format_ == "fasttext":
         return []
@@ -65,7 +64,7 @@ def columns_of(path: Path, format_: Format, encoding: Encoding) -> list[str]:
 
 
 def read(
-    path: Path, format_: Format, contract: Contract, *, encoding: Encoding, needs_target: bool = True
+    path: Source, format_: Format, contract: Contract, *, encoding: Encoding, needs_target: bool = True
 ) -> ExampleTable:
     """Return a table whose rows are examples of the contract's task; its rows are read as they are asked for.
 
@@ -76,7 +75,13 @@ def read(
     return readers[format_](path, format_, contract, encoding, needs_target)
 
 
-def _delimited(path: Path, format_: Format, contract: Contract, encoding: Encoding, needs_target: bool) -> ExampleTable:  # noqa: FBT001  one of several readers
+def _delimited(
+    path: Source,
+    format_: Format,
+    contract: Contract,
+    encoding: Encoding,
+    needs_target: bool,  # noqa: FBT001  one of several readers
+) -> ExampleTable:
     csv.field_size_limit(MOST_CELL_CHARACTERS)
     lines = lines_of(path, encoding)
     header, separator, skipped = _header(lines, format_)
@@ -205,7 +210,7 @@ def _row(
 
 
 def _json_lines(
-    path: Path,
+    path: Source,
     _: Format,
     contract: Contract,
     encoding: Encoding,
@@ -290,7 +295,7 @@ def _kind(given: Any) -> str:  # noqa: ANN401  any JSON
     return kinds.get(type(given), "a number")
 
 
-def _fasttext(path: Path, _: Format, contract: Contract, encoding: Encoding, needs_target: bool) -> ExampleTable:  # noqa: ARG001, FBT001  as above
+def _fasttext(path: Source, _: Format, contract: Contract, encoding: Encoding, needs_target: bool) -> ExampleTable:  # noqa: ARG001, FBT001  as above
     counts = {len(_labels_before(line)[0]) for line in lines_of(path, encoding) if line.strip()}
     if counts <= {0} and needs_target:
         raise TableRefused("label_missing", f"no line begins with `{FASTTEXT_LABEL}` and the name of a class")

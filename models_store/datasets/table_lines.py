@@ -4,6 +4,7 @@ Nothing is guessed: text that is read in a wrong encoding is damaged without a s
 """
 
 import codecs
+import io
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal, get_args
@@ -11,6 +12,8 @@ from typing import Literal, get_args
 Encoding = Literal[
     "utf-8", "utf-16", "gb18030", "big5", "shift_jis", "euc_jp", "cp949", "cp1250", "cp1251", "cp1252", "latin-1"
 ]
+Source = Path | bytes
+"""a table's file, or all of its bytes"""
 CODECS = {"utf-8": "utf-8-sig", "big5": "big5hkscs", "shift_jis": "cp932"}
 """encodings as people name them → the codec, which reads what later standards have added"""
 CHUNK_BYTES = 1 << 16
@@ -40,14 +43,14 @@ def decoded(data: bytes, encoding: Encoding) -> str:
         raise _not_in(encoding, at, line=data[:at].count(b"\n") + 1, head=data[:2]) from error
 
 
-def lines_of(path: Path, encoding: Encoding) -> Iterator[str]:
+def lines_of(path: Source, encoding: Encoding) -> Iterator[str]:
     r"""Yield the lines with their ends, `\n` or `\r\n`; a mark of the byte order is left out.
 
     Raises:
         TableRefused: if a byte is not in the encoding, or a line is far longer than any row may be.
     """
     decoder = codecs.getincrementaldecoder(CODECS.get(encoding, encoding))()
-    with path.open("rb") as file:
+    with io.BytesIO(path) if isinstance(path, bytes) else path.open("rb") as file:
         read_bytes, number, rest, is_last = 0, 1, "", False
         head = file.read(2)
         file.seek(0)

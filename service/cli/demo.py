@@ -19,7 +19,7 @@ from service.cli import dataset_output, output, variants
 from service.cli.client import Client, ClientError, Refused
 from service.cli.datasets import send
 from service.cli.places import home_of
-from service.cli.prediction_table import prediction_table
+from service.cli.prediction_table import prediction_table, text_cell
 from service.cli.processes import StackError
 from service.cli.session import Session, refuse
 from service.cli.stack import Stack, StopRequested, Tell, running
@@ -106,7 +106,11 @@ def _journey(session: Session, stack: Stack, *, archive: Path, asked: Mapping[st
     contents = [client.content(example["url"]) for example in held_out]
     files = [example["file"] for example in held_out]
     answer = client.predict(model, list(zip(files, contents, strict=True)), top_k=3)
-    console.print(prediction_table(answer, files, held_out))
+    if contract.column is None:
+        console.print(prediction_table(answer, files, held_out))
+    else:
+        texts = [text_cell(content.decode(), whole=False) for content in contents]
+        console.print(prediction_table(answer, texts, held_out, column="text"))
     console.print(f"Server-Timing: {answer['server_timing']}")
 
 

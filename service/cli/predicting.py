@@ -1,15 +1,16 @@
-"""`espalier predict`: any number of files, folders and lines of JSON, in requests that the service accepts."""
+"""`espalier predict`: any number of files, folders, rows, lines and texts, in requests that the service accepts."""
 
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from models_store.wording import inflected
+from service.cli.examples import Example, Value, in_files, rows_of, texts
 from service.cli.session import Session, is_interactive, refuse, session_of
 
 if TYPE_CHECKING:
@@ -24,42 +25,28 @@ MOST_EXPLAINED = 4
 """examples of one request whose answers the service explains"""
 TOO_MUCH = {"too_many_inputs", "predict_timeout"}
 TOO_LARGE_STATUS = 413
-HEAD_BYTES = 512
-JSON_LINES = ".jsonl"
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a file of JSON Lines: one example as a JSON value."""
-
-    path: Path
-    number: int
-    value: Any
-    size_bytes: int
-
-    def __str__(self) -> str:
-        """Return the place, as compilers name it."""
-        return f"{self.path}:{self.number}"
-
-
-Example = Path | Line
 
 
 @dataclass
 class Answers:
     """Predictions, and the reasons for refused examples."""
 
-    files: list[str] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
     predictions: list[Document] = field(default_factory=list)
     refused: list[Document] = field(default_factory=list)
     model: Document = field(default_factory=dict)
 
     def add(self, examples: Sequence[Example], answer: Document) -> None:
         """Add the answer to one request."""
-        self.files += map(str, examples)
+        self.examples += examples
         self.predictions += answer["predictions"]
         kept = ("model", "version", "variant", "provider", "calibration")
         self.model = {name: answer[name] for name in kept if name in answer}
+
+    @property
+    def files(self) -> list[str]:
+        """Return where each example was given."""
+        return [*map(str, self.examples)]
 
     @property
     def reference(self) -> str | None:
@@ -73,9 +60,18 @@ def predict(
         str, typer.Argument(metavar="MODEL", help="NAME, NAME@ALIAS or NAME:VERSION, each with an optional /VARIANT")
     ],
     files: Annotated[
-        list[Path], typer.Argument(help="files, folders of them, and files of JSON Lines with a value on each (.jsonl)")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            help="files, folders of them, JSON Lines (.jsonl) with a value on each, tables (.csv, .tsv) with a row "
+            "for each, and - for standard input with a text on each line"
+        ),
+    ] = None,
     *,
+    text: Annotated[list[str] | None, typer.Option("--text", help="a text; may be given again")] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("--file", help="a file with a text on each line, a table (.csv, .tsv), or JSON Lines (.jsonl)"),
+    ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="number of likeliest classes or labels to show")] = 3,
     min_confidence: Annotated[
         float | None, typer.Option(min=0, max=1, help="least probability of an answer; below it the model abstains")
@@ -88,7 +84,7 @@ def predict(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="write a heat map of each answer to this folder, hot where the answer depends on the example",
+            help="write to this folder what each answer depends on: a heat map, or the weights of the words in JSON",
         ),
     ] = None,
 ) -> None:
@@ -96,7 +92,11 @@ def predict(
     from models_store.tasks import rooms  # noqa: PLC0415  `--help` is spared it
 
     session = session_of(context)
-    examples, others = _examples(files)
+    if not (files or text or file):
+        raise refuse("there is nothing to predict: give files, --text, --file, or - for standard input")
+    examples, others = in_files(files or [])
+    examples += [row for path in file or [] for row in rows_of(path)]
+    examples += texts(text or [])
     if others:
         typer.secho(
             inflected(
@@ -108,23 +108,29 @@ def predict(
             err=True,
         )
     if not examples:
-        raise refuse(f"there is no {rooms.example()} in {', '.join(map(str, files))}")
+        raise refuse(f"there is no {rooms.example()} in {', '.join(map(str, [*(files or []), *(file or [])]))}")
     wanted = None if explain is None else True
     options = {"top_k": top_k, "min_confidence": min_confidence, "coverage": coverage, "explain": wanted}
     answers = ask(session, model, examples, {name: value for name, value in options.items() if value is not None})
     if explain is not None:
-        write_heat_maps(answers, explain)
+        write_explanations(answers, explain)
     for each in answers.refused:
         typer.secho(f"{each['file']}: {each['message']}", fg="red", err=True)
     if answers.model:
-        from service.cli.prediction_table import prediction_table  # noqa: PLC0415  `--help` is spared rich
+        from service.cli.prediction_table import prediction_table, text_cell  # noqa: PLC0415  `--help` is spared rich
 
         document = answers.model | {
             "predictions": answers.predictions,
             "files": answers.files,
             "refused": answers.refused,
         }
-        session.show(document, prediction_table(document, answers.files))
+        whole = not session.console.is_terminal
+        texts_shown = [each.text for each in answers.examples if isinstance(each, Value) and each.text is not None]
+        if len(texts_shown) == len(answers.examples):
+            shown, column = [text_cell(each, whole=whole) for each in texts_shown], "text"
+        else:
+            shown, column = answers.files, "file"
+        session.show(document, prediction_table(document, shown, column=column))
     if answers.refused:
         raise typer.Exit(1)
 
@@ -144,13 +150,19 @@ def ask(session: Session, model: str, examples: Sequence[Example], options: Opti
     return answers
 
 
-def write_heat_maps(answers: Answers, folder: Path) -> None:
-    """Write the heat map of each explained answer to the folder, as NUMBER-NAME.png; the answer then has its path."""
+def write_explanations(answers: Answers, folder: Path) -> None:
+    """Write what each answer depends on to the folder, as NUMBER-NAME.png or .json; the answer then has its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, (file, prediction) in enumerate(zip(answers.files, answers.predictions, strict=True), 1):
-        picture = folder / f"{number}-{Path(file).stem}.png"
-        picture.write_bytes(base64.b64decode(prediction["explanation"].pop("heat_map")))
-        prediction["explanation"]["file"] = str(picture)
+    for number, (example, prediction) in enumerate(zip(answers.examples, answers.predictions, strict=True), 1):
+        explanation = prediction["explanation"]
+        name = example.stem if isinstance(example, Path) else "text"
+        if "heat_map" in explanation:
+            path = folder / f"{number}-{name}.png"
+            path.write_bytes(base64.b64decode(explanation.pop("heat_map")))
+        else:
+            path = folder / f"{number}-{name}.json"
+            path.write_text(json.dumps(explanation, ensure_ascii=False), encoding="utf-8")
+        explanation["file"] = str(path)
 
 
 def batches(examples: Sequence[Example], *, most: int) -> Iterator[list[Example]]:
@@ -158,9 +170,9 @@ def batches(examples: Sequence[Example], *, most: int) -> Iterator[list[Example]
     batch: list[Example] = []
     size_bytes = 0
     for example in examples:
-        more_bytes = example.size_bytes if isinstance(example, Line) else example.stat().st_size
+        more_bytes = example.size_bytes if isinstance(example, Value) else example.stat().st_size
         is_full = len(batch) == most or size_bytes + more_bytes > MOST_BYTES
-        if batch and (is_full or isinstance(example, Line) != isinstance(batch[0], Line)):
+        if batch and (is_full or isinstance(example, Value) != isinstance(batch[0], Value)):
             yield batch
             batch, size_bytes = [], 0
         batch.append(example)
@@ -195,7 +207,7 @@ def _answer(client: "Client", model: str, batch: Sequence[Example], options: Opt
     files = [(each.name, each.read_bytes()) for each in batch if isinstance(each, Path)]
     if files:
         return client.predict(model, files, **options)
-    return client.predict_values(model, [each.value for each in batch if isinstance(each, Line)], **options)
+    return client.predict_values(model, [each.value for each in batch if isinstance(each, Value)], **options)
 
 
 def _is_too_much(refusal: "Refused") -> bool:
@@ -211,44 +223,3 @@ def _unreadable(refusal: "Refused", batch: Sequence[Example]) -> dict[int, str]:
         if place in {"files", "inputs"} and position.isdigit() and int(position) < len(batch):
             found.setdefault(int(position), str(error.get("message", "it can't be read")))
     return found
-
-
-def _examples(paths: Sequence[Path]) -> tuple[list[Example], int]:
-    """Return what was named and the examples in folders, in order; and how many other files these hold."""
-    from models_store.archives.system_files import is_hidden, is_system  # noqa: PLC0415  as above
-    from models_store.tasks import rooms  # noqa: PLC0415  `--help` is spared them
-    from service.cli.folders import files_in  # noqa: PLC0415  as above
-
-    examples: dict[Path, None] = {}
-    lines: list[Line] = []
-    others = 0
-    for path in paths:
-        if path.is_dir():
-            for found in files_in(path):
-                inner = PurePosixPath(found.relative_to(path).as_posix())
-                if is_hidden(inner.parent):
-                    continue
-                with found.open("rb") as file:
-                    head = file.read(HEAD_BYTES)
-                if any(each.is_example(inner, head) for each in rooms.TASKS) and not is_system(inner):
-                    examples[found] = None
-                else:
-                    others += 1
-        elif path.suffix == JSON_LINES and path.is_file():
-            lines += _lines(path)
-        elif path.is_file():
-            examples[path] = None
-        else:
-            raise refuse(f"{path}: there is no such file or folder")
-    return [*examples, *lines], others
-
-
-def _lines(path: Path) -> Iterator[Line]:
-    with path.open("rb") as file:
-        for number, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            try:
-                yield Line(path, number, json.loads(text), len(text))
-            except ValueError as error:
-                raise refuse(f"{path}:{number}: this line is not JSON ({error})") from error

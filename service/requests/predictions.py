@@ -1,7 +1,7 @@
-"""Prediction requests: bodies as JSON, as a form or as one raw file become examples for a model.
+"""Prediction requests: bodies as JSON, as a form, as one raw file or as rows become examples for a model.
 
 The model is resolved as early as it is known, so that the body for a missing model is not read: from the query for a
-raw body or a form, from a field before the files of a form, from the first key of a JSON body.
+raw body, rows or a form, from a field before the files of a form, from the first key of a JSON body.
 """
 
 import functools
@@ -29,7 +29,7 @@ from service.inference.decode import Example
 from service.inference.engine import DEFAULT, FIRST, LAST, Work
 from service.inference.references import References
 from service.problems import nearest
-from service.requests import bodies, certainty, multipart
+from service.requests import bodies, certainty, example_rows, multipart
 from service.requests.certainty import LEAST_COVERAGE, MOST_COVERAGE, Certainty
 from service.requests.parameters import refuse_query_besides
 from service.requests.remote_files import RemoteFiles
@@ -93,7 +93,7 @@ async def read(request: Request, resolver: Resolver, *, settings: Settings) -> A
     """Return the request that a body contains.
 
     Raises:
-        InvalidBody, MalformedRequest, WrongContentType, UnknownQuery: if it has none of the three formats.
+        InvalidBody, MalformedRequest, WrongContentType, UnknownQuery: if it has none of the formats.
         InvalidRequest: if X-Request-Deadline can't be used.
         ModelNotFound, NotServedHere: as early as the model is known.
         NotCalibrated, NoConfidence: if the model can't give the certainty that is asked for.
@@ -107,13 +107,13 @@ async def read(request: Request, resolver: Resolver, *, settings: Settings) -> A
     if given == "multipart/form-data":
         refuse_query_besides(request, TARGET)
         return await _from_form(request, resolver, arrival, settings=settings)
-    if is_one_example(given):
+    if is_raw(given):
         refuse_query_besides(request, TARGET)
         target = bodies.check(Target, dict(request.query_params))
         served = await resolver.served(target.model)
         body = await bodies.read(request, max_bytes=settings.predict_max_bytes)
-        return _asked(served, target, _work([body], [BODY], target, arrival), settings)
-    kinds = ["application/json", "multipart/form-data", *media_types()]
+        return await _from_raw(body, given, target, resolver, arrival, served=served, settings=settings)
+    kinds = ["application/json", "multipart/form-data", *media_types(), *example_rows.MEDIA_TYPES]
     raise bodies.WrongContentType(f"{bodies.what_came(given)}; send {', '.join(kinds)} or {OCTETS}")
 
 
@@ -134,14 +134,14 @@ def prepare(
             return await _from_document(request, body, resolver, arrival, settings=settings)
 
         return from_json
-    if not is_one_example(given):
+    if not is_raw(given):
         return None
     refuse_query_besides(request, TARGET)
     target = bodies.check(Target, dict(request.query_params))
 
     async def from_raw(body: bytes) -> Asked:
-        work = _work([body], [BODY], target, Arrival(time.monotonic(), limit_s))
-        return _asked(await resolver.served(target.model), target, work, settings)
+        arrival, served = Arrival(time.monotonic(), limit_s), await resolver.served(target.model)
+        return await _from_raw(body, given, target, resolver, arrival, served=served, settings=settings)
 
     return from_raw
 
@@ -149,6 +149,11 @@ def prepare(
 def media_types() -> list[str]:
     """Return the content types of a body that is one example of a task; `*` stands for a whole kind."""
     return list(dict.fromkeys(each for contract in rooms.TASKS for each in contract.media_types))
+
+
+def is_raw(content_type: str) -> bool:
+    """Return whether a body with this content type is one raw example, or has one in each row."""
+    return is_one_example(content_type) or content_type in example_rows.MEDIA_TYPES
 
 
 def is_one_example(content_type: str) -> bool:
@@ -219,6 +224,29 @@ async def _from_form(request: Request, resolver: Resolver, arrival: Arrival, *, 
     is_large = sum(map(len, form.files)) > bodies.LARGE_BYTES
     examples = await run_in_threadpool(form.examples) if is_large else form.examples()
     pointers = [f"/files/{index}" for index in range(len(examples))]
+    return _asked(served, target, _work(examples, pointers, target, arrival), settings)
+
+
+async def _from_raw(
+    body: bytes,
+    content_type: str,
+    target: Target,
+    resolver: Resolver,
+    arrival: Arrival,
+    *,
+    served: Served,
+    settings: Settings,
+) -> Asked:
+    contract = rooms.contract_of(rooms.task_of(served.card))
+    if content_type not in example_rows.MEDIA_TYPES or content_type in contract.media_types:
+        return _asked(served, target, _work([body], [BODY], target, arrival), settings)
+    most = settings.predict_max_inputs
+    read = functools.partial(example_rows.read, body, content_type, contract, most=most)
+    rows = await run_in_threadpool(read) if len(body) > bodies.LARGE_BYTES else read()
+    if len(rows) > most:
+        _refuse_count("/rows", most)
+    pointers = [f"/rows/{number}" for number in range(len(rows))]
+    examples = await resolver.files.fetched(rows, pointers)
     return _asked(served, target, _work(examples, pointers, target, arrival), settings)
 
 

@@ -1,4 +1,4 @@
-"""POST /predict: takes examples (JSON, form, or one raw file).
+"""POST /predict: takes examples (JSON, form, one raw file, or rows).
 
 Returns classes, labels or numbers, and the file that answered.
 
@@ -24,7 +24,7 @@ from service.hot.routes import JSON, Answering, HotRoute, Reply, server_timing
 from service.inference import explanations
 from service.inference.engine import Answer
 from service.inference.explanations import Explanation
-from service.requests import certainty, predictions, urgency
+from service.requests import certainty, example_rows, predictions, urgency
 from service.requests.certainty import NOTHING
 from service.requests.parameters import problems
 from service.requests.predictions import Asked, Resolver
@@ -48,7 +48,7 @@ FILES = ", ".join(f"{contract.example} files" for contract in rooms.TASKS if con
 ONE_FILE = "; or ".join(
     f"one {contract.example} file: {contract.formats}" for contract in rooms.TASKS if contract.formats
 )
-RAW = f"with a raw {EXAMPLE} body or a form: "
+RAW = f"with a raw {EXAMPLE} body, rows or a form: "
 MODEL_FIELD: dict[str, Any] = {
     "type": "string",
     "description": "`name`, `name@alias` or `name:version`, each with an optional `/variant`",
@@ -80,6 +80,10 @@ FORM: dict[str, Any] = {
     "required": ["model", "files"],
     "additionalProperties": False,
 }
+TABLES = " or ".join(f"{each.examples} (column `{each.column}`)" for each in rooms.TASKS if each.column is not None)
+ROWS = "Rows are lines of JSON, each an example as `inputs` has it" + (
+    f"; or a table (CSV, TSV) of {TABLES}, whose columns may also be keys of objects in the lines." if TABLES else "."
+)
 FILE: dict[str, Any] = {"type": "string", "format": "binary", "description": ONE_FILE}
 DOCUMENTED: dict[str, Any] = {
     "parameters": [
@@ -101,11 +105,13 @@ DOCUMENTED: dict[str, Any] = {
             "application/json": {"schema": {"$ref": "#/components/schemas/PredictRequest"}},
             "multipart/form-data": {"schema": {"$ref": "#/components/schemas/PredictForm"}},
             **{each: {"schema": FILE} for each in (predictions.OCTETS, *predictions.media_types())},
+            **{each: {"schema": {"type": "string", "description": ROWS}} for each in example_rows.MEDIA_TYPES},
         },
     },
 }
 DESCRIPTION = f"""
-Return what a model answers for each {EXAMPLE}: JSON, a form with files, or one raw {EXAMPLE} body.
+Return what a model answers for each {EXAMPLE}: JSON, a form with files, one raw {EXAMPLE} body, or rows.
+{ROWS}
 
 Where no variant is named, the version's default for the provider that serves answers; one that was never measured
 on it is refused. The answer names the version and variant that answered and the execution provider that ran the file.

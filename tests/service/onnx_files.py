@@ -1,6 +1,7 @@
 """Real ONNX files without torch: a net that tells the dominant colour channel, one that is slow, and one of texts."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -8,6 +9,14 @@ from onnx import TensorProto, helper
 
 LABELS = ("red", "green", "blue")
 SHARPNESS = 0.05
+SEEN = 32
+"""characters that the model of texts sees"""
+SIGNS: dict[str, Any] = {
+    "task": "text_classification",
+    "labels": ["good", "bad"],
+    "input": {"tokenizer": {"kind": "code_points"}, "max_tokens": SEEN, "truncate": "end"},
+}
+"""card of the model of texts"""
 
 
 def write_colour_net(

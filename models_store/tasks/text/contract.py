@@ -11,7 +11,7 @@ from models_store.datasets.manifest import ManifestEntry
 from models_store.datasets.report import Check
 from models_store.datasets.table_lines import Encoding
 from models_store.settings import Settings
-from models_store.tasks.task import Contract, Passed
+from models_store.tasks.task import Contract, Demo, Passed
 from models_store.tasks.text.auxiliary import PARAPHRASES, SYNONYMS
 from models_store.tasks.text.facts import TextFacts
 from models_store.tasks.text.limits import MOST_BYTES
@@ -35,6 +35,7 @@ class TextContract(Contract):
     ResolvedSpec = ResolvedTextSpec
     Facts = TextFacts
     gives_way = True
+    demo = Demo("sms_spam.zip")
     excerpt_characters = 200
     length = "characters"
     column = "text"

@@ -10,16 +10,11 @@ import pytest
 
 from tests import samples
 from tests.service.live_service import Service, a_plain_image, problem_of, running
-from tests.service.onnx_files import write_colour_net, write_sign_net
+from tests.service.onnx_files import SEEN, SIGNS, write_colour_net, write_sign_net
 from tests.service.prediction_requests import as_text
 
-SEEN = 32
 MOST = 8
-SIGNS: dict[str, Any] = {
-    "task": "text_classification",
-    "labels": ["good", "bad"],
-    "input": {"tokenizer": {"kind": "code_points"}, "max_tokens": SEEN, "truncate": "end"},
-}
+LINES = "application/jsonl"
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +42,13 @@ def predictions(answer: httpx.Response) -> list[dict[str, Any]]:
     "sent",
     [
         lambda service, text: send(service, text.encode(), "text/plain; charset=utf-8"),
+        lambda service, text: send(service, f'text\n"{text}"\n'.encode(), "text/csv"),
+        lambda service, text: send(service, f"text\tid\n{text}\t7\n".encode(), "text/tab-separated-values"),
+        lambda service, text: send(service, json.dumps(text).encode(), LINES),
+        lambda service, text: send(service, json.dumps({"id": 7, "text": text}).encode(), "application/x-ndjson"),
         lambda service, text: service.http.post("/predict", data={"model": "signs"}, files={"files": text.encode()}),
     ],
-    ids=["plain", "form"],
+    ids=["plain", "csv", "tsv", "line", "object", "form"],
 )
 def test_a_text_gets_the_same_answer_in_every_format(
     texts: Service, sent: Callable[[Service, str], httpx.Response]
@@ -116,6 +115,63 @@ def test_half_a_character_is_no_text(texts: Service) -> None:
     )
 
     problem_of(answer, 422, "lone_surrogate")
+
+
+def test_rows_of_a_table_are_answered_in_their_order(texts: Service) -> None:
+    table = '\ufefftext,label\r\n"+,\n+",a\r\n-,b\r\n\r\n"a ""-"" +",a\r\n'
+
+    found = predictions(send(texts, table.encode(), "text/csv"))
+
+    assert [each["label"] for each in found[:2]] == ["good", "bad"]
+    assert [each["probability"] for each in found] == pytest.approx([1 / (1 + np.exp(-4)), 1 / (1 + np.exp(-2)), 0.5])
+
+
+def test_lines_of_json_may_be_texts_and_objects(texts: Service) -> None:
+    lines = b'"+"\n\n{"text": "-", "label": "bad"}\r\n"\\u002b"'
+
+    found = predictions(send(texts, lines, LINES))
+
+    assert [each["label"] for each in found] == ["good", "bad", "good"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "code", "pointer", "said"),
+    [
+        (b"review\n+\n", "text/csv", "invalid_body", "/rows", "text"),
+        (b'text\n+\n"-\n', "text/csv", "invalid_body", "/rows", "line 3"),
+        (b"text\n+\n\xff\n", "text/csv", "invalid_body", "/rows", "line 3"),
+        (b"text\n", "text/csv", "invalid_body", "/rows", "no rows"),
+        (b"", LINES, "invalid_body", "/rows", "no rows"),
+        (b"text\n+\na\0b\n", "text/csv", "bad_input", "/rows/1", "NUL"),
+        (b'"+"\n7\n', LINES, "invalid_body", "/rows/1", "string"),
+        (b'"+"\n{"words": "-"}\n', LINES, "invalid_body", "/rows/1", "line 2 has no key 'text'"),
+        (b'"+"\n' * (MOST + 1), LINES, "invalid_body", "/rows", "at most 8"),
+        (b"text\n" + b"+\n" * (MOST + 1), "text/csv", "invalid_body", "/rows", "at most 8"),
+    ],
+)
+def test_a_problem_names_the_row(
+    *, texts: Service, body: bytes, content_type: str, code: str, pointer: str, said: str
+) -> None:
+    problem = problem_of(send(texts, body, content_type), 422, code)
+
+    assert problem["errors"][0]["pointer"] == pointer
+    assert said in problem["errors"][0]["message"]
+
+
+def test_a_line_that_is_not_json_is_named(texts: Service) -> None:
+    problem = problem_of(send(texts, b'"+"\n"-\n', LINES), 400, "malformed_request")
+
+    assert problem["detail"].startswith("line 2: ")
+
+
+def test_images_come_as_lines_of_json_and_as_no_table(texts: Service) -> None:
+    image = as_text(a_plain_image((250, 5, 5)))
+
+    (found,) = predictions(send(texts, json.dumps(image).encode(), LINES, model="colours"))
+
+    assert found["label"] == "red"
+    problem = problem_of(send(texts, b"image\n1\n", "text/csv", model="colours"), 415, "no_table_of_these")
+    assert problem["detail"] == "images are no cells of a table; texts may come as one"
 
 
 def test_a_text_is_explained_by_a_weight_for_each_of_its_parts(texts: Service) -> None:
