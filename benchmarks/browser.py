@@ -57,6 +57,18 @@ PREDICT_ALL = """
     await tell({ said: await predict(model, await (await fetch(`/images/${number}`)).blob()) });
 """
 
+PREDICT_TEXTS = """
+  import { load, predict } from "/predict_text.js";
+  const model = await load("/model.onnx");
+  const said = [];
+  for (const text of await (await fetch("/images/0")).json())
+    said.push(await predict(model, text).catch((error) => {
+      if (error instanceof RangeError) return null;
+      throw error;
+    }));
+  await tell({ said });
+"""
+
 
 class BrowserFailed(Exception):
     """The browser, or the page in it, did not answer; the message is what was heard of it."""
@@ -80,6 +92,16 @@ def predict(model: Path, images: Sequence[bytes], *, timeout_s: float = 120) -> 
     script = PREDICT_ALL.replace("COUNT", str(len(images)))
     heard = run(script, model=model, images=images, expecting=len(images), timeout_s=timeout_s)
     return [[(label, share) for label, share in each] for each in heard]
+
+
+def predict_texts(model: Path, texts: Sequence[str], *, timeout_s: float = 300) -> list[dict[str, float] | None]:
+    """Return what `predict_text.js` says of each text, label → probability; None: it refuses the text.
+
+    Raises:
+        BrowserFailed: if the page fails, or says nothing for `timeout_s`.
+    """
+    (heard,) = run(PREDICT_TEXTS, model=model, images=[json.dumps(texts).encode()], expecting=1, timeout_s=timeout_s)
+    return [None if each is None else dict(each) for each in heard]
 
 
 def run(script: str, *, model: Path, images: Sequence[bytes], expecting: int, timeout_s: float = 120) -> list[Any]:
