@@ -146,8 +146,10 @@ def _round(
 
 def _on_all_cores(command: Sequence[str]) -> tuple[float, float]:
     """Return the texts/s of a process on each core together, once all of them are ready, and their CPU µs a text."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    running = [subprocess.Popen(command, text=True, **pipes) for _ in os.sched_getaffinity(0)]
+    running = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in os.sched_getaffinity(0)
+    ]
     for each in running:
         assert each.stdout is not None, "it is a pipe"
         each.stdout.readline()
