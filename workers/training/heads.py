@@ -3,7 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from models_store.spec.head import Head
 
@@ -37,3 +38,23 @@ def build(
     if last_layer is not None:
         layers.append(("unit", last_layer))
     return nn.Sequential(OrderedDict(layers))
+
+
+def bias(output_count: int, *, last_layer: nn.Module | None = None) -> nn.Module:
+    """Return the head of a backbone whose features are scores of the classes: it adds a bias to each."""
+    layers: list[tuple[str, nn.Module]] = [("classes", Bias(output_count))]
+    if last_layer is not None:
+        layers.append(("unit", last_layer))
+    return nn.Sequential(OrderedDict(layers))
+
+
+class Bias(nn.Module):
+    """Adds a number to each output (B, K)."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(count))
+
+    def forward(self, scores_BK: Tensor) -> Tensor:
+        """Return scores with their biases."""
+        return scores_BK + self.bias

@@ -1,25 +1,51 @@
-"""Defaults of a spec of texts: the values that a spec leaves out, for each kind of data."""
+"""Defaults of a spec of texts: the values that a spec leaves out, for each kind of data.
+
+Without a backbone in the spec, a linear model on n-grams of characters and words learns: it takes seconds, needs no
+tokenizer, reads any language, and from a few hundred to tens of thousands of texts nets from random weights are hardly
+ever better (docs/evidence/2026-12-01-text.md). Rare classes count as much as others, as in all recipes.
+"""
 
 import math
 
-from models_store.spec.recipe import Document
+from models_store.spec.facts import Target
+from models_store.spec.recipe import (
+    Document,
+    steps_per_epoch,
+    usual_batch_size,
+    usual_loss,
+)
 from models_store.tasks.text.facts import TextFacts
 
 LENGTH_STEP = 32
 MOST_TOKENS = 512
 """largest number of tokens that the recipe chooses; a spec may ask for more"""
+FEW = 500
+"""number of training texts below which an n-gram of a single text counts too"""
+LINEAR = {"tfidf_linear", "nb_linear"}
+ON_NGRAMS = {*LINEAR, "ngram_bag"}
+LINEAR_EPOCHS, LINEAR_STEPS = 5, 200
+"""passes of a linear model over the texts, and its least number of steps: fewer texts are gone through more often"""
+LINEAR_RATE = 0.03
 
 
-def fill(document: Document, facts: TextFacts) -> Document:
+def fill(document: Document, facts: TextFacts, *, target: Target) -> Document:
     """Return a spec's document with its tokenizer, length and backbone decided; what the user chose stays as it is."""
     given = document["input"]
-    tokenizer = given["tokenizer"] or {"kind": "characters"}
-    return document | {
-        "input": given
-        | {"tokenizer": tokenizer, "max_tokens": given["max_tokens"] or usual_length(tokenizer["kind"], facts)},
-        "backbone": document["backbone"] or {"kind": "text_cnn"},
-        "augmentation": usual_augmentation(facts) if document["augmentation"] is None else document["augmentation"],
+    backbone = document["backbone"] or _backbone(facts, target=target)
+    hashes = backbone["kind"] in ON_NGRAMS
+    tokenizer = given["tokenizer"] or {"kind": "code_points" if hashes else "characters"}
+    if hashes and backbone.get("word_ngrams") is None:
+        backbone = backbone | {"word_ngrams": [1, 2, 3] if tokenizer["kind"] == "code_points" else []}
+    length = given["max_tokens"] or usual_length(tokenizer["kind"], facts)
+    augmentation = usual_augmentation(facts) if document["augmentation"] is None else document["augmentation"]
+    decided: Document = {
+        "input": given | {"tokenizer": tokenizer, "max_tokens": length},
+        "backbone": backbone,
+        "augmentation": augmentation,
     }
+    if backbone["kind"] in LINEAR:
+        decided |= _linear(document, facts, target=target)
+    return document | decided
 
 
 def usual_augmentation(facts: TextFacts) -> list[Document]:
@@ -38,3 +64,27 @@ def length_of(tokenizer: str, facts: TextFacts) -> tuple[str, int]:
     if tokenizer in {"code_points", "characters"}:
         return "characters", facts.characters_95
     return "words", facts.words_95
+
+
+def _backbone(facts: TextFacts, *, target: Target) -> Document:
+    part: Document = {"kind": "tfidf_linear" if target == "number" else "nb_linear"}
+    return part | {"min_count": 1} if facts.train_count < FEW else part
+
+
+def _linear(document: Document, facts: TextFacts, *, target: Target) -> Document:
+    """Return the parts of a spec that linear models need otherwise: a large learning rate, and nothing else.
+
+    Their loss has one minimum, and the validation texts choose how near to it the training ends.
+    """
+    training = document["training"]
+    batch_size = training["batch_size"] or usual_batch_size("scratch", facts, parts=training["accumulate_steps"])
+    epochs = max(LINEAR_EPOCHS, math.ceil(LINEAR_STEPS / steps_per_epoch(batch_size, facts)))
+    loss = usual_loss(target, "head", facts)
+    left_out: Document = {
+        "regularizers": [],
+        "loss": loss,
+        "optimizer": {"kind": "adamw", "lr": LINEAR_RATE, "weight_decay": 0.0},
+    }
+    return {name: value for name, value in left_out.items() if document[name] is None} | {
+        "training": training | {"epochs": training["epochs"] or epochs}
+    }

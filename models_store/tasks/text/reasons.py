@@ -17,6 +17,8 @@ TOKENIZERS = {
     "words": "words say more than characters in languages that put spaces between them",
 }
 BACKBONES = {
+    "nb_linear": "a linear model on n-grams learns in seconds, and texts in the tens of thousands or fewer hardly teach a net from random weights more",
+    "tfidf_linear": "a linear model on n-grams learns in seconds; there are no classes whose n-grams could be counted",
     "text_cnn": "it learns short phrases from the start, in seconds, and without pretrained weights",
 }
 OTHERS = "it is part of the recipe for texts"
@@ -42,8 +44,39 @@ def _length(value: int, case: "TextCase") -> str:
     return f"{held}; it is rounded up to a multiple of {defaults.LENGTH_STEP}"
 
 
-def _backbone(steps: list[str], value: Any, _case: "TextCase") -> str:  # noqa: ANN401  any JSON
-    return BACKBONES.get(value, OTHERS) if steps[-1] == "kind" else OTHERS
+def _backbone(steps: list[str], value: Any, case: "TextCase") -> str:  # noqa: ANN401  any JSON
+    if steps[-1] == "kind":
+        return BACKBONES.get(value, OTHERS)
+    if "word_ngrams" in steps:
+        return "phrases of whole words say what short runs of characters don't, and the file finds the words itself"
+    if steps[-1] == "min_count":
+        return f"{case.facts.train_count:,} texts are fewer than {defaults.FEW}: an n-gram of one text may be all that there is"
+    return OTHERS
+
+
+def _of_linear(steps: list[str], value: Any, case: "TextCase") -> str | None:  # noqa: ANN401  any JSON
+    """Return why a part was chosen that linear models need otherwise."""
+    if case.spec.backbone.kind not in defaults.LINEAR:
+        return None
+    if steps[0] == "optimizer":
+        return (
+            "the weights of a linear model begin at zero, and have a long way to go in few steps"
+            if steps[-1] in {"kind", "lr"}
+            else None
+        )
+    if steps[0] == "regularizers":
+        return (
+            "the epoch that answers the validation texts best is kept: that alone keeps a linear model from overfitting"
+        )
+    if steps == ["training", "epochs"]:
+        return _epochs_of_linear(value)
+    return None
+
+
+def _epochs_of_linear(value: int) -> str:
+    if value > defaults.LINEAR_EPOCHS:
+        return f"so few texts need more passes, for {defaults.LINEAR_STEPS} steps or more"
+    return f"a linear model is there after {value} passes; the best of them is kept"
 
 
 def _augmentation(_steps: list[str], _value: Any, case: "TextCase") -> str:  # noqa: ANN401  any JSON
@@ -52,8 +85,11 @@ def _augmentation(_steps: list[str], _value: Any, case: "TextCase") -> str:  # n
     return "no random change of texts gained more than its seeds vary, on 500 texts in Chinese and in English"
 
 
-_OF_SECTION: Mapping[str, Callable[[list[str], Any, "TextCase"], str]] = {
+_OF_SECTION: Mapping[str, Callable[[list[str], Any, "TextCase"], str | None]] = {
     "input": _input,
     "backbone": _backbone,
     "augmentation": _augmentation,
+    "optimizer": _of_linear,
+    "regularizers": _of_linear,
+    "training": _of_linear,
 }

@@ -27,7 +27,7 @@ class TextRecipe(Recipe[TextFacts, Any]):
         """Return a spec's document with every default decided."""
         others: list[Fitted] = ["input.max_tokens"] if is_left_out(document, "input.max_tokens") else []
         fitted = {"fit_to_budget": left_to_the_trainer(document, others=others)}
-        decided = defaults.fill(document | {"training": document["training"] | fitted}, facts)
+        decided = defaults.fill(document | {"training": document["training"] | fitted}, facts, target=target)
         return super().fill(decided, facts, target=target)
 
     def plans(self, document: Document, facts: TextFacts) -> Iterator[Document]:  # noqa: ARG002  no fact changes them

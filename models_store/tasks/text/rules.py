@@ -1,19 +1,73 @@
-"""Rules of texts: what is unlikely to be meant."""
+"""Rules of texts: backbones and tokenizers that don't go together, and what is unlikely to be meant."""
 
 from typing import TYPE_CHECKING
 
+from models_store.spec.contradiction import contradiction
 from models_store.spec.recipe import Warnings
 from models_store.tasks.text import defaults
 from models_store.tasks.text.augmentation_rules import warnings_of_augmentation
+from models_store.tasks.text.backbones.ngrams import NgramNetwork
 from models_store.tasks.text.facts import TextFacts
 
 if TYPE_CHECKING:
-    from models_store.tasks.text.spec import ResolvedTextSpec
+    from models_store.tasks.text.spec import ResolvedTextSpec, TextSpec
 
 CHINESE = {"jieba", "rjieba"}
 """tokenizers that find Chinese words"""
 MOSTLY, HARDLY = 0.5, 0.05
 """shares of Chinese characters among all letters"""
+
+
+def refuse_what_contradicts_itself(spec: "TextSpec") -> None:
+    """Check what a spec alone says of its texts; fields that are left out are no contradiction yet.
+
+    Raises:
+        PydanticCustomError: of type `contradiction`, with a pointer and what is allowed.
+    """
+    backbone, tokenizer = spec.backbone, spec.input.tokenizer
+    if backbone is None:
+        return
+    if isinstance(backbone, NgramNetwork):
+        _refuse_ngrams_that_are_not_there(backbone, tokenizer.kind if tokenizer else None)
+    elif tokenizer is not None and tokenizer.kind == "code_points":
+        others = ["characters", "words", "jieba", "rjieba", "bpe", "unigram"]
+        raise contradiction(
+            "input/tokenizer/kind",
+            f"{backbone.kind} has an embedding of every token, and code points have no vocabulary; take characters",
+            others,
+        )
+    if backbone.kind in defaults.LINEAR:
+        _refuse_what_linear_models_have_not(spec)
+
+
+def _refuse_ngrams_that_are_not_there(backbone: NgramNetwork, tokenizer: str | None) -> None:
+    if backbone.word_ngrams and tokenizer not in {None, "code_points"}:
+        raise contradiction(
+            "backbone/word_ngrams",
+            f"the file finds words in code points, and {tokenizer} gives it other tokens; leave word_ngrams out",
+            [[]],
+        )
+    if not backbone.ngrams and backbone.word_ngrams == []:
+        raise contradiction("backbone/ngrams", "without any n-gram nothing is seen of a text; give a length", [[1]])
+
+
+def _refuse_what_linear_models_have_not(spec: "TextSpec") -> None:
+    assert spec.backbone is not None, "a linear model is a backbone"
+    kind = spec.backbone.kind
+    if kind == "nb_linear" and spec.target == "number":
+        others = ["tfidf_linear", "ngram_bag"]
+        raise contradiction("backbone/kind", "nb_linear counts the texts of each class, and numbers have none", others)
+    if spec.head.hidden_sizes:
+        raise contradiction(
+            "head/hidden_sizes",
+            f"{kind} is a linear model, whose head is a bias; take ngram_bag for hidden layers",
+            [[]],
+        )
+    noisy = [number for number, part in enumerate(spec.regularizers or []) if part.kind == "dropout"]
+    if noisy:
+        raise contradiction(
+            f"regularizers/{noisy[0]}", f"{kind} has no features that could be dropped; take l1, l2 or elastic", None
+        )
 
 
 def warnings_about(spec: "ResolvedTextSpec", facts: TextFacts) -> Warnings:

@@ -17,6 +17,7 @@ from models_store.tasks.text.backbones.backbone import Backbone
 from models_store.tasks.text.facts import TextFacts
 from models_store.tasks.text.input import TextInput
 from models_store.tasks.text.recipe import TextRecipe
+from models_store.tasks.text.rules import refuse_what_contradicts_itself
 from models_store.tasks.text.synonyms import WORDS
 
 Task = Literal["text_classification", "text_multilabel", "text_regression"]
@@ -39,7 +40,9 @@ class TextSpec(TrainSpec):
         description="what is learned: one class of a text, any number of labels, or a number; null: chosen by the recipe: the one that fits the dataset",
     )
     input: TextInput = Field(TextInput(), description="how texts become the input of the net")
-    backbone: Backbone | None = Field(None, description="the network below the head" + CHOSEN + "text_cnn")
+    backbone: Backbone | None = Field(
+        None, description="the network below the head" + CHOSEN + "nb_linear, or tfidf_linear for numbers"
+    )
     augmentation: list[Augmentation] | None = Field(
         None,
         max_length=32,
@@ -53,6 +56,11 @@ class TextSpec(TrainSpec):
     def network(self) -> Network | None:
         """Return the backbone."""
         return self.backbone
+
+    @model_validator(mode="after")
+    def _refuse_what_texts_contradict(self) -> Self:
+        refuse_what_contradicts_itself(self)
+        return self
 
 
 class ResolvedTextSpec(ResolvedSpec, TextSpec):

@@ -12,17 +12,20 @@ from typing import Protocol, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from models_store.tasks.text.folding import CODE_POINTS, PAGE
-from models_store.tasks.text.tokenizers.in_graph import CharacterTokens
+from models_store.tasks.text.folding import CODE_POINTS, FOLD, PAGE, pages
+from models_store.tasks.text.tokenizers.in_graph import CharacterTokens, CodePointTokens
 from models_store.tasks.text.tokenizers.tokens import Tokens
 
 
 class FrontEnd(Protocol):
     """A module from the file's inputs to `(ids int64 (B, L), real bool (B, L))`: which of them are tokens."""
 
-    size: int
-    """ids are below it"""
+    @property
+    def size(self) -> int:
+        """Return the number that every id is below."""
+        ...
 
     def __call__(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the tokens' numbers, and where there are any."""
@@ -42,18 +45,29 @@ class CodePoints(nn.Module):
         self.register_buffer("pages", pages_PX)
 
     @classmethod
-    def of(cls, tokens: Tokens) -> Self:
-        """Return the front end of a tokenizer that a graph can have."""
-        assert isinstance(tokens, CharacterTokens), "other tokenizers number no single characters"
-        page_of_X, pages_PX = (torch.from_numpy(table.astype(np.int64)) for table in (tokens.places, tokens.pages))
+    def of(cls, tokens: CharacterTokens | CodePointTokens) -> Self:
+        """Return the front end of a tokenizer that a graph can have; code points are folded alone."""
+        tables = pages(FOLD) if isinstance(tokens, CodePointTokens) else (tokens.places, tokens.pages)
+        page_of_X, pages_PX = (torch.from_numpy(table.astype(np.int64)) for table in tables)
         return cls(page_of_X, pages_PX, size=tokens.size)
 
     def forward(self, code_points_BL: Tensor) -> tuple[Tensor, Tensor]:
         """Return the ids of code points, int (B, L)."""
-        points_BL = code_points_BL.long().clamp(0, CODE_POINTS - 1)
+        points_BL = code_points_BL.clamp(0, CODE_POINTS - 1)
         page_BL = torch.div(points_BL, PAGE, rounding_mode="floor")
-        places_BL = self.page_of[page_BL] * PAGE + (points_BL - page_BL * PAGE)
-        return self.pages.flatten()[places_BL], points_BL > 0
+        places_BL = lookup(self.page_of, page_BL) * PAGE + (points_BL - page_BL * PAGE)
+        return lookup(self.pages.flatten(), places_BL), points_BL > 0
+
+
+def lookup(table_X: Tensor, places: Tensor) -> Tensor:
+    """Return a table's entries at `places`, as one Gather of the file."""
+    return functional.embedding(places, table_X.unsqueeze(1)).squeeze(-1)
+
+
+def of(tokens: Tokens) -> FrontEnd:
+    """Return the front end of a tokenizer."""
+    assert isinstance(tokens, CharacterTokens | CodePointTokens), "others are not in the graph"
+    return CodePoints.of(tokens)
 
 
 def of_state(state: Mapping[str, Tensor], prefix: str, *, size: int) -> CodePoints:

@@ -9,20 +9,16 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor, nn
 
-from models_store.tasks.text.codec import CODE_POINTS
 from models_store.tasks.text.spec import ResolvedTextSpec
-from workers.tasks.text import backbones, front_end, vectors
+from workers.tasks.text import backbones, front_ends, vectors
 from workers.tasks.text.augmentations import Augmentation, Mixed
 from workers.tasks.text.augmentations.sources import material_of
 from workers.tasks.text.examples import TextExamples
-from workers.tasks.text.front_end import CodePoints, FrontEnd
+from workers.tasks.text.front_end import FrontEnd
 from workers.training import heads, regularizers, stored_weights
 from workers.training.learner import Learner, Prepared, Raw, Stages
-from workers.training.stored_weights import WeightsUnfit
 
 UNCHANGED = Augmentation()
-FRONT_END = "backbone.embedded.front_end."
-EMBEDDING = "backbone.embedded.embedding.weight"
 
 
 class TextNet(Learner):
@@ -37,7 +33,7 @@ class TextNet(Learner):
     @property
     def embedding(self) -> nn.Embedding:
         """The vectors of the tokens."""
-        found = self.get_submodule(EMBEDDING.removesuffix(".weight"))
+        found = self.get_submodule(front_ends.EMBEDDING.removesuffix(".weight"))
         assert isinstance(found, nn.Embedding), "of every kind"
         return found
 
@@ -49,8 +45,8 @@ class TextNet(Learner):
     def prepare(self, raw: Raw, generator: Generator | None) -> Tensor:
         """Return raw texts, changed if there is a generator; the front end numbers them in the net itself."""
         if generator is None or not self.draws:
-            return raw[CODE_POINTS]
-        return self.augmentation.code_points(raw[CODE_POINTS], generator=generator)
+            return front_ends.inputs_of(raw)
+        return self.augmentation.code_points(front_ends.inputs_of(raw), generator=generator)
 
     @property
     def mixes(self) -> bool:
@@ -90,7 +86,7 @@ def build(
         WeightsUnfit: if the file does not fit.
     """
     assert (spec.backbone.weights is None) == (initial_weights is None), "the supervisor hands over what the spec names"
-    front = CodePoints.of(examples.tokenizer)
+    front = front_ends.of_examples(spec.backbone, examples, class_count=class_count)
     net = _built(spec, front, class_count=class_count, last_layer=last_layer)
     if initial_weights is not None:
         shown_name = f"backbone.weights {spec.backbone.weights}"
@@ -117,9 +113,7 @@ def restore(
     """
     shown_name = f"{spec.name}'s weights"
     state = stored_weights.read(path, shown_name)
-    if EMBEDDING not in state:
-        raise WeightsUnfit(f"{shown_name} lacks {EMBEDDING!r}; what is needed are weights of this very net")
-    front = front_end.of_state(state, FRONT_END, size=len(state[EMBEDDING]))
+    front = front_ends.of_state(spec.backbone, state, class_count=class_count, shown_name=shown_name)
     net = _built(spec, front, class_count=class_count, last_layer=last_layer)
     stored_weights.fit(net, state, shown_name)
     if examples is not None:
@@ -131,13 +125,16 @@ def _built(spec: ResolvedTextSpec, front: FrontEnd, *, class_count: int, last_la
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         backbone = backbones.build(spec.backbone, front_end=front, drop_path=regularizers.drop_path(spec.regularizers))
-        head = heads.build(
-            spec.head,
-            backbone.feature_count,
-            output_count=class_count,
-            noise=regularizers.noise(spec.regularizers),
-            last_layer=last_layer,
-        )
+        if backbone.has_scores:
+            head = heads.bias(class_count, last_layer=last_layer)
+        else:
+            head = heads.build(
+                spec.head,
+                backbone.feature_count,
+                output_count=class_count,
+                noise=regularizers.noise(spec.regularizers),
+                last_layer=last_layer,
+            )
     return TextNet(backbone.net, head, stages=backbone.stages)
 
 

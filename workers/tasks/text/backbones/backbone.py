@@ -17,6 +17,8 @@ class Backbone:
     net: nn.Module
     feature_count: int
     stages: Stages
+    has_scores: bool = False
+    """whether the features are scores of the classes, to which the head adds no weights"""
 
 
 @singledispatch

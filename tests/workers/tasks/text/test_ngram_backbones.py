@@ -1,0 +1,145 @@
+"""Nets on n-grams: what they take from the training texts, and that their file answers as they do."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.workers.tasks.text.text_nets import a_text_spec, exported
+from workers.export.sessions import answer, open_session
+from workers.tasks.text.augmentations.letters import codes_of
+from workers.tasks.text.examples import TextExamples
+from workers.tasks.text.task import TEXT
+from workers.training.learner import Learner, save
+
+TRAINING = ["good room", "a good bed", "good", "bad room", "a bad bed", "so bad 房间", "房间", "好房间"]
+CLASSES = [0, 0, 0, 1, 1, 1, 1, 0]
+TEXTS = ["good 房间 room", "b", "", "Bad, bad!  bad…" * 9, "房间", "unknown"]
+KINDS: dict[str, dict[str, Any]] = {
+    "tfidf_linear": {"kind": "tfidf_linear", "min_count": 1},
+    "nb_linear": {"kind": "nb_linear", "min_count": 1},
+    "ngram_bag": {"kind": "ngram_bag", "min_count": 1, "embedding": 8},
+    "words alone": {"kind": "nb_linear", "min_count": 1, "ngrams": [], "word_ngrams": [1, 2]},
+    "no words": {"kind": "tfidf_linear", "min_count": 1, "word_ngrams": []},
+    "characters": {"kind": "nb_linear", "min_count": 1},
+}
+
+
+def spec_of(name: str, **given: Any) -> Any:
+    tokenizer = {"kind": "characters", "min_count": 1} if name == "characters" else {"kind": "code_points"}
+    return a_text_spec(backbone=KINDS[name], input={"tokenizer": tokenizer, "max_tokens": 64}, **given)
+
+
+def examples_of(spec: Any) -> TextExamples:
+    from models_store.tasks.text.tokenizers import fit  # noqa: PLC0415
+
+    codes = codes_of(TRAINING)
+    return TextExamples(
+        inputs={"code_points": codes},
+        targets=np.array(CLASSES, dtype=np.int64),
+        splits_N=np.full(len(CLASSES), "train"),
+        classes=["good", "bad"],
+        tokenizer=fit(spec.input.tokenizer, TRAINING),
+    )
+
+
+def net_of(spec: Any) -> Learner:
+    return TEXT.build(spec, class_count=2, weights_dir=Path("unused"), examples=examples_of(spec))
+
+
+def with_weights(net: Learner) -> Learner:
+    """Give each n-gram weights of its own; fresh linear nets have none."""
+    table = net.get_parameter("backbone.table")
+    with torch.no_grad():
+        table[1:] = torch.randn(table[1:].shape, generator=torch.Generator().manual_seed(0))
+    return net.eval()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_padding_and_neighbours_change_no_answer_of_net_or_file(name: str, tmp_path: Path) -> None:
+    spec = spec_of(name)
+    net = with_weights(net_of(spec))
+    together = codes_of(TEXTS)
+
+    session = open_session(exported(net, spec, tmp_path / "net.onnx"), device="cpu", threads=1)
+
+    with torch.no_grad():
+        trained = net(torch.from_numpy(together)).softmax(dim=1).numpy()
+    served = answer(session, {"code_points": together})
+    wider = answer(session, {"code_points": np.pad(together, ((0, 0), (0, 40)))})
+    alone = np.concatenate([answer(session, {"code_points": codes_of([text])}) for text in TEXTS])
+    assert np.ptp(served[:, 0]) > 0.01, "answers that are all alike prove nothing"
+    for other in (trained, wider, alone):
+        assert np.abs(served - other).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_net_comes_back_from_its_weights(name: str, tmp_path: Path) -> None:
+    spec = spec_of(name)
+    net = with_weights(net_of(spec))
+
+    restored = TEXT.restore(spec, save(net, tmp_path / "weights.safetensors"), class_count=2).eval()
+
+    code_points = torch.from_numpy(codes_of(TEXTS))
+    assert torch.equal(restored(code_points), net(code_points))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_weight_belongs_to_a_stage_and_learns(name: str) -> None:
+    spec = spec_of(name)
+    net = net_of(spec)
+
+    net(torch.from_numpy(codes_of(TRAINING))).square().sum().backward()
+
+    assert tuple(stage for stage, _ in net.stages) == spec.backbone.stages
+    assert all(weight.grad is not None for weight in net.parameters())
+
+
+@pytest.mark.parametrize("name", ["tfidf_linear", "nb_linear", "ngram_bag"])
+def test_a_text_without_a_known_n_gram_gets_the_bias_alone(name: str) -> None:
+    net = with_weights(net_of(spec_of(name)))
+
+    empty, unknown = net(torch.from_numpy(codes_of(["", "zzz"])))
+
+    assert torch.equal(empty, unknown)
+
+
+def test_words_of_a_class_count_for_it_from_the_first_step() -> None:
+    net = net_of(spec_of("words alone"))
+    with torch.no_grad():
+        net.get_parameter("backbone.table").fill_(1.0)
+
+    good, bad = net.eval()(torch.from_numpy(codes_of(["good", "bad"])))
+
+    assert good[0] > 0 > good[1]
+    assert bad[1] > 0 > bad[0]
+
+
+def test_rare_n_grams_count_more_than_frequent_ones() -> None:
+    net = net_of(
+        spec_of(
+            "tfidf_linear",
+        )
+    )
+    with torch.no_grad():
+        net.get_parameter("backbone.table").fill_(1.0)
+    known = net.backbone.known
+
+    frequent, rare = (int(known(torch.from_numpy(codes_of([text])))[0, 0]) for text in "ds")
+
+    assert net.backbone.factor[rare] > net.backbone.factor[frequent] > 1
+
+
+@pytest.mark.parametrize(("given", "count"), [({"min_count": 2}, "fewer"), ({"vocabulary": 100}, 100)])
+def test_rare_n_grams_are_left_out(given: dict[str, Any], count: Any) -> None:
+    spec = a_text_spec(
+        backbone=KINDS["tfidf_linear"] | given, input={"tokenizer": {"kind": "code_points"}, "max_tokens": 64}
+    )
+    everything = net_of(spec_of("tfidf_linear")).backbone.known.size
+
+    size = net_of(spec).backbone.known.size
+
+    assert 1 < size < everything
+    assert count == "fewer" or size == count + 1

@@ -1,0 +1,172 @@
+"""Dictionary of n-grams that a graph can carry out: from numbers of tokens to rows of a table, in plain operations.
+
+An n-gram is known by a hash of 31 bits, its key. The keys of the training texts' n-grams are sorted, and found by
+bisection between two bounds that a directory gives for the key's first bits: the n-gram at place p of the keys has row
+p + 1, and row 0 stands for all that is not there. So no n-gram takes another one's weights but where two keys are
+equal, once in 2**31.
+
+Words need no tokenizer: a run of letters is hashed as a polynomial, the difference of two running sums, brought to one
+position by a power of the base. The base has a short order, so that a table holds all its powers.
+"""
+
+# B batch, L token, W word, G n-gram, Y key, D entry of the directory, X entry of a table
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models_store.tasks.text.folding import CODE_POINTS, PAGE, TABLES, pages
+from workers.tasks.text.front_end import lookup
+
+PRIME = 2**31 - 1
+"""keys are below it"""
+KEY_BITS = 31
+ORDER = 331
+"""of the base of words: a prime factor of PRIME - 1. A run of so many letters or more is still hashed, if less well"""
+BETWEEN, IN_WORD, WORD = 0, 1, 2
+UNSPACED = 0x0E00
+"""first code point of the scripts without spaces between words; symbols and emoji are words by themselves too"""
+PUNCTUATION = ((0x2000, 0x206F), (0x3000, 0x303F), (0xFE10, 0xFE6F), (0xFF00, 0xFF65))
+
+
+def constant(*names: object) -> int:
+    """Return a number from 1 to 2**29 that depends on nothing but the names: the same in every release."""
+    digest = hashlib.sha256(" ".join(map(str, names)).encode()).digest()
+    return int.from_bytes(digest[:8]) % (2**29 - 1) + 1
+
+
+class Grams(nn.Module):
+    """Hashes of the n-grams of numbers (B, L) below 2**31, 0 behind the end; of each length, L of them."""
+
+    factors: Tensor
+    offsets: Tensor
+    ends: Tensor
+
+    def __init__(self, lengths: Sequence[int], *, unit: str) -> None:
+        super().__init__()
+        longest = max(lengths)
+        factors = [
+            [constant(unit, length, place) if place < length else 0 for length in lengths] for place in range(longest)
+        ]
+        self.register_buffer("factors", torch.tensor(factors), persistent=False)
+        self.register_buffer("offsets", torch.tensor([constant(unit, length) for length in lengths]), persistent=False)
+        self.register_buffer("ends", torch.tensor(lengths) - 1, persistent=False)
+
+    def forward(self, numbers_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys int64 (B, L x lengths), and which of them are of n-grams that the text has."""
+        longest = len(self.factors)
+        padded = functional.pad(numbers_BL, (0, longest - 1))
+        at_L1 = torch.arange(numbers_BL.shape[1], device=numbers_BL.device).unsqueeze(1)
+        places_LN = at_L1 + torch.arange(longest, device=numbers_BL.device)
+        windows_BLN = padded.index_select(1, places_LN.flatten()).reshape(-1, numbers_BL.shape[1], longest)
+        keys_BLG = torch.remainder(windows_BLN @ self.factors + self.offsets, PRIME)
+        return keys_BLG.flatten(1), (windows_BLN.index_select(2, self.ends) > 0).flatten(1)
+
+
+class Words(nn.Module):
+    """Numbers of the words of folded code points (B, L): in their order, 0 behind the last."""
+
+    power: Tensor
+    inverse: Tensor
+    page_of: Tensor
+    pages: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        powers = [1]
+        base = next(found for root in range(2, ORDER) if (found := pow(root, (PRIME - 1) // ORDER, PRIME)) != 1)
+        for _ in range(1, ORDER):
+            powers.append(powers[-1] * base % PRIME)
+        page_of, rows = pages(_kinds())
+        self.register_buffer("power", torch.tensor(powers), persistent=False)
+        self.register_buffer("inverse", torch.tensor([pow(power, -1, PRIME) for power in powers]), persistent=False)
+        self.register_buffer("page_of", torch.from_numpy(page_of.astype(np.int64)), persistent=False)
+        self.register_buffer("pages", torch.from_numpy(rows.astype(np.int64)).flatten(), persistent=False)
+        self.letter = constant("letter")
+
+    def forward(self, points_BL: Tensor) -> Tensor:
+        """Return int64 (B, L): there are never more words than code points."""
+        page_BL = torch.div(points_BL, PAGE, rounding_mode="trunc")
+        kind_BL = lookup(self.pages, lookup(self.page_of, page_BL) * PAGE + (points_BL - page_BL * PAGE))
+        next_BL = functional.pad(kind_BL, (0, 1))[:, 1:]
+        ends_BL = ((kind_BL == WORD) | ((kind_BL == IN_WORD) & (next_BL != IN_WORD))).long()
+        at_L = torch.arange(points_BL.shape[1], device=points_BL.device)
+        letters_BL = torch.remainder(points_BL * self.letter, PRIME) * lookup(self.power, torch.remainder(at_L, ORDER))
+        sums_BL = torch.where(kind_BL > 0, torch.remainder(letters_BL, PRIME), 0).cumsum(1)
+        number_BL = ends_BL.cumsum(1) * ends_BL  # of each word at its end, from 1; everything else goes to 0, as 0
+        spread_B2L = torch.stack([sums_BL * ends_BL, (at_L + 1) * ends_BL], dim=1)
+        gathered = torch.zeros_like(functional.pad(spread_B2L, (0, 1)))
+        gathered = gathered.scatter(2, number_BL.unsqueeze(1).expand(-1, 2, -1), spread_B2L)
+        before_BW, until_BW, end_BW = gathered[:, 0, :-1], gathered[:, 0, 1:], gathered[:, 1, 1:]
+        factor_BW = lookup(self.inverse, torch.remainder(end_BW + (ORDER - 1), ORDER))
+        word_BW = torch.remainder(torch.remainder(until_BW - before_BW, PRIME) * factor_BW, PRIME) + 1
+        return torch.where(end_BW > 0, word_BW, 0)
+
+
+class Dictionary(nn.Module):
+    """The known keys: from keys to rows, 0 for those that are not known."""
+
+    keys: Tensor
+    directory: Tensor
+
+    def __init__(self, keys_Y: Tensor, directory_D: Tensor, *, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.register_buffer("keys", keys_Y)
+        self.register_buffer("directory", directory_D)
+
+    @classmethod
+    def of(cls, keys_Y: npt.NDArray[np.int64]) -> "Dictionary":
+        """Return the dictionary of distinct, ascending keys."""
+        bits = max(1, min(22, len(keys_Y).bit_length()))
+        bounds = np.arange(2**bits + 1, dtype=np.int64) << (KEY_BITS - bits)
+        directory = np.searchsorted(keys_Y, bounds)
+        steps = int(np.diff(directory).max(initial=0)).bit_length()
+        behind = np.full(2**steps, PRIME, np.int64)  # no key is so large
+        padded = np.concatenate([keys_Y, behind]).astype(np.int32)
+        return cls(torch.from_numpy(padded), torch.from_numpy(directory[:-1].astype(np.int32)), steps=steps)
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor], prefix: str) -> "Dictionary":
+        """Return the dictionary that a net's state has under `prefix`."""
+        keys_Y = state[f"{prefix}keys"].numpy().astype(np.int64)
+        return cls.of(keys_Y[: int(np.searchsorted(keys_Y, PRIME))])
+
+    @property
+    def count(self) -> int:
+        """Return the number of known keys."""
+        return len(self.keys) - (1 << self.steps)
+
+    def forward(self, keys_BG: Tensor, real_BG: Tensor) -> Tensor:
+        """Return rows int64 (B, G)."""
+        if torch.compiler.is_exporting():
+            return torch.where(real_BG, self.find(keys_BG), 0)
+        rows_BG = torch.zeros_like(keys_BG)
+        rows_BG[real_BG] = self.find(keys_BG[real_BG])
+        return rows_BG
+
+    def find(self, keys: Tensor) -> Tensor:
+        """Return the rows int64 of keys, of any shape."""
+        narrow = (2**KEY_BITS) // len(self.directory)
+        places = lookup(self.directory, keys // narrow)
+        wanted = keys.to(torch.int32)
+        for step in range(self.steps - 1, -1, -1):
+            width = 2**step
+            below = lookup(self.keys, places + (width - 1)) < wanted
+            places = places + below.to(torch.int32) * width
+        return torch.where(lookup(self.keys, places) == wanted, places + 1, 0).long()
+
+
+def _kinds() -> npt.NDArray[np.int32]:
+    kinds = np.full(CODE_POINTS, BETWEEN, np.int32)
+    kinds[UNSPACED:] = WORD
+    for first, last in PUNCTUATION:
+        kinds[first : last + 1] = BETWEEN
+    for first, last in TABLES["words"]:
+        kinds[first : last + 1] = IN_WORD
+    return kinds
