@@ -51,6 +51,9 @@ WORDS = GENERAL | Words(
         word: (kind,)
         for word, kind in spread(
             {
+                "ngram_bag": "fasttext bow bagofwords bagofngrams embeddingbag",
+                "tfidf_linear": "tfidf logisticregression logreg linearsvc linearsvm svm maxent",
+                "nb_linear": "nbsvm naivebayes multinomialnb nblr",
                 "lstm": "bilstm blstm lstmclassifier stackedlstm",
                 "gru": "bigru bgru",
                 "rnn": "birnn simplernn elman vanillarnn",

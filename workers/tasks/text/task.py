@@ -16,11 +16,12 @@ from models_store.tasks.text.codec import CODE_POINTS
 from models_store.tasks.text.contract import TEXT as CONTRACT
 from models_store.tasks.text.contract import TOKENIZER
 from models_store.tasks.text.spec import of_texts
+from workers.evaluation.features import Feature
 from workers.export.served import Served
 from workers.tasks.task import Task
 from workers.tasks.text import examples as text_examples
+from workers.tasks.text import features, noise
 from workers.tasks.text import net as text_net
-from workers.tasks.text import noise
 from workers.tasks.text import served as text_served
 from workers.tasks.text.examples import TextExamples
 from workers.tasks.text.net import TextNet
@@ -70,6 +71,11 @@ class TextTask(Task):
     def show(self, examples: Examples, row: int) -> str:
         """Return the text as the net sees it, which is cut if it is long."""
         return text_examples.string_of(examples.inputs[CODE_POINTS][row])
+
+    def features(self, net: Learner, examples: Examples) -> Sequence[Feature]:
+        """Return the n-grams that weigh most, of a linear net."""
+        assert isinstance(net, TextNet), "the task's own nets"
+        return features.features(net, _of_texts(examples))
 
     def build(
         self,

@@ -35,6 +35,16 @@ class NgramNetwork(Network):
         description="largest number of different n-grams; those of the most training texts are kept. Fewer make a smaller file",
     )
 
+    @property
+    def has_channels(self) -> bool:
+        """Return False: its rows are n-grams, of which `vocabulary` keeps fewer."""
+        return False
+
+    @property
+    def has_static_layers(self) -> bool:
+        """Return False: rows are looked up and added."""
+        return False
+
 
 class TfidfLinear(NgramNetwork):
     """A weight of each n-gram for each class. Rare n-grams count more (inverse document frequency), and all texts have the same length (L2 norm). A linear model: the head adds a bias only."""

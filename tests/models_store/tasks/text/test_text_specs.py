@@ -84,6 +84,12 @@ def resolved(facts: TextFacts = ENGLISH, **asked: Any) -> tuple[ResolvedTextSpec
             "/compression/quantize/1/kind",
             "gru has none; take one of dynamic_int8",
         ),
+        (
+            {"backbone": {"kind": "nb_linear"}, "compression": {"quantize": [{"kind": "static_int8"}]}},
+            "/compression/quantize/0/kind",
+            "nb_linear has none; take one of dynamic_int8",
+        ),
+        ({"backbone": {"kind": "fasttext"}}, "/backbone/kind", "did you mean 'ngram_bag'?"),
         ({"backbone": {"kind": "BiLSTM"}}, "/backbone/kind", "did you mean 'lstm'?"),
         ({"backbone": {"kind": "gru", "hidden_size": 64}}, "/backbone/hidden_size", "did you mean 'width'?"),
         ({"task": "text_regression", "loss": {"kind": "focal"}}, "/loss/kind", "is learned with mse"),
