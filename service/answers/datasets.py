@@ -40,6 +40,9 @@ class Dataset(Answer):
         description="whether labels.csv has groups: the examples of one group stay together in one split"
     )
     grey: bool = Field(description="of images: whether each is stored with a single channel")
+    leaked: dict[str, int] = Field(
+        {}, description="split → examples with a copy in train; splits without any are left out"
+    )
     size_bytes: int
     largest_16_bit: int | None = Field(
         None,
@@ -79,6 +82,7 @@ class Dataset(Answer):
             grouped=card.get("grouped", False),
             grey=card.get("grey", False),
             largest_16_bit=card.get("largest_16_bit"),
+            leaked=card.get("leaked", {}),
             size_bytes=card["size_bytes"],
             median_side=card.get("median_side"),
             facts=_facts(dataset),

@@ -59,6 +59,20 @@ class Averaged(Answer):
     gain: dict[str, float] = Field(description="figure → difference of the averaged answers to single answers")
 
 
+class Part(Answer):
+    """Summary figures of a part of a split."""
+
+    images: int
+    figures: dict[str, float | None]
+
+
+class Leaks(Answer):
+    """Figures of the examples with and without a copy in the train split."""
+
+    clean: Part = Field(description="examples without a copy in train: what new examples are like")
+    leaked: Part = Field(description="examples with a copy in train: memory shows as accuracy here")
+
+
 class Mistake(Answer):
     """A wrong answer for a model of classes or labels, with its file."""
 
@@ -147,6 +161,11 @@ class Figures(Answer):
     intervals: dict[str, Interval] = Field({}, description="figure → 95 % interval")
     undefined: dict[str, str] = Field({}, description="figure → why it is null")
     test_time_augmentation: Averaged | None = None
+    leaks: Leaks | None = Field(
+        None,
+        description="the same figures of its clean and of its leaked examples; null: no copy in train is known. Leaked "
+        "examples of val choose nothing, if at least 50 are clean",
+    )
     per_class: list[ClassFigures] | None = Field(None, description="for classes and labels")
     confusion_matrix: list[list[int]] | None = Field(
         None,

@@ -55,7 +55,7 @@ def page(report: dict[str, Any], pictures: Sequence[Picture]) -> str:
     for split in reversed(list(splits)):
         own = [each for each in pictures if each.name.startswith(f"{split}-")]
         section = splits[split]
-        parts += [f"<h2>{text(NAMES.get(split, split))}</h2>", _undefined(section), _views(section)]
+        parts += [f"<h2>{text(NAMES.get(split, split))}</h2>", _leaks(section), _undefined(section), _views(section)]
         parts += [_figures(own), inputs.section(section, examples=contract_of(report["task"]).examples)]
         parts.append(_mistakes(section.get("mistakes") or []))
     if report["features"]:
@@ -108,6 +108,26 @@ def _undefined(section: dict[str, Any]) -> str:
     return (
         f'<p class="faint">Without figures, because there are no examples: {text(", ".join(absent[:10]) + more)}.</p>'
     )
+
+
+def _leaks(section: dict[str, Any]) -> str:
+    """Return the headline of all examples, of those without a copy in train, and of those with one."""
+    leaks = section.get("leaks")
+    if leaks is None:
+        return ""
+    parts = {"all": section, "clean": leaks["clean"]["figures"], "leaked": leaks["leaked"]["figures"]}
+    counts = {"all": section["images"], "clean": leaks["clean"]["images"], "leaked": leaks["leaked"]["images"]}
+    rows = [
+        [text(name.replace("_", " ")), *(_number(part.get(name)) for part in parts.values())]
+        for name in section["headline"]
+    ]
+    headings = ["", *(f"{name} ({counts[name]})" for name in parts)]
+    told = "Leaked examples have a copy in the train split: judge by the clean ones, which new examples are like."
+    return f"<p>{told}</p>{table(headings, rows, numbers=len(parts))}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def _views(section: dict[str, Any]) -> str:

@@ -52,6 +52,8 @@ class Split:
     notes: Mapping[str, float] = field(default_factory=dict)
     """what serving notes about the examples, as means"""
     averaged_NK: Scores | None = None  # noqa: N815  as above
+    leaked_N: Members | None = None  # noqa: N815  as above
+    """which examples have a copy in train"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def report_on(
 
 def for_card(section: Section) -> Section:
     """Return what a version's card keeps of a section: the headline with its intervals, and the figures per class."""
-    kept = ("images", *section["headline"], "intervals", "undefined", "test_time_augmentation")
+    kept = ("images", *section["headline"], "intervals", "undefined", "test_time_augmentation", "leaks")
     return {name: section[name] for name in (*kept, "per_class", "confusion_matrix") if name in section}
 
 
@@ -141,6 +143,7 @@ def _section(
         if split.lengths is None
         else by_length(split.lengths, target.answers(split.outputs_NK), split.targets, target=target),
     }
+    section["leaks"] = _leaks(split, target, names)
     if split.averaged_NK is not None and evaluation.views:
         averaged = figures.evaluate(target, split.averaged_NK, split.targets, names)
         defined = [name for name in target.headline if averaged[name] is not None and section[name] is not None]
@@ -150,6 +153,18 @@ def _section(
             "gain": {name: averaged[name] - section[name] for name in defined},
         }
     return section
+
+
+def _leaks(split: Split, target: Target, names: list[str]) -> Section | None:
+    """Return the headline of the examples without a copy in train, and of those with one; None: there is no such."""
+    if split.leaked_N is None or not split.leaked_N.any():
+        return None
+    found: Section = {}
+    for name, rows_N in (("clean", ~split.leaked_N), ("leaked", split.leaked_N)):
+        count = int(rows_N.sum())
+        measured = figures.evaluate(target, split.outputs_NK[rows_N], split.targets[rows_N], names) if count else {}
+        found[name] = {"images": count, "figures": {each: measured.get(each) for each in target.headline}}
+    return found
 
 
 def _curves(rows: list[Section], outputs_NK: Scores, members_NK: Members) -> Section:

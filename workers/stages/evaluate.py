@@ -52,7 +52,7 @@ def evaluate(work: Work, data: Data, variant: Variant) -> dict[str, SplitReport]
     """Return every figure of the file's answers to the val and test splits, by split."""
     work.reporter.phase("evaluating")
     session = sessions.open_session(variant.path, device=work.settings.training_device, threads=torch.get_num_threads())
-    present = [split for split in SPLITS if len(data.examples.split(split))]
+    present = [split for split in SPLITS if len(data.evaluated(split))]
     examined = {}
     for done, split in enumerate(present):
         part = Stretch(work.reporter, start=done / len(present), end=(done + 1) / len(present))
@@ -116,7 +116,7 @@ def answer(work: Work, data: Data, learner: Learner) -> Answered:
 
 def _answers(work: Work, data: Data, session: onnxruntime.InferenceSession, split: str, reporter: Stretch) -> Split:
     examples = data.examples
-    rows = examples.split(split)
+    rows = data.evaluated(split)
     batches = math.ceil(len(rows) / BATCH)
     plain = sessions.answers(session, examples.inputs, rows, batch_size=BATCH, padded=examples.padded)
     changed = work.task.averaged(work.spec, partial(sessions.answer, session), examples, rows)
@@ -131,6 +131,7 @@ def _answers(work: Work, data: Data, session: onnxruntime.InferenceSession, spli
         show=lambda place: work.task.show(examples, rows[place]),
         lengths=_lengths(contract_of(work.spec.task).length, entries),
         notes=mean_notes(_notes(work, data, rows)),
+        leaked_N=np.array([entry.leaked for entry in entries], np.bool_),
         averaged_NK=np.concatenate(averaged) if averaged else None,
     )
 

@@ -335,3 +335,30 @@ def test_the_page_of_a_task_without_backbones_or_a_dataset_names_none(tmp_path: 
 
     assert "image_classification · small_cnn · ds_0000000000 · images: 60 in val" in with_all
     assert "image_classification · images: 60 in val, 60 in test · 3 classes or labels" in without
+
+
+def test_leaked_examples_have_figures_of_their_own() -> None:
+    outputs_NK, labels_N = answers(40, 3)
+    is_right_N = outputs_NK.argmax(axis=1) == labels_N
+    leaked_N = is_right_N & (np.arange(40) < 20)
+
+    section = examined(a_split("test", outputs_NK, labels_N, leaked_N=leaked_N)).section
+
+    clean, leaked = section["leaks"]["clean"], section["leaks"]["leaked"]
+    assert (clean["images"], leaked["images"]) == (40 - leaked_N.sum(), leaked_N.sum())
+    assert leaked["figures"]["accuracy"] == 1.0
+    assert clean["figures"]["accuracy"] == is_right_N[~leaked_N].mean() < section["accuracy"]
+    assert for_card(section)["leaks"] == section["leaks"]
+    assert section["leaks"]["clean"]["figures"].keys() == set(section["headline"])
+
+
+def test_a_page_shows_all_clean_and_leaked_examples_beside_each_other(tmp_path: Path) -> None:
+    document, pictures = a_report(tmp_path / "report.zip")
+    outputs_NK, labels_N = answers(40, 3)
+    section = examined(a_split("test", outputs_NK, labels_N, leaked_N=np.arange(40) < 10)).section
+
+    shown = page(document | {"splits": document["splits"] | {"test": section}}, pictures)
+
+    assert '<th class="number">clean (30)</th>' in shown
+    assert "Leaked examples have a copy in the train split" in shown
+    assert f"{section['leaks']['clean']['figures']['accuracy']:.4g}" in shown
