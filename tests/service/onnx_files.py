@@ -1,11 +1,15 @@
 """Real ONNX files without torch: a net that tells the dominant colour channel, one that is slow, and one of texts."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+
+from models_store.tasks.text.tokenizers import fit
+from models_store.tasks.text.tokenizers.parts import CodePointTokenizer
 
 LABELS = ("red", "green", "blue")
 SHARPNESS = 0.05
@@ -17,6 +21,13 @@ SIGNS: dict[str, Any] = {
     "input": {"tokenizer": {"kind": "code_points"}, "max_tokens": SEEN, "truncate": "end"},
 }
 """card of the model of texts"""
+
+
+def write_sign_tokenizer(folder: Path) -> dict[str, Path]:
+    """Return the auxiliary files of the model of texts, by name."""
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(fit(CodePointTokenizer(), []).as_document()))
+    return {path.name: path}
 
 
 def write_colour_net(

@@ -40,12 +40,17 @@ def export(work: Work, data: Data, variants: Variants) -> Variants:
     return exported
 
 
-def stamp(variants: Variants, figures: Mapping[Provider, Mapping[str, Measurement]]) -> None:
-    """Write into each file what was measured on it. It changes their sizes: judge, and describe, the files after it."""
+def stamp(
+    variants: Variants, figures: Mapping[Provider, Mapping[str, Measurement]], *, learned: Mapping[str, Any]
+) -> None:
+    """Write into each file what was measured on it, and what its task has `learned` beside the net.
+
+    It changes their sizes: judge, and describe, the files after it.
+    """
     for name, variant in variants.made.items():
-        metadata.stamp(variant.path, variant=name, metrics=_metrics(name, figures))
+        metadata.stamp(variant.path, variant=name, metrics=_metrics(name, figures), learned=learned)
     for name, variant in variants.standalone.items():
-        metadata.stamp(variant.path, variant=name, metrics=variant.standalone or {})
+        metadata.stamp(variant.path, variant=name, metrics=variant.standalone or {}, learned=learned)
 
 
 def _exported(work: Work, data: Data, name: str, variant: Variant) -> Variant:

@@ -73,23 +73,29 @@ def stored_auxiliary_files(work: Work, examples: Examples) -> dict[str, str]:
 
 def version_card(work: Work, data: Data, trained: Trained, variants: Variants, findings: Findings) -> dict[str, Any]:
     """Return what is known of the version as a whole."""
-    return work.identity | {
-        "labels": data.examples.classes,
-        "metrics": {split: for_card(each.section) for split, each in findings.examined.items()},
-        "agreement": {name: each.parity.as_card() for name, each in variants.made.items() if each.parity is not None},
-        "not_made": dict(variants.not_made),
-        "compressed_from": work.assignment.compressed_from,
-        "training": {
-            "best_epoch": trained.best_epoch,
-            "epochs": len(trained.history),
-            "precision": trained.precision,
-            "batch_size": trained.batch_size,
-            "device": work.device.type,
-            "threads": torch.get_num_threads(),
-            "plan": None if work.plan is None else work.plan.card,
-        },
-        "warnings": list(findings.warnings),
-    }
+    return (
+        work.identity
+        | work.task.learned(data.examples)
+        | {
+            "labels": data.examples.classes,
+            "metrics": {split: for_card(each.section) for split, each in findings.examined.items()},
+            "agreement": {
+                name: each.parity.as_card() for name, each in variants.made.items() if each.parity is not None
+            },
+            "not_made": dict(variants.not_made),
+            "compressed_from": work.assignment.compressed_from,
+            "training": {
+                "best_epoch": trained.best_epoch,
+                "epochs": len(trained.history),
+                "precision": trained.precision,
+                "batch_size": trained.batch_size,
+                "device": work.device.type,
+                "threads": torch.get_num_threads(),
+                "plan": None if work.plan is None else work.plan.card,
+            },
+            "warnings": list(findings.warnings),
+        }
+    )
 
 
 def hand_over(work: Work, trained: Trained, answered: Answered) -> Finished:

@@ -32,6 +32,6 @@ def run(work: Work) -> Publication:
     variants, figures = measure(work, data, variants)
     warnings = warn_of_result(work, data, trained, examined)
     work.reporter.phase("publishing")
-    stamp(variants, figures)
+    stamp(variants, figures, learned=work.task.learned(data.examples))
     verdicts = accept(work, variants, figures)
     return publish(work, data, trained, variants, Findings(examined, verdicts, warnings))

@@ -144,6 +144,10 @@ class Task(Protocol):
         """Return files that a version's codec needs besides its card, written to `folder`, by name."""
         return {}
 
+    def learned(self, examples: Examples) -> dict[str, Any]:  # noqa: ARG002  see subclasses
+        """Return what cards and files' metadata say of what was learned beside the net, by name; JSON."""
+        return {}
+
     def averaged(
         self,
         spec: ResolvedSpec,  # noqa: ARG002  see subclasses

@@ -58,6 +58,10 @@ class Examples:
         """Return what a session of the exported file is fed for `rows`: by name, a copy of each input's rows."""
         return take(self.inputs, rows, padded=self.padded)
 
+    def raw(self, rows: Rows) -> dict[str, Array]:
+        """Return what a learner prepares of `rows`: what a session is fed, and maybe what random changes start from."""
+        return self.batch(rows)
+
 
 def take(inputs: Inputs, rows: Rows, *, padded: Collection[str] = ()) -> dict[str, Array]:
     """Return a contiguous copy of each input's `rows`; of those that are `padded`, as far as the longest goes."""

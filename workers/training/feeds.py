@@ -47,7 +47,7 @@ class RawFeed:
 
     def batch(self, rows: Rows, generator: Generator | None) -> Prepared:
         """Return prepared examples; with random changes when there is a generator."""
-        raw = {name: torch.from_numpy(array) for name, array in self.examples.batch(rows).items()}
+        raw = {name: torch.from_numpy(array) for name, array in self.examples.raw(rows).items()}
         if self.device.type == "cuda":
             raw = {name: tensor.pin_memory().to(self.device, non_blocking=True) for name, tensor in raw.items()}
         return self.net.prepare(raw, generator)

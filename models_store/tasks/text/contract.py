@@ -138,10 +138,15 @@ class TextContract(Contract):
     }
 
     def codec(self, card: Mapping[str, Any], *, files: Mapping[str, Path], settings: Settings) -> "TextCodec":  # noqa: ARG002  no setting changes it
-        """Return the codec of the card's `input`."""
-        from models_store.tasks.text.codec import TextCodec  # noqa: PLC0415  numpy is slow to import
+        """Return the codec of the card's `input`, with the tokenizer of the model's file.
 
-        return TextCodec.of(card["input"])
+        Raises:
+            TokenizerUnavailable: if its package is not installed, or another version.
+        """
+        from models_store.tasks.text.codec import TextCodec  # noqa: PLC0415  numpy is slow to import
+        from models_store.tasks.text.tokenizers import read  # noqa: PLC0415  the same
+
+        return TextCodec.of(card["input"], read(json.loads(files[TOKENIZER].read_bytes())))
 
 
 TEXT = TextContract()

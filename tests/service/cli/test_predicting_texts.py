@@ -16,7 +16,7 @@ from service.cli.main import app
 from service.cli.prediction_table import prediction_table, text_cell
 from tests import samples
 from tests.service.live_service import Service, running
-from tests.service.onnx_files import SIGNS, write_sign_net
+from tests.service.onnx_files import SIGNS, write_sign_net, write_sign_tokenizer
 
 ANSWER = {"model": "reviews", "version": 1, "variant": "fp32", "provider": "CPUExecutionProvider"}
 REVIEW = "房间很干净，早餐也不错，服务员态度很好，就是离地铁站有点远，下次来上海出差还会选择这家酒店，推荐给大家。"
@@ -26,7 +26,7 @@ REVIEW = "房间很干净，早餐也不错，服务员态度很好，就是离�
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("texts")
     with running(samples.quick_settings(folder / "home")) as live:
-        live.publish("signs", write_sign_net(folder / "signs.onnx"), **SIGNS)
+        live.publish("signs", write_sign_net(folder / "signs.onnx"), auxiliary=write_sign_tokenizer(folder), **SIGNS)
         yield live
 
 

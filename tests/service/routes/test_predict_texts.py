@@ -10,7 +10,7 @@ import pytest
 
 from tests import samples
 from tests.service.live_service import Service, a_plain_image, problem_of, running
-from tests.service.onnx_files import SEEN, SIGNS, write_colour_net, write_sign_net
+from tests.service.onnx_files import SEEN, SIGNS, write_colour_net, write_sign_net, write_sign_tokenizer
 from tests.service.prediction_requests import as_text
 
 MOST = 8
@@ -21,7 +21,7 @@ LINES = "application/jsonl"
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("texts")
     with running(samples.quick_settings(folder / "home", predict_max_inputs=MOST)) as live:
-        live.publish("signs", write_sign_net(folder / "signs.onnx"), **SIGNS)
+        live.publish("signs", write_sign_net(folder / "signs.onnx"), auxiliary=write_sign_tokenizer(folder), **SIGNS)
         live.publish("colours", write_colour_net(folder / "colours.onnx"))
         yield live
 

@@ -11,6 +11,7 @@ SMALL = {
     "input": {"tokenizer": {"kind": "characters", "min_count": 1}, "max_tokens": 64},
     "backbone": {"kind": "text_cnn", "embedding": 16, "kernels": [3], "filters": 16},
 }
+OF_WORDS = SMALL | {"input": {"tokenizer": {"kind": "words", "min_count": 1}, "max_tokens": 32}}
 
 
 def sentences() -> list[tuple[bool, str]]:
@@ -47,6 +48,6 @@ TEXT = "the room was clean, the staff was friendly"
 FILE = ("good.txt", TEXT.encode())
 SAMPLES = {
     "text_classification": Sample(with_a_class, TEXT, FILE, SMALL),
-    "text_multilabel": Sample(with_labels, TEXT, FILE, SMALL),
+    "text_multilabel": Sample(with_labels, TEXT, FILE, OF_WORDS),
     "text_regression": Sample(with_a_number, TEXT, FILE, SMALL),
 }

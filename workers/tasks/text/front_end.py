@@ -20,15 +20,15 @@ from models_store.tasks.text.tokenizers.tokens import Tokens
 
 
 class FrontEnd(Protocol):
-    """A module from the file's inputs to `(ids int64 (B, L), real bool (B, L))`: which of them are tokens."""
+    """A module from what a net takes of texts to `(ids int64 (B, L), real bool (B, L))`: which of them are tokens."""
 
     @property
     def size(self) -> int:
         """Return the number that every id is below."""
         ...
 
-    def __call__(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the tokens' numbers, and where there are any."""
+    def __call__(self, numbers_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the tokens' ids, and where there are any; 0 is behind the end of a text."""
         ...
 
 
@@ -64,12 +64,26 @@ def lookup(table_X: Tensor, places: Tensor) -> Tensor:
     return functional.embedding(places, table_X.unsqueeze(1)).squeeze(-1)
 
 
+class Ids(nn.Module):
+    """Takes the ids of tokens as they are: the codec has found them."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, ids_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the ids; one that no token has counts as the nearest."""
+        known_BL = ids_BL.clamp(0, self.size - 1)
+        return known_BL, known_BL > 0
+
+
 def of(tokens: Tokens) -> FrontEnd:
     """Return the front end of a tokenizer."""
-    assert isinstance(tokens, CharacterTokens | CodePointTokens), "others are not in the graph"
-    return CodePoints.of(tokens)
+    return CodePoints.of(tokens) if isinstance(tokens, CharacterTokens | CodePointTokens) else Ids(tokens.size)
 
 
-def of_state(state: Mapping[str, Tensor], prefix: str, *, size: int) -> CodePoints:
-    """Return the front end whose tables are in a net's state under `prefix`."""
+def of_state(state: Mapping[str, Tensor], prefix: str, *, size: int) -> FrontEnd:
+    """Return the front end whose tables, if it has any, are in a net's state under `prefix`."""
+    if f"{prefix}page_of" not in state:
+        return Ids(size)
     return CodePoints(state[f"{prefix}page_of"], state[f"{prefix}pages"], size=size)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from models_store.spec.network import Network
 from models_store.tasks.text.backbones.ngrams import NgramNetwork
-from models_store.tasks.text.codec import CODE_POINTS
+from models_store.tasks.text.codec import CODE_POINTS, TOKENS
 from workers.tasks.text import front_end, known_ngrams
 from workers.tasks.text.examples import TextExamples
 from workers.tasks.text.front_end import FrontEnd
@@ -29,7 +29,7 @@ EMBEDDING = "backbone.embedded.embedding.weight"
 
 def inputs_of(raw: Raw) -> Tensor:
     """Return what a front end takes of raw texts."""
-    return raw[CODE_POINTS]
+    return raw[TOKENS] if TOKENS in raw else raw[CODE_POINTS]
 
 
 def of_examples(part: Network, examples: TextExamples, *, class_count: int) -> FrontEnd:

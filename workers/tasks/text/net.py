@@ -3,13 +3,16 @@
 # B batch, L code points, K class
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Generator, Tensor, nn
 
+from models_store.tasks.text.codec import CODE_POINTS, TOKENS, cut
 from models_store.tasks.text.spec import ResolvedTextSpec
+from models_store.tasks.text.tokenizers import Ids, Tokens
 from workers.tasks.text import backbones, front_ends, vectors
 from workers.tasks.text.augmentations import Augmentation, Mixed
 from workers.tasks.text.augmentations.sources import material_of
@@ -22,7 +25,7 @@ UNCHANGED = Augmentation()
 
 
 class TextNet(Learner):
-    """A learner of texts: takes code points int (B, L), 0 behind the end of a text, and gives logits (B, K)."""
+    """A learner of texts: takes code points or tokens int (B, L), 0 behind their end, and gives logits (B, K)."""
 
     def __init__(
         self, backbone: nn.Module, head: nn.Module, *, stages: Stages = (), augmentation: Augmentation = UNCHANGED
@@ -46,7 +49,9 @@ class TextNet(Learner):
         """Return raw texts, changed if there is a generator; the front end numbers them in the net itself."""
         if generator is None or not self.draws:
             return front_ends.inputs_of(raw)
-        return self.augmentation.code_points(front_ends.inputs_of(raw), generator=generator)
+        if TOKENS in raw:
+            return self.augmentation.tokens(raw[TOKENS], raw[CODE_POINTS], generator=generator)
+        return self.augmentation.code_points(raw[CODE_POINTS], generator=generator)
 
     @property
     def mixes(self) -> bool:
@@ -143,4 +148,12 @@ def _augmentation(spec: ResolvedTextSpec, net: TextNet, examples: TextExamples) 
     material = material_of(spec.augmentation, examples)
     if spec.backbone.weights is not None:
         material = replace(material, neighbours=vectors.neighbours(net.embedding, examples.tokenizer))
-    return Augmentation(spec.augmentation, material, most=spec.input.max_tokens)
+    most = spec.input.max_tokens if examples.texts is None else examples.texts.shape[1]
+    return Augmentation(spec.augmentation, material, most=most, numbered=_numbering(spec, examples.tokenizer))
+
+
+def _numbering(spec: ResolvedTextSpec, tokenizer: Tokens) -> Callable[[str], Ids]:
+    """Return the function from a text to the tokens that the net would be given of it."""
+    most, truncate = spec.input.max_tokens, spec.input.truncate
+    assert most is not None, "the spec is resolved"
+    return lambda text: cut(tokenizer.ids(text), most, truncate=truncate)

@@ -1,4 +1,4 @@
-"""A text net as it is served: code points in, probabilities or numbers out."""
+"""A text net as it is served: code points or tokens in, probabilities or numbers out."""
 
 # N texts, L code points
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models_store.targets import Activation
-from models_store.tasks.text.codec import CODE_POINTS
+from models_store.tasks.text.codec import CODE_POINTS, LENGTHS, TOKENS
 from workers.export.served import Served, ServedNet
 from workers.training.recurrence import as_nodes
 
@@ -14,7 +14,7 @@ OUTPUT = "probabilities"
 TRACED_LENGTH = 16
 
 
-class ServedTextNet(ServedNet):
+class ServedCodePoints(ServedNet):
     """A net with its activation: code points int32 (N, L) in, probabilities or numbers (N, K) out."""
 
     def forward(self, code_points_NL: Tensor) -> Tensor:
@@ -22,8 +22,22 @@ class ServedTextNet(ServedNet):
         return self.answers(code_points_NL)
 
 
-def served(net: nn.Module, *, activation: Activation, temperature: float = 1.0) -> Served:
-    """Return a net as it is served; it stays as it is."""
-    module = ServedTextNet(as_nodes(net), activation=activation, temperature=temperature)
+class ServedTokens(ServedNet):
+    """A net with its activation: tokens int32 (N, L) and how many of each row count (N,) in, the same out."""
+
+    def forward(self, tokens_NL: Tensor, lengths_N: Tensor) -> Tensor:
+        """Return the probability of each class or label, or the number, for each text."""
+        places_L = torch.arange(tokens_NL.shape[1], dtype=torch.int32)
+        return self.answers(torch.where(places_L < lengths_N.unsqueeze(1), tokens_NL, 0))
+
+
+def served(net: nn.Module, *, in_graph: bool, activation: Activation, temperature: float = 1.0) -> Served:
+    """Return a net as it is served, with its tokenizer in its graph or not; it stays as it is."""
     example_NL = torch.arange(65, 65 + 2 * TRACED_LENGTH, dtype=torch.int32).reshape(2, TRACED_LENGTH)
-    return Served(module.eval(), inputs={CODE_POINTS: example_NL}, output=OUTPUT, free={CODE_POINTS: {0: "N", 1: "L"}})
+    free = {0: "N", 1: "L"}
+    if in_graph:
+        module: nn.Module = ServedCodePoints(as_nodes(net), activation=activation, temperature=temperature)
+        return Served(module.eval(), inputs={CODE_POINTS: example_NL}, output=OUTPUT, free={CODE_POINTS: free})
+    module = ServedTokens(as_nodes(net), activation=activation, temperature=temperature)
+    inputs = {TOKENS: example_NL % 2 + 1, LENGTHS: torch.tensor([TRACED_LENGTH, TRACED_LENGTH - 1], dtype=torch.int32)}
+    return Served(module.eval(), inputs=inputs, output=OUTPUT, free={TOKENS: free, LENGTHS: {0: "N"}})

@@ -12,10 +12,10 @@ from models_store.datasets.store import ManifestEntry
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
 from models_store.tasks.rooms import target_of
-from models_store.tasks.text.codec import CODE_POINTS
 from models_store.tasks.text.contract import TEXT as CONTRACT
 from models_store.tasks.text.contract import TOKENIZER
 from models_store.tasks.text.spec import of_texts
+from models_store.tasks.text.tokenizers import facts_of
 from workers.evaluation.features import Feature
 from workers.export.served import Served
 from workers.tasks.task import Task
@@ -46,11 +46,12 @@ class TextTask(Task):
         settings: Settings,
         report: Callable[[float], None],
     ) -> TextExamples:
-        """Return the texts as one array of code points.
+        """Return the texts as arrays of code points, or of tokens.
 
         Raises:
             BadExample: if a text of the dataset can't be read.
-            StorageFull: if the array does not fit on the disk.
+            StorageFull: if an array does not fit on the disk.
+            TokenizerUnavailable: if the tokenizer's package is not installed.
         """
         return text_examples.prepare(
             of_texts(spec),
@@ -70,7 +71,7 @@ class TextTask(Task):
 
     def show(self, examples: Examples, row: int) -> str:
         """Return the text as the net sees it, which is cut if it is long."""
-        return text_examples.string_of(examples.inputs[CODE_POINTS][row])
+        return text_examples.string_of(_of_texts(examples).code_points[row])
 
     def features(self, net: Learner, examples: Examples) -> Sequence[Feature]:
         """Return the n-grams that weigh most, of a linear net."""
@@ -124,8 +125,12 @@ class TextTask(Task):
         return torch.zeros(count, most, dtype=torch.int32)
 
     def served(self, net: Learner, spec: ResolvedSpec, *, temperature: float = 1.0) -> Served:
-        """Return the net as it is served: code points int32 (N, L) in."""
-        return text_served.served(net, activation=target_of(spec.task).activation, temperature=temperature)
+        """Return the net as it is served: code points int32 (N, L) in, or tokens and their numbers."""
+        tokenizer = of_texts(spec).input.tokenizer
+        assert tokenizer is not None, "the spec is resolved"
+        return text_served.served(
+            net, in_graph=tokenizer.in_graph, activation=target_of(spec.task).activation, temperature=temperature
+        )
 
     def described(self, spec: ResolvedSpec) -> dict[str, Any]:
         """Return the backbone's kind, and how texts become its input."""
@@ -138,6 +143,10 @@ class TextTask(Task):
     def in_words(self, spec: ResolvedSpec) -> str:
         """Return the length of the texts."""
         return f" at {of_texts(spec).input.max_tokens} tokens"
+
+    def learned(self, examples: Examples) -> dict[str, Any]:
+        """Return which tokenizer it is: what a client that does its work must have, to the version."""
+        return {"tokenizer": facts_of(_of_texts(examples).tokenizer.as_document())}
 
     def auxiliary_files(self, examples: Examples, folder: Path) -> Mapping[str, Path]:
         """Write the tokenizer."""

@@ -28,6 +28,10 @@ class CodePointTokens(Tokens):
         """Return the folded code points."""
         return FOLD[code_points(text)]
 
+    def unknown_share(self, given: Ids) -> float:  # noqa: ARG002  see Tokens
+        """Return 0."""
+        return 0.0
+
     def as_document(self) -> Document:
         """Return the kind and the fold."""
         return {"kind": "code_points", "fold": FOLD_ID}
@@ -58,8 +62,15 @@ class CharacterTokens(Tokens):
 
     def ids(self, text: str) -> Ids:
         """Return the id of each character."""
-        code_points_T = code_points(text)
+        return self.numbered(code_points(text))
+
+    def numbered(self, code_points_T: CodePoints) -> Ids:
+        """Return the id of each code point."""
         return self.pages[self.places[code_points_T // PAGE], code_points_T % PAGE]
+
+    def unknown_share(self, given: Ids) -> float:
+        """Return the share of characters that are unknown."""
+        return super().unknown_share(self.numbered(given))
 
     def as_document(self) -> Document:
         """Return the kind, the fold and the known characters."""

@@ -3,7 +3,7 @@
 Every tokenizer folds first: case, width and compatibility forms, one code point to one (see `folding`).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,13 +33,25 @@ Pieces = Annotated[
 ]
 
 
-class CodePointTokenizer(Part):
+class InGraph(Part):
+    """The base of tokenizers that a model's file carries out itself: it takes code points."""
+
+    in_graph: ClassVar[bool] = True
+
+
+class OutOfGraph(Part):
+    """The base of tokenizers that the service, or another client, carries out before the file."""
+
+    in_graph: ClassVar[bool] = False
+
+
+class CodePointTokenizer(InGraph):
     """Code points as they are, folded in the file: for backbones that hash n-grams. No vocabulary: nothing is unknown."""
 
     kind: Literal["code_points"] = "code_points"
 
 
-class CharacterTokenizer(Part):
+class CharacterTokenizer(InGraph):
     """Single characters, folded and numbered in the file: it takes code points, and clients need no tokenizer."""
 
     kind: Literal["characters"] = "characters"
@@ -47,7 +59,7 @@ class CharacterTokenizer(Part):
     vocabulary: Vocabulary = 20_000
 
 
-class WordTokenizer(Part):
+class WordTokenizer(OutOfGraph):
     """Words of letters, marks and digits, and single other characters; for languages that put spaces between words.
 
     A character of a script without such spaces (Chinese, Japanese hiragana, Thai, …) is a word by itself.
@@ -58,7 +70,7 @@ class WordTokenizer(Part):
     vocabulary: Vocabulary = 20_000
 
 
-class JiebaTokenizer(Part):
+class JiebaTokenizer(OutOfGraph):
     """Chinese words by the package jieba, which is installed only where it is asked for (`pip install espalier[jieba]`).
 
     Its last release is of 2020, and it takes twenty times as long as `rjieba`, whose words differ in about 3 % of texts.
@@ -74,7 +86,7 @@ class JiebaTokenizer(Part):
     )
 
 
-class RjiebaTokenizer(Part):
+class RjiebaTokenizer(OutOfGraph):
     """Chinese words by the package rjieba, an implementation of jieba in Rust."""
 
     kind: Literal["rjieba"] = "rjieba"
@@ -87,14 +99,14 @@ class RjiebaTokenizer(Part):
     )
 
 
-class BpeTokenizer(Part):
+class BpeTokenizer(OutOfGraph):
     """Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) of UTF-8 bytes, by the package tokenizers. Nothing is unknown."""
 
     kind: Literal["bpe"] = "bpe"
     vocabulary: Pieces = 8_000
 
 
-class UnigramTokenizer(Part):
+class UnigramTokenizer(OutOfGraph):
     """Pieces of words by a unigram language model (Kudo 2018, arXiv:1804.10959), by the package sentencepiece."""
 
     kind: Literal["unigram"] = "unigram"

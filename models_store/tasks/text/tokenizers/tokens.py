@@ -46,6 +46,10 @@ class Tokens(Protocol):
         """
         ...
 
+    def unknown_share(self, given: Ids) -> float:
+        """Return the share of unknown tokens in what the model's file is given of a text: ids, or else code points."""
+        return float((given == UNKNOWN).mean()) if len(given) else 0.0
+
     def as_document(self) -> Document:
         """Return what `read` makes the same tokenizer of, as JSON: `kind`, `package`, `version`, `fold`, …."""
         ...

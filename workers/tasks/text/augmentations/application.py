@@ -2,14 +2,17 @@
 
 # B texts of a batch, R those of them that are changed, L characters or tokens, P parts, K class
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from models_store.spec.part import Part
+from models_store.tasks.text.codec import padded
+from models_store.tasks.text.tokenizers.tokens import UNKNOWN as UNKNOWN_TOKEN
 from workers.tasks.text.augmentations.changes import Change, Characters, Hiding, Mixing, Views, Words, build
 from workers.tasks.text.augmentations.draws import Mask, Places, Random, numbers_of
 from workers.tasks.text.augmentations.letters import Letters, codes_of, texts_of
@@ -20,6 +23,7 @@ from workers.tasks.text.augmentations.tokens import hidden
 
 Kind = TypeVar("Kind", bound=Change)
 NOTHING = Material()
+Numbered = Callable[[str], NDArray[np.int32]]
 UNKNOWN = 0xFFFD
 """code point that stands for one that is not known"""
 
@@ -27,11 +31,20 @@ UNKNOWN = 0xFFFD
 class Augmentation:
     """What the parts of a spec do to batches of training texts. It has no state of a run: each draw is a generator's.
 
-    `material` is what they take from the dataset; `most` is the most characters a text may have, if any.
+    `material` is what they take from the dataset; `most` is the most characters a text may have, if any; `numbered`
+    gives a text's tokens, for `tokens`.
     """
 
-    def __init__(self, parts: Sequence[Part] = (), material: Material = NOTHING, *, most: int | None = None) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part] = (),
+        material: Material = NOTHING,
+        *,
+        most: int | None = None,
+        numbered: Numbered | None = None,
+    ) -> None:
         self._most = most
+        self._numbered = numbered
         self._changes = [build(part, material) for part in parts]
         self._cutter = Cutter(material.phrases) if self._of(Words) else None
 
@@ -69,6 +82,14 @@ class Augmentation:
             texts = self.rewritten(texts_of(codes_BL.cpu().numpy()), generator=generator)
             codes_BL = torch.from_numpy(codes_of(texts, most=self._most)).to(codes_BL.device)
         return self.hidden(codes_BL, unknown=UNKNOWN, generator=generator)
+
+    def tokens(self, tokens_BL: Tensor, codes_BL: Tensor, *, generator: Generator) -> Tensor:
+        """Return texts as tokens, with 0 behind their ends, after the parts that change texts or hide tokens."""
+        if self.rewrites:
+            assert self._numbered is not None, "tokens are numbered before the file"
+            texts = self.rewritten(texts_of(codes_BL.cpu().numpy()), generator=generator)
+            tokens_BL = torch.from_numpy(padded(list(map(self._numbered, texts)))).to(tokens_BL.device)
+        return self.hidden(tokens_BL, unknown=UNKNOWN_TOKEN, generator=generator)
 
     def hidden(self, tokens_BL: Tensor, *, unknown: int, generator: Generator) -> Tensor:
         """Return tokens, where 0 is padding, with some replaced by `unknown`."""
