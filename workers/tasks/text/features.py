@@ -92,8 +92,9 @@ def _read(known: KnownNgrams, examples: TextExamples, wanted: Array, names: Sequ
     for start, end in batches(len(train), AT_ONCE):
         raw = {name: torch.from_numpy(array) for name, array in examples.batch(train[start:end]).items()}
         with torch.no_grad():
-            rows_BG = known(inputs_of(raw)).numpy()
-            ids_BL = known.front_end(inputs_of(raw))[0].numpy()
+            inputs = inputs_of(raw).to(known.dictionary.keys.device)
+            rows_BG = known(inputs).cpu().numpy()
+            ids_BL = known.front_end(inputs)[0].cpu().numpy()
         for rows_G, ids_L in zip(rows_BG, ids_BL, strict=True):
             places = np.flatnonzero(np.isin(rows_G, wanted))
             if not len(places):
@@ -132,8 +133,8 @@ class _Spelled:
 
 def _words(words: Words, ids_L: Array) -> list[str]:
     """Return the words of folded code points, as `Words` finds them."""
-    pages = words.page_of.numpy()[ids_L // PAGE]
-    kinds_L = words.pages.numpy()[pages * PAGE + ids_L % PAGE]
+    pages = words.page_of.cpu().numpy()[ids_L // PAGE]
+    kinds_L = words.pages.cpu().numpy()[pages * PAGE + ids_L % PAGE]
     found: list[str] = []
     for kind, run in groupby(zip(kinds_L.tolist(), ids_L.tolist(), strict=True), key=lambda each: each[0]):
         letters = [chr(number) for _, number in run]
