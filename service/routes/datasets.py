@@ -22,6 +22,8 @@ from service.threads import writes
 router = APIRouter(tags=["datasets"], dependencies=[KNOWN_QUERY])
 
 ARCHIVE: dict[str, Any] = {"type": "string", "format": "binary", "description": "the archive's bytes"}
+TABLE_STEM = next((each.examples for each in TASKS if each.column is not None), "table")
+"""name of a table that came without one"""
 TABLE: dict[str, Any] = {"type": "string", "description": "the table's lines"}
 FORM: dict[str, Any] = {
     "type": "object",
@@ -222,7 +224,7 @@ def _ingest(
             layout=layout,
             names=names,
             encoding=encoding,
-            table=arrived.as_table("table"),
+            table=arrived.as_table(TABLE_STEM),
             database=here.database,
             blobs=here.blobs,
             settings=here.settings,

@@ -122,8 +122,8 @@ def _leaks(section: dict[str, Any]) -> str:
         for name in section["headline"]
     ]
     headings = ["", *(f"{name} ({counts[name]})" for name in parts)]
-    told = "Leaked examples have a copy in the train split: judge by the clean ones, which new examples are like."
-    return f"<p>{told}</p>{table(headings, rows, numbers=len(parts))}"
+    meaning = "Leaked examples have a copy in the train split: judge by the clean ones, which new examples are like."
+    return f"<p>{meaning}</p>{table(headings, rows, numbers=len(parts))}"
 
 
 def _number(value: float | None) -> str:

@@ -337,3 +337,29 @@ def test_a_dataset_says_what_its_images_have(
     even = [each for each in drawn["items"] if int(each["file"].partition(".")[0]) % 2 == 0]
     assert even
     assert all(each == sample | {"file": each["file"], "url": each["url"], "text": None} for each in even)
+
+
+def a_table(*, encoding: str = "utf-8") -> bytes:
+    """Return a table of 40 different texts of two classes."""
+    rows = [f"房间{chr(0x4E00 + at)}很大,{('好', '不好')[at % 2]}" for at in range(40)]
+    return "\n".join(["text,label", *rows]).encode(encoding)
+
+
+@pytest.mark.parametrize("content_type", ["text/csv", "text/csv; charset=utf-8"])
+def test_a_table_of_texts_needs_no_archive(service: Service, content_type: str) -> None:
+    made = post(service, a_table(), content_type, name="reviews").raise_for_status().json()
+
+    form = service.http.post("/datasets", files={"file": ("reviews.csv", a_table())}).raise_for_status().json()
+    encoded = post(service, a_table(encoding="gb18030"), content_type, encoding="gb18030").raise_for_status().json()
+
+    assert (made["name"], made["splits"], made["leaked"]) == ("reviews", {"train": 32, "val": 4, "test": 4}, {})
+    assert {form["id"], encoded["id"]} == {made["id"]}
+
+
+def test_a_table_in_another_encoding_than_it_is_said_to_be_is_refused_with_the_byte(service: Service) -> None:
+    problem = problem_of(post(service, a_table(encoding="gb18030"), "text/csv"), 422, "dataset_unusable")
+
+    (error,) = problem["errors"]
+    assert (error["code"], error["pointer"]) == ("wrong_encoding", "texts.csv")
+    assert "byte 11 in line 2 is not UTF-8" in error["message"]
+    assert left_behind(service) == []
