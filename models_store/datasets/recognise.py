@@ -9,6 +9,9 @@ from models_store.datasets.report import Check, DatasetUnusable
 from models_store.tasks.task import Contract
 from models_store.wording import counted
 
+NOTES_OF_ONE = 10
+"""texts that may lie beside one example of another task, as notes about it"""
+
 
 @dataclass
 class Claims:
@@ -37,7 +40,7 @@ class Claims:
 def recognise(claims: Sequence[Claims]) -> Claims:
     """Return the claims of the task that the archive is of: it has read more files, and no fewer than others claim.
 
-    So an archive of images with a file of notes beside each is one of images: texts give way to other examples.
+    So an archive of images with notes beside them is one of images: texts give way to other examples.
 
     Raises:
         DatasetUnusable: if no task claims anything, or none has clearly more than the others.
@@ -74,9 +77,9 @@ def _mixture(found: Sequence[tuple[Contract, int]]) -> DatasetUnusable:
 
 
 def _is_matched(claims: Claims, found: Sequence[Claims]) -> bool:
-    """Return whether another task, which gives way to none, has read as many files."""
+    """Return whether another task, which gives way to none, has read one file for ten of these, or more."""
     others = (len(each.examples) for each in found if not each.contract.gives_way)
-    return max(others, default=-1) >= len(claims.examples)
+    return NOTES_OF_ONE * max(others, default=-1) >= len(claims.examples)
 
 
 def _taken(claims: Sequence[Claims]) -> str:

@@ -93,7 +93,7 @@ class Contract(Protocol):
     """most characters of an example's beginning that are shown; none: an example can't be read as text"""
 
     gives_way: bool = False
-    """whether an archive that holds as many examples of another task is of that one: notes lie beside images"""
+    """whether an archive that holds one example of another task for ten of these is of that one: notes lie beside images"""
 
     def is_example(self, path: PurePosixPath, head: bytes) -> bool:
         """Return whether a file of an archive is meant as an example, by its name or its first bytes (512 or so)."""

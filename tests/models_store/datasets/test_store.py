@@ -466,7 +466,7 @@ def test_rows_given_twice_count_once(store: Store) -> None:
 
 def test_a_report_names_at_most_200_files_and_counts_all(store: Store) -> None:
     dataset = store.ingest(
-        class_files("oak", "elm") | {f"notes/{i}.md": b"x" for i in range(250)} | class_files("notes", seed=500)
+        class_files("oak", "elm") | {f"notes/{i}.txt": b"x" for i in range(250)} | class_files("notes", seed=500)
     )
 
     assert checks(dataset)["ignored_files"]["count"] == 250
