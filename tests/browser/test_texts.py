@@ -11,9 +11,10 @@ from benchmarks import browser
 from models_store.errors import EspalierError
 from models_store.settings import Settings
 from models_store.tasks.text.contract import TEXT
-from tests.browser.texts import LABELS, ODD, ReadingNet, odd_texts, write_reading_net
+from tests.browser.texts import LABELS, ODD, ReadingNet, write_reading_net
 from tests.samples import quick_settings
 from tests.service.live_service import running
+from tests.tasks.text.odd_strings import odd_strings
 
 in_a_browser = pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
 
@@ -98,7 +99,7 @@ def test_a_browser_gives_the_answers_of_the_service_or_refuses_the_same_texts(tm
 @in_a_browser
 @pytest.mark.slow
 def test_a_browser_and_python_agree_on_ten_thousand_odd_texts(tmp_path: Path) -> None:
-    net, texts = write_reading_net(tmp_path), list(odd_texts(10_000))
+    net, texts = write_reading_net(tmp_path), odd_strings()
     texts = [text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass") for text in texts]
 
     said = browser.predict_texts(net.path, texts)

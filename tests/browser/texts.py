@@ -1,7 +1,6 @@
 """A net that reads code points, and texts as people never write them."""
 
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,24 +29,6 @@ ODD = [
     "a\0b", "\0", "\ud800", "a\udfffb", "\ud83d\ude00", "\ude00\ud83d", "A" * SEEN, "A" * (SEEN + 1), "好" * 1000,
     "x" * 100_000, "x" * 100_001, "\u2028\u2029", "İI\u0307",
 ]  # fmt: skip
-
-
-def odd_texts(count: int) -> Iterator[str]:
-    """Yield texts that odd editors, keyboards and attackers make, the same on every call."""
-    chance = random.Random(0)
-    yield from ODD
-    ranges = [(1, 0x80), (0x80, 0x600), (0x600, 0x3000), (0x3000, 0xD800), (0xE000, 0x10000), (0x10000, 0x110000)]
-    for _ in range(count - len(ODD)):
-        parts = []
-        for _ in range(chance.randint(1, 4)):
-            if chance.random() < 0.5:
-                known = chance.choice(KNOWN)
-                start = chance.randrange(len(known))
-                parts.append(known[start : start + chance.randint(1, 20)])
-            else:
-                low, high = chance.choice(ranges)
-                parts.append("".join(chr(chance.randrange(low, high)) for _ in range(chance.randint(1, 12))))
-        yield "".join(parts)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from models_store.tasks.text.tokenizers import fit
+from models_store.tasks.text.tokenizers.parts import RjiebaTokenizer
 from tests import samples
 from tests.service.live_service import Service, a_plain_image, problem_of, running
 from tests.service.onnx_files import SEEN, SIGNS, write_colour_net, write_sign_net, write_sign_tokenizer
@@ -205,3 +208,19 @@ def test_an_empty_text_has_an_answer_that_depends_on_nothing(texts: Service) -> 
     (explained,) = predictions(ask(texts, "", explain=True))
 
     assert explained["explanation"] == {"method": "leave_one_out", "runs": 0, "largest_loss": 0.0, "weights": []}
+
+
+def test_a_model_whose_tokenizer_has_another_version_here_is_refused(texts: Service, tmp_path: Path) -> None:
+    document = fit(RjiebaTokenizer(min_count=1), ["房间很干净"]).as_document()
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document | {"version": "0.0.1"}))
+    card = SIGNS | {"input": SIGNS["input"] | {"tokenizer": {"kind": "rjieba"}}}
+    auxiliary = {"tokenizer.json": tmp_path / "tokenizer.json"}
+    texts.publish("older", write_sign_net(tmp_path / "older.onnx"), auxiliary=auxiliary, **card)
+
+    answer = texts.http.post("/predict", json={"model": "older", "inputs": ["房间"]})
+    by_the_protocol = texts.http.get("/v2/models/older")
+
+    problem = problem_of(answer, 503, "tokenizer_unavailable")
+    assert "rjieba 0.0.1" in problem["detail"]
+    assert f"rjieba {document['version']}" in problem["detail"]
+    assert by_the_protocol.status_code == 503

@@ -1,11 +1,5 @@
-"""A net that has learned the odd strings' characters, its file, and what the file answers to each string.
+"""A net that knows the odd strings' characters, its file, and the strings as training reads them."""
 
-`write` makes what a test in another language needs: `skew.onnx`, `skew.json` (`max_tokens`, `strings` with escapes for
-everything outside ASCII, `answers` with null for a string that must be refused). A client does what the documentation
-says: it leaves out a byte order mark, refuses what is no text, cuts, and gives code points.
-"""
-
-import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +13,6 @@ from models_store.tasks.text.contract import TOKENIZER
 from models_store.tasks.text.spec import ResolvedTextSpec
 from tests.tasks.text.odd_strings import is_text, odd_strings
 from tests.workers.tasks.text.text_nets import a_text_spec, exported, with_large_weights
-from workers.export.sessions import answer, open_session
 from workers.tasks.text import examples as text_examples
 from workers.tasks.text.examples import TextExamples
 from workers.tasks.text.task import TEXT
@@ -85,17 +78,3 @@ def given_by_a_client(text: str) -> NDArray[np.int32]:
     if len(numbers) > MOST_TOKENS:
         numbers = np.concatenate([numbers[: MOST_TOKENS // 2], numbers[-(MOST_TOKENS // 2) :]])
     return (numbers if len(numbers) else np.zeros(1, np.int32))[None].astype(np.int32)
-
-
-def write(folder: Path, *, count: int) -> tuple[Path, Path]:
-    """Write the file of a net, and strings with what the file answers to each; return where they are."""
-    skew = make(folder, kind="characters", count=count, min_count=1)
-    session = open_session(skew.path, device="cpu", threads=1)
-    strings = odd_strings(count)
-    answers = [
-        answer(session, {"code_points": given_by_a_client(each)})[0].tolist() if is_text(each) else None
-        for each in strings
-    ]
-    document = folder / "skew.json"
-    document.write_text(json.dumps({"max_tokens": MOST_TOKENS, "strings": strings, "answers": answers}))
-    return skew.path, document
