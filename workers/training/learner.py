@@ -83,6 +83,10 @@ class Learner(nn.Module, ABC):
         logits_BK: Tensor = self.head(self.features(inputs))
         return logits_BK
 
+    def apart(self, inputs: Prepared) -> list[Tensor]:
+        """Return the logits (B, K) of each part that learns from a loss of its own; `forward` gives their mean."""
+        return [self(inputs)]
+
     def features(self, inputs: Prepared) -> Tensor:
         """Return what the head sees, (B, F)."""
         features_BF: Tensor = self.backbone(inputs)

@@ -137,8 +137,9 @@ class Stepper:
         targets = self.targets.of(rows).to(self.device, non_blocking=True)
         if self.learner.mixes:
             inputs, targets = self.learner.mix(inputs, self.targets.as_soft(targets), generator=self.generator)
-        logits_BK, features_BF = self._answers(inputs)
-        loss: Tensor = self.loss(logits_BK, targets)
+        parts, features_BF = self._answers(inputs)
+        logits_BK = torch.stack(parts).mean(0) if len(parts) > 1 else parts[0]
+        loss: Tensor = sum(self.loss(part_BK, targets) for part_BK in parts) / len(parts)
         if loss_factor != 1:
             loss = loss * loss_factor
         if self.distiller is not None:
@@ -150,13 +151,14 @@ class Stepper:
         with torch.no_grad():
             return loss, self.targets.correct(logits_BK, targets)
 
-    def _answers(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return logits in float32, and the features when a teacher's are learned as well."""
+    def _answers(self, inputs: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Return logits in float32, of each part that has a loss; and the features when a teacher's are learned."""
         with self.precision.autocast():
             if self.distiller is None or self.distiller.projection is None:
-                return self.net(inputs).float(), None
+                parts = self.net.apart(inputs) if isinstance(self.net, Learner) else [self.net(inputs)]
+                return [part_BK.float() for part_BK in parts], None
             features_BF = self.learner.features(inputs)
-            return self.learner.head(features_BF).float(), features_BF
+            return [self.learner.head(features_BF).float()], features_BF
 
     def _move(self) -> None:
         """Limit the gradients, take the optimizer's step, and hold the weights."""

@@ -32,10 +32,8 @@ def fill(document: Document, facts: TextFacts, *, target: Target) -> Document:
     """Return a spec's document with its tokenizer, length and backbone decided; what the user chose stays as it is."""
     given = document["input"]
     backbone = document["backbone"] or _backbone(facts, target=target)
-    hashes = backbone["kind"] in ON_NGRAMS
-    tokenizer = given["tokenizer"] or {"kind": "code_points" if hashes else "characters"}
-    if hashes and backbone.get("word_ngrams") is None:
-        backbone = backbone | {"word_ngrams": [1, 2, 3] if tokenizer["kind"] == "code_points" else []}
+    tokenizer = given["tokenizer"] or {"kind": "code_points" if _is_on_ngrams(backbone) else "characters"}
+    backbone = _with_word_ngrams(backbone, [1, 2, 3] if tokenizer["kind"] == "code_points" else [])
     length = given["max_tokens"] or usual_length(tokenizer["kind"], facts)
     augmentation = usual_augmentation(facts) if document["augmentation"] is None else document["augmentation"]
     decided: Document = {
@@ -43,9 +41,29 @@ def fill(document: Document, facts: TextFacts, *, target: Target) -> Document:
         "backbone": backbone,
         "augmentation": augmentation,
     }
-    if backbone["kind"] in LINEAR:
+    if is_linear(backbone):
         decided |= _linear(document, facts, target=target)
     return document | decided
+
+
+def is_linear(backbone: Document) -> bool:
+    """Return whether a backbone is trained as linear models are; an ensemble is if one of its members is."""
+    return backbone["kind"] in LINEAR or any(map(is_linear, backbone.get("members", [])))
+
+
+def _is_on_ngrams(backbone: Document) -> bool:
+    if backbone["kind"] == "ensemble":
+        return all(map(_is_on_ngrams, backbone["members"]))
+    return backbone["kind"] in ON_NGRAMS
+
+
+def _with_word_ngrams(backbone: Document, lengths: list[int]) -> Document:
+    """Return a backbone whose lengths of n-grams of words are decided, and those of its members."""
+    if backbone["kind"] == "ensemble":
+        return backbone | {"members": [_with_word_ngrams(member, lengths) for member in backbone["members"]]}
+    if backbone["kind"] in ON_NGRAMS and backbone.get("word_ngrams") is None:
+        return backbone | {"word_ngrams": lengths}
+    return backbone
 
 
 def usual_augmentation(facts: TextFacts) -> list[Document]:

@@ -56,7 +56,7 @@ def _backbone(steps: list[str], value: Any, case: "TextCase") -> str:  # noqa: A
 
 def _of_linear(steps: list[str], value: Any, case: "TextCase") -> str | None:  # noqa: ANN401  any JSON
     """Return why a part was chosen that linear models need otherwise."""
-    if case.spec.backbone.kind not in defaults.LINEAR:
+    if not defaults.is_linear(case.spec.backbone.model_dump()):
         return None
     if steps[0] == "optimizer":
         return (

@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING
 
 from models_store.spec.contradiction import contradiction
+from models_store.spec.network import Network
 from models_store.spec.recipe import Warnings
 from models_store.tasks.text import defaults
 from models_store.tasks.text.augmentation_rules import warnings_of_augmentation
+from models_store.tasks.text.backbones.ensemble import Ensemble
 from models_store.tasks.text.backbones.ngrams import NgramNetwork
 from models_store.tasks.text.facts import TextFacts
 
@@ -24,43 +26,55 @@ def refuse_what_contradicts_itself(spec: "TextSpec") -> None:
     Raises:
         PydanticCustomError: of type `contradiction`, with a pointer and what is allowed.
     """
-    backbone, tokenizer = spec.backbone, spec.input.tokenizer
+    backbone = spec.backbone
     if backbone is None:
         return
-    if isinstance(backbone, NgramNetwork):
-        _refuse_ngrams_that_are_not_there(backbone, tokenizer.kind if tokenizer else None)
-    elif tokenizer is not None and tokenizer.kind == "code_points":
+    members = backbone.members if isinstance(backbone, Ensemble) else []
+    for number, member in enumerate(members):
+        _refuse_what_does_not_go_with_the_input(member, spec, f"backbone/members/{number}")
+    if not members:
+        _refuse_what_does_not_go_with_the_input(backbone, spec, "backbone")
+    if members or backbone.kind in defaults.LINEAR:
+        _refuse_what_has_no_layer(spec)
+
+
+def _refuse_what_does_not_go_with_the_input(part: Network, spec: "TextSpec", place: str) -> None:
+    tokenizer = spec.input.tokenizer.kind if spec.input.tokenizer else None
+    if isinstance(part, NgramNetwork):
+        _refuse_ngrams_that_are_not_there(part, tokenizer, place)
+    elif tokenizer == "code_points":
         others = ["characters", "words", "jieba", "rjieba", "bpe", "unigram"]
         raise contradiction(
             "input/tokenizer/kind",
-            f"{backbone.kind} has an embedding of every token, and code points have no vocabulary; take characters",
+            f"{part.kind} has an embedding of every token, and code points have no vocabulary; take characters",
             others,
         )
-    if backbone.kind in defaults.LINEAR:
-        _refuse_what_linear_models_have_not(spec)
+    if part.kind == "nb_linear" and spec.target == "number":
+        others = ["tfidf_linear", "ngram_bag"]
+        raise contradiction(f"{place}/kind", "nb_linear counts the texts of each class, and numbers have none", others)
+    if place != "backbone" and part.weights is not None:
+        raise contradiction(f"{place}/weights", "a member of an ensemble starts at random; leave it out", [None])
 
 
-def _refuse_ngrams_that_are_not_there(backbone: NgramNetwork, tokenizer: str | None) -> None:
+def _refuse_ngrams_that_are_not_there(backbone: NgramNetwork, tokenizer: str | None, place: str) -> None:
     if backbone.word_ngrams and tokenizer not in {None, "code_points"}:
         raise contradiction(
-            "backbone/word_ngrams",
+            f"{place}/word_ngrams",
             f"the file finds words in code points, and {tokenizer} gives it other tokens; leave word_ngrams out",
             [[]],
         )
     if not backbone.ngrams and backbone.word_ngrams == []:
-        raise contradiction("backbone/ngrams", "without any n-gram nothing is seen of a text; give a length", [[1]])
+        raise contradiction(f"{place}/ngrams", "without any n-gram nothing is seen of a text; give a length", [[1]])
 
 
-def _refuse_what_linear_models_have_not(spec: "TextSpec") -> None:
+def _refuse_what_has_no_layer(spec: "TextSpec") -> None:
+    """Check what acts on the features of a net: linear models and ensembles have scores of the classes in their place."""
     assert spec.backbone is not None, "a linear model is a backbone"
     kind = spec.backbone.kind
-    if kind == "nb_linear" and spec.target == "number":
-        others = ["tfidf_linear", "ngram_bag"]
-        raise contradiction("backbone/kind", "nb_linear counts the texts of each class, and numbers have none", others)
     if spec.head.hidden_sizes:
         raise contradiction(
             "head/hidden_sizes",
-            f"{kind} is a linear model, whose head is a bias; take ngram_bag for hidden layers",
+            f"the head of {kind} is a bias; take ngram_bag for hidden layers",
             [[]],
         )
     noisy = [number for number, part in enumerate(spec.regularizers or []) if part.kind == "dropout"]

@@ -40,7 +40,7 @@ def features(net: TextNet, examples: TextExamples) -> list[Feature]:
     names = _names(examples)
     if not isinstance(net.backbone, LinearNet) or names == []:
         return []
-    weights_VK = (net.backbone.table * net.backbone.factor).detach().cpu().numpy()
+    weights_VK = net.backbone.weights().detach().cpu().numpy()
     if examples.targets.ndim == 1:  # of classes that exclude each other only differences matter
         weights_VK = weights_VK - weights_VK.mean(axis=1, keepdims=True)
     columns: list[tuple[str | None, Array, float]]

@@ -6,7 +6,8 @@ code points, equal pages kept once), in plain operations that every runtime of O
 
 # B batch, L token, P page
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
@@ -32,6 +33,14 @@ class FrontEnd(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class FrontEnds:
+    """The front ends of an ensemble's members, and the number of their outputs."""
+
+    members: Sequence[FrontEnd]
+    class_count: int
+
+
 class CodePoints(nn.Module):
     """Numbers code points by a table; 0 is behind the end of a text."""
 
@@ -52,11 +61,12 @@ class CodePoints(nn.Module):
         return cls(page_of_X, pages_PX, size=tokens.size)
 
     def forward(self, code_points_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the ids of code points, int (B, L)."""
-        points_BL = code_points_BL.clamp(0, CODE_POINTS - 1)
+        """Return the ids of code points, int (B, L); what is none counts as padding."""
+        real_BL = (code_points_BL > 0) & (code_points_BL < CODE_POINTS)
+        points_BL = torch.where(real_BL, code_points_BL, 0)
         page_BL = torch.div(points_BL, PAGE, rounding_mode="floor")
         places_BL = lookup(self.page_of, page_BL) * PAGE + (points_BL - page_BL * PAGE)
-        return lookup(self.pages.flatten(), places_BL), points_BL > 0
+        return lookup(self.pages.flatten(), places_BL), real_BL
 
 
 def lookup(table_X: Tensor, places: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from models_store.tasks.text.tokenizers import Ids, Tokens
 from workers.tasks.text import backbones, front_ends, vectors
 from workers.tasks.text.augmentations import Augmentation, Mixed
 from workers.tasks.text.augmentations.sources import material_of
+from workers.tasks.text.backbones.ensemble import EnsembleNet
 from workers.tasks.text.examples import TextExamples
-from workers.tasks.text.front_end import FrontEnd
+from workers.tasks.text.front_end import FrontEnd, FrontEnds
 from workers.training import heads, regularizers, stored_weights
 from workers.training.learner import Learner, Prepared, Raw, Stages
 
@@ -36,7 +37,7 @@ class TextNet(Learner):
     @property
     def embedding(self) -> nn.Embedding:
         """The vectors of the tokens."""
-        found = self.get_submodule(front_ends.EMBEDDING.removesuffix(".weight"))
+        found = self.get_submodule(f"{front_ends.BACKBONE}{front_ends.EMBEDDING}".removesuffix(".weight"))
         assert isinstance(found, nn.Embedding), "of every kind"
         return found
 
@@ -61,6 +62,12 @@ class TextNet(Learner):
     def mix(self, inputs: Prepared, targets_BK: Tensor, *, generator: Generator) -> tuple[Mixed, Tensor]:
         """Return prepared texts whose features will be blended, and soft targets."""
         return self.augmentation.mix(inputs, targets_BK, generator=generator)
+
+    def apart(self, inputs: Prepared) -> list[Tensor]:
+        """Return the logits of each member of an ensemble; blended features are those of all members."""
+        if not isinstance(self.backbone, EnsembleNet) or isinstance(inputs, Mixed):
+            return super().apart(inputs)
+        return [self.head(scores_BK) for scores_BK in self.backbone.apart(inputs)]
 
     def features(self, inputs: Prepared) -> Tensor:
         """Return what the head sees, (B, F)."""
@@ -126,7 +133,9 @@ def restore(
     return net
 
 
-def _built(spec: ResolvedTextSpec, front: FrontEnd, *, class_count: int, last_layer: nn.Module | None) -> TextNet:
+def _built(
+    spec: ResolvedTextSpec, front: FrontEnd | FrontEnds, *, class_count: int, last_layer: nn.Module | None
+) -> TextNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         backbone = backbones.build(spec.backbone, front_end=front, drop_path=regularizers.drop_path(spec.regularizers))

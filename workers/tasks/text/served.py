@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from models_store.targets import Activation
 from models_store.tasks.text.codec import CODE_POINTS, LENGTHS, TOKENS
 from workers.export.served import Served, ServedNet
+from workers.tasks.text.backbones.ngrams import LinearNet
 from workers.training.recurrence import as_nodes
 
 OUTPUT = "probabilities"
@@ -37,7 +38,16 @@ def served(net: nn.Module, *, in_graph: bool, activation: Activation, temperatur
     free = {0: "N", 1: "L"}
     if in_graph:
         module: nn.Module = ServedCodePoints(as_nodes(net), activation=activation, temperature=temperature)
+        _fold(module)
         return Served(module.eval(), inputs={CODE_POINTS: example_NL}, output=OUTPUT, free={CODE_POINTS: free})
     module = ServedTokens(as_nodes(net), activation=activation, temperature=temperature)
+    _fold(module)
     inputs = {TOKENS: example_NL % 2 + 1, LENGTHS: torch.tensor([TRACED_LENGTH, TRACED_LENGTH - 1], dtype=torch.int32)}
     return Served(module.eval(), inputs=inputs, output=OUTPUT, free={TOKENS: free, LENGTHS: {0: "N"}})
+
+
+def _fold(module: nn.Module) -> None:
+    """Leave out of a served copy what only its training needs."""
+    for part in module.modules():
+        if isinstance(part, LinearNet):
+            part.fold()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from models_store.tasks.text.tokenizers import fit
 from tests.workers.tasks.text.text_nets import a_text_spec, exported
 from workers.export.sessions import answer, open_session
 from workers.tasks.text.augmentations.letters import codes_of
@@ -24,17 +25,32 @@ KINDS: dict[str, dict[str, Any]] = {
     "words alone": {"kind": "nb_linear", "min_count": 1, "ngrams": [], "word_ngrams": [1, 2]},
     "no words": {"kind": "tfidf_linear", "min_count": 1, "word_ngrams": []},
     "characters": {"kind": "nb_linear", "min_count": 1},
+    "ensemble": {
+        "kind": "ensemble",
+        "members": [
+            {"kind": "nb_linear", "min_count": 1},
+            {"kind": "ngram_bag", "min_count": 1, "embedding": 8},
+            {"kind": "tfidf_linear", "min_count": 1, "ngrams": [], "word_ngrams": [1]},
+        ],
+    },
+    "ensemble with a net": {
+        "kind": "ensemble",
+        "members": [
+            {"kind": "nb_linear", "min_count": 1},
+            {"kind": "text_cnn", "embedding": 8, "kernels": [2], "filters": 8},
+        ],
+    },
 }
+
+NUMBERED = {"characters", "ensemble with a net"}
 
 
 def spec_of(name: str, **given: Any) -> Any:
-    tokenizer = {"kind": "characters", "min_count": 1} if name == "characters" else {"kind": "code_points"}
+    tokenizer = {"kind": "characters", "min_count": 1} if name in NUMBERED else {"kind": "code_points"}
     return a_text_spec(backbone=KINDS[name], input={"tokenizer": tokenizer, "max_tokens": 64}, **given)
 
 
 def examples_of(spec: Any) -> TextExamples:
-    from models_store.tasks.text.tokenizers import fit  # noqa: PLC0415
-
     codes = codes_of(TRAINING)
     return TextExamples(
         inputs={"code_points": codes},
@@ -51,9 +67,11 @@ def net_of(spec: Any) -> Learner:
 
 def with_weights(net: Learner) -> Learner:
     """Give each n-gram weights of its own; fresh linear nets have none."""
-    table = net.get_parameter("backbone.table")
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        table[1:] = torch.randn(table[1:].shape, generator=torch.Generator().manual_seed(0))
+        for name, weight in net.named_parameters():
+            if name.endswith("table"):
+                weight[1:] = torch.randn(weight[1:].shape, generator=generator)
     return net.eval()
 
 
@@ -143,3 +161,15 @@ def test_rare_n_grams_are_left_out(given: dict[str, Any], count: Any) -> None:
 
     assert 1 < size < everything
     assert count == "fewer" or size == count + 1
+
+
+def test_each_member_of_an_ensemble_learns_from_a_loss_of_its_own() -> None:
+    net = with_weights(net_of(spec_of("ensemble")))
+    code_points = torch.from_numpy(codes_of(TEXTS))
+
+    apart = net.apart(code_points)
+
+    assert len(apart) == 3
+    assert torch.allclose(torch.stack(apart).mean(0), net(code_points), atol=1e-6)
+    assert not torch.allclose(apart[0], apart[1])
+    assert len(with_weights(net_of(spec_of("nb_linear"))).apart(code_points)) == 1

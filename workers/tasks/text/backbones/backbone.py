@@ -6,7 +6,7 @@ from functools import singledispatch
 from torch import nn
 
 from models_store.spec.network import Network
-from workers.tasks.text.front_end import FrontEnd
+from workers.tasks.text.front_end import FrontEnd, FrontEnds
 from workers.training.learner import Stages
 
 
@@ -22,9 +22,9 @@ class Backbone:
 
 
 @singledispatch
-def build(part: Network, *, front_end: FrontEnd, drop_path: float = 0.0) -> Backbone:
+def build(part: Network, *, front_end: FrontEnd | FrontEnds, drop_path: float = 0.0) -> Backbone:
     """Return the backbone of a spec's part, with random weights.
 
     `drop_path` is how often the last of its residual branches is left out in training, if it has any.
     """
-    raise NotImplementedError(f"there is no backbone {part.kind}: {front_end.size} tokens, drop path {drop_path}")
+    raise NotImplementedError(f"there is no backbone {part.kind}: {front_end}, drop path {drop_path}")

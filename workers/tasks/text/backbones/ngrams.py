@@ -29,13 +29,13 @@ class LinearNet(nn.Module):
     """Scores of the classes: the sum of the n-grams' weights times how much each counts, over the text's norm.
 
     `factor` is how much an n-gram counts, for all classes (V, 1) or for each (V, K); `square` is what it adds to the
-    squared norm (V, 1).
+    squared norm (V, 1), 1 where there is none.
     """
 
-    factor: Tensor
-    square: Tensor
+    factor: Tensor | None
+    square: Tensor | None
 
-    def __init__(self, known: KnownNgrams, factor: Tensor, square_V1: Tensor, *, class_count: int) -> None:
+    def __init__(self, known: KnownNgrams, factor: Tensor, square_V1: Tensor | None, *, class_count: int) -> None:
         super().__init__()
         self.known = known
         self.table = nn.Parameter(torch.zeros(len(factor), class_count))
@@ -46,9 +46,21 @@ class LinearNet(nn.Module):
         """Return scores (B, K), zeros for a text without a known n-gram."""
         rows_BG = self.known(inputs)
         with torch.no_grad():
-            norm_B1 = sums(self.square, rows_BG).clamp(min=1).sqrt()
-        scores_BK: Tensor = sums(self.table * self.factor, rows_BG) / norm_B1
+            counted = (rows_BG > 0).sum(dim=1, keepdim=True).float()
+            squared_B1 = counted if self.square is None else sums(self.square, rows_BG)
+        scores_BK: Tensor = sums(self.weights(), rows_BG) / squared_B1.clamp(min=1).sqrt()
         return scores_BK
+
+    def weights(self) -> Tensor:
+        """Return how much each n-gram speaks for each class (V, K), before the norm of the text."""
+        return self.table if self.factor is None else self.table * self.factor
+
+    def fold(self) -> None:
+        """Multiply the weights by the factors, once for all: an answer takes no more than that."""
+        assert self.factor is not None, "it is folded once"
+        with torch.no_grad():
+            self.table.mul_(self.factor)
+        self.factor = None
 
 
 class BagNet(nn.Module):
@@ -83,9 +95,7 @@ def _(part: NbLinear, *, front_end: KnownNgrams, drop_path: float = 0.0) -> Back
     with_VK, without_VK = bearing_VK + part.smoothing, texts_V1 - bearing_VK + part.smoothing
     ratio_VK = (with_VK / with_VK.sum(0)).log() - (without_VK / without_VK.sum(0)).log()
     ratio_VK[0] = 0
-    counted_V1 = torch.ones_like(texts_V1)
-    counted_V1[0] = 0
-    return _linear(front_end, ratio_VK, counted_V1)
+    return _linear(front_end, ratio_VK, None)
 
 
 @build.register
@@ -94,7 +104,7 @@ def _(part: NgramBag, *, front_end: KnownNgrams, drop_path: float = 0.0) -> Back
     return Backbone(net, feature_count=part.embedding, stages=(("embedding", ("table",)),))
 
 
-def _linear(known: KnownNgrams, factor: Tensor, square_V1: Tensor) -> Backbone:
+def _linear(known: KnownNgrams, factor: Tensor, square_V1: Tensor | None) -> Backbone:
     class_count = known.counts.bearing_VK.shape[1]
     net = LinearNet(known, factor, square_V1, class_count=class_count)
     return Backbone(net, feature_count=class_count, stages=(("weights", ("table",)),), has_scores=True)

@@ -1,0 +1,33 @@
+"""Ensemble: several backbones on the same tokens, each with an output layer of its own, in one file."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from models_store.spec.network import Network
+from models_store.tasks.text.backbones.ngrams import NbLinear, NgramBag, TfidfLinear
+from models_store.tasks.text.backbones.recurrent import Gru, Lstm, Rnn
+from models_store.tasks.text.backbones.sequence import TextCnn
+from models_store.tasks.text.backbones.transformer import Transformer
+
+Member = Annotated[
+    TfidfLinear | NbLinear | NgramBag | TextCnn | Rnn | Lstm | Gru | Transformer, Field(discriminator="kind")
+]
+
+
+class Ensemble(Network):
+    """The mean of what its members answer (their logits). Each learns by itself, from a loss of its own."""
+
+    kind: Literal["ensemble"] = "ensemble"
+    weights: None = Field(None, description="null: all members start from the training texts, or at random")
+    members: list[Member] = Field(
+        [TfidfLinear(), NbLinear()],
+        min_length=2,
+        max_length=8,
+        description="the backbones; those that need a vocabulary take `input.tokenizer: characters`, those on n-grams alone code_points",
+    )
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Return the names of its parts: there is one."""
+        return ("members",)
