@@ -33,6 +33,8 @@ def check_classes(
     checks = []
     if not entries:
         message = f"there is no usable {example}; send class folders of {examples}: {contract.formats}"
+        if contract.column:
+            message += f"; or a table with a column `{contract.column}` and a row for each {example}"
         checks.append(Check("no_images", "error", message))
     elif target == "labels" and not filled:
         message = f"no {example} has a label; labels.csv needs {examples} with each label, and {examples} without it"

@@ -132,7 +132,7 @@ class TextContract(Contract):
             "type": "number",
             "minimum": 0,
             "maximum": 1,
-            "description": "share of its tokens that no training text had; left out by models without a vocabulary",
+            "description": "share of its tokens that are not in the vocabulary; 0 for tokenizers without one",
         },
         "empty": {"type": "boolean", "description": "whether it has no token, so that the answer is the usual one"},
     }

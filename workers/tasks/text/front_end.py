@@ -82,8 +82,8 @@ class Ids(nn.Module):
         self.size = size
 
     def forward(self, ids_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the ids; one that no token has counts as the nearest."""
-        known_BL = ids_BL.clamp(0, self.size - 1)
+        """Return the ids, int64 (B, L); one that no token has counts as the nearest."""
+        known_BL = ids_BL.long().clamp(0, self.size - 1)
         return known_BL, known_BL > 0
 
 

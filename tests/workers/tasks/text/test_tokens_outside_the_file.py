@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from models_store.datasets.manifest import ManifestEntry
@@ -74,3 +75,15 @@ def test_random_changes_start_from_the_texts_and_are_cut_into_tokens(tmp_path: P
     assert changed.shape[0] == 2
     assert int((changed > 0).sum()) < int((plain > 0).sum())
     assert set(changed.flatten().tolist()) <= {0, *found.tokenizer.ids(TEXTS[2]).tolist(), *plain[0].tolist()}
+
+
+@pytest.mark.parametrize("kind", ["tfidf_linear", "nb_linear", "ngram_bag", "text_cnn"])
+def test_every_kind_of_net_learns_from_tokens(tmp_path: Path, kind: str) -> None:
+    spec = a_text_spec(input=WORDS, backbone={"kind": kind})
+    found = stored(tmp_path, spec)
+    net = TEXT.build(spec, class_count=2, weights_dir=tmp_path, examples=found)
+
+    raw = {name: torch.from_numpy(array) for name, array in found.raw(np.arange(3)).items()}
+    net(net.prepare(raw, torch.Generator())).sum().backward()
+
+    assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in net.parameters())
