@@ -94,8 +94,11 @@ def expected_probabilities(colour: tuple[int, int, int]) -> list[float]:
     return list(weights / weights.sum())
 
 
-def write_sign_net(path: Path) -> Path:
-    """Write a net that reads code points: probabilities = softmax(d, -d), d = how many more `+` than `-` a text has."""
+def write_sign_net(path: Path, *, name: str = "signs") -> Path:
+    """Write a net that reads code points: probabilities = softmax(d, -d), d = how many more `+` than `-` a text has.
+
+    A file of another `name` is another one, with a codec of its own: nets are known by their bytes.
+    """
     nodes = [
         helper.make_node("Equal", ["code_points", "plus"], ["is_plus"]),
         helper.make_node("Equal", ["code_points", "minus"], ["is_minus"]),
@@ -114,7 +117,7 @@ def write_sign_net(path: Path) -> Path:
     }
     graph = helper.make_graph(
         nodes,
-        "signs",
+        name,
         [helper.make_tensor_value_info("code_points", TensorProto.INT32, ["N", "L"])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 2])],
         [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],

@@ -215,7 +215,7 @@ def test_a_model_whose_tokenizer_has_another_version_here_is_refused(texts: Serv
     (tmp_path / "tokenizer.json").write_text(json.dumps(document | {"version": "0.0.1"}))
     card = SIGNS | {"input": SIGNS["input"] | {"tokenizer": {"kind": "rjieba"}}}
     auxiliary = {"tokenizer.json": tmp_path / "tokenizer.json"}
-    texts.publish("older", write_sign_net(tmp_path / "older.onnx"), auxiliary=auxiliary, **card)
+    texts.publish("older", write_sign_net(tmp_path / "older.onnx", name="older"), auxiliary=auxiliary, **card)
 
     answer = texts.http.post("/predict", json={"model": "older", "inputs": ["房间"]})
     by_the_protocol = texts.http.get("/v2/models/older")
