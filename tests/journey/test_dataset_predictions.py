@@ -151,7 +151,7 @@ def test_an_archive_needs_no_labels_and_may_hold_files_that_cannot_be_decoded(li
     assert {(row["split"], row["truth"]) for row in rows} == {("", "")}
     assert (job["dataset"], job["warnings"]) == (
         None,
-        ["1 file of the archive was passed over: it is a link, or no image"],
+        ["1 file of the archive was passed over: it is a link, or no image or text"],
     )
     result = job["result"]
     assert (result["rows"], result["failed"], result["compared"], result["metrics"]) == (4, 1, 0, {})
