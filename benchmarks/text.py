@@ -1,6 +1,6 @@
 """Texts by defaults alone, over HTTP: accuracy on three public sets, and the wall time of each whole job.
 
-    python -m benchmarks.text --data DIR [--seeds N] [--only NAME …] [--table] [--quick]
+    python -m benchmarks.text --data DIR [--seeds N] [--only NAME …] [--table [--backbones KIND …]] [--quick]
 
 DIR holds `zh_chnsenticorp.csv` (12,000 reviews), `en_sst2.csv` (9,613 sentences on films) and `en_sms_spam.csv` (5,574
 messages). Each is uploaded as it is to a stack started as `espalier up` does, and trained with a name, a dataset and a
@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,7 +38,7 @@ GOALS = {
 }
 LIMIT_S = 60.0
 IN_TABLE = ("chnsenticorp", "sst2")
-BACKBONES = ("nb_linear", "tfidf_linear", "ngram_bag", "text_cnn", "rnn", "lstm", "gru", "transformer")
+BACKBONES = ("nb_linear", "tfidf_linear", "ngram_bag", "ensemble", "text_cnn", "rnn", "lstm", "gru", "transformer")
 TOKENIZERS = ("characters", "rjieba", "bpe")
 ENDED = {"succeeded", "failed", "canceled"}
 ASKED_AT_ONCE = 100
@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="runs of each set")
     parser.add_argument("--only", nargs="+", choices=FILES, help="sets to train on")
     parser.add_argument("--table", action="store_true", help="every backbone with every tokenizer")
+    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=BACKBONES, help="those in the table")
     parser.add_argument("--quick", action="store_true", help="one seed of one set, without a verdict")
     options = parser.parse_args()
     names = ["sms_spam"] if options.quick else options.only or list(IN_TABLE if options.table else FILES)
@@ -80,7 +81,7 @@ def main() -> None:
         httpx.Client(base_url=server.url, timeout=120) as http,
     ):
         if options.table:
-            _table(http, options.data, names)
+            _table(http, options.data, names, options.backbones)
             return
         seeds = 1 if options.quick else options.seeds
         results = {name: list(_by_defaults(http, options.data / FILES[name], seeds)) for name in names}
@@ -179,13 +180,13 @@ def _spread(values: list[float]) -> str:
     return f"{statistics.fmean(values):.4f} ({min(values):.4f} to {max(values):.4f})"
 
 
-def _table(http: httpx.Client, folder: Path, names: list[str]) -> None:
+def _table(http: httpx.Client, folder: Path, names: Sequence[str], backbones: Sequence[str]) -> None:
     table = Table(title="every backbone with every tokenizer, one seed", title_justify="left")
     for column in ("set", "backbone", "tokenizer", "all rows", "clean rows", "whole job, s", "MB", "µs a text"):
         table.add_column(column, justify="left" if column in {"set", "backbone", "tokenizer"} else "right")
     for name in names:
         dataset, tests = _upload(http, folder / FILES[name]), test_rows(folder / FILES[name])
-        for backbone in BACKBONES:
+        for backbone in backbones:
             for tokenizer in TOKENIZERS:
                 parts = {"backbone": {"kind": backbone}, "input": {"tokenizer": {"kind": tokenizer}}}
                 spec = {"name": f"{backbone}-{tokenizer}", "dataset": dataset, "compression": None, **parts}

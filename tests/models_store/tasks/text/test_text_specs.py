@@ -93,6 +93,29 @@ def resolved(facts: TextFacts = ENGLISH, **asked: Any) -> tuple[ResolvedTextSpec
         ({"backbone": {"kind": "BiLSTM"}}, "/backbone/kind", "did you mean 'lstm'?"),
         ({"backbone": {"kind": "gru", "hidden_size": 64}}, "/backbone/hidden_size", "did you mean 'width'?"),
         ({"task": "text_regression", "loss": {"kind": "focal"}}, "/loss/kind", "is learned with mse"),
+        ({"input": {"tokenizer": {"kind": "code_points"}}}, "/input/tokenizer/kind", "have no vocabulary"),
+        (
+            {"backbone": {"kind": "nb_linear", "word_ngrams": [1]}, "input": {"tokenizer": {"kind": "bpe"}}},
+            "/backbone/word_ngrams",
+            "the file finds words in code points",
+        ),
+        ({"backbone": {"kind": "nb_linear", "ngrams": [], "word_ngrams": []}}, "/backbone/ngrams", "give a length"),
+        ({"task": "text_regression", "backbone": {"kind": "nb_linear"}}, "/backbone/kind", "numbers have none"),
+        (
+            {"backbone": {"kind": "tfidf_linear"}, "head": {"hidden_sizes": [8]}},
+            "/head/hidden_sizes",
+            "take ngram_bag for hidden layers",
+        ),
+        (
+            {"backbone": {"kind": "ensemble"}, "regularizers": [{"kind": "dropout"}]},
+            "/regularizers/0",
+            "no features that could be dropped",
+        ),
+        (
+            {"task": "text_regression", "backbone": {"kind": "ensemble"}},
+            "/backbone/members/1/kind",
+            "numbers have none",
+        ),
     ],
     ids=str,
 )
@@ -189,3 +212,41 @@ def test_the_recipes_own_choices_are_not_warned_of(facts: TextFacts) -> None:
     _, warnings = resolved(facts)
 
     assert [each for each in warnings if "max_tokens" in each or "words" in each or "jieba" in each] == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked", "kind", "tokenizer", "words"),
+    [
+        (CHINESE, {}, "nb_linear", "code_points", [1, 2, 3]),
+        (ENGLISH, {}, "nb_linear", "code_points", [1, 2, 3]),
+        (replace(ENGLISH, target="number", counts={}), {}, "tfidf_linear", "code_points", [1, 2, 3]),
+        (ENGLISH, {"input": {"tokenizer": {"kind": "bpe"}}}, "nb_linear", "bpe", []),
+    ],
+)
+def test_texts_are_learned_by_a_linear_model_that_suits_the_target(
+    facts: TextFacts, asked: dict[str, Any], kind: str, tokenizer: str, words: list[int]
+) -> None:
+    spec = resolved(facts, **{"task": None} | asked)[0].model_dump()
+
+    assert (spec["backbone"]["kind"], spec["input"]["tokenizer"]["kind"]) == (kind, tokenizer)
+    assert spec["backbone"]["word_ngrams"] == words
+    assert spec["regularizers"] == []
+
+
+def test_few_texts_are_gone_through_more_often_and_rare_n_grams_of_them_count() -> None:
+    few, many = (resolved(facts)[0].model_dump() for facts in (FEW, ENGLISH))
+
+    assert few["training"]["epochs"] > many["training"]["epochs"] >= 5
+    assert (few["backbone"]["min_count"], many["backbone"]["min_count"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("members", "tokenizer"), [(["nb_linear", "ngram_bag"], "code_points"), (["nb_linear", "text_cnn"], "characters")]
+)
+def test_an_ensemble_takes_tokens_that_all_its_members_can_use(members: list[str], tokenizer: str) -> None:
+    backbone = {"kind": "ensemble", "members": [{"kind": kind} for kind in members]}
+
+    spec = resolved(backbone=backbone)[0].model_dump()
+
+    assert spec["input"]["tokenizer"]["kind"] == tokenizer
+    assert spec["backbone"]["members"][0]["word_ngrams"] == ([1, 2, 3] if tokenizer == "code_points" else [])
