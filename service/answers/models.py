@@ -24,6 +24,14 @@ class InputTaken(Answer):
     )
 
 
+class TextInputTaken(Answer):
+    """Text input of a version; `POST /predict` cuts every text to it."""
+
+    tokenizer: dict[str, Any] = Field(description="what a text is cut into: its `kind`, and what the spec asks of it")
+    max_tokens: int = Field(description="largest number of tokens that the net sees of a text")
+    truncate: Literal["end", "start", "middle"] = Field(description="which part of a longer text is cut off")
+
+
 class Version(Answer):
     """The result of one job: a model's version with its variants."""
 
@@ -51,8 +59,8 @@ class Version(Answer):
     )
     task: TaskName
     labels: list[str] = Field(description="names of the classes or labels; empty for numbers")
-    input: Annotated[dict[str, Any] | None, ShapeOf(InputTaken | None)] = Field(
-        description="its image input; null: the task has no choice of inputs"
+    input: Annotated[dict[str, Any] | None, ShapeOf(InputTaken | TextInputTaken | None)] = Field(
+        description="what it takes of an image or of a text; null: the task has no choice of inputs"
     )
     metrics: Annotated[dict[str, Any], ShapeOf(dict[str, Figures])] = Field(description="split → measured figures")
     variants: list[Variant]

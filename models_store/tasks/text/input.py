@@ -12,7 +12,8 @@ class TextInput(Part):
     """Tokens of a text. With `code_points` and `characters` the exported file takes the text itself, as code points."""
 
     tokenizer: Tokenizer | None = Field(
-        None, description="what a text is cut into; null: chosen by the recipe: characters"
+        None,
+        description="what a text is cut into; null: chosen by the recipe: code_points for n-grams, characters for other backbones",
     )
     max_tokens: int | None = Field(
         None,

@@ -224,3 +224,9 @@ def test_a_model_whose_tokenizer_has_another_version_here_is_refused(texts: Serv
     assert "rjieba 0.0.1" in problem["detail"]
     assert f"rjieba {document['version']}" in problem["detail"]
     assert by_the_protocol.status_code == 503
+
+
+def test_a_version_says_what_it_takes_of_a_text(texts: Service) -> None:
+    version = texts.http.get("/models/signs/versions/1").raise_for_status().json()
+
+    assert version["input"] == SIGNS["input"]
