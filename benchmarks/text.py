@@ -13,7 +13,6 @@ import argparse
 import csv
 import statistics
 import tempfile
-import time
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.serving.contest import espalier_up
+from benchmarks.serving.training import trained
 from benchmarks.verdict import Goal, conclude
 
 Document = dict[str, Any]
@@ -40,7 +40,6 @@ LIMIT_S = 60.0
 IN_TABLE = ("chnsenticorp", "sst2")
 BACKBONES = ("nb_linear", "tfidf_linear", "ngram_bag", "ensemble", "text_cnn", "rnn", "lstm", "gru", "transformer")
 TOKENIZERS = ("characters", "rjieba", "bpe")
-ENDED = {"succeeded", "failed", "canceled"}
 ASKED_AT_ONCE = 100
 
 
@@ -128,12 +127,7 @@ def _judged(http: httpx.Client, spec: Document, tests: list[Row]) -> Judged:
     Raises:
         RuntimeError: if the job fails.
     """
-    job = http.post("/train", json=spec).raise_for_status().json()
-    while job["state"] not in ENDED:
-        time.sleep(0.25)
-        job = http.get(f"/jobs/{job['id']}").raise_for_status().json()
-    if job["state"] != "succeeded":
-        raise RuntimeError(f"{spec}: {job['state']}, {job['problem']}")
+    job = trained(http, spec)
     report = http.get(f"/jobs/{job['id']}/report").raise_for_status().json()
     accuracy = float(report["splits"]["test"]["accuracy"])
     measured = report["forms"]["fp32"]

@@ -28,6 +28,7 @@ from benchmarks.serving import client, processes
 from benchmarks.serving.client import Ask
 from benchmarks.serving.contest import espalier_up
 from benchmarks.serving.processes import Server
+from benchmarks.serving.training import trained
 from benchmarks.verdict import Goal, conclude, median_ratio
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "sms_spam.zip"
@@ -41,7 +42,6 @@ SPEC = {
     "training": {"epochs": 3},
     "compression": None,
 }
-ENDED = {"succeeded", "failed", "canceled"}
 OF_FASTTEXT = """
 import fasttext, io, sys, time, zipfile, csv, tempfile
 rows = csv.DictReader(io.TextIOWrapper(zipfile.ZipFile(sys.argv[1]).open("texts.csv"), "utf-8", newline=""))
@@ -101,11 +101,7 @@ def _train(server: Server) -> None:
     with httpx.Client(base_url=server.url, timeout=120) as http:
         content = {"Content-Type": "application/zip"}
         dataset = http.post("/datasets", content=SAMPLE.read_bytes(), headers=content).raise_for_status().json()["id"]
-        spec = SPEC | {"name": MODEL, "dataset": dataset}
-        job = http.post("/train", json=spec).raise_for_status().json()
-        while (job := http.get(f"/jobs/{job['id']}").raise_for_status().json())["state"] not in ENDED:
-            time.sleep(0.5)
-    assert job["state"] == "succeeded", job
+        trained(http, SPEC | {"name": MODEL, "dataset": dataset})
 
 
 def _asks() -> dict[str, Ask]:

@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 
 from models_store.tasks.task import Contract
 
-DEPTH = 2
+TABLE_DEPTH = 2  # at the top, or in the one folder at the top
 
 
 def is_auxiliary(path: PurePosixPath, contracts: Iterable[Contract]) -> bool:
     """Return whether a file at the top of an archive, or in the one folder there, is one for any task."""
-    return len(path.parts) <= DEPTH and any(path.name in each.auxiliary for each in contracts)
+    return len(path.parts) <= TABLE_DEPTH and any(path.name in each.auxiliary for each in contracts)
 
 
 def members_of(files: Mapping[str, Path]) -> dict[str, str]:

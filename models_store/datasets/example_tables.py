@@ -72,7 +72,7 @@ def read(
         TableRefused: if it can't be read, or lacks a column; rows raise it too.
     """
     readers = {"csv": _delimited, "tsv": _delimited, "jsonl": _json_lines, "fasttext": _fasttext}
-    return readers[format_](path, format_, contract, encoding, needs_target)
+    return readers[format_](path, format_, contract, encoding, needs_target=needs_target)
 
 
 def _delimited(
@@ -80,7 +80,8 @@ def _delimited(
     format_: Format,
     contract: Contract,
     encoding: Encoding,
-    needs_target: bool,  # noqa: FBT001  one of several readers
+    *,
+    needs_target: bool,
 ) -> ExampleTable:
     csv.field_size_limit(MOST_CELL_CHARACTERS)
     lines = lines_of(path, encoding)
@@ -214,7 +215,8 @@ def _json_lines(
     _: Format,
     contract: Contract,
     encoding: Encoding,
-    needs_target: bool,  # noqa: FBT001  as above
+    *,
+    needs_target: bool,
 ) -> ExampleTable:
     documents = _documents(lines_of(path, encoding))
     first = next(documents, None)
@@ -295,7 +297,7 @@ def _kind(given: Any) -> str:  # noqa: ANN401  any JSON
     return kinds.get(type(given), "a number")
 
 
-def _fasttext(path: Source, _: Format, contract: Contract, encoding: Encoding, needs_target: bool) -> ExampleTable:  # noqa: ARG001, FBT001  as above
+def _fasttext(path: Source, _: Format, contract: Contract, encoding: Encoding, *, needs_target: bool) -> ExampleTable:  # noqa: ARG001  one of several readers
     counts = {len(_labels_before(line)[0]) for line in lines_of(path, encoding) if line.strip()}
     if counts <= {0} and needs_target:
         raise TableRefused("label_missing", f"no line begins with `{FASTTEXT_LABEL}` and the name of a class")

@@ -21,7 +21,7 @@ from models_store.archives.reader import read_archive
 from models_store.archives.rules import Limits, Link, Member, shown_name
 from models_store.archives.system_files import is_hidden, is_system
 from models_store.archives.zip_names import NameEncoding, NameReading
-from models_store.datasets.auxiliary import is_auxiliary
+from models_store.datasets.auxiliary import TABLE_DEPTH, is_auxiliary
 from models_store.datasets.content_zip import header_of
 from models_store.datasets.example import Example, Inspected
 from models_store.datasets.recognise import Claims, recognise, refuse_mixture
@@ -36,7 +36,6 @@ from models_store.tasks import rooms
 from models_store.tasks.task import Contract
 from models_store.wording import counted
 
-TABLE_DEPTH = 2  # at the top, or in the one folder at the top
 WORTH_A_THREAD_BYTES = 1 << 14
 MOST_WAITING = 16
 MOST_WAITING_BYTES = 64 << 20

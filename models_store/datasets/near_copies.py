@@ -1,8 +1,8 @@
 """Near copies among examples, by sketches: 64 numbers of which two examples share about as many as they have in common.
 
 A task makes the sketches (MinHash: Broder 1997), so what is common to two of its examples is its own affair. Pairs are
-looked for in bands of four numbers: a pair that shares 80 % of its numbers shares one of the
-sixteen bands in all but 2 of 10,000 cases.
+looked for in bands of four numbers: a pair that shares 80 % of its numbers shares one of the sixteen bands in all but 2
+of 10,000 cases.
 """
 
 # N examples, D numbers of a sketch

@@ -18,8 +18,9 @@ from models_store.archives.rules import Limits, Member, too_many
 from models_store.archives.system_files import is_system
 from models_store.archives.zip_names import NameEncoding, NameReading
 from models_store.datasets import example_tables
+from models_store.datasets.auxiliary import TABLE_DEPTH
 from models_store.datasets.example_tables import ExampleRow
-from models_store.datasets.intake import TABLE_DEPTH, copied
+from models_store.datasets.intake import copied
 from models_store.datasets.manifest import ManifestEntry, entries_of, write_manifest
 from models_store.datasets.row_sources import Source, is_table, refusal
 from models_store.datasets.row_spool import RowSpool

@@ -54,7 +54,7 @@ def text_cell(text: str, *, whole: bool) -> str:
 
 
 def _said(prediction: Document) -> tuple[str, str, str]:
-    """Return what is said of an image, how sure that is, and what else may be."""
+    """Return what is said of an example, how sure that is, and what else may be."""
     if "value" in prediction:
         return f"{prediction['value']:g}", NOTHING, ""
     if "abstained" in prediction:

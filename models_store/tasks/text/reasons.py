@@ -13,13 +13,11 @@ if TYPE_CHECKING:
 
 TOKENIZERS = {
     "characters": "single characters need no dictionary, and the file numbers them itself: a client sends code points",
-    "code_points": "n-grams are hashed from code points in the file itself: a client sends nothing else, and no character is unknown",
-    "words": "words say more than characters in languages that put spaces between them",
+    "code_points": "the file finds n-grams among code points itself: a client sends nothing else, and needs no tokenizer",
 }
 BACKBONES = {
     "nb_linear": "a linear model on n-grams learns in seconds, and texts in the tens of thousands or fewer hardly teach a net from random weights more",
     "tfidf_linear": "a linear model on n-grams learns in seconds; there are no classes whose n-grams could be counted",
-    "text_cnn": "it learns short phrases from the start, in seconds, and without pretrained weights",
 }
 OTHERS = "it is part of the recipe for texts"
 

@@ -36,12 +36,11 @@ def served(net: nn.Module, *, in_graph: bool, activation: Activation, temperatur
     """Return a net as it is served, with its tokenizer in its graph or not; it stays as it is."""
     example_NL = torch.arange(65, 65 + 2 * TRACED_LENGTH, dtype=torch.int32).reshape(2, TRACED_LENGTH)
     free = {0: "N", 1: "L"}
-    if in_graph:
-        module: nn.Module = ServedCodePoints(as_nodes(net), activation=activation, temperature=temperature)
-        _fold(module)
-        return Served(module.eval(), inputs={CODE_POINTS: example_NL}, output=OUTPUT, free={CODE_POINTS: free})
-    module = ServedTokens(as_nodes(net), activation=activation, temperature=temperature)
+    kind = ServedCodePoints if in_graph else ServedTokens
+    module = kind(as_nodes(net), activation=activation, temperature=temperature)
     _fold(module)
+    if in_graph:
+        return Served(module.eval(), inputs={CODE_POINTS: example_NL}, output=OUTPUT, free={CODE_POINTS: free})
     inputs = {TOKENS: example_NL % 2 + 1, LENGTHS: torch.tensor([TRACED_LENGTH, TRACED_LENGTH - 1], dtype=torch.int32)}
     return Served(module.eval(), inputs=inputs, output=OUTPUT, free={TOKENS: free, LENGTHS: {0: "N"}})
 

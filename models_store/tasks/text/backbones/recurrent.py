@@ -17,6 +17,7 @@ Pooling = Annotated[
 class RecurrentNetwork(SequenceNetwork):
     """The base of recurrent networks."""
 
+    kind: Literal["rnn", "lstm", "gru"]
     width: int = Field(128, ge=4, le=1024, description="features that a layer has of each token, in each direction")
     layers: int = Field(
         1, ge=1, le=4, description="layers above the embedding, each fed with the features of the one before"

@@ -27,4 +27,4 @@ def build(part: Network, *, front_end: FrontEnd | FrontEnds, drop_path: float = 
 
     `drop_path` is how often the last of its residual branches is left out in training, if it has any.
     """
-    raise NotImplementedError(f"there is no backbone {part.kind}: {front_end}, drop path {drop_path}")
+    raise NotImplementedError(f"there is no backbone {part.kind}")

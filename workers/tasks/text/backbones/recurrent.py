@@ -9,9 +9,7 @@ from workers.tasks.text.backbones.backbone import Backbone, build
 from workers.tasks.text.backbones.pooling import Pooling
 from workers.tasks.text.backbones.sequence import Embedded
 from workers.tasks.text.front_end import FrontEnd
-from workers.training.recurrence import Kind, Recurrence
-
-KINDS: dict[str, Kind] = {"rnn": "rnn", "lstm": "lstm", "gru": "gru"}
+from workers.training.recurrence import Recurrence
 
 
 class RecurrentNet(nn.Module):
@@ -23,9 +21,8 @@ class RecurrentNet(nn.Module):
         directions = 2 if part.bidirectional else 1
         widths = [part.embedding, *(directions * part.width for _ in range(part.layers))]
         self.feature_count = widths[-1]
-        kind = KINDS[part.kind]
         self.layers = nn.ModuleList(
-            Recurrence(kind, inputs, part.width, bidirectional=part.bidirectional) for inputs in widths[:-1]
+            Recurrence(part.kind, inputs, part.width, bidirectional=part.bidirectional) for inputs in widths[:-1]
         )
         for layer in self.layers:
             for name, weight in layer.named_parameters():
