@@ -24,10 +24,21 @@ class InputTaken(Answer):
     )
 
 
+class TokenizerTaken(Answer):
+    """Tokenizer of a version: its kind, and the options that this kind has."""
+
+    kind: str
+    min_count: int | None = Field(None, description="times that a known token occurs in the training texts, at least")
+    vocabulary: int | None = Field(None, description="largest number of different tokens")
+    mode: Literal["precise", "search"] | None = Field(None, description="how long words are cut")
+    hmm: bool | None = Field(None, description="whether words that the dictionary lacks are found")
+    own_words: list[str] | None = Field(None, description="words that were added to the dictionary")
+
+
 class TextInputTaken(Answer):
     """Text input of a version; `POST /predict` cuts every text to it."""
 
-    tokenizer: dict[str, Any] = Field(description="what a text is cut into: its `kind`, and what the spec asks of it")
+    tokenizer: TokenizerTaken
     max_tokens: int = Field(description="largest number of tokens that the net sees of a text")
     truncate: Literal["end", "start", "middle"] = Field(description="which part of a longer text is cut off")
 
