@@ -134,7 +134,7 @@ async def create(
 
     Each row has the file's name, its split and truth where they are known, the prediction as POST /predict gives it,
     and `error` for a file that can't be decoded. The job's result has the number of rows and, for rows with a truth,
-    the agreement with it. A job that is interrupted starts over.
+    the agreement with it. A job that is interrupted goes on from its last checkpoint.
     """
     what = _Prediction(here, model=name, number=number, owner=owner, key=idempotency_key)
     if bodies.content_type(request) == "application/json":

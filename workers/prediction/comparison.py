@@ -1,7 +1,7 @@
 """Comparison of predictions with what is known: figures by split, from sums, whatever the number of rows."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -35,6 +35,15 @@ class Comparison:
         for split, score in zip(splits, scores_N.tolist(), strict=True):
             self._sums[split] += score
             self._counts[split] += 1
+
+    def as_document(self) -> dict[str, dict[str, float]]:
+        """Return the sums as JSON, for `restore`."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def restore(self, document: Mapping[str, Mapping[str, float]]) -> None:
+        """Go on from the sums of an earlier attempt."""
+        self._sums.update(document["sums"])
+        self._counts.update({split: int(count) for split, count in document["counts"].items()})
 
     @property
     def compared(self) -> int:

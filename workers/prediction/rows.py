@@ -30,13 +30,19 @@ def count(manifest: Path, *, split: str | None) -> int:
     return sum(1 for entry in entries_of(manifest) if split is None or entry.split == split)
 
 
-def read(manifest: Path, content: Path, *, split: str | None, size: int) -> Iterator[list[Row]]:
-    """Yield the rows in batches of `size`, in the order of the manifest.
+def truth_like(manifest: Path, *, split: str | None) -> Truth | None:
+    """Return the truth of one row, which has the type of all; None: no row has any."""
+    return next((entry.target for entry in entries_of(manifest) if entry.split and split in {None, entry.split}), None)
+
+
+def read(manifest: Path, content: Path, *, split: str | None, size: int, start: int = 0) -> Iterator[list[Row]]:
+    """Yield the rows in batches of `size`, in the order of the manifest; the first `start` are left out.
 
     Raises:
         BlobMissing: if an example's bytes are lost or damaged.
     """
-    entries = ((number, entry) for number, entry in enumerate(entries_of(manifest)) if split in {None, entry.split})
+    of_split = ((number, entry) for number, entry in enumerate(entries_of(manifest)) if split in {None, entry.split})
+    entries = islice(of_split, start, None)
     with StoredContent(content) as stored:
         while batch := list(islice(entries, size)):
             yield [_row(number, entry, stored.read) for number, entry in batch]

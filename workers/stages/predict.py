@@ -1,12 +1,12 @@
 """Stage that predicts many examples: the file of a version → each example decoded and run → a table of the answers.
 
-Nothing of it is kept when it stops early: another attempt starts over.
+Its checkpoint has the rows so far; another attempt goes on from there.
 """
 
 import functools
-import itertools
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from models_store.tasks.codec import Codec, Inputs
 from workers.export import sessions
 from workers.prediction import predictor, rows, tables
 from workers.prediction.comparison import Comparison
+from workers.prediction.journal import Journal
 from workers.prediction.predictor import Answered
 from workers.process.assignment import Prediction, StoredVariant
+from workers.process.cadence import Cadence
 from workers.process.progress import Drained
 from workers.stages.context import Work
 
@@ -42,32 +44,83 @@ class Table:
     comparison: Comparison
 
 
-def predict(work: Work, model: "Model") -> Table:
-    """Predict every example that is asked for, and return the table.
+def predict(work: Work, model: "Model", *, clock: Callable[[], float] = time.monotonic) -> Table:
+    """Predict every example that is asked for, and return the table. An earlier attempt's rows are taken over.
 
     Raises:
-        Drained: if the job has to be left.
+        Drained: if the job has to be left; the rows so far are in its checkpoint.
     """
-    asked, path = model.asked, work.staging / "predictions"
+    asked = model.asked
     split = None if asked.get("split", "all") == "all" else asked["split"]
     manifest, content = (work.blobs.local(each) for each in (work.dataset.manifest_blob, work.dataset.content_blob))
-    count, done, failed = rows.count(manifest, split=split), 0, 0
-    comparison = Comparison(model.target, model.labels)
-    batches = rows.read(manifest, content, split=split, size=model.codec.most_per_batch)
-    predicting = predictor.predict(batches, codec=model.codec, run=model.run, threads=torch.get_num_threads())
-    with ExitStack() as stack:
-        answers = stack.enter_context(closing(predicting))
-        first = next(answers, [])
-        add = stack.enter_context(tables.opened(asked["format"], path, sample=model.sample(first)))
-        for batch in itertools.chain([first], answers):
-            if work.reporter.stop_requested():
-                raise Drained
-            add([model.document(each) for each in batch])
-            comparison.add(batch)
-            done += len(batch)
-            failed += sum(each.output is None for each in batch)
-            work.reporter.progress(done / max(count, 1), rows=done)
-    return Table(path, done, failed, comparison)
+    sample = model.sample(rows.truth_like(manifest, split=split))
+    count, path = rows.count(manifest, split=split), work.staging / "predictions"
+    cadence = Cadence(work.settings.checkpoint_s, clock=clock)
+    with tables.opened(asked["format"], path, sample=sample) as add:
+        so_far = _SoFar(work, model, sample=sample)
+        so_far.take_over(add)
+        cadence.begin()
+        batches = rows.read(manifest, content, split=split, size=model.codec.most_per_batch, start=so_far.done)
+        predicting = predictor.predict(batches, codec=model.codec, run=model.run, threads=torch.get_num_threads())
+        with closing(predicting) as answers:
+            for batch in answers:
+                is_leaving = work.reporter.stop_requested()
+                if is_leaving or (cadence.is_due and so_far.done):
+                    with cadence.saving():
+                        so_far.save()
+                if is_leaving:
+                    raise Drained
+                documents = [model.document(each) for each in batch]
+                add(documents)
+                so_far.add(batch, documents)
+                work.reporter.progress(so_far.done / max(count, 1), rows=so_far.done)
+    return Table(path, so_far.done, so_far.failed, so_far.comparison)
+
+
+class _SoFar:
+    """Rows of a table that are done, and their checkpoint."""
+
+    def __init__(self, work: Work, model: "Model", *, sample: tables.Document) -> None:
+        self.done = self.failed = 0
+        self.comparison = Comparison(model.target, model.labels)
+        self._journal = Journal(work.staging / "journal", sample=sample)
+        self._checkpoints = work.checkpoints.stage("predicting")
+        self._log = work.reporter.log
+        self._by = [model.variant, model.provider]
+
+    def take_over(self, add: tables.Add) -> None:
+        """Write the rows of an earlier attempt, if the same file on the same provider has predicted them."""
+        saved = self._checkpoints.load()
+        if saved is None:
+            return
+        if saved["by"] != self._by:
+            self._log(f"{saved['done']} rows were predicted by {' on '.join(saved['by'])}; the table starts over")
+            return
+        for documents in self._journal.restored(saved["journal"]):
+            add(documents)
+        self.done, self.failed = saved["done"], saved["failed"]
+        self.comparison.restore(saved["comparison"])
+        self._log(f"goes on after {self.done} rows of an earlier attempt")
+
+    def add(self, batch: Sequence[Answered], documents: Sequence[tables.Document]) -> None:
+        """Take in the rows of a batch."""
+        self._journal.add(documents)
+        self.comparison.add(batch)
+        self.done += len(batch)
+        self.failed += sum(each.output is None for each in batch)
+
+    def save(self) -> None:
+        """Save a checkpoint, if there is anything in it."""
+        if self.done:
+            self._checkpoints.save(
+                {
+                    "by": self._by,
+                    "done": self.done,
+                    "failed": self.failed,
+                    "comparison": self.comparison.as_document(),
+                    "journal": self._journal.content(),
+                }
+            )
 
 
 @dataclass(frozen=True)
@@ -97,10 +150,10 @@ class Model:
         known = {"row": row.number, "file": row.file, "split": row.split, "truth": row.truth}
         return known | self._predicted(answered) | {"error": answered.fault}
 
-    def sample(self, batch: Sequence[Answered]) -> tables.Document:
-        """Return a row with all that rows like those of `batch` may have."""
-        truth = next((each.row.truth for each in batch if each.row.truth is not None), "")
-        known = {"row": 0, "file": "", "split": "", "truth": [""] if isinstance(truth, list) else truth}
+    def sample(self, truth: rows.Truth | None) -> tables.Document:
+        """Return a row with all that rows whose truth is like this one may have."""
+        like = [""] if isinstance(truth, list) else "" if truth is None else truth
+        known = {"row": 0, "file": "", "split": "", "truth": like}
         return known | self._whole | {"error": ""}
 
     def _predicted(self, answered: Answered) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Saving a run: what of it is in its checkpoint, when one is due, and whether the one there is of this run."""
+"""Saving a run: what of it is in its checkpoint, and whether the one there is of this run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 import torch
 
 from models_store.spec.train import ResolvedSpec
+from workers.process.cadence import Cadence
 from workers.process.progress import Checkpoints, Reporter
 from workers.training import checkpoint
-
-SAVING_SHARE = 0.05  # saving takes at most about this share of the time, however large the net
 
 
 class Saver:
@@ -24,9 +23,9 @@ class Saver:
         clock: Callable[[], float],
         every_s: float,
     ) -> None:
-        self._checkpoints, self._device, self._clock, self._every_s = checkpoints, device, clock, every_s
+        self._checkpoints, self._device = checkpoints, device
+        self._cadence = Cadence(every_s, clock=clock)
         self._digest = checkpoint.digest(spec)
-        self._saved_at = self._saving_s = 0.0
 
     def load(self, reporter: Reporter) -> checkpoint.State | None:
         """Return the state that is there, and take as many threads as it was calculated on; None: the run is fresh."""
@@ -46,24 +45,22 @@ class Saver:
 
     def begin(self) -> None:
         """Count the time to the next checkpoint from now."""
-        self._saved_at = self._clock()
+        self._cadence.begin()
 
     @property
     def is_due(self) -> bool:
         """Whether it is time to save again."""
-        return self._clock() - self._saved_at >= max(self._every_s, self._saving_s / SAVING_SHARE)
+        return self._cadence.is_due
 
     def save(self, state: dict[str, Any]) -> None:
         """Save a state, with what tells it from another run's and lets the calculation go on alike."""
-        began = self._clock()
-        self._checkpoints.save(
-            {
-                "spec": self._digest,
-                "device": self._device.type,
-                "threads": torch.get_num_threads(),
-                "random": checkpoint.random_state(),
-                **state,
-            }
-        )
-        self._saved_at = self._clock()
-        self._saving_s = self._saved_at - began
+        with self._cadence.saving():
+            self._checkpoints.save(
+                {
+                    "spec": self._digest,
+                    "device": self._device.type,
+                    "threads": torch.get_num_threads(),
+                    "random": checkpoint.random_state(),
+                    **state,
+                }
+            )
