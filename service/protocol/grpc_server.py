@@ -12,16 +12,11 @@ from typing import Any
 import grpc
 import structlog
 from google.protobuf.json_format import ParseDict
-from google.protobuf.message import DecodeError
 from starlette.concurrency import run_in_threadpool
 
-from models_store.errors import EspalierError
-from models_store.storage.database import UNAVAILABLE
-from models_store.storage.ids import new_id
-from service.auth import owner_of_key
 from service.context import Context
 from service.protocol import documents, messages
-from service.protocol.errors import ProtocolError
+from service.protocol.grpc_calls import Calls, One, readable, status_of
 from service.protocol.grpc_requests import request_from, response_of
 from service.protocol.served_models import within
 from service.routes.health import is_usable
@@ -31,21 +26,6 @@ GRACE_S = 5.0
 MOST_CALLS = 4096
 MOST_STREAMED = 64
 """requests of one stream that run at once; it is read on when one is answered"""
-CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    409: grpc.StatusCode.FAILED_PRECONDITION,
-    413: grpc.StatusCode.INVALID_ARGUMENT,
-    415: grpc.StatusCode.INVALID_ARGUMENT,
-    422: grpc.StatusCode.INVALID_ARGUMENT,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
-}
-"""HTTP status of an error → gRPC's"""
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +74,8 @@ class GrpcServer:
         await self._server.stop(GRACE_S)
 
     def _handlers(self) -> grpc.GenericRpcHandler:
-        unary: dict[str, tuple[Call, bool]] = {
+        calls = Calls(self._context)
+        described: dict[str, tuple[Call, bool]] = {
             "ServerLive": (self._server_live, False),
             "ServerReady": (self._server_ready, False),
             "ServerMetadata": (self._server_metadata, False),
@@ -107,52 +88,26 @@ class GrpcServer:
             "RepositoryModelUnload": (self._unload, True),
         }
         methods = {
-            name: grpc.unary_unary_rpc_method_handler(
-                self._answering(name, call, needs_key=needs_key), *_coders(f"{name}Request")
-            )
-            for name, (call, needs_key) in unary.items()
+            name: calls.one(name, _as_message(f"{name}Response", call), needs_key=needs_key)
+            for name, (call, needs_key) in described.items()
         }
-        methods["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._infer, *_coders("ModelInferRequest"))
-        methods["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
-            self._infer_stream, *_coders("ModelInferRequest")
-        )
+        methods["ModelInfer"] = calls.one("ModelInfer", self._infer)
+        methods["ModelStreamInfer"] = calls.many("ModelStreamInfer", self._infer_stream, request="ModelInferRequest")
         return grpc.method_handlers_generic_handler(messages.SERVICE, methods)
 
-    def _answering(self, name: str, call: Call, *, needs_key: bool) -> Callable[..., Awaitable[Any]]:
-        response = messages.message(f"{name}Response")
+    async def _infer(self, owner: str, request: Any, context: Any) -> Any:  # noqa: ANN401  messages
+        return await self._inferred(owner, request, deadline_s=_deadline(context))
 
-        async def answer(request: Any, context: Any) -> Any:  # noqa: ANN401  messages
-            try:
-                owner = self._owner(context) if needs_key else ""
-                return ParseDict(await call(owner, request), response())
-            except Exception as error:  # noqa: BLE001  the last resort of a call, as `problems.LastResort` over HTTP
-                return await _abort(context, error, call=name)
-
-        return answer
-
-    async def _infer(self, request: Any, context: Any) -> Any:  # noqa: ANN401  messages
-        try:
-            return await self._inferred(self._owner(context), request, deadline_s=_deadline(context))
-        except Exception as error:  # noqa: BLE001  the same
-            return await _abort(context, error, call="ModelInfer")
-
-    async def _infer_stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:  # noqa: ANN401  messages
+    async def _infer_stream(self, owner: str, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:  # noqa: ANN401  messages
         """Answer requests as they come, in their order, up to MOST_STREAMED at once; a fault ends its own alone."""
         response = messages.message("ModelStreamInferResponse")
         answers: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue(MOST_STREAMED)
-        try:
-            owner = self._owner(context)
-        except EspalierError as error:
-            await _abort(context, error, call="ModelStreamInfer")
-            return
 
         async def read() -> None:
             try:
-                async for request in requests:
+                async for request in readable(requests):
                     answer = self._inferred(owner, request, deadline_s=_deadline(context))
                     await answers.put(asyncio.create_task(answer))
-            except DecodeError as error:
-                raise ProtocolError("a message of the stream can't be read, so the stream ends") from error
             finally:
                 await answers.put(None)
 
@@ -162,11 +117,9 @@ class GrpcServer:
             while (running := await answers.get()) is not None:
                 try:
                     yield response(infer_response=await running)
-                except Exception as error:  # noqa: BLE001  the same: it belongs to one request of the stream
-                    yield response(error_message=_status_of(error, call="ModelStreamInfer")[1])
+                except Exception as error:  # noqa: BLE001  it belongs to one request of the stream
+                    yield response(error_message=status_of(error, call="ModelStreamInfer")[1])
             await reading
-        except ProtocolError as error:
-            await _abort(context, error, call="ModelStreamInfer")
         finally:
             reading.cancel()
             for task in (running, *_drained(answers)):
@@ -219,15 +172,15 @@ class GrpcServer:
         await self._models.unload(owner, name, request.parameters)
         return {"modelName": name, "isUnloaded": True}
 
-    def _owner(self, context: Any) -> str:  # noqa: ANN401  grpc's
-        given = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
-        return owner_of_key(
-            self._context.owners, authorization=given.get("authorization", ""), api_key=given.get("x-api-key", "")
-        )
 
+def _as_message(name: str, call: Call) -> One:
+    """Return a call whose answer is a document, with that answer as a message."""
+    response = messages.message(name)
 
-def _coders(request: str) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:
-    return messages.message(request).FromString, lambda response: bytes(response.SerializeToString())
+    async def answer(owner: str, request: Any, _context: Any) -> Any:  # noqa: ANN401  messages
+        return ParseDict(await call(owner, request), response())
+
+    return answer
 
 
 def _loaded_name(request: Any) -> str:  # noqa: ANN401  a message
@@ -242,18 +195,3 @@ def _deadline(context: Any) -> float | None:  # noqa: ANN401  grpc's
 
 def _drained(queue: "asyncio.Queue[asyncio.Task[Any] | None]") -> list["asyncio.Task[Any] | None"]:
     return [queue.get_nowait() for _ in range(queue.qsize())]
-
-
-async def _abort(context: Any, error: Exception, *, call: str) -> Any:  # noqa: ANN401  grpc's; it never returns
-    code, text = _status_of(error, call=call)
-    await context.abort(code, text)
-
-
-def _status_of(error: Exception, *, call: str) -> tuple[grpc.StatusCode, str]:
-    if isinstance(error, EspalierError):
-        return CODES.get(error.status, grpc.StatusCode.INTERNAL), error.detail
-    if isinstance(error, UNAVAILABLE):
-        return grpc.StatusCode.UNAVAILABLE, "the database does not answer, or is too busy; try again"
-    error_id = new_id("err")
-    log.error("unforeseen error", error_id=error_id, call=call, exc_info=error)
-    return grpc.StatusCode.INTERNAL, f"this is an error of the service; it is logged as {error_id}"

@@ -13,6 +13,7 @@ from models_store import log_lines
 from models_store.settings import Settings
 from tests import samples
 from tests.service import onnx_files
+from tests.service.access_log import access_lines
 from tests.service.live_service import Service, a_plain_image, running
 from tests.service.prediction_requests import RED
 
@@ -32,11 +33,6 @@ def logging_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servic
 def predict(service: Service, **headers: str) -> Any:
     headers["Content-Type"] = "image/png"
     return service.http.post("/predict?model=colours", content=a_plain_image(RED), headers=headers)
-
-
-def access_lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == "request"]
 
 
 @pytest.mark.parametrize("given", ["abc-123", "3fa85f64-5717-4562-b3fc-2c963f66afa6", "trace:1/2"])

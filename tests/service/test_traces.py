@@ -4,13 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
 from sqlalchemy import select
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from models_store.storage import tables
 from tests import collectors, samples
 from tests.service import onnx_files
-from tests.service.live_service import a_plain_image, running
+from tests.service.live_service import a_free_port, a_plain_image, running
 from tests.service.prediction_requests import RED
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -20,8 +22,14 @@ TRACEPARENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
 def test_a_prediction_is_a_span_with_its_parts_under_the_clients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with collectors.collecting(monkeypatch) as collector, running(samples.quick_settings(tmp_path / "home")) as live:
+    settings = samples.quick_settings(tmp_path / "home", grpc_port=a_free_port())
+    with collectors.collecting(monkeypatch) as collector, running(settings) as live:
         live.publish("colours", onnx_files.write_colour_net(tmp_path / "colours.onnx"))
+        with grpc.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel:
+            asked = service_pb2.ModelInferRequest(model_name="colours")
+            asked.inputs.add(name="f", datatype="BYTES", shape=[1]).contents.bytes_contents.append(a_plain_image(RED))
+            metadata = [("x-request-id", "mine"), *TRACEPARENT.items()]
+            service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(asked, metadata=metadata, timeout=60)
         for _ in range(3):  # also those with a known head
             answer = live.http.post(
                 "/predict?model=colours",
@@ -29,10 +37,11 @@ def test_a_prediction_is_a_span_with_its_parts_under_the_clients(
                 headers={"Content-Type": "image/png", "X-Request-ID": "mine"} | TRACEPARENT,
             )
             assert answer.status_code == 200
-        spans = collector.wait_for(lambda found: len([each for each in found if each.trace == TRACE]) == 12)
+        spans = collector.wait_for(lambda found: len([each for each in found if each.trace == TRACE]) == 16)
 
-    requests = [each for each in spans if each.name == "POST /predict" and each.trace == TRACE]
-    assert [each.parent for each in requests] == [PARENT] * 3
+    requests = [each for each in spans if each.name.startswith("POST /") and each.trace == TRACE]
+    names = ["POST /inference.GRPCInferenceService/ModelInfer", *["POST /predict"] * 3]
+    assert [(each.name, each.parent) for each in requests] == [(name, PARENT) for name in names]
     assert {each.service for each in spans} == {"espalier-api"}
     for request in requests:
         assert request.attributes["http.response.status_code"] == 200

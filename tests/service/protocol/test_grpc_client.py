@@ -5,7 +5,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from service.app import create_app
 from service.protocol.grpc_server import PortUnavailable
 from tests import databases, samples
 from tests.service import onnx_files
+from tests.service.access_log import access_lines
 from tests.service.live_service import Service, a_free_port, a_plain_image, running
+from tests.service.metric_series import read
 from tests.service.prediction_requests import BLUE, GREEN, RED
 
 COLOURS = (RED, GREEN, BLUE)
@@ -32,7 +34,7 @@ HEADERS = {"authorization": f"Bearer {KEY}"}
 @pytest.fixture(scope="module")
 def grpc_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home = tmp_path_factory.mktemp("service") / "home"
-    settings = samples.quick_settings(home, grpc_port=a_free_port(), predict_max_bytes=4 << 20)
+    settings = samples.quick_settings(home, grpc_port=a_free_port(), predict_max_bytes=4 << 20, access_log=True)
     with running(settings) as live:
         net = onnx_files.write_colour_net(tmp_path_factory.mktemp("nets") / "colours.onnx")
         live.publish("colours", net, variants=("fp32", "int8"))
@@ -306,6 +308,92 @@ def test_keys_come_as_metadata(tmp_path_factory: pytest.TempPathFactory) -> None
             with pytest.raises(InferenceServerException, match="API key") as refused:
                 triton.get_model_repository_index(headers=headers)
             assert refused.value.status() == "StatusCode.UNAUTHENTICATED"
+
+
+def test_a_call_without_a_key_is_refused_before_its_message_is_read(tmp_path: Path) -> None:
+    settings = samples.quick_settings(tmp_path / "home", grpc_port=a_free_port(), api_keys=f"ada:{KEY}")
+    forever = threading.Event()
+
+    def no_message() -> Iterator[bytes]:
+        forever.wait(60)
+        yield b""
+
+    with running(settings), grpc.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel:
+        call = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.RpcError) as refused:
+            call(no_message(), timeout=30)
+        forever.set()
+
+    assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize(
+    ("sent_bytes", "message"), [([b"\xff\xff"], "can't be read"), ([], "has no message")], ids=["unreadable", "none"]
+)
+def test_a_call_has_one_message_that_can_be_read(address: str, sent_bytes: list[bytes], message: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        call = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.RpcError, match=message) as refused:
+            call(iter(sent_bytes), timeout=30)
+
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(("given", "expected_id"), [("mine-1", "mine-1"), ("not well formed", "req_")])
+@pytest.mark.parametrize("model", ["colours", "unknown"])
+def test_a_call_has_the_request_id_of_its_client_or_a_new_one(
+    address: str, given: str, expected_id: str, model: str
+) -> None:
+    request = service_pb2.ModelReadyRequest(name=model)
+    infer = a_request(model)
+    metadata = (("x-request-id", given),)
+
+    with grpc.insecure_channel(address) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        answered = [
+            stub.ModelReady.with_call(request, metadata=metadata, timeout=30)[1],
+            refusal(lambda: stub.ModelInfer(infer, metadata=metadata, timeout=30)),
+        ]
+
+    for call in answered:
+        assert dict(call.trailing_metadata())["x-request-id"].startswith(expected_id)
+
+
+def test_calls_are_logged_and_counted_as_requests_are(
+    grpc_service: Service, address: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good = a_request()
+    good.inputs.add(name="files", datatype="BYTES", shape=[1]).contents.bytes_contents.append(a_plain_image(RED))
+    capfd.readouterr()
+
+    with grpc.insecure_channel(address) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        answer = stub.ModelInfer(good, metadata=[("x-request-id", "good")], timeout=60)
+        refusal(lambda: stub.ModelInfer(a_request("unknown"), metadata=[("x-request-id", "bad")], timeout=60))
+        streamed = list(stub.ModelStreamInfer(iter([good, good]), metadata=[("x-request-id", "many")], timeout=60))
+
+    lines = {line["request_id"]: line for line in access_lines(capfd)}
+    infer, stream = (f"/inference.GRPCInferenceService/{name}" for name in ("ModelInfer", "ModelStreamInfer"))
+    keys = ("method", "route", "status", "bytes", "model")
+    assert {name: tuple(lines[name][key] for key in keys) for name in ("good", "bad", "many")} == {
+        "good": ("POST", infer, 200, answer.ByteSize(), "colours:1/fp32"),
+        "bad": ("POST", infer, 404, 0, None),
+        "many": ("POST", stream, 200, sum(each.ByteSize() for each in streamed), "colours:1/fp32"),
+    }
+    counted = {
+        (labels["route"], labels["status"]): count
+        for labels, count in read(grpc_service)["espalier_requests_total"]
+        if labels["route"] in {infer, stream}
+    }
+    assert counted[infer, "404"] >= 1
+    assert counted[infer, "200"] >= 1
+    assert counted[stream, "200"] >= 1
+
+
+def refusal(call: Callable[[], Any]) -> Any:
+    with pytest.raises(grpc.RpcError) as refused:
+        call()
+    return refused.value
 
 
 def a_request(name: str = "colours") -> Any:
