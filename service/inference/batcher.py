@@ -29,7 +29,10 @@ class Closed(Exception):
 
 
 class Batcher:
-    """Inline turns and lanes before one net. `examples` is the word for them in messages."""
+    """Inline turns and lanes before one net. `examples` is the word for them in messages.
+
+    A lane takes up to `most_per_batch` rows; without it, as many as the codec allows.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Batcher:
         limits: Limits,
         batches: Batches | None = None,
         lone: LoneNet | None = None,
+        most_per_batch: int | None = None,
         run_s: float = 0.0,
         turns: Turns | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -68,7 +72,7 @@ class Batcher:
             self._serve_in_lane,
             options=net.options,
             count=lanes,
-            most_per_batch=codec.most_per_batch,
+            most_per_batch=most_per_batch or codec.most_per_batch,
             row_s=lambda: self._time.row_s,
             clock=clock,
         )

@@ -22,6 +22,10 @@ WORTH = 0.85
 """A second session must take at most this share of the first one's time."""
 SLOW_S = 0.002
 """A net that takes less gains nothing from more cores: waking them takes as long."""
+GAIN = 0.97
+"""A larger batch must take at most this share of a smaller one's time for an example: its rows wait for one another."""
+OVERHEAD_S = 0.0002
+"""What a batch takes beside its run: it is taken from the queue, and the event loop is woken for its answers."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +49,8 @@ def batcher_of(
         effort=time.thread_time if on_cpu else time.monotonic,
     )
     narrow_s = run_s(net, batches.shapes(sizes))
-    several = on_cpu and cores.usable() > 1 and narrow_s > SLOW_S
+    is_slow = on_cpu and narrow_s > SLOW_S
+    several = is_slow and cores.usable() > 1
     return Batcher(
         net,
         codec=codec,
@@ -59,7 +64,10 @@ def batcher_of(
             wait_s=settings.predict_wait_s,
         ),
         batches=batches,
-        lone=lone_net(net, open_wide(), batches.shapes(), narrow_s=narrow_s) if several else None,
+        lone=lone_net(net, open_wide(), batches.shapes(), narrow_s=narrow_s)
+        if is_slow and cores.usable() > 1
+        else None,
+        most_per_batch=worthwhile(net, batches, most=codec.most_per_batch) if is_slow else codec.most_per_batch,
         run_s=narrow_s,
         turns=turns,
     )
@@ -83,6 +91,21 @@ def run_s(net: Net, shapes: Sequence[Inputs]) -> float:
         if now_s - started_s > MEASURE_S:
             break
     return best_s
+
+
+def worthwhile(net: Net, batches: Batches, *, most: int) -> int:
+    """Return the size of batches above which the next two take hardly less time for an example.
+
+    On a CPU, slow nets gain little, and the activations of large batches leave its caches.
+    """
+    best, best_s = 1, float("inf")
+    for size in sizes_up_to(most):
+        row_s = (run_s(net, batches.shapes([size])[:1]) + OVERHEAD_S) / size
+        if row_s <= GAIN * best_s:
+            best, best_s = size, row_s
+        elif size > 2 * best:
+            break
+    return best
 
 
 def lone_net(narrow: Net, wide: Net, shapes: Sequence[Inputs], *, narrow_s: float) -> LoneNet | None:

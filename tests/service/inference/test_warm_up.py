@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from models_store.tasks.codec import Inputs
 from service.inference import devices, warm_up
 from service.inference.batcher import Batcher
+from service.inference.batches import Batches
 from service.inference.engine import Outputs
 from service.inference.inline import Turns
 from service.inference.nets import RETRY_EVERY, LoneNet
@@ -68,6 +70,29 @@ def test_a_second_session_is_kept_if_it_is_clearly_faster(wide_s: float, *, is_k
     lone = warm_up.lone_net(narrow, wide, shapes, narrow_s=warm_up.run_s(narrow, shapes))
 
     assert (lone is not None) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("batch_s", "most"),
+    [
+        (lambda size: 0.008 * size, 1),  # nothing is gained
+        (lambda size: 0.006 + 0.002 * size, 64),  # much is gained, by the largest too
+        (lambda size: 0.001 + 0.008 * size + 0.001 * max(0, size - 4), 4),  # larger ones are slower
+    ],
+)
+def test_batches_grow_as_long_as_an_example_takes_clearly_less(
+    monkeypatch: pytest.MonkeyPatch, batch_s: Callable[[int], float], most: int
+) -> None:
+    now_s = 0.0
+
+    def run(inputs: Inputs) -> Outputs:
+        nonlocal now_s
+        now_s += batch_s(len(inputs["images"]))
+        return mean_colour(inputs)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now_s)
+
+    assert warm_up.worthwhile(PlainNet(run), Batches(IN_LANES), most=64) == most
 
 
 def test_a_request_that_is_alone_gets_all_cores_and_no_other_does() -> None:
