@@ -64,9 +64,7 @@ def batcher_of(
             wait_s=settings.predict_wait_s,
         ),
         batches=batches,
-        lone=lone_net(net, open_wide(), batches.shapes(), narrow_s=narrow_s)
-        if is_slow and cores.usable() > 1
-        else None,
+        lone=lone_net(net, open_wide(), batches.shapes(), narrow_s=narrow_s) if several else None,
         most_per_batch=worthwhile(net, batches, most=codec.most_per_batch) if is_slow else codec.most_per_batch,
         run_s=narrow_s,
         turns=turns,
