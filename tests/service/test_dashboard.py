@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tests.service.prediction_requests import RED
 
 ROOT = Path(__file__).parents[2]
 NAME = re.compile(r"\b(?:espalier|process)_[a-z_]+")
+PROMTOOL = shutil.which("promtool")
 LABELS = re.compile(r"\{([^{}]*)\}|by \(([^()]*)\)")
 
 
@@ -55,6 +58,22 @@ def test_every_metric_and_label_that_the_dashboard_asks_for_is_there(
             known = {label for labels, _ in found.get(name, []) for label in labels}
             if known and name.startswith("espalier_"):
                 assert labels_in(query) <= known | {"le"}, query
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+def test_prometheus_itself_reads_the_configuration_and_the_queries(queries: list[str], tmp_path: Path) -> None:
+    key, config, rules = tmp_path / "metrics_key", tmp_path / "prometheus.yml", tmp_path / "rules.yml"
+    key.write_text("a key")
+    config.write_text((ROOT / "docker/prometheus.yml").read_text().replace("/etc/prometheus/metrics_key", str(key)))
+    recorded = [
+        {"record": f"panel:{number}", "expr": query.replace("$__rate_interval", "5m")}
+        for number, query in enumerate(queries)
+    ]
+    rules.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": recorded}]}))  # JSON is YAML too
+
+    for what, path in (("config", config), ("rules", rules)):
+        checked = subprocess.run([str(PROMTOOL), "check", what, str(path)], capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_monitoring_is_optional_and_for_this_host_alone(compose: dict[str, Any]) -> None:
