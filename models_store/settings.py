@@ -112,6 +112,12 @@ class Settings(BaseSettings):
         le=64,
         description="processes that share the API's port; 0: one per CPU core that may be used, 4 at most",
     )
+    tune_device: bool = Field(
+        default=True,
+        description="whether the first load of a model on CUDA measures with which options it runs fastest (layout of "
+        "channels, search for convolutions, buffers on the device, CUDA graphs), which takes some seconds; the choice "
+        "is kept in WORK_DIR",
+    )
     loaded_models_max_bytes: int = Field(
         0,
         ge=0,

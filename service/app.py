@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 if TYPE_CHECKING:
-    from models_store.models.served import Served
     from models_store.settings import Settings
     from service.context import Context
     from service.processes.place import Place
@@ -65,6 +64,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
         inference_protocol,
         job_logs,
         jobs,
+        memory,
         models,
         predict,
         previews,
@@ -106,6 +106,7 @@ def create_app(settings: "Settings | None" = None, place: "Place | None" = None)
         trials.router,
         reports.router,
         models.router,
+        memory.router,
         aliases.router,
         versions.router,
         dataset_predictions.router,
@@ -147,6 +148,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from service.inference.forwarding import Forwarding  # noqa: PLC0415  the same
     from service.inference.links import Links  # noqa: PLC0415  the same
     from service.inference.references import References  # noqa: PLC0415  the same
+    from service.inference.residence import OwnersResidence, OwnResidence  # noqa: PLC0415  the same
     from service.inference.sessions import Sessions  # noqa: PLC0415  the same
     from service.inference.shadows import Shadows  # noqa: PLC0415  the same
     from service.inference.swaps import Swaps  # noqa: PLC0415  the same
@@ -177,6 +179,11 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         "provider",
         lambda: Counter(loaded.provider for loaded in sessions.loaded),
     )
+    metrics.watch_counter(
+        "espalier_provider_fallbacks_total",
+        "Times that models run on the CPU although a GPU's driver is there",
+        devices.fallbacks,
+    )
     metrics.read_when_asked(StoredFigures(database, beat_s=settings.beat_s))
     metrics.watch_gauge(
         "espalier_loaded_models_bytes",
@@ -196,22 +203,20 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     )
     references = References(database, provider=lambda: devices.serving(settings.device), place=place)
 
-    async def unload(served: "Served") -> None:
-        await sessions.unload(served)
-        place.tell_others(Kind.RELEASE, served.blob)
-
+    own = OwnResidence(sessions, tell_others=partial(place.tell_others, Kind.RELEASE))
+    residence = OwnersResidence(forwarding) if forwarding else own
     links = Links(
         shadows,
         is_small=lambda served: devices.provider(settings.device) == devices.CPU and not sessions.may_leave(served),
-        orders={Order.LOAD: sessions.get, Order.UNLOAD: unload},
+        orders={Order.LOAD: own.load, Order.UNLOAD: own.unload, Order.FIND: own.find},
     )
     engine = StatisticsEngine(CountedEngine(forwarding or shadows, metrics), place)
     models = ServedModels(
         engine,
         references=references,
         signatures=Signatures(blobs, settings=settings),
-        load=partial(forwarding.order, Order.LOAD) if forwarding else sessions.get,
-        unload=partial(forwarding.order, Order.UNLOAD) if forwarding else unload,
+        residence=residence,
+        provider=lambda: devices.provider(settings.device),
         database=database,
         settings=settings,
     )
@@ -234,6 +239,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
             threads=grouped,
         ),
         engine,
+        residence,
         models,
         forwarding,
         links,

@@ -13,6 +13,7 @@ from service.inference.engine import Engine
 from service.inference.forwarding import Forwarding
 from service.inference.links import Links
 from service.inference.references import References
+from service.inference.residence import Residence
 from service.inference.sessions import Sessions
 from service.inference.shadows import Shadows
 from service.inference.swaps import Swaps
@@ -39,6 +40,7 @@ class Context:
     swaps: Swaps
     engine: Engine
     """answers for every protocol: the sessions of this process, or those of another"""
+    residence: Residence
     models: ServedModels
     """those of the engine, as the Open Inference Protocol has them"""
     forwarding: Forwarding | None

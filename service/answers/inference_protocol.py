@@ -1,6 +1,6 @@
 """Shapes of the Open Inference Protocol in the OpenAPI document: requests, answers and errors under `/v2`."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,7 +57,10 @@ class ModelMetadata(Answer):
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
-    properties: dict[str, str] = Field(description="version, variant and task, and how encoded examples come")
+    properties: dict[str, str] = Field(
+        description="version, variant and task, how encoded examples come, the execution provider that runs the "
+        "model, and whether it is loaded: `true` or `false`"
+    )
 
 
 class ConfiguredTensor(Answer):
@@ -80,6 +83,18 @@ class VersionPolicy(Answer):
     specific: Versions
 
 
+class InstanceGroup(Answer):
+    """What runs the model."""
+
+    kind: Literal["KIND_CPU", "KIND_GPU"]
+
+
+class ConfiguredParameter(Answer):
+    """A parameter of a model."""
+
+    string_value: str
+
+
 class ModelConfiguration(Answer):
     """A model's configuration, in the members of Triton's that have a meaning here."""
 
@@ -91,6 +106,11 @@ class ModelConfiguration(Answer):
     input: list[ConfiguredTensor]
     output: list[ConfiguredTensor]
     dynamic_batching: dict[str, int]
+    instance_group: list[InstanceGroup]
+    parameters: dict[str, ConfiguredParameter] = Field(
+        description="`execution_provider` runs the model; `tuning` names the options with which it does, empty while "
+        "it is not loaded"
+    )
     default_model_filename: str
 
 

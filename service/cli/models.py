@@ -1,4 +1,4 @@
-"""`espalier models`: list, show, compress, measure, download, alias, edit, delete."""
+"""`espalier models`: list, show, compress, measure, download, alias, load, unload, edit, delete."""
 
 import re
 from pathlib import Path
@@ -165,6 +165,18 @@ def alias(
 
 
 @app.command()
+def load(context: typer.Context, model: Reference) -> None:
+    """Load one variant into the service's memory before its first request."""
+    _move(context, model, "load")
+
+
+@app.command()
+def unload(context: typer.Context, model: Reference) -> None:
+    """Take one variant out of the service's memory; its next request loads it again."""
+    _move(context, model, "unload")
+
+
+@app.command()
 def edit(
     context: typer.Context,
     model: ModelOrVersion,
@@ -192,6 +204,17 @@ def delete(context: typer.Context, model: ModelOrVersion, *, yes: editing.Yes = 
     editing.confirm(session, what, yes=yes)
     session.client.delete(path)
     session.show({"deleted": model}, f"{model} is deleted")
+
+
+def _move(context: typer.Context, model: str, verb: str) -> None:
+    """Load or unload a variant, and show where it is then."""
+    from service.cli import output  # noqa: PLC0415  `--help` is spared rich
+
+    session = session_of(context)
+    version, variant = _find(session.client, model)
+    path = f"/models/{version['model']}/versions/{version['version']}/variants/{variant}:{verb}"
+    answer = session.client.post(path)
+    session.show(answer, output.memory_words(answer))
 
 
 def _share(text: str) -> dict[str, Any]:

@@ -185,6 +185,17 @@ def alias_words(alias: str, model: str, document: Document) -> str:
     return words
 
 
+def memory_words(document: Document) -> str:
+    """Return whether a variant is in memory, and where it runs."""
+    name = f"{document['model']}:{document['version']}/{document['variant']}"
+    if not document["loaded"]:
+        return f"{name} is not in memory"
+    kept = ", pinned by an alias" if document["pinned"] else ""
+    return (
+        f"{name} runs on {document['provider']} ({document['tuning']}) and takes {size(document['memory_bytes'])}{kept}"
+    )
+
+
 def weights_table(files: Sequence[Document]) -> Sheet:
     """Return one line per file of weights."""
     rows = [

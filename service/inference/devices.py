@@ -11,11 +11,14 @@ in their own wheels.
 
 import base64
 import ctypes
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
+import structlog
 
 from models_store.errors import Unavailable
 from models_store.host import telemetry
@@ -31,13 +34,12 @@ OPENVINO = "OpenVINOExecutionProvider"
 NUMBERED = (CPU, CUDA, TENSORRT, OPENVINO)
 """providers by the number under which API processes tell them to one another"""
 ON_GPU = frozenset({CUDA, TENSORRT})
+DEVICE_OF = {CPU: "cpu", CUDA: "cuda"}
+"""provider → onnxruntime's name of the device that buffers for it lie on"""
 COMPILING = frozenset({TENSORRT, OPENVINO})
 """They make code of a graph that is in no file of onnxruntime's."""
-# CUDA: EXHAUSTIVE, the default, tunes anew for every batch size: 634 ms against 1.9 ms. An arena grows by what is asked
-# for: all sizes have run before the first request, and doubling would hold what no batch needs.
-OPTIONS: dict[str, dict[str, str]] = {
-    CUDA: {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
-}
+NHWC = "prefer_nhwc"
+"""option of CUDA that makes operators of a graph that are in no file either"""
 BEHIND = {CPU: (), CUDA: (CPU,), TENSORRT: (CUDA, CPU), OPENVINO: (CPU,)}
 """provider → those that run the operators that it does not have"""
 ASKED: dict[Wanted, str] = {"cuda": CUDA, "tensorrt": TENSORRT, "openvino": OPENVINO}
@@ -47,6 +49,8 @@ MISSING: dict[Wanted, str] = {
     "visible",
     "openvino": "onnxruntime runs nothing on OpenVINO here; install onnxruntime-openvino in place of onnxruntime-gpu",
 }
+
+log = structlog.get_logger(__name__)
 
 # An ONNX file of one Relu: the smallest thing that a provider can be asked to run.
 PROBE = base64.b64decode("CAg6MwoMCgF4EgF5IgRSZWx1EgFwWg8KAXgSCgoICAESBAoCCAFiDwoBeRIKCggIARIECgIIAUIECgAQEg==")
@@ -69,6 +73,7 @@ def runtime() -> Any:  # noqa: ANN401  onnxruntime has no types
     return onnxruntime
 
 
+_fallbacks: list[str] = []
 _found_by_owner: dict[Wanted, str] = {}
 
 
@@ -95,7 +100,15 @@ def _found(wanted: Wanted) -> str:
         return asked
     if wanted in MISSING:
         raise DeviceUnavailable(f"DEVICE={wanted}, and {MISSING[wanted]}, or set DEVICE=auto")
+    if _driver_is_there():
+        _fallbacks.append(asked)
+        log.warning("a GPU's driver is here, and nothing runs on it: models run on the CPU", provider=asked)
     return CPU
+
+
+def fallbacks() -> int:
+    """Return how often this process has taken the CPU where a GPU's driver was there."""
+    return len(_fallbacks)
 
 
 def _runs_on(asked: str) -> bool:
@@ -128,10 +141,17 @@ def serving(wanted: Wanted) -> Provider:
     return EXECUTION_PROVIDERS[provider(wanted)]
 
 
-def open_session(model: Path, *, provider: str, threads: int, keep: Path | None = None) -> Any:  # noqa: ANN401  onnxruntime has no types
+def open_session(
+    model: Path,
+    *,
+    provider: str,
+    threads: int,
+    keep: Path | None = None,
+    of_provider: Mapping[str, str] = MappingProxyType({}),
+) -> Any:  # noqa: ANN401  onnxruntime has no types
     """Return a session on exactly this provider, with `threads` threads inside one run. Releases the GIL meanwhile.
 
-    The optimised graph is written to `keep`, for `open_optimized`.
+    The optimised graph is written to `keep`, for `open_optimized`; `of_provider` are the provider's own options.
 
     Raises:
         DeviceUnavailable: if the session came up on another provider.
@@ -140,14 +160,16 @@ def open_session(model: Path, *, provider: str, threads: int, keep: Path | None 
     options = _options(threads, provider)
     if keep is not None:
         options.optimized_model_filepath = str(keep)
-    return _opened(model, options, provider)
+    return _opened(model, options, provider, of_provider)
 
 
-def open_optimized(graph: Path, *, provider: str, threads: int) -> Any:  # noqa: ANN401  onnxruntime has no types
+def open_optimized(
+    graph: Path, *, provider: str, threads: int, of_provider: Mapping[str, str] = MappingProxyType({})
+) -> Any:  # noqa: ANN401  onnxruntime has no types
     """Return a session of a graph that `open_session` has kept, as it is. Raises what that raises."""
     options = _options(threads, provider)
     options.graph_optimization_level = runtime().GraphOptimizationLevel.ORT_DISABLE_ALL
-    return _opened(graph, options, provider)
+    return _opened(graph, options, provider, of_provider)
 
 
 def _options(threads: int, provider: str) -> Any:  # noqa: ANN401  onnxruntime has no types
@@ -161,16 +183,16 @@ def _options(threads: int, provider: str) -> Any:  # noqa: ANN401  onnxruntime h
     return options
 
 
-def _opened(model: Path, options: Any, provider: str) -> Any:  # noqa: ANN401  onnxruntime has no types
-    session = runtime().InferenceSession(str(model), options, providers=_asked(provider))
+def _opened(model: Path, options: Any, provider: str, of_provider: Mapping[str, str]) -> Any:  # noqa: ANN401  onnxruntime has no types
+    session = runtime().InferenceSession(str(model), options, providers=_asked(provider, of_provider))
     used = session.get_providers()[0]
     if used != provider:
         raise DeviceUnavailable(f"the model was to run on {provider} and came up on {used}; restart the service")
     return session
 
 
-def _asked(name: str) -> list[tuple[str, dict[str, str]]]:
-    return [(each, OPTIONS.get(each, {})) for each in (name, *BEHIND[name])]
+def _asked(name: str, options: Mapping[str, str] = MappingProxyType({})) -> list[tuple[str, dict[str, str]]]:
+    return [(name, dict(options)), *((each, {}) for each in BEHIND[name])]
 
 
 @cache

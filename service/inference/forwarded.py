@@ -24,14 +24,28 @@ class Order(Enum):
 
     LOAD = "load"
     UNLOAD = "unload"
+    FIND = "find"
 
 
-Orders = Mapping[Order, Callable[[Served], Awaitable[object]]]
+@dataclass(frozen=True)
+class InMemory:
+    """A file in memory: where it runs, and how."""
+
+    provider: str
+    """as onnxruntime names it, of the session itself"""
+    tuning: str
+    """name of the provider's tuning"""
+    size_bytes: int
+    """as measured when it was loaded"""
+    is_pinned: bool
+
+
+Orders = Mapping[Order, Callable[[Served], Awaitable[InMemory | None]]]
 
 
 @dataclass(frozen=True)
 class Ordered:
-    """A front's order; its answer has no outcome, unless the owner refuses it."""
+    """A front's order; its answer has the state of the file afterwards, or the owner's refusal."""
 
     request: int
     order: Order
@@ -50,5 +64,5 @@ class Answered:
     """The owner's answer to a request, and whether the model is so small that the front had better run it itself."""
 
     request: int
-    outcome: Answer | EspalierError | None
+    outcome: Answer | InMemory | EspalierError | None
     is_small: bool = False

@@ -22,7 +22,7 @@ from models_store.errors import EspalierError, Unavailable
 from models_store.models.served import Served
 from models_store.tasks import rooms
 from service.inference.engine import Answer, Engine, PredictTimeout, Work
-from service.inference.forwarded import Answered, Asked, Order, Ordered, Withdrawn
+from service.inference.forwarded import Answered, Asked, InMemory, Order, Ordered, Withdrawn
 from service.inference.sessions import Sessions
 from service.processes.board import Column
 from service.processes.inbox import Kind
@@ -100,15 +100,17 @@ class Forwarding:
             self._take_over(served)
         if isinstance(answered.outcome, EspalierError):
             raise answered.outcome
-        assert answered.outcome is not None
+        assert isinstance(answered.outcome, Answer)
         return answered.outcome
 
-    async def order(self, order: Order, served: Served) -> None:
-        """Let the owner load or unload a model; raises what that raises, and OwnerAway."""
+    async def order(self, order: Order, served: Served) -> InMemory | None:
+        """Let the owner load, unload or find a model; return where it is then. Raises what that does, and OwnerAway."""
         link = await self._linked()
         answered = await self._asked(link, lambda request: Ordered(request, order, served))
         if isinstance(answered.outcome, EspalierError):
             raise answered.outcome
+        assert not isinstance(answered.outcome, Answer)
+        return answered.outcome
 
     def _take_over(self, served: Served) -> None:
         """Load a copy of a small model, which answers as soon as it is there."""

@@ -123,8 +123,7 @@ class _OwnersEnd:
         return Answered(message.request, answer, self._is_small(served))
 
     async def _obey(self, message: Ordered) -> Answered:
-        await self._orders[message.order](message.served)
-        return Answered(message.request, None)
+        return Answered(message.request, await self._orders[message.order](message.served))
 
     def _end(self) -> None:
         for task in list(self._running.values()):

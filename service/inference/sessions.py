@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,18 +13,22 @@ import structlog
 
 from models_store.errors import Conflict, EspalierError
 from models_store.host import cores
+from models_store.models.golden import Golden
 from models_store.models.served import Served
 from models_store.settings import Settings
 from models_store.storage import disk
 from models_store.storage.blobs import BlobMissing, Blobs, sha256_of
 from models_store.tasks import rooms
-from models_store.tasks.codec import Codec, Tensor
-from service.inference import devices, memory, optimized, warm_up
+from models_store.tasks.codec import Codec, Inputs, Tensor
+from service.inference import devices, memory, optimized, tuning, warm_up
 from service.inference.batcher import Batcher
+from service.inference.batches import Batches
 from service.inference.engine import Answer, ModelUnusable, PredictTimeout, Work
+from service.inference.forwarded import InMemory
 from service.inference.inline import Turns
-from service.inference.nets import Net, SessionNet
+from service.inference.nets import BoundNet, Net, SessionNet
 from service.inference.residents import Resident, Residents
+from service.inference.tuning import Tuning
 
 TYPES = {"float": "float32", "double": "float64"}
 """onnxruntime's names of types that are not numpy's"""
@@ -50,6 +54,8 @@ class Loaded:
     codec: Codec[Any]
     net: Net
     """for runs beside the batcher"""
+    tuning: str
+    """name of the provider's tuning"""
 
     async def close(self) -> None:
         """Finish what waits."""
@@ -63,10 +69,9 @@ class Sessions:
         self._blobs = blobs
         self._settings = settings
         self._turns = Turns()
+        self._share = share
         self.residents: Residents[Loaded] = Residents(
-            budget_bytes=lambda: memory.budget(
-                settings.loaded_models_max_bytes, provider=self._provider(), share=share
-            ),
+            budget_bytes=self._budget,
             in_use=lambda: memory.in_use(self._provider()),
         )
 
@@ -160,6 +165,14 @@ class Sessions:
             await asyncio.wait(leaving)
         return bool(leaving)
 
+    def in_memory(self, served: Served) -> InMemory | None:
+        """Return where the model runs; None if it is not loaded."""
+        resident = self.residents.find(served.blob)
+        if resident is None or resident.kept is None:
+            return None
+        loaded, is_pinned = resident.kept, served.blob in self.residents.pinned
+        return InMemory(loaded.provider, loaded.tuning, resident.size_bytes, is_pinned)
+
     @property
     def files(self) -> set[str]:
         """Return the digests of the models that are loaded, or on their way in."""
@@ -176,6 +189,9 @@ class Sessions:
     def _use(self, served: Served) -> Resident[Loaded]:
         return self.residents.use(served.blob, partial(self._load, served), least_bytes=served.size_bytes)
 
+    def _budget(self) -> int:
+        return memory.budget(self._settings.loaded_models_max_bytes, provider=self._provider(), share=self._share)
+
     def _provider(self) -> str:
         return devices.provider(self._settings.device)
 
@@ -187,14 +203,14 @@ class Sessions:
             contract, target = rooms.contract_of(task), rooms.target_of(task)
             files = {name: self._file(sha256) for name, sha256 in served.auxiliary_blobs.items()}
             codec = contract.codec(served.card, files=files, settings=self._settings)
-            session = self._open(served.blob, provider=provider, threads=1)
-            _check_shape(session, codec.describe(), outputs=target.output_count(len(labels)))
-            net = SessionNet(session)
+            outputs = target.output_count(len(labels))
+            chosen, net = self._tuned(served, codec, provider=provider, outputs=outputs)
             batcher = warm_up.batcher_of(
                 net,
                 open_wide=lambda: SessionNet(self._open(served.blob, provider=provider, threads=cores.usable())),
                 codec=codec,
                 provider=provider,
+                pads=chosen.pads,
                 examples=contract.examples,
                 settings=self._settings,
                 turns=self._turns,
@@ -208,17 +224,53 @@ class Sessions:
                 raise disk.no_room_for("the model's file") from error
             log.exception("a model did not load", model=name)
             raise unusable(name, "did not load") from error
-        log.info("model loaded", model=name, provider=provider)
-        return Loaded(batcher, contract.examples, provider, codec, net)
+        log.info("model loaded", model=name, provider=provider, tuning=chosen.name)
+        return Loaded(batcher, contract.examples, provider, codec, net, chosen.name)
 
-    def _open(self, blob: str, *, provider: str, threads: int) -> Any:  # noqa: ANN401  onnxruntime has no types
+    def _tuned(self, served: Served, codec: Codec[Any], *, provider: str, outputs: int) -> tuple[Tuning, Net]:
+        """Return how the file runs fastest on this device, and its net."""
+        shapes = Batches(codec).shapes(warm_up.sizes_on(provider, codec))
+
+        def open_net(each: Tuning) -> Net:
+            session = self._open(served.blob, provider=provider, threads=1, options=each.options)
+            _check_shape(session, codec.describe(), outputs=outputs)
+            if each.buffers:
+                return BoundNet(session, shapes, device=devices.DEVICE_OF[provider], graphs=each.graphs)
+            return SessionNet(session)
+
+        def samples() -> list[Inputs]:
+            given = () if served.golden_blob is None else Golden.read(self._file(served.golden_blob)).examples
+            return tuning.samples_of(shapes, [codec.collate([codec.decode(each)]) for each in given])
+
+        candidates = tuning.TUNINGS[provider]
+        return tuning.choose(
+            candidates if self._settings.tune_device else candidates[:1],
+            open_net,
+            samples=samples,
+            kept=self._folder / f"{optimized.name_of(served.blob, provider)}.tuning",
+        )
+
+    def _open(
+        self,
+        blob: str,
+        *,
+        provider: str,
+        threads: int,
+        options: Mapping[str, str] = tuning.PLAIN.options,
+    ) -> Any:  # noqa: ANN401  onnxruntime has no types
+        limits = {"gpu_mem_limit": str(self._budget())} if provider == devices.CUDA else {}
         return optimized.open_model(
             blob,
             lambda: self._file(blob),
-            folder=self._settings.scratch / "optimized",
+            folder=self._folder,
             provider=provider,
             threads=threads,
+            of_provider={**options, **limits},
         )
+
+    @property
+    def _folder(self) -> Path:
+        return self._settings.scratch / "optimized"
 
     def _file(self, sha256: str) -> Path:
         path = self._blobs.local(sha256)

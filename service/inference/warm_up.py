@@ -36,16 +36,20 @@ def batcher_of(
     open_wide: Callable[[], Net],
     codec: Codec[Any],
     provider: str,
+    pads: bool,
     examples: str,
     settings: Settings,
     turns: Turns,
 ) -> Batcher:
-    """Return a batcher of a net that is warm. `open_wide` opens the same file with a thread for each core."""
+    """Return a batcher of a net that is warm. `open_wide` opens the same file with a thread for each core.
+
+    `pads`: batches are padded to the sizes that run here.
+    """
     on_cpu = provider == devices.CPU
-    sizes = () if on_cpu else sizes_up_to(codec.most_per_batch)
+    sizes = sizes_on(provider, codec)
     batches = Batches(
         codec,
-        sizes=sizes if provider in devices.COMPILING else (),
+        sizes=sizes if pads else (),
         effort=time.thread_time if on_cpu else time.monotonic,
     )
     narrow_s = run_s(net, batches.shapes(sizes))
@@ -69,6 +73,11 @@ def batcher_of(
         run_s=narrow_s,
         turns=turns,
     )
+
+
+def sizes_on(provider: str, codec: Codec[Any]) -> tuple[int, ...]:
+    """Return the sizes of batches that run at load; none on a CPU, which prepares nothing for a size."""
+    return () if provider == devices.CPU else sizes_up_to(codec.most_per_batch)
 
 
 def sizes_up_to(most: int) -> tuple[int, ...]:

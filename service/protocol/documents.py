@@ -4,11 +4,13 @@ They are the same over HTTP and gRPC: the names of their members are those of th
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from models_store.models.registry import Model
 from models_store.models.served import Served
+from service.inference.devices import ON_GPU
 from service.inference.engine import DEFAULT, LAST
 from service.protocol import datatypes
 from service.protocol.datatypes import BYTES
@@ -28,6 +30,14 @@ PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"
 READY = "READY"
 
 
+@dataclass(frozen=True)
+class Running:
+    """Execution provider that runs a file, with the name of its tuning; None: the file is not loaded yet."""
+
+    provider: str
+    tuning: str | None
+
+
 def server() -> dict[str, Any]:
     """Return the metadata of the server."""
     try:
@@ -37,7 +47,7 @@ def server() -> dict[str, Any]:
     return {"name": SERVER, "version": number, "extensions": list(EXTENSIONS)}
 
 
-def metadata(served: Served, signature: Signature, *, versions: Iterable[int]) -> dict[str, Any]:
+def metadata(served: Served, signature: Signature, *, versions: Iterable[int], running: Running) -> dict[str, Any]:
     """Return the metadata of a model: its tensors, each with any number of examples first."""
     return {
         "name": served.model,
@@ -52,12 +62,14 @@ def metadata(served: Served, signature: Signature, *, versions: Iterable[int]) -
             "version": str(served.version),
             "variant": served.variant,
             "task": str(served.card.get("task", "")),
+            "provider": running.provider,
+            "loaded": "false" if running.tuning is None else "true",
             "encoded": f"{signature.contract.examples} as one input of {BYTES}, shape [-1]",
         },
     }
 
 
-def config(served: Served, signature: Signature) -> dict[str, Any]:
+def config(served: Served, signature: Signature, *, running: Running) -> dict[str, Any]:
     """Return a model's configuration, in the members of Triton's that have a meaning here."""
     return {
         "name": served.model,
@@ -75,6 +87,11 @@ def config(served: Served, signature: Signature) -> dict[str, Any]:
         ],
         "output": [{"name": signature.output, "data_type": "TYPE_FP32", "dims": [signature.output_count]}],
         "dynamic_batching": {"priority_levels": LAST, "default_priority_level": DEFAULT},
+        "instance_group": [{"kind": "KIND_GPU" if running.provider in ON_GPU else "KIND_CPU"}],
+        "parameters": {
+            "execution_provider": {"string_value": running.provider},
+            "tuning": {"string_value": running.tuning or ""},
+        },
         "default_model_filename": f"{served.variant}.onnx",
     }
 

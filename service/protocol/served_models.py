@@ -1,6 +1,7 @@
 """Models as the protocol serves them, whatever carries it: described, asked, listed, loaded and unloaded."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,9 @@ from models_store.models.served import Served
 from models_store.settings import Settings
 from models_store.storage.database import Database
 from service.inference.engine import Answer, Work
+from service.inference.forwarding import OwnerAway
 from service.inference.references import References
+from service.inference.residence import Residence
 from service.protocol import documents
 from service.protocol.errors import ProtocolError
 from service.protocol.inference import InferRequest
@@ -36,16 +39,16 @@ class ServedModels:
         *,
         references: References,
         signatures: Signatures,
-        load: Callable[[Served], Awaitable[object]],
-        unload: Callable[[Served], Awaitable[object]],
+        residence: Residence,
+        provider: Callable[[], str],
         database: Database,
         settings: Settings,
     ) -> None:
         self._engine = engine
         self._references = references
         self._signatures = signatures
-        self._load = load
-        self._unload = unload
+        self._residence = residence
+        self._provider = provider
         self._database = database
         self._settings = settings
 
@@ -90,11 +93,12 @@ class ServedModels:
         served, signature = await self.find(owner, model, version)
         found = await run_in_threadpool(registry.model, self._database, served.model, owner=owner)
         numbers = sorted(each.number for each in found.versions)
-        return documents.metadata(served, signature, versions=numbers)
+        return documents.metadata(served, signature, versions=numbers, running=await self._running(served))
 
     async def config(self, owner: str, model: str, version: str | None = None) -> dict[str, Any]:
         """Return the configuration of a model."""
-        return documents.config(*await self.find(owner, model, version))
+        served, signature = await self.find(owner, model, version)
+        return documents.config(served, signature, running=await self._running(served))
 
     async def index(self, owner: str) -> list[dict[str, str]]:
         """Return every version of the owner's models."""
@@ -110,7 +114,7 @@ class ServedModels:
         """
         _refuse_parameters(parameters, set())
         served, _ = await self.find(owner, model)
-        await self._load(served)
+        await self._residence.load(served)
 
     async def unload(self, owner: str, model: str, parameters: Collection[str] = ()) -> None:
         """Take a model out of memory; what waits for it is answered first, and the next request loads it again.
@@ -121,7 +125,7 @@ class ServedModels:
         """
         _refuse_parameters(parameters, OF_UNLOAD)
         served, _ = await self.find(owner, model)
-        await self._unload(served)
+        await self._residence.unload(served)
 
     async def statistics(self, owner: str, model: str | None = None, version: str | None = None) -> dict[str, Any]:
         """Return the statistics of one version, or of all that were asked."""
@@ -132,6 +136,14 @@ class ServedModels:
         served, _ = await self.find(owner, model, version)
         found = await run_in_threadpool(self._engine.of_version, owner, served.model, served.version)
         return {"model_stats": [found]}
+
+    async def _running(self, served: Served) -> documents.Running:
+        """Return where a file runs, or will run when it is loaded."""
+        with suppress(OwnerAway):
+            found = await self._residence.find(served)
+            if found is not None:
+                return documents.Running(found.provider, found.tuning)
+        return documents.Running(await run_in_threadpool(self._provider), None)
 
     def share_statistics(self) -> None:
         """Let the other API processes of this host read what this one has counted."""

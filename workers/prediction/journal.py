@@ -18,7 +18,7 @@ from workers.prediction.tables import Document
 
 FASTEST = 1
 AT_ONCE = 1024
-"""rows that are read back at a time"""
+"""rows that are written or read back at a time"""
 
 
 class Journal:
@@ -34,12 +34,12 @@ class Journal:
         """Take in more rows."""
         option = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
         self._lines += (orjson.dumps(row, option=option) for row in rows)
+        if len(self._lines) >= AT_ONCE:
+            self._write()
 
     def content(self) -> torch.Tensor:
         """Return all rows as bytes for a checkpoint, uint8, mapped from the file."""
-        with gzip.open(self._path, "ab", FASTEST) as file:  # members of gzip may follow one another
-            file.writelines(self._lines)
-        self._lines.clear()
+        self._write()
         return torch.from_file(str(self._path), size=self._path.stat().st_size, dtype=torch.uint8)
 
     def restored(self, content: torch.Tensor) -> Iterator[list[Document]]:
@@ -49,11 +49,16 @@ class Journal:
             while lines := list(islice(file, AT_ONCE)):
                 yield [_like(self._sample, orjson.loads(line)) for line in lines]
 
+    def _write(self) -> None:
+        with gzip.open(self._path, "ab", FASTEST) as file:  # members of gzip may follow one another
+            file.writelines(self._lines)
+        self._lines.clear()
+
 
 def _like(sample: Any, value: Any) -> Any:  # noqa: ANN401  JSON
     """Return a value with the types of a sample."""
     if isinstance(value, dict):
-        return {name: _like(sample.get(name), each) for name, each in value.items()}
+        return {name: _like(sample.get(name) if sample else None, each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_like(sample[0], each) for each in value]
+        return [_like(sample[0] if sample else None, each) for each in value]
     return np.float32(value) if isinstance(sample, np.float32) and value is not None else value

@@ -115,6 +115,18 @@ def test_a_job_is_deleted_after_its_end(espalier: Espalier, archive: Path, tmp_p
     assert espalier("jobs", "show", job).exit_code == 1
 
 
+def test_a_variant_is_loaded_and_unloaded(espalier: Espalier, service: Service, tmp_path: Path) -> None:
+    service.publish("resident", write_colour_net(tmp_path / "net.onnx"))
+
+    loaded = espalier("models", "load", "resident:1/fp32")
+    as_json = shown(espalier("--json", "models", "load", "resident:1"))
+    unloaded = espalier("models", "unload", "resident:1/fp32")
+
+    assert "resident:1/fp32 runs on CPUExecutionProvider (plain) and takes" in " ".join(loaded.output.split())
+    assert (as_json["variant"], as_json["loaded"]) == ("fp32", True)
+    assert "resident:1/fp32 is not in memory" in unloaded.output
+
+
 @pytest.mark.parametrize(("answer", "is_there"), [("n", True), ("y", False)])
 def test_a_person_at_a_terminal_is_asked_first(
     service: Service, tmp_path: Path, answer: str, *, is_there: bool

@@ -18,7 +18,7 @@ from models_store.models.served import Served
 from models_store.storage.blobs import Blobs
 from service.inference.decode import BadInput, Ready
 from service.inference.engine import Answer, Overloaded, PredictTimeout, Work
-from service.inference.forwarded import Order
+from service.inference.forwarded import InMemory, Order
 from service.inference.forwarding import Forwarding, OwnerAway
 from service.inference.links import Links
 from service.inference.sessions import Sessions
@@ -61,6 +61,9 @@ class Obedient:
         return Answer(rows, queue_s=0.1, decode_s=0.2, run_s=0.3, batch_size=4, provider="CPUExecutionProvider")
 
 
+IN_MEMORY = InMemory("CPUExecutionProvider", "plain", 7, is_pinned=True)
+
+
 class Pair:
     """A front and an owner in one event loop."""
 
@@ -71,7 +74,7 @@ class Pair:
         self.links = Links(
             self.engine,
             is_small=lambda _served: False,
-            orders={Order.LOAD: self._load, Order.UNLOAD: self._unload},
+            orders={Order.LOAD: self._load, Order.UNLOAD: self._unload, Order.FIND: self._find},
         )
         settings = samples.quick_settings(home)
         copies = Sessions(Blobs(settings.blobs_url, scratch=settings.scratch), settings=settings)
@@ -84,8 +87,12 @@ class Pair:
         assert message.sent is not None
         self.links.serve(message.sent)
 
-    async def _load(self, served: Served) -> None:
+    async def _load(self, served: Served) -> InMemory:
         self.orders.append(("load", served))
+        return IN_MEMORY
+
+    async def _find(self, _served: Served) -> None:
+        return None
 
     async def _unload(self, _served: Served) -> None:
         raise Overloaded("not now", retry_after_s=7)
@@ -236,7 +243,8 @@ async def test_without_an_owner_a_request_is_refused(tmp_path: Path) -> None:
 
 async def test_orders_are_obeyed_or_refused(tmp_path: Path) -> None:
     async with running(tmp_path) as pair:
-        await pair.front.order(Order.LOAD, SERVED)
+        assert await pair.front.order(Order.LOAD, SERVED) == IN_MEMORY
+        assert await pair.front.order(Order.FIND, SERVED) is None
         with pytest.raises(Overloaded, match="not now"):
             await pair.front.order(Order.UNLOAD, SERVED)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models_store.tasks.codec import Inputs
-from service.inference import devices, warm_up
+from service.inference import devices, tuning, warm_up
 from service.inference.batcher import Batcher
 from service.inference.batches import Batches
 from service.inference.engine import Outputs
@@ -25,6 +25,7 @@ def warmed(folder: Path, provider: str, net: PlainNet, wide: PlainNet | None = N
         open_wide=lambda: wide or PlainNet(),
         codec=IN_LANES,
         provider=provider,
+        pads=tuning.TUNINGS[provider][0].pads,
         examples="images",
         settings=samples.quick_settings(folder, inference_lanes=1),
         turns=Turns(),

@@ -118,13 +118,20 @@ def test_every_process_has_a_copy_of_a_small_model_and_answers_the_same(group: G
 def test_a_model_is_loaded_and_unloaded_through_any_process(group: Group, tmp_path: Path) -> None:
     group.service.publish("ordered", onnx_files.write_colour_net(tmp_path / "net.onnx", size=256, rounds=29), **LARGE)
     before = loaded(group)
+    path = "/models/ordered/versions/1/variants/fp32"
 
     with group.clients(3) as clients:
         for client in clients:
-            client.post("/v2/repository/models/ordered/load").raise_for_status()
+            there = client.post(f"{path}:load").raise_for_status().json()
+            assert (there["loaded"], there["provider"]) == (True, "CPUExecutionProvider")
             assert loaded(group) == before + 1
+            for other in clients:
+                assert other.get(f"{path}/memory").json() == there
+                metadata = other.get("/v2/models/ordered").json()["properties"]
+                assert (metadata["provider"], metadata["loaded"]) == ("CPUExecutionProvider", "true")
             clients[0].post("/v2/repository/models/ordered/unload").raise_for_status()
             group.wait_until(lambda: loaded(group) == before)
+            assert client.get(f"{path}/memory").json()["loaded"] is False
 
 
 def test_an_order_for_a_model_that_does_not_load_is_refused_by_every_process(group: Group, tmp_path: Path) -> None:
