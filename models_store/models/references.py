@@ -20,7 +20,7 @@ from models_store.spec.facts import DatasetFacts
 from models_store.spec.network import Network, is_of_ours, weights_of
 from models_store.spec.recipe import Misfit
 from models_store.spec.space import applied, values_of
-from models_store.spec.train import ResolvedSpec
+from models_store.spec.train import ResolvedSpec, TrainSpec
 from models_store.storage.database import Database
 from models_store.tasks.rooms import read_resolved
 
@@ -63,8 +63,8 @@ def pin(spec: ResolvedSpec, database: Database, *, owner: str, classes: list[str
     changes: dict[str, Any] = {}
     network = spec.network
     weights = None if network is None else network.weights
-    if weights is not None and weights.startswith(weights_store.PREFIX):
-        _uploaded(database, weights, owner=owner)
+    if network is not None and weights is not None and weights.startswith(weights_store.PREFIX):
+        changes["backbone"] = _described(database, network, weights, owner=owner)
     elif network is not None and weights is not None and is_of_ours(weights):
         source = _source(database, weights, owner=owner, pointer=WEIGHTS)
         _check_network(network, spec, source)
@@ -74,6 +74,19 @@ def pin(spec: ResolvedSpec, database: Database, *, owner: str, classes: list[str
         _check_teacher(spec, source, classes=classes)
         changes["distillation"] = spec.distillation.model_copy(update={"teacher": source.reference})
     return spec.model_copy(update=changes)
+
+
+def describe(spec: TrainSpec, database: Database, *, owner: str) -> TrainSpec:
+    """Return the spec whose network has what the user's file that it starts from says of it.
+
+    Raises:
+        SourceNotFound: if the file is not there.
+        SourceUnfit: if it is none of such a network.
+    """
+    network = spec.network
+    if network is None or network.weights is None or not network.weights.startswith(weights_store.PREFIX):
+        return spec
+    return spec.model_copy(update={"backbone": _described(database, network, network.weights, owner=owner)})
 
 
 def refuse_unfit_choices(
@@ -105,7 +118,7 @@ def initial_weights(database: Database, spec: dict[str, Any], *, owner: str) -> 
     """
     weights = weights_of(spec)
     if weights is not None and weights.startswith(weights_store.PREFIX):
-        return _uploaded(database, weights, owner=owner)
+        return _uploaded(database, weights, owner=owner).blob
     if weights is None or not is_of_ours(weights):
         return None
     return _source(database, weights, owner=owner, pointer=WEIGHTS).weights_blob
@@ -122,9 +135,17 @@ def teacher(database: Database, spec: dict[str, Any], *, owner: str) -> Source |
     return _source(database, spec["distillation"]["teacher"], owner=owner, pointer=TEACHER)
 
 
-def _uploaded(database: Database, weights_id: str, *, owner: str) -> str:
+def _described(database: Database, network: Network, weights_id: str, *, owner: str) -> Network:
+    file = _uploaded(database, weights_id, owner=owner)
+    found = network.described_by(file.card | {"name": file.name, "sha256": file.blob})
+    if isinstance(found, Misfit):
+        raise _unfit(found.pointer, found.detail, found.allowed)
+    return found
+
+
+def _uploaded(database: Database, weights_id: str, *, owner: str) -> weights_store.WeightsFile:
     with pointed_out():
-        return weights_store.find(database, weights_id, owner=owner).blob
+        return weights_store.find(database, weights_id, owner=owner)
 
 
 @contextmanager

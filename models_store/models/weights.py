@@ -19,6 +19,7 @@ from models_store.storage import tables
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database, now
 from models_store.storage.ids import new_id
+from models_store.tasks import rooms
 
 PREFIX = "wt_"
 
@@ -68,12 +69,13 @@ def add(
         WeightsNameInvalid: if nothing may be called so.
         NotSafetensors: if it is no whole safetensors file, nor of another form (see `weights_forms`).
         VectorsInvalid, WeightsArchiveInvalid, ArchiveRefused: if it breaks its own form.
+        Invalid: if it is meant for a task, which can't use it (see `describe_weights` of its contract).
         StorageFull: if there is no room.
     """
     if (fault := names.fault(name)) is not None:
         raise WeightsNameInvalid(f"the name {name[:50]!a} {fault}")
     weights_forms.as_safetensors(path, most_bytes=most_bytes)
-    card = safetensors_header.inspect(path).as_card()
+    card = _card(path)
     blob = blobs.put(path)
     weights_id = new_id(PREFIX.rstrip("_"))
     row = {
@@ -95,6 +97,21 @@ def add(
             raise
         return WeightsFile(*found), False
     return find(database, weights_id, owner=owner), True
+
+
+def _card(path: Path) -> dict[str, Any]:
+    header, begins = safetensors_header.read(path)
+
+    def read(tensor: str) -> bytes:
+        begin, end = header[tensor]["data_offsets"]
+        with path.open("rb") as file:
+            file.seek(begins + begin)
+            return file.read(end - begin)
+
+    card = safetensors_header.inspect(path).as_card()
+    for task in rooms.TASKS:
+        card |= task.describe_weights(header, read)
+    return card
 
 
 def find(database: Database, weights_id: str, *, owner: str) -> WeightsFile:

@@ -2,7 +2,7 @@
 
     safetensors        as it is
     word2vec's text    `vectors` float32 (words, width), and `vocabulary`: the words in UTF-8, one a line
-    a zip or tar       its one safetensors file; each other file as a tensor of its bytes, under its own name
+    a zip or tar       its one safetensors file; each other file as a tensor of its bytes, under its path beside it
 
 Text begins with a line of two numbers, how many vectors there are and how wide they are; each line after it is a word
 and as many numbers, with spaces between them.
@@ -27,6 +27,7 @@ from models_store.wording import counted
 FIRST_LINE = re.compile(rb"([1-9][0-9]{0,7}) ([1-9][0-9]{0,3})[ \r]*\n")
 HEAD_BYTES = 512
 MOST_FILES = 64
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 MOST_FILE_BYTES = 64 << 20
 """of a file beside the tensors"""
 VECTORS, VOCABULARY = "vectors", "vocabulary"
@@ -107,19 +108,25 @@ def _of_text(path: Path, made: Path) -> None:
 
 def _of_archive(path: Path, made: Path, *, most_bytes: int) -> None:
     tensors: Path | None = None
-    files: dict[str, bytes] = {}
+    folder = PurePosixPath()
+    files: dict[PurePosixPath, bytes] = {}
     unpacked = made.with_name(f"{made.name}.part")
     try:
         for member in read_archive(path, Limits(MOST_FILES, most_bytes, ratio=1000)):
             name = PurePosixPath(member.name)
             if member.is_folder or is_system(name) or member.link is not None:
                 continue
+            if name.suffix.lower() in PICKLES:
+                raise WeightsArchiveInvalid(
+                    f"{member.name} is a pickle, which may run code when it is read; leave it out, and send the "
+                    "weights as one safetensors file"
+                )
             if name.suffix != ".safetensors":
-                files[name.name] = _whole(member)
+                files[name] = _whole(member)
             elif tensors is not None:
                 raise WeightsArchiveInvalid("the archive holds more than one safetensors file; send one")
             else:
-                tensors = unpacked
+                tensors, folder = unpacked, name.parent
                 with unpacked.open("wb") as out:
                     out.writelines(member)
         if tensors is None:
@@ -127,9 +134,16 @@ def _of_archive(path: Path, made: Path, *, most_bytes: int) -> None:
                 "the archive holds no safetensors file; send one, with its tokenizer.json and config.json, or its "
                 "vocabulary, beside it"
             )
-        _join(tensors, files, made)
+        _join(tensors, _named(files, beside=folder), made)
     finally:
         unpacked.unlink(missing_ok=True)
+
+
+def _named(files: dict[PurePosixPath, bytes], *, beside: PurePosixPath) -> dict[str, bytes]:
+    """Return the files by their paths from the folder of the tensors; those outside of it by their names."""
+    below = {path: path.is_relative_to(beside) for path in files}
+    outside = {path.name: content for path, content in files.items() if not below[path]}
+    return outside | {str(path.relative_to(beside)): content for path, content in files.items() if below[path]}
 
 
 def _whole(member: Member) -> bytes:

@@ -4,12 +4,15 @@ A task that offers a choice of networks has them under `backbone` in its spec.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from models_store.spec import patterns
 from models_store.spec.part import Part
+
+if TYPE_CHECKING:
+    from models_store.spec.recipe import Misfit
 
 OwnWeights = Annotated[str, Field(pattern=patterns.OWN_WEIGHTS, max_length=130)] | None
 Freeze = Annotated[str, Field(pattern=patterns.FREEZE, max_length=60)] | None
@@ -61,6 +64,13 @@ class Network(Part):
     def has_batch_norm(self) -> bool:
         """Return whether the scales of a batch norm may rank its channels."""
         return True
+
+    def described_by(self, card: Mapping[str, Any]) -> "Network | Misfit":  # noqa: ARG002  see subclasses
+        """Return the network with what the card of its file of weights shows of it; or what does not fit.
+
+        `card` has the file's `name` and `sha256` besides.
+        """
+        return self
 
 
 def weights_of(spec: Mapping[str, Any]) -> str | None:

@@ -1,6 +1,6 @@
 """Protocols of a task: what its room supplies on the shared ground. `rooms` lists the tasks; no room is imported here."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -63,6 +63,18 @@ class Contract(Protocol):
 
     demo: Demo | None = None
     """the set of `espalier demo`; none: the task has no demo"""
+
+    # ---- files of weights
+
+    def describe_weights(self, header: Mapping[str, Mapping[str, Any]], read: Callable[[str], bytes]) -> dict[str, Any]:  # noqa: ARG002  most tasks have tensors alone
+        """Return what the card of a file of weights says of it beside its tensors.
+
+        `header` has the dtype and the shape of each tensor; files of an archive are tensors of bytes, which `read` gives.
+
+        Raises:
+            Invalid: if it is meant for this task, and can't be used.
+        """
+        return {}
 
     # ---- jobs
 

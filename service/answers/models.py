@@ -73,6 +73,10 @@ class Version(Answer):
     input: Annotated[dict[str, Any] | None, ShapeOf(InputTaken | TextInputTaken | None)] = Field(
         description="what it takes of an image or of a text; null: the task has no choice of inputs"
     )
+    encoder: dict[str, Any] | None = Field(
+        description="pretrained encoder that it started from: the id, name and SHA-256 of the file of weights, and its "
+        "architecture; null: it started from none"
+    )
     metrics: Annotated[dict[str, Any], ShapeOf(dict[str, Figures])] = Field(description="split → measured figures")
     variants: list[Variant]
     description: str | None = Field(description="description by its owner")
@@ -97,6 +101,7 @@ class Version(Answer):
             task=task_of(version.card),
             labels=version.card["labels"],
             input=version.card.get("input"),
+            encoder=version.card.get("encoder"),
             metrics=version.card.get("metrics", {}),
             variants=[
                 Variant.model_validate(

@@ -1,6 +1,7 @@
 """Answers about users' files of weights."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import Field
 
@@ -18,6 +19,11 @@ class Weights(Answer):
     tensors: int
     parameters: int = Field(description="number of parameters in all tensors")
     dtypes: dict[str, int] = Field(description="type, as safetensors names it → number of tensors")
+    encoder: dict[str, Any] | None = Field(
+        None,
+        description="pretrained encoder in the file: its `architecture`, and the `pooling` that its archive asks for; "
+        "null: it is none",
+    )
     created_at: datetime
 
     @classmethod

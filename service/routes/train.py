@@ -115,7 +115,7 @@ def _submit(here: Context, body: bytes, *, owner: str, key: str | None) -> Respo
 def _resolved(here: Context, body: bytes, *, owner: str) -> tuple[ResolvedSpec, datasets.Dataset, list[str]]:
     given = parse(body)
     contract = _contract(here, given, owner=owner)
-    spec = bodies.check(contract.Spec, given)
+    spec = references.describe(bodies.check(contract.Spec, given), here.database, owner=owner)
     with _reporting_unknown_dataset():
         dataset = datasets.find(here.database, spec.dataset, owner=owner)
     _refuse_other_examples(contract, dataset, task=spec.task)

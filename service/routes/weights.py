@@ -21,7 +21,9 @@ BODY: dict[str, Any] = {
     "description": "A safetensors file: the tensors of a backbone under the names of its library, with or without "
     "its classifier, or those of a whole model of this service (`backbone.…`, `head.…`). Or vectors of words in "
     "word2vec's text form, whose first line is `count width`. Or a zip or tar with one safetensors file and its words: "
-    "`vocabulary.txt` (one a line) or `vocabulary.json`. All are stored as one safetensors file.",
+    "`vocabulary.txt` (one a line) or `vocabulary.json`. Or a zip or tar of a pretrained encoder: its `config.json`, "
+    "`model.safetensors` and `tokenizer.json` (BERT, MiniLM, RoBERTa, XLM-RoBERTa, DistilBERT). All are stored as one "
+    "safetensors file.",
     "content": {
         "application/octet-stream": {
             "schema": {"type": "string", "format": "binary", "description": "the file's bytes"}
@@ -53,7 +55,8 @@ async def create(
 ) -> Response:
     """Upload weights, check them, and store them as safetensors under their digest; a spec names them by their id.
 
-    Only a job that starts from the tensors checks whether they fit its backbone.
+    A pretrained encoder is checked whole: a missing or unlike file is refused here. Of other files, only a job that
+    starts from the tensors checks whether they fit its backbone.
     """
     with uploads.scratch_file(here.settings.scratch) as (path, file):
         await uploads.receive_bytes(request, file, max_bytes=here.settings.weights_max_bytes)

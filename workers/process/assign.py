@@ -87,7 +87,7 @@ def _of_kind(database: Database, blobs: Blobs, job: Job) -> dict[str, Any]:
     if kind.takes_up_a_version and kind.publishes:
         return _teacher(database, job) | {"promoted": _trained(database, blobs, job), "compressed_from": _taken_up(job)}
     if kind.remeasures:
-        return {"variants": _variants(database, job)}
+        return {"variants": _variants(database, job), "initial_weights": _version(database, job).weights_blob}
     if kind.takes_up_a_version:
         return _predicting(database, job)
     if not kind.trains:

@@ -103,7 +103,8 @@ class Assignment:
     progress: float = 0.0
     """share of the job's time that earlier attempts have reported as done"""
     initial_weights: str | None = None
-    """what the backbone starts from (a blob), when that is a model of ours or a file of the user's"""
+    """what the backbone starts from (a blob), when that is a model of ours or a file of the user's; of a measuring job,
+    what its net was trained to"""
     teacher: TeacherNet | None = None
     preview: dict[str, Any] | None = None
     """of a preview: what its contact sheet shows"""

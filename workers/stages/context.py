@@ -61,6 +61,13 @@ class Work:
         return Path(self.assignment.staging)
 
     @property
+    def start(self) -> Path | None:
+        """Return the file of weights that the net starts from, or that it was trained to; None: there is none."""
+        trained = self.assignment.promoted
+        blob = self.assignment.initial_weights if trained is None else trained.weights
+        return None if blob is None else self.blobs.local(blob)
+
+    @property
     def dataset(self) -> AssignedDataset:
         """Return the job's dataset, in a story that has one."""
         assert self.assignment.dataset is not None, "the job's task has data"

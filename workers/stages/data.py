@@ -66,6 +66,7 @@ def read(work: Work) -> tuple[Work, Data]:
         classes=work.dataset.classes,
         digest=work.dataset.digest,
         auxiliary=_auxiliary(content, work.dataset.auxiliary),
+        start=work.start,
         settings=work.settings,
         report=work.reporter.progress,
     )

@@ -143,7 +143,7 @@ def _expecting(work: Work, plan: Plan) -> Work:
 def _costs(work: Work, counts: Counts) -> Costs:
     """Return the costs of a net of the spec's kind; its weights are random, which costs the same."""
     classes = work.dataset.classes
-    examples = work.task.noise(work.spec, classes=classes, count=max(counts.train, len(classes), 2))
+    examples = work.task.noise(work.spec, classes=classes, count=max(counts.train, len(classes), 2), start=work.start)
     aim = targets.build(work.spec.task, examples)
     net = work.task.build(
         work.spec.from_random_weights(),

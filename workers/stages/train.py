@@ -127,13 +127,12 @@ def _net(work: Work, examples: Examples, *, spec: ResolvedSpec) -> Learner:
     assert work.settings.weights_dir is not None, "settings fill it in"
     work.settings.weights_dir.mkdir(parents=True, exist_ok=True)
     aim = targets.build(spec.task, examples)
-    start = work.assignment.initial_weights
     net = work.task.build(
         spec,
         class_count=aim.output_count,
         weights_dir=work.settings.weights_dir,
         examples=examples,
-        initial_weights=None if start is None else work.blobs.local(start),
+        initial_weights=work.start,
         last_layer=aim.last_layer(),
     )
     for remark in net.remarks:

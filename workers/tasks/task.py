@@ -49,19 +49,24 @@ class Task(Protocol):
         classes: list[str],
         digest: str,
         auxiliary: Mapping[str, bytes],
+        start: Path | None,
         settings: Settings,
         report: Callable[[float], None],
     ) -> Examples:
         """Return the dataset as arrays, decoded once and kept for later runs.
 
         `content` is the dataset's stored file, `digest` names what is in it, `auxiliary` has the dataset's other
-        files by name, `report` gets the share done.
+        files by name, `start` is the file of weights that the net starts from, or that it was trained to, if any;
+        `report` gets the share done.
         """
         ...
 
     @abstractmethod
-    def noise(self, spec: ResolvedSpec, *, classes: Sequence[str], count: int) -> Examples:
-        """Return so many training examples of the spec's shape that show nothing, in the memory of a few."""
+    def noise(self, spec: ResolvedSpec, *, classes: Sequence[str], count: int, start: Path | None = None) -> Examples:
+        """Return so many training examples of the spec's shape that show nothing, in the memory of a few.
+
+        `start` is the file of weights that the net starts from, if any.
+        """
         ...
 
     def show(self, examples: Examples, row: int) -> Picture | str | None:  # noqa: ARG002  see subclasses

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models_store.targets import Activation
-from workers.training.examples import Examples, Rows
+from workers.training.examples import Examples, Rows, lengths
 from workers.training.learner import Learner, Prepared
 from workers.training.precision import Precision
 from workers.training.targets import ACTIVATIONS
@@ -84,6 +84,8 @@ def compute_features(
     """Run the backbone once over `rows` and return the feed of what the head sees; `each` gets the rows done so far."""
     feed.net.eval()
     parts = []
+    examples = feed.examples
+    rows = rows[np.argsort(lengths(examples.inputs, rows, padded=examples.padded), kind="stable")]  # the least padding
     for start, end in batches(len(rows), max(batch_size, SMALLEST_INFERENCE_BATCH)):
         with torch.no_grad(), precision.autocast():
             parts.append(feed.net.features(feed.batch(rows[start:end], None)).float())

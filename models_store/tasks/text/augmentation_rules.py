@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from models_store.spec.contradiction import contradiction
 from models_store.spec.recipe import Warnings
+from models_store.tasks.text.backbones.sequence import SequenceNetwork
 from models_store.tasks.text.facts import TextFacts
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def refuse_what_the_dataset_lacks(spec: "ResolvedTextSpec", facts: TextFacts) ->
         if part.kind == "paraphrases" and not facts.has_paraphrases:
             message = "the dataset has no paraphrases: upload it with a column `paraphrase` or a file `paraphrases.csv` (id,text), or leave the part out"
             raise contradiction(f"augmentation/{number}", message, None)
-        if part.kind == "synonym_replacement" and not facts.has_synonyms and spec.backbone.weights is None:
+        has_vectors = isinstance(spec.backbone, SequenceNetwork) and spec.backbone.weights is not None
+        if part.kind == "synonym_replacement" and not facts.has_synonyms and not has_vectors:
             message = "the dataset has no synonyms: upload it with a file `synonyms.csv` (one group of equivalent words on each line), give `backbone.weights` with vectors of words, or leave the part out"
             raise contradiction(f"augmentation/{number}", message, None)
 

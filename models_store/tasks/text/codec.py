@@ -146,7 +146,7 @@ class TextCodec(Codec[EncodedText]):
         return {"truncated": example.truncated, "unknown_share": round(unknown, 4), "empty": example.empty}
 
     def _encoded(self, numbers: Numbers) -> EncodedText:
-        kept = cut(numbers, self.max_tokens, truncate=self.truncate)
+        kept = self.tokenizer.cut(numbers, self.max_tokens, truncate=self.truncate)
         return EncodedText(kept, truncated=len(kept) < len(numbers), empty=not len(numbers))
 
     def _checked_lengths(self, inputs: Inputs) -> Numbers:
@@ -221,18 +221,6 @@ def padded(rows: Sequence[Numbers]) -> Numbers:
     for place, row in enumerate(rows):
         numbers_NL[place, : len(row)] = row
     return numbers_NL
-
-
-def cut(numbers: Numbers, most: int, *, truncate: str) -> Numbers:
-    """Return `most` numbers at most: without the end, the start or the middle of those that are too many."""
-    if len(numbers) <= most:
-        return numbers
-    if truncate == "end":
-        return numbers[:most]
-    if truncate == "start":
-        return numbers[-most:]
-    head = most - most // 2
-    return np.concatenate([numbers[:head], numbers[len(numbers) - most // 2 :]])
 
 
 def _nul(numbers: Numbers) -> BadExample:

@@ -1,7 +1,7 @@
 """Contract of texts: a class, labels or a number of each."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,16 @@ class TextContract(Contract):
         """Return those of the file beside this one."""
         found: dict[str, Any] = json.loads(SAMPLES.read_text())
         return found
+
+    def describe_weights(self, header: Mapping[str, Mapping[str, Any]], read: Callable[[str], bytes]) -> dict[str, Any]:
+        """Return what a pretrained encoder is.
+
+        Raises:
+            EncoderInvalid: if its archive lacks something, or contradicts itself.
+        """
+        from models_store.tasks.text import encoders  # noqa: PLC0415  numpy is slow to import
+
+        return encoders.describe(header, read)
 
     def is_example(self, path: PurePosixPath, head: bytes) -> bool:  # noqa: ARG002  any bytes may be a text's
         """Return whether the name is one of a text."""

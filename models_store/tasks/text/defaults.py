@@ -9,11 +9,21 @@ import math
 
 from models_store.spec.facts import Target
 from models_store.spec.recipe import (
+    EPOCHS,
+    MOST_EPOCHS,
     Document,
+    Way,
+    completed,
+    epochs_for_steps,
+    is_balanced,
     steps_per_epoch,
     usual_batch_size,
     usual_loss,
+    usual_monitor,
+    usual_regularizers,
+    usual_schedule,
 )
+from models_store.spec.transfer import Transfer
 from models_store.tasks.text.facts import TextFacts
 
 LENGTH_STEP = 32
@@ -26,15 +36,20 @@ ON_NGRAMS = {*LINEAR, "ngram_bag"}
 LINEAR_EPOCHS, LINEAR_STEPS = 5, 200
 """passes of a linear model over the texts, and its least number of steps: fewer texts are gone through more often"""
 LINEAR_RATE = 0.03
+PIECES_PER_WORD = 1.4
+"""tokens that a pretrained tokenizer makes of a word, or of a Chinese character; two more are special ones"""
+FINE_TUNE_EPOCHS = (3, 20)
+"""fewest passes of an encoder over the texts, and the most, for small sets"""
+FINE_TUNE_RATE = 5e-5
 
 
 def fill(document: Document, facts: TextFacts, *, target: Target) -> Document:
     """Return a spec's document with its tokenizer, length and backbone decided; what the user chose stays as it is."""
     given = document["input"]
     backbone = document["backbone"] or _backbone(facts, target=target)
-    tokenizer = given["tokenizer"] or {"kind": "code_points" if _is_on_ngrams(backbone) else "characters"}
+    tokenizer = given["tokenizer"] or {"kind": _tokenizer(backbone)}
     backbone = _with_word_ngrams(backbone, [1, 2, 3] if tokenizer["kind"] == "code_points" else [])
-    length = given["max_tokens"] or usual_length(tokenizer["kind"], facts)
+    length = given["max_tokens"] or usual_length(tokenizer["kind"], facts, most=_most_tokens(backbone))
     augmentation = usual_augmentation(facts) if document["augmentation"] is None else document["augmentation"]
     decided: Document = {
         "input": given | {"tokenizer": tokenizer, "max_tokens": length},
@@ -43,12 +58,34 @@ def fill(document: Document, facts: TextFacts, *, target: Target) -> Document:
     }
     if is_linear(backbone):
         decided |= _linear(document, facts, target=target)
+    if backbone["kind"] == "encoder":
+        decided["backbone"] = backbone | {"freeze": backbone.get("freeze") or "backbone"}
+        return _pretrained(document | decided, facts, target=target)
     return document | decided
 
 
 def is_linear(backbone: Document) -> bool:
     """Return whether a backbone is trained as linear models are; an ensemble is if one of its members is."""
     return backbone["kind"] in LINEAR or any(map(is_linear, backbone.get("members", [])))
+
+
+def way_of(backbone: Document) -> Way:
+    """Return the way of a resolved backbone: vectors of words are no pretrained net."""
+    if backbone["kind"] != "encoder":
+        return "scratch"
+    return "head" if backbone["freeze"] == "backbone" else "fine_tune"
+
+
+def _tokenizer(backbone: Document) -> str:
+    if backbone["kind"] == "encoder":
+        return "pretrained"
+    return "code_points" if _is_on_ngrams(backbone) else "characters"
+
+
+def _most_tokens(backbone: Document) -> int:
+    """Return the largest number of tokens that the recipe chooses."""
+    architecture = backbone.get("architecture")
+    return MOST_TOKENS if architecture is None else min(MOST_TOKENS, int(architecture["positions"]))
 
 
 def _is_on_ngrams(backbone: Document) -> bool:
@@ -71,16 +108,18 @@ def usual_augmentation(facts: TextFacts) -> list[Document]:
     return [{"kind": "paraphrases", "probability": 0.5}] if facts.has_paraphrases else []
 
 
-def usual_length(tokenizer: str, facts: TextFacts) -> int:
-    """Return the tokens that hold 95 of 100 training texts whole, in steps of 32, at most 512."""
+def usual_length(tokenizer: str, facts: TextFacts, *, most: int = MOST_TOKENS) -> int:
+    """Return the tokens that hold 95 of 100 training texts whole, in steps of 32, at most `most`."""
     _, tokens = length_of(tokenizer, facts)
-    return min(MOST_TOKENS, max(LENGTH_STEP, LENGTH_STEP * math.ceil(tokens / LENGTH_STEP)))
+    return min(most, max(LENGTH_STEP, LENGTH_STEP * math.ceil(tokens / LENGTH_STEP)))
 
 
 def length_of(tokenizer: str, facts: TextFacts) -> tuple[str, int]:
     """Return in what unit a tokenizer counts, and how many of them 95 of 100 training texts have at most."""
     if tokenizer in {"code_points", "characters"}:
         return "characters", facts.characters_95
+    if tokenizer == "pretrained":
+        return "pieces of words", math.ceil(PIECES_PER_WORD * facts.words_95) + 2
     return "words", facts.words_95
 
 
@@ -106,3 +145,38 @@ def _linear(document: Document, facts: TextFacts, *, target: Target) -> Document
     return {name: value for name, value in left_out.items() if document[name] is None} | {
         "training": training | {"epochs": training["epochs"] or epochs}
     }
+
+
+def _pretrained(document: Document, facts: TextFacts, *, target: Target) -> Document:
+    """Return a spec of an encoder whose training is decided: of a head alone, or of the whole net, slowly."""
+    training, way = document["training"], way_of(document["backbone"])
+    batch_size = training["batch_size"] or usual_batch_size(way, facts, parts=training["accumulate_steps"])
+    epoch_steps = steps_per_epoch(batch_size, facts)
+    least = EPOCHS["head"][0] if way == "head" else FINE_TUNE_EPOCHS[0]
+    most = MOST_EPOCHS if way == "head" else FINE_TUNE_EPOCHS[1]
+    epochs = training["epochs"] or min(most, max(least, epochs_for_steps(way, epoch_steps)))
+    loss = document["loss"] or usual_loss(target, way, facts)
+    monitor = usual_monitor(target, way, facts, is_balanced=is_balanced(loss, training))
+    decided = {"epochs": epochs, "batch_size": batch_size, "monitor": training["monitor"] or monitor}
+    left_out: Document = {
+        "transfer": Transfer().model_dump() | (_transfer(document) if way == "fine_tune" else {}),
+        "regularizers": usual_regularizers(way, document, epochs * epoch_steps),
+        "loss": loss,
+        "optimizer": _optimizer_of(way),
+        "schedule": usual_schedule(way, document),
+    }
+    return completed(document | {"training": training | decided}, left_out, way=way)
+
+
+def _optimizer_of(way: Way) -> Document:
+    if way == "head":
+        return {"kind": "adamw", "lr": 3e-3, "weight_decay": 0.0}
+    return {"kind": "adamw", "lr": FINE_TUNE_RATE, "weight_decay": 0.01}
+
+
+def _transfer(document: Document) -> Document:
+    """Return how an encoder trains on: its head first, then all of it, the lower layers more slowly."""
+    if document["optimizer"] is not None:
+        return {}  # the multiple is made for the recipe's own rate
+    probe: Document = {"probe_epochs": 20} if document["backbone"]["freeze"] == "none" else {}
+    return {"head_lr_scale": 10.0, "layer_decay": 0.9} | probe

@@ -30,5 +30,12 @@ def giga_macs(backbone: Document, tokens: int) -> float:
         inputs = [width, *[directions * backbone["width"]] * (backbone["layers"] - 1)]
         each = sum(directions * gates * backbone["width"] * (size + backbone["width"]) for size in inputs)
     elif kind == "transformer":
-        each = backbone["layers"] * (4 * width**2 + 2 * width * backbone["ffn"] + 2 * width * tokens)
+        each = _layers(width, layers=backbone["layers"], ffn=backbone["ffn"], tokens=tokens)
+    elif kind == "encoder":
+        net = backbone["architecture"]
+        each = _layers(net["width"], layers=net["layers"], ffn=net["ffn"], tokens=tokens)
     return each * tokens / 1e9
+
+
+def _layers(width: int, *, layers: int, ffn: int, tokens: int) -> int:
+    return layers * (4 * width**2 + 2 * width * ffn + 2 * width * tokens)

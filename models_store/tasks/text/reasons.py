@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 TOKENIZERS = {
     "characters": "single characters need no dictionary, and the file numbers them itself: a client sends code points",
+    "pretrained": "an encoder only knows the tokens that it was pretrained on",
     "code_points": "the file finds n-grams among code points itself: a client sends nothing else, and needs no tokenizer",
 }
 BACKBONES = {
@@ -45,11 +46,19 @@ def _length(value: int, case: "TextCase") -> str:
 def _backbone(steps: list[str], value: Any, case: "TextCase") -> str:  # noqa: ANN401  any JSON
     if steps[-1] == "kind":
         return BACKBONES.get(value, OTHERS)
+    if case.spec.backbone.kind == "encoder":
+        return _encoder(steps)
     if "word_ngrams" in steps:
         return "phrases of whole words say what short runs of characters don't, and the file finds the words itself"
     if steps[-1] == "min_count":
         return f"{case.facts.train_count:,} texts are fewer than {defaults.FEW}: an n-gram of one text may be all that there is"
     return OTHERS
+
+
+def _encoder(steps: list[str]) -> str:
+    if steps[-1] == "freeze":
+        return "features of a pretrained encoder are computed once, so that its head learns in seconds; `none` trains all of it, which takes a hundred times as long"
+    return "it is what the file of `backbone.weights` says"
 
 
 def _of_linear(steps: list[str], value: Any, case: "TextCase") -> str | None:  # noqa: ANN401  any JSON

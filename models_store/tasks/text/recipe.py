@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from models_store.spec.facts import Target
 from models_store.spec.fitted import is_left_out, left_to_the_trainer
 from models_store.spec.reasons import Case
-from models_store.spec.recipe import Document, NetCosts, Recipe, Warnings
+from models_store.spec.recipe import Document, Misfit, NetCosts, Recipe, Warnings
 from models_store.tasks.text import defaults, plans, reasons, rules
 from models_store.tasks.text.facts import TextFacts
 
@@ -38,12 +38,20 @@ class TextRecipe(Recipe[TextFacts, Any]):
         """Return what the time of a resolved spec's net depends on."""
         backbone, tokens = document["backbone"], document["input"]["max_tokens"]
         return NetCosts(
-            kind=backbone["kind"], size=tokens, giga_macs=max(LEAST_MACS, plans.giga_macs(backbone, tokens))
+            kind=backbone["kind"],
+            way=defaults.way_of(backbone),
+            freeze=backbone.get("freeze") or "none",
+            size=tokens,
+            giga_macs=max(LEAST_MACS, plans.giga_macs(backbone, tokens)),
         )
 
     def warnings_about(self, spec: Any, facts: TextFacts) -> Warnings:  # noqa: ANN401  a resolved spec of texts
         """Return warnings about the input, and about augmentation."""
         return rules.warnings_about(spec, facts)
+
+    def teacher_misfit(self, spec: Any, source: Document, *, reference: str) -> Misfit | None:  # noqa: ANN401  a resolved spec of texts
+        """Return what does not fit a teacher: both are given the same tokens, and tokenizers that learn are their own."""
+        return rules.teacher_misfit(spec, source, reference=reference)
 
     def reason(self, steps: list[str], value: Any, case: Case[TextFacts, Any]) -> str | None:  # noqa: ANN401  any JSON
         """Return why a value was chosen that has to do with texts."""

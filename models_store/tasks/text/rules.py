@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 from models_store.spec.contradiction import contradiction
 from models_store.spec.network import Network
-from models_store.spec.recipe import Warnings
+from models_store.spec.recipe import Document, Misfit, Warnings
 from models_store.tasks.text import defaults
 from models_store.tasks.text.augmentation_rules import warnings_of_augmentation
+from models_store.tasks.text.backbones.encoder import Encoder
 from models_store.tasks.text.backbones.ensemble import Ensemble
 from models_store.tasks.text.backbones.ngrams import NgramNetwork
 from models_store.tasks.text.facts import TextFacts
@@ -40,7 +41,15 @@ def refuse_what_contradicts_itself(spec: "TextSpec") -> None:
 
 def _refuse_what_does_not_go_with_the_input(part: Network, spec: "TextSpec", place: str) -> None:
     tokenizer = spec.input.tokenizer.kind if spec.input.tokenizer else None
-    if isinstance(part, NgramNetwork):
+    if isinstance(part, Encoder):
+        _refuse_what_the_encoder_can_not_have(part, spec)
+    elif tokenizer == "pretrained":
+        raise contradiction(
+            "input/tokenizer/kind",
+            f"pretrained is the tokenizer of an encoder, and {part.kind} has none; take characters, or leave it out",
+            ["characters"],
+        )
+    elif isinstance(part, NgramNetwork):
         _refuse_ngrams_that_are_not_there(part, tokenizer, place)
     elif tokenizer == "code_points":
         others = ["characters", "words", "jieba", "rjieba", "bpe", "unigram"]
@@ -54,6 +63,28 @@ def _refuse_what_does_not_go_with_the_input(part: Network, spec: "TextSpec", pla
         raise contradiction(f"{place}/kind", "nb_linear counts the texts of each class, and numbers have none", others)
     if place != "backbone" and part.weights is not None:
         raise contradiction(f"{place}/weights", "a member of an ensemble starts at random; leave it out", [None])
+
+
+def _refuse_what_the_encoder_can_not_have(encoder: Encoder, spec: "TextSpec") -> None:
+    if encoder.weights is None:
+        raise contradiction(
+            "backbone/weights",
+            "encoder starts from a pretrained one; give the id of its archive (POST /weights), or take transformer, "
+            "which starts at random",
+            None,
+        )
+    if spec.input.tokenizer is not None and spec.input.tokenizer.kind != "pretrained":
+        raise contradiction(
+            "input/tokenizer/kind",
+            f"an encoder has the tokenizer of its weights, and {spec.input.tokenizer.kind} would number its tokens "
+            "otherwise; leave it out",
+            ["pretrained"],
+        )
+    most = encoder.architecture.positions if encoder.architecture is not None else None
+    if most is not None and spec.input.max_tokens is not None and spec.input.max_tokens > most:
+        raise contradiction(
+            "input/max_tokens", f"this encoder has positions for {most} tokens", {"minimum": 8, "maximum": most}
+        )
 
 
 def _refuse_ngrams_that_are_not_there(backbone: NgramNetwork, tokenizer: str | None, place: str) -> None:
@@ -105,3 +136,18 @@ def warnings_about(spec: "ResolvedTextSpec", facts: TextFacts) -> Warnings:
         ),
         *warnings_of_augmentation(spec, facts),
     ]
+
+
+def teacher_misfit(spec: "ResolvedTextSpec", source: Document, *, reference: str) -> Misfit | None:
+    """Return why a net can't be given the tokens of its teacher, which was trained by `source`."""
+    own = spec.model_dump(mode="json")
+    given, taught_by = (each["input"]["tokenizer"] for each in (own, source))
+    if "pretrained" not in {given["kind"], taught_by["kind"]}:
+        return None
+    if given != taught_by or own["backbone"]["origin"] != source["backbone"]["origin"]:
+        detail = (
+            f"{reference} has the tokenizer {taught_by['kind']}, and this spec has {given['kind']}: both have to be "
+            "given the same tokens, so start both from one encoder"
+        )
+        return Misfit("/distillation/teacher", detail)
+    return None

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationInfo, model_validator
 
 from models_store.spec.compression import Compression
+from models_store.spec.contradiction import contradiction
 from models_store.spec.facts import Target
 from models_store.spec.network import Network
 from models_store.spec.recipe import Recipe
@@ -14,6 +15,7 @@ from models_store.spec.vocabulary import Words
 from models_store.tasks.text.augmentation import Augmentation
 from models_store.tasks.text.augmentation_rules import refuse_what_the_dataset_lacks
 from models_store.tasks.text.backbones.backbone import Backbone
+from models_store.tasks.text.backbones.encoder import Encoder
 from models_store.tasks.text.facts import TextFacts
 from models_store.tasks.text.input import TextInput
 from models_store.tasks.text.recipe import TextRecipe
@@ -75,6 +77,17 @@ class ResolvedTextSpec(ResolvedSpec, TextSpec):
     def with_examples_as_they_are(self) -> Self:
         """Return the spec without augmentation."""
         return self.model_copy(update={"augmentation": []})
+
+    @model_validator(mode="after")
+    def _refuse_an_unknown_encoder(self) -> Self:
+        if isinstance(self.backbone, Encoder) and self.backbone.architecture is None:
+            raise contradiction(
+                "backbone/architecture",
+                "the architecture is not known before the file of weights is looked at; in the values of a search, "
+                "give it as a dry run with this encoder shows it",
+                None,
+            )
+        return self
 
     @model_validator(mode="after")
     def _refuse_what_the_dataset_lacks(self, info: ValidationInfo) -> Self:

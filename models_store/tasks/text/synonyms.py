@@ -44,13 +44,14 @@ WORDS = GENERAL | Words(
         {
             "it is a network for images": "resnet resnet18 resnet34 resnet50 efficientnet efficientnetb0 efficientnetlite0 efficientnetlite2 mobilenet mobilenetv2 mobilenetv3small mobilenetv3large vgg vgg16 densenet121 squeezenet11 vit vitb16 convnext convnexttiny swin swint smallcnn cifarresnet18",
             "it changes images": "randomflip hflip vflip randomrotation randomcrop randomresizedcrop randomtranslation randomscale randomshear randomperspective colorjitter randomgrayscale randomerasing cutout cutmix gaussianblur gaussiannoise randaugment trivialaugmentwide augmix autoaugment",
-            "pieces of words are learned by bpe or unigram": "wordpiece bert berttokenizer",
+            "pieces of words are learned by bpe or unigram; a pretrained encoder brings its own tokenizer": "wordpiece bert berttokenizer",
         }
     ),
     kinds={
         word: (kind,)
         for word, kind in spread(
             {
+                "encoder": "bert minilm roberta xlmroberta distilbert pretrainedencoder sentencetransformer automodel hfencoder",
                 "ngram_bag": "fasttext bow bagofwords bagofngrams embeddingbag",
                 "tfidf_linear": "tfidf logisticregression logreg linearsvc linearsvm svm maxent",
                 "nb_linear": "nbsvm naivebayes multinomialnb nblr",

@@ -29,7 +29,7 @@ class ServedRows(ServedNet):
 class RowTask(Task):
     names = ("row_classification",)
 
-    def examples(self, spec, manifest, content, *, classes, digest, auxiliary, settings, report):
+    def examples(self, spec, manifest, content, *, classes, digest, auxiliary, start, settings, report):
         with zipfile.ZipFile(content) as archive:
             rows = RowCodec().collate([RowCodec().decode(archive.read(entry.member)) for entry in manifest])
         path = settings.scratch / f"{digest}.npy"
@@ -38,7 +38,7 @@ class RowTask(Task):
         splits_N = np.array([entry.split for entry in manifest])
         return Examples({INPUT: np.load(path, mmap_mode="r")}, targets_N, splits_N, classes)
 
-    def noise(self, spec, *, classes, count):
+    def noise(self, spec, *, classes, count, start=None):
         rows_NX = np.zeros((count, LENGTH), np.float32)
         return Examples({INPUT: rows_NX}, np.zeros(count, np.int64), np.full(count, "train"), list(classes))
 

@@ -38,6 +38,7 @@ class ImageTask(Task):
         classes: list[str],
         digest: str,
         auxiliary: Mapping[str, bytes],  # noqa: ARG002  images have none
+        start: Path | None,  # noqa: ARG002  nothing of an image depends on it
         settings: Settings,
         report: Callable[[float], None],
     ) -> Examples:
@@ -59,7 +60,14 @@ class ImageTask(Task):
             report=report,
         )
 
-    def noise(self, spec: ResolvedSpec, *, classes: Sequence[str], count: int) -> Examples:
+    def noise(
+        self,
+        spec: ResolvedSpec,
+        *,
+        classes: Sequence[str],
+        count: int,
+        start: Path | None = None,  # noqa: ARG002  as above
+    ) -> Examples:
         """Return one image of noise, so many times."""
         return noise.noise(spec, classes=classes, count=count)
 

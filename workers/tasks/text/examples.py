@@ -10,15 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 
 from models_store.datasets.store import ManifestEntry
 from models_store.tasks.text.auxiliary import PARAPHRASES, SYNONYMS, read_paraphrases, read_synonyms
 from models_store.tasks.text.checks import id_of
-from models_store.tasks.text.codec import CODE_POINTS, LENGTHS, TOKENS, Numbers, TextCodec, code_points_of, cut, text_of
+from models_store.tasks.text.codec import CODE_POINTS, LENGTHS, TOKENS, Numbers, TextCodec, code_points_of, text_of
+from models_store.tasks.text.encoders import TOKENIZER as ARCHIVED
 from models_store.tasks.text.spec import ResolvedTextSpec
-from models_store.tasks.text.tokenizers import Tokens, fit
+from models_store.tasks.text.tokenizers import Tokens, cut, fit, of_encoder
+from models_store.tasks.text.tokenizers.parts import PretrainedTokenizer
+from workers.tasks.text.front_end import DEFINITION
 from workers.training.array_cache import Array, Cached, cached
 from workers.training.examples import Examples, Rows, take, targets_of
+from workers.training.stored_weights import WeightsUnfit
 
 FORMAT = "v2"
 """part of the files' names: raise it when the numbers or the layout change"""
@@ -59,16 +64,20 @@ def prepare(
     classes: list[str],
     digest: str,
     auxiliary: Mapping[str, bytes],
+    start: Path | None = None,
     cache: Path,
     cache_max_bytes: int,
     report: Callable[[float], None],
 ) -> TextExamples:
     """Return the dataset's arrays, from the folder `cache` when they are there whole, else read now.
 
+    `start` is the file of weights that the net starts from, or that it was trained to: an encoder's tokenizer is in it.
+
     Raises:
         BadExample: if a text of the dataset can't be read.
         StorageFull: if an array does not fit on the disk.
         TokenizerUnavailable: if the tokenizer's package is not installed.
+        WeightsUnfit: if `start` has no tokenizer, and one is needed.
     """
     assert spec.input.max_tokens is not None, "the spec is resolved before training"
     assert spec.input.tokenizer is not None, "as above"
@@ -78,9 +87,11 @@ def prepare(
     held = [source.code_points(width, truncate=spec.input.truncate)]
     inputs, padded = {CODE_POINTS: held[0].array}, CODE_POINTS
     splits_N = np.array([entry.split for entry in manifest], dtype=np.str_)
-    tokenizer = fit(
-        spec.input.tokenizer, (string_of(held[0].array[row]) for row in np.flatnonzero(splits_N == "train"))
-    )
+    if isinstance(spec.input.tokenizer, PretrainedTokenizer):
+        tokenizer = pretrained_of(start)
+    else:
+        texts = (string_of(held[0].array[row]) for row in np.flatnonzero(splits_N == "train"))
+        tokenizer = fit(spec.input.tokenizer, texts)
     if not in_graph:
         held += source.tokens(TextCodec.of(spec.input.model_dump(), tokenizer))
         inputs, padded = {TOKENS: held[1].array, LENGTHS: held[2].array}, TOKENS
@@ -97,6 +108,21 @@ def prepare(
         synonyms=read_synonyms(auxiliary[SYNONYMS]) if SYNONYMS in auxiliary else {},
         paraphrases=_paraphrases(manifest, auxiliary),
     )
+
+
+def pretrained_of(start: Path | None) -> Tokens:
+    """Return the tokenizer in a file of weights: an uploaded archive's, or that of a net that started from one.
+
+    Raises:
+        TokenizerUnavailable: if its package is not installed.
+        WeightsUnfit: if there is none.
+    """
+    assert start is not None, "an encoder has weights"
+    with safe_open(start, framework="np") as file:
+        names = [name for name in file.keys() if name == ARCHIVED or name.endswith(f".{DEFINITION}")]  # noqa: SIM118  no mapping
+        if len(names) != 1:
+            raise WeightsUnfit("the file of weights has no tokenizer.json: upload the encoder's archive anew")
+        return of_encoder(file.get_tensor(names[0]).tobytes())
 
 
 @dataclass(frozen=True)

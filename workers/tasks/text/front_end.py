@@ -17,7 +17,10 @@ from torch.nn import functional
 
 from models_store.tasks.text.folding import CODE_POINTS, FOLD, PAGE, pages
 from models_store.tasks.text.tokenizers.in_graph import CharacterTokens, CodePointTokens
+from models_store.tasks.text.tokenizers.pretrained import PretrainedTokens
 from models_store.tasks.text.tokenizers.tokens import Tokens
+
+DEFINITION = "definition"
 
 
 class FrontEnd(Protocol):
@@ -89,13 +92,27 @@ class Ids(nn.Module):
         return known_BL, known_BL > 0
 
 
+class PretrainedIds(Ids):
+    """Takes the ids of an encoder's own tokenizer, whose file stays with the net: it is learned from no text."""
+
+    definition: Tensor
+
+    def __init__(self, definition: Tensor, *, size: int) -> None:
+        super().__init__(size)
+        self.register_buffer("definition", definition)
+
+
 def of(tokens: Tokens) -> FrontEnd:
     """Return the front end of a tokenizer."""
+    if isinstance(tokens, PretrainedTokens):
+        return PretrainedIds(torch.frombuffer(bytearray(tokens.definition), dtype=torch.uint8), size=tokens.size)
     return CodePoints.of(tokens) if isinstance(tokens, CharacterTokens | CodePointTokens) else Ids(tokens.size)
 
 
 def of_state(state: Mapping[str, Tensor], prefix: str, *, size: int) -> FrontEnd:
     """Return the front end whose tables, if it has any, are in a net's state under `prefix`."""
+    if f"{prefix}{DEFINITION}" in state:
+        return PretrainedIds(state[f"{prefix}{DEFINITION}"], size=size)
     if f"{prefix}page_of" not in state:
         return Ids(size)
     return CodePoints(state[f"{prefix}page_of"], state[f"{prefix}pages"], size=size)

@@ -10,12 +10,16 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor, nn
 
-from models_store.tasks.text.codec import CODE_POINTS, TOKENS, cut
+from models_store.tasks.text.backbones.encoder import Encoder
+from models_store.tasks.text.backbones.sequence import SequenceNetwork
+from models_store.tasks.text.codec import CODE_POINTS, TOKENS
 from models_store.tasks.text.spec import ResolvedTextSpec
 from models_store.tasks.text.tokenizers import Ids, Tokens
 from workers.tasks.text import backbones, front_ends, vectors
 from workers.tasks.text.augmentations import Augmentation, Mixed
 from workers.tasks.text.augmentations.sources import material_of
+from workers.tasks.text.backbones import encoder
+from workers.tasks.text.backbones.encoder import EncoderNet
 from workers.tasks.text.backbones.ensemble import EnsembleNet
 from workers.tasks.text.examples import TextExamples
 from workers.tasks.text.front_end import FrontEnd, FrontEnds
@@ -92,7 +96,7 @@ def build(
 ) -> TextNet:
     """Return the net that a resolved spec describes; its random weights come from the spec's seed.
 
-    `initial_weights` is the file of vectors that `backbone.weights` names.
+    `initial_weights` is the file of vectors, or of an encoder, that `backbone.weights` names.
 
     Raises:
         WeightsUnfit: if the file does not fit.
@@ -101,8 +105,7 @@ def build(
     front = front_ends.of_examples(spec.backbone, examples, class_count=class_count)
     net = _built(spec, front, class_count=class_count, last_layer=last_layer)
     if initial_weights is not None:
-        shown_name = f"backbone.weights {spec.backbone.weights}"
-        net.remarks = (vectors.start(net.embedding, examples.tokenizer, initial_weights, shown_name=shown_name),)
+        net.remarks = (_start(net, spec, initial_weights, tokenizer=examples.tokenizer),)
     net.augmentation = _augmentation(spec, net, examples)
     net.freeze(spec.freeze)
     return net
@@ -152,10 +155,19 @@ def _built(
     return TextNet(backbone.net, head, stages=backbone.stages)
 
 
+def _start(net: TextNet, spec: ResolvedTextSpec, path: Path, *, tokenizer: Tokens) -> str:
+    """Fill what the file knows of the net; return in a sentence what that is."""
+    part, shown_name = spec.backbone, f"backbone.weights {spec.backbone.weights}"
+    if not isinstance(part, Encoder):
+        return vectors.start(net.embedding, tokenizer, path, shown_name=shown_name)
+    assert isinstance(net.backbone, EncoderNet), "built of that part"
+    return encoder.start(net.backbone, part, stored_weights.read(path, shown_name), shown_name=shown_name)
+
+
 def _augmentation(spec: ResolvedTextSpec, net: TextNet, examples: TextExamples) -> Augmentation:
     """Return the spec's augmentation; vectors that the net starts from stand in for synonyms."""
     material = material_of(spec.augmentation, examples)
-    if spec.backbone.weights is not None:
+    if isinstance(spec.backbone, SequenceNetwork) and spec.backbone.weights is not None:
         material = replace(material, neighbours=vectors.neighbours(net.embedding, examples.tokenizer))
     most = spec.input.max_tokens if examples.texts is None else examples.texts.shape[1]
     return Augmentation(spec.augmentation, material, most=most, numbered=_numbering(spec, examples.tokenizer))
@@ -165,4 +177,4 @@ def _numbering(spec: ResolvedTextSpec, tokenizer: Tokens) -> Callable[[str], Ids
     """Return the function from a text to the tokens that the net would be given of it."""
     most, truncate = spec.input.max_tokens, spec.input.truncate
     assert most is not None, "the spec is resolved"
-    return lambda text: cut(tokenizer.ids(text), most, truncate=truncate)
+    return lambda text: tokenizer.cut(tokenizer.ids(text), most, truncate=truncate)

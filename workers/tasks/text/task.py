@@ -12,6 +12,7 @@ from models_store.datasets.store import ManifestEntry
 from models_store.settings import Settings
 from models_store.spec.train import ResolvedSpec
 from models_store.tasks.rooms import target_of
+from models_store.tasks.text.backbones.encoder import Encoder
 from models_store.tasks.text.contract import TEXT as CONTRACT
 from models_store.tasks.text.contract import TOKENIZER
 from models_store.tasks.text.spec import of_texts
@@ -43,6 +44,7 @@ class TextTask(Task):
         classes: list[str],
         digest: str,
         auxiliary: Mapping[str, bytes],
+        start: Path | None,
         settings: Settings,
         report: Callable[[float], None],
     ) -> TextExamples:
@@ -52,6 +54,7 @@ class TextTask(Task):
             BadExample: if a text of the dataset can't be read.
             StorageFull: if an array does not fit on the disk.
             TokenizerUnavailable: if the tokenizer's package is not installed.
+            WeightsUnfit: if `start` has no tokenizer, and one is needed.
         """
         return text_examples.prepare(
             of_texts(spec),
@@ -60,14 +63,17 @@ class TextTask(Task):
             classes=classes,
             digest=digest,
             auxiliary=auxiliary,
+            start=start,
             cache=settings.scratch / "cache",
             cache_max_bytes=settings.cache_max_bytes,
             report=report,
         )
 
-    def noise(self, spec: ResolvedSpec, *, classes: Sequence[str], count: int) -> TextExamples:
+    def noise(
+        self, spec: ResolvedSpec, *, classes: Sequence[str], count: int, start: Path | None = None
+    ) -> TextExamples:
         """Return one text of noise, so many times."""
-        return noise.noise(of_texts(spec), classes=classes, count=count)
+        return noise.noise(of_texts(spec), classes=classes, count=count, start=start)
 
     def show(self, examples: Examples, row: int) -> str:
         """Return the text as the net sees it, which is cut if it is long."""
@@ -133,8 +139,13 @@ class TextTask(Task):
         )
 
     def described(self, spec: ResolvedSpec) -> dict[str, Any]:
-        """Return the backbone's kind, and how texts become its input."""
-        return {"backbone": of_texts(spec).backbone.kind, "input": of_texts(spec).input.model_dump(mode="json")}
+        """Return the backbone's kind, how texts become its input, and which pretrained encoder it is, if it is one."""
+        backbone = of_texts(spec).backbone
+        found = {"backbone": backbone.kind, "input": of_texts(spec).input.model_dump(mode="json")}
+        if not isinstance(backbone, Encoder):
+            return found
+        origin = backbone.model_dump(mode="json", include={"weights", "architecture", "origin", "pooling"})
+        return found | {"encoder": origin}
 
     def work(self, spec: ResolvedSpec) -> float:
         """Return the multiplications for a text as long as any may be."""

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from models_store.tasks.text.backbones.encoder import Encoder
 from models_store.tasks.text.backbones.ensemble import Ensemble
 from models_store.tasks.text.backbones.ngrams import NbLinear, NgramBag, TfidfLinear
 from models_store.tasks.text.backbones.recurrent import Gru, Lstm, Rnn
@@ -11,6 +12,6 @@ from models_store.tasks.text.backbones.sequence import TextCnn
 from models_store.tasks.text.backbones.transformer import Transformer
 
 Backbone = Annotated[
-    TfidfLinear | NbLinear | NgramBag | Ensemble | TextCnn | Rnn | Lstm | Gru | Transformer,
+    TfidfLinear | NbLinear | NgramBag | Ensemble | TextCnn | Rnn | Lstm | Gru | Transformer | Encoder,
     Field(discriminator="kind"),
 ]

@@ -7,13 +7,13 @@ from pydantic import Field
 from models_store.spec import patterns
 from models_store.spec.network import Network
 
-VectorsId = Annotated[str, Field(pattern=patterns.WEIGHTS_ID)] | None
+WeightsId = Annotated[str, Field(pattern=patterns.WEIGHTS_ID)] | None
 
 
 class SequenceNetwork(Network):
     """The base of networks above an embedding."""
 
-    weights: VectorsId = Field(
+    weights: WeightsId = Field(
         None,
         description="`wt_…`: vectors of words or characters that the embedding starts from (POST /weights: word2vec's text form, or a zip of a safetensors file and `vocabulary.json`); tokens without a vector start at random, and the job's log says how many have one; null: all start at random",
     )

@@ -1,6 +1,6 @@
 """Tokenizers of texts: fitted while training, and the same ones while serving."""
 
-from models_store.tasks.text.tokenizers.fitting import fit, read
+from models_store.tasks.text.tokenizers.fitting import fit, of_encoder, read
 from models_store.tasks.text.tokenizers.tokens import (
     FIRST,
     PADDING,
@@ -9,6 +9,7 @@ from models_store.tasks.text.tokenizers.tokens import (
     Ids,
     TokenizerUnavailable,
     Tokens,
+    cut,
     facts_of,
 )
 
@@ -20,7 +21,9 @@ __all__ = [
     "Ids",
     "TokenizerUnavailable",
     "Tokens",
+    "cut",
     "facts_of",
     "fit",
+    "of_encoder",
     "read",
 ]

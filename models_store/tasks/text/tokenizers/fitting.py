@@ -6,7 +6,7 @@ from importlib import metadata
 from typing import Any
 
 from models_store.tasks.text.folding import FOLD_ID
-from models_store.tasks.text.tokenizers import in_graph, segmenters, subwords
+from models_store.tasks.text.tokenizers import in_graph, pretrained, segmenters, subwords
 from models_store.tasks.text.tokenizers.parts import (
     BpeTokenizer,
     CharacterTokenizer,
@@ -20,7 +20,13 @@ from models_store.tasks.text.tokenizers.parts import (
 from models_store.tasks.text.tokenizers.tokens import Document, TokenizerUnavailable, Tokens
 from models_store.tasks.text.tokenizers.vocabulary import WordTokens, frequent_words
 
-PACKAGES = {"jieba": "jieba", "rjieba": "rjieba", "bpe": "tokenizers", "unigram": "sentencepiece"}
+PACKAGES = {
+    "jieba": "jieba",
+    "rjieba": "rjieba",
+    "bpe": "tokenizers",
+    "unigram": "sentencepiece",
+    "pretrained": "tokenizers",
+}
 """kind → the package that it needs; other kinds need none"""
 
 
@@ -62,6 +68,15 @@ def _(part: UnigramTokenizer, texts: Iterable[str]) -> Tokens:
     return subwords.fit_unigram(texts, vocabulary=part.vocabulary, description=_description(part.kind))
 
 
+def of_encoder(definition: bytes) -> Tokens:
+    """Return the tokenizer of a pretrained encoder's `tokenizer.json`, which learns nothing from texts.
+
+    Raises:
+        TokenizerUnavailable: if its package is not installed.
+    """
+    return pretrained.read(_description(pretrained.KIND) | {"definition": definition.decode()})
+
+
 def read(document: Mapping[str, Any]) -> Tokens:
     """Return the tokenizer of a document.
 
@@ -74,7 +89,7 @@ def read(document: Mapping[str, Any]) -> Tokens:
             f"the model's tokenizer is of the kind {kind!r}, which is not known here; this installation knows "
             f"{', '.join(READERS)}"
         )
-    if document["fold"] != FOLD_ID:
+    if document.get("fold", FOLD_ID) != FOLD_ID:
         raise TokenizerUnavailable(
             f"the model folds text by table {document['fold']}, and this installation has {FOLD_ID}: serve the model "
             "with the release that trained it, or train it again"
@@ -102,6 +117,7 @@ READERS: Mapping[str, Callable[[Mapping[str, Any]], Tokens]] = {
     "rjieba": _words,
     "bpe": subwords.read_bpe,
     "unigram": subwords.read_unigram,
+    pretrained.KIND: pretrained.read,
 }
 
 

@@ -1,6 +1,6 @@
 """Tokenizers of a text's spec: how it is cut into tokens, and how many kinds of token the model knows.
 
-Every tokenizer folds first: case, width and compatibility forms, one code point to one (see `folding`).
+Every tokenizer but `pretrained` folds first: case, width and compatibility forms, one code point to one (see `folding`).
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -113,6 +113,12 @@ class UnigramTokenizer(OutOfGraph):
     vocabulary: Pieces = 8_000
 
 
+class PretrainedTokenizer(OutOfGraph):
+    """The tokenizer of `backbone.weights`, its `tokenizer.json`, by the package tokenizers: with `backbone.kind: encoder`, and there alone. It folds nothing that its file does not."""
+
+    kind: Literal["pretrained"] = "pretrained"
+
+
 Tokenizer = Annotated[
     CodePointTokenizer
     | CharacterTokenizer
@@ -120,6 +126,7 @@ Tokenizer = Annotated[
     | JiebaTokenizer
     | RjiebaTokenizer
     | BpeTokenizer
-    | UnigramTokenizer,
+    | UnigramTokenizer
+    | PretrainedTokenizer,
     Field(discriminator="kind"),
 ]

@@ -46,6 +46,10 @@ class Tokens(Protocol):
         """
         ...
 
+    def cut(self, ids: Ids, most: int, *, truncate: str) -> Ids:
+        """Return `most` at most of what the model's file is given of a text: ids, or else code points."""
+        return cut(ids, most, truncate=truncate)
+
     def unknown_share(self, given: Ids) -> float:
         """Return the share of unknown tokens in what the model's file is given of a text: ids, or else code points."""
         return float((given == UNKNOWN).mean()) if len(given) else 0.0
@@ -53,6 +57,18 @@ class Tokens(Protocol):
     def as_document(self) -> Document:
         """Return what `read` makes the same tokenizer of, as JSON: `kind`, `package`, `version`, `fold`, …."""
         ...
+
+
+def cut(numbers: Ids, most: int, *, truncate: str) -> Ids:
+    """Return `most` numbers at most: without the end, the start or the middle of those that are too many."""
+    if len(numbers) <= most:
+        return numbers
+    if truncate == "end":
+        return numbers[:most]
+    if truncate == "start":
+        return numbers[-most:]
+    head = most - most // 2
+    return np.concatenate([numbers[:head], numbers[len(numbers) - most // 2 :]])
 
 
 def facts_of(document: Mapping[str, Any]) -> dict[str, Any]:

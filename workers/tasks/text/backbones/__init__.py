@@ -1,5 +1,6 @@
 """Backbones of texts: importing the package registers every kind."""
 
+from workers.tasks.text.backbones import encoder as encoder
 from workers.tasks.text.backbones import ensemble as ensemble
 from workers.tasks.text.backbones import ngrams as ngrams
 from workers.tasks.text.backbones import recurrent as recurrent
