@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -41,6 +43,21 @@ def test_the_cpu_is_used_when_it_is_asked_for_and_telemetry_is_off(monkeypatch: 
 
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
     assert devices.provider("cpu") == devices.CPU
+
+
+def test_the_cpu_beside_a_drivers_gpu_that_runs_nothing_is_counted_as_a_fall_back() -> None:
+    script = """
+import ctypes
+real = ctypes.CDLL
+ctypes.CDLL = lambda name, *rest, **more: real(None if name == "libcuda.so.1" else name, *rest, **more)
+from service.inference import devices
+print(devices.provider("auto"), devices.provider("auto"), devices.fallbacks())
+"""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}  # also where there is a GPU, it is not to be seen
+
+    ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+
+    assert ran.stdout.splitlines()[-1].split() == [devices.CPU, devices.CPU, "1"]
 
 
 @pytest.mark.gpu
