@@ -47,8 +47,8 @@ class Backlog(NamedTuple):
     """rows that run"""
     row_s: float
     """time until one more example is answered, while all lanes work"""
-    one_s: float
-    """time of one example in a lane"""
+    batch_s: float
+    """time of the batch that the request's first example would be in"""
 
 
 class Admission:
@@ -83,7 +83,7 @@ class Admission:
                 f"{limits.size_bytes} bytes may; try again when they are answered",
                 retry_after_s=backlog.rows * backlog.row_s,
             )
-        own_s = max(count * backlog.row_s, backlog.one_s)
+        own_s = max(count * backlog.row_s, backlog.batch_s)
         wait_s = (backlog.rows + backlog.running) * backlog.row_s
         if wait_s + own_s <= min(left_s, limits.wait_s or SHORT_WAIT_S):
             return

@@ -159,15 +159,16 @@ class Batcher:
     def _admit(self, ticket: Ticket, *, states_deadline: bool) -> None:
         if self._closed:
             raise Closed
-        one_s = self._time.row_s
+        one_s = self._time.high_row_s
         in_lanes_s = self._lanes.throughput.row_s(now_s=ticket.submitted_s) or one_s / self._count
+        together = 1 if ticket.is_inline else self._lanes.share(self._lanes.waiting.rows + len(ticket.examples))
         backlog = Backlog(
             requests=self._inline.waiting.requests + self._lanes.waiting.requests,
             rows=self.waiting,
             size_bytes=self.waiting_bytes,
             running=self._lanes.running,
             row_s=one_s if ticket.is_inline else in_lanes_s,
-            one_s=one_s,
+            batch_s=one_s * together,
         )
         self._admission.check(ticket, backlog, ahead=self._ahead_of, states_deadline=states_deadline)
 

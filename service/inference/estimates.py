@@ -15,17 +15,28 @@ MOST_TIMES = 8
 
 
 class RunningMean:
-    """Mean of measurements, the newest weighing most; 0 before the first."""
+    """Mean of measurements, the newest weighing most; 0 before the first. `high` is a mean deviation above it.
+
+    Mean and deviation are followed as TCP follows the time of a round trip (RFC 6298).
+    """
 
     def __init__(self, value: float = 0.0) -> None:
         self.value = value
+        self._deviation = 0.0
+
+    @property
+    def high(self) -> float:
+        """Return what most measurements are below."""
+        return self.value + self._deviation
 
     def add(self, measured: float) -> None:
         """Follow a measurement."""
         if self.value == 0:
             self.value = measured
-        else:
-            self.value += WEIGHT * (min(measured, MOST_TIMES * self.value) - self.value)
+            return
+        difference = min(measured, MOST_TIMES * self.value) - self.value
+        self._deviation += WEIGHT * (abs(difference) - self._deviation)
+        self.value += WEIGHT * difference
 
 
 class Throughput:
@@ -42,8 +53,8 @@ class Throughput:
         self._rows = 0
 
     def row_s(self, *, now_s: float) -> float:
-        """Return the time from one answered row to the next, in seconds; 0 if it was not measured lately."""
-        return self._interval.value if self._is_fresh(now_s) else 0.0
+        """Return the time from one answered row to the next at most times, in s; 0 if it was not measured lately."""
+        return self._interval.high if self._is_fresh(now_s) else 0.0
 
     def answered(self, rows: int, *, now_s: float, others_wait: bool) -> None:
         """Count rows that were answered now."""
@@ -82,6 +93,11 @@ class ServiceTime:
     def row_s(self) -> float:
         """Return the wall time of one example, in seconds."""
         return self._decode.value + self._run.value
+
+    @property
+    def high_row_s(self) -> float:
+        """Return the wall time that one example takes at most times, in seconds."""
+        return self._decode.high + self._run.high
 
     @property
     def effort_s(self) -> float:

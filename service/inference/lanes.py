@@ -91,6 +91,11 @@ class Lanes:
         with self._lock:
             return self.waiting.ahead_of(priority)
 
+    def share(self, waiting: int, *, lanes: int | None = None) -> int:
+        """Return how many of so many waiting rows one of so many free lanes takes; of all lanes if none are given."""
+        most = min(self._most, max(1, int(BATCH_S / (self._row_s() or BATCH_S))))
+        return min(most, -(-waiting // (lanes or self._count)))
+
     def add(self, ticket: Ticket) -> None:
         """Let a ticket wait, and wake as many idle lanes as it has rows."""
         with self._lock:
@@ -166,9 +171,7 @@ class Lanes:
 
     def _take(self, lane: Lane) -> tuple[bool, list[Ticket]]:
         """Give a lane its fair share of the queue; return whether it is alone, and the tickets whose time is over."""
-        free = self._count - len(self._busy)
-        most = min(self._most, max(1, int(BATCH_S / (self._row_s() or BATCH_S))))
-        share = min(most, -(-self.waiting.rows // free))
+        share = self.share(self.waiting.rows, lanes=self._count - len(self._busy))
         lane.rows, expired = self.waiting.take(share, now_s=self._clock())
         alone = len(lane.rows) == 1 and not self.waiting and not self._busy
         if lane.rows:

@@ -9,6 +9,7 @@ import pytest
 from models_store.tasks.codec import Inputs
 from service.inference.admission import BURST_S, REST_S, SHORT_WAIT_S, USUAL_REQUESTS, Admission, Backlog, Limits
 from service.inference.engine import Answer, DeadlineTooShort, Outputs, Overloaded, PredictTimeout
+from service.inference.estimates import RunningMean
 from service.inference.tickets import Ticket
 from tests.service.inference.batchers import Gate, PlainNet, a_batcher, answers_of, ask, close, mean_colour
 from tests.service.live_service import a_plain_image
@@ -44,7 +45,7 @@ def a_backlog(rows: int, *, requests: int | None = None, running: int = 1, size_
         size_bytes=size_bytes,
         running=running,
         row_s=ROW_S,
-        one_s=ROW_S,
+        batch_s=ROW_S,
     )
 
 
@@ -73,6 +74,23 @@ def test_a_deadline_that_can_be_met_is_admitted_and_one_that_cannot_is_refused()
 
 def test_a_deadline_that_has_passed_is_refused_even_with_nothing_ahead() -> None:
     assert not is_admitted(a_ticket(within_s=0), a_backlog(0, running=0), states_deadline=True)
+
+
+def test_the_batch_that_a_request_would_be_in_counts_as_its_own_time() -> None:
+    backlog = a_backlog(1)._replace(batch_s=5 * ROW_S)
+
+    assert is_admitted(a_ticket(within_s=7.1 * ROW_S), backlog, states_deadline=True)
+    assert not is_admitted(a_ticket(within_s=6.9 * ROW_S), backlog, states_deadline=True)
+
+
+@pytest.mark.parametrize(("measured", "most"), [((0.01,) * 40, 0.0101), ((0.005, 0.015) * 20, 0.02)])
+def test_an_estimate_is_above_most_measurements(measured: tuple[float, ...], most: float) -> None:
+    mean = RunningMean()
+    for each in measured:
+        mean.add(each)
+
+    assert max(measured) <= mean.high + 0.001
+    assert mean.high < most
 
 
 def test_with_nothing_ahead_an_estimate_refuses_nobody() -> None:
@@ -129,7 +147,7 @@ def test_the_wait_may_be_bounded_by_a_setting() -> None:
 
 def test_a_short_wait_is_no_reason_to_refuse() -> None:
     quick = Backlog(
-        requests=900, rows=900, size_bytes=0, running=1, row_s=SHORT_WAIT_S / 1000, one_s=SHORT_WAIT_S / 1000
+        requests=900, rows=900, size_bytes=0, running=1, row_s=SHORT_WAIT_S / 1000, batch_s=SHORT_WAIT_S / 1000
     )
 
     assert is_admitted(a_ticket(), quick)
