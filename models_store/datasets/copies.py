@@ -5,6 +5,7 @@ They are found by numbers of a few bytes for each example; only the first findin
 
 # N examples, G groups of copies
 
+import functools
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -47,8 +48,9 @@ def with_kin(entries: Sequence[ManifestEntry], sketches: Sketches | None) -> Seq
 
 def with_leaks(entries: Sequence[ManifestEntry]) -> Sequence[ManifestEntry]:
     """Return the entries, those of val and test that have a copy in train marked as leaked."""
-    keys_N = _keys(entry.likeness for entry in entries)
-    is_train_N = np.fromiter((entry.split == "train" for entry in entries), np.bool_, len(keys_N))
+    rows = ((_key(entry.likeness), entry.split == "train") for entry in entries)
+    keys_N, is_train_N = np.fromiter(rows, np.dtype((np.uint64, 2))).T
+    is_train_N = is_train_N.astype(np.bool_)
     leaked_N = np.isin(keys_N, keys_N[is_train_N]) & ~is_train_N
     if not leaked_N.any():
         return entries
@@ -57,10 +59,18 @@ def with_leaks(entries: Sequence[ManifestEntry]) -> Sequence[ManifestEntry]:
 
 def places_of(entries: Sequence[ManifestEntry]) -> dict[str, tuple[Flags, Groups]]:
     """Return check → the examples that it finds, and the group of each example that its findings go by."""
-    alike_N = np.unique(_keys(entry.likeness for entry in entries), return_inverse=True)[1]
-    kin_N = np.unique(_keys(entry.kin or entry.likeness for entry in entries), return_inverse=True)[1]
-    split_N = np.fromiter((SPLITS.index(entry.split) for entry in entries), np.int64, len(alike_N))
-    target_N = _keys(hashlib.sha256(json.dumps(entry.target).encode()).hexdigest() for entry in entries)
+    rows = (
+        (
+            _key(entry.likeness),
+            _key(entry.kin or entry.likeness),
+            SPLITS.index(entry.split),
+            _name_of(entry.value if entry.value is not None else entry.names),
+        )
+        for entry in entries
+    )
+    keys_N4: Keys = np.fromiter(rows, np.dtype((np.uint64, 4)))
+    alike_N, kin_N = (np.unique(keys_N4[:, column], return_inverse=True)[1] for column in (0, 1))
+    split_N, target_N = keys_N4[:, 2].astype(np.int64), keys_N4[:, 3]
     in_split_N = len(SPLITS) * alike_N + split_N
     is_train_N = split_N == SPLITS.index("train")
     near_N = _differ(alike_N, kin_N)
@@ -102,8 +112,10 @@ def _check_different(entries: Sequence[ManifestEntry], contract: Contract) -> It
     """Count the different examples, where copies need not have the same bytes."""
     if not any(entry.alike for entry in entries):
         return
-    different = len(np.unique(_keys(entry.likeness for entry in entries)))
-    same_bytes = len(entries) - len(np.unique(_keys(entry.sha256 for entry in entries)))
+    rows = ((_key(entry.likeness), _key(entry.sha256)) for entry in entries)
+    keys_N2: Keys = np.fromiter(rows, np.dtype((np.uint64, 2)))
+    different = len(np.unique(keys_N2[:, 0]))
+    same_bytes = len(entries) - len(np.unique(keys_N2[:, 1]))
     if different == 1 < len(entries):
         message = f"all {len(entries)} {contract.examples} are the same: there is nothing to learn"
         yield Check("all_the_same", "error", message)
@@ -151,9 +163,19 @@ def _at(entries: Sequence[ManifestEntry], places: Sequence[int]) -> list[Manifes
     return entries.at(places) if isinstance(entries, EntriesOnDisk) else [entries[place] for place in places]
 
 
+@functools.lru_cache(10_000)
+def _name_of(target: float | tuple[str, ...]) -> int:
+    """Return a number that examples share of which the same is to be learned."""
+    return _key(hashlib.sha256(json.dumps(target).encode()).hexdigest())
+
+
 def _keys(names: Iterable[str]) -> Keys:
-    """Return a number for each name, of its first 16 hexadecimal digits."""
-    return np.fromiter((int(name[:16], 16) for name in names), np.uint64)
+    return np.fromiter(map(_key, names), np.uint64)
+
+
+def _key(name: str) -> int:
+    """Return the number of a name's first 16 hexadecimal digits."""
+    return int(name[:16], 16)
 
 
 def _differ(codes_N: Keys | Groups, groups_N: Groups) -> Flags:

@@ -134,5 +134,8 @@ def document_of(entry: ManifestEntry) -> dict[str, Any]:
     return document | {name: getattr(entry, name) for name in ("alike", "kin", "leaked") if getattr(entry, name)}
 
 
+_encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def _line(document: Any) -> str:  # noqa: ANN401  any JSON
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return f"{_encoded(document)}\n"

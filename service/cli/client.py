@@ -21,7 +21,10 @@ from service.cli.session import own_name
 
 CHUNK_BYTES = 1 << 20
 CONNECT_TIMEOUT_S = 10.0
-ANSWER_TIMEOUT_S = 600.0  # an upload is checked before it is answered
+ANSWER_TIMEOUT_S = 600.0
+UPLOAD_TIMEOUT_S = (
+    6 * 3600.0
+)  # an upload is checked before it is answered: millions of rows take an hour on a busy host
 QUIET_S = 5.0  # after this long without an event the stream is opened again where it stopped
 LOST_TRIES = 12
 NOT_NOW = (429, 503)
@@ -122,7 +125,8 @@ class Client:
         media_type = media_type_of(file_path.name) or "application/octet-stream"
         headers = {"Content-Type": media_type, "Content-Length": str(file_path.stat().st_size)}
         headers |= {"Idempotency-Key": key} if key else {}
-        return self._document("POST", path, content=body(), params=params, headers=headers)
+        timeout = httpx.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        return self._document("POST", path, content=body(), params=params, headers=headers, timeout=timeout)
 
     def predict(self, model: str, contents: Sequence[tuple[str, bytes]], **options: float) -> Document:
         """Predict files, given as (name, bytes); the answer gains `server_timing`, that header's text."""

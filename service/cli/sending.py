@@ -13,10 +13,27 @@ def send(
     client: "Client", path: str, file: Path, *, session: Session, key: str | None = None, **params: str
 ) -> dict[str, Any]:
     """Upload the file to the path and return the answer; `params` are the call's query."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn  # noqa: PLC0415  slow to import
+    from rich.progress import (  # noqa: PLC0415  slow to import
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
-    columns = (TextColumn("uploading {task.fields[file]}", markup=False), BarColumn(), DownloadColumn())
+    columns = (
+        TextColumn("{task.description} {task.fields[file]}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeElapsedColumn(),
+    )
     shown = is_interactive() and not session.as_json
     with Progress(*columns, console=session.console, disable=not shown, transient=True) as progress:
-        bar = progress.add_task("upload", total=file.stat().st_size, file=file.name)
-        return client.upload(path, file, sent=lambda n: progress.advance(bar, n), key=key, **params)
+        bar = progress.add_task("uploading", total=file.stat().st_size, file=file.name)
+
+        def sent(count: int) -> None:
+            progress.advance(bar, count)
+            if progress.tasks[0].finished:  # the service has it, and reads it before it answers
+                progress.add_task("checking", total=None, file=file.name)
+
+        return client.upload(path, file, sent=sent, key=key, **params)

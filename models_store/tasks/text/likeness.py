@@ -18,7 +18,10 @@ from models_store.tasks.text.folding import FOLD, CodePoints
 
 DIGEST_BYTES = 8
 RUN = 3
-RUNS_AT_ONCE = 1 << 12
+SOME_RUNS = 256
+"""about how many runs of a long text its sketch is made of: those of small numbers, of which texts share as of all"""
+FEWEST_RUNS = 64
+ALL_NUMBERS = 1 << 32
 MEANINGLESS = ("P", "Z", "Cc", "Cf")
 LOOKED_AT = (range(0x20000), range(0xE0000, 0xE1000))
 """code points that may be of these categories; ideographs and private use are not looked at"""
@@ -42,11 +45,11 @@ def digest(bare_T: CodePoints) -> str:
 def sketch(bare_T: CodePoints) -> bytes:
     """Return what near copies of a text mostly share, of its bare code points."""
     padded_T = bare_T.astype(np.uint32) if len(bare_T) >= RUN else np.resize(bare_T.astype(np.uint32), RUN)
-    smallest_D = np.full(NUMBERS, np.iinfo(np.uint32).max, np.uint32)
     runs_S = _mixed(sum(padded_T[at : len(padded_T) - RUN + 1 + at] * WEIGHTS[at] for at in range(RUN)))
-    for start in range(0, len(runs_S), RUNS_AT_ONCE):
-        permuted_DS = runs_S[start : start + RUNS_AT_ONCE] * MULTIPLIERS + OFFSETS
-        np.minimum(smallest_D, permuted_DS.min(axis=1), out=smallest_D)
+    if len(runs_S) > SOME_RUNS:
+        some_S = runs_S[runs_S < ALL_NUMBERS * SOME_RUNS // len(runs_S)]
+        runs_S = some_S if len(some_S) >= FEWEST_RUNS else np.unique(runs_S)[:SOME_RUNS]  # it repeats itself
+    smallest_D: NDArray[np.uint32] = (runs_S * MULTIPLIERS + OFFSETS).min(axis=1)
     return smallest_D.tobytes()
 
 

@@ -2,9 +2,12 @@
 
 # T code points of a text
 
-import numpy as np
+import functools
 
-from models_store.tasks.text.folding import CodePoints
+import numpy as np
+from numpy.typing import NDArray
+
+from models_store.tasks.text.folding import CODE_POINTS, CodePoints
 
 RANGES: tuple[tuple[int, int, str], ...] = (
     (0x41, 0x5A, "latin"),
@@ -28,19 +31,22 @@ RANGES: tuple[tuple[int, int, str], ...] = (
     (0xFF66, 0xFF9D, "kana"),
     (0x20000, 0x3FFFF, "han"),
 )
-NAMES = sorted({name for _, _, name in RANGES})
 OTHER = "other"
-_STARTS = np.array([start for start, _, _ in RANGES])
-_ENDS = np.array([end for _, end, _ in RANGES])
-_SCRIPTS = np.array([NAMES.index(name) for _, _, name in RANGES])
+NAMES = [OTHER, *sorted({name for _, _, name in RANGES})]
+KANA = NAMES.index("kana")
 
 
 def script_of(code_points_T: CodePoints) -> str:
     """Return the script that most of a text's letters are of; kana makes a text Japanese, which is mostly Han."""
-    places_T = np.searchsorted(_STARTS, code_points_T, side="right") - 1
-    is_inside_T = (places_T >= 0) & (code_points_T <= _ENDS[places_T])
-    counts = np.bincount(_SCRIPTS[places_T[is_inside_T]], minlength=len(NAMES))
-    if not counts.any():
-        return OTHER
-    kana = NAMES.index("kana")
-    return "kana" if 10 * counts[kana] > counts.sum() else NAMES[int(counts.argmax())]
+    counts = np.bincount(_scripts()[code_points_T], minlength=len(NAMES))
+    counts[0] = 0  # of no script
+    return "kana" if 10 * counts[KANA] > counts.sum() else NAMES[int(counts.argmax())]
+
+
+@functools.cache
+def _scripts() -> NDArray[np.uint8]:
+    """Return for each code point the number of its script."""
+    table = np.zeros(CODE_POINTS, np.uint8)
+    for start, end, name in RANGES:
+        table[start : end + 1] = NAMES.index(name)
+    return table

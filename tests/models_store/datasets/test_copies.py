@@ -1,5 +1,7 @@
 """Copies of texts: found but for case, width and punctuation, near ones too, and kept together in our own splits."""
 
+import random
+import string
 from collections import defaultdict
 
 import pytest
@@ -51,6 +53,31 @@ def test_near_copies_are_found_and_are_not_leaked_rows(store: Store) -> None:
     assert found["near_duplicates"]["files"] == [["texts.csv:42", "texts.csv:43"]]
     assert found["near_duplicates_across_splits"]["files"] == [["texts.csv:42", "texts.csv:43"]]
     assert dataset.card["leaked"] == {}
+
+
+@pytest.mark.parametrize("words", [30, 60, 500, 2000])
+def test_near_copies_of_any_length_are_found_and_other_texts_are_not(store: Store, words: int) -> None:
+    chance = random.Random(words)
+
+    def a_text() -> list[str]:
+        return ["".join(chance.choices(string.ascii_lowercase, k=chance.randint(2, 8))) for _ in range(words)]
+
+    texts = [a_text() for _ in range(40)]
+    near = [[*text[:-1], "and", "else"] for text in texts[:20]]
+    rows = [f"{' '.join(text)},{('good', 'bad')[at % 2]},train" for at, text in enumerate([*texts, *near])]
+
+    dataset = store.ingest(lines(*SOME, *rows, header=SPLIT), table=CSV)
+
+    found = checks(dataset)["near_duplicates"]["files"]
+    assert {*map(frozenset, found)} == {frozenset({f"texts.csv:{42 + at}", f"texts.csv:{82 + at}"}) for at in range(20)}
+
+
+def test_a_text_that_repeats_itself_has_copies_too(store: Store) -> None:
+    rows = [f"{'ha' * 5000},good,train", f"{'ha' * 5000}!,good,test"]
+
+    dataset = store.ingest(lines(*SOME, *rows, header=SPLIT), table=CSV)
+
+    assert dataset.card["leaked"] == {"test": 1}
 
 
 def test_copies_and_near_copies_stay_in_one_split_that_is_made(store: Store) -> None:
