@@ -90,7 +90,7 @@ def _check_undecodable(intake: Intake, arranged: Layout, undecodable: Undecodabl
         return
     count, first = found.count, found.files[0]
     what = counted(count, f"{contract.example} can't be decoded", f"{contract.examples} can't be decoded")
-    named = f"{first}" + ("" if count == 1 else " …")
+    named = f"{first}: {found.reasons[str(first)]}" + ("" if count == 1 else " …")
     if undecodable == "refuse":
         message = f"{what} ({named}); repair or remove {inflected(count, 'it', 'them')}, or ask for undecodable=skip"
         yield replace(found, severity="error", message=message)

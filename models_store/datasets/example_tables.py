@@ -11,19 +11,25 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from models_store.datasets.manifest import Facts
 from models_store.datasets.table import TARGETS, Given, Unfit, label_of, parser_of, separator_of
 from models_store.datasets.table_formats import Format
 from models_store.datasets.table_lines import Encoding, Source, TableRefused, lines_of
+from models_store.json_rules import unique_keys
 from models_store.spec.facts import Target
 from models_store.tasks.task import Contract
 from models_store.wording import counted
 
+Wanted = Literal["needed", "optional", "ignored"]
+"""whether a table has to say what is learned of its examples"""
 OPTIONAL = ("split", "group")
 MOST_CELL_CHARACTERS = 1 << 20
 FASTTEXT_LABEL = "__label__"
+LINE_ENDS = (
+    r"a carriage return (`\r`) stands alone in it; lines end in `\n` or `\r\n`, and a cell with other ends is quoted"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +70,25 @@ def columns_of(path: Source, format_: Format, encoding: Encoding) -> list[str]:
 
 
 def read(
-    path: Source, format_: Format, contract: Contract, *, encoding: Encoding, needs_target: bool = True
+    path: Source, format_: Format, contract: Contract, *, encoding: Encoding, targets: Wanted = "needed"
 ) -> ExampleTable:
     """Return a table whose rows are examples of the contract's task; its rows are read as they are asked for.
+
+    `targets` says whether what is learned has to be there; if it is not looked at, nor is any column but the examples'.
 
     Raises:
         TableRefused: if it can't be read, or lacks a column; rows raise it too.
     """
     readers = {"csv": _delimited, "tsv": _delimited, "jsonl": _json_lines, "fasttext": _fasttext}
-    return readers[format_](path, format_, contract, encoding, needs_target=needs_target)
+    return readers[format_](path, format_, contract, encoding, targets)
 
 
-def _delimited(
-    path: Source,
-    format_: Format,
-    contract: Contract,
-    encoding: Encoding,
-    *,
-    needs_target: bool,
-) -> ExampleTable:
+def _delimited(path: Source, format_: Format, contract: Contract, encoding: Encoding, targets: Wanted) -> ExampleTable:
     csv.field_size_limit(MOST_CELL_CHARACTERS)
     lines = lines_of(path, encoding)
     header, separator, skipped = _header(lines, format_)
-    target = _target(header, contract, needs_target=needs_target)
-    known = (contract.column, target, *OPTIONAL, *contract.fact_columns)
+    target = _target(header, contract, targets)
+    known = _known(target, contract, targets)
     places = {name: header.index(name) for name in known if name in header}
     parse = parser_of(target, separator=separator) if target else None
     rows = _cells(lines, separator, before=skipped, width=len(header))
@@ -106,6 +107,12 @@ def _header(lines: Iterator[str], format_: Format) -> tuple[list[str], str, int]
     first, count, separator = next(lines, ""), 1, ""
     if hint := re.fullmatch(r"sep=(.)\s*", first):  # Excel's own, before the header
         first, count, separator = next(lines, ""), 2, hint[1]
+    if "\0" in first:
+        raise TableRefused(
+            "wrong_encoding", "it has NUL characters: it is UTF-16, or no table; save it as UTF-8", line=count
+        )
+    if "\r" in first.rstrip("\r\n"):
+        raise TableRefused("line_ends_wrong", LINE_ENDS, line=count)
     if not separator:
         separator = "\t" if format_ == "tsv" and "\t" in first else separator_of(first)
     names = [name.strip().lower() for name in next(csv.reader([first], delimiter=separator), [])]
@@ -127,8 +134,8 @@ def _cells(lines: Iterator[str], separator: str, *, before: int, width: int) -> 
             return
         while len(cells) > width and not cells[-1].strip():
             cells.pop()
-        if not any(map(str.strip, cells)):
-            continue
+        if not cells or (width > 1 and not any(map(str.strip, cells))):
+            continue  # of a single column, `""` is an empty example
         if len(cells) != width:
             message = f"it has {counted(len(cells), 'cell')}, the header {width}"
             message = f"{message}; put quotes around cells that have separators in them"
@@ -143,32 +150,46 @@ def _broken(error: csv.Error, line: int, last: int) -> TableRefused:
             code, what = "quote_not_closed", f'{what} up to line {last}: a `"` in it may not be closed'
     elif "unexpected end" in str(error):
         code, what = "quote_not_closed", f'a `"` is opened in this row and never closed, up to the end in line {last}'
+    elif "new-line character" in str(error):
+        code, what = "line_ends_wrong", LINE_ENDS
     else:
         code, what = "quotes_wrong", f'{error} (line {last}): a `"` within a quoted cell is written twice, `""`'
     return TableRefused(code, what, line=line)
 
 
-def _target(columns: Sequence[str], contract: Contract, *, needs_target: bool) -> str | None:
+def _known(target: str | None, contract: Contract, targets: Wanted) -> tuple[str | None, ...]:
+    """Return the columns that are read."""
+    return (contract.column,) if targets == "ignored" else (contract.column, target, *OPTIONAL, *contract.fact_columns)
+
+
+def _target(columns: Sequence[str], contract: Contract, targets: Wanted) -> str | None:
     """Return the column that is learned; None: there is none, and none is needed."""
-    found = [name for name in TARGETS if name in columns]
-    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    found = [] if targets == "ignored" else [name for name in TARGETS if name in columns]
+    looked_at = {*_known(None, contract, targets), *found} - {None}
+    twice = sorted(str(name) for name in looked_at if columns.count(str(name)) > 1)
     if contract.column not in columns:
-        like = [name for name in columns if name in contract.column_aliases]
+        like = [name for name in columns if name.lower() in (contract.column, *contract.column_aliases)]
         hint = f"if `{like[0]}` is it, rename it to `{contract.column}`" if like else _allowed(contract)
+        if like and targets == "needed" and not found and (of_target := _like_a_target(columns)):
+            hint = f"{hint}, and `{of_target}` to `label`, `labels` or `value` if that is what is learned"
         raise TableRefused("column_missing", f"it has no column `{contract.column}` ({_shown(columns)}); {hint}")
     if twice:
         raise TableRefused("column_twice", f"the header has {', '.join(twice)} twice; keep one of each")
     if len(found) > 1:
         raise TableRefused("several_targets", f"it has the columns {' and '.join(found)}; keep what is to be learned")
-    if not found and needs_target:
-        like = [name for name in columns if name in TARGET_ALIASES]
+    if not found and targets == "needed":
+        meant = _like_a_target(columns)
         hint = (
-            f"if `{like[0]}` is it, rename it to `label`, `labels` or `value`"
-            if like
+            f"if `{meant}` is it, rename it to `label`, `labels` or `value`"
+            if meant
             else "add `label` (one class), `labels` (any number, separated by `;` or `|`) or `value` (a number)"
         )
         raise TableRefused("label_missing", f"it has no column of what is learned ({_shown(columns)}); {hint}")
     return found[0] if found else None
+
+
+def _like_a_target(columns: Sequence[str]) -> str | None:
+    return next((name for name in columns if name.lower() in (*TARGETS, *TARGET_ALIASES)), None)
 
 
 TARGET_ALIASES = (
@@ -177,6 +198,9 @@ TARGET_ALIASES = (
     "category",
     "sentiment",
     "polarity",
+    "emotion",
+    "intent",
+    "topic",
     "tag",
     "tags",
     "score",
@@ -191,7 +215,8 @@ def _shown(columns: Sequence[str]) -> str:
 
 
 def _allowed(contract: Contract) -> str:
-    return f"allowed are {contract.column},label or {contract.column},labels or {contract.column},value"
+    allowed = f"{contract.column},label or {contract.column},labels or {contract.column},value"
+    return f"the columns are named by its first line: {allowed}"
 
 
 def _row(
@@ -210,21 +235,14 @@ def _row(
     )
 
 
-def _json_lines(
-    path: Source,
-    _: Format,
-    contract: Contract,
-    encoding: Encoding,
-    *,
-    needs_target: bool,
-) -> ExampleTable:
+def _json_lines(path: Source, _: Format, contract: Contract, encoding: Encoding, targets: Wanted) -> ExampleTable:
     documents = _documents(lines_of(path, encoding))
     first = next(documents, None)
     if first is None:
         raise TableRefused("table_empty", "it has no line")
     columns = [str(name) for name in first[1]]
-    target = _target(columns, contract, needs_target=needs_target)
-    known = {contract.column, target, *OPTIONAL, *contract.fact_columns}
+    target = _target(columns, contract, targets)
+    known = _known(target, contract, targets)
 
     def read_rows() -> Iterator[ExampleRow]:
         for line, document in itertools.chain([first], documents):
@@ -235,6 +253,9 @@ def _json_lines(
             if len(example) > MOST_CELL_CHARACTERS:
                 message = f"`{contract.column}` has more than {MOST_CELL_CHARACTERS} characters"
                 raise TableRefused("cell_too_large", message, line=line)
+            if targets == "ignored":
+                yield ExampleRow(line, example, None)
+                continue
             yield ExampleRow(
                 line,
                 example,
@@ -254,7 +275,7 @@ def _documents(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            document = json.loads(line)
+            document = json.loads(line, object_pairs_hook=unique_keys)
         except (ValueError, RecursionError) as error:
             message = f"this is not JSON ({error})"[:300]
             raise TableRefused("json_wrong", message, line=number) from error
@@ -297,9 +318,9 @@ def _kind(given: Any) -> str:  # noqa: ANN401  any JSON
     return kinds.get(type(given), "a number")
 
 
-def _fasttext(path: Source, _: Format, contract: Contract, encoding: Encoding, *, needs_target: bool) -> ExampleTable:  # noqa: ARG001  one of several readers
+def _fasttext(path: Source, _: Format, contract: Contract, encoding: Encoding, targets: Wanted) -> ExampleTable:  # noqa: ARG001  one of several readers
     counts = {len(_labels_before(line)[0]) for line in lines_of(path, encoding) if line.strip()}
-    if counts <= {0} and needs_target:
+    if counts <= {0} and targets == "needed":
         raise TableRefused("label_missing", f"no line begins with `{FASTTEXT_LABEL}` and the name of a class")
     target: Target = "class" if counts <= {0, 1} else "labels"
 
@@ -318,7 +339,7 @@ def _labels_before(line: str) -> tuple[list[str], str]:
     """Return the labels that a line begins with, and the rest of it."""
     names, rest = [], line.strip()
     while rest.startswith(FASTTEXT_LABEL):
-        word, _, rest = rest.partition(" ")
+        word, *others = rest.split(maxsplit=1)
         names.append(label_of(word.removeprefix(FASTTEXT_LABEL)))
-        rest = rest.lstrip()
+        rest = others[0] if others else ""
     return [name for name in names if name], rest

@@ -43,8 +43,8 @@ class RowFindings:
         """Yield a check for each of `meanings` that was found: its severity, and what one row, or several, are."""
         for check, (severity, one, many) in meanings.items():
             if count := self.counts[check]:
-                message = f"{count} {inflected(count, one, many)}"
                 reasons = self.reasons(check, tables, encoding)
+                message = f"{count} {inflected(count, one, many)} ({next(iter(reasons.values()))})"
                 yield Check(check, severity, message, self.files(check), reasons, total=count)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from models_store.datasets.report import Check
-from models_store.datasets.split_names import CANONICAL, splits_of
+from models_store.datasets.split_names import splits_of, unusual
 from models_store.wording import counted
 
 LayoutChoice = Literal["auto", "classes", "splits"]
@@ -131,11 +131,10 @@ def _collisions(splits: dict[str, str]) -> list[Check]:
 
 def _spellings(splits: dict[str, str]) -> list[Check]:
     """Return how names were read that are none of the usual ones."""
-    unusual = [name for name in splits if name.lower() not in CANONICAL]
-    if not unusual:
+    if not (found := unusual(splits)):
         return []
-    message = f"folders are read as splits: {', '.join(f'{name} as {splits[name]}' for name in unusual)}"
-    return [Check("split_folders", "info", message, unusual)]
+    message = f"folders are read as splits: {', '.join(f'{name} as {split}' for name, split in found.items())}"
+    return [Check("split_folders", "info", message, [*found])]
 
 
 def _some(names: Sequence[str]) -> str:

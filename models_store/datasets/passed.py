@@ -38,7 +38,7 @@ def _of_files(entries: Sequence[ManifestEntry], contract: Contract, found: Colle
         yield "undecodable", count, f"{count:,} {read} can be decoded"
     yield from contract.passed(entries, found)
     if "exact_duplicates" not in found:
-        yield "exact_duplicates", count, f"no {example} is in one split more than once, byte for byte"
+        yield "exact_duplicates", count, f"no {example} is in one split more than once, {contract.copies_are}"
     if "conflicting_labels" not in found:
         yield "conflicting_labels", count, f"no {example} is labelled in more than one way"
 

@@ -23,8 +23,14 @@ from models_store.datasets.near_copies import SKETCH_BYTES, Sketches
 from models_store.datasets.report import Check, Severity
 from models_store.datasets.row_sources import Opened, Source, opened, refusal
 from models_store.datasets.row_spool import RowSpool
-from models_store.datasets.split_names import CANONICAL, splits_of
-from models_store.datasets.table import LARGEST_VALUE, MOST_LABELS, Unfit
+from models_store.datasets.split_names import CANONICAL, check_readings, splits_of
+from models_store.datasets.table import (
+    LARGEST_VALUE,
+    MOST_LABELS,
+    Unfit,
+    lists_as_labels,
+    separator_within,
+)
 from models_store.datasets.table_lines import Encoding, TableRefused
 from models_store.names import fault
 from models_store.settings import Settings
@@ -98,18 +104,23 @@ def take_rows(
         reading = _Reading(contract, staging, stack, settings=settings)
         written = EntriesOnDisk(staging / "rows.jsonl", _entries(reading, read, sources, encoding))
     tables, findings = {name: source.path for name, source in sources.items()}, reading.findings
-    known = splits_of(reading.splits)
+    known, target = splits_of(reading.splits), read.target
     entries: Sequence[ManifestEntry] = [*written] if len(written) <= MOST_IN_MEMORY else written
     if any(known.get(split) != split for split in reading.splits):
         entries = changed(entries, lambda _, entry: replace(entry, split=known.get(entry.split, "")))
     missing = {f"{name}_missing": MISSING[f"{name}_missing"] for name, count in reading.given.items() if count}
     undecodable: dict[str, tuple[Severity, str, str]] = {"undecodable": ("error", contract.example, contract.examples)}
     return RowIntake(
-        read.target,
+        target,
         entries,
         sorted(reading.classes),
         next(findings.checks(undecodable, tables, encoding), None),
-        [*read.checks, *findings.checks(FAULTS | missing, tables, encoding), *_check_splits(reading.splits, known)],
+        [
+            *read.checks,
+            *findings.checks(FAULTS | missing, tables, encoding),
+            *_check_splits(reading.splits, known),
+            *(_check_separator(reading.alone) if target == "labels" else ()),
+        ],
         reading.sketches(),
         reading.spool,
     )
@@ -130,10 +141,19 @@ def _entries(
 def _check_splits(given: Mapping[str, str], known: Mapping[str, str]) -> list[Check]:
     unknown = {row: f"{split[:50]!a} is no split" for split, row in given.items() if split not in known}
     if not unknown:
-        return []
+        return check_readings(known)
     names = ", ".join(f"{split[:50]!a}" for split in sorted(given) if split not in known)
     message = f"splits are named {names[:200]}; allowed are {', '.join(CANONICAL)}, or none at all"
     return [Check("split_unknown", "error", message, sorted(unknown), unknown)]
+
+
+def _check_separator(alone: Mapping[str, str]) -> Iterator[Check]:
+    """Look for lists of labels among those that stand alone in a cell; each has the first row that it does so in."""
+    if (separator := separator_within(alone)) is not None:
+        listed = {label: row for label, row in alone.items() if separator in label}
+        label, row = next(iter(listed.items()))
+        message = f"the table {lists_as_labels(separator, label, row)}"
+        yield Check("labels_separator", "warning", message, [*listed.values()])
 
 
 class _Reading:
@@ -144,6 +164,7 @@ class _Reading:
         self.findings, self.given = RowFindings(), Counter[str]()
         self.classes: set[str] = set()
         self.splits: dict[str, str] = {}  # a spelling → the row that has it first
+        self.alone: dict[str, str] = {}  # a label that is the only one of a row → the first such row
         self._contract, self._settings = contract, settings
         self._sketch_path = staging / "sketches.bin"
         self._sketched = stack.enter_context(self._sketch_path.open("wb"))
@@ -214,6 +235,8 @@ class _Reading:
 
     def _note(self, entry: ManifestEntry, table: str, row: ExampleRow) -> None:
         self.classes.update(entry.names)
+        if len(entry.labels) == 1:
+            self.alone.setdefault(entry.labels[0], entry.file)
         if len(self.classes) > MOST_NAMES:
             message = f"there are more than {MOST_NAMES} classes or labels; keep the most frequent"
             raise TableRefused("too_many_classes", message, line=row.line)

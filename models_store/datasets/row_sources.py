@@ -85,11 +85,9 @@ def opened(contract: Contract, sources: Mapping[str, Source], encoding: Encoding
     tables: dict[str, ExampleTable] = {}
     checks: list[Check] = []
     for name, source in sources.items():
-        needs_target = source.split in {"", "train"}
+        wanted: example_tables.Wanted = "needed" if source.split in {"", "train"} else "optional"
         try:
-            table = example_tables.read(
-                source.path, source.format, contract, encoding=encoding, needs_target=needs_target
-            )
+            table = example_tables.read(source.path, source.format, contract, encoding=encoding, targets=wanted)
         except TableRefused as error:
             raise refusal(error, name, source, encoding) from error
         if table.target is None:

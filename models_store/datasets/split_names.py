@@ -8,8 +8,10 @@ matter.
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
+
+from models_store.datasets.report import Check
 
 Split = Literal["train", "val", "test"]
 
@@ -57,6 +59,19 @@ def splits_of(names: Iterable[str]) -> dict[str, str]:
     known = {split for split, _ in parsed.values()}
     instead = "test" if "val" in known else "val"
     return {name: instead if split == EVALUATION else split for name, (split, _) in parsed.items()}
+
+
+def unusual(splits: Mapping[str, str]) -> dict[str, str]:
+    """Return those spellings → splits that the documentation does not give: how they were read is reported."""
+    return {name: split for name, split in splits.items() if name.lower() not in CANONICAL}
+
+
+def check_readings(splits: Mapping[str, str]) -> list[Check]:
+    """Return how the cells of a column `split` were read that are none of the usual names; `splits` are by spelling."""
+    if not (found := unusual(splits)):
+        return []
+    readings = ", ".join(f"{name[:50]!a} as {split}" for name, split in sorted(found.items()))
+    return [Check("split_names", "info", f"splits are read by their names: {readings[:500]}", sorted(found))]
 
 
 def _parsed(name: str) -> tuple[str, tuple[str, ...]] | None:

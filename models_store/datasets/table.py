@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from models_store.datasets.report import Check
-from models_store.datasets.split_names import CANONICAL, split_of, splits_of
+from models_store.datasets.split_names import CANONICAL, check_readings, split_of, splits_of
 from models_store.names import fault
 from models_store.spec.facts import Target
 from models_store.wording import counted
@@ -283,6 +283,7 @@ def _check_rows(rows: Sequence[Row], target: Target) -> tuple[list[Check], dict[
         for name, message, files in found
         if files
     ]
+    checks += check_readings(splits)
     checks += _check_values(rows) if target == "number" else []
     checks += _check_separator(rows) if target == "labels" else []
     if repeated:
@@ -312,22 +313,34 @@ def _check_values(rows: Sequence[Row]) -> list[Check]:
 def _check_separator(rows: Sequence[Row]) -> list[Check]:
     """Look for lists of labels that another character separates: each list would be a label of its own."""
     single = [row for row in rows if len(row.names) == 1]
-    texts = {row.names[0] for row in single}
+    if (suspect := separator_within({row.names[0] for row in single})) is None:
+        return []
+    listed = [row for row in single if suspect in row.names[0]]
+    message = f"labels.csv {lists_as_labels(suspect, listed[0].names[0], f'line {listed[0].line}')}"
+    reasons = {row.file: f"line {row.line}" for row in listed}
+    return [Check("labels_csv_separator", "warning", message, sorted(reasons), reasons)]
+
+
+def separator_within(labels: Iterable[str]) -> str | None:
+    """Return what seems to separate labels within others, which stand alone in their cells; None: nothing does."""
+    known = set(labels)
     for suspect in SUSPECTS:
-        lists = {text: {label_of(part) for part in text.split(suspect)} - {""} for text in texts}
+        lists = {label: {label_of(part) for part in label.split(suspect)} - {""} for label in known}
         times = Counter(part for parts in lists.values() for part in parts)
         inside = {part for parts in lists.values() if len(parts) > 1 for part in parts}
         recurring = sum(times[part] > 1 for part in inside)
         if inside and 2 * recurring > len(inside):
-            listed = [row for row in single if suspect in row.names[0]]
-            named = "a tab" if suspect == "\t" else "a space" if suspect == " " else f"`{suspect}`"
-            message = (
-                f"labels.csv may hold lists of labels separated by {named}, each of which was read as one label "
-                f"(as {listed[0].names[0][:50]!r} in line {listed[0].line}): labels are separated by `;` or `|`"
-            )
-            reasons = {row.file: f"line {row.line}" for row in listed}
-            return [Check("labels_csv_separator", "warning", message, sorted(reasons), reasons)]
-    return []
+            return suspect
+    return None
+
+
+def lists_as_labels(separator: str, label: str, place: str) -> str:
+    """Return what is said of such labels, one of which stands at a place."""
+    named = "a tab" if separator == "\t" else "a space" if separator == " " else f"`{separator}`"
+    return (
+        f"may hold lists of labels separated by {named}, each of which was read as one label "
+        f"(as {label[:50]!r} in {place}): labels are separated by `;` or `|`"
+    )
 
 
 def _without(cells: Sequence[tuple[str, str]]) -> list[str]:

@@ -92,9 +92,11 @@ def starts_of(path: Path, lines: Collection[int], encoding: Encoding) -> dict[in
 def _not_in(encoding: Encoding, at: int, *, line: int, head: bytes) -> TableRefused:
     others = ", ".join(each for each in get_args(Encoding) if each != encoding)
     if encoding == "utf-8" and head in UTF_16_MARKS:
-        advice = "it begins as UTF-16 does: save it as UTF-8, or send `encoding=utf-16`"
+        advice = (
+            "it begins as UTF-16 does: save it as UTF-8, or send `encoding=utf-16`, or `charset=utf-16` in its type"
+        )
     elif encoding == "utf-8":
-        advice = f"save it as UTF-8, or send `encoding=` with what it is in: {others}"
+        advice = f"save it as UTF-8, or send `encoding=`, or `charset=` in its type, with what it is in: {others}"
     else:
         advice = f"`encoding={encoding}` is not what it is in; others are {others}"
     return TableRefused("wrong_encoding", f"byte {at} in line {line} is not {encoding.upper()}; {advice}")

@@ -138,7 +138,7 @@ def take_tables(
 def _rows(tables: Mapping[str, Source], contract: Contract, encoding: Encoding) -> Iterator[tuple[str, ExampleRow]]:
     for name, source in tables.items():
         try:
-            table = example_tables.read(source.path, source.format, contract, encoding=encoding, needs_target=False)
+            table = example_tables.read(source.path, source.format, contract, encoding=encoding, targets="ignored")
             yield from ((name, row) for row in table.rows)
         except TableRefused as error:
             raise refusal(error, name, source, encoding) from error

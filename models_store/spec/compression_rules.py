@@ -69,6 +69,7 @@ def _refuse_ranges_of_layers_that_are_not_there(compression: "Compression", netw
                 others if network.has_static_layers else [kind for kind in others if kind not in READ_BEFOREHAND],
             )
     if network.has_static_layers:
+        _refuse_simulated_rounding(compression, network)
         return
     allowed = [kind for kind in VARIANTS if kind not in READ_BEFOREHAND]
     for number, part in enumerate(compression.quantize):
@@ -79,6 +80,17 @@ def _refuse_ranges_of_layers_that_are_not_there(compression: "Compression", netw
                 f"take one of {', '.join(allowed)}, or leave it out",
                 allowed,
             )
+
+
+def _refuse_simulated_rounding(compression: "Compression", network: "Network") -> None:
+    kinds = [part.kind for part in compression.quantize]
+    if "qat_int8" in kinds and not network.takes_floats:
+        raise contradiction(
+            f"compression/quantize/{kinds.index('qat_int8')}/kind",
+            f"qat_int8 simulates rounding from the input on, and {network.kind} takes numbers of tokens, which are not "
+            "rounded; take static_int8 or weights_int8",
+            [kind for kind in VARIANTS if kind != "qat_int8"],
+        )
 
 
 def warnings_of_compression(spec: "ResolvedSpec", facts: "DatasetFacts") -> Warnings:

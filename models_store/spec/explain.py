@@ -49,7 +49,10 @@ def explain(error: ValidationError, model: type[BaseModel], given: Any) -> list[
     for document in documents.values():
         document["message"] += document.pop("given", "")
     above = {pointer for pointer in documents for other in documents if other.startswith(f"{pointer}/")}
-    return [document for pointer, document in documents.items() if pointer not in above]  # the deepest says most
+    deepest = [document for pointer, document in documents.items() if pointer not in above]  # they say most
+    return sorted(
+        deepest, key=lambda document: document["code"] == "missing"
+    )  # a wrong name says why another is missing
 
 
 def _explain_one(
@@ -67,6 +70,8 @@ def _explain_one(
         code, allowed = "unknown_key", sorted(node.get("properties", {}))
         advice = advice_on_key(key, node, union=place.union, model=model)
         message = f"{_name_shown(key)} is not a key here; {advice}"
+        if place.also:
+            message += f"; or give a {' or a '.join(place.also)} in place of the object"
     elif code == "contradiction":
         steps, allowed = [*steps, *context["pointer"].split("/")], context["allowed"]
     elif code in {"union_tag_invalid", "union_tag_not_found"}:

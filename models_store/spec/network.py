@@ -56,6 +56,11 @@ class Network(Part):
         return True
 
     @property
+    def takes_floats(self) -> bool:
+        """Return whether its input is floats: training can only simulate the rounding of a net that begins with them."""
+        return True
+
+    @property
     def has_dynamic_layers(self) -> bool:
         """Return whether it has linear layers or LSTMs, whose activations can be rounded by ranges found at each call."""
         return True

@@ -32,6 +32,8 @@ class Place:
     steps: list[int | str]
     node: Schema
     union: Schema
+    also: tuple[str, ...] = ()
+    """types that may be given in place of the object whose key is not known"""
 
 
 @cache
@@ -50,22 +52,25 @@ def walk(
     """Follow pydantic's location through the given document and the schema; it names members of unions, which are no keys."""
     steps: list[int | str] = []
     node, union = opened(root, root, given), dict[str, Any]()
+    also: tuple[str, ...] = ()
     for position, step in enumerate(location):
         is_there = isinstance(given, dict) and step in given
         is_last_key = ends_in_a_key and position + 1 == len(location)
         is_tag = isinstance(given, dict) and step == given.get("kind")
         is_form = isinstance(step, str) and len(forms(node)) > 1 and "discriminator" not in node
         if (is_tag or is_form) and not is_there and not is_last_key:
-            node = next((form for form in forms(node) if is_form and form.get("type") == _type_of(given)), node)
+            members = [opened(form, root, given) for form in forms(node)]
+            node = next((form for form in members if is_form and form.get("type") == _type_of(given)), node)
+            also = tuple(str(form["type"]) for form in members if form.get("type", "object") != "object")
             continue
         steps.append(step)
         given = at(given, step)
         below = node.get("items", {}) if isinstance(step, int) else _child(node, step)
         if below is None:
             break  # an unknown key: the node that holds it says what is known
-        node = opened(below, root, given)
+        node, also = opened(below, root, given), ()
         union = opened(below, root, None)
-    return Place(steps, node, union if kinds_of(union) else {})
+    return Place(steps, node, union if kinds_of(union) else {}, also)
 
 
 def given_at(given: Any, steps: list[int | str]) -> Any:  # noqa: ANN401  any JSON

@@ -30,6 +30,14 @@ class Demo:
     spec: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PreviewForm:
+    """A file of a preview: its name among the job's files, and its media type."""
+
+    file: str
+    media_type: str
+
+
 class Contract(Protocol):
     """A task on the shared ground. A room subclasses it; methods with a body suit most tasks."""
 
@@ -123,6 +131,10 @@ class Contract(Protocol):
         """
         return data
 
+    def received(self, data: bytes) -> bytes:
+        """Return the bytes of an example's file that a client sends, as the codec takes those of a stored one."""
+        return data
+
     def budget(self, archive_bytes: int) -> Any:  # noqa: ANN401, ARG002  the room's own; most tasks have none
         """Return what all examples of an archive may take together, to be spent by `inspect`."""
         return None
@@ -181,7 +193,9 @@ class Contract(Protocol):
         raise AssertionError(f"{self.examples} have no thumbnails")
 
     preview: type[Part] | None = None
-    """what a contact sheet of changed examples may be asked for; none: the task draws none"""
+    """what a preview of changed examples may be asked for; none: the task has no preview"""
+    preview_forms: Mapping[str, PreviewForm] = {}
+    """endings of the files of a preview; the first is what a request gets that prefers none"""
 
     def preview_spec(self, wanted: Any, *, dataset_id: str, facts: DatasetFacts) -> train.ResolvedSpec:  # noqa: ANN401, ARG002
         """Return the spec whose training would change examples as `wanted`, a `preview`, asks."""

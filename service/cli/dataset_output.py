@@ -74,6 +74,22 @@ def example_table(examples: Sequence[Document]) -> Sheet:
     return sheet("Examples", columns, rows, right=right, prose=prose)
 
 
+def preview_table(found: Document) -> Sheet:
+    """Return examples, each with its changed copies below it."""
+    rows = []
+    for example in found["items"]:
+        rows.append((escape(example["file"]), "", escape(_in_one_line(example["text"]))))
+        for change in (*example["parts"], *example["views"]):
+            mixed = change["mixed_with"]
+            other = "" if mixed is None else f" + {change['share']:.0%} of: {_in_one_line(mixed)}"
+            rows.append(("", change["part"] or "all parts", escape(_in_one_line(change["text"]) + other)))
+    return sheet("Augmentation", ("file", "changed by", "text"), rows, folded=("text",), keys=2)
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
 def _learned(example: Document) -> str:
     """Return an example's class, labels or number."""
     if example["value"] is not None:
@@ -84,7 +100,7 @@ def _learned(example: Document) -> str:
 def _beginning(example: Document) -> str:
     """Return an example's beginning in one line, or its sides."""
     if example["text"] is not None:
-        line = " ".join(example["text"].split())
+        line = _in_one_line(example["text"])
         return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"
     return NOTHING if example["width"] is None else f"{example['width']} x {example['height']}"
 

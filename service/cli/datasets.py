@@ -119,24 +119,59 @@ def preview(
     augmentation: Annotated[
         Path, typer.Argument(help="a JSON file: a list of augmentations, or a training spec that has one")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write")] = Path("preview.png"),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="file to write: .png for a contact sheet, .html or .json for examples that are read; left out: "
+            "preview.png, or a table here",
+        ),
+    ] = None,
     *,
-    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same sheet")] = 0,
-    images: Annotated[int, typer.Option(min=1, max=32, help="number of images of the train split")] = 6,
-    views: Annotated[int, typer.Option(min=1, max=32, help="number of changed copies of each image")] = 6,
-    size: Annotated[int, typer.Option(min=16, max=512, help="side of each tile, in pixels")] = 128,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same preview")] = 0,
+    examples: Annotated[
+        int, typer.Option("--examples", "--images", min=1, max=32, help="number of examples of the train split")
+    ] = 6,
+    views: Annotated[
+        int | None, typer.Option(min=1, max=32, help="number of copies of each, changed by all parts together")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=16, max=512, help="side of each tile of a contact sheet, in pixels")
+    ] = None,
 ) -> None:
-    """Write a contact sheet that shows the effect of an augmentation on a few images."""
+    """Show the effect of an augmentation on a few examples: as a contact sheet, or as a table or page."""
+    from models_store.tasks import rooms  # noqa: PLC0415  `--help` is spared it
+    from service.cli import dataset_output  # noqa: PLC0415  as above
+
     session = session_of(context)
-    wanted = {"augmentation": _augmentation(augmentation), "seed": seed, "images": images, "views": views}
-    job = session.client.post(f"/datasets/{dataset}:preview", wanted | {"input": {"size": size}}, wait_s="0")
+    described = session.client.get(f"/datasets/{dataset}")
+    forms = rooms.of_dataset(described).preview_forms
+    first = next(iter(forms), "")
+    is_table = output is None and first == "json"
+    target = output or Path(f"preview.{first}")
+    ending = target.suffix.lower().removeprefix(".")
+    if forms and ending not in forms:
+        raise refuse(f"{target}: a preview of {described['examples']} is written to .{' or .'.join(forms)}")
+    wanted: dict[str, Any] = {
+        "augmentation": _augmentation(augmentation),
+        "seed": seed,
+        described["examples"]: examples,
+    }
+    wanted |= {} if views is None else {"views": views}
+    wanted |= {} if size is None else {"input": {"size": size}}
+    job = session.client.post(f"/datasets/{dataset}:preview", wanted, wait_s="0")
     for _ in session.client.events(job["id"]):
         pass
     ended = session.client.get(f"/jobs/{job['id']}")
     if ended["state"] != "succeeded":
         raise refuse(f"{job['id']} has {ended['state']}: {(ended['problem'] or {}).get('detail', 'it was canceled')}")
-    sha256 = session.client.download(f"/jobs/{job['id']}/preview.png", output)
-    session.show({"job": job["id"], "output": str(output), "sha256": sha256}, f"{output}")
+    if is_table:
+        found = session.client.get(f"/jobs/{job['id']}/preview.json")
+        session.show(found | {"job": job["id"]}, dataset_output.preview_table(found))
+        return
+    sha256 = session.client.download(f"/jobs/{job['id']}/preview.{ending}", target)
+    session.show({"job": job["id"], "output": str(target), "sha256": sha256}, f"{target}")
 
 
 @app.command()

@@ -2,14 +2,15 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from service.cli.session import refuse
 
 if TYPE_CHECKING:
+    from models_store.datasets.table_lines import Encoding
     from models_store.tasks.task import Contract
 
 HEAD_BYTES = 512
@@ -41,7 +42,7 @@ def texts(given: Sequence[str]) -> list[Example]:
     return [_text(f"--text {number}", text) for number, text in enumerate(given, 1)]
 
 
-def in_files(paths: Sequence[Path]) -> tuple[list[Example], int]:
+def in_files(paths: Sequence[Path], *, encoding: str = "utf-8") -> tuple[list[Example], int]:
     """Return what was named and the examples in folders, in order, before rows and lines; how many others folders hold.
 
     Raises:
@@ -56,7 +57,7 @@ def in_files(paths: Sequence[Path]) -> tuple[list[Example], int]:
             files |= dict.fromkeys(found)
             others += more
         elif path == STDIN or path.suffix.lower() in JSON_LINES + TABLES:
-            values += rows_of(path)
+            values += rows_of(path, encoding=encoding)
         elif path.is_file():
             files[path] = None
         else:
@@ -87,39 +88,54 @@ def _in_folder(folder: Path) -> tuple[list[Path], int]:
     return (first, others + len(giving_way)) if first else (giving_way, others)
 
 
-def rows_of(path: Path) -> Iterator[Value]:
+def rows_of(path: Path, *, encoding: str = "utf-8") -> Iterator[Value]:
     """Yield the examples of a file: rows of a table, values of JSON Lines, or the lines of any other and of `-`.
+
+    Blank lines of a table and of JSON Lines are no rows; of other files each line is an example.
 
     Raises:
         typer.Exit: if it can't be read.
     """
+    from models_store.datasets.table_lines import TableRefused  # noqa: PLC0415  `--help` is spared it
+
     if path != STDIN and not path.is_file():
         raise refuse(f"{path}: there is no such file")
-    if path.suffix.lower() in TABLES:
-        yield from _of_table(path)
-    elif path.suffix.lower() in JSON_LINES:
-        for number, line in _lines(path):
-            yield _of_json(f"{path}:{number}", line)
-    else:
-        for number, line in _lines(path):
-            yield _text(f"{path}:{number}", line)
+    known = _known(encoding)
+    try:
+        if path.suffix.lower() in TABLES:
+            yield from _of_table(path, known)
+        elif path.suffix.lower() in JSON_LINES:
+            for number, line in _lines(path, known):
+                if line.strip():
+                    yield _of_json(f"{path}:{number}", line)
+        else:
+            for number, line in _lines(path, known):
+                yield _text(f"{path}:{number}", line)
+    except TableRefused as error:
+        raise refuse(f"{path}:{'' if error.line is None else f'{error.line}:'} {error}") from error
 
 
-def _of_table(path: Path) -> Iterator[Value]:
+def _known(encoding: str) -> "Encoding":
+    from models_store.datasets.table_lines import Encoding  # noqa: PLC0415  `--help` is spared it
+
+    for known in get_args(Encoding):
+        if known == encoding.lower():
+            found: Encoding = known
+            return found
+    raise refuse(f"--encoding {encoding[:50]!r} is not read here; it is one of {', '.join(get_args(Encoding))}")
+
+
+def _of_table(path: Path, encoding: "Encoding") -> Iterator[Value]:
     from models_store.datasets import example_tables  # noqa: PLC0415  `--help` is spared them
     from models_store.datasets.table_formats import format_of  # noqa: PLC0415  as above
-    from models_store.datasets.table_lines import TableRefused  # noqa: PLC0415  as above
 
     contracts, format_ = _with_columns(), format_of(path.name)
     assert format_ is not None, "its suffix is one of a table"
-    try:
-        columns = example_tables.columns_of(path, format_, "utf-8")
-        contract = next((each for each in contracts if each.column in columns), contracts[0])
-        table = example_tables.read(path, format_, contract, encoding="utf-8", needs_target=False)
-        for row in table.rows:
-            yield _text(f"{path}:{row.line}", row.example)
-    except TableRefused as error:
-        raise refuse(f"{path}: {error}") from error
+    columns = example_tables.columns_of(path, format_, encoding)
+    contract = next((each for each in contracts if each.column in columns), contracts[0])
+    table = example_tables.read(path, format_, contract, encoding=encoding, targets="ignored")
+    for row in table.rows:
+        yield _text(f"{path}:{row.line}", row.example)
 
 
 def _of_json(place: str, line: str) -> Value:
@@ -142,23 +158,13 @@ def _text(place: str, text: str) -> Value:
     return Value(place, text, size_bytes, text)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the number and the text of each line that is not blank."""
-    if path == STDIN:
-        yield from _decoded("-", sys.stdin.buffer)
-        return
-    with path.open("rb") as file:
-        yield from _decoded(str(path), file)
+def _lines(path: Path, encoding: "Encoding") -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line."""
+    from models_store.datasets.table_lines import lines_of  # noqa: PLC0415  `--help` is spared it
 
-
-def _decoded(name: str, lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(lines, 1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise refuse(f"{name}:{number}: byte {error.start} of this line is not UTF-8") from error
-        if text.strip():
-            yield number, text
+    source = sys.stdin.buffer.read() if path == STDIN else path
+    for number, line in enumerate(lines_of(source, encoding), 1):
+        yield number, line.removesuffix("\n").removesuffix("\r")
 
 
 def _with_columns() -> "list[Contract]":

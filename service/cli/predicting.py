@@ -72,6 +72,9 @@ def predict(
         list[Path] | None,
         typer.Option("--file", help="a file with a text on each line, a table (.csv, .tsv), or JSON Lines (.jsonl)"),
     ] = None,
+    encoding: Annotated[
+        str, typer.Option(help="encoding of tables and files of lines, such as gb18030; nothing is guessed")
+    ] = "utf-8",
     top_k: Annotated[int, typer.Option(min=1, help="number of likeliest classes or labels to show")] = 3,
     min_confidence: Annotated[
         float | None, typer.Option(min=0, max=1, help="least probability of an answer; below it the model abstains")
@@ -94,8 +97,8 @@ def predict(
     session = session_of(context)
     if not (files or text or file):
         raise refuse("there is nothing to predict: give files, --text, --file, or - for standard input")
-    examples, others = in_files(files or [])
-    examples += [row for path in file or [] for row in rows_of(path)]
+    examples, others = in_files(files or [], encoding=encoding)
+    examples += [row for path in file or [] for row in rows_of(path, encoding=encoding)]
     examples += texts(text or [])
     if others:
         typer.secho(

@@ -56,6 +56,10 @@ def predict_dataset(
     provider: Annotated[
         Provider | None, typer.Option(help="where the file runs; left out: on the worker's GPU if it has one")
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="encoding of a table, and of files that are texts, such as gb18030; left out: UTF-8"),
+    ] = None,
     key: submitting.Key = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="only check the request, and show what would be done")
@@ -71,7 +75,9 @@ def predict_dataset(
     if (files := Path(dataset)).exists():
         if split is not Split.ALL:
             raise refuse("files without labels have no splits; leave --split out")
-        answer = _send(session, path, files, key=key, params=params | _given(asked))
+        answer = _send(session, path, files, key=key, params=params | _given(asked | {"encoding": encoding}))
+    elif encoding is not None:
+        raise refuse("a stored dataset has been read already; leave --encoding out")
     else:
         answer = session.client.post(path, asked | {"dataset": dataset, "split": split.value}, key=key, **params)
     if dry_run:

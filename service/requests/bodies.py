@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from models_store.errors import EspalierError, FieldError, Invalid, TooLarge, UnsupportedType
-from models_store.spec.explain import explain
+from models_store.spec.explain import MOST_FAULTS, explain
 from models_store.wording import counted
 from service.context import context_of
 from service.requests.strict_json import parse
@@ -205,7 +205,8 @@ def reporting_faults(model: type[BaseModel], given: Any, *, below: str = "") -> 
     except ValidationError as error:
         errors = [_pointing_below(FieldError(**fault), below) for fault in explain(error, model, given)]
         first = errors[0]
-        others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        count = len(errors) if error.error_count() <= MOST_FAULTS else error.error_count()
+        others = f" (and {count - 1} more)" if count > 1 else ""
         raise InvalidBody(f"{first.pointer or 'the body'}: {first.message}{others}", errors=errors) from error
 
 

@@ -6,6 +6,7 @@ A line of JSON is an example as `inputs` has it, or an object that has it under 
 import functools
 import operator
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -19,11 +20,10 @@ from models_store.tasks import rooms
 from models_store.tasks.task import Contract
 from service.answers.predictions import FileAtUrl, json_type_of
 from service.problems import MalformedRequest
-from service.requests import bodies, strict_json
+from service.requests import bodies, charsets, strict_json
 
 TABLES: dict[str, Format] = {"text/csv": "csv", "text/tab-separated-values": "tsv"}
-JSON_LINES = ("application/jsonl", "application/x-ndjson")
-MEDIA_TYPES = (*TABLES, *JSON_LINES)
+MEDIA_TYPES = (*TABLES, *charsets.JSON_LINES)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -68,7 +68,7 @@ def _of_table(body: bytes, content_type: str, contract: Contract) -> Iterator[st
         message = f"{contract.examples} are no cells of a table; {', '.join(with_columns) or 'nothing'} may come as one"
         raise NoTableOfThese(message)
     try:
-        table = example_tables.read(body, TABLES[content_type], contract, encoding="utf-8", needs_target=False)
+        table = example_tables.read(body, TABLES[content_type], contract, encoding="utf-8", targets="ignored")
         yield from map(operator.attrgetter("example"), table.rows)
     except TableRefused as error:
         raise bodies.InvalidBody(str(error), errors=[FieldError("/rows", error.code, str(error))]) from error
@@ -82,7 +82,8 @@ def _of_lines(body: bytes, contract: Contract) -> Iterator[Any]:
         try:
             value = strict_json.parse(line)
         except MalformedRequest as error:
-            raise type(error)(f"line {number}: {error.detail}") from error
+            errors = [replace(each, pointer=f"/rows/{row}{each.pointer}") for each in error.errors]
+            raise type(error)(f"line {number}: {error.detail}", errors=errors) from error
         if isinstance(value, dict) and column is not None and not value.keys() <= FileAtUrl.model_fields.keys():
             if column not in value:
                 message = f"line {number} has no key {column!r}, which holds the {contract.example}"

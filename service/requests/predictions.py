@@ -17,11 +17,13 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.concurrency import run_in_threadpool
 
+from models_store.datasets.table_lines import Encoding, TableRefused, decoded
 from models_store.errors import FieldError
 from models_store.models import registry
 from models_store.models.served import Served
 from models_store.settings import Settings
 from models_store.tasks import rooms
+from models_store.tasks.task import Contract
 from models_store.wording import counted
 from service.answers.predictions import PredictRequest, json_type_of
 from service.inference import explanations
@@ -29,7 +31,7 @@ from service.inference.decode import Example
 from service.inference.engine import DEFAULT, FIRST, LAST, Work
 from service.inference.references import References
 from service.problems import nearest
-from service.requests import bodies, certainty, example_rows, multipart
+from service.requests import bodies, certainty, charsets, example_rows, multipart
 from service.requests.certainty import LEAST_COVERAGE, MOST_COVERAGE, Certainty
 from service.requests.parameters import refuse_query_besides
 from service.requests.remote_files import RemoteFiles
@@ -55,6 +57,29 @@ class Target(BaseModel):
     min_confidence: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
     coverage: float | None = Field(None, ge=LEAST_COVERAGE, le=MOST_COVERAGE, allow_inf_nan=False)
     explain: bool = False
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A body that is one example, or has one in each row."""
+
+    body: bytes
+    content_type: str
+    encoding: Encoding
+
+    def in_utf_8(self) -> bytes:
+        """Return the body; where its content type names another charset, in UTF-8.
+
+        Raises:
+            InvalidBody: if it is not in that charset.
+        """
+        if self.encoding == "utf-8":
+            return self.body
+        try:
+            return decoded(self.body, self.encoding).encode()
+        except TableRefused as error:
+            fault = FieldError(BODY, error.code, str(error))
+            raise bodies.InvalidBody(f"{BODY}: {error}", errors=[fault]) from error
 
 
 @dataclass(frozen=True)
@@ -94,6 +119,7 @@ async def read(request: Request, resolver: Resolver, *, settings: Settings) -> A
 
     Raises:
         InvalidBody, MalformedRequest, WrongContentType, UnknownQuery: if it has none of the formats.
+        WrongCharset: if it is text in a charset that is not read.
         InvalidRequest: if X-Request-Deadline can't be used.
         ModelNotFound, NotServedHere: as early as the model is known.
         NotCalibrated, NoConfidence: if the model can't give the certainty that is asked for.
@@ -109,10 +135,11 @@ async def read(request: Request, resolver: Resolver, *, settings: Settings) -> A
         return await _from_form(request, resolver, arrival, settings=settings)
     if is_raw(given):
         refuse_query_besides(request, TARGET)
-        target = bodies.check(Target, dict(request.query_params))
+        target, encoding = bodies.check(Target, dict(request.query_params)), charsets.encoding_of(request)
         served = await resolver.served(target.model)
         body = await bodies.read(request, max_bytes=settings.predict_max_bytes)
-        return await _from_raw(body, given, target, resolver, arrival, served=served, settings=settings)
+        raw = Raw(body, given, encoding)
+        return await _from_raw(raw, target, resolver, arrival, served=served, settings=settings)
     kinds = ["application/json", "multipart/form-data", *media_types(), *example_rows.MEDIA_TYPES]
     raise bodies.WrongContentType(f"{bodies.what_came(given)}; send {', '.join(kinds)} or {OCTETS}")
 
@@ -123,7 +150,7 @@ def prepare(
     """Return what reads the whole bodies behind a request's head; None: a form, whose head is never the same twice.
 
     Raises:
-        InvalidBody, UnknownQuery, InvalidRequest: as `read` does.
+        InvalidBody, UnknownQuery, InvalidRequest, WrongCharset: as `read` does.
     """
     given, limit_s = bodies.content_type(request), limit_in(request)
     if given == "application/json":
@@ -137,11 +164,12 @@ def prepare(
     if not is_raw(given):
         return None
     refuse_query_besides(request, TARGET)
-    target = bodies.check(Target, dict(request.query_params))
+    target, encoding = bodies.check(Target, dict(request.query_params)), charsets.encoding_of(request)
 
     async def from_raw(body: bytes) -> Asked:
         arrival, served = Arrival(time.monotonic(), limit_s), await resolver.served(target.model)
-        return await _from_raw(body, given, target, resolver, arrival, served=served, settings=settings)
+        raw = Raw(body, given, encoding)
+        return await _from_raw(raw, target, resolver, arrival, served=served, settings=settings)
 
     return from_raw
 
@@ -222,27 +250,25 @@ async def _from_form(request: Request, resolver: Resolver, arrival: Arrival, *, 
         raise bodies.InvalidBody(message, errors=[FieldError("/files", "missing", message)])
     served = await resolver.served(target.model)
     is_large = sum(map(len, form.files)) > bodies.LARGE_BYTES
-    examples = await run_in_threadpool(form.examples) if is_large else form.examples()
+    contract = rooms.contract_of(rooms.task_of(served.card))
+    examples = await run_in_threadpool(form.examples, contract) if is_large else form.examples(contract)
     pointers = [f"/files/{index}" for index in range(len(examples))]
     return _asked(served, target, _work(examples, pointers, target, arrival), settings)
 
 
 async def _from_raw(
-    body: bytes,
-    content_type: str,
-    target: Target,
-    resolver: Resolver,
-    arrival: Arrival,
-    *,
-    served: Served,
-    settings: Settings,
+    raw: "Raw", target: Target, resolver: Resolver, arrival: Arrival, *, served: Served, settings: Settings
 ) -> Asked:
     contract = rooms.contract_of(rooms.task_of(served.card))
-    if content_type not in example_rows.MEDIA_TYPES or content_type in contract.media_types:
-        return _asked(served, target, _work([body], [BODY], target, arrival), settings)
+    if raw.content_type not in example_rows.MEDIA_TYPES or raw.content_type in contract.media_types:
+        example = contract.received(raw.in_utf_8())
+        return _asked(served, target, _work([example], [BODY], target, arrival), settings)
     most = settings.predict_max_inputs
-    read = functools.partial(example_rows.read, body, content_type, contract, most=most)
-    rows = await run_in_threadpool(read) if len(body) > bodies.LARGE_BYTES else read()
+
+    def read() -> list[Any]:
+        return example_rows.read(raw.in_utf_8(), raw.content_type, contract, most=most)
+
+    rows = await run_in_threadpool(read) if len(raw.body) > bodies.LARGE_BYTES else read()
     if len(rows) > most:
         _refuse_count("/rows", most)
     pointers = [f"/rows/{number}" for number in range(len(rows))]
@@ -271,9 +297,9 @@ class _Form:
         self._most_examples = most_examples
         self._resolve = resolve
 
-    def examples(self) -> list[Example]:
-        """Return the files."""
-        return [bytes(file) for file in self.files]
+    def examples(self, contract: Contract) -> list[Example]:
+        """Return the files, as the task takes them."""
+        return [contract.received(bytes(file)) for file in self.files]
 
     def open(self, name: str, _file_name: str | None) -> multipart.Sink:
         """Return the sink of a part."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from models_store.errors import FieldError
 from models_store.json_rules import DuplicateKey, unique_keys
 from service.problems import MalformedRequest
 
@@ -30,6 +31,8 @@ VALUE_SIGNS = (b",", b"[", b"{")  # each value but the first has one of them bef
 MOST_VALUES = 10_000
 """Largest number of values in a body above SMALL_BYTES: each takes about 60 bytes of memory, and 64 MB could contain 20
 million."""
+MOST_PLACES = 20
+"""Number of strings with half of a surrogate pair that a refusal names."""
 MOST_QUOTES = 4 * MOST_VALUES
 LONG_BYTES = 512
 """Number of bytes from which a string is parsed by itself."""
@@ -65,6 +68,13 @@ def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
     Raises:
         MalformedRequest: with the error and its place.
     """
+    try:
+        return _parsed(body)
+    except LoneSurrogate as error:
+        raise LoneSurrogate(error.detail, errors=_half_characters(body)) from error
+
+
+def _parsed(body: bytes) -> Any:  # noqa: ANN401  any JSON
     taken_out = _TakenOut()
     if len(body) > SMALL_BYTES:
         if sum(_bounded_count(body, sign, MOST_VALUES) for sign in VALUE_SIGNS) > MOST_VALUES:
@@ -167,6 +177,34 @@ def _loaded(text: bytes | memoryview, *, at: int) -> str:
         return str(orjson.loads(text))
     except orjson.JSONDecodeError as error:
         raise _malformed(error, f"{error.msg}, at byte {at + error.pos}") from error
+
+
+def _half_characters(body: bytes) -> list[FieldError]:
+    """Return where the first strings with half of a surrogate pair are; nothing if the body is no JSON otherwise."""
+    found: list[FieldError] = []
+    with suppress(ValueError, RecursionError):
+        left = [("", json.loads(body))]
+        while left and len(found) < MOST_PLACES:
+            pointer, value = left.pop()
+            if isinstance(value, str):
+                found += _half_character(value, pointer, "")
+            elif isinstance(value, list):
+                left += reversed([(f"{pointer}/{place}", each) for place, each in enumerate(value)])
+            elif isinstance(value, dict):
+                wrong = [fault for key in value for fault in _half_character(key, pointer, "of a key ")]
+                found += wrong
+                steps = {key.replace("~", "~0").replace("/", "~1"): each for key, each in value.items()}
+                left += [] if wrong else reversed([(f"{pointer}/{step}", each) for step, each in steps.items()])
+    return found
+
+
+def _half_character(text: str, pointer: str, where: str) -> list[FieldError]:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"character {error.start} {where}is half of a surrogate pair (U+{ord(text[error.start]):04X})"
+        return [FieldError(pointer, LoneSurrogate.code, message)]
+    return []
 
 
 def _malformed(error: orjson.JSONDecodeError, where: str, *, hint: str = "") -> MalformedRequest:

@@ -79,6 +79,13 @@ class NoArchive(Invalid):
     title = "The archive is missing"
 
 
+class NoTable(Invalid):
+    """The request contains no table of examples."""
+
+    code = "no_table"
+    title = "The table is missing"
+
+
 class UploadStorageFull(StorageFull):
     """The disk became full during the upload."""
 
@@ -170,6 +177,7 @@ async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> Arrive
         WrongContentType: if the body is neither an archive nor a form.
         BodyTooLarge: as soon as more than `max_bytes` came.
         NoArchive: if the body is empty, or the form has no field `file`.
+        NoTable: if it is an empty table.
         UploadStorageFull: if the disk is full.
     """
     given = check_type(request)
@@ -179,10 +187,13 @@ async def receive(request: Request, file: BinaryIO, *, max_bytes: int) -> Arrive
         await _receive_form(request, arriving, max_bytes=max_bytes + FORM_OVERHEAD_BYTES)
     else:
         await _receive_raw(request, arriving, max_bytes=max_bytes)
+    arrived = Arrived(arriving.name, TABLE_TYPES.get(given) or format_of(arriving.name or ""))
+    if arriving.size_bytes == 0 and arrived.table is not None:
+        raise NoTable("the table is empty: it has no line; send one with a line for each example")
     if arriving.size_bytes == 0:
         raise NoArchive(f"no archive came; {SEND} as the body, or as the form field `file`")
     await run_in_threadpool(arriving.flush)
-    return Arrived(arriving.name, TABLE_TYPES.get(given) or format_of(arriving.name or ""))
+    return arrived
 
 
 async def receive_bytes(request: Request, file: BinaryIO, *, max_bytes: int) -> None:

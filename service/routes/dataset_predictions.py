@@ -30,7 +30,7 @@ from service.answers.meanings import DryRun
 from service.answers.stored_files import StoredFile, is_named, unchanged
 from service.auth import Owner
 from service.context import Context, Here
-from service.requests import bodies, uploads
+from service.requests import bodies, charsets, uploads
 from service.requests.parameters import (
     KNOWN_QUERY,
     IdempotencyKey,
@@ -126,8 +126,13 @@ async def create(
         NameEncoding, Query(description=OF_AN_ARCHIVE + "encoding of names that a zip does not give in UTF-8")
     ] = "auto",
     encoding: Annotated[
-        Encoding, Query(description=OF_AN_ARCHIVE + "encoding of tables, and of examples that are texts")
-    ] = "utf-8",
+        Encoding | None,
+        Query(
+            description=OF_AN_ARCHIVE
+            + "encoding of tables, and of examples that are texts; left out: the `charset` of "
+            "a table's content type, else UTF-8"
+        ),
+    ] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Queue a job that predicts every example, and makes a table: `GET /jobs/{job_id}/predictions` downloads it.
@@ -145,10 +150,11 @@ async def create(
         return await here.threads.writers.run(what.of_dataset, body)
     wanted = Wanted(variant=variant, provider=provider, format=format, top_k=top_k)
     uploads.check_type(request)
+    encoded = charsets.encoding_of(request, asked=encoding)
     await run_in_threadpool(what.prepared, wanted)  # before all of it is read
     with uploads.scratch_file(here.settings.scratch) as (archive, file):
         arrived = await uploads.receive(request, file, max_bytes=here.settings.upload_max_bytes)
-        sent = Sent(archive, arrived, names, encoding)
+        sent = Sent(archive, arrived, names, encoded)
         if dry_run:
             return await here.threads.intake.run(what.meaning_of_archive, sent, wanted)
         return await here.threads.intake.run(what.of_archive, sent, wanted)

@@ -15,7 +15,7 @@ from models_store.tasks.rooms import TASKS
 from service.answers.datasets import Dataset, DatasetList, Report, Sample, Samples, UploadedDataset
 from service.auth import Owner
 from service.context import Here
-from service.requests import changes, uploads
+from service.requests import changes, charsets, uploads
 from service.requests.parameters import KNOWN_QUERY, Cursor, DatasetId, GivenName, Limit, TagFilter, answer, problems
 from service.threads import writes
 
@@ -96,11 +96,15 @@ async def create(
         Query(description="encoding of names that a zip does not give in UTF-8; auto: guessed from all of them"),
     ] = "auto",
     encoding: Annotated[
-        Encoding,
-        Query(description="encoding of tables of examples, and of examples that are texts; nothing is guessed"),
-    ] = "utf-8",
+        Encoding | None,
+        Query(
+            description="encoding of tables of examples, and of examples that are texts; nothing is guessed. Left out: "
+            "the `charset` of a table's content type, else UTF-8"
+        ),
+    ] = None,
 ) -> Response:
     """Upload an archive or a table: it is checked, split where it has no splits, and stored by its content's digest."""
+    encoded = charsets.encoding_of(request, asked=encoding)
     with uploads.scratch_file(here.settings.scratch) as (archive, file):
         arrived = await uploads.receive(request, file, max_bytes=here.settings.upload_max_bytes)
         dataset, created = await here.threads.intake.run(
@@ -113,7 +117,7 @@ async def create(
             undecodable=undecodable,
             layout=layout,
             names=names,
-            encoding=encoding,
+            encoding=encoded,
         )
     location = {"Location": f"/datasets/{dataset.id}"}
     return answer(

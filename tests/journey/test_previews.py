@@ -127,3 +127,54 @@ def test_a_bad_part_and_too_large_a_sheet_are_refused(live: Service) -> None:
     assert "gaussian_blur" in problem_of(bad, 422, "invalid_body")["detail"]
     assert "pixels" in problem_of(large, 422, "invalid_body")["detail"]
     problem_of(live.http.post("/datasets/ds_0000000000:preview", json={"augmentation": []}), 404, "dataset_not_found")
+
+
+def text_preview(service: Service, **changes: object) -> tuple[str, httpx.Response]:
+    """Return a dataset of texts, and the answer to a request for a preview of it."""
+    table = "text,label\n" + "\n".join(
+        f"the room {number} was very clean and quiet,{number % 2}" for number in range(40)
+    )
+    headers = {"Content-Type": "text/csv"}
+    dataset = service.http.post("/datasets?name=rooms", content=table, headers=headers).raise_for_status().json()["id"]
+    body = {"augmentation": [{"kind": "random_swap", "probability": 0.1}, {"kind": "typos"}], "texts": 2, "views": 4}
+    return dataset, service.http.post(f"/datasets/{dataset}:preview?wait_s=100", json=body | changes, timeout=110)
+
+
+def test_texts_are_shown_beside_what_each_part_and_all_of_them_make_of_them(live: Service, tmp_path: Path) -> None:
+    dataset, answer = text_preview(live)
+    (tmp_path / "parts.json").write_text('[{"kind": "random_swap"}]')
+    command = ["--url", live.url, "datasets", "preview", dataset, str(tmp_path / "parts.json"), "--examples", "1"]
+
+    page = live.http.get(answer.headers["content-location"].replace(".json", ".html"))
+    shown = CliRunner().invoke(app, command)
+    written = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "preview.html")])
+
+    items = answer.raise_for_status().json()["items"]
+    assert {each["target"] for each in items} == {"0", "1"}
+    for each in items:
+        assert [change["part"] for change in each["parts"]] == ["random_swap", "typos"]
+        assert all(change["text"] != each["text"] for change in each["parts"])
+        assert len(each["views"]) == 4
+    assert "<mark>" in page.text
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert shown.exit_code == 0, shown.output
+    assert "random_swap" in shown.stdout
+    assert written.exit_code == 0, written.output
+    assert (tmp_path / "preview.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_part_that_lacks_something_in_the_dataset_is_refused_by_its_place(live: Service) -> None:
+    _, answer = text_preview(live, augmentation=[{"kind": "typos"}, {"kind": "synonym_replacement"}])
+
+    (error,) = problem_of(answer, 422, "invalid_body")["errors"]
+    assert error["pointer"] == "/augmentation/1"
+    assert "synonyms.csv" in error["message"]
+
+
+def test_a_preview_of_texts_has_no_picture(live: Service) -> None:
+    dataset, _ = text_preview(live)
+
+    images = live.http.post(f"/datasets/{dataset}:preview", json={"augmentation": [], "images": 3})
+
+    (error,) = problem_of(images, 422, "invalid_body")["errors"]
+    assert (error["pointer"], "texts" in error["allowed"]) == ("/images", True)

@@ -54,6 +54,8 @@ def test_every_operation_has_a_stable_id_a_summary_and_a_tag(document: dict[str,
         "job_logs",
         "job_predictions",
         "job_preview",
+        "job_preview_list",
+        "job_preview_page",
         "job_report",
         "job_report_page",
         "job_report_picture",
@@ -258,7 +260,7 @@ def test_a_job_has_its_spec_its_problem_and_its_result_typed(document: dict[str,
     assert references("spec") == {"ResolvedSpec"}
     assert references("problem") == {"Problem"}
     assert references("result") == {"Outcome"}
-    assert references("parameters") == {"TakenUp", "DatasetTakenUp", "Preview"}
+    assert references("parameters") == {"TakenUp", "DatasetTakenUp", "Preview", "TextPreview"}
 
 
 def test_it_says_where_it_is_served_and_under_which_licence_and_names_no_machine(document: dict[str, Any]) -> None:

@@ -65,7 +65,7 @@ def read(work: Work) -> tuple[Work, Data]:
         content,
         classes=work.dataset.classes,
         digest=work.dataset.digest,
-        auxiliary=_auxiliary(content, work.dataset.auxiliary),
+        auxiliary=auxiliary(content, work.dataset.auxiliary),
         start=work.start,
         settings=work.settings,
         report=work.reporter.progress,
@@ -78,7 +78,8 @@ def read(work: Work) -> tuple[Work, Data]:
     return work, Data(entries, examples, content)
 
 
-def _auxiliary(content: Path, members: Mapping[str, str]) -> dict[str, bytes]:
+def auxiliary(content: Path, members: Mapping[str, str]) -> dict[str, bytes]:
+    """Return a dataset's files beside its examples, by name; `members` are their names in its stored file."""
     return dict(zip(members, read_members(content, members.values()), strict=True))
 
 

@@ -192,8 +192,12 @@ class Task(Protocol):
         manifest: Sequence[ManifestEntry],  # noqa: ARG002  see subclasses
         content: Path,  # noqa: ARG002  see subclasses
         *,
-        target: Path,  # noqa: ARG002  see subclasses
+        auxiliary: Mapping[str, bytes],  # noqa: ARG002  see subclasses
+        folder: Path,  # noqa: ARG002  see subclasses
         settings: Settings,  # noqa: ARG002  see subclasses
-    ) -> None:
-        """Write a PNG of what training would make of a few examples to `target`, as `document` asks."""
+    ) -> Mapping[str, Path]:
+        """Write what training would make of a few examples to `folder`, as `document` asks.
+
+        Returns each file by its ending, those of the contract's `preview_forms`.
+        """
         raise AssertionError(f"{type(self).__name__} has no preview")

@@ -17,7 +17,7 @@ from models_store.tasks.image.facts import ImageFacts, fitting_white
 from models_store.tasks.image.formats import ALLOWED, MEDIA_TYPES, is_for_an_image
 from models_store.tasks.image.preview import Preview
 from models_store.tasks.image.spec import ImageSpec, ResolvedImageSpec
-from models_store.tasks.task import Contract, Demo, Passed
+from models_store.tasks.task import Contract, Demo, Passed, PreviewForm
 
 if TYPE_CHECKING:
     from models_store.tasks.image.codec import ImageCodec
@@ -117,6 +117,7 @@ class ImageContract(Contract):
         )
 
     preview = Preview
+    preview_forms: Mapping[str, PreviewForm] = {"png": PreviewForm("preview", "image/png")}
 
     def preview_spec(self, wanted: Preview, *, dataset_id: str, facts: DatasetFacts) -> train.ResolvedSpec:
         """Return a spec with these augmentations, and nothing else that changes images."""

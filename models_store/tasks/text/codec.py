@@ -23,6 +23,7 @@ import numpy.typing as npt
 from models_store.errors import TooLarge
 from models_store.tasks.codec import BadExample, Codec, Inputs, Tensor, bad_example
 from models_store.tasks.text import folding
+from models_store.tasks.text.blank import is_blank
 from models_store.tasks.text.limits import MOST_BYTES, MOST_CHARACTERS
 from models_store.tasks.text.occlusion import TextOcclusion
 from models_store.tasks.text.tokenizers.tokens import Tokens
@@ -102,7 +103,9 @@ class TextCodec(Codec[EncodedText]):
         """
         text = text_of(given)
         code_points = code_points_of(text)
-        return self._encoded(code_points if self.tokenizer.in_graph else self.tokenizer.ids(text))
+        if self.tokenizer.in_graph:
+            return self._encoded(code_points)
+        return self._encoded(self.tokenizer.ids(text), blank=is_blank(code_points))
 
     def decodes_quickly(self, given: Any) -> bool:  # noqa: ANN401  a string or bytes
         """Return whether the text is short."""
@@ -141,13 +144,14 @@ class TextCodec(Codec[EncodedText]):
         return TextOcclusion(folding.text_of(example.numbers) if is_cut else text_of(given), self.decode)
 
     def notes(self, example: EncodedText) -> dict[str, Any]:
-        """Return whether the text was cut, whether there was none, and the share of tokens that the model doesn't know."""
+        """Return whether the text was cut, whether it is blank, and the share of tokens that the model doesn't know."""
         unknown = self.tokenizer.unknown_share(example.numbers)
         return {"truncated": example.truncated, "unknown_share": round(unknown, 4), "empty": example.empty}
 
-    def _encoded(self, numbers: Numbers) -> EncodedText:
+    def _encoded(self, numbers: Numbers, *, blank: bool = False) -> EncodedText:
         kept = self.tokenizer.cut(numbers, self.max_tokens, truncate=self.truncate)
-        return EncodedText(kept, truncated=len(kept) < len(numbers), empty=not len(numbers))
+        empty = blank or (is_blank(kept) if self.tokenizer.in_graph else not len(kept))
+        return EncodedText(kept, truncated=len(kept) < len(numbers), empty=empty)
 
     def _checked_lengths(self, inputs: Inputs) -> Numbers:
         lengths, most = inputs[LENGTHS], inputs[TOKENS].shape[1]

@@ -11,10 +11,14 @@ from models_store.datasets.manifest import ManifestEntry
 from models_store.datasets.report import Check
 from models_store.datasets.table_lines import Encoding
 from models_store.settings import Settings
-from models_store.tasks.task import Contract, Demo, Passed
+from models_store.spec import train
+from models_store.spec.facts import DatasetFacts
+from models_store.tasks.task import Contract, Demo, Passed, PreviewForm
 from models_store.tasks.text.auxiliary import PARAPHRASES, SYNONYMS
 from models_store.tasks.text.facts import TextFacts
+from models_store.tasks.text.last_lines import without_last_end
 from models_store.tasks.text.limits import MOST_BYTES
+from models_store.tasks.text.preview import TextPreview
 from models_store.tasks.text.spec import ResolvedTextSpec, TextSpec
 
 if TYPE_CHECKING:
@@ -40,6 +44,7 @@ class TextContract(Contract):
     length = "characters"
     column = "text"
     column_aliases = (
+        "texts",
         "review",
         "reviews",
         "content",
@@ -50,6 +55,8 @@ class TextContract(Contract):
         "body",
         "query",
         "question",
+        "title",
+        "tweet",
     )
     fact_columns = ("language", "paraphrase", "id")
     auxiliary = (SYNONYMS, PARAPHRASES)
@@ -82,10 +89,14 @@ class TextContract(Contract):
         return MOST_BYTES
 
     def stored(self, data: bytes, encoding: Encoding) -> bytes:
-        """Return the text in UTF-8."""
+        """Return the text in UTF-8, without the end of its last line."""
         from models_store.tasks.text.intake import stored  # noqa: PLC0415  numpy is slow to import
 
         return stored(data, encoding)
+
+    def received(self, data: bytes) -> bytes:
+        """Return the text without the end of its last line."""
+        return without_last_end(data)
 
     def inspect(self, data: bytes, *, settings: Settings, budget: None) -> Inspected | str:  # noqa: ARG002  texts need neither
         """Return how long the text is, in what script, and what it shares with its copies."""
@@ -130,6 +141,17 @@ class TextContract(Contract):
             has_paraphrases=PARAPHRASES in auxiliary or card.get("paraphrased", False),
         )
 
+    preview = TextPreview
+    preview_forms: Mapping[str, PreviewForm] = {
+        "json": PreviewForm("preview", "application/json"),
+        "html": PreviewForm("preview_page", "text/html; charset=utf-8"),
+    }
+
+    def preview_spec(self, wanted: TextPreview, *, dataset_id: str, facts: DatasetFacts) -> train.ResolvedSpec:
+        """Return a spec with these augmentations."""
+        given = {"name": "preview", "dataset": dataset_id, "seed": wanted.seed, "compression": None}
+        return self.resolve(TextSpec.model_validate(given | {"augmentation": wanted.augmentation}), facts)[0]
+
     example, examples = "text", "texts"
     json_example = str
     json_meaning = "texts as strings"
@@ -144,7 +166,7 @@ class TextContract(Contract):
             "maximum": 1,
             "description": "share of its tokens that are not in the vocabulary; 0 for tokenizers without one",
         },
-        "empty": {"type": "boolean", "description": "whether it has no token, so that the answer is the usual one"},
+        "empty": {"type": "boolean", "description": "whether it has no token, or nothing of it can be seen"},
     }
 
     def codec(self, card: Mapping[str, Any], *, files: Mapping[str, Path], settings: Settings) -> "TextCodec":  # noqa: ARG002  no setting changes it

@@ -11,8 +11,10 @@ from models_store.datasets.manifest import Facts
 from models_store.datasets.table_lines import Encoding, decoded
 from models_store.errors import EspalierError
 from models_store.tasks.text import likeness, scripts
+from models_store.tasks.text.blank import is_blank
 from models_store.tasks.text.codec import code_points_of, text_of
 from models_store.tasks.text.folding import CodePoints
+from models_store.tasks.text.last_lines import without_last_end
 
 SUFFIX = "txt"
 SPACES = (0x09, 0x0A, 0x0D)
@@ -24,12 +26,12 @@ MOST_SHARED = 10_000
 
 
 def stored(data: bytes, encoding: Encoding) -> bytes:
-    """Return a text's file as it is kept, in UTF-8 without a mark of the byte order.
+    """Return a text's file as it is kept: in UTF-8, without a mark of the byte order and the end of its last line.
 
     Raises:
         TableRefused: if it is not in the encoding.
     """
-    return decoded(data, encoding).encode()
+    return without_last_end(decoded(data, encoding).encode())
 
 
 def inspect(data: bytes) -> Inspected | str:
@@ -39,10 +41,10 @@ def inspect(data: bytes) -> Inspected | str:
         code_points_T = code_points_of(text)
     except EspalierError as error:
         return error.detail
-    if not text.strip():
-        return "the text is empty"
+    if is_blank(code_points_T):
+        return "the text is empty" if not len(code_points_T) else "the text is empty: nothing of it can be seen"
     bare_T = likeness.bare(code_points_T)
-    han = int(((code_points_T >= HAN[0]) & (code_points_T <= HAN[1])).sum())
+    han = _count(code_points_T, *HAN)
     facts = _facts(
         len(code_points_T), len(text.split()) + han, scripts.script_of(code_points_T), _controls(code_points_T)
     )
@@ -51,8 +53,13 @@ def inspect(data: bytes) -> Inspected | str:
 
 def _controls(code_points_T: CodePoints) -> int:
     """Return the number of control characters, without tabs and ends of lines."""
-    low = (code_points_T < FIRST_PRINTED) & ~np.isin(code_points_T, SPACES)
-    return int(low.sum() + ((code_points_T >= DELETE) & (code_points_T <= LAST_CONTROL)).sum())
+    low = code_points_T[code_points_T < FIRST_PRINTED]
+    return len(low) - int(np.isin(low, SPACES).sum() if len(low) else 0) + _count(code_points_T, DELETE, LAST_CONTROL)
+
+
+def _count(code_points_T: CodePoints, first: int, last: int) -> int:
+    """Return the number of characters from `first` to `last`."""
+    return int(np.count_nonzero((code_points_T >= first) & (code_points_T <= last)))
 
 
 @functools.lru_cache(MOST_SHARED)

@@ -73,6 +73,32 @@ def test_rows_give_splits_groups_labels_and_languages(store: Store) -> None:
     assert checks(dataset)["columns_not_used"]["files"] == ["note"]
 
 
+def test_the_report_says_how_names_of_splits_were_read(store: Store) -> None:
+    rows = [f"{row},{('train1', 'train1', 'dev2', 'testing')[at % 4]}" for at, row in enumerate(FORTY)]
+
+    dataset = store.ingest(lines(*rows, header="text,label,split"), table=CSV)
+
+    found = checks(dataset)["split_names"]
+    assert found["message"].endswith("'dev2' as val, 'testing' as test, 'train1' as train")
+    assert (found["severity"], found["files"]) == ("info", ["dev2", "testing", "train1"])
+
+
+@pytest.mark.parametrize("blank", ["\u200b\u200d", "\u3000", "\ufe0f"])
+def test_a_text_of_which_nothing_can_be_seen_is_empty(store: Store, blank: str) -> None:
+    refusal = store.refusal(lines(*FORTY, f"{blank},good"), table=CSV)
+
+    (error,) = refusal.errors
+    assert "the text is empty" in error.message
+
+
+def test_the_end_of_a_files_last_line_is_no_part_of_the_text(store: Store) -> None:
+    files = {f"{name}/{at}.txt": f"{name} {at}\r\n".encode() for name in ("a", "b") for at in range(10)}
+
+    dataset = store.ingest(files)
+
+    assert ("a 3", "a") in texts(store, dataset)
+
+
 def test_values_are_numbers_and_fasttext_lines_have_labels(store: Store) -> None:
     numbers = [f"text {at} of {at * at};{at},5" for at in range(40)]
     fasttext = [f"__label__{('good', 'bad')[at % 2]} text {at} of {at * at}" for at in range(40)]
@@ -114,6 +140,23 @@ def test_a_mark_of_the_byte_order_is_no_part_of_a_text(store: Store) -> None:
     assert ("a 3", "a") in texts(store, of_files)
 
 
+def test_lists_of_labels_with_another_separator_are_reported(store: Store) -> None:
+    rows = [f"{row.rpartition(',')[0]};{('a,b', 'b', 'a')[at % 3]}" for at, row in enumerate(FORTY)]
+
+    found = checks(store.ingest(lines(*rows, header="text;labels"), table=CSV))["labels_separator"]
+
+    assert "'a,b' in texts.csv:2" in found["message"]
+    assert (found["severity"], found["files"]) == ("warning", ["texts.csv:2"])
+
+
+def test_labels_of_fasttext_may_end_in_a_tab(store: Store) -> None:
+    fasttext = [f"__label__{('good', 'bad')[at % 2]}\ttext {at} of {at * at}" for at in range(40)]
+
+    dataset = store.ingest({"reviews.ft.txt": "\n".join(fasttext).encode()})
+
+    assert ("text 3 of 9", "bad") in texts(store, dataset)
+
+
 REFUSED = {
     "wrong_encoding": lines(*FORTY[:3]) + "房间".encode("gb18030") + b",good\n",
     "column_missing": lines(*FORTY, header="review,label"),
@@ -133,6 +176,7 @@ REFUSED = {
     "column_twice": lines("a,b,c", header="text,text,label"),
     "group_missing": lines("a,b,c", "a,b,", header="text,label,group"),
     "no_images": lines(),
+    "line_ends_wrong": lines(*FORTY, end="\r"),
 }
 
 
@@ -154,6 +198,15 @@ def test_what_is_wrong_with_a_table_has_a_code(store: Store, code: str) -> None:
         (lines(*FORTY[:3]) + b"a,b,c\n", f"line 5, byte {len(lines(*FORTY[:3]))}: it has 3 cells, the header 2"),
         (lines(*FORTY[:3]) + b'"a\nb\nc",\n', f"line 5, byte {len(lines(*FORTY[:3]))}: there is no class"),
         (lines(*FORTY, header="review,label"), "if `review` is it, rename it to `text`"),
+        (lines(*FORTY, header="Review,Sentiment"), "rename it to `text`, and `sentiment` to `label`, `labels` or"),
+        (lines(*FORTY, "a\rb,good"), "a carriage return (`\\r`) stands alone in it"),
+        (lines(*FORTY).replace(b"text", b"t\0e\0x\0t\0", 1), "it has NUL characters: it is UTF-16"),
+        (lines(*FORTY, " ,good"), ": the text is empty"),
+        (lines(*FORTY, 'good,"go\nod"'), "'go\\nod' has U+000A"),
+        (
+            lines(*(f"the very same words stand here again and again {at},{'ab'[at % 2]}" for at in range(9))),
+            "nearly the same count as one",
+        ),
         (lines(*FORTY, header="text,sentiment"), "if `sentiment` is it, rename it to `label`"),
         ("text,label\n房间,好\n".encode("utf-16"), "it begins as UTF-16 does: save it as UTF-8, or send"),
         (lines("x" * (1 << 20) + "yz,good", *FORTY), "a cell has more than 1048576 characters"),
@@ -173,6 +226,7 @@ def test_a_refusal_says_where_and_what_to_do(store: Store, table: bytes, place: 
         ('{"text": "x", "label": ["good"]}', "`label` is a list"),
         ('{"label": "good"}', "`text` is missing"),
         ('["x", "good"]', "this is a list; each line has to be an object"),
+        ('{"text": "x", "text": "y", "label": "good"}', "the key 'text' is given twice"),
         ('{"text": "x", ', "this is not JSON"),
         ('{"text": "x\\ud800", "label": "good"}', "character 2 is half of a surrogate pair"),
     ],

@@ -61,7 +61,9 @@ def test_a_row_that_cannot_be_read_is_refused_in_the_words_of_its_task(store: St
     one = store.refusal(files | {"up/broken.json": b"{"})
     two = store.refusal(files | {"up/broken.json": b"{", "up/large.json": b" " * 1001})
 
-    assert one.detail.startswith("1 row can't be decoded (up/broken.json); repair or remove it")
+    assert one.detail.startswith(
+        "1 row can't be decoded (up/broken.json: it holds no list of numbers); repair or remove it"
+    )
     assert two.detail.startswith("2 rows can't be decoded (")
     assert [error.message for error in two.errors] == [
         "it holds no list of numbers",

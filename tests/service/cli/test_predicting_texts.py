@@ -59,7 +59,31 @@ def test_rows_and_lines_of_a_file(texts: Service, tmp_path: Path, name: str) -> 
 
     found = answered(run(texts, "--file", path))
 
-    assert found == [(f"{path}:{lines[0]}", "good"), (f"{path}:{lines[1]}", "bad")]
+    assert [found[0], found[-1]] == [(f"{path}:{lines[0]}", "good"), (f"{path}:{lines[1]}", "bad")]
+    assert len(found) == (3 if name == "texts.txt" else 2)
+
+
+def test_each_line_of_a_file_is_answered_though_it_is_blank(texts: Service, tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_text("+\n\n \n-\n")
+
+    of_file = json.loads(run(texts, "--file", path).stdout)
+    of_stdin = json.loads(run(texts, "-", stdin=path.read_bytes()).stdout)
+
+    assert of_file["files"] == [f"{path}:{line}" for line in (1, 2, 3, 4)]
+    assert [each["empty"] for each in of_file["predictions"]] == [False, True, True, False]
+    assert of_stdin["predictions"] == of_file["predictions"]
+
+
+@pytest.mark.parametrize("name", ["texts.csv", "texts.jsonl", "texts.txt"])
+def test_a_file_is_read_in_the_encoding_that_is_given(texts: Service, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    content = {"texts.csv": "text\n房间+\n", "texts.jsonl": '{"text": "房间+"}\n', "texts.txt": "房间+"}[name]
+    path.write_bytes(content.encode("gb18030"))
+
+    assert answered(run(texts, "--file", path, "--encoding", "gb18030"))[0][1] == "good"
+    assert "not UTF-8" in run(texts, "--file", path).stderr
+    assert "one of utf-8" in run(texts, "--file", path, "--encoding", "klingon").stderr
 
 
 def test_a_text_file_without_the_option_is_one_text(texts: Service, tmp_path: Path) -> None:
@@ -78,7 +102,7 @@ def test_each_line_of_standard_input_is_a_text(texts: Service) -> None:
     [
         ("texts.csv", b"review\n+\n", "text"),
         ("texts.csv", b'text\n"+\n', "line 2"),
-        ("texts.txt", b"+\n\xff\n", "texts.txt:2: byte 0"),
+        ("texts.txt", b"+\n\xff\n", "byte 2 in line 2 is not UTF-8"),
         ("texts.jsonl", b'"+"\n+\n', "texts.jsonl:2: this line is not JSON"),
     ],
 )

@@ -199,6 +199,8 @@ def test_a_dataset_that_a_job_uses_is_kept(service: Service) -> None:
     ("content", "content_type", "status", "code"),
     [
         (b"", "application/zip", 422, "no_archive"),
+        (b"", "text/csv", 422, "no_table"),
+        (b"", "application/jsonl", 422, "no_table"),
         (b"abc", "text/html", 415, "unsupported_media_type"),
         (b"abc", "text/csv", 422, "dataset_unusable"),
         (b"{}", "application/json", 415, "unsupported_media_type"),
@@ -350,10 +352,21 @@ def test_a_table_of_texts_needs_no_archive(service: Service, content_type: str) 
     made = post(service, a_table(), content_type, name="reviews").raise_for_status().json()
 
     form = service.http.post("/datasets", files={"file": ("reviews.csv", a_table())}).raise_for_status().json()
-    encoded = post(service, a_table(encoding="gb18030"), content_type, encoding="gb18030").raise_for_status().json()
+    encoded = post(service, a_table(encoding="gb18030"), "text/csv", encoding="gb18030").raise_for_status().json()
 
     assert (made["name"], made["splits"], made["leaked"]) == ("reviews", {"train": 32, "val": 4, "test": 4}, {})
     assert {form["id"], encoded["id"]} == {made["id"]}
+
+
+def test_a_table_is_read_in_the_charset_of_its_content_type(service: Service) -> None:
+    made = post(service, a_table(), "text/csv").raise_for_status().json()
+
+    encoded = post(service, a_table(encoding="gb18030"), "text/csv; charset=GB2312").raise_for_status().json()
+
+    assert encoded["id"] == made["id"]
+    problem_of(post(service, a_table(), "text/csv; charset=ebcdic"), 415, "wrong_charset")
+    problem = problem_of(post(service, a_table(), "text/csv; charset=utf-8", encoding="big5"), 422, "invalid_request")
+    assert problem["errors"][0]["pointer"] == "query:encoding"
 
 
 def test_a_table_in_another_encoding_than_it_is_said_to_be_is_refused_with_the_byte(service: Service) -> None:

@@ -65,7 +65,7 @@ def test_texts_are_listed_and_drawn_with_their_beginnings(service: Service, data
     drawn = service.http.get(f"/datasets/{dataset}/samples", params={"split": "train"}).json()["items"]
 
     shown = {item["file"]: item["text"] for item in listed}
-    assert {name: text.decode() for name, text in FILES.items()} == {name: shown[name] for name in FILES}
+    assert {name: text.decode().rstrip() for name, text in FILES.items()} == {name: shown[name] for name in FILES}
     assert shown[LONG] == ("很好 " * 200)[:200]
     assert all(item["text"] == shown[item["file"]] for item in drawn)
     assert {item["thumbnail_url"] for item in listed} == {None}

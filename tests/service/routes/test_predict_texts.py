@@ -112,12 +112,96 @@ def test_what_is_no_text_is_refused_by_its_place(
     assert [error["pointer"] for error in problem_of(answer, status, code)["errors"]] == [pointer]
 
 
-def test_half_a_character_is_no_text(texts: Service) -> None:
-    answer = texts.http.post(
-        "/predict", content=b'{"model": "signs", "inputs": ["\\ud800"]}', headers={"Content-Type": "application/json"}
-    )
+@pytest.mark.parametrize(
+    ("body", "content_type", "pointer"),
+    [
+        (b'{"model": "signs", "inputs": ["+", "\\ud800"]}', "application/json", "/inputs/1"),
+        (b'{"model": "signs", "inputs": ["+", "+' + b"+" * (1 << 20) + b'\\ud800"]}', "application/json", "/inputs/1"),
+        (b'{"model": "signs", "\\udc00": 1, "inputs": ["+"]}', "application/json", ""),
+        (b'"+"\n\n"a\\ud800b"\n', LINES, "/rows/1"),
+        (b'{"text": "\\ud800"}\n', LINES, "/rows/0/text"),
+    ],
+)
+def test_half_a_character_is_no_text(texts: Service, body: bytes, content_type: str, pointer: str) -> None:
+    query = {} if content_type == "application/json" else {"model": "signs"}
+    answer = texts.http.post("/predict", content=body, params=query, headers={"Content-Type": content_type})
 
-    problem_of(answer, 422, "lone_surrogate")
+    (error,) = problem_of(answer, 422, "lone_surrogate")["errors"]
+    assert (error["pointer"], error["code"]) == (pointer, "lone_surrogate")
+    assert "half of a surrogate pair" in error["message"]
+
+
+def test_an_object_in_place_of_a_text_is_refused_with_what_is_allowed(texts: Service) -> None:
+    problem = problem_of(ask(texts, {"text": "+"}), 422, "invalid_body")
+
+    first = problem["errors"][0]
+    assert (first["pointer"], first["code"]) == ("/inputs/0/text", "unknown_key")
+    assert first["message"].endswith("the keys are url; or give a string in place of the object")
+    assert problem["detail"].endswith("(and 1 more)")
+
+
+@pytest.mark.parametrize("charset", ["gb18030", "GBK", '"gb2312"'])
+def test_a_body_is_read_in_the_charset_of_its_content_type(texts: Service, charset: str) -> None:
+    (expected,) = predictions(ask(texts, "房间 + + -"))
+
+    found = [
+        predictions(send(texts, "房间 + + -".encode("gb18030"), f"text/plain; charset={charset}")),
+        predictions(send(texts, 'text\n"房间 + + -"\n'.encode("gb18030"), f"text/csv; charset={charset}")),
+        predictions(send(texts, '"房间 + + -"\n'.encode("gb18030"), f"{LINES}; charset={charset}")),
+    ]
+
+    assert found == [[expected]] * 3
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b"+", "text/plain; charset=koi8-r", 415, "wrong_charset"),
+        (b"text\n+\n", "text/csv; charset=base64", 415, "wrong_charset"),
+        (b"+ \xff\xff", "text/plain; charset=gb18030", 422, "invalid_body"),
+        ("text\n房\n".encode("gb18030"), "text/csv", 422, "invalid_body"),
+        ("房".encode("gb18030"), "text/plain", 422, "bad_input"),
+    ],
+)
+def test_a_body_in_another_charset_is_refused(
+    *, texts: Service, body: bytes, content_type: str, status: int, code: str
+) -> None:
+    problem = problem_of(send(texts, body, content_type), status, code)
+
+    assert "UTF-8" in problem["detail"] or "GB18030" in problem["detail"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_end_of_a_files_last_line_is_no_part_of_the_text(texts: Service, end: str) -> None:
+    text = "+" * (SEEN - 1) + "-"  # with one more it is cut
+    (expected,) = predictions(ask(texts, text))
+    form = texts.http.post("/predict", data={"model": "signs"}, files={"files": f"{text}{end}".encode()})
+
+    assert predictions(send(texts, f"{text}{end}".encode(), "text/plain")) == [expected]
+    assert predictions(form) == [expected]
+    assert [each["truncated"] for each in predictions(ask(texts, f"{text}{end}"))] == [True]
+
+
+def test_a_text_of_which_nothing_can_be_seen_is_empty(texts: Service) -> None:
+    blank = [" ", "\t\r\n", "\u200b\u200d\ufe0f", "\u3000\u2800", "\u00ad"]
+
+    found = predictions(ask(texts, *blank, "\u200b+", "."))
+
+    assert [each["empty"] for each in found] == [True] * len(blank) + [False] * 2
+
+
+def test_columns_beside_the_texts_mean_nothing_for_a_prediction(texts: Service) -> None:
+    table = b"value,text,label,labels,label\nmany,+,,a;b,\n"
+    lines = b'{"text": "+", "label": ["a"], "value": 1, "group": []}'
+
+    assert [each["label"] for each in predictions(send(texts, table, "text/csv"))] == ["good"]
+    assert [each["label"] for each in predictions(send(texts, lines, LINES))] == ["good"]
+
+
+def test_an_empty_cell_of_a_single_column_is_a_row(texts: Service) -> None:
+    found = predictions(send(texts, b'text\n+\n""\n\n-\n', "text/csv"))
+
+    assert [each["empty"] for each in found] == [False, True, False]
 
 
 def test_rows_of_a_table_are_answered_in_their_order(texts: Service) -> None:

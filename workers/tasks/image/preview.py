@@ -3,7 +3,6 @@
 # N images, V views, B batch, K class, H height, W width, C channel
 
 import zipfile
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from models_store.datasets.store import ManifestEntry
 from models_store.tasks.image import codec
 from models_store.tasks.image.preview import Preview
+from workers.tasks.chosen import chosen
 from workers.tasks.image import augmentations
 
 GAP = 4
@@ -49,19 +49,6 @@ def contact_sheet(
         )
     sheet_HWC = laid_out([images_NHWC, *changed(preview, images_NHWC)])
     Image.fromarray(sheet_HWC[..., 0] if channels == 1 else sheet_HWC, MODES[channels]).save(target, "PNG")
-
-
-def chosen(manifest: Sequence[ManifestEntry], *, count: int, seed: int) -> list[ManifestEntry]:
-    """Return up to `count` images of the train split, one of each class in turn."""
-    by_class: defaultdict[str, list[ManifestEntry]] = defaultdict(list)
-    for entry in manifest:
-        if entry.split == "train":
-            by_class[entry.label].append(entry)
-    random = np.random.default_rng(seed)
-    queues = [[entries[place] for place in random.permutation(len(entries))] for _, entries in sorted(by_class.items())]
-    depth = max((len(queue) for queue in queues), default=0)
-    in_turn = [queue[place] for place in range(depth) for queue in queues if place < len(queue)]
-    return in_turn[:count]
 
 
 def changed(preview: Preview, images_NHWC: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:

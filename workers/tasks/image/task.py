@@ -189,17 +189,18 @@ class ImageTask(Task):
         manifest: Sequence[ManifestEntry],
         content: Path,
         *,
-        target: Path,
+        auxiliary: Mapping[str, bytes],  # noqa: ARG002  images have none
+        folder: Path,
         settings: Settings,
-    ) -> None:
+    ) -> Mapping[str, Path]:
         """Draw a contact sheet of images, changed as augmentation changes them.
 
         Raises:
             UndecodableImage: if a file of the dataset can't be read.
         """
-        preview.contact_sheet(
-            Preview.model_validate(document), manifest, content, target=target, max_pixels=settings.image_max_pixels
-        )
+        asked, target = Preview.model_validate(document), folder / "preview.png"
+        preview.contact_sheet(asked, manifest, content, target=target, max_pixels=settings.image_max_pixels)
+        return {"png": target}
 
 
 def _sides(spec: ResolvedSpec) -> tuple[int, int]:

@@ -106,7 +106,7 @@ def prepare(
         tokenizer=tokenizer,
         texts=None if in_graph else held[0].array,
         synonyms=read_synonyms(auxiliary[SYNONYMS]) if SYNONYMS in auxiliary else {},
-        paraphrases=_paraphrases(manifest, auxiliary),
+        paraphrases=paraphrases_of(manifest, auxiliary),
     )
 
 
@@ -177,7 +177,7 @@ class _Source:
         return cached(path, shape, "int32", fill=fill, limit_bytes=self.limit_bytes)
 
 
-def _paraphrases(manifest: Sequence[ManifestEntry], auxiliary: Mapping[str, bytes]) -> dict[int, tuple[str, ...]]:
+def paraphrases_of(manifest: Sequence[ManifestEntry], auxiliary: Mapping[str, bytes]) -> dict[int, tuple[str, ...]]:
     """Return row → the paraphrases of its text: of the table's column, and of the file."""
     of_file = read_paraphrases(auxiliary[PARAPHRASES]) if PARAPHRASES in auxiliary else {}
     found = {}

@@ -15,13 +15,14 @@ from models_store.tasks.rooms import target_of
 from models_store.tasks.text.backbones.encoder import Encoder
 from models_store.tasks.text.contract import TEXT as CONTRACT
 from models_store.tasks.text.contract import TOKENIZER
+from models_store.tasks.text.preview import TextPreview
 from models_store.tasks.text.spec import of_texts
 from models_store.tasks.text.tokenizers import facts_of
 from workers.evaluation.features import Feature
 from workers.export.served import Served
 from workers.tasks.task import Task
 from workers.tasks.text import examples as text_examples
-from workers.tasks.text import features, noise
+from workers.tasks.text import features, noise, preview
 from workers.tasks.text import net as text_net
 from workers.tasks.text import served as text_served
 from workers.tasks.text.examples import TextExamples
@@ -158,6 +159,29 @@ class TextTask(Task):
     def learned(self, examples: Examples) -> dict[str, Any]:
         """Return which tokenizer it is: what a client that does its work must have, to the version."""
         return {"tokenizer": facts_of(_of_texts(examples).tokenizer.as_document())}
+
+    def preview(
+        self,
+        document: Mapping[str, Any],
+        manifest: Sequence[ManifestEntry],
+        content: Path,
+        *,
+        auxiliary: Mapping[str, bytes],
+        folder: Path,
+        settings: Settings,  # noqa: ARG002  texts need none
+    ) -> Mapping[str, Path]:
+        """Write texts beside their changed copies, as JSON and as a page.
+
+        Raises:
+            BadExample: if a text of the dataset can't be read.
+        """
+        asked = TextPreview.model_validate(document)
+        found = preview.previewed(asked, manifest, content, auxiliary=auxiliary)
+        files = {ending: folder / f"preview.{ending}" for ending in CONTRACT.preview_forms}
+        as_json = {"seed": asked.seed, "items": [each.as_json() for each in found]}
+        files["json"].write_text(json.dumps(as_json, ensure_ascii=False), encoding="utf-8")
+        files["html"].write_text(preview.page(found), encoding="utf-8")
+        return files
 
     def auxiliary_files(self, examples: Examples, folder: Path) -> Mapping[str, Path]:
         """Write the tokenizer."""

@@ -68,6 +68,11 @@ class Encoder(Network):
         return False
 
     @property
+    def takes_floats(self) -> bool:
+        """Return False: it takes the numbers of tokens."""
+        return False
+
+    @property
     def has_batch_norm(self) -> bool:
         """Return False: it has layer norms."""
         return False

@@ -28,6 +28,11 @@ class Ensemble(Network):
     )
 
     @property
+    def takes_floats(self) -> bool:
+        """Return False: it takes the numbers of tokens."""
+        return False
+
+    @property
     def stages(self) -> tuple[str, ...]:
         """Return the names of its parts: there is one."""
         return ("members",)

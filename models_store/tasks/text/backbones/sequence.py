@@ -23,6 +23,11 @@ class SequenceNetwork(Network):
     )
 
     @property
+    def takes_floats(self) -> bool:
+        """Return False: it takes the numbers of tokens."""
+        return False
+
+    @property
     def has_batch_norm(self) -> bool:
         """Return False: no network of texts has one."""
         return False

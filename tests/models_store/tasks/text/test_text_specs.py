@@ -85,6 +85,11 @@ def resolved(facts: TextFacts = ENGLISH, **asked: Any) -> tuple[ResolvedTextSpec
             "gru has none; take one of dynamic_int8",
         ),
         (
+            {"backbone": {"kind": "text_cnn"}, "compression": {"quantize": [{"kind": "fp16"}, {"kind": "qat_int8"}]}},
+            "/compression/quantize/1/kind",
+            "text_cnn takes numbers of tokens, which are not rounded; take static_int8 or weights_int8",
+        ),
+        (
             {"backbone": {"kind": "nb_linear"}, "compression": {"quantize": [{"kind": "static_int8"}]}},
             "/compression/quantize/0/kind",
             "nb_linear has none; take one of dynamic_int8",
