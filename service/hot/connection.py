@@ -75,7 +75,7 @@ class HotConnection(Connection):
         if request is None:
             super().data_received(data)
             return
-        head, body_at, missing_bytes = request
+        head, own, body_at, missing_bytes = request
         known = self._heads.get(head)
         body_bytes = len(data) - body_at
         if known is None or body_bytes + missing_bytes > self.lane.most_body_bytes:
@@ -84,7 +84,7 @@ class HotConnection(Connection):
             if self.messages == before + 1 and self._has_read(body_bytes, missing_bytes):
                 self._new = head, self.cycle
         elif not missing_bytes:
-            self._take(known, data[body_at:])
+            self._take(known, own, data[body_at:])
         elif missing_bytes <= MOST_COLLECTED_BYTES:
             self._collect(data, missing_bytes)
         else:
@@ -142,10 +142,10 @@ class HotConnection(Connection):
         is_amid_body = self._reading is Reading.BODY
         return lengths == (body_bytes, missing_bytes) and is_amid_body == (missing_bytes > 0) and self.cycle.keep_alive
 
-    def _take(self, known: KnownHead, body: bytes) -> None:
+    def _take(self, known: KnownHead, own: list[tuple[bytes, bytes]], body: bytes) -> None:
         self._begin_outside_of_parser()
         self.messages += 1
-        self._direct = self.loop.create_task(self._answer_known(known, body))
+        self._direct = self.loop.create_task(self._answer_known(known, own, body))
         self.tasks.add(self._direct)
 
     def _begin_outside_of_parser(self) -> None:
@@ -154,10 +154,10 @@ class HotConnection(Connection):
         self._silence_alarm()
         self._head_began_at = None
 
-    async def _answer_known(self, known: KnownHead, body: bytes) -> None:
+    async def _answer_known(self, known: KnownHead, own: list[tuple[bytes, bytes]], body: bytes) -> None:
         task, reply = self._direct, None
         try:
-            reply = await self.lane.answer(known, body)
+            reply = await self.lane.answer(known, own, body)
         finally:
             self._direct = None
             self.tasks.discard(task)

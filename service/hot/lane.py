@@ -19,7 +19,7 @@ from models_store.errors import EspalierError
 from service import problems
 from service.answers.compressed import LEAST_COMPRESSED_BYTES, CompressAnswers, wanted_coding
 from service.context import Context
-from service.hot.heads import Heads
+from service.hot.heads import OWN, Heads
 from service.hot.routes import Answering, HotRoute, Reply
 from service.inference.counted import CLIENT_LEFT
 from service.observer import REQUEST_ID
@@ -66,12 +66,15 @@ class HotLane:
                 return
 
     def _learn(self, heads: Heads[KnownHead], head: bytes, route: HotRoute, scope: Scope) -> None:
-        accepted = b""
+        accepted, own = b"", []
         for name, value in scope["headers"]:
-            if name in ELSEWHERE:
+            if name in ELSEWHERE or name in own:  # of two ids, the first one counts
                 return
-            if name == b"accept-encoding":
+            if name in OWN:
+                own.append(name)
+            elif name == b"accept-encoding":
                 accepted = accepted + b"," + value if accepted else value
+        scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in OWN]
         try:
             answering = route.prepare(Request(scope))
         except EspalierError:
@@ -80,11 +83,11 @@ class HotLane:
             takes_plain = wanted_coding(accepted)[1] if accepted else True
             heads.learn(head, KnownHead(answering, route, scope, takes_plain))
 
-    async def answer(self, known: KnownHead, body: bytes) -> Reply:
-        """Return the answer to a body behind a known head."""
+    async def answer(self, known: KnownHead, own: list[tuple[bytes, bytes]], body: bytes) -> Reply:
+        """Return the answer to a body behind a known head; `own` has the headers of this request alone."""
         held: Scope = {}
         here = self._context
-        observed = here.observer.begin(METHOD, known.scope["headers"])
+        observed = here.observer.begin(METHOD, own)
         status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
         reply: Reply | None = None
         try:

@@ -113,6 +113,31 @@ def test_raw_bodies_behind_a_known_head_are_answered_as_the_first_was(service: S
     assert hot.count == 2
 
 
+def test_requests_with_ids_of_their_own_are_known_and_get_them_back(service: Service, hot: Answers) -> None:
+    ids = ["first-request", "second/request", "third:request"]
+    path = "/predict?model=colours&top_k=1"  # its head is not known yet
+    answers = []
+    for each in ids:
+        with client(service, path=path, X_Request_ID=each, traceparent=f"00-{'ab' * 16}-{'cd' * 8}-01") as wire:
+            answers.append(wire.ask(a_plain_image(RED)))
+    with client(service, path=path) as wire:
+        anonymous = [wire.ask(a_plain_image(RED))[1]["x-request-id"] for _ in range(2)]
+
+    assert [headers["x-request-id"] for _, headers, _ in answers] == ids
+    assert hot.count == 4
+    assert len({*anonymous, *ids}) == 5
+
+
+def test_of_two_ids_the_first_one_counts_however_often_they_come(service: Service, hot: Answers) -> None:
+    ids = []
+    for _ in range(3):
+        with client(service, X_Request_ID="one", x_request_id="two") as wire:
+            ids.append(wire.ask(a_plain_image(RED))[1]["x-request-id"])
+
+    assert ids == ["one"] * 3
+    assert hot.count == 0
+
+
 def test_json_bodies_behind_a_known_head_may_ask_for_anything(service: Service, hot: Answers) -> None:
     bodies = [
         {"model": "colours", "inputs": [as_text(a_plain_image(RED))]},

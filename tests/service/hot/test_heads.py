@@ -22,12 +22,37 @@ def test_requests_that_differ_in_the_length_of_their_body_have_the_same_head(nam
     short, long = request(name=name), request(name=name, length=b"5", body=b"abcde")
 
     assert head_of(short) == head_of(long)
-    assert [data[split(data)[1] :] for data in (short, long)] == [b"abc", b"abcde"]  # type: ignore[index]
+    assert [data[split(data).body_at :] for data in (short, long)] == [b"abc", b"abcde"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", [b"X-Request-ID", b"x-request-id", b"X-Request-Id", b"traceparent", b"Traceparent"])
+@pytest.mark.parametrize("before", [b"", b"Accept: */*\r\n"])
+@pytest.mark.parametrize("behind", [b"", b"Accept: */*\r\n"])
+def test_requests_that_differ_in_what_names_them_have_the_same_head(name: bytes, before: bytes, behind: bytes) -> None:
+    plain, one, other = (
+        split(request(more=before + own + behind)) for own in (b"", name + b": one\r\n", name + b": the/other:2\r\n")
+    )
+
+    assert plain is not None
+    assert one is not None
+    assert other is not None
+    assert one.known_by == other.known_by == plain.known_by
+    assert (plain.own, one.own, other.own) == ([], [(name.lower(), b"one")], [(name.lower(), b"the/other:2")])
+
+
+@pytest.mark.parametrize(
+    "own", [b"X-Request-ID: \r\n", b"X-Request-ID: a b\r\n", b"X-Request-ID: a\r\n b\r\n", b"X-Request-ID:  a\r\n"]
+)
+def test_a_name_that_is_not_well_formed_stays_in_the_head(own: bytes) -> None:
+    found = split(request(more=own))
+
+    assert found is not None
+    assert (found.own, own.strip() in found.known_by) == ([], True)
 
 
 @pytest.mark.parametrize(("body", "missing"), [(b"abc", 0), (b"a", 2), (b"", 3)])
 def test_the_bytes_that_are_still_to_come_are_counted(body: bytes, missing: int) -> None:
-    assert split(request(body=body)) == (head_of(request()), len(request(body=b"")), missing)
+    assert split(request(body=body)) == (head_of(request()), [], len(request(body=b"")), missing)
 
 
 @pytest.mark.parametrize(

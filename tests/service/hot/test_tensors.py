@@ -34,7 +34,7 @@ def hot(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     async def noted(lane: HotLane, known: Any, body: bytes) -> Any:
         found.append(known.route.template)
-        return await answer(lane, known, body)
+        return await answer(lane, known, own, body)
 
     monkeypatch.setattr(HotLane, "answer", noted)
     return found
