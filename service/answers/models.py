@@ -9,6 +9,7 @@ from models_store.models import registry
 from models_store.tasks.rooms import task_of
 from service.answers.aliases import Alias
 from service.answers.answer import Answer, ShapeOf, TaskName
+from service.answers.encoders import EncoderTaken
 from service.answers.reports import Figures
 from service.answers.variants import Variant
 
@@ -73,7 +74,7 @@ class Version(Answer):
     input: Annotated[dict[str, Any] | None, ShapeOf(InputTaken | TextInputTaken | None)] = Field(
         description="what it takes of an image or of a text; null: the task has no choice of inputs"
     )
-    encoder: dict[str, Any] | None = Field(
+    encoder: Annotated[dict[str, Any] | None, ShapeOf(EncoderTaken | None)] = Field(
         description="pretrained encoder that it started from: the id, name and SHA-256 of the file of weights, and its "
         "architecture; null: it started from none"
     )

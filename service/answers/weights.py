@@ -1,12 +1,12 @@
 """Answers about users' files of weights."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import Field
 
 from models_store.models import weights
 from service.answers.answer import Answer
+from service.answers.encoders import EncoderFound
 
 
 class Weights(Answer):
@@ -19,7 +19,7 @@ class Weights(Answer):
     tensors: int
     parameters: int = Field(description="number of parameters in all tensors")
     dtypes: dict[str, int] = Field(description="type, as safetensors names it → number of tensors")
-    encoder: dict[str, Any] | None = Field(
+    encoder: EncoderFound | None = Field(
         None,
         description="pretrained encoder in the file: its `architecture`, and the `pooling` that its archive asks for; "
         "null: it is none",

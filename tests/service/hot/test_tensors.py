@@ -32,9 +32,9 @@ def hot(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     answer = HotLane.answer
 
-    async def noted(lane: HotLane, known: Any, body: bytes) -> Any:
+    async def noted(lane: HotLane, known: Any, *given: Any) -> Any:
         found.append(known.route.template)
-        return await answer(lane, known, own, body)
+        return await answer(lane, known, *given)
 
     monkeypatch.setattr(HotLane, "answer", noted)
     return found
