@@ -144,6 +144,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     from service.context import Context  # noqa: PLC0415  the same
     from service.inference import devices  # noqa: PLC0415  the same
     from service.inference.counted import CountedEngine  # noqa: PLC0415  the same
+    from service.inference.explanations import Explaining  # noqa: PLC0415  the same
     from service.inference.forwarded import Order  # noqa: PLC0415  the same
     from service.inference.forwarding import Forwarding  # noqa: PLC0415  the same
     from service.inference.links import Links  # noqa: PLC0415  the same
@@ -184,7 +185,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         "Times that models run on the CPU although a GPU's driver is there",
         devices.fallbacks,
     )
-    metrics.read_when_asked(StoredFigures(database, beat_s=settings.beat_s))
+    metrics.read_when_asked(StoredFigures(database, beat_s=settings.beat_s, shows_hosts=metrics.shows_names))
     metrics.watch_gauge(
         "espalier_loaded_models_bytes",
         "Memory of the loaded models, as measured",
@@ -195,7 +196,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         "Models that were unloaded to make room",
         lambda: sessions.residents.evictions,
     )
-    shadows = Shadows(sessions, database)
+    shadows = Shadows(sessions, database, metrics=metrics)
     forwarding = (
         None
         if place.is_owner
@@ -239,6 +240,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
             threads=grouped,
         ),
         engine,
+        Explaining(forwarding or shadows, model_file=blobs.local, metrics=metrics),
         residence,
         models,
         forwarding,

@@ -10,6 +10,7 @@ from models_store.settings import Settings
 from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from service.inference.engine import Engine
+from service.inference.explanations import Explaining
 from service.inference.forwarding import Forwarding
 from service.inference.links import Links
 from service.inference.references import References
@@ -40,6 +41,8 @@ class Context:
     swaps: Swaps
     engine: Engine
     """answers for every protocol: the sessions of this process, or those of another"""
+    explaining: Explaining
+    """explains answers; what it runs is not counted as predictions"""
     residence: Residence
     models: ServedModels
     """those of the engine, as the Open Inference Protocol has them"""

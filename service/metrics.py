@@ -119,7 +119,8 @@ class Metrics:
     def __init__(self, settings: Settings, place: Place = ALONE) -> None:
         self.registry = CollectorRegistry()
         self._place = place
-        self._shows_names = not settings.owners or bool(settings.metrics_key)
+        self.shows_names = not settings.owners or bool(settings.metrics_key)
+        """whether labels name owners, models and hosts"""
         self._read = CollectorRegistry()
         self._read.register(_Processes(place))
         self._totals: list[_Total] = []
@@ -207,7 +208,7 @@ class Metrics:
 
         `status` is HTTP's, also for gRPC: 200, 400, 429, 499 when the client left, 503, 504.
         """
-        if self._shows_names:
+        if self.shows_names:
             key: object = (served.owner, served.model, served.version, served.variant)
         else:
             key = served.card.get("task")
@@ -263,7 +264,7 @@ class Metrics:
 
     def _new(self, served: Served, key: object) -> _Variant:
         word = rooms.contract_of(rooms.task_of(served.card)).examples
-        name = (served.owner, served.model, str(served.version), served.variant) if self._shows_names else UNNAMED
+        name = (served.owner, served.model, str(served.version), served.variant) if self.shows_names else UNNAMED
         if len(self._variants) >= MOST_VARIANTS:
             if self._place.metrics_folder is None:
                 self._remove(next(iter(self._variants)))

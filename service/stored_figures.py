@@ -27,11 +27,13 @@ class StoredFigures(Collector):
         database: Database,
         *,
         beat_s: float,
+        shows_hosts: bool,
         every_s: float = EVERY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._beat_s = beat_s
+        self._shows_hosts = shows_hosts
         self._every_s = every_s
         self._clock = clock
         self._reading = threading.Lock()
@@ -82,7 +84,11 @@ class StoredFigures(Collector):
             "espalier_worker_devices", "Devices of the workers that are there", labels=["host", "kind", "name"]
         )
         hosts = {each.host: each.devices for each in there}  # workers of one host share its devices
-        counted = Counter((host, each["kind"], each["name"]) for host, those in hosts.items() for each in those)
+        counted = Counter(
+            (host if self._shows_hosts else "", each["kind"], each["name"])
+            for host, those in hosts.items()
+            for each in those
+        )
         for labels, number in sorted(counted.items()):
             devices.add_metric(labels, number)
         yield devices

@@ -8,13 +8,14 @@ A decoded example is the codec's own: an array, or a tuple of them; only `collat
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from models_store.errors import FieldError, Invalid, TooLarge
-from models_store.tasks.explanation import Occlusion
+from models_store.tasks.explanation import Occlusion, SelfExplaining
 
 Decoded = TypeVar("Decoded")
 Inputs = dict[str, npt.NDArray[Any]]
@@ -139,6 +140,10 @@ class Codec(Protocol[Decoded]):
 
         `given` is what `decode` has made `example` of.
         """
+        return None
+
+    def self_explaining(self, path: Path) -> SelfExplaining[Decoded] | None:  # noqa: ARG002  most files don't explain themselves
+        """Return a model's file as it explains itself; None: it does not."""
         return None
 
     def batch(self, most: int) -> Batch[Decoded]:  # noqa: ARG002  for codecs that take the room at once

@@ -20,7 +20,7 @@ class WeightedTarget(BaseModel):
 
     version: int = Field(ge=1, le=999_999_999, description="number of the version")
     variant: str | None = Field(
-        None, max_length=60, description="name of one of its variants; null: the version's default"
+        None, min_length=1, max_length=60, description="name of one of its variants; null: the version's default"
     )
     weight: float = Field(
         gt=0, le=1_000_000, allow_inf_nan=False, description="how often it answers, among the weights of all targets"
@@ -34,7 +34,7 @@ class ShadowTarget(BaseModel):
 
     version: int = Field(ge=1, le=999_999_999, description="number of the version")
     variant: str | None = Field(
-        None, max_length=60, description="name of one of its variants; null: the version's default"
+        None, min_length=1, max_length=60, description="name of one of its variants; null: the version's default"
     )
     share: float = Field(gt=0, le=1, description="share of the requests that it is asked")
 
@@ -48,7 +48,7 @@ class AliasTarget(BaseModel):
         None, ge=1, le=999_999_999, description="number of the version; null: `targets` names several"
     )
     variant: str | None = Field(
-        None, max_length=60, description="name of one of its variants; null: the version's default"
+        None, min_length=1, max_length=60, description="name of one of its variants; null: the version's default"
     )
     targets: list[WeightedTarget] | None = Field(
         None,

@@ -15,8 +15,13 @@ from service.requests.certainty import COVERAGE_MEANING, LEAST_COVERAGE, MIN_CON
 from service.requests.urgency import LONGEST_S, PRIORITY_MEANING, TIMEOUT_MEANING
 
 EXPLAIN_MEANING = (
-    "whether to explain each answer, by a heat map or by a weight for each part of the example; at most 4 at once, and "
-    f"each takes as long as up to {MOST_PARTS} predictions"
+    "whether to explain each answer, by a heat map or by a weight for each part of the example; at most 4 at once. "
+    f"Without class activation maps each takes as long as up to {MOST_PARTS} predictions"
+)
+METHOD_MEANING = (
+    "how to explain: class_activation, one run of a net that ends with a mean over places and one linear layer; exact, "
+    "one run of a linear model; occlusion or leave_one_out, a run without each part. Left out: one run where the file "
+    "allows it, else a run without each part"
 )
 URL_MEANING = 'where PREDICT_URLS is set, `{"url": "https://…"}` for a file at a public address'
 
@@ -68,6 +73,7 @@ class PredictRequest(BaseModel):
     min_confidence: float | None = Field(None, ge=0, le=1, description=MIN_CONFIDENCE_MEANING)
     coverage: float | None = Field(None, ge=LEAST_COVERAGE, le=MOST_COVERAGE, description=COVERAGE_MEANING)
     explain: bool = Field(default=False, description=EXPLAIN_MEANING)
+    explanation_method: Method | None = Field(None, description=METHOD_MEANING)
 
 
 SET_MEANING = (
@@ -82,8 +88,9 @@ class PartWeight(Answer):
     start: int = Field(description="where it begins, in characters (code points)")
     end: int = Field(description="where it ends, as `start` says")
     weight: float = Field(
-        description="loss of the answer's probability without the part, or the distance that its number moves; "
-        "negative: the answer is more probable without it"
+        description="loss of the answer's probability without the part, or the distance that its number moves; of "
+        "exact, what it adds to the logit (of one class: above the mean of all) or the number: all weights and the "
+        "model's bias are their sum; negative: it speaks against the answer"
     )
 
 
@@ -91,20 +98,22 @@ class Explanation(Answer):
     """Explanation of one answer: the parts of the example that it depends on."""
 
     method: Method = Field(
-        description="occlusion: the model was run on copies of the example with a part hidden in each; leave_one_out: "
-        "on copies with a part left out of each"
+        description="class_activation and exact: what each part adds to the answer before the activation, by the file; "
+        "occlusion: the model was run on copies of the example with a part hidden in each; leave_one_out: on copies "
+        "with a part left out of each"
     )
-    runs: int = Field(description="number of those copies")
+    runs: int = Field(description="examples on which the model was run: those copies, or 1")
     largest_loss: float = Field(
         description="loss of the answer's probability without the part that matters most, or the distance that its "
-        "number moved"
+        "number moved; of class_activation and exact, the most that a part adds, in logits (of one class: above the "
+        "mean of all), or in the number's unit"
     )
     heat_map: str | None = Field(
         None,
-        description="of occlusion, a PNG as base64: the example as the model sees it, hot where the answer depends on "
-        "it",
+        description="of class_activation and occlusion, a PNG as base64: the example as the model sees it, hot where "
+        "the answer depends on it",
     )
-    weights: list[PartWeight] | None = Field(None, description="of leave_one_out, the parts in their order")
+    weights: list[PartWeight] | None = Field(None, description="of exact and leave_one_out, the parts in their order")
 
 
 def _with_notes(schema: dict[str, Any]) -> None:

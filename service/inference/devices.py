@@ -142,7 +142,7 @@ def serving(wanted: Wanted) -> Provider:
 
 
 def open_session(
-    model: Path,
+    model: Path | bytes,
     *,
     provider: str,
     threads: int,
@@ -183,8 +183,10 @@ def _options(threads: int, provider: str) -> Any:  # noqa: ANN401  onnxruntime h
     return options
 
 
-def _opened(model: Path, options: Any, provider: str, of_provider: Mapping[str, str]) -> Any:  # noqa: ANN401  onnxruntime has no types
-    session = runtime().InferenceSession(str(model), options, providers=_asked(provider, of_provider))
+def _opened(model: Path | bytes, options: Any, provider: str, of_provider: Mapping[str, str]) -> Any:  # noqa: ANN401  onnxruntime has no types
+    session = runtime().InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=_asked(provider, of_provider)
+    )
     used = session.get_providers()[0]
     if used != provider:
         raise DeviceUnavailable(f"the model was to run on {provider} and came up on {used}; restart the service")

@@ -1,28 +1,39 @@
-"""Explanations of answers: the model is run on copies of an example with a part hidden in each.
+"""Explanations of answers, by one run of a file that explains itself, or by runs on copies with a part hidden in each.
 
 The copies go through the engine like any other example, one batch after the other and behind everything else that
 waits. Each batch is made when the one before is answered: all 64 copies of a large example take some hundred MB.
+
+A file explains itself by one more output, which predictions don't have: its graph is opened with it for the request, on
+the CPU, one at a time, and let go. None of these runs is counted as a prediction.
 
 NotExplained 422 · TooManyToExplain 422
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from models_store.errors import FieldError, Invalid
+from models_store.errors import EspalierError, FieldError, Invalid
 from models_store.models.served import Served
-from models_store.targets import Target
+from models_store.targets import NUMBER, ONE_CLASS, Target
 from models_store.tasks import rooms
 from models_store.tasks.codec import Codec
-from models_store.tasks.explanation import MOST_PARTS, Method
+from models_store.tasks.explanation import CONTRIBUTIONS, MOST_PARTS, Method
+from service.inference import devices
+from service.inference.counted import CLIENT_LEFT
 from service.inference.decode import Ready, decode
-from service.inference.engine import LAST, Answer, Engine, Outputs, Work
+from service.inference.engine import LAST, Answer, Engine, Outputs, PredictTimeout, Work
+from service.metrics import Metrics
+from service.side_figures import ExplanationFigures
 
+RUN_ON_COPIES = ("occlusion", "leave_one_out")
 MOST_EXPLAINED = 4
 """examples of one request: each takes as long as MOST_PARTS"""
 
@@ -48,7 +59,8 @@ class Explanation:
     method: Method
     runs: int
     largest_loss: float
-    """of the answer's probability, or how far its number moved, at the part that matters most; 0 without any part"""
+    """at the part that matters most: of the answer's probability, or how far its number moved; of a file that explains
+    itself, what it adds before the activation; 0 without any part"""
     shown: dict[str, Any]
     """as the task's room shows it, see `Occlusion.show`"""
 
@@ -71,36 +83,143 @@ def check_count(examples: Sequence[Any]) -> None:
         raise TooManyToExplain(message, errors=[FieldError("/explain", TooManyToExplain.code, message)])
 
 
-async def explain(
-    engine: Engine, served: Served, work: Work, answer: Answer, *, codec: Codec[Any], target: Target
-) -> list[Explanation]:
-    """Return an explanation of each answer to the work's examples.
+class Explaining:
+    """Explanations by an engine that counts nothing, and by the files of models."""
 
-    Raises:
-        NotExplained: if the model's task explains nothing.
-        EspalierError: as `Engine.infer` does.
-    """
+    def __init__(self, engine: Engine, *, model_file: Callable[[str], Path], metrics: Metrics) -> None:
+        self._engine = engine
+        self._model_file = model_file
+        self._figures = ExplanationFigures(metrics)
+        self._opening = asyncio.Lock()
+
+    async def explain(
+        self,
+        served: Served,
+        work: Work,
+        answer: Answer,
+        *,
+        codec: Codec[Any],
+        target: Target,
+        method: Method | None = None,
+    ) -> list[Explanation]:
+        """Return an explanation of each answer to the work's examples; `method` None: the best that the file offers.
+
+        Raises:
+            NotExplained: if the model's task explains nothing, or not by this method.
+            EspalierError: as `Engine.infer` does.
+        """
+        started_s, status = time.perf_counter(), 500
+        try:
+            found = await self._explained(served, work, answer, codec=codec, target=target, method=method)
+            status = 200
+        except EspalierError as error:
+            status = error.status
+            raise
+        except asyncio.CancelledError:
+            status = CLIENT_LEFT
+            raise
+        finally:
+            self._figures.answered(status, time.perf_counter() - started_s)
+        for each in found:
+            self._figures.explained(each.method, each.runs)
+        return found
+
+    async def _explained(
+        self,
+        served: Served,
+        work: Work,
+        answer: Answer,
+        *,
+        codec: Codec[Any],
+        target: Target,
+        method: Method | None,
+    ) -> list[Explanation]:
+        if method not in RUN_ON_COPIES:
+            found = await self._by_file(served, work, answer, codec=codec, target=target, method=method)
+            if found is not None:
+                return found
+        return await self._by_copies(served, work, answer, codec=codec, target=target, method=method)
+
+    async def _by_file(
+        self,
+        served: Served,
+        work: Work,
+        answer: Answer,
+        *,
+        codec: Codec[Any],
+        target: Target,
+        method: Method | None,
+    ) -> list[Explanation] | None:
+        """Return the explanations that the file itself gives; None: it gives none."""
+        async with self._opening:
+            if work.deadline_s is not None and time.monotonic() >= work.deadline_s:
+                raise PredictTimeout("the time for the request passed before its answers were explained")
+            file = await asyncio.to_thread(self._model_file, served.blob)
+            return await asyncio.to_thread(_by_file, file, work, answer, codec=codec, target=target, method=method)
+
+    async def _by_copies(
+        self,
+        served: Served,
+        work: Work,
+        answer: Answer,
+        *,
+        codec: Codec[Any],
+        target: Target,
+        method: Method | None,
+    ) -> list[Explanation]:
+        found = []
+        alone = replace(served, shadow=None)  # a shadow is compared by examples of clients, not by these copies
+        for example, pointer, row_K in zip(work.examples, work.pointers, answer.outputs, strict=True):
+            decoded = await asyncio.to_thread(decode, example, codec, pointer=pointer, budget=codec.budget())
+            occlusion = codec.occlusion(example, decoded)
+            if occlusion is None:
+                raise _not_explained(served)
+            if method not in {None, occlusion.method}:
+                raise _not_by(method, occlusion.method, served)
+            copies = occlusion.copies()
+            outputs = await self._outputs(alone, replace(work, priority=LAST), copies, size=codec.most_per_batch)
+            lost_M = target.lost(row_K, np.stack(outputs) if outputs else np.zeros((0, len(row_K)), np.float32))
+            shown = await asyncio.to_thread(occlusion.show, lost_M)
+            found.append(Explanation(occlusion.method, len(outputs), float(lost_M.max()) if outputs else 0.0, shown))
+        return found
+
+    async def _outputs(self, served: Served, work: Work, copies: Iterator[Any], *, size: int) -> list[Outputs]:
+        outputs: list[Outputs] = []
+        while batch := [Ready(copy) for copy in await asyncio.to_thread(list, islice(copies, size))]:
+            part = replace(work, examples=batch, pointers=[work.pointers[0]] * len(batch))
+            outputs += (await self._engine.infer(served, part)).outputs
+        return outputs
+
+
+def _by_file(
+    file: Path, work: Work, answer: Answer, *, codec: Codec[Any], target: Target, method: Method | None
+) -> list[Explanation] | None:
+    own = codec.self_explaining(file)
+    if own is None or method not in {None, own.method}:
+        return None
+    session = devices.open_session(own.graph, provider=devices.CPU, threads=1)
     found = []
-    alone = replace(served, shadow=None)  # a shadow is compared by examples of clients, not by these copies
     for example, pointer, row_K in zip(work.examples, work.pointers, answer.outputs, strict=True):
-        decoded = await asyncio.to_thread(decode, example, codec, pointer=pointer, budget=codec.budget())
-        occlusion = codec.occlusion(example, decoded)
-        if occlusion is None:
-            raise _not_explained(served)
-        copies = occlusion.copies()
-        outputs = await _outputs(engine, alone, replace(work, priority=LAST), copies, size=codec.most_per_batch)
-        lost_M = target.lost(row_K, np.stack(outputs) if outputs else np.zeros((0, len(row_K)), np.float32))
-        shown = await asyncio.to_thread(occlusion.show, lost_M)
-        found.append(Explanation(occlusion.method, len(outputs), float(lost_M.max()) if outputs else 0.0, shown))
+        decoded = decode(example, codec, pointer=pointer, budget=codec.budget())
+        contributions = session.run([CONTRIBUTIONS], codec.collate([decoded]))[0][0]
+        added = _of_the_answer(contributions, row_K, target)
+        shown = own.show(decoded, added)
+        found.append(Explanation(own.method, 1, float(added.max(initial=0.0)), shown))
     return found
 
 
-async def _outputs(engine: Engine, served: Served, work: Work, copies: Iterator[Any], *, size: int) -> list[Outputs]:
-    outputs: list[Outputs] = []
-    while batch := [Ready(copy) for copy in await asyncio.to_thread(list, islice(copies, size))]:
-        part = replace(work, examples=batch, pointers=[work.pointers[0]] * len(batch))
-        outputs += (await engine.infer(served, part)).outputs
-    return outputs
+def _of_the_answer(contributions: npt.NDArray[np.float32], row_K: Outputs, target: Target) -> npt.NDArray[np.float64]:
+    """Return what each place adds to the answer of a row; `contributions` (K, …) has what it adds to each output."""
+    added_KM = contributions.reshape(len(row_K), -1).astype(np.float64)
+    if target is ONE_CLASS:  # of classes that exclude each other only differences matter
+        added_KM -= added_KM.mean(axis=0)
+    added_M = added_KM[0] if target is NUMBER else target.lost(row_K, row_K - added_KM.T)
+    return added_M.reshape(contributions.shape[1:])
+
+
+def _not_by(method: Method | None, offered: Method, served: Served) -> NotExplained:
+    message = f"{served.name!r} can't be explained by {method}; it can by {offered}: name that, or no method"
+    return NotExplained(message, errors=[FieldError("/explanation_method", NotExplained.code, message)])
 
 
 def _not_explained(served: Served) -> NotExplained:

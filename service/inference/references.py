@@ -7,6 +7,7 @@ a reading takes long. Of requests that need the same reference, one reads it for
 """
 
 import asyncio
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -64,8 +65,11 @@ class References:
         self._checkers = anyio.CapacityLimiter(1)  # a thread that never waits behind other work
         self._resolving: dict[Key, asyncio.Task[Served]] = {}
 
-    def known(self, reference: str, *, owner: str) -> Served | None:
-        """Return what the reference means; None when it has to be read, which `served` does."""
+    def known(self, reference: str, *, owner: str, sticky_key: str | None = None) -> Served | None:
+        """Return what the reference means; None when it has to be read, which `served` does.
+
+        Of a weighted alias, requests with the same `sticky_key` get the same target while its weights stay.
+        """
         self._notice_changes()
         unchecked_s = self._clock() - self._checked_at
         if unchecked_s >= CHECKED_EVERY_S:
@@ -77,23 +81,24 @@ class References:
         if found is None:
             return None
         self._used.add(key)
-        return _drawn(found)
+        return _drawn(found, sticky_key)
 
-    async def served(self, reference: str, *, owner: str) -> Served:
+    async def served(self, reference: str, *, owner: str, sticky_key: str | None = None) -> Served:
         """Return what the reference means, read from the database when it is not known.
 
         Raises:
             ModelNotFound, NotServedHere: as registry.resolve does.
         """
-        found = self.known(reference, owner=owner)
+        found = self.known(reference, owner=owner, sticky_key=sticky_key)
         if found is not None:
             return found
         if self._clock() - self._checked_at >= LONGEST_UNCHECKED_S:
             await asyncio.shield(self._check())
             found = self._known.get((owner, reference))
-        return _drawn(await asyncio.shield(self._read(owner, reference)) if found is None else found)
+        found = await asyncio.shield(self._read(owner, reference)) if found is None else found
+        return _drawn(found, sticky_key)
 
-    def recent(self, reference: str, *, owner: str) -> Served:
+    def recent(self, reference: str, *, owner: str, sticky_key: str | None = None) -> Served:
         """Return what the reference means, for a caller in a thread; this may read the database.
 
         Raises:
@@ -102,7 +107,7 @@ class References:
         self._notice_changes()
         is_checked = self._clock() - self._checked_at < LONGEST_UNCHECKED_S
         found = self._known.get((owner, reference)) if is_checked else None
-        return _drawn(found or self.resolve(reference, owner=owner))
+        return _drawn(found or self.resolve(reference, owner=owner), sticky_key)
 
     def resolve(self, reference: str, *, owner: str) -> Served:
         """Return what the reference means now, read from the database; of a weighted alias, all of its targets.
@@ -187,9 +192,17 @@ class References:
         return count, fresh
 
 
-def _drawn(served: Served) -> Served:
+def _drawn(served: Served, sticky_key: str | None) -> Served:
     """Return the target of a weighted alias that answers this request."""
-    return served.drawn(random()) if served.split else served
+    if not served.split:
+        return served
+    return served.drawn(random() if sticky_key is None else _place_of(sticky_key, served.model))
+
+
+def _place_of(sticky_key: str, model: str) -> float:
+    """Return a place from 0 to below 1: the same in every process and release, and another one for each model."""
+    digest = hashlib.blake2b(sticky_key.encode(), key=model.encode()[:64], digest_size=6).digest()
+    return int.from_bytes(digest) / 2**48
 
 
 def _take_note_of_failure(task: "asyncio.Task[Served] | asyncio.Task[None]") -> None:

@@ -28,6 +28,8 @@ from models_store.tasks import rooms
 from service.inference.decode import decode
 from service.inference.engine import Answer, Outputs, Work
 from service.inference.sessions import Loaded, Sessions
+from service.metrics import Metrics
+from service.side_figures import ShadowFigures
 
 # N examples, K class or label (1 for a number)
 
@@ -53,8 +55,9 @@ class _Asked:
 class Shadows:
     """Engine of the loaded models, with the shadows of their aliases."""
 
-    def __init__(self, sessions: Sessions, database: Database) -> None:
+    def __init__(self, sessions: Sessions, database: Database, *, metrics: Metrics) -> None:
         self._sessions = sessions
+        self._figures = ShadowFigures(metrics)
         self._database = database
         self._waiting: deque[_Asked] = deque()
         self._asking: asyncio.Task[None] | None = None
@@ -91,7 +94,7 @@ class Shadows:
     def _offer(self, served: Served, shadow: Shadowed, work: Work, answer: Answer) -> None:
         asked = _Asked(_key(shadow), served, shadow.served, work, answer)
         if len(self._waiting) >= MOST_WAITING or self._sessions.is_busy:
-            self._count(asked.key, Comparison(dropped=len(work.examples)))
+            self._compared(asked.key, Comparison(dropped=len(work.examples)))
             return
         self._waiting.append(asked)
         if self._asking is None or self._asking.done():
@@ -111,7 +114,12 @@ class Shadows:
             except Exception:  # whatever a shadow does, it stays a shadow
                 log.exception("a shadow failed", shadow=asked.shadow.name)
                 counted = Comparison(failed=count)
-            self._count(asked.key, counted)
+            self._compared(asked.key, counted)
+
+    def _compared(self, key: Key, found: Comparison) -> None:
+        run_s = found.shadow_s / found.compared if found.compared else None
+        self._figures.compared(key, found, run_s=run_s)
+        self._count(key, found)
 
     def _count(self, key: Key, more: Comparison) -> None:
         self._counted[key] = self._counted.get(key, Comparison()).plus(more)

@@ -19,6 +19,7 @@ from service.protocol import documents, messages
 from service.protocol.grpc_calls import Calls, One, readable, status_of
 from service.protocol.grpc_requests import request_from, response_of
 from service.protocol.served_models import within
+from service.requests.stickiness import sticky_key_of
 from service.routes.health import is_usable
 
 MESSAGE_OVERHEAD_BYTES = 1 << 20
@@ -96,7 +97,7 @@ class GrpcServer:
         return grpc.method_handlers_generic_handler(messages.SERVICE, methods)
 
     async def _infer(self, owner: str, request: Any, context: Any) -> Any:  # noqa: ANN401  messages
-        return await self._inferred(owner, request, deadline_s=_deadline(context))
+        return await self._inferred(owner, request, context)
 
     async def _infer_stream(self, owner: str, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:  # noqa: ANN401  messages
         """Answer requests as they come, in their order, up to MOST_STREAMED at once; a fault ends its own alone."""
@@ -106,7 +107,7 @@ class GrpcServer:
         async def read() -> None:
             try:
                 async for request in readable(requests):
-                    answer = self._inferred(owner, request, deadline_s=_deadline(context))
+                    answer = self._inferred(owner, request, context)
                     await answers.put(asyncio.create_task(answer))
             finally:
                 await answers.put(None)
@@ -126,11 +127,14 @@ class GrpcServer:
                 if task is not None:
                     task.cancel()
 
-    async def _inferred(self, owner: str, request: Any, *, deadline_s: float | None) -> Any:  # noqa: ANN401  messages
+    async def _inferred(self, owner: str, request: Any, context: Any) -> Any:  # noqa: ANN401  messages
         held: dict[str, Any] = {}
+        deadline_s, sticky_key = _deadline(context), sticky_key_of(_metadata(context))
         try:
             self._context.bodies.hold(held, request.ByteSize())
-            served, signature = await self._models.find(owner, request.model_name, request.model_version)
+            served, signature = await self._models.find(
+                owner, request.model_name, request.model_version, sticky_key=sticky_key
+            )
             asked = within(request_from(request), deadline_s)
             answer = await self._models.infer(served, signature, asked)
         finally:
@@ -191,6 +195,10 @@ def _loaded_name(request: Any) -> str:  # noqa: ANN401  a message
 def _deadline(context: Any) -> float | None:  # noqa: ANN401  grpc's
     left_s = context.time_remaining()
     return None if left_s is None else time.monotonic() + left_s
+
+
+def _metadata(context: Any) -> dict[str, str]:  # noqa: ANN401  grpc's
+    return {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
 def _drained(queue: "asyncio.Queue[asyncio.Task[Any] | None]") -> list["asyncio.Task[Any] | None"]:

@@ -52,15 +52,17 @@ class ServedModels:
         self._database = database
         self._settings = settings
 
-    async def find(self, owner: str, model: str, version: str | None = None) -> tuple[Served, Signature]:
-        """Return the variant that a name and a version mean now, and its signature.
+    async def find(
+        self, owner: str, model: str, version: str | None = None, *, sticky_key: str | None = None
+    ) -> tuple[Served, Signature]:
+        """Return the variant that a name and a version mean now, and its signature; for `sticky_key` see `References`.
 
         Raises:
             ProtocolError: if both name a version.
             ModelNotFound, NotServedHere: as registry.resolve does.
         """
         reference = reference_of(model, version)
-        served = await self._references.served(reference, owner=owner)
+        served = await self._references.served(reference, owner=owner, sticky_key=sticky_key)
         return served, await self.signature_of(served)
 
     async def signature_of(self, served: Served) -> Signature:

@@ -23,6 +23,7 @@ from models_store.models import registry
 from models_store.models.served import Served
 from models_store.settings import Settings
 from models_store.tasks import rooms
+from models_store.tasks.explanation import Method
 from models_store.tasks.task import Contract
 from models_store.wording import counted
 from service.answers.predictions import PredictRequest, json_type_of
@@ -40,7 +41,7 @@ from service.requests.urgency import LONGEST_S, Arrival, arrival_of, limit_in
 
 OCTETS = "application/octet-stream"
 FIRST_KEY = re.compile(rb'\s*\{\s*"model"\s*:\s*"([ !#-\[\]-~]{1,200})"')
-TARGET = {"model", "top_k", "timeout", "priority", "min_confidence", "coverage", "explain"}
+TARGET = {"model", "top_k", "timeout", "priority", "min_confidence", "coverage", "explain", "explanation_method"}
 BODY = "body"
 """pointer to an example that is the whole body"""
 
@@ -57,6 +58,7 @@ class Target(BaseModel):
     min_confidence: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
     coverage: float | None = Field(None, ge=LEAST_COVERAGE, le=MOST_COVERAGE, allow_inf_nan=False)
     explain: bool = False
+    explanation_method: Method | None = None
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,19 @@ class Asked:
     work: Work
     certainty: Certainty
     explain: bool = False
+    explanation_method: Method | None = None
 
 
 class Resolver:
     """References of one owner, and the files that requests name by URL."""
 
-    def __init__(self, references: References, *, files: RemoteFiles, owner: str) -> None:
+    def __init__(
+        self, references: References, *, files: RemoteFiles, owner: str, sticky_key: str | None = None
+    ) -> None:
         self.files = files
         self._references = references
         self._owner = owner
+        self._sticky_key = sticky_key
 
     async def served(self, reference: str) -> Served:
         """Return the variant of a reference, maybe from the cache.
@@ -107,11 +113,11 @@ class Resolver:
         Raises:
             ModelNotFound, NotServedHere: as registry.resolve does.
         """
-        return await self._references.served(reference, owner=self._owner)
+        return await self._references.served(reference, owner=self._owner, sticky_key=self._sticky_key)
 
     def served_now(self, reference: str) -> Served:
         """Return the variant of a reference; this may read the database, so it does not run in the event loop."""
-        return self._references.recent(reference, owner=self._owner)
+        return self._references.recent(reference, owner=self._owner, sticky_key=self._sticky_key)
 
 
 async def read(request: Request, resolver: Resolver, *, settings: Settings) -> Asked:
@@ -280,7 +286,7 @@ def _asked(served: Served, wanted: Target | PredictRequest, work: Work, settings
     if wanted.explain:
         explanations.check_count(work.examples)
     sure = certainty.of(served, wanted, device=settings.device)
-    return Asked(served, wanted.top_k, work, sure, explain=wanted.explain)
+    return Asked(served, wanted.top_k, work, sure, wanted.explain, wanted.explanation_method)
 
 
 def _work(examples: list[Example], pointers: list[str], wanted: Target | PredictRequest, arrival: Arrival) -> Work:

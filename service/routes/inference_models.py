@@ -22,15 +22,16 @@ from service.answers.inference_protocol import (
     ModelStatistics,
 )
 from service.auth import Owner, owner_of
-from service.context import Here, context_of
+from service.context import Context, Here, context_of
 from service.hot.routes import JSON, Answering, HotRoute, Reply, server_timing
 from service.inference.engine import Answer
 from service.protocol import rest
 from service.protocol.inference import InferRequest
 from service.protocol.served_models import within
 from service.protocol.signatures import Signature
-from service.requests import bodies, predictions, urgency
+from service.requests import bodies, predictions, stickiness, urgency
 from service.requests.parameters import KNOWN_QUERY, refuse_query_besides
+from service.requests.stickiness import sticky_key_of
 from service.requests.urgency import Arrival, limit_in
 from service.routes.inference_protocol import REFERENCE, ModelReference, faults
 from service.routes.predict import BareRoute, unless_left
@@ -62,7 +63,7 @@ LENGTH_IN_HEADER: dict[str, Any] = {
     "the content type of a file, one file",
     "schema": LENGTH,
 }
-IN_HEADERS = [LENGTH_IN_HEADER, urgency.PARAMETER]
+IN_HEADERS = [LENGTH_IN_HEADER, urgency.PARAMETER, stickiness.PARAMETER]
 BODY: dict[str, Any] = {
     "required": True,
     "content": {
@@ -225,6 +226,7 @@ class _Head:
     length: bytes | None
     is_file: bool
     limit_s: float | None
+    sticky_key: str | None
 
 
 def prepare(request: Request) -> Answering:
@@ -233,7 +235,7 @@ def prepare(request: Request) -> Answering:
 
     async def answer(body: bytes) -> Reply:
         arrival = Arrival(time.monotonic(), head.limit_s)
-        served, signature = await here.models.find(head.owner, head.model, head.version)
+        served, signature = await _found(here, head)
         asked = within(await _read(body, head, signature), arrival.deadline_s())
         return _reply(asked, served, signature, await here.models.infer(served, signature, asked))
 
@@ -253,13 +255,17 @@ HOT = (
 async def _infer(request: Request) -> Response:
     here, head = context_of(request), _head_of(request)
     arrival = Arrival(time.monotonic(), head.limit_s)
-    served, signature = await here.models.find(head.owner, head.model, head.version)  # before a large body is read
+    served, signature = await _found(here, head)  # before a large body is read
     body = await bodies.read(request, max_bytes=here.settings.predict_max_bytes)
     asked = within(await _read(body, head, signature), arrival.deadline_s())
     inferring = here.models.infer(served, signature, asked)
     if here.sessions.may_leave(served):
         inferring = unless_left(request, inferring)
     return _reply(asked, served, signature, await inferring).as_response()
+
+
+async def _found(here: Context, head: _Head) -> tuple[Served, Signature]:
+    return await here.models.find(head.owner, head.model, head.version, sticky_key=head.sticky_key)
 
 
 def _head_of(request: Request) -> _Head:
@@ -272,7 +278,7 @@ def _head_of(request: Request) -> _Head:
     length = request.headers.get("inference-header-content-length")
     model, version = request.path_params["model"], request.path_params.get("version")
     given = None if length is None else length.encode("latin-1")
-    return _Head(owner, model, version, given, is_file, limit_in(request))
+    return _Head(owner, model, version, given, is_file, limit_in(request), sticky_key_of(request.headers))
 
 
 async def _read(body: bytes, head: _Head, signature: Signature) -> InferRequest:

@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -17,17 +17,18 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from models_store.tasks import rooms
-from service.answers.predictions import EXPLAIN_MEANING, Predictions
+from models_store.tasks.explanation import Method
+from service.answers.predictions import EXPLAIN_MEANING, METHOD_MEANING, Predictions
 from service.auth import owner_of
 from service.context import Context, context_of
 from service.hot.routes import JSON, Answering, HotRoute, Reply, server_timing
-from service.inference import explanations
 from service.inference.engine import Answer
 from service.inference.explanations import Explanation
-from service.requests import certainty, example_rows, predictions, urgency
+from service.requests import certainty, example_rows, predictions, stickiness, urgency
 from service.requests.certainty import NOTHING
 from service.requests.parameters import problems
 from service.requests.predictions import Asked, Resolver
+from service.requests.stickiness import sticky_key_of
 
 T = TypeVar("T")
 
@@ -68,6 +69,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "min_confidence": certainty.MIN_CONFIDENCE | {"description": certainty.MIN_CONFIDENCE_MEANING},
     "coverage": certainty.COVERAGE | {"description": certainty.COVERAGE_MEANING},
     "explain": {"type": "boolean", "description": EXPLAIN_MEANING},
+    "explanation_method": {"type": "string", "enum": list(get_args(Method)), "description": METHOD_MEANING},
 }
 """what a form or a query may have beside the model and the examples"""
 FORM: dict[str, Any] = {
@@ -98,6 +100,7 @@ DOCUMENTED: dict[str, Any] = {
             for name, field in {"model": MODEL_FIELD, **OPTIONS}.items()
         ),
         urgency.PARAMETER,
+        stickiness.PARAMETER,
     ],
     "requestBody": {
         "required": True,
@@ -142,9 +145,7 @@ async def create(request: Request) -> Response:
     """Answer a prediction request."""
     here = context_of(request)
     owner = owner_of(request)
-    asked = await predictions.read(
-        request, Resolver(here.references, files=here.files, owner=owner), settings=here.settings
-    )
+    asked = await predictions.read(request, _resolver(here, owner, request), settings=here.settings)
     if asked.explain:
         return (await unless_left(request, _explained(here, asked))).as_response()
     inferring = here.engine.infer(asked.served, asked.work)
@@ -156,7 +157,7 @@ async def create(request: Request) -> Response:
 def prepare(request: Request) -> Answering | None:
     """Return what answers the bodies behind a request's head; a form's head is never the same twice."""
     here, owner = context_of(request), owner_of(request)
-    resolver = Resolver(here.references, files=here.files, owner=owner)
+    resolver = _resolver(here, owner, request)
     asking = predictions.prepare(request, resolver, settings=here.settings)
     if asking is None:
         return None
@@ -171,6 +172,10 @@ def prepare(request: Request) -> Answering | None:
 
 
 HOT = HotRoute(re.compile("/predict"), "/predict", prepare)
+
+
+def _resolver(here: Context, owner: str, request: Request) -> Resolver:
+    return Resolver(here.references, files=here.files, owner=owner, sticky_key=sticky_key_of(request.headers))
 
 
 async def unless_left(request: Request, inferring: Coroutine[Any, Any, T]) -> T:
@@ -196,8 +201,13 @@ async def _explained(here: Context, asked: Asked) -> Reply:
     """Answer a request, and explain each answer."""
     signature = await here.models.signature_of(asked.served)
     answer = await here.engine.infer(asked.served, asked.work)
-    explained = await explanations.explain(
-        here.engine, asked.served, asked.work, answer, codec=signature.codec, target=signature.target
+    explained = await here.explaining.explain(
+        asked.served,
+        asked.work,
+        answer,
+        codec=signature.codec,
+        target=signature.target,
+        method=asked.explanation_method,
     )
     return _reply(asked, answer, explained)
 

@@ -70,6 +70,28 @@ def test_a_refused_prediction_is_counted_by_its_status(published: Service) -> No
     assert ({**MODEL, "code": str(answer.status_code)}, 1) in read(published)["espalier_predictions_total"]
 
 
+def test_an_explanation_is_counted_by_itself_and_its_answer_as_one_prediction(published: Service) -> None:
+    def counts() -> tuple[float, float]:
+        found = read(published)
+        return (
+            sum(value for labels, value in found["espalier_predictions_total"] if labels["code"] == "200"),
+            sum(value for _, value in found.get("espalier_explanations_total", [])),
+        )
+
+    predictions, explanations = counts()
+    explained = published.http.post(
+        "/predict",
+        params={"model": "colours", "explain": "true"},
+        content=a_plain_image(RED),
+        headers={"Content-Type": "image/png"},
+    )
+
+    assert explained.status_code == 200
+    assert counts() == (predictions + 1, explanations + 1)
+    runs = explained.json()["predictions"][0]["explanation"]["runs"]
+    assert ({"method": "occlusion"}, runs) in read(published)["espalier_explanation_runs_total"]
+
+
 def test_names_that_nothing_has_make_no_series(published: Service) -> None:
     assert predict(published, "invented") == 404
     published.http.get("/invented/path")

@@ -33,7 +33,7 @@ def clock() -> Clock:
 @pytest.fixture
 def registry(database: Database, clock: Clock) -> CollectorRegistry:
     made = CollectorRegistry()
-    made.register(StoredFigures(database, beat_s=10, clock=clock))
+    made.register(StoredFigures(database, beat_s=10, shows_hosts=True, clock=clock))
     clock.now_s += 60  # registering it reads it once
     return made
 
@@ -92,6 +92,6 @@ def test_whoever_asks_often_reads_the_database_once(
 def test_without_a_database_the_other_counters_are_still_shown(clock: Clock) -> None:
     broken = Database("postgresql://nobody@127.0.0.1:1/none", patience_s=1)
     registry = CollectorRegistry()
-    registry.register(StoredFigures(broken, beat_s=10, clock=clock))
+    registry.register(StoredFigures(broken, beat_s=10, shows_hosts=True, clock=clock))
 
     assert read(registry) == {"espalier_database_up": [({}, 0)]}

@@ -20,6 +20,7 @@ The same bytes give the same pixels on every call. The decisions, with reasons:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -29,9 +30,11 @@ from PIL import Image
 
 from models_store.settings import Settings
 from models_store.tasks.codec import Batch, Codec, Inputs, Tensor
+from models_store.tasks.explanation import SelfExplaining
 from models_store.tasks.file_examples import bytes_of
 from models_store.tasks.image import orientation, small_files, structure
 from models_store.tasks.image.formats import FORMATS
+from models_store.tasks.image.heat_map import as_json, heat_map
 from models_store.tasks.image.image_files import (
     EXIF_ORIENTATION,
     OPAQUE,
@@ -149,6 +152,15 @@ class ImageCodec(Codec[Pixels]):
     def occlusion(self, given: Any, example: Pixels) -> ImageOcclusion:  # noqa: ANN401, ARG002  a file's bytes or base64 text
         """Return the image with windows of it hidden."""
         return ImageOcclusion(example)
+
+    def self_explaining(self, path: Path) -> SelfExplaining[Pixels] | None:
+        """Return the file with class activation maps, where its net has them."""
+        from models_store.tasks.image.class_activation import with_maps  # noqa: PLC0415  onnx is for explanations alone
+
+        graph = with_maps(path)
+        if graph is None:
+            return None
+        return SelfExplaining("class_activation", graph, lambda image, heat: as_json(heat_map(image, heat)))
 
     def batch(self, most: int) -> Batch[Pixels]:
         """Return a batch that copies each image at once, so that its memory serves the next one too."""

@@ -7,26 +7,15 @@ is painted in the image's mean colour, of which a net makes less than of black.
 # H height, W width, C channel, G cells of the grid in a direction, M windows
 
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pybase64
-from PIL import Image
 
 from models_store.tasks.explanation import Losses, Method
+from models_store.tasks.image.heat_map import Pixels, as_json, heat_map
 
 GRID = 8
 WINDOW_CELLS = 2
-LEAST_SIDE = 224
-"""of a picture, in pixels: smaller images are enlarged"""
-OPACITY = 0.75
-"""of the heat where it is greatest"""
-HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float64)
-"""colours from cold to hot: they grow lighter evenly, and are told apart by colour-blind eyes (matplotlib's inferno)"""
-RGB = 3
-Pixels = npt.NDArray[np.uint8]
 
 
 class ImageOcclusion:
@@ -49,7 +38,7 @@ class ImageOcclusion:
 
     def show(self, losses_M: Losses) -> dict[str, Any]:
         """Return the picture as JSON."""
-        return {"heat_map": pybase64.b64encode_as_string(self.draw(losses_M))}
+        return as_json(self.draw(losses_M))
 
     def draw(self, losses_M: Losses) -> bytes:
         """Return a PNG of the image in grey, with the heat over it; where the answer gains, it is cold."""
@@ -58,27 +47,8 @@ class ImageOcclusion:
         for loss, (top, bottom, left, right) in zip(losses_M, self._windows(), strict=True):
             sums_GG[top:bottom, left:right] += loss
             counts_GG[top:bottom, left:right] += 1
-        heat_GG = np.nan_to_num(sums_GG / counts_GG).clip(min=0)
-        if heat_GG.max() > 0:
-            heat_GG /= heat_GG.max()
-        picture = Image.fromarray(self._painted(heat_GG))
-        made = BytesIO()
-        picture.save(made, "PNG")
-        return made.getvalue()
-
-    def _painted(self, heat_GG: Losses) -> Pixels:
-        height, width = self._image_HWC.shape[:2]
-        scale = max(1, -(-LEAST_SIDE // min(height, width)))
-        size = (width * scale, height * scale)
-        colours = self._image_HWC[:, :, :RGB] if self._image_HWC.shape[2] >= RGB else self._image_HWC[:, :, 0]
-        grey_HW1 = np.asarray(Image.fromarray(colours).convert("L").resize(size), np.float64)[:, :, None]
-        spread = Image.fromarray(heat_GG.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-        heat_HW = np.asarray(spread, np.float64).clip(0, 1)
-        stops = np.linspace(0, 1, len(HEAT))
-        heat_HW3 = np.stack([np.interp(heat_HW, stops, HEAT[:, channel]) for channel in range(RGB)], axis=2)
-        weight_HW1 = OPACITY * heat_HW[:, :, None]
-        painted_HW3: Pixels = ((1 - weight_HW1) * grey_HW1 + weight_HW1 * heat_HW3).round().astype(np.uint8)
-        return painted_HW3
+        heat_GG = np.nan_to_num(sums_GG / counts_GG)
+        return heat_map(self._image_HWC, heat_GG)
 
     def _windows(self) -> Iterator[tuple[int, int, int, int]]:
         """Yield top, bottom, left and right of each window, in cells."""

@@ -15,6 +15,7 @@ ids, and `lengths`, int32 (N,). A text without tokens is a row of zeros. The dec
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ import numpy.typing as npt
 
 from models_store.errors import TooLarge
 from models_store.tasks.codec import BadExample, Codec, Inputs, Tensor, bad_example
+from models_store.tasks.explanation import SelfExplaining
 from models_store.tasks.text import folding
 from models_store.tasks.text.blank import is_blank
 from models_store.tasks.text.limits import MOST_BYTES, MOST_CHARACTERS
@@ -142,6 +144,16 @@ class TextCodec(Codec[EncodedText]):
         """Return the text with each word or character left out; where the file reads it, only the part that it is given."""
         is_cut = example.truncated and self.tokenizer.in_graph
         return TextOcclusion(folding.text_of(example.numbers) if is_cut else text_of(given), self.decode)
+
+    def self_explaining(self, path: Path) -> SelfExplaining[EncodedText] | None:
+        """Return the file with what each n-gram adds, where it reads the text itself and is linear."""
+        from models_store.tasks.text import exact  # noqa: PLC0415  onnx is for explanations alone
+
+        found = exact.with_ngrams(path) if self.tokenizer.in_graph else None
+        if found is None:
+            return None
+        graph, ngrams = found
+        return SelfExplaining("exact", graph, lambda text, added: exact.shown(text.numbers, added, ngrams))
 
     def notes(self, example: EncodedText) -> dict[str, Any]:
         """Return whether the text was cut, whether it is blank, and the share of tokens that the model doesn't know."""

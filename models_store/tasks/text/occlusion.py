@@ -8,7 +8,7 @@ itself (accents, joiners, apostrophes) to that character. Where there are very m
 
 import itertools
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from models_store.tasks.explanation import MOST_PARTS, Losses, Method
@@ -35,13 +35,17 @@ class TextOcclusion(Generic[Decoded]):
 
     def show(self, losses_M: Losses) -> dict[str, Any]:
         """Return the parts with their weights."""
-        parts = zip(self._parts, losses_M.tolist(), strict=True)
-        return {
-            "weights": [
-                {"text": self._text[start:end], "start": start, "end": end, "weight": weight}
-                for (start, end), weight in parts
-            ]
-        }
+        return weights_of(self._text, self._parts, losses_M.tolist())
+
+
+def weights_of(text: str, parts: Sequence[tuple[int, int]], weights: Sequence[float]) -> dict[str, Any]:
+    """Return the parts of a text with their weights, as JSON."""
+    return {
+        "weights": [
+            {"text": text[start:end], "start": start, "end": end, "weight": weight}
+            for (start, end), weight in zip(parts, weights, strict=True)
+        ]
+    }
 
 
 def parts_of(text: str, *, most: int = MOST_PARTS) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from models_store.models import aliases
 from models_store.models.golden import Golden
 from tests import samples
 from tests.service.live_service import Service, a_plain_image, problem_of, running
+from tests.service.metric_series import read
 from tests.service.onnx_files import expected_probabilities, write_colour_net
 
 COLOURS = ((0, 250, 0), (200, 10, 30), (5, 5, 240))
@@ -174,7 +175,48 @@ def test_the_targets_of_an_alias_share_its_requests_by_their_weights(service: Se
     assert set(versions) == {1, 2}
 
 
+def test_requests_with_one_key_stay_with_one_target_in_every_protocol(service: Service, tmp_path: Path) -> None:
+    for version in (1, 2):
+        publish(service, tmp_path, "sticky", version=version)
+    point(service, "sticky", targets=[{"version": 1, "weight": 1}, {"version": 2, "weight": 1}])
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [1], "data": [base64.b64encode(IMAGE).decode()]}
+
+    def answered(key: str) -> tuple[int, int]:
+        headers = {"X-Canary-Key": key}
+        plain = service.http.post(
+            "/predict", params={"model": "sticky@live"}, content=IMAGE, headers=OCTETS | headers
+        ).json()
+        by_protocol = service.http.post("/v2/models/sticky@live/infer", json={"inputs": [tensor]}, headers=headers)
+        return plain["version"], int(by_protocol.raise_for_status().json()["model_version"])
+
+    users = {f"user {number}": answered(f"user {number}") for number in range(24)}
+    again = {key: answered(key) for key in users}
+
+    assert again == users
+    assert all(one == other for one, other in users.values())
+    assert {version for version, _ in users.values()} == {1, 2}  # all of 24 alike: once in eight million
+
+
+def test_a_key_that_is_empty_or_too_long_is_refused(service: Service, tmp_path: Path) -> None:
+    publish(service, tmp_path, "keyed", version=1)
+    where = {"model": "keyed"}
+
+    for key in ("", "k" * 201):
+        refused = service.http.post("/predict", params=where, content=IMAGE, headers=OCTETS | {"X-Canary-Key": key})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "header:X-Canary-Key")
+
+
+def test_an_empty_variant_is_refused(service: Service, tmp_path: Path) -> None:
+    publish(service, tmp_path, "nameless", version=1)
+
+    refused = service.http.put("/models/nameless/aliases/live", json={"version": 1, "variant": ""})
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == "/variant"
+
+
 OCTETS = {"Content-Type": "application/octet-stream"}
+AGREED = {"outcome": "agreed"}
 
 
 def test_a_shadow_is_compared_and_answers_nobody(service: Service, tmp_path: Path) -> None:
@@ -196,6 +238,11 @@ def test_a_shadow_is_compared_and_answers_nobody(service: Service, tmp_path: Pat
     assert counted["compared"] > 0
     assert (counted["agreement"], counted["failed"]) == (1.0, 0)
     assert counted["run_ms"] > 0
+    labels = {"owner": "local", "model": "shadowed", "alias": "live", "version": "2"}
+    found = read(service)
+    agreed = [value for given, value in found["espalier_shadow_examples_total"] if given == labels | AGREED]
+    assert agreed[0] >= counted["compared"]
+    assert next(value for given, value in found["espalier_shadow_run_seconds_count"] if given == labels) > 0
 
 
 def test_counts_of_shadows_outlast_a_database_that_does_not_answer(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.pooled_net import a_bright_square, write_net
 from tests.service.live_service import Service, a_plain_image, problem_of
 from tests.service.onnx_files import write_colour_net
 
@@ -22,6 +23,10 @@ def a_red_corner() -> bytes:
     """Return a grey PNG whose upper left quarter is red."""
     pixels = np.full((16, 16, 3), 60, np.uint8)
     pixels[:8, :8] = (255, 0, 0)
+    return as_png(pixels)
+
+
+def as_png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
@@ -92,3 +97,35 @@ def test_numbers_are_explained_too(service: Service, tmp_path: Path) -> None:
     (found,) = asked(service, model="number", explain=True)["predictions"]
 
     assert found["explanation"]["largest_loss"] > 0
+
+
+def test_a_net_of_a_mean_and_a_linear_layer_explains_itself_in_one_run(service: Service, tmp_path: Path) -> None:
+    net = write_net(tmp_path / "pooled.onnx")
+    service.publish("pooled", net, labels=["bright", "second", "third"])
+    image = as_text(as_png(a_bright_square()[0]))
+
+    (found,) = asked(service, model="pooled", inputs=[image], explain=True)["predictions"]
+    (copies,) = asked(service, model="pooled", inputs=[image], explain=True, explanation_method="occlusion")[
+        "predictions"
+    ]
+
+    own, other = found["explanation"], copies["explanation"]
+    assert (own["method"], own["runs"]) == ("class_activation", 1)
+    assert (other["method"], other["runs"]) == ("occlusion", 64)
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(own["heat_map"])))).astype(int)
+    heat = picture.max(axis=2) - picture.min(axis=2)
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    scale = len(picture) // 16
+    assert 9 <= row / scale < 15
+    assert 1 <= column / scale < 7
+    assert own["largest_loss"] > 0
+
+
+def test_a_method_that_the_file_does_not_offer_is_refused(service: Service) -> None:
+    request = {"model": "colours", "inputs": [as_text(a_red_corner())], "explain": True}
+
+    for method in ("class_activation", "leave_one_out"):
+        answer = service.http.post("/predict", json=request | {"explanation_method": method})
+        problem = problem_of(answer, 422, "not_explained")
+        assert problem["errors"][0]["pointer"] == "/explanation_method"
+        assert "occlusion" in problem["detail"]
