@@ -222,7 +222,6 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         settings=settings,
     )
     grouped = threads(wait_s=settings.database_wait_s)
-    streams = Streams(database, grouped.stream_readers, most_per_owner=settings.event_streams_per_owner)
     bodies = BodiesInFlight(settings.bodies_max_bytes // place.board.processes)
     return Context(
         settings,
@@ -248,7 +247,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
         references,
         metrics,
         grouped,
-        streams,
+        Streams(database, grouped.stream_readers, most_per_owner=settings.event_streams_per_owner),
         bodies,
         StoredExamples(blobs),
         RemoteFiles(settings, bodies=bodies),

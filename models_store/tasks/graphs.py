@@ -42,6 +42,19 @@ class Graph:
             return name in self._initializers
         return all(self.is_constant(each) for each in node.input if each)
 
+    def is_made_of(self, name: str, operation: str) -> bool:
+        """Return whether an operation is among those that a tensor is made by."""
+        waiting, seen = [name], {name}
+        while waiting:
+            node = self.producer(waiting.pop())
+            if node is None:
+                continue
+            if node.op_type == operation:
+                return True
+            waiting += {*node.input} - seen
+            seen |= {*node.input}
+        return False
+
     def numbers(self, name: str) -> list[int] | None:
         """Return a constant's whole numbers; None: it is none."""
         tensor, node = self._initializers.get(name), self.producer(name)

@@ -65,13 +65,15 @@ def with_ngrams(path: Path) -> tuple[bytes, Ngrams] | None:
     if found is None:
         return None
     total, root = found
-    ends = [numbers for node in graph.all_of("Gather") if (numbers := _ends(node, graph)) is not None]
-    lengths = [[end + 1 for end in each] for each in ends]
-    words_there = 1 if graph.all_of("CumSum") else 0  # words are found by running sums, and by nothing else
-    if not words_there <= len(lengths) <= words_there + 1:
-        return None
-    of_characters, of_words = lengths[: len(lengths) - words_there], lengths[len(lengths) - words_there :]
-    ngrams = Ngrams(*of_characters or [()], *of_words or [()])
+    of_characters: list[int] = []
+    of_words: list[int] = []
+    for node in graph.all_of("Gather"):
+        lengths = [end + 1 for end in _ends(node, graph) or ()]
+        if graph.is_made_of(node.input[0], "CumSum"):  # words are found by running sums, and by nothing else
+            of_words += lengths
+        else:
+            of_characters += lengths
+    ngrams = Ngrams(of_characters, of_words)
     model.graph.node.extend(_operations(total.input[0], root.output[0]))
     model.graph.output.append(helper.make_tensor_value_info(CONTRIBUTIONS, onnx.TensorProto.FLOAT, ["N", "K", "G"]))
     return model.SerializeToString(), ngrams
