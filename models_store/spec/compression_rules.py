@@ -41,13 +41,25 @@ def refuse_what_the_network_can_not_lose(spec: "TrainSpec") -> None:
             None,
         )
     if isinstance(cut, StructuredPruning) and not network.has_channels:
+        singly = ["unstructured_l1", "n_m"] if network.has_single_weights else []
+        others = (
+            "the kinds that set single weights to zero and `compression.quantize` make"
+            if singly
+            else "`compression.quantize` makes"
+        )
         raise contradiction(
             "compression/prune/kind",
-            f"{network.kind} has no channels that can be removed; the kinds that set single weights to zero and "
-            "`compression.quantize` make its file smaller",
-            ["unstructured_l1", "n_m"],
+            f"{network.kind} has no channels that can be removed; {others} its file smaller",
+            singly,
         )
-    _refuse_ranges_of_layers_that_are_not_there(spec.compression, network)
+    if isinstance(cut, UnstructuredL1 | NM) and not network.has_single_weights:
+        raise contradiction(
+            "compression/prune/kind",
+            f"{cut.kind} sets single weights of convolutions and linear layers to zero, and {network.kind} has none below its "
+            "head; `compression.quantize` makes its file smaller",
+            [],
+        )
+    _refuse_bits_of_layers_that_are_not_there(spec.compression, network)
     ranks_by_norms = isinstance(cut, StructuredPruning) and cut.importance == "bn_scale"
     if ranks_by_norms and not network.has_batch_norm:
         raise contradiction(
@@ -57,40 +69,40 @@ def refuse_what_the_network_can_not_lose(spec: "TrainSpec") -> None:
         )
 
 
-def _refuse_ranges_of_layers_that_are_not_there(compression: "Compression", network: "Network") -> None:
-    """Check the kinds of quantisation that round activations."""
+def _refuse_bits_of_layers_that_are_not_there(compression: "Compression", network: "Network") -> None:
+    """Check the kinds of quantisation that are for certain layers."""
+    allowed = [
+        kind
+        for kind in VARIANTS
+        if not (kind in READ_BEFOREHAND and not network.has_static_layers)
+        and not (kind == "dynamic_int8" and not network.has_dynamic_layers)
+        and not (kind == "qat_int8" and not network.takes_floats)
+        and not (kind == "weights_int4" and not network.has_linear_layers)
+    ]
     for number, part in enumerate(compression.quantize):
-        if part.kind == "dynamic_int8" and part.layers == "linear" and not network.has_dynamic_layers:
-            others = [kind for kind in VARIANTS if kind != "dynamic_int8"]
-            raise contradiction(
-                f"compression/quantize/{number}/kind",
+        if part.kind in allowed or (part.kind == "dynamic_int8" and part.layers == "all" and network.has_static_layers):
+            continue
+        if part.kind == "dynamic_int8":
+            why = (
                 f"dynamic_int8 rounds the activations of linear layers and of LSTMs, and {network.kind} has none below "
-                "its head: the file would be no faster; weights_int8 makes it as small",
-                others if network.has_static_layers else [kind for kind in others if kind not in READ_BEFOREHAND],
+                "its head: the file would be no faster; weights_int8 makes it as small"
             )
-    if network.has_static_layers:
-        _refuse_simulated_rounding(compression, network)
-        return
-    allowed = [kind for kind in VARIANTS if kind not in READ_BEFOREHAND]
-    for number, part in enumerate(compression.quantize):
-        if part.kind in READ_BEFOREHAND:
-            raise contradiction(
-                f"compression/quantize/{number}/kind",
+        elif part.kind == "weights_int4":
+            why = (
+                f"weights_int4 is for linear layers, and {network.kind} has none below its head: 4 bits would save next "
+                "to nothing; take weights_int8"
+            )
+        elif network.has_static_layers:
+            why = (
+                f"qat_int8 simulates rounding from the input on, and {network.kind} takes numbers of tokens, which are not "
+                "rounded; take static_int8 or weights_int8"
+            )
+        else:
+            why = (
                 f"{part.kind} rounds the activations of convolutions and linear layers, and {network.kind} has none; "
-                f"take one of {', '.join(allowed)}, or leave it out",
-                allowed,
+                f"take one of {', '.join(allowed)}, or leave it out"
             )
-
-
-def _refuse_simulated_rounding(compression: "Compression", network: "Network") -> None:
-    kinds = [part.kind for part in compression.quantize]
-    if "qat_int8" in kinds and not network.takes_floats:
-        raise contradiction(
-            f"compression/quantize/{kinds.index('qat_int8')}/kind",
-            f"qat_int8 simulates rounding from the input on, and {network.kind} takes numbers of tokens, which are not "
-            "rounded; take static_int8 or weights_int8",
-            [kind for kind in VARIANTS if kind != "qat_int8"],
-        )
+        raise contradiction(f"compression/quantize/{number}/kind", why, allowed)
 
 
 def warnings_of_compression(spec: "ResolvedSpec", facts: "DatasetFacts") -> Warnings:

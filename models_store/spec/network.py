@@ -66,6 +66,16 @@ class Network(Part):
         return True
 
     @property
+    def has_linear_layers(self) -> bool:
+        """Return whether linear layers may hold a good part of its weights, so that 4 bits of them save size."""
+        return True
+
+    @property
+    def has_single_weights(self) -> bool:
+        """Return whether it has convolutions or linear layers, of which single weights can be set to zero."""
+        return self.has_static_layers
+
+    @property
     def has_batch_norm(self) -> bool:
         """Return whether the scales of a batch norm may rank its channels."""
         return True

@@ -134,9 +134,9 @@ def _recurrent_weights(graph: onnx.GraphProto) -> list[str]:
 
 
 def _after_the_last_layer(graph: onnx.GraphProto) -> set[str]:
-    last = graphs.layers(graph)[-1].name
+    layers = graphs.layers(graph)
     names = [node.name for node in graph.node]
-    return set(names[names.index(last) + 1 :])
+    return set(names[names.index(layers[-1].name) + 1 :]) if layers else set(names)
 
 
 def _crashing(graph: onnx.GraphProto) -> set[str]:

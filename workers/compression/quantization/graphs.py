@@ -31,7 +31,7 @@ def load(source: Path) -> onnx.ModelProto:
     with explaining_errors("read the file"):
         model = onnx.load(source)
     require_finite_weights(model)
-    if not layers(model.graph):
+    if not layers(model.graph) and not tables(model.graph):
         raise QuantizationImpossible("the net has no layer with weights: there is nothing to write in fewer bits")
     return model
 
@@ -56,9 +56,12 @@ def prepared(source: Path, *, beside: Path) -> Iterator[Path]:
 def layers(
     graph: onnx.GraphProto, *, kinds: tuple[str, ...] = (*CONVOLUTIONS, *LINEAR, *RECURRENT)
 ) -> list[onnx.NodeProto]:
-    """Return the nodes of `kinds` that have weights, in the graph's order; a product of activations is none."""
-    constant = {tensor.name for tensor in graph.initializer}
-    return [node for node in graph.node if node.op_type in kinds and node.input[1] in constant]
+    """Return the nodes of `kinds` that have weights, in the graph's order.
+
+    A product of activations is none, and neither is one of whole numbers, as by which n-grams are hashed.
+    """
+    weights = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    return [node for node in graph.node if node.op_type in kinds and node.input[1] in weights]
 
 
 def tables(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -80,11 +83,11 @@ def layer_name(node: onnx.NodeProto) -> str:
 def outside(graph: onnx.GraphProto, activation: "Activation") -> set[str]:
     """Return the nodes before the first layer with weights, and for numbers those from the last one on.
 
-    The first are the preprocessing; the others give the number itself, which in 8 bits would be one of 256. Nodes are
-    in topological order.
+    All nodes of a net without layers are outside. The first are the preprocessing; the others give the number itself,
+    which in 8 bits would be one of 256. Nodes are in topological order.
     """
     weighted = {node.name for node in layers(graph)}
-    places = [place for place, node in enumerate(graph.node) if node.name in weighted]
+    places = [place for place, node in enumerate(graph.node) if node.name in weighted] or [len(graph.node)]
     end = places[-1] if activation == "identity" else len(graph.node)
     return {node.name for place, node in enumerate(graph.node) if place < places[0] or place >= end}
 

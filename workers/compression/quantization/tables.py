@@ -1,7 +1,7 @@
 """Embeddings in 8 bits: only the rows that are looked up become floats, so that memory stays small too.
 
 To a size: rows whose sums of squares are smallest leave (as fastText has it: Joulin et al. 2016, arXiv:1612.03651), and
-what looks them up finds zeros.
+what looks them up finds zeros. Rows of narrow tables stay: the number that says where a row is would be as large.
 """
 
 # V row, E column
@@ -44,6 +44,11 @@ class Table:
         """Return how many rows it has."""
         return len(self.weights)
 
+    @property
+    def is_wide(self) -> bool:
+        """Return whether each row has a scale of its own, and may leave."""
+        return bool(self.weights.shape[1] >= WIDE)
+
 
 def of(graph: onnx.GraphProto) -> list[Table]:
     """Return the tables of a graph."""
@@ -61,6 +66,7 @@ def round_to_8_bits(graph: onnx.GraphProto, tables: Sequence[Table], *, least: f
     for table in tables:
         weights_VE, stays_V = table.weights, _squares(table) > least
         stays_V[:RESERVED] = True
+        stays_V |= not table.is_wide
         places = None
         if not stays_V.all():
             weights_VE = np.concatenate([weights_VE[stays_V], np.zeros((1, weights_VE.shape[1]), np.float32)])
@@ -78,7 +84,7 @@ def fit(model: onnx.ModelProto, tables: Sequence[Table], target: Path, *, source
     Raises:
         QuantizationImpossible: if even without any row it is larger.
     """
-    squares = np.sort(np.concatenate([_squares(table) for table in tables])) if tables else np.zeros(0)
+    squares = np.sort(np.concatenate([np.zeros(0), *(_squares(table) for table in tables if table.is_wide)]))
 
     def written(leaving: int) -> tuple[int, int]:
         trial = onnx.ModelProto()
@@ -97,7 +103,7 @@ def fit(model: onnx.ModelProto, tables: Sequence[Table], target: Path, *, source
         raise QuantizationImpossible(
             f"the smallest file of this net has {size_bytes:,} bytes, with none of its "
             f"{counted(len(squares), 'row')} of embeddings, and `target_size_bytes` is {most_bytes:,}; raise it, or "
-            "train a smaller net"
+            "train a smaller net (of fewer tokens or n-grams)"
         )
     while high - low > max(1, len(squares) // 1000):
         middle = (low + high) // 2
@@ -125,7 +131,7 @@ def _rewrite(
     graph: onnx.GraphProto, table: Table, weights_VE: NDArray[np.float32], places: NDArray[Any] | None
 ) -> None:
     """Let the nodes look rows up in 8 bits, in another order where `places` has one."""
-    by_row = weights_VE.shape[1] >= WIDE
+    by_row = table.is_wide
     values_VE, scale = rounded(weights_VE, axis=0 if by_row else 1)
     names = {part: f"{table.name}_{part}" for part in ("int8", "scale", "places")}
     graph.initializer.append(numpy_helper.from_array(values_VE, names["int8"]))

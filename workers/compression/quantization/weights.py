@@ -97,9 +97,8 @@ def round_weights_to_4_bits(
     layers = graphs.layers(model.graph)
     linear = [node for node in layers if node.op_type == "MatMul" and node.name not in kept]
     fitting = [node for node in linear if sizes[node.input[1]][-2] >= part.block_size]
-    share = sum(np.prod(sizes[node.input[1]]) for node in fitting) / sum(
-        np.prod(sizes[node.input[1]]) for node in layers
-    )
+    total = sum(np.prod(sizes[node.input[1]]) for node in layers)
+    share = sum(np.prod(sizes[node.input[1]]) for node in fitting) / total if layers else 0.0
     if share < LEAST_SHARE:
         raise QuantizationImpossible(
             f"4-bit weights are for linear layers with at least {part.block_size} inputs (`block_size`), and those "

@@ -36,3 +36,23 @@ class Ensemble(Network):
     def stages(self) -> tuple[str, ...]:
         """Return the names of its parts: there is one."""
         return ("members",)
+
+    @property
+    def has_channels(self) -> bool:
+        """Return whether a member has channels that can be removed."""
+        return any(member.has_channels for member in self.members)
+
+    @property
+    def has_static_layers(self) -> bool:
+        """Return whether a member has layers whose activations fit ranges that are read beforehand."""
+        return any(member.has_static_layers for member in self.members)
+
+    @property
+    def has_dynamic_layers(self) -> bool:
+        """Return whether a member has layers whose activations can be rounded at each call."""
+        return any(member.has_dynamic_layers for member in self.members)
+
+    @property
+    def has_linear_layers(self) -> bool:
+        """Return whether a member has linear layers."""
+        return any(member.has_linear_layers for member in self.members)

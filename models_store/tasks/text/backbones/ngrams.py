@@ -45,6 +45,16 @@ class NgramNetwork(Network):
         """Return False: rows are looked up and added."""
         return False
 
+    @property
+    def has_dynamic_layers(self) -> bool:
+        """Return False, as above."""
+        return False
+
+    @property
+    def has_linear_layers(self) -> bool:
+        """Return False, as above."""
+        return False
+
 
 class TfidfLinear(NgramNetwork):
     """A weight of each n-gram for each class. Rare n-grams count more (inverse document frequency), and all texts have the same length (L2 norm). A linear model: the head adds a bias only."""

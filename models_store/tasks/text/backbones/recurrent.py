@@ -50,6 +50,11 @@ class RecurrentNetwork(SequenceNetwork):
         """Return whether it is an LSTM: there are kernels for no other recurrent layer."""
         return self.kind == "lstm"
 
+    @property
+    def has_linear_layers(self) -> bool:
+        """Return False: its layers are recurrent."""
+        return False
+
 
 class Rnn(RecurrentNetwork):
     """Elman's recurrent network (1990), with tanh: the simplest, for short texts."""

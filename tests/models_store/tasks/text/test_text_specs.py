@@ -82,7 +82,7 @@ def resolved(facts: TextFacts = ENGLISH, **asked: Any) -> tuple[ResolvedTextSpec
         (
             {"backbone": {"kind": "gru"}, "compression": {"quantize": [{"kind": "fp16"}, {"kind": "qat_int8"}]}},
             "/compression/quantize/1/kind",
-            "gru has none; take one of dynamic_int8",
+            "gru has none; take one of weights_int8, fp16",
         ),
         (
             {"backbone": {"kind": "text_cnn"}, "compression": {"quantize": [{"kind": "fp16"}, {"kind": "qat_int8"}]}},
@@ -92,7 +92,35 @@ def resolved(facts: TextFacts = ENGLISH, **asked: Any) -> tuple[ResolvedTextSpec
         (
             {"backbone": {"kind": "nb_linear"}, "compression": {"quantize": [{"kind": "static_int8"}]}},
             "/compression/quantize/0/kind",
-            "nb_linear has none; take one of dynamic_int8",
+            "nb_linear has none; take one of weights_int8, fp16",
+        ),
+        (
+            {
+                "backbone": {"kind": "ngram_bag"},
+                "compression": {"quantize": [{"kind": "dynamic_int8", "layers": "all"}]},
+            },
+            "/compression/quantize/0/kind",
+            "ngram_bag has none below its head",
+        ),
+        (
+            {"backbone": {"kind": "ensemble"}, "compression": {"quantize": [{"kind": "dynamic_int8"}]}},
+            "/compression/quantize/0/kind",
+            "ensemble has none below its head",
+        ),
+        (
+            {"backbone": {"kind": "lstm"}, "compression": {"quantize": [{"kind": "weights_int4"}]}},
+            "/compression/quantize/0/kind",
+            "4 bits would save next to nothing",
+        ),
+        (
+            {"backbone": {"kind": "tfidf_linear"}, "compression": {"prune": {"kind": "structured"}}},
+            "/compression/prune/kind",
+            "`compression.quantize` makes its file smaller",
+        ),
+        (
+            {"backbone": {"kind": "rnn"}, "compression": {"prune": {"kind": "n_m"}}},
+            "/compression/prune/kind",
+            "rnn has none below its head",
         ),
         ({"backbone": {"kind": "fasttext"}}, "/backbone/kind", "did you mean 'ngram_bag'?"),
         ({"backbone": {"kind": "BiLSTM"}}, "/backbone/kind", "did you mean 'lstm'?"),
