@@ -27,10 +27,16 @@ from models_store.spec.transfer import Transfer
 from models_store.tasks.text.facts import TextFacts
 
 LENGTH_STEP = 32
-MOST_TOKENS = 512
-"""largest number of tokens that the recipe chooses; a spec may ask for more"""
+MOST_TOKENS, LONGEST = 512, 4096
+"""largest numbers of tokens that the recipe chooses, of any texts and of few long ones; a spec may ask for more"""
+CHARACTERS = 10_000_000
+"""characters of training texts that a model on n-grams goes through in at most a minute or two: few texts may be longer"""
 FEW = 500
 """number of training texts below which an n-gram of a single text counts too"""
+MOST_NGRAMS, LEAST_NGRAMS = 1_000_000, 20_000
+"""n-grams of a model of few classes, and of one of very many"""
+WEIGHTS = 8_000_000
+"""weights of a linear model, 32 MB of its file: there is one of each n-gram for each class"""
 LINEAR = {"tfidf_linear", "nb_linear"}
 ON_NGRAMS = {*LINEAR, "ngram_bag"}
 LINEAR_EPOCHS, LINEAR_STEPS = 5, 200
@@ -49,7 +55,7 @@ def fill(document: Document, facts: TextFacts, *, target: Target) -> Document:
     backbone = document["backbone"] or _backbone(facts, target=target)
     tokenizer = given["tokenizer"] or {"kind": _tokenizer(backbone)}
     backbone = _with_word_ngrams(backbone, [1, 2, 3] if tokenizer["kind"] == "code_points" else [])
-    length = given["max_tokens"] or usual_length(tokenizer["kind"], facts, most=_most_tokens(backbone))
+    length = given["max_tokens"] or usual_length(tokenizer["kind"], facts, most=_most_tokens(backbone, facts))
     augmentation = usual_augmentation(facts) if document["augmentation"] is None else document["augmentation"]
     decided: Document = {
         "input": given | {"tokenizer": tokenizer, "max_tokens": length},
@@ -82,8 +88,11 @@ def _tokenizer(backbone: Document) -> str:
     return "code_points" if _is_on_ngrams(backbone) else "characters"
 
 
-def _most_tokens(backbone: Document) -> int:
-    """Return the largest number of tokens that the recipe chooses."""
+def _most_tokens(backbone: Document, facts: TextFacts) -> int:
+    """Return the largest number of tokens that the recipe chooses: n-grams of few texts are learned from long ones."""
+    if _is_on_ngrams(backbone):
+        affordable = CHARACTERS // max(1, facts.train_count) // LENGTH_STEP * LENGTH_STEP
+        return min(LONGEST, max(MOST_TOKENS, affordable))
     architecture = backbone.get("architecture")
     return MOST_TOKENS if architecture is None else min(MOST_TOKENS, int(architecture["positions"]))
 
@@ -125,7 +134,11 @@ def length_of(tokenizer: str, facts: TextFacts) -> tuple[str, int]:
 
 def _backbone(facts: TextFacts, *, target: Target) -> Document:
     part: Document = {"kind": "tfidf_linear" if target == "number" else "nb_linear"}
-    return part | {"min_count": 1} if facts.train_count < FEW else part
+    if facts.train_count < FEW:
+        part["min_count"] = 1
+    if (affordable := WEIGHTS // facts.class_count) < MOST_NGRAMS:
+        part["vocabulary"] = max(LEAST_NGRAMS, affordable)
+    return part
 
 
 def _linear(document: Document, facts: TextFacts, *, target: Target) -> Document:

@@ -19,7 +19,7 @@ class TextInput(Part):
         None,
         ge=8,
         le=4096,
-        description="largest number of tokens that the net sees of a text; null: chosen by the recipe: enough for 95 of 100 training texts, at most 512",
+        description="largest number of tokens that the net sees of a text; null: chosen by the recipe: enough for 95 of 100 training texts, at most 512, or up to 4,096 for models on n-grams of few texts",
     )
     truncate: Literal["end", "start", "middle"] = Field(
         "end", description="which part of a longer text is cut off; answers about it say `truncated`"

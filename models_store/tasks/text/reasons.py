@@ -39,7 +39,7 @@ def _length(value: int, case: "TextCase") -> str:
     unit, longest = defaults.length_of(case.spec.input.tokenizer.kind, case.facts)
     held = f"95 of 100 training texts have {longest:,} {unit} or fewer"
     if longest > value:
-        return f"{held}; the recipe never takes more than {value:,}, because the time grows with the length"
+        return f"{held}; the recipe never takes more than {value:,} of so many, because the time grows with the length"
     return f"{held}; it is rounded up to a multiple of {defaults.LENGTH_STEP}"
 
 
@@ -52,6 +52,8 @@ def _backbone(steps: list[str], value: Any, case: "TextCase") -> str:  # noqa: A
         return "phrases of whole words say what short runs of characters don't, and the file finds the words itself"
     if steps[-1] == "min_count":
         return f"{case.facts.train_count:,} texts are fewer than {defaults.FEW}: an n-gram of one text may be all that there is"
+    if steps[-1] == "vocabulary":
+        return f"each n-gram has a weight for each of the {case.facts.class_count:,} classes or labels, and the file grows with all of them"
     return OTHERS
 
 

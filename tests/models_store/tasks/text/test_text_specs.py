@@ -19,7 +19,8 @@ CHINESE = TextFacts(8_000, {"bad": 4_000, "good": 4_000}, characters_95=210, wor
 ENGLISH = TextFacts(6_000, {"bad": 3_000, "good": 3_000}, characters_95=160, words_95=40, han_share=0.0)
 FEW = TextFacts(30, {"bad": 20, "good": 10}, characters_95=7, words_95=2, han_share=0.0)
 LONG = replace(ENGLISH, characters_95=9_000, words_95=1_800)
-FACTS = {"Chinese": CHINESE, "English": ENGLISH, "few": FEW, "long": LONG}
+MANY = replace(ENGLISH, counts={f"class {number}": 60 for number in range(100)})
+FACTS = {"Chinese": CHINESE, "English": ENGLISH, "few": FEW, "long": LONG, "many classes": MANY}
 
 
 def refused(**asked: Any) -> tuple[str, str]:
@@ -224,6 +225,27 @@ def test_the_reason_for_a_length_names_how_long_the_texts_are() -> None:
     length, reason = why["long"]["/input/max_tokens"]
     assert length < 9_000
     assert f"never takes more than {length:,}" in reason
+
+
+@pytest.mark.parametrize(
+    ("train_count", "backbone", "length"),
+    [(1_000, None, 4_096), (6_000, None, 1_664), (100_000, None, 512), (1_000, {"kind": "text_cnn"}, 512)],
+)
+def test_models_on_ngrams_see_more_of_long_texts_if_these_are_few(train_count: int, backbone: Any, length: int) -> None:
+    facts = replace(LONG, train_count=train_count)
+
+    spec, _ = resolved(facts, backbone=backbone)
+
+    assert spec.input.max_tokens == length
+
+
+@pytest.mark.parametrize(("class_count", "vocabulary"), [(2, 1_000_000), (100, 80_000), (5_000, 20_000)])
+def test_a_model_of_many_classes_knows_fewer_ngrams(class_count: int, vocabulary: int) -> None:
+    facts = replace(ENGLISH, counts={f"class {number}": 10 for number in range(class_count)})
+
+    spec, _ = resolved(facts)
+
+    assert spec.backbone.vocabulary == vocabulary
 
 
 @pytest.mark.parametrize(
