@@ -11,7 +11,7 @@ from benchmarks import browser
 from models_store.errors import EspalierError
 from models_store.settings import Settings
 from models_store.tasks.text.contract import TEXT
-from tests.browser.texts import LABELS, ODD, ReadingNet, write_reading_net
+from tests.browser.texts import LABELS, ODD, ReadingNet, write_net_of_words, write_reading_net
 from tests.samples import quick_settings
 from tests.service.live_service import running
 from tests.tasks.text.odd_strings import odd_strings
@@ -105,6 +105,17 @@ def test_a_browser_and_python_agree_on_ten_thousand_odd_texts(tmp_path: Path) ->
     said = browser.predict_texts(net.path, texts)
 
     assert same(said, in_python(net, texts, tmp_path / "home"), texts)
+
+
+@in_a_browser
+def test_a_browser_and_python_find_the_same_words(tmp_path: Path) -> None:
+    net, texts = write_net_of_words(tmp_path), odd_strings(2_000)
+    texts = [text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass") for text in [*ODD, *texts]]
+
+    said = browser.predict_texts(net.path, texts)
+
+    assert same(said, in_python(net, texts, tmp_path / "home"), texts)
+    assert len({round(each["bad"], 4) for each in said if each is not None}) > len(texts) // 4
 
 
 @in_a_browser

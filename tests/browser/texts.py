@@ -1,15 +1,18 @@
 """A net that reads code points, and texts as people never write them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from models_store.tasks.text.contract import TEXT as CONTRACT
 from models_store.tasks.text.facts import TextFacts
 from models_store.tasks.text.spec import TextSpec, of_texts
 from models_store.tasks.text.tokenizers import fit
 from workers.export.graph import export
+from workers.tasks.text.augmentations.letters import codes_of
 from workers.tasks.text.examples import TextExamples
 from workers.tasks.text.task import TEXT
 
@@ -41,20 +44,35 @@ class ReadingNet:
 
 
 def write_reading_net(folder: Path, *, truncate: str = "end") -> ReadingNet:
-    """Write a net that reads code points."""
+    """Write a net that numbers the code points."""
+    backbone = {"kind": "text_cnn", "embedding": 16, "kernels": [2, 3], "filters": 16}
+    return _write(folder, backbone, tokenizer={"kind": "characters", "min_count": 1}, truncate=truncate)
+
+
+def write_net_of_words(folder: Path) -> ReadingNet:
+    """Write a net that finds the words itself: it knows the n-grams of a few texts."""
+    backbone = {"kind": "ngram_bag", "min_count": 1, "embedding": 16}
+    return _write(folder, backbone, tokenizer={"kind": "code_points"})
+
+
+def _write(folder: Path, backbone: dict[str, Any], *, tokenizer: dict[str, Any], truncate: str = "end") -> ReadingNet:
     document = {
         "task": "text_classification",
         "name": "reading",
         "dataset": "ds_00000000",
-        "input": {"tokenizer": {"kind": "characters", "min_count": 1}, "max_tokens": SEEN, "truncate": truncate},
-        "backbone": {"kind": "text_cnn", "embedding": 16, "kernels": [2, 3], "filters": 16},
+        "input": {"tokenizer": tokenizer, "max_tokens": SEEN, "truncate": truncate},
+        "backbone": backbone,
     }
     facts = TextFacts(len(LABELS), dict.fromkeys(LABELS, 1))
     spec = of_texts(CONTRACT.resolve(TextSpec.model_validate(document), facts)[0])
-    noise = TEXT.noise(spec, classes=LABELS, count=2)
-    assert isinstance(noise, TextExamples)
     assert spec.input.tokenizer is not None
-    examples = replace(noise, tokenizer=fit(spec.input.tokenizer, KNOWN))
+    examples = TextExamples(
+        inputs={"code_points": codes_of(KNOWN)},
+        targets=np.arange(len(KNOWN)) % len(LABELS),
+        splits_N=np.full(len(KNOWN), "train"),
+        classes=LABELS,
+        tokenizer=fit(spec.input.tokenizer, KNOWN),
+    )
     net = TEXT.build(spec, class_count=len(LABELS), weights_dir=folder, examples=examples)
     card = {"task": spec.task, "labels": LABELS, "input": spec.input.model_dump(mode="json")}
     path = folder / "reading.onnx"

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models_store.tasks.text.folding import PAGE
 from models_store.tasks.text.tokenizers.tokens import FIRST
 from workers.evaluation.features import Feature
 from workers.tasks.text.backbones.ngrams import LinearNet
@@ -133,8 +132,7 @@ class _Spelled:
 
 def _words(words: Words, ids_L: Array) -> list[str]:
     """Return the words of folded code points, as `Words` finds them."""
-    pages = words.page_of.cpu().numpy()[ids_L // PAGE]
-    kinds_L = words.pages.cpu().numpy()[pages * PAGE + ids_L % PAGE]
+    kinds_L = words.kinds_of(torch.from_numpy(ids_L).to(words.kinds.device)).cpu().numpy()
     found: list[str] = []
     for kind, run in groupby(zip(kinds_L.tolist(), ids_L.tolist(), strict=True), key=lambda each: each[0]):
         letters = [chr(number) for _, number in run]

@@ -48,25 +48,32 @@ class KnownNgrams(nn.Module):
         self.words = Words() if part.word_ngrams else None
         self.in_words = Grams(part.word_ngrams, unit="word") if part.word_ngrams else None
         self.dictionary = Dictionary.of(np.empty(0, np.int64))
+        self.slots: nn.Module | None = None
 
     @property
     def size(self) -> int:
         """Return the number that every row is below."""
         return self.dictionary.count + 1
 
-    def keys(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the keys of all n-grams (B, G), and which of them there are."""
-        ids_BL, real_BL = self.front_end(inputs)
-        ids_BL = torch.where(real_BL, ids_BL, 0)
+    def keys(self, inputs: Tensor) -> Tensor:
+        """Return the keys of all n-grams (B, G), PRIME where there is none."""
+        ids_BL, _ = self.front_end(inputs)
         found = [] if self.tokens is None else [self.tokens(ids_BL)]
         if self.words is not None and self.in_words is not None:
             found.append(self.in_words(self.words(ids_BL)))
-        return torch.cat([keys for keys, _ in found], dim=1), torch.cat([real for _, real in found], dim=1)
+        return torch.cat(found, dim=1) if len(found) > 1 else found[0]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return rows int64 (B, G)."""
-        rows_BG: Tensor = self.dictionary(*self.keys(inputs))
+        find = self.dictionary if self.slots is None else self.slots
+        rows_BG: Tensor = find(self.keys(inputs))
         return rows_BG
+
+    def arrange(self) -> Tensor:
+        """Find n-grams in one step from now on, as a file does; return the row that each new row was before."""
+        arranged = self.dictionary.arranged()
+        self.slots, self.dictionary = arranged.slots, Dictionary.of(np.empty(0, np.int64))
+        return torch.from_numpy(arranged.places_S)
 
 
 def fit(part: NgramNetwork, front_end: FrontEnd, batches: Iterable[Batch], *, class_count: int) -> KnownNgrams:
@@ -94,8 +101,7 @@ def _counted(known: KnownNgrams, batches: Iterable[Batch]) -> tuple[Counted, Cou
     keys_Y, texts_Y = np.empty(0, np.int64), np.empty(0, np.int64)
     gathered: list[Counted] = []
     for inputs, _ in batches:
-        keys_BG, real_BG = known.keys(inputs)
-        keys_G, _ = _distinct(torch.where(real_BG, keys_BG, PRIME))
+        keys_G, _ = _distinct(known.keys(inputs))
         gathered.append(keys_G[keys_G < PRIME].numpy())
         if sum(map(len, gathered)) > MERGED_KEYS:
             keys_Y, texts_Y = _merged(keys_Y, texts_Y, gathered)

@@ -1,9 +1,9 @@
 """Dictionary of n-grams that a graph can carry out: from numbers of tokens to rows of a table, in plain operations.
 
-An n-gram is known by a hash of 31 bits, its key. The keys of the training texts' n-grams are sorted, and found by
-bisection between two bounds that a directory gives for the key's first bits: the n-gram at place p of the keys has row
-p + 1, and row 0 stands for all that is not there. So no n-gram takes another one's weights but where two keys are
-equal, once in 2**31.
+An n-gram is known by a hash of 31 bits, its key. In training, the keys of the training texts' n-grams are sorted, and
+found by bisection between two bounds that a directory gives for the key's first bits: the n-gram at place p of the keys
+has row p + 1, and row 0 stands for all that is not there. A file finds them in one step, see `slots`. Either way no
+n-gram takes another one's weights but where two keys are equal, once in 2**31.
 
 Words need no tokenizer: a run of letters is hashed as a polynomial, the difference of two running sums, brought to one
 position by a power of the base. The base has a short order, so that a table holds all its powers.
@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models_store.tasks.text.folding import CODE_POINTS, PAGE, TABLES, pages
-from workers.tasks.text.front_end import lookup
+from workers.tasks.text.front_end import starts
+from workers.tasks.text.operations import lookup, quotient, side_by_side, windows
+from workers.tasks.text.slots import Arranged, arrange
 
 PRIME = 2**31 - 1
 """keys are below it"""
@@ -57,15 +59,16 @@ class Grams(nn.Module):
         self.register_buffer("offsets", torch.tensor([constant(unit, length) for length in lengths]), persistent=False)
         self.register_buffer("ends", torch.tensor(lengths) - 1, persistent=False)
 
-    def forward(self, numbers_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys int64 (B, L x lengths), and which of them are of n-grams that the text has."""
+    def forward(self, numbers_BL: Tensor) -> Tensor:
+        """Return keys int64 (B, L x lengths), PRIME where the text has no such n-gram."""
         longest = len(self.factors)
         padded = functional.pad(numbers_BL, (0, longest - 1))
         at_L1 = torch.arange(numbers_BL.shape[1], device=numbers_BL.device).unsqueeze(1)
         places_LN = at_L1 + torch.arange(longest, device=numbers_BL.device)
-        windows_BLN = padded.index_select(1, places_LN.flatten()).reshape(-1, numbers_BL.shape[1], longest)
+        windows_BLN = windows(padded, places_LN)
         keys_BLG = torch.remainder(windows_BLN @ self.factors + self.offsets, PRIME)
-        return keys_BLG.flatten(1), (windows_BLN.index_select(2, self.ends) > 0).flatten(1)
+        is_whole_BLG = windows_BLN.index_select(2, self.ends) > 0
+        return side_by_side(torch.where(is_whole_BLG, keys_BLG, PRIME))
 
 
 class Words(nn.Module):
@@ -73,8 +76,8 @@ class Words(nn.Module):
 
     power: Tensor
     inverse: Tensor
-    page_of: Tensor
-    pages: Tensor
+    starts: Tensor
+    kinds: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,28 +87,33 @@ class Words(nn.Module):
             powers.append(powers[-1] * base % PRIME)
         page_of, rows = pages(_kinds())
         self.register_buffer("power", torch.tensor(powers), persistent=False)
-        self.register_buffer("inverse", torch.tensor([pow(power, -1, PRIME) for power in powers]), persistent=False)
-        self.register_buffer("page_of", torch.from_numpy(page_of.astype(np.int64)), persistent=False)
-        self.register_buffer("pages", torch.from_numpy(rows.astype(np.int64)).flatten(), persistent=False)
+        behind = [pow(power, -1, PRIME) for power in (powers[-1], *powers[:-1])]
+        self.register_buffer("inverse", torch.tensor(behind), persistent=False)
+        self.register_buffer("starts", starts(torch.from_numpy(page_of.astype(np.int64))), persistent=False)
+        self.register_buffer("kinds", torch.from_numpy(rows.astype(np.int64)).flatten(), persistent=False)
         self.letter = constant("letter")
 
     def forward(self, points_BL: Tensor) -> Tensor:
         """Return int64 (B, L): there are never more words than code points."""
-        page_BL = torch.div(points_BL, PAGE, rounding_mode="trunc")
-        kind_BL = lookup(self.pages, lookup(self.page_of, page_BL) * PAGE + (points_BL - page_BL * PAGE))
+        kind_BL = self.kinds_of(points_BL)
         next_BL = functional.pad(kind_BL, (0, 1))[:, 1:]
-        ends_BL = ((kind_BL == WORD) | ((kind_BL == IN_WORD) & (next_BL != IN_WORD))).long()
+        ends_BL = (kind_BL > (next_BL & IN_WORD)).long()
         at_L = torch.arange(points_BL.shape[1], device=points_BL.device)
         letters_BL = torch.remainder(points_BL * self.letter, PRIME) * lookup(self.power, torch.remainder(at_L, ORDER))
         sums_BL = torch.where(kind_BL > 0, torch.remainder(letters_BL, PRIME), 0).cumsum(1)
         number_BL = ends_BL.cumsum(1) * ends_BL  # of each word at its end, from 1; everything else goes to 0, as 0
-        spread_B2L = torch.stack([sums_BL * ends_BL, (at_L + 1) * ends_BL], dim=1)
-        gathered = torch.zeros_like(functional.pad(spread_B2L, (0, 1)))
-        gathered = gathered.scatter(2, number_BL.unsqueeze(1).expand(-1, 2, -1), spread_B2L)
-        before_BW, until_BW, end_BW = gathered[:, 0, :-1], gathered[:, 0, 1:], gathered[:, 1, 1:]
-        factor_BW = lookup(self.inverse, torch.remainder(end_BW + (ORDER - 1), ORDER))
-        word_BW = torch.remainder(torch.remainder(until_BW - before_BW, PRIME) * factor_BW, PRIME) + 1
+        empty_BE = functional.pad(kind_BL, (0, 1)) * 0
+        ends_BE = empty_BE.scatter(1, number_BL, (at_L + 1) * ends_BL)  # of each word, from 1; 0 before the first
+        until_BE = functional.pad(sums_BL, (1, 0)).gather(1, ends_BE)
+        end_BW = ends_BE[:, 1:]
+        factor_BW = lookup(self.inverse, torch.remainder(end_BW, ORDER))
+        sum_BW = torch.remainder(until_BE[:, 1:] - until_BE[:, :-1], PRIME)
+        word_BW = torch.remainder(sum_BW * factor_BW, PRIME) + 1
         return torch.where(end_BW > 0, word_BW, 0)
+
+    def kinds_of(self, points: Tensor) -> Tensor:
+        """Return whether folded code points are BETWEEN words, IN_WORD, or a WORD each."""
+        return lookup(self.kinds, points + lookup(self.starts, quotient(points, PAGE)))
 
 
 class Dictionary(nn.Module):
@@ -142,13 +150,17 @@ class Dictionary(nn.Module):
         """Return the number of known keys."""
         return len(self.keys) - (1 << self.steps)
 
-    def forward(self, keys_BG: Tensor, real_BG: Tensor) -> Tensor:
+    def forward(self, keys_BG: Tensor) -> Tensor:
         """Return rows int64 (B, G)."""
-        if torch.compiler.is_exporting():
-            return torch.where(real_BG, self.find(keys_BG), 0)
         rows_BG = torch.zeros_like(keys_BG)
+        real_BG = keys_BG < PRIME
         rows_BG[real_BG] = self.find(keys_BG[real_BG])
         return rows_BG
+
+    def arranged(self) -> Arranged:
+        """Return the keys as a file finds them."""
+        keys_Y = self.keys[: self.count].cpu().numpy().astype(np.int64)
+        return arrange(keys_Y, key_bits=KEY_BITS, bucket_bits=len(self.directory).bit_length() - 1)
 
     def find(self, keys: Tensor) -> Tensor:
         """Return the rows int64 of keys, of any shape."""

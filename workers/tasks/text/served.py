@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from models_store.targets import Activation
 from models_store.tasks.text.codec import CODE_POINTS, LENGTHS, TOKENS
 from workers.export.served import Served, ServedNet
-from workers.tasks.text.backbones.ngrams import LinearNet
+from workers.tasks.text.backbones.ensemble import EnsembleNet
+from workers.tasks.text.backbones.ngrams import BagNet, LinearNet
+from workers.tasks.text.net import TextNet
 from workers.training.recurrence import as_nodes
 
 OUTPUT = "probabilities"
@@ -48,5 +50,23 @@ def served(net: nn.Module, *, in_graph: bool, activation: Activation, temperatur
 def _fold(module: nn.Module) -> None:
     """Leave out of a served copy what only its training needs."""
     for part in module.modules():
-        if isinstance(part, LinearNet):
+        if isinstance(part, TextNet):
+            _fold_head(part.backbone, part.head)
+        elif isinstance(part, EnsembleNet):
+            for member in part.members:
+                _fold_head(member.get_submodule("net"), member.get_submodule("head"))
+    for part in module.modules():
+        if isinstance(part, LinearNet | BagNet):
             part.fold()
+
+
+def _fold_head(backbone: nn.Module, head: nn.Module) -> None:
+    """Let the n-grams of a bag have scores of their own, where these are fewer and its head has one layer."""
+    if not isinstance(backbone, BagNet) or not isinstance(head, nn.Sequential):
+        return
+    layers = dict(head.named_children())
+    last = layers.pop("classes", None)
+    layers.pop("unit", None)  # it follows the last layer
+    is_lone = all(isinstance(layer, nn.Dropout) for layer in layers.values())
+    if is_lone and isinstance(last, nn.Linear) and last.out_features <= last.in_features:
+        head.add_module("classes", backbone.take(last))

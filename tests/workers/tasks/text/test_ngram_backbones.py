@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -91,6 +92,22 @@ def test_padding_and_neighbours_change_no_answer_of_net_or_file(name: str, tmp_p
     assert np.ptp(served[:, 0]) > 0.01, "answers that are all alike prove nothing"
     for other in (trained, wider, alone):
         assert np.abs(served - other).max() < 1e-5
+
+
+@pytest.mark.parametrize(("hidden_sizes", "columns"), [([], 2), ([4], 8)])
+def test_a_file_has_scores_of_n_grams_in_place_of_embeddings_where_one_layer_follows(
+    hidden_sizes: list[int], columns: int, tmp_path: Path
+) -> None:
+    spec = spec_of("ngram_bag", head={"hidden_sizes": hidden_sizes})
+    net = with_weights(net_of(spec))
+    path = exported(net, spec, tmp_path / "net.onnx")
+
+    served = answer(open_session(path, device="cpu", threads=1), {"code_points": codes_of(TEXTS)})
+
+    tables = [each for each in onnx.load(path).graph.initializer if len(each.dims) == 2 and each.data_type == 1]
+    assert max(tables, key=lambda each: each.dims[0]).dims[1] == columns
+    with torch.no_grad():
+        assert np.abs(served - net(torch.from_numpy(codes_of(TEXTS))).softmax(dim=1).numpy()).max() < 1e-5
 
 
 @pytest.mark.parametrize("name", KINDS)

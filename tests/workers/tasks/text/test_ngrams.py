@@ -10,7 +10,7 @@ from torch import Tensor
 from models_store.tasks.text.folding import FOLD
 from models_store.tasks.text.tokenizers.segmenters import unicode_words
 from workers.tasks.text.augmentations.letters import codes_of
-from workers.tasks.text.ngrams import Dictionary, Grams, Words
+from workers.tasks.text.ngrams import PRIME, Dictionary, Grams, Words
 
 TEXTS = [
     "it's good, isn't it? Good!",
@@ -34,17 +34,15 @@ def real(numbers: Tensor) -> list[list[int]]:
 
 def test_equal_n_grams_have_one_key_and_different_ones_do_not() -> None:
     numbers = numbers_of(TEXTS)
-    keys, found = Grams([1, 3], unit="token")(numbers)
+    keys = Grams([1, 3], unit="token")(numbers)
     seen: defaultdict[int, set[tuple[int, ...]]] = defaultdict(set)
 
-    for row, of_text, there in zip(
-        numbers, keys.reshape(*numbers.shape, 2), found.reshape(*numbers.shape, 2), strict=True
-    ):
+    for row, of_text in zip(numbers, keys.reshape(*numbers.shape, 2), strict=True):
         text = [number for number in row.tolist() if number]
         for place in range(len(row)):
             for column, length in enumerate((1, 3)):
                 gram = tuple(text[place : place + length])
-                assert bool(there[place, column]) == (len(gram) == length)
+                assert bool(of_text[place, column] < PRIME) == (len(gram) == length)
                 if len(gram) == length:
                     seen[int(of_text[place, column])].add(gram)
     assert all(len(grams) == 1 for grams in seen.values())
@@ -92,6 +90,28 @@ def test_a_dictionary_finds_its_own_keys_and_no_others(count: int) -> None:
     assert dictionary.count == count
     assert dictionary.find(torch.from_numpy(own)).tolist() == list(range(1, count + 1))
     assert not dictionary.find(torch.from_numpy(others)).any()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 300, 20_000, 60_000])
+def test_the_slots_of_a_file_find_the_same_keys_and_no_others(count: int) -> None:
+    rng = np.random.default_rng(0)
+    both = rng.choice(2**31 - 2, size=2 * count + 10, replace=False)
+    own, others = np.sort(both[:count]), both[count:]
+    arranged = Dictionary.of(own).arranged()
+
+    slots = arranged.slots(torch.from_numpy(own)).numpy()
+
+    assert arranged.places_S[slots].tolist() == list(range(1, count + 1))
+    assert not arranged.slots(torch.from_numpy(np.append(others, PRIME))).any()
+    assert arranged.places_S[0] == 0
+    assert len(arranged.places_S) <= 2 + 1.1 * count
+
+
+def test_keys_that_differ_little_have_slots_too() -> None:
+    own = np.concatenate([np.arange(100), 2**31 - 2 - np.arange(100)[::-1]])
+    arranged = Dictionary.of(own).arranged()
+
+    assert arranged.places_S[arranged.slots(torch.from_numpy(own)).numpy()].tolist() == list(range(1, 201))
 
 
 def test_a_dictionary_comes_back_from_its_state() -> None:

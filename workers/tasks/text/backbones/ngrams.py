@@ -14,6 +14,7 @@ from torch.nn import functional
 from models_store.tasks.text.backbones.ngrams import NbLinear, NgramBag, TfidfLinear
 from workers.tasks.text.backbones.backbone import Backbone, build
 from workers.tasks.text.known_ngrams import KnownNgrams
+from workers.training import heads
 
 
 def sums(table_VE: Tensor, rows_BG: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ class LinearNet(nn.Module):
         """Return scores (B, K), zeros for a text without a known n-gram."""
         rows_BG = self.known(inputs)
         with torch.no_grad():
-            counted = (rows_BG > 0).sum(dim=1, keepdim=True).float()
+            counted = (rows_BG > 0).float().sum(dim=1, keepdim=True)
             squared_B1 = counted if self.square is None else sums(self.square, rows_BG)
         scores_BK: Tensor = sums(self.weights(), rows_BG) / squared_B1.clamp(min=1).sqrt()
         return scores_BK
@@ -56,11 +57,12 @@ class LinearNet(nn.Module):
         return self.table if self.factor is None else self.table * self.factor
 
     def fold(self) -> None:
-        """Multiply the weights by the factors, once for all: an answer takes no more than that."""
-        assert self.factor is not None, "it is folded once"
-        with torch.no_grad():
-            self.table.mul_(self.factor)
+        """Multiply the weights by the factors, and arrange the n-grams, once for all."""
+        weights_VK, former_V = self.weights().detach(), self.known.arrange()
         self.factor = None
+        self.table = nn.Parameter(weights_VK[former_V])
+        if self.square is not None:
+            self.square = self.square[former_V]
 
 
 class BagNet(nn.Module):
@@ -76,9 +78,24 @@ class BagNet(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return features (B, E)."""
         rows_BG = self.known(inputs)
-        count_B1 = (rows_BG > 0).sum(dim=1, keepdim=True).clamp(min=1)
+        count_B1 = (rows_BG > 0).float().sum(dim=1, keepdim=True).clamp(min=1)
         features_BE: Tensor = sums(self.table, rows_BG) / count_B1
         return features_BE
+
+    def fold(self) -> None:
+        """Arrange the n-grams, once for all."""
+        former_V = self.known.arrange()
+        self.table = nn.Parameter(self.table.detach()[former_V])
+
+    def take(self, layer: nn.Linear) -> heads.Bias:
+        """Give each n-gram the scores that a layer makes of its embedding; return what is left of the layer.
+
+        The mean of the scores is the scores of the mean.
+        """
+        self.table = nn.Parameter(functional.linear(self.table.detach(), layer.weight.detach()))
+        left = heads.Bias(layer.out_features)
+        left.bias = layer.bias
+        return left
 
 
 @build.register
