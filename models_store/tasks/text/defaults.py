@@ -39,8 +39,9 @@ WEIGHTS = 8_000_000
 """weights of a linear model, 32 MB of its file: there is one of each n-gram for each class"""
 LINEAR = {"tfidf_linear", "nb_linear"}
 ON_NGRAMS = {*LINEAR, "ngram_bag"}
-LINEAR_EPOCHS, LINEAR_STEPS = 5, 200
-"""passes of a linear model over the texts, and its least number of steps: fewer texts are gone through more often"""
+LINEAR_EPOCHS, MOST_LINEAR_EPOCHS, LINEAR_STEPS = 5, 12, 200
+"""passes of a linear model over the texts, of two classes and of many: the more there are, the fewer texts are of each;
+and its least number of steps: fewer texts are gone through more often"""
 LINEAR_RATE = 0.03
 PIECES_PER_WORD = 1.4
 """tokens that a pretrained tokenizer makes of a word, or of a Chinese character; two more are special ones"""
@@ -141,6 +142,12 @@ def _backbone(facts: TextFacts, *, target: Target) -> Document:
     return part
 
 
+def usual_passes(facts: TextFacts, *, target: Target) -> int:
+    """Return how often a linear model goes through many texts."""
+    pairs = math.ceil(facts.class_count / 2) if target == "class" else 1
+    return min(pairs * LINEAR_EPOCHS, MOST_LINEAR_EPOCHS)
+
+
 def _linear(document: Document, facts: TextFacts, *, target: Target) -> Document:
     """Return the parts of a spec that linear models need otherwise: a large learning rate, and nothing else.
 
@@ -148,7 +155,7 @@ def _linear(document: Document, facts: TextFacts, *, target: Target) -> Document
     """
     training = document["training"]
     batch_size = training["batch_size"] or usual_batch_size("scratch", facts, parts=training["accumulate_steps"])
-    epochs = max(LINEAR_EPOCHS, math.ceil(LINEAR_STEPS / steps_per_epoch(batch_size, facts)))
+    epochs = max(usual_passes(facts, target=target), math.ceil(LINEAR_STEPS / steps_per_epoch(batch_size, facts)))
     loss = usual_loss(target, "head", facts)
     left_out: Document = {
         "regularizers": [],

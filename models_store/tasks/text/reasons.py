@@ -78,13 +78,16 @@ def _of_linear(steps: list[str], value: Any, case: "TextCase") -> str | None:  #
             "the epoch that answers the validation texts best is kept: that alone keeps a linear model from overfitting"
         )
     if steps == ["training", "epochs"]:
-        return _epochs_of_linear(value)
+        return _epochs_of_linear(value, case.facts)
     return None
 
 
-def _epochs_of_linear(value: int) -> str:
-    if value > defaults.LINEAR_EPOCHS:
+def _epochs_of_linear(value: int, facts: "TextFacts") -> str:
+    passes = defaults.usual_passes(facts, target=facts.target)
+    if value > passes:
         return f"so few texts need more passes, for {defaults.LINEAR_STEPS} steps or more"
+    if passes > defaults.LINEAR_EPOCHS:
+        return f"of {facts.class_count} classes there are fewer texts of each than of two, and more passes are needed"
     return f"a linear model is there after {value} passes; the best of them is kept"
 
 

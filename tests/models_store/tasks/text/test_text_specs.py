@@ -288,6 +288,16 @@ def test_texts_are_learned_by_a_linear_model_that_suits_the_target(
     assert spec["regularizers"] == []
 
 
+@pytest.mark.parametrize(("classes", "epochs"), [(2, 5), (3, 10), (6, 12), (50, 12)])
+def test_texts_of_more_classes_are_gone_through_more_often(classes: int, epochs: int) -> None:
+    facts = replace(ENGLISH, counts={f"class {number}": 6_000 // classes for number in range(classes)})
+    spec, _ = resolved(facts)
+
+    why = {each.pointer: each.why for each in decisions(ASKED, spec, facts)}["/training/epochs"]
+    assert spec.training.epochs == epochs
+    assert (f"of {classes} classes" in why) == (classes > 2)
+
+
 def test_few_texts_are_gone_through_more_often_and_rare_n_grams_of_them_count() -> None:
     few, many = (resolved(facts)[0].model_dump() for facts in (FEW, ENGLISH))
 
