@@ -5,8 +5,8 @@ Other hosts follow within seconds.
 
 import asyncio
 import contextlib
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -59,10 +59,18 @@ async def keep_pinned(here: "Context") -> None:
 async def keep_releasing(here: "Context") -> None:
     """Keep up with what others delete and pin, and store what shadows have counted, until it is canceled."""
     while True:
-        with contextlib.suppress(*UNAVAILABLE):  # the next round may do
-            if here.place.is_owner:
-                await keep_pinned(here)
+        if here.place.is_owner:
+            await _try(keep_pinned(here))
         await asyncio.sleep(here.settings.poll_s)
-        with contextlib.suppress(*UNAVAILABLE):
-            await release_deleted(here)
-            await here.shadows.flush()
+        await _try(release_deleted(here))
+        await _try(here.shadows.flush())
+
+
+async def _try(step: Coroutine[Any, Any, None]) -> None:
+    """Await a step; the next round may do what fails."""
+    try:
+        await step
+    except UNAVAILABLE:
+        pass
+    except Exception:  # whatever one round does, the upkeep goes on
+        log.exception("a round of the upkeep of models failed")

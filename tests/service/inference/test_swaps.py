@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,12 +152,34 @@ def test_a_pinned_alias_keeps_its_files_and_refuses_their_unloading(service: Ser
     answer = point(service, "pinned", version=1, pinned=True)
 
     assert answer["pinned"] is True
-    blob = service.context.references.resolve("pinned:1", owner="local").blob
+    assert becomes_pinned(service, "pinned:1")
+
+
+def becomes_pinned(service: Service, reference: str) -> bool:
+    blob = service.context.references.resolve(reference, owner="local").blob
     for _ in range(100):
         if blob in service.context.sessions.residents.pinned:
-            break
+            return True
         asyncio.run(asyncio.sleep(0.05))
-    assert blob in service.context.sessions.residents.pinned
+    return False
+
+
+def test_a_round_of_the_upkeep_that_fails_is_not_the_last(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = threading.Event()
+
+    def broken(_: Any) -> Any:
+        failed.set()
+        raise ValueError("nobody has foreseen this")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(aliases, "pinned", broken)
+        assert failed.wait(30)
+    publish(service, tmp_path, "kept", version=1)
+    point(service, "kept", version=1, pinned=True)
+
+    assert becomes_pinned(service, "kept:1")
 
 
 def test_the_targets_of_an_alias_share_its_requests_by_their_weights(service: Service, tmp_path: Path) -> None:
