@@ -12,12 +12,22 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
-from models_store.tasks.explanation import CONTRIBUTIONS
+from models_store.tasks.explanation import CONTRIBUTIONS, SelfExplaining
 from models_store.tasks.graphs import UNCHANGING, Graph
+from models_store.tasks.image.batches import Pixels
+from models_store.tasks.image.heat_map import as_json, heat_map
 
 BEFORE_HEAD = UNCHANGING | {"Flatten", "Reshape", "Squeeze", "Dropout"}
 """operations between the mean and the linear layer, which keep its values"""
 PLACES = ([2, 3], [-2, -1], [-1, -2])
+
+
+def explaining(path: Path) -> SelfExplaining[Pixels] | None:
+    """Return a file with its maps, and how they become heat maps; None if it has none."""
+    graph = with_maps(path)
+    if graph is None:
+        return None
+    return SelfExplaining("class_activation", graph, lambda image, heat: as_json(heat_map(image, heat)))
 
 
 def with_maps(path: Path) -> bytes | None:

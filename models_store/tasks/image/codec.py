@@ -25,7 +25,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image
 
 from models_store.settings import Settings
@@ -33,8 +32,8 @@ from models_store.tasks.codec import Batch, Codec, Inputs, Tensor
 from models_store.tasks.explanation import SelfExplaining
 from models_store.tasks.file_examples import bytes_of
 from models_store.tasks.image import orientation, small_files, structure
+from models_store.tasks.image.batches import ImageBatch, Pixels
 from models_store.tasks.image.formats import FORMATS
-from models_store.tasks.image.heat_map import as_json, heat_map
 from models_store.tasks.image.image_files import (
     EXIF_ORIENTATION,
     OPAQUE,
@@ -78,7 +77,6 @@ UPRIGHT = {  # EXIF orientation → how a stored array becomes upright: transpos
 }
 MOST_BATCH_PIXELS = 32 * 224 * 224
 Box = tuple[float, float, float, float]
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -155,33 +153,13 @@ class ImageCodec(Codec[Pixels]):
 
     def self_explaining(self, path: Path) -> SelfExplaining[Pixels] | None:
         """Return the file with class activation maps, where its net has them."""
-        from models_store.tasks.image.class_activation import with_maps  # noqa: PLC0415  onnx is for explanations alone
+        from models_store.tasks.image import class_activation  # noqa: PLC0415  onnx is for explanations alone
 
-        graph = with_maps(path)
-        if graph is None:
-            return None
-        return SelfExplaining("class_activation", graph, lambda image, heat: as_json(heat_map(image, heat)))
+        return class_activation.explaining(path)
 
     def batch(self, most: int) -> Batch[Pixels]:
         """Return a batch that copies each image at once, so that its memory serves the next one too."""
         return Batch(self.collate) if most == 1 else ImageBatch(np.empty((most, *self.shape), np.uint8))
-
-
-class ImageBatch(Batch[Pixels]):
-    """Images in one array, from its beginning."""
-
-    def __init__(self, images_BHWC: Pixels) -> None:
-        self._images_BHWC = images_BHWC
-        self._count = 0
-
-    def add(self, example: Pixels) -> None:
-        """Copy one more into its place."""
-        self._images_BHWC[self._count] = example
-        self._count += 1
-
-    def inputs(self) -> Inputs:
-        """Return the images that were added, uint8 (B, H, W, C)."""
-        return {"images": self._images_BHWC[: self._count]}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pybase64
 from PIL import Image
 
+from models_store.tasks.image.batches import Pixels
+
 LEAST_SIDE = 224
 """of a picture, in pixels: smaller images are enlarged"""
 OPACITY = 0.75
@@ -17,7 +19,6 @@ OPACITY = 0.75
 HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float64)
 """colours from cold to hot: they grow lighter evenly, and are told apart by colour-blind eyes (matplotlib's inferno)"""
 RGB = 3
-Pixels = npt.NDArray[np.uint8]
 Heat = npt.NDArray[np.float64]
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from models_store.tasks.explanation import Losses, Method
-from models_store.tasks.image.heat_map import Pixels, as_json, heat_map
+from models_store.tasks.image.batches import Pixels
+from models_store.tasks.image.heat_map import as_json, heat_map
 
 GRID = 8
 WINDOW_CELLS = 2

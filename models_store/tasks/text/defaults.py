@@ -31,6 +31,8 @@ MOST_TOKENS, LONGEST = 512, 4096
 """largest numbers of tokens that the recipe chooses, of any texts and of few long ones; a spec may ask for more"""
 CHARACTERS = 10_000_000
 """characters of training texts that a model on n-grams goes through in at most a minute or two: few texts may be longer"""
+MOSTLY_HAN = 0.5
+"""share above which texts are Chinese: each of its characters is a word of its own to the file, an n-gram already"""
 FEW = 500
 """number of training texts below which an n-gram of a single text counts too"""
 MOST_NGRAMS, LEAST_NGRAMS = 1_000_000, 20_000
@@ -55,7 +57,8 @@ def fill(document: Document, facts: TextFacts, *, target: Target) -> Document:
     given = document["input"]
     backbone = document["backbone"] or _backbone(facts, target=target)
     tokenizer = given["tokenizer"] or {"kind": _tokenizer(backbone)}
-    backbone = _with_word_ngrams(backbone, [1, 2, 3] if tokenizer["kind"] == "code_points" else [])
+    finds_words = tokenizer["kind"] == "code_points" and facts.han_share <= MOSTLY_HAN
+    backbone = _with_word_ngrams(backbone, [1, 2, 3] if finds_words else [])
     length = given["max_tokens"] or usual_length(tokenizer["kind"], facts, most=_most_tokens(backbone, facts))
     augmentation = usual_augmentation(facts) if document["augmentation"] is None else document["augmentation"]
     decided: Document = {

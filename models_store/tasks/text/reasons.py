@@ -49,12 +49,20 @@ def _backbone(steps: list[str], value: Any, case: "TextCase") -> str:  # noqa: A
     if case.spec.backbone.kind == "encoder":
         return _encoder(steps)
     if "word_ngrams" in steps:
-        return "phrases of whole words say what short runs of characters don't, and the file finds the words itself"
+        return _word_ngrams(value, case)
     if steps[-1] == "min_count":
         return f"{case.facts.train_count:,} texts are fewer than {defaults.FEW}: an n-gram of one text may be all that there is"
     if steps[-1] == "vocabulary":
         return f"each n-gram has a weight for each of the {case.facts.class_count:,} classes or labels, and the file grows with all of them"
     return OTHERS
+
+
+def _word_ngrams(value: list[int], case: "TextCase") -> str:
+    if value:
+        return "phrases of whole words say what short runs of characters don't, and the file finds the words itself"
+    if case.spec.input.tokenizer.kind != "code_points":
+        return "the tokenizer makes words already, and n-grams of its tokens are their phrases"
+    return "to the file each Chinese character is a word: n-grams of characters hold all that those of words would add"
 
 
 def _encoder(steps: list[str]) -> str:

@@ -272,7 +272,7 @@ def test_the_recipes_own_choices_are_not_warned_of(facts: TextFacts) -> None:
 @pytest.mark.parametrize(
     ("facts", "asked", "kind", "tokenizer", "words"),
     [
-        (CHINESE, {}, "nb_linear", "code_points", [1, 2, 3]),
+        (CHINESE, {}, "nb_linear", "code_points", []),
         (ENGLISH, {}, "nb_linear", "code_points", [1, 2, 3]),
         (replace(ENGLISH, target="number", counts={}), {}, "tfidf_linear", "code_points", [1, 2, 3]),
         (ENGLISH, {"input": {"tokenizer": {"kind": "bpe"}}}, "nb_linear", "bpe", []),

@@ -10,7 +10,7 @@ import torch
 
 from models_store.tasks.explanation import CONTRIBUTIONS
 from models_store.tasks.text.codec import TextCodec
-from tests.workers.tasks.text.test_ngram_backbones import TEXTS, examples_of, net_of, spec_of, with_weights
+from tests.workers.tasks.text.ngram_nets import TEXTS, examples_of, net_of, spec_of, with_weights
 from tests.workers.tasks.text.text_nets import exported
 from workers.compression.quantization.floats import halve
 from workers.tasks.text.augmentations.letters import codes_of
