@@ -13,6 +13,9 @@ from sqlalchemy.exc import OperationalError
 
 from models_store.models import aliases
 from models_store.models.golden import Golden
+from models_store.models.served import Served
+from service.inference.engine import Answer, Overloaded, Work
+from service.inference.sessions import Sessions
 from tests import samples
 from tests.service.live_service import Service, a_plain_image, problem_of, running
 from tests.service.metric_series import read
@@ -153,6 +156,26 @@ def test_a_pinned_alias_keeps_its_files_and_refuses_their_unloading(service: Ser
 
     assert answer["pinned"] is True
     assert becomes_pinned(service, "pinned:1")
+
+
+def test_a_full_queue_is_waited_for_and_no_fault_of_the_file(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(service, tmp_path, "full", version=1, golden=golden_of(tmp_path))
+    infer, refused = Sessions.infer, []
+
+    async def busy(sessions: Sessions, served: Served, work: Work) -> Answer:
+        if len(refused) < 2:
+            refused.append(served.name)
+            raise Overloaded("2 images wait, and 2 may", retry_after_s=1)
+        return await infer(sessions, served, work)
+
+    monkeypatch.setattr(Sessions, "infer", busy)
+
+    answer = point(service, "full", version=1)
+
+    assert len(refused) == 2
+    assert answer["targets"][0]["version"] == 1
 
 
 def becomes_pinned(service: Service, reference: str) -> bool:
