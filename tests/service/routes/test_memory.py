@@ -79,15 +79,20 @@ def test_an_unloaded_variant_is_loaded_again_by_its_next_request(live: Service) 
 def test_a_pinned_variant_stays(live: Service) -> None:
     alias = "/models/colours/aliases/kept"
     live.http.put(alias, json={"version": 1, "variant": "int8", "pinned": True}).raise_for_status()
-    deadline = time.monotonic() + 60
-    while not memory(live)["pinned"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until_pinned(live, is_pinned=True)
 
     refused = live.http.post(f"{PATH}:unload")
     live.http.delete(alias).raise_for_status()
+    wait_until_pinned(live, is_pinned=False)
 
     assert (refused.status_code, refused.json()["code"]) == (409, "model_pinned")
+
+
+def wait_until_pinned(live: Service, *, is_pinned: bool) -> None:
+    deadline = time.monotonic() + 60
+    while memory(live)["pinned"] != is_pinned:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("verb", [":load", ":unload", "/memory"])

@@ -125,7 +125,10 @@ def test_a_measuring_is_told_the_files_that_are_served(
     told = assign(store, blobs, claim, staging=tmp_path)
 
     assert told.variants == (StoredVariant("fp32", "a" * 64, {"kind": "fp32", "measured": {}}),)
-    assert (told.promoted, told.initial_weights) == (None, None)
+    assert (told.promoted, told.initial_weights) == (
+        None,
+        "c" * 64,
+    )  # the weights hold what the net has learned besides
 
 
 def test_a_prediction_is_told_the_files_of_the_version_and_the_examples(
