@@ -102,7 +102,7 @@ def take_rows(
     read = opened(contract, sources, encoding)
     with ExitStack() as stack:
         reading = _Reading(contract, staging, stack, settings=settings)
-        written = EntriesOnDisk(staging / "rows.jsonl", _entries(reading, read, sources, encoding))
+        written = EntriesOnDisk(staging / "entries.bin", _entries(reading, read, sources, encoding))
     tables, findings = {name: source.path for name, source in sources.items()}, reading.findings
     known, target = splits_of(reading.splits), read.target
     entries: Sequence[ManifestEntry] = [*written] if len(written) <= MOST_IN_MEMORY else written

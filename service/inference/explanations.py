@@ -28,7 +28,7 @@ from models_store.tasks.codec import Codec
 from models_store.tasks.explanation import CONTRIBUTIONS, MOST_PARTS, Method
 from service.inference import devices
 from service.inference.counted import CLIENT_LEFT
-from service.inference.decode import Ready, decode
+from service.inference.decode import Example, Ready, decode
 from service.inference.engine import LAST, Answer, Engine, Outputs, PredictTimeout, Work
 from service.metrics import Metrics
 from service.side_figures import ExplanationFigures
@@ -50,6 +50,23 @@ class TooManyToExplain(Invalid):
 
     code = "too_many_to_explain"
     title = "Too many examples to explain"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Answers that are to be explained, and what they are of."""
+
+    served: Served
+    work: Work
+    answer: Answer
+    codec: Codec[Any]
+    target: Target
+    method: Method | None = None
+    """None: the best that the file offers"""
+
+    def answered(self) -> Iterator[tuple[Example, str, Outputs]]:
+        """Yield each example, its pointer, and the outputs for it."""
+        return zip(self.work.examples, self.work.pointers, self.answer.outputs, strict=True)
 
 
 @dataclass(frozen=True)
@@ -92,25 +109,16 @@ class Explaining:
         self._figures = ExplanationFigures(metrics)
         self._opening = asyncio.Lock()
 
-    async def explain(
-        self,
-        served: Served,
-        work: Work,
-        answer: Answer,
-        *,
-        codec: Codec[Any],
-        target: Target,
-        method: Method | None = None,
-    ) -> list[Explanation]:
-        """Return an explanation of each answer to the work's examples; `method` None: the best that the file offers.
+    async def explain(self, question: Question) -> list[Explanation]:
+        """Return an explanation of each answer to the work's examples.
 
         Raises:
-            NotExplained: if the model's task explains nothing, or not by this method.
+            NotExplained: if the model's task explains nothing, or not by the method that is asked for.
             EspalierError: as `Engine.infer` does.
         """
         started_s, status = time.perf_counter(), 500
         try:
-            found = await self._explained(served, work, answer, codec=codec, target=target, method=method)
+            found = await self._explained(question)
             status = 200
         except EspalierError as error:
             status = error.status
@@ -124,61 +132,38 @@ class Explaining:
             self._figures.explained(each.method, each.runs)
         return found
 
-    async def _explained(
-        self,
-        served: Served,
-        work: Work,
-        answer: Answer,
-        *,
-        codec: Codec[Any],
-        target: Target,
-        method: Method | None,
-    ) -> list[Explanation]:
-        if method not in RUN_ON_COPIES:
-            found = await self._by_file(served, work, answer, codec=codec, target=target, method=method)
+    async def _explained(self, question: Question) -> list[Explanation]:
+        if question.method not in RUN_ON_COPIES:
+            found = await self._by_file(question)
             if found is not None:
                 return found
-        return await self._by_copies(served, work, answer, codec=codec, target=target, method=method)
+        return await self._by_copies(question)
 
-    async def _by_file(
-        self,
-        served: Served,
-        work: Work,
-        answer: Answer,
-        *,
-        codec: Codec[Any],
-        target: Target,
-        method: Method | None,
-    ) -> list[Explanation] | None:
+    async def _by_file(self, question: Question) -> list[Explanation] | None:
         """Return the explanations that the file itself gives; None: it gives none."""
+        deadline_s = question.work.deadline_s
         async with self._opening:
-            if work.deadline_s is not None and time.monotonic() >= work.deadline_s:
+            if deadline_s is not None and time.monotonic() >= deadline_s:
                 raise PredictTimeout("the time for the request passed before its answers were explained")
-            file = await asyncio.to_thread(self._model_file, served.blob)
-            return await asyncio.to_thread(_by_file, file, work, answer, codec=codec, target=target, method=method)
+            file = await asyncio.to_thread(self._model_file, question.served.blob)
+            return await asyncio.to_thread(_by_file, file, question)
 
-    async def _by_copies(
-        self,
-        served: Served,
-        work: Work,
-        answer: Answer,
-        *,
-        codec: Codec[Any],
-        target: Target,
-        method: Method | None,
-    ) -> list[Explanation]:
+    async def _by_copies(self, question: Question) -> list[Explanation]:
+        served, work, codec = question.served, question.work, question.codec
         found = []
         alone = replace(served, shadow=None)  # a shadow is compared by examples of clients, not by these copies
-        for example, pointer, row_K in zip(work.examples, work.pointers, answer.outputs, strict=True):
+        for example, pointer, row_K in question.answered():
             decoded = await asyncio.to_thread(decode, example, codec, pointer=pointer, budget=codec.budget())
             occlusion = codec.occlusion(example, decoded)
             if occlusion is None:
                 raise _not_explained(served)
-            if method not in {None, occlusion.method}:
-                raise _not_by(method, occlusion.method, served)
+            if question.method not in {None, occlusion.method}:
+                raise _not_by(question.method, occlusion.method, served)
             copies = occlusion.copies()
             outputs = await self._outputs(alone, replace(work, priority=LAST), copies, size=codec.most_per_batch)
-            lost_M = target.lost(row_K, np.stack(outputs) if outputs else np.zeros((0, len(row_K)), np.float32))
+            lost_M = question.target.lost(
+                row_K, np.stack(outputs) if outputs else np.zeros((0, len(row_K)), np.float32)
+            )
             shown = await asyncio.to_thread(occlusion.show, lost_M)
             found.append(Explanation(occlusion.method, len(outputs), float(lost_M.max()) if outputs else 0.0, shown))
         return found
@@ -191,18 +176,17 @@ class Explaining:
         return outputs
 
 
-def _by_file(
-    file: Path, work: Work, answer: Answer, *, codec: Codec[Any], target: Target, method: Method | None
-) -> list[Explanation] | None:
+def _by_file(file: Path, question: Question) -> list[Explanation] | None:
+    codec = question.codec
     own = codec.self_explaining(file)
-    if own is None or method not in {None, own.method}:
+    if own is None or question.method not in {None, own.method}:
         return None
     session = devices.open_session(own.graph, provider=devices.CPU, threads=1)
     found = []
-    for example, pointer, row_K in zip(work.examples, work.pointers, answer.outputs, strict=True):
+    for example, pointer, row_K in question.answered():
         decoded = decode(example, codec, pointer=pointer, budget=codec.budget())
         contributions = session.run([CONTRIBUTIONS], codec.collate([decoded]))[0][0]
-        added = _of_the_answer(contributions, row_K, target)
+        added = _of_the_answer(contributions, row_K, question.target)
         shown = own.show(decoded, added)
         found.append(Explanation(own.method, 1, float(added.max(initial=0.0)), shown))
     return found

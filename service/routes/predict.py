@@ -23,7 +23,7 @@ from service.auth import owner_of
 from service.context import Context, context_of
 from service.hot.routes import JSON, Answering, HotRoute, Reply, server_timing
 from service.inference.engine import Answer
-from service.inference.explanations import Explanation
+from service.inference.explanations import Explanation, Question
 from service.requests import certainty, example_rows, predictions, stickiness, urgency
 from service.requests.certainty import NOTHING
 from service.requests.parameters import problems
@@ -201,14 +201,9 @@ async def _explained(here: Context, asked: Asked) -> Reply:
     """Answer a request, and explain each answer."""
     signature = await here.models.signature_of(asked.served)
     answer = await here.engine.infer(asked.served, asked.work)
-    explained = await here.explaining.explain(
-        asked.served,
-        asked.work,
-        answer,
-        codec=signature.codec,
-        target=signature.target,
-        method=asked.explanation_method,
-    )
+    method = asked.explanation_method
+    question = Question(asked.served, asked.work, answer, signature.codec, signature.target, method)
+    explained = await here.explaining.explain(question)
     return _reply(asked, answer, explained)
 
 

@@ -12,7 +12,7 @@ from models_store.targets import NAMED
 from models_store.tasks.image.codec import ImageCodec
 from service.inference.decode import Ready
 from service.inference.engine import Answer, Work
-from service.inference.explanations import Explaining
+from service.inference.explanations import Explaining, Question
 from service.metrics import Metrics
 
 SIZE = 512
@@ -38,9 +38,7 @@ def test_only_one_batch_of_copies_is_in_memory_at_a_time(tmp_path: Path) -> None
         explaining = Explaining(Undecided(), model_file=Path, metrics=Metrics(settings))
         tracemalloc.start()
         try:
-            found = await explaining.explain(
-                served, work, answer, codec=codec, target=NAMED["class"], method="occlusion"
-            )
+            found = await explaining.explain(Question(served, work, answer, codec, NAMED["class"], "occlusion"))
             assert found[0].runs == 64
             return tracemalloc.get_traced_memory()[1]
         finally:

@@ -25,6 +25,17 @@ CONFIG: dict[str, Any] = {
     "hidden_act": "gelu",
     "pad_token_id": 0,
 }
+DISTILBERT: dict[str, Any] = {
+    "model_type": "distilbert",
+    "vocab_size": 24,
+    "dim": 16,
+    "n_layers": 2,
+    "n_heads": 2,
+    "hidden_dim": 32,
+    "max_position_embeddings": 40,
+    "activation": "gelu",
+}
+"""the same sizes under the names of another model type"""
 POOLING = {"word_embedding_dimension": 16, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
 
 

@@ -11,13 +11,14 @@ import numpy.typing as npt
 import torch
 
 from models_store.tasks.text.tokenizers.tokens import FIRST
+from models_store.tasks.text.words import BETWEEN, IN_WORD
 from workers.evaluation.features import Feature
 from workers.tasks.text.backbones.ngrams import LinearNet
 from workers.tasks.text.examples import TextExamples
 from workers.tasks.text.front_ends import inputs_of
 from workers.tasks.text.known_ngrams import KnownNgrams
 from workers.tasks.text.net import TextNet
-from workers.tasks.text.ngrams import BETWEEN, IN_WORD, Words
+from workers.tasks.text.ngrams import Words
 from workers.training.feeds import batches
 
 MOST = 20

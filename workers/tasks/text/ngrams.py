@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models_store.tasks.text.folding import CODE_POINTS, PAGE, TABLES, pages
+from models_store.tasks.text.folding import PAGE, pages
+from models_store.tasks.text.words import IN_WORD, kinds
 from workers.tasks.text.front_end import starts
 from workers.tasks.text.operations import lookup, quotient, side_by_side, windows
 from workers.tasks.text.slots import Arranged, arrange
@@ -30,10 +31,6 @@ PRIME = 2**31 - 1
 KEY_BITS = 31
 ORDER = 331
 """of the base of words: a prime factor of PRIME - 1. A run of so many letters or more is still hashed, if less well"""
-BETWEEN, IN_WORD, WORD = 0, 1, 2
-UNSPACED = 0x0E00
-"""first code point of the scripts without spaces between words; symbols and emoji are words by themselves too"""
-PUNCTUATION = ((0x2000, 0x206F), (0x3000, 0x303F), (0xFE10, 0xFE6F), (0xFF00, 0xFF65))
 
 
 def constant(*names: object) -> int:
@@ -85,7 +82,7 @@ class Words(nn.Module):
         base = next(found for root in range(2, ORDER) if (found := pow(root, (PRIME - 1) // ORDER, PRIME)) != 1)
         for _ in range(1, ORDER):
             powers.append(powers[-1] * base % PRIME)
-        page_of, rows = pages(_kinds())
+        page_of, rows = pages(kinds())
         self.register_buffer("power", torch.tensor(powers), persistent=False)
         behind = [pow(power, -1, PRIME) for power in (powers[-1], *powers[:-1])]
         self.register_buffer("inverse", torch.tensor(behind), persistent=False)
@@ -172,13 +169,3 @@ class Dictionary(nn.Module):
             below = lookup(self.keys, places + (width - 1)) < wanted
             places = places + below.to(torch.int32) * width
         return torch.where(lookup(self.keys, places) == wanted, places + 1, 0).long()
-
-
-def _kinds() -> npt.NDArray[np.int32]:
-    kinds = np.full(CODE_POINTS, BETWEEN, np.int32)
-    kinds[UNSPACED:] = WORD
-    for first, last in PUNCTUATION:
-        kinds[first : last + 1] = BETWEEN
-    for first, last in TABLES["words"]:
-        kinds[first : last + 1] = IN_WORD
-    return kinds

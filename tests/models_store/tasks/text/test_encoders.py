@@ -13,7 +13,7 @@ from models_store.storage.blobs import Blobs
 from models_store.storage.database import Database
 from models_store.tasks.text.backbones.encoder import Architecture
 from models_store.tasks.text.encoders import EncoderInvalid, architecture_of
-from tests.tasks.text.encoder_archives import CONFIG, a_tokenizer, files_of, tensors_of, zipped
+from tests.tasks.text.encoder_archives import CONFIG, DISTILBERT, a_tokenizer, files_of, tensors_of, zipped
 
 Files = dict[str, bytes]
 
@@ -114,16 +114,5 @@ def test_a_config_of_another_net_is_refused(change: dict[str, Any], said: str) -
 
 
 def test_sizes_are_found_under_the_names_of_each_model_type() -> None:
-    distilbert = {
-        "model_type": "distilbert",
-        "vocab_size": 24,
-        "dim": 16,
-        "n_layers": 2,
-        "n_heads": 2,
-        "hidden_dim": 32,
-        "max_position_embeddings": 40,
-        "activation": "gelu",
-    }
-
-    assert architecture_of(distilbert) == architecture_of(CONFIG).model_copy(update={"model_type": "distilbert"})
+    assert architecture_of(DISTILBERT) == architecture_of(CONFIG).model_copy(update={"model_type": "distilbert"})
     assert architecture_of(CONFIG | {"model_type": "roberta", "pad_token_id": 1}).positions == 38

@@ -14,7 +14,7 @@ from models_store.models.weights_forms import as_safetensors
 from models_store.tasks.text import encoders
 from models_store.tasks.text.backbones.encoder import Encoder
 from models_store.tasks.text.spec import ResolvedTextSpec
-from tests.tasks.text.encoder_archives import CONFIG, files_of, tensors_of, zipped
+from tests.tasks.text.encoder_archives import CONFIG, DISTILBERT, files_of, tensors_of, zipped
 from tests.workers.tasks.text.text_nets import a_text_spec, exported
 from workers.export.sessions import answer, open_session
 from workers.tasks.text import noise
@@ -27,16 +27,6 @@ from workers.training.precision import Precision
 from workers.training.stored_weights import WeightsUnfit
 from workers.training.transfer import scale_of
 
-DISTILBERT = {
-    "model_type": "distilbert",
-    "vocab_size": 24,
-    "dim": 16,
-    "n_layers": 2,
-    "n_heads": 2,
-    "hidden_dim": 32,
-    "max_position_embeddings": 40,
-    "activation": "gelu",
-}
 CONFIGS = {
     "bert": CONFIG,
     "xlm-roberta": CONFIG | {"model_type": "xlm-roberta", "pad_token_id": 1, "layer_norm_eps": 1e-5},
