@@ -15,7 +15,7 @@ from models_store.spec.train import ResolvedSpec
 from models_store.tasks.image.backbones.network import HALF
 from models_store.tasks.image.codec import GREY
 from models_store.tasks.image.spec import ResolvedImageSpec
-from workers.tasks.image import augmentations, backbones, weights
+from workers.tasks.image import augmentations, backbones, kernels, weights
 from workers.tasks.image.augmentations.changes import Mixing
 from workers.tasks.image.examples import INPUT
 from workers.training import heads, regularizers, stored_weights
@@ -37,6 +37,7 @@ class Classifier(Learner):
         size: int | None = None,
     ) -> None:
         super().__init__(backbone, head, stages=stages)
+        kernels.avoid_wrong_ones(backbone)
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.augmentation = tuple(augmentation)
