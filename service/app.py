@@ -168,7 +168,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
 
     database = Database(settings.database_url, patience_s=settings.database_wait_s)
     blobs = Blobs(settings.blobs_url, scratch=settings.scratch)
-    sessions = Sessions(blobs, settings=settings, share=place.share_of_models)
+    sessions = Sessions(blobs, settings=settings, place=place)
     metrics = Metrics(settings, place)
     for examples in metrics.predicted:
         meaning = f"{examples.capitalize()} that wait for a lane"
@@ -208,7 +208,7 @@ def _context(settings: "Settings", place: "Place") -> "Context":
     residence = OwnersResidence(forwarding) if forwarding else own
     links = Links(
         shadows,
-        is_small=lambda served: devices.provider(settings.device) == devices.CPU and not sessions.may_leave(served),
+        advise=sessions.advice,
         orders={Order.LOAD: own.load, Order.UNLOAD: own.unload, Order.FIND: own.find},
     )
     engine = StatisticsEngine(CountedEngine(forwarding or shadows, metrics), place)

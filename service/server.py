@@ -72,7 +72,7 @@ def server_of(app: FastAPI, settings: Settings, *, on_ready: Callable[[], None] 
     patience = Patience(settings.header_timeout_s, settings.body_idle_s)
     config = uvicorn.Config(
         app,
-        http=protocol(patience, app.state.hot_lane),
+        http=protocol(patience, app.state.hot_lane, context.place),
         ws="none",
         lifespan="on",
         log_config=None,  # service.logs has the loggers

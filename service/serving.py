@@ -10,7 +10,9 @@ import socket
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.server import ServerState
@@ -18,6 +20,9 @@ from uvicorn.server import ServerState
 from service.processes.board import Column
 from service.processes.inbox import Kind, Message
 from service.processes.place import Place
+
+if TYPE_CHECKING:
+    from service.hot.connection import HotConnection
 
 MESSAGES_AT_ONCE = 64
 
@@ -110,30 +115,35 @@ class Server(uvicorn.Server):
                 return
             if message.kind is Kind.CONNECTION:
                 self._adopt(message.sent)
+            elif message.kind is Kind.MOVED:
+                self._place.board.increase(self._place.number, Column.MOVED)
+                self._adopt(message.sent, has_asked=True)
             else:
                 self._on_message(message)
 
-    def _adopt(self, connection: socket.socket | None) -> None:
-        """Serve a connection that the parent has accepted."""
+    def _adopt(self, connection: socket.socket | None, *, has_asked: bool = False) -> None:
+        """Serve a connection that the parent has accepted; `has_asked`: another process has served it so far."""
         if connection is None:  # there was no file descriptor for it: the kernel has closed it
             self._have_closed()
             return
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        adopting = asyncio.ensure_future(self._serve_connection(connection))
+        adopting = asyncio.ensure_future(self._serve_connection(connection, has_asked=has_asked))
         self._adopting.add(adopting)
         adopting.add_done_callback(self._adopting.discard)
 
-    async def _serve_connection(self, connection: socket.socket) -> None:
+    async def _serve_connection(self, connection: socket.socket, *, has_asked: bool) -> None:
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(self._counted_protocol, connection)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                partial(self._counted_protocol, has_asked=has_asked), connection
+            )
         except OSError:  # the client has gone
             self._have_closed()
 
-    def _counted_protocol(self) -> asyncio.Protocol:
-        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
+    def _counted_protocol(self, *, has_asked: bool) -> asyncio.Protocol:
+        kind: type[HotConnection] = self.config.http_protocol_class  # type: ignore[assignment]
+        made = kind(self.config, self.server_state, self.lifespan.state)
+        made.has_asked = has_asked
         lost = made.connection_lost
 
         def count_lost(exc: Exception | None) -> None:

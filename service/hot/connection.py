@@ -6,6 +6,9 @@
 The hot lane takes a request only when its connection is between two requests. A body of moderate size may come in
 several packets within a moment; if it does not, the parser takes what came, so that the limits on slow, large and
 half-sent requests hold. What comes while a request is answered waits unparsed.
+
+A connection that asks for a slow model again and again moves to the process that runs it, between two requests: bodies
+need not be forwarded any more. Its client does not notice.
 """
 
 import asyncio
@@ -20,17 +23,21 @@ from service.hot.heads import Heads, split
 from service.hot.lane import HotLane, KnownHead
 from service.hot.routes import Reply
 from service.patience import Patience, Reading
+from service.processes.place import Place
 
 WELL = 200
 MOST_COLLECTED_BYTES = 256 << 10
 """Largest body for which the hot lane waits."""
 MOMENT_S = 0.25
+MOVED_AFTER = 4
+"""Requests in a row that the owner had better have got itself."""
 
 
 class HotConnection(Connection):
     """One client's connection; `protocol` makes the class for a server."""
 
     lane: ClassVar[HotLane]
+    place: ClassVar[Place]
     default_head: ClassVar[tuple[object, bytes]] = (None, b"")
     """the server's own headers, and how they are sent; they change once a second"""
 
@@ -49,11 +56,16 @@ class HotConnection(Connection):
         self._missing_bytes = 0
         self._moment: asyncio.TimerHandle | None = None
         self._new: tuple[bytes, RequestResponseCycle] | None = None  # a head to learn, if its answer is a 200
+        self._better_in_owner = 0  # the last requests in a row
+        self.has_asked = False  # another process has answered requests of it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept a new connection."""
         super().connection_made(transport)
         self._heads = self.lane.heads(self.server)
+        if self.has_asked:
+            self._begin_outside_of_parser()
+            self._give_time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client, and withdraw what it asked."""
@@ -165,18 +177,34 @@ class HotConnection(Connection):
                 self.transport.close()
         if not self.transport.is_closing():
             self.transport.write(self._bytes_of(reply))
+            self._better_in_owner = self._better_in_owner + 1 if reply.better_in_owner else 0
             self._go_on()
 
     def _go_on(self) -> None:
-        """End the connection, take up what came meanwhile, or give the client time for its next request."""
+        """End the connection, take up what came meanwhile, move, or give the client time for its next request."""
         self.server_state.total_requests += 1
         if self._closes:
             self.transport.close()
         elif self.unread:
             self.parse()
-        else:
-            expired = self.timeout_keep_alive_handler
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, expired)
+        elif self._better_in_owner < MOVED_AFTER or not self._moves():
+            self._give_time()
+
+    def _give_time(self) -> None:
+        """Give the client time for its next request."""
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _moves(self) -> bool:
+        """Let the owner serve the connection from now on; return whether it does."""
+        self._better_in_owner = 0
+        if self.transport.get_write_buffer_size():
+            return False
+        self.transport.pause_reading()  # what comes now is for the owner
+        if not self.place.give_to_owner(self.transport.get_extra_info("socket")):
+            self.transport.resume_reading()
+            return False
+        self.transport.close()
+        return True
 
     def _bytes_of(self, reply: Reply) -> bytes:
         kind, headers = type(self), self.server_state.default_headers
@@ -189,6 +217,6 @@ class HotConnection(Connection):
         return b"".join([STATUS_LINE[reply.status], kind.default_head[1], *lines, length, reply.body])
 
 
-def protocol(patience: Patience, lane: HotLane) -> type[HotConnection]:
-    """Return the class of connections with these time limits and this lane."""
-    return type("PatientConnection", (HotConnection,), {"patience": patience, "lane": lane})
+def protocol(patience: Patience, lane: HotLane, place: Place) -> type[HotConnection]:
+    """Return the class of connections with these time limits and this lane, of the process at a place."""
+    return type("PatientConnection", (HotConnection,), {"patience": patience, "lane": lane, "place": place})

@@ -8,7 +8,7 @@ limits on bodies, the same counters, the same problem documents, and compression
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -104,7 +104,8 @@ class HotLane:
             here.bodies.release(held)
             sent_bytes = 0 if reply is None else len(reply.body)
             here.observer.end(observed, METHOD, known.route.template, status, sent_bytes=sent_bytes)
-        reply = Reply(reply.status, [*reply.headers, (REQUEST_ID, observed.request_id)], reply.body)
+        moves = observed.answer is not None and observed.answer.better_in_owner
+        reply = Reply(reply.status, [*reply.headers, (REQUEST_ID, observed.request_id)], reply.body, moves)
         if len(reply.body) >= LEAST_COMPRESSED_BYTES or not known.takes_plain:
             reply = await _compressed(reply, known.scope)
         return reply
@@ -136,4 +137,4 @@ async def _compressed(reply: Reply, scope: Scope) -> Reply:
 
     await CompressAnswers(send_reply)(scope, receive, collect)
     headers = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
-    return Reply(start["status"], headers, b"".join(parts))
+    return replace(reply, status=start["status"], headers=headers, body=b"".join(parts))

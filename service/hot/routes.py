@@ -20,6 +20,8 @@ class Reply:
     headers: list[tuple[bytes, bytes]]
     """in lower case, without Content-Length"""
     body: bytes
+    better_in_owner: bool = False
+    """see `Answer`"""
 
     def as_response(self) -> Response:
         """Return the same for the documented route."""

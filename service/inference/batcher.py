@@ -17,11 +17,16 @@ from service.inference.admission import Admission, Backlog, Limits
 from service.inference.batches import Batches, Outcome
 from service.inference.decode import Example, Ready
 from service.inference.engine import FIRST, LAST, Answer, Work
-from service.inference.estimates import ServiceTime
+from service.inference.estimates import QUICK_S, ServiceTime
 from service.inference.inline import TURN_S, Inline, Turns
 from service.inference.lanes import Lanes
 from service.inference.nets import LoneNet, Net, RunOptions
 from service.inference.tickets import Row, Ticket, size_of
+
+REQUEST_S = 0.0003
+"""What the event loop does for a request that lanes run, with a body of some 100 KB."""
+IDLE_SHARE = 0.7
+"""An event loop is idle if it does nothing for so much of the time."""
 
 
 class Closed(Exception):
@@ -47,6 +52,7 @@ class Batcher:
         lone: LoneNet | None = None,
         most_per_batch: int | None = None,
         run_s: float = 0.0,
+        quick_s: float = QUICK_S,
         turns: Turns | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,7 +66,7 @@ class Batcher:
         self._lone = lone
         self._clock = clock
         self._closed = False
-        self._time = ServiceTime(run_s)
+        self._time = ServiceTime(run_s, quick_s=quick_s)
         self._inline = Inline(
             self._serve_inline,
             turns=turns or Turns(clock),
@@ -101,6 +107,11 @@ class Batcher:
     def is_inline(self) -> bool:
         """Return whether small requests run in the event loop itself: over before their client could leave."""
         return self._time.is_quick
+
+    @property
+    def leaves_loop_idle(self) -> bool:
+        """Return whether the event loop is mostly idle while all lanes run requests of one example."""
+        return self._count * REQUEST_S < (1 - IDLE_SHARE) * self._time.row_s
 
     async def infer(self, work: Work) -> Answer:
         """Return the outputs for every example, in order. Cancelling it withdraws them, see `Engine`.

@@ -59,6 +59,8 @@ class Answer:
     """execution provider that ran them, as onnxruntime names it"""
     notes: Sequence[Notes] = ()
     """what the codec notes of each example, in the same order; empty: nothing of any"""
+    better_in_owner: bool = False
+    """another API process has answered, which had better have the client's connection too"""
 
 
 class Engine(Protocol):

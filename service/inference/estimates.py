@@ -2,8 +2,12 @@
 
 import math
 
-QUICK_S, SLOW_S = 0.0002, 0.0004
-"""A model becomes quick below the first, and slow above the second, so that it does not change to and fro."""
+QUICK_S = 0.0002
+"""Where other cores would be idle meanwhile, a model is quick below that: a thread costs about as much."""
+QUICK_BESIDE_OTHERS_S = 0.001
+"""Where other processes use the other cores, a model is quick below that: a thread gains nothing."""
+SLOW = 2.0
+"""A quick model becomes slow at so many times that, so that it does not change to and fro."""
 WINDOW_S = 0.05
 """Throughput is measured over so long, as lanes end in any order."""
 FRESH_S, FRESH_ROWS = 1.0, 8
@@ -78,16 +82,17 @@ class Throughput:
 class ServiceTime:
     """What one example takes: `row_s` of wall time, decoding and running, and `effort_s` of the thread's own time.
 
-    A model is quick if a thread of its own would cost about as much as it does. Others may take the core away from a
+    A model is quick below `quick_s`, if a thread of its own would gain nothing. Others may take the core away from a
     thread for long, so that is decided by effort. Without any measurement, no model is quick.
     """
 
-    def __init__(self, run_s: float = 0.0) -> None:
+    def __init__(self, run_s: float = 0.0, *, quick_s: float = QUICK_S) -> None:
         """Take `run_s` as measured at load; what decoding takes, requests show."""
+        self._quick_s = quick_s
         self._decode = RunningMean()
         self._run = RunningMean(run_s)
         self._effort = RunningMean()
-        self.is_quick = 0 < run_s < QUICK_S
+        self.is_quick = 0 < run_s < quick_s
 
     @property
     def row_s(self) -> float:
@@ -111,4 +116,4 @@ class ServiceTime:
         if ran:
             self._run.add(run_s / ran)
             self._effort.add(effort_s / ran)
-            self.is_quick = self.effort_s < (SLOW_S if self.is_quick else QUICK_S)
+            self.is_quick = self.effort_s < self._quick_s * (SLOW if self.is_quick else 1)

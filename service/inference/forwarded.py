@@ -19,6 +19,17 @@ class Asked:
     work: Work
 
 
+class Advice(Enum):
+    """What the owner advises a front for the next requests of a client for the same model."""
+
+    FORWARD = "forward"
+    """go on as before"""
+    COPY = "copy"
+    """run it yourself: it is small"""
+    MOVE = "move"
+    """give the client's connection to the owner: the model is so slow that the owner's event loop has little to do"""
+
+
 class Order(Enum):
     """What the owner is asked to do with a model."""
 
@@ -61,8 +72,8 @@ class Withdrawn:
 
 @dataclass(frozen=True)
 class Answered:
-    """The owner's answer to a request, and whether the model is so small that the front had better run it itself."""
+    """The owner's answer to a request, with its advice for the next ones."""
 
     request: int
     outcome: Answer | InMemory | EspalierError | None
-    is_small: bool = False
+    advice: Advice = Advice.FORWARD

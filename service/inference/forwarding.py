@@ -14,6 +14,7 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar
 
 import structlog
@@ -22,7 +23,7 @@ from models_store.errors import EspalierError, Unavailable
 from models_store.models.served import Served
 from models_store.tasks import rooms
 from service.inference.engine import Answer, Engine, PredictTimeout, Work
-from service.inference.forwarded import Answered, Asked, InMemory, Order, Ordered, Withdrawn
+from service.inference.forwarded import Advice, Answered, Asked, InMemory, Order, Ordered, Withdrawn
 from service.inference.sessions import Sessions
 from service.processes.board import Column
 from service.processes.inbox import Kind
@@ -96,11 +97,13 @@ class Forwarding:
             if not deadline.expired():
                 raise
             raise PredictTimeout(f"the {rooms.examples()} were not answered within {limit_s:g} s") from error
-        if answered.is_small:
+        if answered.advice is Advice.COPY:
             self._take_over(served)
         if isinstance(answered.outcome, EspalierError):
             raise answered.outcome
         assert isinstance(answered.outcome, Answer)
+        if answered.advice is Advice.MOVE:
+            return replace(answered.outcome, better_in_owner=True)
         return answered.outcome
 
     async def order(self, order: Order, served: Served) -> InMemory | None:

@@ -10,7 +10,7 @@ import structlog
 from models_store.errors import EspalierError
 from models_store.models.served import Served
 from service.inference.engine import Engine, InferenceFailed
-from service.inference.forwarded import Answered, Asked, Ordered, Orders, Withdrawn
+from service.inference.forwarded import Advice, Answered, Asked, Ordered, Orders, Withdrawn
 from service.processes.link import Link, open_link
 
 DRAIN_S = 4.0
@@ -22,9 +22,9 @@ log = structlog.get_logger(__name__)
 class Links:
     """Links of the owner to the fronts."""
 
-    def __init__(self, engine: Engine, *, is_small: Callable[[Served], bool], orders: Orders) -> None:
+    def __init__(self, engine: Engine, *, advise: Callable[[Served], Advice], orders: Orders) -> None:
         self._engine = engine
-        self._is_small = is_small
+        self._advise = advise
         self._orders = orders
         self._open: set[_OwnersEnd] = set()
         self._opening: set[asyncio.Task[None]] = set()
@@ -51,7 +51,7 @@ class Links:
             each.close()
 
     async def _open_link(self, end: socket.socket) -> None:
-        owners_end = _OwnersEnd(self._engine, is_small=self._is_small, orders=self._orders, on_lost=self._on_lost)
+        owners_end = _OwnersEnd(self._engine, advise=self._advise, orders=self._orders, on_lost=self._on_lost)
         self._open.add(owners_end)
         self._last_has_left.clear()
         await owners_end.open(end)
@@ -69,13 +69,13 @@ class _OwnersEnd:
         self,
         engine: Engine,
         *,
-        is_small: Callable[[Served], bool],
+        advise: Callable[[Served], Advice],
         orders: Orders,
         on_lost: Callable[["_OwnersEnd"], None],
     ) -> None:
         self._engine = engine
         self._orders = orders
-        self._is_small = is_small
+        self._advise = advise
         self._on_lost = on_lost
         self._named: dict[int, Served] = {}
         self._running: dict[int, asyncio.Task[None]] = {}
@@ -120,7 +120,7 @@ class _OwnersEnd:
 
     async def _infer(self, message: Asked, served: Served) -> Answered:
         answer = await self._engine.infer(served, message.work)
-        return Answered(message.request, answer, self._is_small(served))
+        return Answered(message.request, answer, self._advise(served))
 
     async def _obey(self, message: Ordered) -> Answered:
         return Answered(message.request, await self._orders[message.order](message.served))

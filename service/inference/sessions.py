@@ -24,14 +24,16 @@ from service.inference import devices, memory, optimized, tuning, warm_up
 from service.inference.batcher import Batcher
 from service.inference.batches import Batches
 from service.inference.engine import Answer, ModelUnusable, PredictTimeout, Work
-from service.inference.forwarded import InMemory
+from service.inference.forwarded import Advice, InMemory
 from service.inference.inline import Turns
 from service.inference.nets import BoundNet, Net, SessionNet
 from service.inference.residents import Resident, Residents
 from service.inference.tuning import Tuning
+from service.processes.place import Place
 
 TYPES = {"float": "float32", "double": "float64"}
 """onnxruntime's names of types that are not numpy's"""
+ALONE = Place()
 
 log = structlog.get_logger(__name__)
 
@@ -65,11 +67,11 @@ class Loaded:
 class Sessions:
     """The models in memory, named by the SHA-256 of their file. All of it runs in one event loop."""
 
-    def __init__(self, blobs: Blobs, *, settings: Settings, share: float = 1.0) -> None:
+    def __init__(self, blobs: Blobs, *, settings: Settings, place: Place = ALONE) -> None:
         self._blobs = blobs
         self._settings = settings
         self._turns = Turns()
-        self._share = share
+        self._place = place
         self.residents: Residents[Loaded] = Residents(
             budget_bytes=self._budget,
             in_use=lambda: memory.in_use(self._provider()),
@@ -106,6 +108,15 @@ class Sessions:
         """Return whether a client may leave before its answer: small requests of quick models are over before that."""
         resident = self.residents.find(served.blob)
         return resident is None or resident.kept is None or not resident.kept.batcher.is_inline
+
+    def advice(self, served: Served) -> Advice:
+        """Return what a front had better do with the next requests for a model that has answered here."""
+        resident = self.residents.find(served.blob)
+        if resident is None or resident.kept is None or self._provider() != devices.CPU:
+            return Advice.FORWARD
+        if resident.kept.batcher.is_inline:
+            return Advice.COPY
+        return Advice.MOVE if resident.kept.batcher.leaves_loop_idle else Advice.FORWARD
 
     async def infer(self, served: Served, work: Work) -> Answer:
         """Load the model when it is not, and return its outputs for the examples: see `Engine`."""
@@ -190,7 +201,9 @@ class Sessions:
         return self.residents.use(served.blob, partial(self._load, served), least_bytes=served.size_bytes)
 
     def _budget(self) -> int:
-        return memory.budget(self._settings.loaded_models_max_bytes, provider=self._provider(), share=self._share)
+        return memory.budget(
+            self._settings.loaded_models_max_bytes, provider=self._provider(), share=self._place.share_of_models
+        )
 
     def _provider(self) -> str:
         return devices.provider(self._settings.device)
@@ -214,6 +227,7 @@ class Sessions:
                 examples=contract.examples,
                 settings=self._settings,
                 turns=self._turns,
+                beside_others=self._place.board.processes > 1,
             )
         except EspalierError as error:
             if isinstance(error, BlobMissing):

@@ -13,6 +13,7 @@ from service.inference import devices
 from service.inference.admission import Limits
 from service.inference.batcher import Batcher
 from service.inference.batches import Batches
+from service.inference.estimates import QUICK_BESIDE_OTHERS_S, QUICK_S
 from service.inference.inline import Turns
 from service.inference.nets import LoneNet, Net
 
@@ -40,10 +41,11 @@ def batcher_of(
     examples: str,
     settings: Settings,
     turns: Turns,
+    beside_others: bool,
 ) -> Batcher:
     """Return a batcher of a net that is warm. `open_wide` opens the same file with a thread for each core.
 
-    `pads`: batches are padded to the sizes that run here.
+    `pads`: batches are padded to the sizes that run here. `beside_others`: other processes use the other cores.
     """
     on_cpu = provider == devices.CPU
     sizes = sizes_on(provider, codec)
@@ -71,6 +73,7 @@ def batcher_of(
         lone=lone_net(net, open_wide(), batches.shapes(), narrow_s=narrow_s) if several else None,
         most_per_batch=worthwhile(net, batches, most=codec.most_per_batch) if is_slow else codec.most_per_batch,
         run_s=narrow_s,
+        quick_s=QUICK_BESIDE_OTHERS_S if on_cpu and (beside_others or cores.usable() == 1) else QUICK_S,
         turns=turns,
     )
 

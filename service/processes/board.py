@@ -21,6 +21,8 @@ class Column(IntEnum):
     """connections that were handed to it; the parent writes this"""
     PROVIDER = 5
     """number of the execution provider that the owner has found"""
+    MOVED = 6
+    """connections that it has taken over from other processes"""
 
 
 class Board:
@@ -49,7 +51,8 @@ class Board:
 
     def connections(self, process: int) -> int:
         """Return how many connections a process has."""
-        return self.read(process, Column.HANDED) - self.read(process, Column.CLOSED)
+        taken = self.read(process, Column.HANDED) + self.read(process, Column.MOVED)
+        return taken - self.read(process, Column.CLOSED)
 
     def pids(self) -> list[tuple[int, int]]:
         """Return the number and the pid of every process that can take connections."""

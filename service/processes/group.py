@@ -2,7 +2,8 @@
 
     clients ─► parent: accepts, and hands each connection to the process that has the fewest
                  ├─► owner (0)   large models, the GPU, migrations, the housekeeper
-                 └─► fronts      the same app; they forward large models' examples to the owner
+                 └─► fronts      the same app; they forward large models' examples to the owner, and give it the
+                                 connections that ask for slow ones again and again
 
 The parent forks them, so they share its memory as long as nothing writes to it, and a replacement starts at once. It
 runs no event loop and no thread. It waits in `select` and costs nothing while no connection arrives. When it dies, the
@@ -219,7 +220,7 @@ class Group:
 
     def _clean_up(self, number: int) -> None:
         """Forget a dead process; connections that it had not taken go to the others, links wait for the next."""
-        for column in (Column.PID, Column.HANDED, Column.CLOSED):
+        for column in (Column.PID, Column.HANDED, Column.MOVED, Column.CLOSED):
             self._board.write(number, column, 0)
         if self._place.metrics_folder is not None:
             metrics.forget_gauges(self._place.metrics_folder, number)

@@ -13,6 +13,8 @@ class Kind(Enum):
 
     CONNECTION = b"c"
     """a client's connection"""
+    MOVED = b"m"
+    """a client's connection that another process has served so far; its next request has not begun"""
     LINK = b"l"
     """one end of a link over which another process forwards predictions"""
     REFRESH = b"r"

@@ -1,5 +1,6 @@
 """Place of this process among the API processes of its host."""
 
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -50,6 +51,12 @@ class Place:
     def owner_is_there(self) -> bool:
         """Return whether the owner of large models takes requests; a process that is alone is its own."""
         return self.is_owner or bool(self.board.read(OWNER, Column.PID))
+
+    def give_to_owner(self, connection: socket.socket) -> bool:
+        """Give a client's connection to the owner; return whether it will serve it."""
+        if self.is_owner or not self.owner_is_there:
+            return False
+        return self.inboxes[OWNER].send(Kind.MOVED, connection)
 
     def tell_others(self, kind: Kind, text: str) -> None:
         """Send a message to every other process; one whose inbox is full does not get it."""

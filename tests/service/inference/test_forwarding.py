@@ -18,7 +18,7 @@ from models_store.models.served import Served
 from models_store.storage.blobs import Blobs
 from service.inference.decode import BadInput, Ready
 from service.inference.engine import Answer, Overloaded, PredictTimeout, Work
-from service.inference.forwarded import InMemory, Order
+from service.inference.forwarded import Advice, InMemory, Order
 from service.inference.forwarding import Forwarding, OwnerAway
 from service.inference.links import Links
 from service.inference.sessions import Sessions
@@ -71,9 +71,10 @@ class Pair:
         self.place = Place(1, Board(2), [Inbox(), Inbox()])
         self.engine = Obedient()
         self.orders: list[tuple[str, Served]] = []
+        self.advice = Advice.FORWARD
         self.links = Links(
             self.engine,
-            is_small=lambda _served: False,
+            advise=lambda _served: self.advice,
             orders={Order.LOAD: self._load, Order.UNLOAD: self._unload, Order.FIND: self._find},
         )
         settings = samples.quick_settings(home)
@@ -112,6 +113,15 @@ async def running(home: Path) -> AsyncIterator[Pair]:
 
 def work(*examples: Any, **rest: Any) -> Work:
     return Work(examples, [f"/inputs/{index}" for index in range(len(examples))], **rest)
+
+
+async def test_an_answer_says_whether_the_owner_had_better_have_the_connection(tmp_path: Path) -> None:
+    async with running(tmp_path) as pair:
+        before = await pair.front.infer(SERVED, work(b""))
+        pair.advice = Advice.MOVE
+        after = await pair.front.infer(SERVED, work(b""))
+
+    assert (before.better_in_owner, after.better_in_owner) == (False, True)
 
 
 async def test_examples_of_every_kind_and_the_answer_arrive_as_they_were(tmp_path: Path) -> None:

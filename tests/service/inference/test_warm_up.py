@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from models_store.host import cores
 from models_store.tasks.codec import Inputs
 from service.inference import devices, tuning, warm_up
 from service.inference.batcher import Batcher
@@ -19,7 +20,9 @@ from tests.service.inference.batchers import IN_LANES, Gate, PlainNet, a_batcher
 from tests.service.live_service import a_plain_image
 
 
-def warmed(folder: Path, provider: str, net: PlainNet, wide: PlainNet | None = None) -> Batcher:
+def warmed(
+    folder: Path, provider: str, net: PlainNet, wide: PlainNet | None = None, *, beside_others: bool = False
+) -> Batcher:
     return warm_up.batcher_of(
         net,
         open_wide=lambda: wide or PlainNet(),
@@ -29,6 +32,7 @@ def warmed(folder: Path, provider: str, net: PlainNet, wide: PlainNet | None = N
         examples="images",
         settings=samples.quick_settings(folder, inference_lanes=1),
         turns=Turns(),
+        beside_others=beside_others,
     )
 
 
@@ -61,6 +65,20 @@ def takes(seconds: float) -> PlainNet:
         return mean_colour(inputs)
 
     return PlainNet(run)
+
+
+@pytest.mark.parametrize(
+    ("usable", "beside_others", "is_inline"), [(2, True, True), (2, False, False), (1, False, True)]
+)
+def test_a_net_of_half_a_millisecond_runs_in_the_loop_where_a_thread_would_find_no_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usable: int, *, beside_others: bool, is_inline: bool
+) -> None:
+    monkeypatch.setattr(cores, "usable", lambda: usable)
+
+    batcher = warmed(tmp_path, devices.CPU, takes(0.0005), beside_others=beside_others)
+
+    assert batcher.is_inline == is_inline
+    close(batcher)
 
 
 @pytest.mark.parametrize(("wide_s", "is_kept"), [(0.005, True), (0.2, False)])

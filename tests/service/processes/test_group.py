@@ -5,12 +5,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from service.hot.connection import MOVED_AFTER
+from service.processes.place import OWNER
 from tests import samples
 from tests.processes import is_alive
 from tests.service import onnx_files
@@ -83,6 +86,12 @@ def test_counters_add_up_over_processes_and_outlive_them(group: Group) -> None:
     assert count() == before + 9
 
 
+def port_of(client: httpx.Client) -> int:
+    """Return the port of the client's side of its connection."""
+    stream = client.get("/health/live").extensions["network_stream"]
+    return int(stream.get_extra_info("client_addr")[1])
+
+
 def loaded(group: Group) -> float:
     return sum(group.figures("espalier_loaded_models"))
 
@@ -98,6 +107,43 @@ def test_a_large_model_is_loaded_once_and_answers_the_same_from_every_process(gr
     assert all(answer == answers[0] for answer in answers)
     assert answers[0]["predictions"][0]["label"] == "green"
     assert loaded(group) == before + 1
+
+
+def test_connections_that_ask_for_a_slow_model_again_and_again_move_to_its_process(
+    group: Group, tmp_path: Path
+) -> None:
+    group.service.publish("slow", onnx_files.write_colour_net(tmp_path / "net.onnx", size=256, rounds=40), **LARGE)
+    image = a_plain_image(GREEN)
+
+    with group.clients(6) as clients:
+        before = group.figures("espalier_connections")
+        answers = [predict(client, image, "slow") for _ in range(3 + MOVED_AFTER) for client in clients]
+        group.wait_until(lambda: max(group.figures("espalier_connections")[1:]) <= 1)
+        after = group.figures("espalier_connections")
+        answers += [predict(client, image, "slow") for client in clients]
+
+    assert max(before) <= 4
+    assert after[OWNER] >= 6
+    assert all(answer == answers[0] for answer in answers)
+    group.wait_until(lambda: sum(group.figures("espalier_connections")) <= 2)
+
+
+def test_a_connection_that_has_moved_may_rest_longer_than_a_head_may_take(tmp_path: Path) -> None:
+    with running(tmp_path / "home", processes=2, header_timeout_s=1) as group, group.clients(4) as clients:
+        net = onnx_files.write_colour_net(tmp_path / "net.onnx", size=256, rounds=40)
+        group.service.publish("slow", net, **LARGE)
+        image = a_plain_image(GREEN)
+        for _ in range(3 + MOVED_AFTER):
+            for client in clients:
+                predict(client, image, "slow")
+        group.wait_until(lambda: group.figures("espalier_connections")[OWNER] >= 4)
+
+        time.sleep(1.5)
+        ports = [port_of(client) for client in clients]
+        for client in clients:
+            predict(client, image, "slow")
+
+        assert [port_of(client) for client in clients] == ports
 
 
 def test_every_process_has_a_copy_of_a_small_model_and_answers_the_same(group: Group, tmp_path: Path) -> None:
