@@ -134,9 +134,9 @@ class ServedModels:
         if not model:
             if version:
                 raise ProtocolError("a version was given without a model; name the model too")
-            return {"model_stats": await run_in_threadpool(self._engine.of_owner, owner)}
+            return {"model_stats": await self._engine.of_owner(owner)}
         served, _ = await self.find(owner, model, version)
-        found = await run_in_threadpool(self._engine.of_version, owner, served.model, served.version)
+        found = await self._engine.of_version(owner, served.model, served.version)
         return {"model_stats": [found]}
 
     async def _running(self, served: Served) -> documents.Running:

@@ -1,13 +1,20 @@
 """Counts of what each version has answered, as the protocol's statistics extension has them.
 
 Each API process of a host counts for itself. Whichever is asked adds them up: the others write theirs to a folder that
-all share when they are told to (`Place.refresh_others`).
+all share, within a second of a request, and when they are told to (`Place.refresh_others`). A process that replaces a
+dead one counts on from what that one has written last.
 """
 
+import asyncio
 import pickle
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import structlog
+from starlette.concurrency import run_in_threadpool
 
 from models_store.models.served import Served
 from service.inference.engine import Answer, Engine, Work
@@ -16,6 +23,10 @@ from service.processes.place import Place
 NS = 1_000_000_000
 FILE = "statistics-"
 """of each process in the folder that all share; its number follows"""
+SHARE_S = 1.0
+"""longest time for which a request is counted in the memory of its process alone"""
+
+log = structlog.get_logger(__name__)
 
 Key = tuple[str, str, int]
 """owner, model, version"""
@@ -124,18 +135,22 @@ class Counts:
 
 
 class StatisticsEngine:
-    """An engine that counts what another one answers, by owner, model and version."""
+    """An engine that counts what another one answers, by owner, model and version. All of it runs in one event loop."""
 
     def __init__(self, engine: Engine, place: Place) -> None:
         self._engine = engine
         self._place = place
-        self._counts: dict[Key, Counts] = {}
+        self._file = None if place.metrics_folder is None else place.metrics_folder / f"{FILE}{place.number}"
+        self._counts = _read(self._file) if self._file is not None and self._file.exists() else {}
+        self._sharing: asyncio.TimerHandle | None = None
 
     async def infer(self, served: Served, work: Work) -> Answer:
         """Return the outputs of the other engine: see `Engine`."""
         key = (served.owner, served.model, served.version)
         counts = self._counts.get(key) or self._counts.setdefault(key, Counts())
         started_s = time.perf_counter()
+        if self._file is not None and self._sharing is None:
+            self._sharing = asyncio.get_running_loop().call_later(SHARE_S, self.share)
         try:
             answer = await self._engine.infer(served, work)
         except Exception:
@@ -146,31 +161,43 @@ class StatisticsEngine:
 
     def share(self) -> None:
         """Write the counts of this process to the folder that all share."""
-        if self._place.metrics_folder is not None:
-            file = self._place.metrics_folder / f"{FILE}{self._place.number}"
-            arriving = file.with_name(f".{file.name}")
+        if self._sharing is not None:
+            self._sharing.cancel()
+            self._sharing = None
+        if self._file is None:
+            return
+        arriving = self._file.with_name(f".{self._file.name}")
+        try:
             arriving.write_bytes(pickle.dumps(self._counts))
-            arriving.replace(file)
+            arriving.replace(self._file)
+        except OSError as error:  # a full disk: predictions go on
+            log.warning("statistics were not shared with the other API processes", error=str(error))
 
-    def of_version(self, owner: str, model: str, version: int) -> dict[str, Any]:
-        """Return the statistics of a version, zeros where nothing was asked of it. Use in a thread."""
-        return self._of_all().get((owner, model, version), Counts()).as_document(model, version)
+    async def of_version(self, owner: str, model: str, version: int) -> dict[str, Any]:
+        """Return the statistics of a version, zeros where nothing was asked of it."""
+        return (await self._of_all()).get((owner, model, version), Counts()).as_document(model, version)
 
-    def of_owner(self, owner: str) -> list[dict[str, Any]]:
-        """Return the statistics of every version that was asked, by name. Use in a thread."""
-        counts = self._of_all()
+    async def of_owner(self, owner: str) -> list[dict[str, Any]]:
+        """Return the statistics of every version that was asked, by name."""
+        counts = await self._of_all()
         mine = sorted(key for key in counts if key[0] == owner)
         return [counts[key].as_document(key[1], key[2]) for key in mine]
 
-    def _of_all(self) -> dict[Key, Counts]:
-        """Return the counts of all API processes of this host."""
+    async def _of_all(self) -> dict[Key, Counts]:
+        """Return the counts of all API processes of this host, which none loses any more, even if it is killed."""
+        self.share()
+        others = [] if self._file is None else await run_in_threadpool(self._of_others, self._file)
         together = dict(self._counts)
-        if self._place.metrics_folder is not None:
-            self._place.refresh_others()
-            for file in self._place.metrics_folder.glob(f"{FILE}*"):
-                if file.name == f"{FILE}{self._place.number}":
-                    continue
-                others: dict[Key, Counts] = pickle.loads(file.read_bytes())  # noqa: S301  a process of ours wrote it
-                for key, counts in others.items():
-                    together[key] = together.get(key, Counts()).plus(counts)
+        for each in others:
+            for key, counts in each.items():
+                together[key] = together.get(key, Counts()).plus(counts)
         return together
+
+    def _of_others(self, own: Path) -> list[Mapping[Key, Counts]]:
+        self._place.refresh_others()
+        return [_read(file) for file in own.parent.glob(f"{FILE}*") if file != own]
+
+
+def _read(file: Path) -> dict[Key, Counts]:
+    counts: dict[Key, Counts] = pickle.loads(file.read_bytes())  # noqa: S301  a process of ours wrote it
+    return counts

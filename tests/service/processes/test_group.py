@@ -205,6 +205,27 @@ def test_the_protocols_statistics_are_those_of_all_processes(group: Group, tmp_p
     assert counts[0]["inference_stats"]["success"]["count"] == 9
 
 
+def test_the_protocols_statistics_outlive_a_killed_process(group: Group, tmp_path: Path) -> None:
+    group.service.publish("outlived", onnx_files.write_colour_net(tmp_path / "net.onnx", shift=0.75))
+
+    def count() -> int:
+        found = httpx.get(f"{group.url}/v2/models/outlived/stats", timeout=PATIENCE_S).raise_for_status()
+        return int(found.json()["model_stats"][0]["inference_count"])
+
+    with group.clients(9) as clients:
+        for client in clients:
+            predict(client, a_plain_image(GREEN), "outlived")
+        assert count() == 9
+    group.kill("api-front-1")
+    group.wait_for(PROCESSES)
+
+    assert count() == 9
+    with group.clients(9) as clients:
+        for client in clients:
+            predict(client, a_plain_image(GREEN), "outlived")
+    assert count() == 18
+
+
 def test_a_deleted_model_leaves_every_process(group: Group, tmp_path: Path) -> None:
     group.service.publish("leaving", onnx_files.write_colour_net(tmp_path / "net.onnx", shift=0.5))
     image = a_plain_image(GREEN)
