@@ -181,6 +181,7 @@ class Batcher:
             row_s=one_s if ticket.is_inline else in_lanes_s,
             batch_s=one_s * together,
         )
+        ticket.others_ahead = backlog.rows + backlog.running > 0
         self._admission.check(ticket, backlog, ahead=self._ahead_of, states_deadline=states_deadline)
 
     def _ahead_of(self, priority: int) -> int:

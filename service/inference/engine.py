@@ -4,8 +4,8 @@ Errors besides those of decoding (`BadInput`, `OverBudget`):
 
 EspalierError
 ├── Overloaded (429)          too much waits for the model; `Retry-After` says when it will have passed
-│   └── DeadlineTooShort      what waits takes longer than the request's own deadline
-├── PredictTimeout (504)      the deadline passed while the request waited or ran
+│   └── DeadlineTooShort      what waits takes, or took, longer than the request's own deadline
+├── PredictTimeout (504)      the deadline passed, though nothing was ahead of the request
 ├── ModelUnusable (503)       the model's file is missing, damaged, or not what its card says
 └── InferenceFailed (500)     the model failed while it ran
 """

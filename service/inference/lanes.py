@@ -172,7 +172,8 @@ class Lanes:
     def _take(self, lane: Lane) -> tuple[bool, list[Ticket]]:
         """Give a lane its fair share of the queue; return whether it is alone, and the tickets whose time is over."""
         share = self.share(self.waiting.rows, lanes=self._count - len(self._busy))
-        lane.rows, expired = self.waiting.take(share, now_s=self._clock())
+        batch_s = share * self._row_s()
+        lane.rows, expired = self.waiting.take(share, now_s=self._clock(), batch_s=batch_s)
         alone = len(lane.rows) == 1 and not self.waiting and not self._busy
         if lane.rows:
             self._busy.add(lane)

@@ -10,7 +10,7 @@ import numpy as np
 from models_store.errors import EspalierError
 from models_store.tasks import rooms
 from service.inference.decode import BadInput, Example, Ready
-from service.inference.engine import Answer, InferenceFailed, Notes, Outputs, PredictTimeout
+from service.inference.engine import Answer, DeadlineTooShort, InferenceFailed, Notes, Outputs, PredictTimeout
 
 MOST_ERRORS = 20
 BYTES, LISTS, NUMBERS = (bytes, str), (list, tuple), (int, float)
@@ -38,6 +38,8 @@ class Ticket:
     is_inline: bool
     """whether the event loop runs it itself"""
     taken: int = 0
+    others_ahead: bool = False
+    """whether any rows waited or ran when it came"""
     gone: bool = False
     """nobody waits for it any more"""
     outputs: dict[int, Outputs] = field(default_factory=dict)
@@ -80,12 +82,15 @@ class Ticket:
         self.faults = {0: error}
         self.deliver()
 
-    def too_late(self) -> PredictTimeout:
-        """Return the error for a request whose deadline has passed."""
-        return PredictTimeout(
-            f"the {rooms.examples()} were not answered within {self.deadline_s - self.submitted_s:.3g} s; "
-            "send fewer or smaller ones, or try again later"
-        )
+    def too_late(self) -> PredictTimeout | DeadlineTooShort:
+        """Return the error for a request whose deadline has passed, or will before it is answered.
+
+        If others were ahead of it, it is refused as those are that come when too much waits.
+        """
+        within = f"the {rooms.examples()} were not answered within {self.deadline_s - self.submitted_s:.3g} s"
+        if self.others_ahead:
+            return DeadlineTooShort(f"{within}, because others were served first; try again later")
+        return PredictTimeout(f"{within}; send fewer or smaller ones, or try again later")
 
 
 Row = tuple[Ticket, int]

@@ -30,14 +30,17 @@ class Waiting:
         behind = self._tickets[priority - FIRST + 1 :]
         return self.rows - sum(len(ticket.examples) - ticket.taken for queue in behind for ticket in queue)
 
-    def take(self, most: int, *, now_s: float) -> tuple[list[Row], list[Ticket]]:
-        """Return up to `most` rows, and the tickets whose time is over: they leave, and were never decoded."""
+    def take(self, most: int, *, now_s: float, batch_s: float = 0.0) -> tuple[list[Row], list[Ticket]]:
+        """Return up to `most` rows, and the tickets whose time is over: they leave, and no more of them is decoded.
+
+        The batch takes `batch_s`. Who has waited for so long, and has less than that left, would be answered too late.
+        """
         rows: list[Row] = []
         expired: list[Ticket] = []
         for queue in self._tickets:
             while queue and len(rows) < most:
                 ticket = queue[0]
-                if ticket.deadline_s <= now_s:
+                if ticket.deadline_s <= now_s + min(batch_s, now_s - ticket.submitted_s):
                     expired.append(ticket)
                     self.withdraw(ticket)
                     continue

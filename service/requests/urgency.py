@@ -26,7 +26,7 @@ HEADER_MEANING = (
 )
 TIMEOUT_MEANING = (
     "seconds within which the answer is of use; a request that can't be answered in time is refused at once with 429, "
-    "and one that was not, with 504. Left out: PREDICT_TIMEOUT_S"
+    "and one that was not, though nothing was ahead of it, with 504. Left out: PREDICT_TIMEOUT_S"
 )
 PRIORITY_MEANING = f"{FIRST} is served first, {LAST} last; left out: {DEFAULT}"
 TIMEOUT: dict[str, Any] = {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_S}

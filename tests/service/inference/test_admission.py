@@ -11,6 +11,7 @@ from service.inference.admission import BURST_S, REST_S, SHORT_WAIT_S, USUAL_REQ
 from service.inference.engine import Answer, DeadlineTooShort, Outputs, Overloaded, PredictTimeout
 from service.inference.estimates import RunningMean
 from service.inference.tickets import Ticket
+from service.inference.waiting import Waiting
 from tests.service.inference.batchers import Gate, PlainNet, a_batcher, answers_of, ask, close, mean_colour
 from tests.service.live_service import a_plain_image
 
@@ -198,7 +199,7 @@ def test_a_row_whose_deadline_has_passed_is_never_decoded() -> None:
         running = asyncio.create_task(ask(batcher, a_plain_image((1, 0, 0))))
         await gate.wait_until_entered()
         late = asyncio.create_task(ask(batcher, b"would be a fault", deadline_s=time.monotonic() + 0.1))
-        with pytest.raises(PredictTimeout):
+        with pytest.raises(DeadlineTooShort, match="others were served first"):
             await late
         assert batcher.waiting == 0
         gate.open.set()
@@ -209,6 +210,25 @@ def test_a_row_whose_deadline_has_passed_is_never_decoded() -> None:
     assert answers_of(answer) == [[1, 0, 0]]
     assert gate.sizes == [1]
     close(batcher)
+
+
+@pytest.mark.parametrize(("left_s", "is_taken"), [(0.5, False), (1.5, True)])
+def test_who_has_waited_leaves_when_its_batch_would_end_too_late(left_s: float, is_taken: bool) -> None:
+    waiting, ticket = Waiting(), a_ticket(at_s=NOW_S - 5, within_s=5 + left_s)
+    waiting.add(ticket)
+
+    rows, expired = waiting.take(1, now_s=NOW_S, batch_s=1.0)
+
+    assert (rows, expired) == (([(ticket, 0)], []) if is_taken else ([], [ticket]))
+
+
+def test_who_has_not_waited_is_served_though_its_batch_may_end_too_late() -> None:
+    waiting, ticket = Waiting(), a_ticket(within_s=0.5)
+    waiting.add(ticket)
+
+    rows, expired = waiting.take(1, now_s=NOW_S + 0.001, batch_s=1.0)
+
+    assert (rows, expired) == ([(ticket, 0)], [])
 
 
 def test_a_slow_time_that_has_passed_refuses_nobody() -> None:
