@@ -26,6 +26,7 @@ from service.answers.refusals import (
     UrlTooLong,
 )
 from service.patience import Patience, Reading
+from service.serving import State
 from service.transport import Answering, Flow, end_when_unread, with_path, without_chunks
 
 SLICE_BYTES = 4 << 10
@@ -275,12 +276,15 @@ class Connection(HttpToolsProtocol):
             if message["type"] == "http.response.start":
                 self.status = message["status"]
                 is_read = self.cycle.scope is scope and self._reading is Reading.BODY
-                if is_read and not self._will_end_soon():
+                if (is_read and not self._will_end_soon()) or self._server_ends():
                     self.cycle.keep_alive = False  # uvicorn adds `Connection: close`
             await send(message)
 
         is_old = scope["http_version"] == "1.0" and self.cycle.scope is scope
         await self._app(scope, receive, without_chunks(send_announced, self.cycle) if is_old else send_announced)
+
+    def _server_ends(self) -> bool:
+        return isinstance(self.server_state, State) and self.server_state.ends
 
     def _will_end_soon(self) -> bool:
         """Return whether it is worth waiting for the rest of an answered request's body.

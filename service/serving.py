@@ -25,12 +25,17 @@ if TYPE_CHECKING:
     from service.hot.connection import HotConnection
 
 MESSAGES_AT_ONCE = 64
+LAST_CALL_S = 0.25
+"""Time for which a server that ends still takes requests of open connections: each ends with its answer, so that no
+client sends into a connection that is being closed."""
 
 
 class State(ServerState):
     """What all connections of a server share; the `Date` header is made when it is asked for."""
 
     def __init__(self) -> None:
+        self.ends = False
+        """whether each answer ends its connection"""
         self._second = 0
         self._headers: list[tuple[bytes, bytes]] = []
         super().__init__()
@@ -64,7 +69,7 @@ class Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked_to_end = False
         super().__init__(config)
-        self.server_state = State()
+        self.server_state = self._state = State()
         self._place = place
         self._on_message = on_message
         self._on_ready = on_ready
@@ -102,24 +107,36 @@ class Server(uvicorn.Server):
         await self._ends.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what was asked, then end the app."""
+        """Answer what was asked, by connections that were not taken yet too, then end the app."""
         self._place.board.write(self._place.number, Column.PID, 0)
+        self._state.ends = True
         if self._place.inboxes:
             asyncio.get_running_loop().remove_reader(self._place.inbox.fileno())
+            while self._take_message():
+                pass
+            await asyncio.gather(*self._adopting)
+        if self.server_state.connections:
+            await asyncio.sleep(LAST_CALL_S)
         await super().shutdown(sockets)
 
     def _read_inbox(self) -> None:
         for _ in range(MESSAGES_AT_ONCE):
-            message = self._place.inbox.receive()
-            if message is None:
+            if not self._take_message():
                 return
-            if message.kind is Kind.CONNECTION:
-                self._adopt(message.sent)
-            elif message.kind is Kind.MOVED:
-                self._place.board.increase(self._place.number, Column.MOVED)
-                self._adopt(message.sent, has_asked=True)
-            else:
-                self._on_message(message)
+
+    def _take_message(self) -> bool:
+        """Do what the next message asks; return whether there was one."""
+        message = self._place.inbox.receive()
+        if message is None:
+            return False
+        if message.kind is Kind.CONNECTION:
+            self._adopt(message.sent)
+        elif message.kind is Kind.MOVED:
+            self._place.board.increase(self._place.number, Column.MOVED)
+            self._adopt(message.sent, has_asked=True)
+        else:
+            self._on_message(message)
+        return True
 
     def _adopt(self, connection: socket.socket | None, *, has_asked: bool = False) -> None:
         """Serve a connection that the parent has accepted; `has_asked`: another process has served it so far."""

@@ -183,7 +183,7 @@ class HotConnection(Connection):
     def _go_on(self) -> None:
         """End the connection, take up what came meanwhile, move, or give the client time for its next request."""
         self.server_state.total_requests += 1
-        if self._closes:
+        if self._closes or self._server_ends():
             self.transport.close()
         elif self.unread:
             self.parse()
@@ -211,7 +211,7 @@ class HotConnection(Connection):
         if kind.default_head[0] is not headers:
             kind.default_head = headers, b"".join(b"%b: %b\r\n" % pair for pair in headers)
         lines = [b"%b: %b\r\n" % pair for pair in reply.headers]
-        if self._closes:
+        if self._closes or self._server_ends():
             lines.append(b"connection: close\r\n")
         length = b"content-length: %d\r\n\r\n" % len(reply.body)
         return b"".join([STATUS_LINE[reply.status], kind.default_head[1], *lines, length, reply.body])

@@ -105,6 +105,8 @@ class Group:
         """Take no connection any more, and let every process finish what it does."""
         if self._stopping:
             return
+        while self._hand_out():  # whoever has connected before is answered
+            pass
         self._stopping, self._status = True, status
         self._let_accept(yes=False)
         self._listening.close()
@@ -137,23 +139,24 @@ class Group:
         elif does and not yes:
             self._selector.unregister(self._listening)
 
-    def _hand_out(self) -> None:
-        """Accept what waits, and hand each connection to the process that has the fewest."""
+    def _hand_out(self) -> bool:
+        """Accept what waits, and hand each connection to the process that has the fewest; return whether more waits."""
         for _ in range(ACCEPTED_AT_ONCE):
             if self._stopping or not self._is_ready():
-                return
+                return False
             if self._held is None:
                 try:
                     self._held, _ = self._listening.accept()
                 except BlockingIOError:
-                    return
+                    return False
                 except OSError:  # the client has gone, or there is no file descriptor for it
                     time.sleep(PAUSE_S)
-                    return
+                    return False
             if not self._give(self._held):
-                return
+                return False
             self._held.close()
             self._held = None
+        return True
 
     def _give(self, connection: socket.socket) -> bool:
         """Hand a connection to a process; return whether one had room for it."""

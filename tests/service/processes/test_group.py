@@ -323,6 +323,27 @@ def test_a_request_that_has_begun_is_answered_before_the_end(tmp_path: Path) -> 
             client.close()
 
 
+def test_a_connection_that_no_process_has_taken_yet_is_answered_before_the_end(tmp_path: Path) -> None:
+    with running(tmp_path / "home", processes=2) as group:
+        host, port = group.url.removeprefix("http://").split(":")
+        pids = list(group.pids.values())
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        opened = [socket.create_connection((host, int(port)), PATIENCE_S) for _ in range(20)]
+        for client in opened:
+            client.sendall(f"GET /health/live HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+
+        group.process.terminate()
+        time.sleep(0.2)  # the parent has signalled the others, which see that and the connections at the same time
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        answers = [client.recv(65536) for client in opened]
+
+        assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200"] * 20
+        assert all(b"connection: close" in answer for answer in answers)
+        assert group.process.wait(PATIENCE_S) == 0
+
+
 def test_no_process_outlives_a_killed_parent(tmp_path: Path) -> None:
     with running(tmp_path / "home", processes=2) as group:
         pids = list(group.pids.values())
