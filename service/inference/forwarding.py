@@ -4,7 +4,8 @@
 
 What a reference means is sent once over each link, and named by a number after that.
 
-OwnerAway  503  the process that runs the models has died or does not run yet; it is being replaced
+OwnerAway       503  the process that runs the models has died or does not run yet; it is being replaced
+└── OwnerSilent 503  it is there, and does not answer
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import itertools
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -36,6 +37,8 @@ CALM_S = 10.0
 """least time between two copies of small models that push out others"""
 LATE_S = 1.0
 """time that the owner has, after a request's deadline, to say so itself"""
+ORDER_S = {Order.FIND: 10.0, Order.LOAD: 600.0, Order.UNLOAD: 600.0}
+"""time that the owner has for an order: a load waits for its turn, an unload for the last request"""
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +49,13 @@ class OwnerAway(Unavailable):
     code = "models_restarting"
     title = "The models are being restarted"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "2"}
+
+
+class OwnerSilent(OwnerAway):
+    """The process that runs the models does not answer in time."""
+
+    code = "models_silent"
+    title = "The models do not answer"
 
 
 class Forwarding:
@@ -61,6 +71,7 @@ class Forwarding:
         here: Engine,
         copies: Sessions,
         timeout_s: float,
+        order_s: Mapping[Order, float] = ORDER_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place = place
@@ -68,6 +79,7 @@ class Forwarding:
         self._copies = copies
         self._clock = clock
         self._timeout_s = timeout_s
+        self._order_s = order_s
         self._link: Link | None = None
         self._linking = asyncio.Lock()
         self._requests = itertools.count()
@@ -108,8 +120,17 @@ class Forwarding:
 
     async def order(self, order: Order, served: Served) -> InMemory | None:
         """Let the owner load, unload or find a model; return where it is then. Raises what that does, and OwnerAway."""
-        link = await self._linked()
-        answered = await self._asked(link, lambda request: Ordered(request, order, served))
+        limit_s = self._order_s[order]
+        try:
+            async with asyncio.timeout(limit_s) as deadline:
+                link = await self._linked()
+                answered = await self._asked(link, lambda request: Ordered(request, order, served))
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise OwnerSilent(
+                f"the process that runs the models did not {order.value} this one within {limit_s:g} s; try again later"
+            ) from error
         if isinstance(answered.outcome, EspalierError):
             raise answered.outcome
         assert not isinstance(answered.outcome, Answer)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.service.metric_series import read
 from tests.service.prediction_requests import RED
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60
 NAME = re.compile(r"\b(?:espalier|process)_[a-z_]+")
 PROMTOOL = shutil.which("promtool")
 LABELS = re.compile(r"\{([^{}]*)\}|by \(([^()]*)\)")
@@ -43,14 +45,24 @@ def labels_in(query: str) -> set[str]:
 def test_every_metric_and_label_that_the_dashboard_asks_for_is_there(
     service: Service, queries: list[str], tmp_path: Path
 ) -> None:
-    service.publish("colours", onnx_files.write_colour_net(tmp_path / "colours.onnx"))
-    answer = service.http.post(
-        "/predict?model=colours", content=a_plain_image(RED), headers={"Content-Type": "image/png"}
-    )
-    assert answer.status_code == 200
-    found = read(service)
+    for shift in (0.0, 0.25):
+        service.publish("colours", onnx_files.write_colour_net(tmp_path / f"{shift}.onnx", shift=shift))
+    shadowed = {"version": 1, "shadow": {"version": 2, "share": 1.0}}
+    service.http.put("/models/colours/aliases/live", json=shadowed).raise_for_status()
+    for model, explain in (("colours@live", False), ("colours", True)):
+        answer = service.http.post(
+            "/predict",
+            params={"model": model, "explain": explain},
+            content=a_plain_image(RED),
+            headers={"Content-Type": "image/png"},
+        )
+        assert answer.status_code == 200
+    deadline = time.monotonic() + PATIENCE_S
+    while "espalier_shadow_examples_total" not in (found := read(service)):
+        assert time.monotonic() < deadline, "the shadow was not asked"
+        time.sleep(0.02)
 
-    assert len(queries) > 15
+    assert len(queries) > 18
     for query in queries:
         for name in NAME.findall(query):
             # devices are shown where there is a worker

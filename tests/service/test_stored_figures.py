@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from models_store.jobs import claims, submissions, workers
 from models_store.settings import Settings
+from models_store.storage import tables
 from models_store.storage.database import Database
 from service.stored_figures import StoredFigures
 from tests.samples import a_train_spec, insert_dataset
@@ -72,6 +73,21 @@ def test_jobs_workers_and_devices_are_counted(
     assert [(labels["name"], value) for labels, value in found["espalier_worker_devices"]] == [("a GPU", 1)]
     assert found["espalier_lease_expiries_total"] == [({}, 0)]
     assert found["espalier_next_job_wait_seconds"][0][1] >= 0
+
+
+def test_without_names_devices_of_all_hosts_are_counted_together(database: Database) -> None:
+    for host in ("secret-1", "secret-2"):
+        workers.beat(database, f"wrk_{host}", version="1", devices=[GPU], slots=1)
+        with database.write() as connection:
+            mine = tables.worker.c.id == f"wrk_{host}"
+            connection.execute(update(tables.worker).where(mine).values(host=host))
+    made = CollectorRegistry()
+    made.register(StoredFigures(database, beat_s=10, shows_hosts=False))
+
+    text = generate_latest(made)
+
+    assert b"secret" not in text
+    assert series(text)["espalier_worker_devices"] == [({"host": "", "kind": "cuda", "name": "a GPU"}, 2)]
 
 
 def test_whoever_asks_often_reads_the_database_once(

@@ -19,7 +19,7 @@ from models_store.storage.blobs import Blobs
 from service.inference.decode import BadInput, Ready
 from service.inference.engine import Answer, Overloaded, PredictTimeout, Work
 from service.inference.forwarded import Advice, InMemory, Order
-from service.inference.forwarding import Forwarding, OwnerAway
+from service.inference.forwarding import Forwarding, OwnerAway, OwnerSilent
 from service.inference.links import Links
 from service.inference.sessions import Sessions
 from service.processes.board import Board, Column
@@ -79,7 +79,10 @@ class Pair:
         )
         settings = samples.quick_settings(home)
         copies = Sessions(Blobs(settings.blobs_url, scratch=settings.scratch), settings=settings)
-        self.front = Forwarding(self.place, here=self.engine, copies=copies, timeout_s=PATIENCE_S)
+        order_s = {Order.LOAD: PATIENCE_S, Order.UNLOAD: PATIENCE_S, Order.FIND: 0.2}
+        self.front = Forwarding(self.place, here=self.engine, copies=copies, timeout_s=PATIENCE_S, order_s=order_s)
+        self.is_silent = False
+        self.withdrawn = asyncio.Event()
 
     def read_inbox(self) -> None:
         message = self.place.inboxes[OWNER].receive()
@@ -93,7 +96,12 @@ class Pair:
         return IN_MEMORY
 
     async def _find(self, _served: Served) -> None:
-        return None
+        try:
+            if self.is_silent:
+                await asyncio.Future()
+        except asyncio.CancelledError:
+            self.withdrawn.set()
+            raise
 
     async def _unload(self, _served: Served) -> None:
         raise Overloaded("not now", retry_after_s=7)
@@ -249,6 +257,15 @@ async def test_without_an_owner_a_request_is_refused(tmp_path: Path) -> None:
         pair.place.board.write(OWNER, Column.PID, 0)
         with pytest.raises(OwnerAway):
             await pair.front.infer(SERVED, work(b""))
+
+
+async def test_an_order_that_the_owner_does_not_obey_in_time_is_refused_and_withdrawn(tmp_path: Path) -> None:
+    async with running(tmp_path) as pair:
+        pair.is_silent = True
+        with pytest.raises(OwnerSilent, match=r"did not find this one within 0\.2 s"):
+            await pair.front.order(Order.FIND, SERVED)
+        async with asyncio.timeout(PATIENCE_S):
+            await pair.withdrawn.wait()
 
 
 async def test_orders_are_obeyed_or_refused(tmp_path: Path) -> None:
