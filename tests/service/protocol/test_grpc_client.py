@@ -68,6 +68,31 @@ def expected(*colours: tuple[int, int, int]) -> list[list[float]]:
     return [onnx_files.expected_probabilities(colour) for colour in colours]
 
 
+def test_calls_with_one_key_stay_with_one_target_as_they_do_over_http(
+    grpc_service: Service, triton: client.InferenceServerClient, tmp_path: Path
+) -> None:
+    for version in (1, 2):
+        net = onnx_files.write_colour_net(tmp_path / f"{version}.onnx", shift=version / 4)
+        grpc_service.publish("sticky", net)
+    targets = {"targets": [{"version": 1, "weight": 1}, {"version": 2, "weight": 1}]}
+    grpc_service.http.put("/models/sticky/aliases/live", json=targets).raise_for_status()
+
+    def answered(key: str) -> tuple[str, str]:
+        call = triton.infer("sticky@live", [tensor(pixels(RED))], headers={"x-canary-key": key})
+        plain = grpc_service.http.post(
+            "/predict",
+            params={"model": "sticky@live"},
+            content=a_plain_image(RED),
+            headers={"Content-Type": "image/png", "X-Canary-Key": key},
+        )
+        return call.get_response().model_version, str(plain.raise_for_status().json()["version"])
+
+    found = [answered(f"user {number}") for number in range(24)]
+
+    assert all(by_grpc == by_http for by_grpc, by_http in found)
+    assert {version for version, _ in found} == {"1", "2"}  # all of 24 alike: once in eight million
+
+
 def test_the_server_and_its_models_are_described(triton: client.InferenceServerClient) -> None:
     metadata = triton.get_model_metadata("colours")
 
