@@ -86,6 +86,11 @@ class Server(uvicorn.Server):
         if asked and self._loop is not None:
             self._loop.call_soon_threadsafe(self._ends.set)
 
+    @property
+    def ends(self) -> bool:
+        """Return whether the server takes no new connections any more, and each answer ends its connection."""
+        return self._state.ends
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End at a signal; of several processes, the parent alone takes what the terminal sends to all."""
         if sig == signal.SIGTERM or not self._place.inboxes:
@@ -109,6 +114,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what was asked, by connections that were not taken yet too, then end the app."""
         self._place.board.write(self._place.number, Column.PID, 0)
+        for server in self.servers:
+            server.close()  # connections that come now are for the next process that listens
         self._state.ends = True
         if self._place.inboxes:
             asyncio.get_running_loop().remove_reader(self._place.inbox.fileno())

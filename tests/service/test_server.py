@@ -4,12 +4,19 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+
+from service.app import create_app
+from service.server import listen, server_of
+from tests import databases, samples
 
 ROOT = Path(__file__).parents[2]
 KEY = "key-of-ada-0123456789"
@@ -83,3 +90,35 @@ def test_the_container_starts_the_server_that_the_local_stack_starts() -> None:
     ]
 
     assert commands == ['CMD ["python", "-m", "service.server", "--host", "0.0.0.0", "--port", "8000"]']
+
+
+def test_a_server_that_ends_leaves_new_connections_to_the_next_that_listens(tmp_path: Path) -> None:
+    settings = samples.quick_settings(tmp_path / "home")
+    databases.place(settings.database_url)
+    ending, listening = server_of(create_app(settings), settings), listen("127.0.0.1", 0)
+    listening.settimeout(20)
+    thread = threading.Thread(target=ending.run, args=([listening.dup()],), daemon=True)
+    thread.start()
+    with listening:
+        wait_until(lambda: ending.started)
+        with socket.create_connection(listening.getsockname(), 20) as kept:
+            kept.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert kept.recv(65536).startswith(b"HTTP/1.1 200")
+
+            ending.should_exit = True
+            wait_until(lambda: ending.ends)
+            with socket.create_connection(listening.getsockname(), 20):
+                accepted, _ = listening.accept()
+                accepted.close()
+
+            assert kept.recv(65536) == b""  # it asked nothing more
+        thread.join(20)
+
+    assert not thread.is_alive()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
