@@ -12,12 +12,13 @@ from typing import Protocol, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models_store.tasks.text.folding import CODE_POINTS, FOLD, PAGE, pages
 from models_store.tasks.text.tokenizers.in_graph import CharacterTokens, CodePointTokens
 from models_store.tasks.text.tokenizers.pretrained import PretrainedTokens
-from models_store.tasks.text.tokenizers.tokens import Tokens
+from models_store.tasks.text.tokenizers.tokens import UNKNOWN, Tokens
 from workers.tasks.text.operations import lookup, quotient
 
 DEFINITION = "definition"
@@ -61,10 +62,9 @@ class CodePoints(nn.Module):
         self.register_buffer("numbers", pages_PX.flatten().int(), persistent=False)
 
     @classmethod
-    def of(cls, tokens: CharacterTokens | CodePointTokens) -> Self:
-        """Return the front end of a tokenizer that a graph can have; code points are folded alone."""
-        tables = pages(FOLD) if isinstance(tokens, CodePointTokens) else (tokens.places, tokens.pages)
-        page_of_X, pages_PX = (torch.from_numpy(table.astype(np.int64)) for table in tables)
+    def of(cls, tokens: CharacterTokens) -> Self:
+        """Return the front end of a tokenizer that a graph can have."""
+        page_of_X, pages_PX = (torch.from_numpy(table.astype(np.int64)) for table in (tokens.places, tokens.pages))
         return cls(page_of_X, pages_PX, size=tokens.size)
 
     def forward(self, code_points_BL: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,6 +73,39 @@ class CodePoints(nn.Module):
         points_BL = torch.where(real_BL, code_points_BL, 0).to(torch.int32)
         places_BL = points_BL + lookup(self.starts, quotient(points_BL, PAGE))
         return lookup(self.numbers, places_BL).long(), real_BL
+
+
+class FoldedPoints(nn.Module):
+    """Folds code points, which are their own ids; 0 is behind the end of a text.
+
+    Its table has what folding adds to a code point: nearly always nothing, so that most pages are one.
+    """
+
+    page_of: Tensor
+    changes: Tensor
+    starts: Tensor
+    added: Tensor
+
+    def __init__(self, page_of_X: Tensor, changes_PX: Tensor, *, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("page_of", page_of_X)
+        self.register_buffer("changes", changes_PX)
+        self.register_buffer("starts", starts(page_of_X).int(), persistent=False)
+        self.register_buffer("added", changes_PX.flatten(), persistent=False)
+
+    @classmethod
+    def of(cls, tokens: CodePointTokens) -> Self:
+        """Return the front end of a tokenizer that folds alone."""
+        page_of_X, changes_PX = pages((FOLD - np.arange(CODE_POINTS)).astype(np.int32))
+        return cls(torch.from_numpy(page_of_X), torch.from_numpy(changes_PX.copy()), size=tokens.size)
+
+    def forward(self, code_points_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Return folded code points, int64 (B, L); what is none counts as padding."""
+        real_BL = (code_points_BL > 0) & (code_points_BL < CODE_POINTS)
+        points_BL = torch.where(real_BL, code_points_BL, 0).to(torch.int32)
+        places_BL = points_BL + lookup(self.starts, quotient(points_BL, PAGE))
+        return (points_BL + lookup(self.added, places_BL)).long(), real_BL
 
 
 def starts(page_of_X: Tensor) -> Tensor:
@@ -103,17 +136,48 @@ class PretrainedIds(Ids):
         self.register_buffer("definition", definition)
 
 
+class Renumbered(nn.Module):
+    """Another front end whose ids are numbered anew; those that are left out are unknown."""
+
+    numbers: Tensor
+
+    def __init__(self, whole: FrontEnd, numbers_V: Tensor, *, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.whole = whole
+        self.register_buffer("numbers", numbers_V)
+
+    def forward(self, inputs_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the ids, int64 (B, L)."""
+        ids_BL, real_BL = self.whole(inputs_BL)
+        return lookup(self.numbers, ids_BL).long(), real_BL
+
+
+def renumbered(whole: FrontEnd, kept: NDArray[np.int64]) -> Renumbered:
+    """Return a front end that knows of another one's ids those `kept` alone, ascending."""
+    numbers = np.full(whole.size, UNKNOWN, np.int64)
+    numbers[kept] = np.arange(len(kept))
+    return Renumbered(whole, torch.from_numpy(numbers), size=len(kept))
+
+
 def of(tokens: Tokens) -> FrontEnd:
     """Return the front end of a tokenizer."""
     if isinstance(tokens, PretrainedTokens):
         return PretrainedIds(torch.frombuffer(bytearray(tokens.definition), dtype=torch.uint8), size=tokens.size)
-    return CodePoints.of(tokens) if isinstance(tokens, CharacterTokens | CodePointTokens) else Ids(tokens.size)
+    if isinstance(tokens, CodePointTokens):
+        return FoldedPoints.of(tokens)
+    return CodePoints.of(tokens) if isinstance(tokens, CharacterTokens) else Ids(tokens.size)
 
 
 def of_state(state: Mapping[str, Tensor], prefix: str, *, size: int) -> FrontEnd:
     """Return the front end whose tables, if it has any, are in a net's state under `prefix`."""
+    if f"{prefix}numbers" in state:
+        numbers_V = state[f"{prefix}numbers"]
+        return Renumbered(of_state(state, f"{prefix}whole.", size=len(numbers_V)), numbers_V, size=size)
     if f"{prefix}{DEFINITION}" in state:
         return PretrainedIds(state[f"{prefix}{DEFINITION}"], size=size)
     if f"{prefix}page_of" not in state:
         return Ids(size)
+    if f"{prefix}changes" in state:
+        return FoldedPoints(state[f"{prefix}page_of"], state[f"{prefix}changes"], size=size)
     return CodePoints(state[f"{prefix}page_of"], state[f"{prefix}pages"], size=size)
