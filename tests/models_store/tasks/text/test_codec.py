@@ -133,7 +133,8 @@ def test_a_string_and_its_bytes_are_the_same_and_come_back_from_a_batch(texts: l
             assert codec.decode(text.encode()).numbers.tolist() == example.numbers.tolist()
         again = codec.examples_of(codec.collate(examples))
         assert [each.numbers.tolist() for each in again] == [each.numbers.tolist() for each in examples]
-        assert [each.empty for each in again] == [each.empty for each in examples]
+        for each, was in zip(again, examples, strict=True):  # of tokens alone, nobody knows what could be seen
+            assert each.empty == was.empty or (was.empty and not codec.tokenizer.in_graph)
 
 
 @pytest.mark.parametrize(
