@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from models_store.spec.contradiction import contradiction
-from models_store.spec.pruning import NM, Recovery, StructuredPruning, UnstructuredL1
+from models_store.spec.pruning import NM, Recovery, StructuredPruning, UnstructuredL1, VocabularyPruning
 from models_store.spec.quantization import VARIANTS, Bf16, Fp16, QatInt8, StaticInt8
 from models_store.spec.recipe import Warnings
 from models_store.spec.sample_size import fewest_examples, unseen_loss
@@ -41,23 +41,23 @@ def refuse_what_the_network_can_not_lose(spec: "TrainSpec") -> None:
             None,
         )
     if isinstance(cut, StructuredPruning) and not network.has_channels:
-        singly = ["unstructured_l1", "n_m"] if network.has_single_weights else []
-        others = (
-            "the kinds that set single weights to zero and `compression.quantize` make"
-            if singly
-            else "`compression.quantize` makes"
-        )
         raise contradiction(
             "compression/prune/kind",
-            f"{network.kind} has no channels that can be removed; {others} its file smaller",
-            singly,
+            f"{network.kind} has no channels that can be removed; {_others(network)} its file smaller",
+            _kinds_for(network),
+        )
+    if isinstance(cut, VocabularyPruning) and not network.has_vocabulary:
+        raise contradiction(
+            "compression/prune/kind",
+            f"{network.kind} has no vocabulary that can be cut; {_others(network)} its file smaller",
+            _kinds_for(network),
         )
     if isinstance(cut, UnstructuredL1 | NM) and not network.has_single_weights:
         raise contradiction(
             "compression/prune/kind",
             f"{cut.kind} sets single weights of convolutions and linear layers to zero, and {network.kind} has none below its "
-            "head; `compression.quantize` makes its file smaller",
-            [],
+            f"head; {_others(network)} its file smaller",
+            _kinds_for(network),
         )
     _refuse_bits_of_layers_that_are_not_there(spec.compression, network)
     ranks_by_norms = isinstance(cut, StructuredPruning) and cut.importance == "bn_scale"
@@ -67,6 +67,21 @@ def refuse_what_the_network_can_not_lose(spec: "TrainSpec") -> None:
             "bn_scale ranks channels by the scales of their batch norm, and this backbone has none",
             ["l2", "l1", "taylor", "random"],
         )
+
+
+def _kinds_for(network: "Network") -> list[str]:
+    """Return the kinds of pruning that a network allows."""
+    return [
+        *(["structured"] if network.has_channels else []),
+        *(["unstructured_l1", "n_m"] if network.has_single_weights else []),
+        *(["vocabulary"] if network.has_vocabulary else []),
+    ]
+
+
+def _others(network: "Network") -> str:
+    """Return what else makes a network's file smaller, and the verb."""
+    kinds = _kinds_for(network)
+    return f"{', '.join(kinds)} and `compression.quantize` make" if kinds else "`compression.quantize` makes"
 
 
 def _refuse_bits_of_layers_that_are_not_there(compression: "Compression", network: "Network") -> None:
@@ -133,6 +148,8 @@ def _of_pruning(compression: "Compression") -> Warnings:
                 "recover without `prune`: nothing is pruned, so nothing recovers; `training` sets how the net trains",
             )
         ]
+    if isinstance(cut, VocabularyPruning):
+        return []
     return [
         (
             recover is not None and cut.steps > recover.epochs,

@@ -76,6 +76,11 @@ class Network(Part):
         return self.has_static_layers
 
     @property
+    def has_vocabulary(self) -> bool:
+        """Return whether it has a row of weights for each entry of a vocabulary, and can do without some of them."""
+        return False
+
+    @property
     def has_batch_norm(self) -> bool:
         """Return whether the scales of a batch norm may rank its channels."""
         return True

@@ -9,6 +9,8 @@ from models_store.spec.part import Part
 
 RATIO = 0.3
 """ratio of `structured` if neither a ratio nor a speedup is given"""
+KEPT = 0.25
+"""share of a vocabulary that stays if neither a share nor a size is given"""
 
 
 class StructuredPruning(Part):
@@ -94,7 +96,43 @@ class NM(Part):
         return self
 
 
-Pruning = Annotated[StructuredPruning | UnstructuredL1 | NM, Field(discriminator="kind")]
+class VocabularyPruning(Part):
+    """Keep the n-grams or tokens of a net of texts that matter most, and forget the others: they count as unknown. The file is smaller; the work for a text is hardly less."""
+
+    kind: Literal["vocabulary"] = "vocabulary"
+    keep: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of each vocabulary that stays: the entries with the largest squared weights (or embeddings) times the number of training texts that have them; null: 0.25, or what `target_size_bytes` allows",
+    )
+    target_size_bytes: int | None = Field(
+        None,
+        ge=10_000,
+        le=1 << 31,
+        description="instead of `keep`: largest size of the file, in bytes; the share is found by exporting candidates (as fastText's autotune to a model size). null: use `keep`",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _decide_the_share(cls, given: Any) -> Any:  # noqa: ANN401  anything may be given
+        """Fill in the share, so that the resolved spec shows it."""
+        if isinstance(given, dict) and given.get("keep") is None and given.get("target_size_bytes") is None:
+            return {**given, "keep": KEPT}
+        return given
+
+    @model_validator(mode="after")
+    def _refuse_two_measures(self) -> "VocabularyPruning":
+        if self.keep is not None and self.target_size_bytes is not None:
+            raise contradiction(
+                "keep",
+                "`target_size_bytes` finds the share by exporting; give `keep` or `target_size_bytes`, not both",
+                [None],
+            )
+        return self
+
+
+Pruning = Annotated[StructuredPruning | UnstructuredL1 | NM | VocabularyPruning, Field(discriminator="kind")]
 
 
 class ParentDistillation(Part):

@@ -25,11 +25,11 @@ class Temperature(Answer):
 
 
 class Cut(Answer):
-    """Effect of pruning: removed channels, or single weights."""
+    """Effect of pruning: removed channels, single weights, or entries of a vocabulary."""
 
     model_config = ConfigDict(extra="allow")
 
-    kind: str | None = Field(None, description="for single weights: the kind of pruning")
+    kind: str | None = Field(None, description="for single weights and vocabularies: the kind of pruning")
     macs_before: int | None = Field(None, description="multiply-accumulate operations for one example")
     macs_after: int | None = None
     parameters_before: int | None = None
@@ -40,11 +40,17 @@ class Cut(Answer):
     steps: int | None = Field(None, description="rounds of pruning and recovery")
     target_speedup: float | None = Field(None, description="the requested speedup")
     speedup: float | None = Field(None, description="the speedup measured during the search for the ratio")
-    probes: list[dict[str, float]] | None = Field(None, description="the candidates that were measured")
+    probes: list[dict[str, float]] | None = Field(
+        None, description="the candidates that were measured, each with what it keeps or loses, and its speedup or size"
+    )
     weights: int | None = Field(None, description="weights of convolutions and linear layers")
     zeros: int | None = None
     sparsity: float | None = Field(None, description="zeros / weights")
     dense_weights: int | None = Field(None, description="for n:m: number of weights outside any group of m")
+    entries_before: int | None = Field(None, description="for a vocabulary: n-grams or tokens before the cut")
+    entries_kept: int | None = None
+    keep: float | None = Field(None, description="entries_kept / entries_before")
+    target_size_bytes: int | None = Field(None, description="the requested size of the file")
 
 
 class Recovered(Answer):

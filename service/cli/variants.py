@@ -14,7 +14,7 @@ from service.cli.tables import Sheet, facts, sheet
 Document = dict[str, Any]
 
 DISTINGUISHING = (
-    "ratio", "target_speedup", "n", "m", "calibration", "layers", "block_size", "target_size_bytes", "epochs",
+    "ratio", "target_speedup", "n", "m", "calibration", "layers", "block_size", "target_size_bytes", "epochs", "keep",
 )  # fmt: skip
 """fields of a part of the spec that distinguish ways of making a variant"""
 ACCURACY = ("variant", "on", "made by", "val", "test", "drop", "95 % interval", "agrees", "accepted")

@@ -1,7 +1,7 @@
 """Facts of pruning and quantisation for a variant's card. No torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from workers.evaluation.calibration import Temperature
@@ -47,6 +47,38 @@ class Sparsity:
     def inherited(self) -> "Sparsity":
         """Return what is as true of a variant made of this one."""
         return self
+
+
+@dataclass(frozen=True)
+class VocabularyCut:
+    """Entries of vocabularies (n-grams, tokens) that a net knows, of all its vocabularies together."""
+
+    entries_before: int
+    entries_kept: int
+    target_size_bytes: int | None = None
+    probes: Sequence[Mapping[str, float]] = ()
+    """share that was kept, and the size of the file in bytes, of each candidate that was exported"""
+
+    @property
+    def size_only(self) -> bool:
+        """Return True: a text has as many n-grams as before, and each is looked up."""
+        return True
+
+    def as_card(self) -> dict[str, Any]:
+        """Return what a variant's card says."""
+        facts = {
+            "kind": "vocabulary",
+            "entries_before": self.entries_before,
+            "entries_kept": self.entries_kept,
+            "keep": self.entries_kept / self.entries_before,
+        }
+        if self.target_size_bytes is None:
+            return facts
+        return facts | {"target_size_bytes": self.target_size_bytes, "probes": [dict(each) for each in self.probes]}
+
+    def inherited(self) -> "VocabularyCut":
+        """Return what is as true of a variant made of this one: its size was measured on another file."""
+        return replace(self, target_size_bytes=None, probes=())
 
 
 @dataclass(frozen=True)

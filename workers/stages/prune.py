@@ -11,14 +11,15 @@ from functools import singledispatch
 
 from models_store.errors import Invalid
 from models_store.spec.part import Part
-from models_store.spec.pruning import NM, StructuredPruning, UnstructuredL1
+from models_store.spec.pruning import NM, StructuredPruning, UnstructuredL1, VocabularyPruning
 from models_store.tasks.rooms import target_of
 from workers.compression import gate
-from workers.compression.facts import Sparsity
+from workers.compression.facts import Sparsity, VocabularyCut
 from workers.compression.gate import BASELINE, CONTROL, Drop
 from workers.process.progress import Reporter, Stretch
 from workers.stages.context import Work
 from workers.stages.data import Data
+from workers.stages.prune_vocabulary import cut_vocabulary
 from workers.stages.recover import RecoveryTrainer, Validated, shares, state_of
 from workers.stages.variant import ChannelPruning, ControlComparison, Recovery, Variant, Variants
 from workers.training.learner import Learner
@@ -33,7 +34,7 @@ class Thinned:
 
     net: Learner
     validated: Validated
-    pruning: ChannelPruning | Sparsity
+    pruning: ChannelPruning | Sparsity | VocabularyCut
     recovery: Recovery
 
 
@@ -108,6 +109,18 @@ def _(part: UnstructuredL1 | NM, trainer: RecoveryTrainer, reporter: Reporter) -
     )
     net = sparsity.settle(recovered.net)
     return Thinned(net, recovered.after, sparsity.facts_of(part, masks), recovered.facts)
+
+
+@_thin.register
+def _(part: VocabularyPruning, trainer: RecoveryTrainer, reporter: Reporter) -> Thinned:
+    net, pruning = cut_vocabulary(part, trainer, reporter)
+    recovered = trainer.recover(
+        net,
+        epochs=trainer.epochs,
+        stage="recovery",
+        reporter=Stretch(reporter, start=0, end=1, prefix="recovery_"),
+    )
+    return Thinned(recovered.net, recovered.after, pruning, recovered.facts)
 
 
 def _beside_control(

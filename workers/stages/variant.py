@@ -11,7 +11,7 @@ from typing import Any
 from models_store.models.providers import Provider
 from models_store.models.variant_card import VariantCard
 from models_store.spec.quantization import VARIANTS
-from workers.compression.facts import PruningFacts, Quantized, Sparsity
+from workers.compression.facts import PruningFacts, Quantized, Sparsity, VocabularyCut
 from workers.compression.gate import BASELINE, Drop
 from workers.evaluation.calibration import Temperature
 from workers.export.sizes import compressed_bytes
@@ -103,7 +103,7 @@ class Variant:
     """why its accuracy gate failed on the way: it is measured and published, and nothing more is made of it"""
     temperature: Temperature | None = None
     """what the net's logits are divided by in its file; None: by nothing"""
-    pruning: ChannelPruning | Sparsity | None = None
+    pruning: ChannelPruning | Sparsity | VocabularyCut | None = None
     recovery: Recovery | None = None
     control: ControlComparison | None = None
     quantization: Quantized | None = None

@@ -29,6 +29,10 @@ Outputs = npt.NDArray[np.float32]
 """what a file answers (N, K)"""
 Picture = npt.NDArray[np.uint8]
 """pixels (H, W, C)"""
+Worths = npt.NDArray[np.float64]
+"""of each entry of a vocabulary, how much it matters: comparable within one vocabulary"""
+Entries = npt.NDArray[np.int64]
+"""numbers of entries of a vocabulary, from 0"""
 
 
 class Task(Protocol):
@@ -78,6 +82,17 @@ class Task(Protocol):
         return ()
 
     # ---- nets
+
+    def worths(self, net: Learner, examples: Examples) -> Sequence[Worths]:  # noqa: ARG002  see subclasses
+        """Return how much each entry matters to the net, for each of its vocabularies; none where it has none.
+
+        `examples` are those that the net was trained on.
+        """
+        return ()
+
+    def with_entries(self, net: Learner, kept: Sequence[Entries]) -> Learner:  # noqa: ARG002  see subclasses
+        """Return a copy of a net that knows these entries alone, ascending, of each of its vocabularies."""
+        raise AssertionError(f"nets of {type(self).__name__} have no vocabulary")
 
     @abstractmethod
     def build(

@@ -20,9 +20,9 @@ from models_store.tasks.text.spec import of_texts
 from models_store.tasks.text.tokenizers import facts_of
 from workers.evaluation.features import Feature
 from workers.export.served import Served
-from workers.tasks.task import Task
+from workers.tasks.task import Entries, Task, Worths
 from workers.tasks.text import examples as text_examples
-from workers.tasks.text import features, noise, preview
+from workers.tasks.text import features, noise, preview, vocabularies
 from workers.tasks.text import net as text_net
 from workers.tasks.text import served as text_served
 from workers.tasks.text.examples import TextExamples
@@ -84,6 +84,16 @@ class TextTask(Task):
         """Return the n-grams that weigh most, of a linear net."""
         assert isinstance(net, TextNet), "the task's own nets"
         return features.features(net, _of_texts(examples))
+
+    def worths(self, net: Learner, examples: Examples) -> Sequence[Worths]:
+        """Return how much each n-gram or token matters."""
+        assert isinstance(net, TextNet), "the task's own nets"
+        return vocabularies.worths(net, _of_texts(examples))
+
+    def with_entries(self, net: Learner, kept: Sequence[Entries]) -> TextNet:
+        """Return a copy of a net that knows these n-grams or tokens alone."""
+        assert isinstance(net, TextNet), "the task's own nets"
+        return vocabularies.with_entries(net, kept)
 
     def build(
         self,

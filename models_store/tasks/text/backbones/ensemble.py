@@ -43,6 +43,11 @@ class Ensemble(Network):
         return any(member.has_channels for member in self.members)
 
     @property
+    def has_vocabulary(self) -> bool:
+        """Return True: every member has a row of weights for each token or n-gram."""
+        return True
+
+    @property
     def has_static_layers(self) -> bool:
         """Return whether a member has layers whose activations fit ranges that are read beforehand."""
         return any(member.has_static_layers for member in self.members)

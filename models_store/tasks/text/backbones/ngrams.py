@@ -41,6 +41,11 @@ class NgramNetwork(Network):
         return False
 
     @property
+    def has_vocabulary(self) -> bool:
+        """Return True: it has a row of weights for each n-gram."""
+        return True
+
+    @property
     def has_static_layers(self) -> bool:
         """Return False: rows are looked up and added."""
         return False

@@ -28,6 +28,11 @@ class SequenceNetwork(Network):
         return False
 
     @property
+    def has_vocabulary(self) -> bool:
+        """Return True: it has a row of weights for each token."""
+        return True
+
+    @property
     def has_batch_norm(self) -> bool:
         """Return False: no network of texts has one."""
         return False

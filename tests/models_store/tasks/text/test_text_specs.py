@@ -81,6 +81,14 @@ def resolved(facts: TextFacts = ENGLISH, **asked: Any) -> tuple[ResolvedTextSpec
             "lstm has no channels that can be removed",
         ),
         (
+            {
+                "backbone": {"kind": "encoder", "weights": "wt_0000000000000000"},
+                "compression": {"prune": {"kind": "vocabulary"}},
+            },
+            "/compression/prune/kind",
+            "encoder has no vocabulary that can be cut; unstructured_l1, n_m and `compression.quantize` make",
+        ),
+        (
             {"backbone": {"kind": "gru"}, "compression": {"quantize": [{"kind": "fp16"}, {"kind": "qat_int8"}]}},
             "/compression/quantize/1/kind",
             "gru has none; take one of weights_int8, fp16",
@@ -116,7 +124,7 @@ def resolved(facts: TextFacts = ENGLISH, **asked: Any) -> tuple[ResolvedTextSpec
         (
             {"backbone": {"kind": "tfidf_linear"}, "compression": {"prune": {"kind": "structured"}}},
             "/compression/prune/kind",
-            "`compression.quantize` makes its file smaller",
+            "vocabulary and `compression.quantize` make its file smaller",
         ),
         (
             {"backbone": {"kind": "rnn"}, "compression": {"prune": {"kind": "n_m"}}},
