@@ -149,7 +149,10 @@ def _of_pruning(compression: "Compression") -> Warnings:
             )
         ]
     if isinstance(cut, VocabularyPruning):
-        return []
+        hint = (
+            "prune of a vocabulary saves size only: a text takes as long; `objective: size` lets it become the default"
+        )
+        return [(compression.objective == "latency", hint)]
     return [
         (
             recover is not None and cut.steps > recover.epochs,
