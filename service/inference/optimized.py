@@ -25,6 +25,8 @@ from service.inference import devices
 MOST_BYTES = 4 << 30
 """kept on this host; the least recently used leave first"""
 CHUNK_BYTES = 1 << 20
+OPTIMISED_WITH = "x64quantprecision"
+"""options of sessions that change the graphs; graphs of earlier releases, without it, are not used"""
 DISTINGUISHING = (
     "vendor_id",
     "model name",
@@ -101,7 +103,7 @@ def _keep(arriving: Path, name: Path) -> None:
 def name_of(sha256: str, provider: str, *more: str) -> str:
     """Return a name for what is known of a model on this host, by its digest, versions, the provider and the device."""
     device = _gpu() if provider in devices.ON_GPU else ""
-    what = "\n".join((sha256, devices.runtime().__version__, provider, _cpu(), device, *more))
+    what = "\n".join((sha256, devices.runtime().__version__, provider, _cpu(), device, OPTIMISED_WITH, *more))
     return hashlib.sha256(what.encode()).hexdigest()[:32]
 
 

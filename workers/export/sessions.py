@@ -39,6 +39,7 @@ def open_session(path: Path, *, device: Device, threads: int) -> onnxruntime.Inf
     options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.x64quantprecision", "1")  # as `service.inference.devices`
     session = onnxruntime.InferenceSession(str(path), options, providers=_providers(device))
     if device == "cuda" and provider(session) != CUDA:
         raise DeviceUnavailable(
