@@ -27,12 +27,19 @@ def service(tmp_path: Path) -> Iterator[Service]:
         yield live
 
 
+@pytest.fixture
+def database(service: Service) -> Database:
+    """The service's database as nobody else reads it: the service has rounds of its own."""
+    settings = service.context.settings
+    return Database(settings.database_url, patience_s=settings.database_wait_s)
+
+
 class Reads:
     """Statements of the database's readers, from now on."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, database: Database) -> None:
         self.statements: list[str] = []
-        event.listen(service.context.database.engine, "before_cursor_execute", self._note)
+        event.listen(database.engine, "before_cursor_execute", self._note)
 
     def of(self, table: str) -> int:
         return sum(f"FROM {table}" in statement for statement in self.statements)
@@ -49,8 +56,8 @@ class Clock:
         return self.now_s
 
 
-def references_of(service: Service, clock: Callable[[], float]) -> References:
-    return References(service.context.database, provider=lambda: "cpu", clock=clock)
+def references_of(service: Service, clock: Callable[[], float], *, database: Database | None = None) -> References:
+    return References(database or service.context.database, provider=lambda: "cpu", clock=clock)
 
 
 async def settled(references: References, version: int) -> Served:
@@ -63,13 +70,13 @@ async def settled(references: References, version: int) -> Served:
     raise AssertionError(f"version {version} was not seen")
 
 
-def test_a_known_reference_is_not_read_again(service: Service) -> None:
+def test_a_known_reference_is_not_read_again(service: Service, database: Database) -> None:
     clock = Clock()
-    references = references_of(service, clock)
+    references = references_of(service, clock, database=database)
 
     async def ask() -> None:
         first = await references.served("leaves", owner="local")
-        reads = Reads(service)
+        reads = Reads(database)
         clock.now_s += CHECKED_EVERY_S * 0.9
 
         assert first.version == 2
@@ -81,8 +88,8 @@ def test_a_known_reference_is_not_read_again(service: Service) -> None:
     asyncio.run(ask())
 
 
-def test_many_that_ask_at_once_share_one_reading(service: Service) -> None:
-    references, reads = references_of(service, Clock()), Reads(service)
+def test_many_that_ask_at_once_share_one_reading(service: Service, database: Database) -> None:
+    references, reads = references_of(service, Clock(), database=database), Reads(database)
 
     async def ask() -> list[Served]:
         return await asyncio.gather(*(references.served("leaves", owner="local") for _ in range(50)))
@@ -92,13 +99,13 @@ def test_many_that_ask_at_once_share_one_reading(service: Service) -> None:
     assert reads.of("variant") == 1
 
 
-def test_a_check_without_a_change_reads_no_model(service: Service) -> None:
+def test_a_check_without_a_change_reads_no_model(service: Service, database: Database) -> None:
     clock = Clock()
-    references = references_of(service, clock)
+    references = references_of(service, clock, database=database)
 
     async def ask() -> None:
         await references.served("leaves", owner="local")
-        reads = Reads(service)
+        reads = Reads(database)
         clock.now_s += CHECKED_EVERY_S
 
         assert references.known("leaves", owner="local") is not None  # nobody waits for the check
