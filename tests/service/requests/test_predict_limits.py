@@ -157,7 +157,7 @@ def test_more_than_may_wait_is_refused_at_once_and_told_when_to_come_again(tmp_p
         running(samples.quick_settings(tmp_path / "home", **limits)) as service,
         ThreadPoolExecutor(8) as pool,
     ):
-        service.publish("slow", write_colour_net(tmp_path / "slow.onnx", size=256, rounds=800), **A_LARGE_INPUT)
+        service.publish("slow", write_colour_net(tmp_path / "slow.onnx", size=256, rounds=300), **A_LARGE_INPUT)
         body = {"model": "slow", "inputs": [as_text(a_plain_image(RED))]}
         assert service.http.post("/predict", json=body).status_code == 200
 
